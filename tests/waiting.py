@@ -1,0 +1,64 @@
+"""The one place where tests wait: poll until something is true, with a deadline."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PAUSE = 0.02
+
+
+class NeverHappened(AssertionError):
+    """The deadline passed first. The text names what was waited for and what was last seen."""
+
+
+def wait_until(seen: Callable[[], T], timeout: float = 10.0, *, why: str = "") -> T:
+    """Call `seen` until it returns something true, and return that.
+
+    An exception from `seen` counts as not yet; the last one is shown when the deadline passes.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        value, trouble = _look(seen)
+        if value:
+            return value  # type: ignore[return-value]
+        if time.monotonic() > deadline:
+            raise NeverHappened(_complaint(seen, timeout, why, value)) from trouble
+        time.sleep(PAUSE)
+
+
+async def wait_until_async(
+    seen: Callable[[], T | Awaitable[T]], timeout: float = 10.0, *, why: str = ""
+) -> T:
+    """`wait_until` for async tests; `seen` may be a plain function or a coroutine function."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value: object = None
+        trouble: Exception | None = None
+        try:
+            value = seen()
+            if inspect.isawaitable(value):
+                value = await value
+        except Exception as error:
+            trouble = error
+        if value:
+            return value  # type: ignore[return-value]
+        if time.monotonic() > deadline:
+            raise NeverHappened(_complaint(seen, timeout, why, value)) from trouble
+        await asyncio.sleep(PAUSE)
+
+
+def _look(seen: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return seen(), None
+    except Exception as error:
+        return None, error
+
+
+def _complaint(seen: Callable[..., object], timeout: float, why: str, value: object) -> str:
+    return (
+        f"{why or inspect.getsource(seen).strip()} did not happen within {timeout} s (last seen: {value!r})"
+    )
