@@ -1,0 +1,68 @@
+#!/bin/sh
+# Installs the servers that the tests start privately: PostgreSQL, Redis, RabbitMQ, Node and Chromium.
+#
+# Says nothing and changes nothing when all of them are there. As root on Debian it installs what is missing, without
+# starting any service; otherwise it names each missing thing on a line of its own and exits 1.
+set -eu
+
+NODE_FLOOR=18 # Debian 12's own; 20 is used where the machine's sources have it.
+
+have() { command -v "$1" >/dev/null 2>&1; }
+have_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || have initdb; }
+have_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
+have_node() { have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$NODE_FLOOR" ]; }
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
+missing() {
+    have_postgres || echo postgresql-15
+    have redis-server || echo redis-server
+    have_rabbitmq || echo rabbitmq-server
+    have_node || echo nodejs
+    have_chromium || echo chromium
+}
+
+packages=$(missing)
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ] || ! have apt-get; then
+    for package in $packages; do
+        echo "The tests need $package, which is not installed: run \"apt-get install $package\" as root." >&2
+    done
+    exit 1
+fi
+
+# One installation at a time: two test runs may start together.
+exec 9>/var/lock/wardroom-test-servers.lock
+flock 9
+packages=$(missing)
+[ -n "$packages" ] || exit 0
+
+# Debian starts what it installs, and makes a PostgreSQL cluster: the tests want neither.
+policy=/usr/sbin/policy-rc.d
+cluster=/etc/postgresql-common/createcluster.d/wardroom-tests.conf
+saved=
+restore() {
+    rm -f "$policy" "$cluster"
+    [ -z "$saved" ] || mv "$saved" "$policy"
+}
+if [ -e "$policy" ]; then
+    saved=$policy.before-wardroom-tests
+    mv "$policy" "$saved"
+fi
+trap restore EXIT
+trap 'exit 1' INT TERM
+printf '#!/bin/sh\nexit 101\n' >"$policy"
+chmod 755 "$policy"
+mkdir -p "${cluster%/*}"
+echo "create_main_cluster = false" >"$cluster"
+
+log=$(mktemp)
+quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }; }
+export DEBIAN_FRONTEND=noninteractive
+echo "Reading the package lists ..."
+quietly apt-get update
+# shellcheck disable=SC2086
+echo "Installing for the tests:" $packages "..."
+# shellcheck disable=SC2086
+quietly apt-get install --yes --no-install-recommends $packages
+rm -f "$log"
