@@ -1,0 +1,163 @@
+"""JSON that is safe to store: one reading for every peer, every database and every screen.
+
+Python's own reader accepts NaN, NUL, lone surrogates and duplicate keys; PostgreSQL refuses the first three
+after the door has already said yes, and the last one lets two readers see two different documents. All of
+them are refused here.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, NoReturn
+
+MAX_DEPTH = 64
+MAX_KEYS = 10_000
+
+# Only a text that matches can hold what the C reader lets through: a NUL, a surrogate, a number beyond a
+# double. (Over 1e308 takes three digits of exponent or two hundred digits.)
+_SUSPICIOUS = re.compile(r"\\u0000|\\u[dD][89a-fA-F]|[eE]\+?[0-9]{3}|[0-9]{200}")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+class StrictJSONError(ValueError):
+    """Not JSON that we keep; `reason` says why, `position` where, when that is known."""
+
+    def __init__(self, reason: str, position: int | None = None) -> None:
+        super().__init__(reason if position is None else f"{reason} (at {position})")
+        self.reason = reason
+        self.position = position
+
+
+class TooLarge(StrictJSONError):
+    """More bytes than the caller allows."""
+
+
+def loads(
+    data: bytes | str,
+    *,
+    max_bytes: int | None = None,
+    max_depth: int = MAX_DEPTH,
+    max_keys: int = MAX_KEYS,
+) -> Any:
+    """The value that `data` stands for, or StrictJSONError. Keys are counted over the whole document."""
+    text = _text(data, max_bytes)
+    _refuse_deep(text, max_depth)
+    value = _parse(text, max_keys)
+    if _SUSPICIOUS.search(text):
+        check(value, max_depth=max_depth, max_keys=max_keys)
+    return value
+
+
+def check(value: Any, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS) -> None:
+    """Refuse an already decoded value that `loads` would not have let in (other Python types too)."""
+    keys = 0
+    level: Iterator[Any] = iter((value,))
+    stack = [level]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, dict):
+                keys += len(item)
+                if keys > max_keys:
+                    raise StrictJSONError(f"more than {max_keys} keys")
+                for key in item:
+                    _check_key(key)
+                stack.append(iter(item.values()))
+                break
+            if isinstance(item, list | tuple):
+                stack.append(iter(item))
+                break
+            _check_scalar(item)
+        else:
+            stack.pop()
+        if len(stack) > max_depth + 1:
+            raise StrictJSONError(f"more than {max_depth} levels")
+
+
+def _text(data: bytes | str, max_bytes: int | None) -> str:
+    try:
+        raw = data.encode() if isinstance(data, str) else bytes(data)
+        text = data if isinstance(data, str) else raw.decode()
+    except UnicodeEncodeError as error:
+        raise StrictJSONError("a lone surrogate", error.start) from None
+    except UnicodeDecodeError as error:
+        raise StrictJSONError("not UTF-8", error.start) from None
+    if max_bytes is not None and len(raw) > max_bytes:
+        raise TooLarge(f"more than {max_bytes} bytes")
+    return text
+
+
+def _refuse_deep(text: str, max_depth: int) -> None:
+    """Count brackets outside strings before anything recurses; a wall of `[` is refused early."""
+    if text.count("[") + text.count("{") <= max_depth:
+        return
+    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+    brackets = outside.encode().translate(None, _NOT_BRACKETS)
+    depth = 0
+    for start in range(0, len(brackets), 4096):
+        levels = list(accumulate(map(_STEP.__getitem__, brackets[start : start + 4096]), initial=depth))
+        if max(levels) > max_depth:
+            raise StrictJSONError(f"more than {max_depth} levels")
+        depth = levels[-1]
+
+
+def _parse(text: str, max_keys: int) -> Any:
+    keys = 0
+
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal keys
+        keys += len(members)
+        if keys > max_keys:
+            raise StrictJSONError(f"more than {max_keys} keys")
+        found = dict(members)
+        if len(found) != len(members):
+            raise StrictJSONError(f"duplicate key {_first_twice(members)!r}"[:200])
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise StrictJSONError(f"not JSON: {error.msg}", error.pos) from None
+    except RecursionError:
+        raise StrictJSONError("too deep") from None
+    except StrictJSONError:
+        raise
+    except ValueError:  # int() refuses more than 4,300 digits.
+        raise StrictJSONError("a number with too many digits") from None
+
+
+def _first_twice(members: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    return next(key for key, _ in members if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise StrictJSONError(f"{name} is not JSON")
+
+
+def _check_key(key: Any) -> None:
+    if not isinstance(key, str):
+        raise StrictJSONError("a key that is not a string")
+    _check_string(key)
+
+
+def _check_scalar(item: Any) -> None:
+    if isinstance(item, str):
+        _check_string(item)
+    elif isinstance(item, float):
+        if not math.isfinite(item):
+            raise StrictJSONError("a number that is not finite")
+    elif item is not None and not isinstance(item, bool | int):
+        raise StrictJSONError(f"{type(item).__name__} is not a JSON type")
+
+
+def _check_string(text: str) -> None:
+    if "\0" in text:
+        raise StrictJSONError("NUL in a string")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise StrictJSONError("a lone surrogate") from None
