@@ -1,0 +1,197 @@
+/* Pages that update by themselves.
+ *
+ * <div data-live-src="/admin/..." data-live-topics="approvals session:<id>" data-live-every="15"> is fetched again when
+ * one of its topics changed, and every so many seconds in any case. The server's word is only "this changed": what is
+ * shown always comes from the page's own address, with the reader's own rights. Nothing here is trusted with data.
+ */
+(() => {
+  "use strict";
+
+  const FEED = "/admin/live/feed";
+  const GAP_MS = 300; // between two fetches of one fragment, however busy its topics are
+  const RETRY_MS = 3000;
+  const DEFAULT_EVERY_SECS = 60;
+
+  class Fragment {
+    constructor(element) {
+      this.element = element;
+      this.topics = new Set((element.dataset.liveTopics || "").split(/\s+/).filter(Boolean));
+      this.shown = null;
+      this.last = 0;
+      this.timer = null;
+      this.busy = false;
+      this.again = false;
+      const every = Number(element.dataset.liveEvery) || DEFAULT_EVERY_SECS;
+      window.setInterval(() => document.hidden || this.refresh(), every * 1000);
+    }
+
+    wants(changed) {
+      return changed.some((topic) => this.topics.has(topic));
+    }
+
+    refresh() {
+      if (this.timer !== null) return;
+      const pause = Math.max(0, this.last + GAP_MS - Date.now());
+      this.timer = window.setTimeout(() => {
+        this.timer = null;
+        this.load();
+      }, pause);
+    }
+
+    async load() {
+      if (this.busy) {
+        this.again = true;
+        return;
+      }
+      this.busy = true;
+      try {
+        await this.fetch();
+      } catch {
+        // The server is away; the feed's reconnect or the next tick asks again.
+      }
+      this.last = Date.now();
+      this.busy = false;
+      if (this.again) {
+        this.again = false;
+        this.refresh();
+      }
+    }
+
+    async fetch() {
+      const answer = await window.fetch(this.element.dataset.liveSrc, {
+        headers: { "X-Requested-With": "live" },
+        credentials: "same-origin",
+        redirect: "manual",
+      });
+      if (answer.type === "opaqueredirect" || answer.status === 403) {
+        window.location.reload(); // signed out, or no longer allowed: the page itself says so
+        return;
+      }
+      noteClock(answer.headers.get("Date"));
+      if (answer.ok) this.show(await answer.text());
+    }
+
+    show(html) {
+      if (html === this.shown || this.isBeingTypedIn()) return;
+      const open = [...this.element.querySelectorAll("details[id][open]")].map((details) => details.id);
+      const known = new Set([...this.element.querySelectorAll("[data-live-row]")].map((row) => row.dataset.liveRow));
+      const first = this.shown === null;
+      this.element.innerHTML = html;
+      this.shown = html;
+      open.forEach((id) => this.element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", ""));
+      if (!first || known.size) {
+        this.element.querySelectorAll("[data-live-row]").forEach((row) => {
+          if (!known.has(row.dataset.liveRow)) row.classList.add("wr-fresh");
+        });
+      }
+      tellAges();
+      tellCount();
+      this.element.dispatchEvent(new CustomEvent("live:shown", { bubbles: true }));
+    }
+
+    isBeingTypedIn() {
+      const active = document.activeElement;
+      return active && this.element.contains(active) && active.matches("input:not([type=checkbox]), textarea, select");
+    }
+  }
+
+  /* The reader's clock may be wrong: ages are told by the server's. */
+  let skewMs = 0;
+  function noteClock(date) {
+    const behind = Date.parse(date) - Date.now();
+    if (Math.abs(behind) > 2000) skewMs = behind;
+  }
+
+  /* <time datetime="..." data-age> shows how long ago that was, and counts on; data-until counts down. */
+  function tellAges() {
+    document.querySelectorAll("time[data-age], time[data-until]").forEach((element) => {
+      const at = Date.parse(element.getAttribute("datetime"));
+      if (Number.isNaN(at)) return;
+      const secs = Math.round((Date.now() + skewMs - at) / 1000);
+      const text = "age" in element.dataset ? `${duration(Math.max(0, secs))} ago` : left(-secs);
+      if (element.textContent !== text) element.textContent = text;
+    });
+  }
+
+  function left(secs) {
+    return secs > 0 ? `in ${duration(secs)}` : "due now";
+  }
+
+  function duration(secs) {
+    if (secs < 60) return `${secs} s`;
+    if (secs < 3600) return `${Math.floor(secs / 60)} min ${secs % 60} s`;
+    if (secs < 86400) return `${Math.floor(secs / 3600)} h ${Math.floor((secs % 3600) / 60)} min`;
+    return `${Math.floor(secs / 86400)} d ${Math.floor((secs % 86400) / 3600)} h`;
+  }
+
+  /* An element with data-live-count puts its number before the title, so that a background tab says it too. */
+  const title = document.title;
+  function tellCount() {
+    const element = document.querySelector("[data-live-count]");
+    if (!element) return;
+    const count = Number(element.dataset.liveCount);
+    document.title = count > 0 ? `(${count}) ${title}` : title;
+  }
+
+  function tellState(state, words) {
+    document.querySelectorAll("[data-live-state]").forEach((element) => {
+      element.dataset.liveState = state;
+      element.textContent = words;
+    });
+  }
+
+  /* One event stream a page, and none while the page is hidden: a browser grants a site only six connections. */
+  class Feed {
+    constructor(fragments) {
+      this.fragments = fragments;
+      this.source = null;
+      this.timer = null;
+      document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
+      window.addEventListener("pagehide", () => this.close());
+      window.addEventListener("pageshow", () => document.hidden || this.open());
+      if (!document.hidden) this.open();
+    }
+
+    open() {
+      if (this.source) return;
+      const topics = [...new Set(this.fragments.flatMap((fragment) => [...fragment.topics]))];
+      this.source = new EventSource(`${FEED}?topics=${encodeURIComponent(topics.join(","))}`);
+      this.source.addEventListener("open", () => {
+        tellState("live", "updates by itself");
+        this.fragments.forEach((fragment) => fragment.refresh()); // whatever changed while nobody listened
+      });
+      this.source.addEventListener("change", (event) => this.changed(event.data));
+      this.source.addEventListener("error", () => this.lost());
+    }
+
+    changed(data) {
+      const topics = data.split(" ");
+      this.fragments.filter((fragment) => fragment.wants(topics)).forEach((fragment) => fragment.refresh());
+    }
+
+    lost() {
+      tellState("waiting", "reconnecting; still looking now and then");
+      if (!this.source || this.source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      this.source = null;
+      window.clearTimeout(this.timer);
+      this.timer = window.setTimeout(() => document.hidden || this.open(), RETRY_MS);
+    }
+
+    close() {
+      window.clearTimeout(this.timer);
+      this.source?.close();
+      this.source = null;
+    }
+  }
+
+  function start() {
+    const fragments = [...document.querySelectorAll("[data-live-src]")].map((element) => new Fragment(element));
+    tellAges();
+    tellCount();
+    window.setInterval(tellAges, 1000);
+    if (fragments.length) new Feed(fragments);
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();
