@@ -1,0 +1,62 @@
+"""Who does something: one frozen value that verbs take, audit rows keep and approvals name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from accounts.models import Credential, CredentialKind, User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """The identity that the transport proved. A body never names one."""
+
+    kind: Literal["user", "key", "child", "system"]
+    id: str
+    name: str
+    user: User | None = None
+    credential_id: int | None = None
+    session: UUID | None = None
+    attempt: int | None = None
+    scopes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+    @property
+    def user_id(self) -> int | None:
+        """The person behind it: a staff user, or the owner of an API key."""
+        return self.user.pk if self.user else None
+
+    @classmethod
+    def of_user(cls, user: User) -> Actor:
+        """A signed-in member of the staff."""
+        return cls(kind="user", id=str(user.pk), name=user.get_username(), user=user)
+
+    @classmethod
+    def of_credential(cls, credential: Credential) -> Actor:
+        """The holder of an API key, or a child by its token."""
+        if credential.kind == CredentialKind.CHILD:
+            return cls(
+                kind="child",
+                id=f"{credential.subject}/{credential.attempt}",
+                name=f"child {credential.subject}",
+                credential_id=credential.pk,
+                session=UUID(credential.subject),
+                attempt=credential.attempt,
+            )
+        return cls(
+            kind="key",
+            id=credential.public_id,
+            name=credential.name or credential.public_id,
+            user=credential.user,
+            credential_id=credential.pk,
+            scopes=tuple(credential.scopes),
+        )
+
+    @classmethod
+    def system(cls, name: str) -> Actor:
+        """Wardroom itself: a sweeper, the watchdog, the supervisor."""
+        return cls(kind="system", id=name, name=name)

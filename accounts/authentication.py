@@ -1,0 +1,50 @@
+"""Bearer tokens for DRF, and the same check for held calls. Cookies never authenticate REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+from starlette.requests import Request as HeldRequest
+
+from accounts import credentials, problems
+from accounts.models import Credential
+from accounts.offload import in_thread
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`request.auth` is the live `Credential`; `request.user` its owner, None for a child's token."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Credential]:
+        """Refuse with 401 whatever does not open something now."""
+        return _live(request.headers.get("Authorization", ""))
+
+    def authenticate_header(self, request: Request) -> str:
+        """Makes DRF answer 401 rather than 403."""
+        return "Bearer"
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Shows the bearer scheme in the OpenAPI document."""
+
+    target_class = "accounts.authentication.BearerAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """As OpenAPI writes it."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "wr_key_<id>_<secret>"}
+
+
+async def of_held(request: HeldRequest) -> Credential:
+    """The live credential of a held call, or a 401."""
+    _, credential = await in_thread(_live, request.headers.get("authorization", ""))
+    return credential
+
+
+def _live(header: str) -> tuple[Any, Credential]:
+    credential = credentials.check(credentials.bearer(header))
+    if credential is None:
+        raise problems.unauthenticated()
+    return credential.user, credential

@@ -1,0 +1,45 @@
+"""The database's clock. Deadlines are compared in SQL with it; two hosts' clocks are never compared."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, models
+from django.db.models import Expression, ExpressionWrapper, F, Value
+from django.db.models.functions import Now
+
+
+def database_now(now: datetime | None = None) -> Expression:
+    """The database's time as an SQL expression; a test's `now` takes its place there."""
+    if now is not None:
+        return Value(now, output_field=models.DateTimeField())
+    return Now()
+
+
+def later(secs: float, now: datetime | None = None) -> Expression:
+    """The database's time `secs` seconds from now (negative: ago)."""
+    return shifted(database_now(now), secs)
+
+
+def shifted(moment: Any, secs: float) -> Expression:
+    """An SQL moment, `secs` seconds later."""
+    moved = moment + Value(timedelta(seconds=secs), output_field=models.DurationField())
+    return ExpressionWrapper(moved, output_field=models.DateTimeField())
+
+
+def field_shifted(name: str, secs: float) -> Expression:
+    """A column's moment, `secs` seconds later."""
+    return shifted(F(name), secs)
+
+
+def read_database_clock(now: datetime | None = None) -> datetime:
+    """The database's time as a value, for what must be computed in Python from columns of one database."""
+    if now is not None:
+        return now
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT statement_timestamp()")
+            return cursor.fetchone()[0]
+        cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
+        return datetime.fromisoformat(cursor.fetchone()[0])

@@ -1,0 +1,121 @@
+"""Minting, checking and ending credentials.
+
+A token is `wr_<kind>_<id>_<secret>`: the id finds the row, the secret (256 bits) is compared as a SHA-256 hash in
+constant time. An unknown id does the same work as a wrong secret, so neither can be told from the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from django.db.models import BooleanField, Case, Q, Value, When
+
+from accounts.clock import database_now
+from accounts.models import Credential, CredentialKind, Project, User
+
+WORDS = {CredentialKind.API: "key", CredentialKind.CHILD: "child", CredentialKind.POOL: "pool"}
+SHAPE = re.compile(r"\Awr_(key|child|pool)_([a-z0-9]{16})_([A-Za-z0-9_-]{43})\Z")
+NOBODY = hashlib.sha256(b"nobody").hexdigest()
+_KINDS = {word: kind for kind, word in WORDS.items()}
+
+State = Literal["live", "ended", "expired", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a token turned out to be. `credential` is None only when `state` is unknown."""
+
+    credential: Credential | None
+    state: State
+
+
+def mint(
+    *,
+    kind: CredentialKind | str,
+    project: Project,
+    scopes: Iterable[str] = (),
+    user: User | None = None,
+    subject: str = "",
+    attempt: int | None = None,
+    expires_at: datetime | None = None,
+    name: str = "",
+) -> tuple[Credential, str]:
+    """Store a new credential and give it with its token, which cannot be had again."""
+    kind = CredentialKind(kind)
+    public_id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(16))
+    secret = secrets.token_urlsafe(32)
+    credential = Credential.objects.create(
+        public_id=public_id,
+        secret_hash=_hash(secret),
+        kind=kind,
+        project=project,
+        user=user,
+        name=name,
+        subject=subject,
+        attempt=attempt,
+        scopes=sorted(scopes),
+        expires_at=expires_at,
+    )
+    return credential, f"wr_{WORDS[kind]}_{public_id}_{secret}"
+
+
+def recognise(token: str, *, now: datetime | None = None) -> Recognised:
+    """Whose token this is, also when it no longer opens anything (the socket tells 4401 from 4410)."""
+    shape = SHAPE.match(token)
+    word, public_id, secret = shape.groups() if shape else ("key", "", "")
+    credential = (
+        Credential.objects.select_related("project", "user")
+        .annotate(
+            has_expired=Case(
+                When(Q(expires_at__lte=database_now(now)), then=Value(True)),
+                default=Value(False),
+                output_field=BooleanField(),
+            )
+        )
+        .filter(public_id=public_id, kind=_KINDS[word])
+        .first()
+    )
+    same = hmac.compare_digest(_hash(secret), credential.secret_hash if credential else NOBODY)
+    if credential is None or not same:
+        return Recognised(None, "unknown")
+    if credential.user is not None and not credential.user.is_active:
+        return Recognised(credential, "ended")
+    if credential.ended_at is not None:
+        return Recognised(credential, "ended")
+    return Recognised(credential, "expired" if credential.has_expired else "live")
+
+
+def check(token: str, *, now: datetime | None = None) -> Credential | None:
+    """The credential, if the token opens something now."""
+    found = recognise(token, now=now)
+    return found.credential if found.state == "live" else None
+
+
+def end(credential_id: int, *, now: datetime | None = None) -> bool:
+    """End one credential. False when it had ended before."""
+    return bool(Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now(now)))
+
+
+def end_for_attempt(project_id: object, subject: str, attempt: int, *, now: datetime | None = None) -> int:
+    """End every token of one attempt of one session; how many there were."""
+    mine = Credential.objects.filter(
+        project_id=project_id, kind=CredentialKind.CHILD, subject=subject, attempt=attempt, ended_at=None
+    )
+    return mine.update(ended_at=database_now(now))
+
+
+def bearer(header: str) -> str:
+    """The token of an `Authorization: Bearer <token>` header, or nothing."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

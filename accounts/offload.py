@@ -1,0 +1,35 @@
+"""From the event loop to the database: one bounded pool of threads, each call with clean connections."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import close_old_connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@functools.cache
+def _pool(pid: int) -> ThreadPoolExecutor:
+    # One pool per process: threads do not survive a fork.
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="verbs")
+
+
+async def in_thread(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a synchronous verb off the loop. Cancelling the caller does not stop a verb that has begun."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_pool(os.getpid()), functools.partial(_clean, verb, *args, **kwargs))
+
+
+def _clean(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    close_old_connections()
+    try:
+        return verb(*args, **kwargs)
+    finally:
+        close_old_connections()

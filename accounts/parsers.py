@@ -1,0 +1,29 @@
+"""The only parser of REST bodies: strict JSON, bounded before it is decoded."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework.parsers import BaseParser
+
+from accounts.problems import Problem
+from wardroom import strict
+
+
+class StrictJSONParser(BaseParser):
+    """Refuses what one of our databases would refuse, or what two readers would read differently."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Decode the body; an empty one is an empty object. 413 over the limit, 422 for what is not strict JSON."""
+        limit = settings.WARDROOM["max_request_bytes"]
+        raw = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise Problem("too-large", 413, f"The body is over {limit} bytes.")
+        if not raw.strip():
+            return {}
+        return strict.loads(
+            raw, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"]
+        )

@@ -1,0 +1,38 @@
+"""The one permission class: scopes for API keys, an explicit list of methods for a child's token."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts import problems
+from accounts.models import Credential, CredentialKind
+
+
+class Scoped(BasePermission):
+    """Deny by default: a view that names no scope for a method answers nobody."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Raise a 403 that names what is missing, or allow."""
+        allow(
+            request.auth,
+            getattr(view, "scopes", {}).get(request.method),
+            child=request.method in getattr(view, "child_may", ()),
+        )
+        return True
+
+
+def allow(credential: Credential, scope: str | None, *, child: bool = False) -> None:
+    """Raise unless this credential has the scope (or is a child's, where a child may)."""
+    if credential.kind == CredentialKind.CHILD:
+        if not child:
+            raise problems.forbidden("A child's token may not do that.")
+    elif scope is None or (scope not in credential.scopes and "admin" not in credential.scopes):
+        raise problems.forbidden(f"This key lacks the scope {scope}.")
+
+
+ScopeMap = Mapping[str, str]
+Methods = Collection[str]

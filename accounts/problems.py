@@ -1,0 +1,144 @@
+"""Refusals, as RFC 9457 problem+json with stable types. A verb raises one; every edge turns it into its own answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from starlette.responses import JSONResponse
+
+from wardroom.strict import StrictJSONError
+
+CONTENT_TYPE = "application/problem+json"
+log = logging.getLogger(__name__)
+
+
+class Problem(Exception):
+    """A refusal that the caller can understand. `type` is stable; `extra` members stand beside it."""
+
+    def __init__(
+        self, type: str, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(detail)
+        self.type = type
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extra = extra
+
+    def body(self) -> dict[str, Any]:
+        """The problem document."""
+        title = HTTPStatus(self.status).phrase
+        return {"type": self.type, "title": title, "status": self.status, "detail": self.detail, **self.extra}
+
+
+def unauthenticated(detail: str = "Send a live token as `Authorization: Bearer <token>`.") -> Problem:
+    """401: nobody we know."""
+    return Problem("unauthenticated", 401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def forbidden(detail: str, type: str = "forbidden") -> Problem:
+    """403: known, but not allowed this."""
+    return Problem(type, 403, detail)
+
+
+def not_found(detail: str = "There is nothing here by that id.") -> Problem:
+    """404: unknown, or another project's; the two cannot be told apart."""
+    return Problem("not-found", 404, detail)
+
+
+def conflict(detail: str, type: str = "conflict", **extra: Any) -> Problem:
+    """409: it clashes with what stands."""
+    return Problem(type, 409, detail, **extra)
+
+
+def gone(detail: str, type: str = "expired", **extra: Any) -> Problem:
+    """410: it was, and is over."""
+    return Problem(type, 410, detail, **extra)
+
+
+def invalid(errors: Sequence[Mapping[str, str]], detail: str = "The body is not valid.") -> Problem:
+    """422: `errors` is a list of `{field, detail}`."""
+    return Problem("invalid", 422, detail, errors=list(errors))
+
+
+def too_many(detail: str, retry_after: int) -> Problem:
+    """429: try again after so many seconds."""
+    return Problem("too-many", 429, detail, headers={"Retry-After": str(retry_after)})
+
+
+def response(problem: Problem) -> Response:
+    """A problem as DRF answers it."""
+    return Response(problem.body(), status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE)
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's hook: every refusal of ours, of DRF's and of Django's, in one shape. Bugs go on up."""
+    problem = as_problem(error)
+    return response(problem) if problem else None
+
+
+def as_problem(error: Exception) -> Problem | None:
+    """The refusal that an exception means, or None for a bug."""
+    match error:
+        case Problem():
+            return error
+        case StrictJSONError():
+            return Problem("invalid", 422, str(error), errors=[{"field": "", "detail": str(error)}])
+        case Http404():
+            return not_found()
+        case PermissionDenied():
+            return forbidden("You may not do that.")
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return unauthenticated()
+        case exceptions.ValidationError():
+            return invalid(list(_flatten("", error.detail)))
+        case exceptions.APIException():
+            kind = {404: "not-found", 429: "too-many", 403: "forbidden"}.get(error.status_code, "invalid")
+            return Problem(kind, error.status_code, str(error.detail))
+    return None
+
+
+def _flatten(field: str, detail: Any) -> Any:
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from _flatten(f"{field}.{name}" if field else str(name), inner)
+    elif isinstance(detail, list):
+        for inner in detail:
+            yield from _flatten(field, inner)
+    else:
+        yield {"field": field, "detail": str(detail)}
+
+
+def asgi_errors(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The same for the held app: an ASGI wrapper that turns a refusal into its document and a bug into a 500."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        started = False
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await app(scope, receive, watched)
+        except Exception as error:
+            problem = as_problem(error)
+            if started:
+                raise
+            if problem is None:
+                log.exception("held call failed")
+                problem = Problem("internal", 500, "Something went wrong here; it is in the server's log.")
+            answer = JSONResponse(
+                problem.body(), status_code=problem.status, headers=problem.headers, media_type=CONTENT_TYPE
+            )
+            await answer(scope, receive, send)
+
+    return guarded

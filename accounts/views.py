@@ -1,0 +1,34 @@
+"""The base of every REST view: the caller's project, credential and actor."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rest_framework.views import APIView
+
+from accounts.actors import Actor
+from accounts.models import Credential, Project
+from accounts.permissions import Methods, ScopeMap
+
+
+class ProjectView(APIView):
+    """A view names `scopes` per method, and `child_may` for the methods that a child's token may call."""
+
+    scopes: ClassVar[ScopeMap] = {}
+    child_may: ClassVar[Methods] = ()
+
+    @property
+    def credential(self) -> Credential:
+        """The live credential of this call."""
+        credential: Credential = self.request.auth
+        return credential
+
+    @property
+    def project(self) -> Project:
+        """The project that the credential belongs to; a call never names another."""
+        return self.credential.project
+
+    @property
+    def actor(self) -> Actor:
+        """Who calls."""
+        return Actor.of_credential(self.credential)

@@ -1,0 +1,9 @@
+"""`config` is an installed app for its management commands and system checks."""
+
+from django.apps import AppConfig
+
+
+class ConfigConfig(AppConfig):
+    name = "config"
+    label = "config"
+    verbose_name = "Wardroom"

@@ -1,0 +1,92 @@
+"""Every number that design decides, under one name each, in seconds, bytes or counts.
+
+`WARDROOM_TIMINGS` (a JSON object) replaces single ones, which is how the tests make minutes into seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MIB = 1024 * 1024
+
+WARDROOM: dict[str, Any] = {
+    # the tree
+    "spawn_depth": 4,
+    "children_per_parent": 64,
+    "retries": 0,
+    # launching
+    "first_frame_secs": 60,
+    "external_first_frame_secs": 24 * 3600,
+    "keeper_alive_secs": 15,
+    "keeper_orphan_secs": 600,
+    "kill_grace_secs": 5,
+    # the line
+    "hello_secs": 10,
+    "ping_secs": 20,
+    "line_grace_secs": 60,
+    "line_poll_secs": 5,
+    "heartbeat_secs": 5,
+    "heartbeat_lease_secs": 20,
+    "outage_gap_secs": 30,
+    "max_frame_bytes": MIB,
+    "max_unacked_events": 256,
+    "max_frames_per_10_secs": 2000,
+    "send_timeout_secs": 20,
+    # the watchdog
+    "check_interval_secs": 15,
+    "max_total_secs": 3600,
+    "max_idle_secs": 900,
+    "cancel_grace_secs": 20,
+    # waits
+    "wait_lease_secs": 6 * 3600,
+    "held_call_secs": 25,
+    # approvals
+    "pending_approvals_per_attempt": 64,
+    # the mailbox
+    "claim_lease_secs": 60,
+    "claim_tries": 5,
+    "max_body_bytes": 256 * 1024,
+    "max_depth": 64,
+    "max_keys": 10_000,
+    # answers
+    "max_result_bytes": 128 * 1024,
+    "run_history_bytes": 512 * 1024,
+    "max_request_bytes": 2 * MIB,
+    # what is kept
+    "keep_admitted_secs": 7 * 86400,
+    "keep_events_secs": 30 * 86400,
+    "keep_idempotency_secs": 86400,
+    "keep_dead_messages_secs": 30 * 86400,
+    "keep_settled_approvals_secs": 400 * 86400,
+    # the beat
+    "sweep_secs": 5,
+    "slow_sweep_secs": 15,
+    "housekeeping_secs": 600,
+    # nudges
+    "nudge_timeout_secs": 1.0,
+    "hub_poll_secs": 5,
+}
+
+#: Beat job -> the setting that says how often it runs.
+JOBS = {
+    "launch_sweep": "sweep_secs",
+    "lines_sweep": "sweep_secs",
+    "watchdog_sweep": "sweep_secs",
+    "approvals_expiry_sweep": "sweep_secs",
+    "claims_sweep": "sweep_secs",
+    "outbox_sweep": "sweep_secs",
+    "waits_sweep": "slow_sweep_secs",
+    "housekeeping": "housekeeping_secs",
+}
+
+
+def schedule(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Celery's static beat schedule: each job expires when the next one is due, so a backlog never builds up."""
+    return {
+        job: {
+            "task": f"orchestration.{job}",
+            "schedule": float(values[setting]),
+            "options": {"expires": float(values[setting])},
+        }
+        for job, setting in JOBS.items()
+    }

@@ -1,0 +1,85 @@
+"""The audit chain: each row's hash covers the row before it, so that an altered, removed, inserted or reordered
+row shows. Rows cut off at the end show against the ledger head."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from ledger.models import AuditEntry, Head
+from wardroom.jcs import canonical
+
+START = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one audit row says, before it has a place in the chain."""
+
+    project: str
+    at: str
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The first place where the chain does not hold."""
+
+    project: UUID
+    number: int
+    why: str
+
+
+def chain(previous: str, number: int, new: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The columns of new rows that follow row `number`, whose hash is `previous`."""
+    rows = []
+    for entry in new:
+        number += 1
+        row = {
+            "number": number,
+            "at": entry.at,
+            "actor": entry.actor[:300],
+            "action": entry.action,
+            "subject": entry.subject[:300],
+            "detail": canonical(entry.detail),
+            "previous_hash": previous,
+        }
+        previous = row["hash"] = digest(entry.project, row)
+        rows.append(row)
+    return rows
+
+
+def digest(project: str, row: dict[str, Any]) -> str:
+    """SHA-256 over the RFC 8785 JSON of a row with the hash before it."""
+    names = ("number", "at", "actor", "action", "subject", "detail", "previous_hash")
+    text = canonical({"project": project, **{name: row[name] for name in names}})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def verify(project_id: UUID) -> Broken | None:
+    """Walk the project's chain; None when it holds."""
+    previous, number = START, 0
+    for row in _rows(project_id):
+        number += 1
+        if row["number"] != number:
+            return Broken(project_id, number, f"row {number} is missing; found {row['number']}")
+        if row["previous_hash"] != previous:
+            return Broken(project_id, number, "it does not follow the row before it")
+        if row["hash"] != digest(str(project_id), row):
+            return Broken(project_id, number, "it was altered")
+        previous = row["hash"]
+    head = Head.objects.filter(pk=project_id).first()
+    if head and (head.audit_number, head.audit_hash) != (number, previous):
+        return Broken(project_id, number + 1, f"rows are missing at the end: the head is at {head.audit_number}")
+    return None
+
+
+def _rows(project_id: UUID) -> Iterator[dict[str, Any]]:
+    rows = AuditEntry.objects.filter(project_id=project_id).order_by("number")
+    yield from rows.values().iterator(chunk_size=1000)

@@ -1,0 +1,101 @@
+"""Writing what a transaction noted, under each project's ledger head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F
+
+from accounts.clock import read_database_clock
+from ledger import audit
+from ledger.models import AuditEntry, Event, Head, OutboxEntry, Source
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    project_id: UUID
+    type: str
+    payload: dict[str, Any]
+    session: UUID | None
+    attempt: int | None
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAudit:
+    project_id: UUID
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewOutbox:
+    project_id: UUID
+    kind: str
+    key: str
+    payload: dict[str, Any]
+
+
+Note = NewEvent | NewAudit | NewOutbox
+
+
+def write(notes: Sequence[Note]) -> list[UUID]:
+    """Write all of it inside the open transaction; the projects whose feed moved.
+
+    Locks: the heads, in the order of project ids. Nothing is locked after them.
+    """
+    owed = [note for note in notes if isinstance(note, NewOutbox)]
+    if owed:
+        rows = [OutboxEntry(project_id=o.project_id, kind=o.kind, key=o.key, payload=o.payload) for o in owed]
+        OutboxEntry.objects.bulk_create(rows, ignore_conflicts=True)
+    moved = []
+    for project_id in sorted({note.project_id for note in notes if not isinstance(note, NewOutbox)}):
+        mine = [note for note in notes if note.project_id == project_id]
+        events = [note for note in mine if isinstance(note, NewEvent)]
+        _write_project(project_id, events, [note for note in mine if isinstance(note, NewAudit)])
+        if events:
+            moved.append(project_id)
+    return moved
+
+
+def _write_project(project_id: UUID, events: list[NewEvent], audits: list[NewAudit]) -> None:
+    head = _take(project_id, len(events), len(audits))
+    first = head.cursor - len(events) + 1
+    Event.objects.bulk_create(
+        Event(
+            project_id=project_id,
+            cursor=first + offset,
+            session=new.session,
+            attempt=new.attempt,
+            seq=new.seq,
+            source=Source.WARDROOM if new.seq is None else Source.CHILD,
+            type=new.type,
+            payload=new.payload,
+        )
+        for offset, new in enumerate(events)
+    )
+    if audits:
+        at = read_database_clock().isoformat(timespec="milliseconds")
+        rows = audit.chain(
+            head.audit_hash,
+            head.audit_number - len(audits),
+            [audit.Entry(str(project_id), at, new.actor, new.action, new.subject, new.detail) for new in audits],
+        )
+        AuditEntry.objects.bulk_create(AuditEntry(project_id=project_id, **row) for row in rows)
+        Head.objects.filter(pk=project_id).update(audit_hash=rows[-1]["hash"])
+
+
+def _take(project_id: UUID, events: int, audits: int) -> Head:
+    # The UPDATE is the lock, on both databases; the row read after it is ours until COMMIT.
+    moved = Head.objects.filter(pk=project_id).update(
+        cursor=F("cursor") + events, audit_number=F("audit_number") + audits
+    )
+    if not moved:
+        Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
+        return _take(project_id, events, audits)
+    return Head.objects.get(pk=project_id)

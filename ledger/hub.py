@@ -1,0 +1,134 @@
+"""The hub: one subscription per process, and a local registry of who listens to what.
+
+    async with hub.get().listen("session:...", "feed:...") as ears:
+        while True:
+            await ears.wait(timeout=5.0)    # True: nudged; False: the poll behind it
+            ...read the rows...
+
+Nudges that come while nobody waits are kept as one: a listener that reads its rows and then waits misses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis.asyncio
+from django.conf import settings
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from ledger.nudges import CHANNEL
+
+log = logging.getLogger(__name__)
+RECONNECT_SECS = 0.5
+
+
+class Ears:
+    """One listener's wake flag."""
+
+    def __init__(self) -> None:
+        self._flag = asyncio.Event()
+        self._heard: set[str] = set()
+
+    def nudge(self, topic: str = "") -> None:
+        """Wake it, now or when it next waits."""
+        if topic:
+            self._heard.add(topic)
+        self._flag.set()
+
+    async def wait(self, timeout: float) -> bool:
+        """True when nudged since the last wait, False when `timeout` seconds passed without."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._flag.wait()
+        except TimeoutError:
+            return False
+        self._flag.clear()
+        return True
+
+    def heard(self) -> set[str]:
+        """The topics nudged since the last call; a reconnect of the hub wakes without a topic."""
+        heard, self._heard = self._heard, set()
+        return heard
+
+
+class Hub:
+    """This event loop's one subscription to the nudges."""
+
+    def __init__(self) -> None:
+        self._ears: dict[str, set[Ears]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def listen(self, *topics: str) -> AsyncIterator[Ears]:
+        """Register before you read the rows: what commits after that wakes you."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._receive(), name="hub")
+        ears = Ears()
+        for topic in topics:
+            self._ears.setdefault(topic, set()).add(ears)
+        try:
+            yield ears
+        finally:
+            self._forget(ears, topics)
+
+    def _forget(self, ears: Ears, topics: tuple[str, ...]) -> None:
+        for topic in topics:
+            listeners = self._ears.get(topic, set())
+            listeners.discard(ears)
+            if not listeners:
+                self._ears.pop(topic, None)
+
+    def deliver(self, topics: list[str]) -> None:
+        """Wake everybody who listens to any of the topics."""
+        for topic in topics:
+            for ears in self._ears.get(topic, ()):
+                ears.nudge(topic)
+
+    def _wake_all(self) -> None:
+        for listeners in self._ears.values():
+            for ears in listeners:
+                ears.nudge()
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                await self._subscribed()
+            except (redis.RedisError, OSError, TimeoutError) as error:
+                log.warning("hub lost Redis (%s); polls go on, reconnecting", type(error).__name__)
+            await asyncio.sleep(RECONNECT_SECS)
+
+    async def _subscribed(self) -> None:
+        # socket_timeout=None: redis-py 8 would otherwise give up on a quiet channel after 5 s.
+        client = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL,
+            socket_timeout=None,
+            socket_connect_timeout=2,
+            health_check_interval=15,
+            retry=Retry(NoBackoff(), 0),
+        )
+        try:
+            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe(CHANNEL)
+                self._wake_all()
+                while True:
+                    message = await channel.get_message(timeout=10)
+                    if message is not None:
+                        self.deliver(message["data"].decode().split("\n"))
+        finally:
+            await client.aclose()
+
+
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def get() -> Hub:
+    """The hub of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub()
+    return _hubs[loop]

@@ -1,0 +1,120 @@
+"""What happened, who was told, and when the sweepers last looked."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.models import Project
+
+
+class Head(models.Model):
+    """The ledger head: one row per project, taken last before COMMIT.
+
+    Whoever holds it numbers events and audit rows, so commit order is cursor order on both databases, and a
+    reader's cursor can never skip a row that commits late (I13).
+    """
+
+    project = models.OneToOneField(Project, on_delete=models.PROTECT, primary_key=True, related_name="+")
+    cursor = models.BigIntegerField(default=0)
+    oldest = models.BigIntegerField(default=0, help_text="Events at or below this cursor have been pruned.")
+    audit_number = models.BigIntegerField(default=0)
+    audit_hash = models.CharField(max_length=64, default="0" * 64)
+
+
+class Source(models.TextChoices):
+    CHILD = "child", "the child"
+    WARDROOM = "wardroom", "Wardroom"
+
+
+class Event(models.Model):
+    """One durable thing that happened. A child's own events carry its `seq`, Wardroom's have none."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    cursor = models.BigIntegerField()
+    session = models.UUIDField(null=True)
+    attempt = models.PositiveIntegerField(null=True)
+    seq = models.BigIntegerField(null=True)
+    source = models.CharField(max_length=8, choices=Source)
+    type = models.CharField(max_length=200)
+    payload = models.JSONField(default=dict)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["cursor"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "cursor"], name="event_cursor_once"),
+            # A durable event is in the feed once, however often the child sends it (I13).
+            models.UniqueConstraint(fields=["session", "attempt", "seq"], name="event_seq_once"),
+            models.CheckConstraint(condition=models.Q(source__in=sorted(Source.values)), name="event_source_is_known"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["session", "cursor"], name="event_by_session")]
+
+
+class AuditEntry(models.Model):
+    """One decision or act of authority, chained by hash to the one before it (I12). Append-only."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    number = models.BigIntegerField()
+    at = models.CharField(max_length=40, help_text="ISO 8601, UTC; text, because it is hashed as it stands.")
+    actor = models.CharField(max_length=300)
+    action = models.CharField(max_length=100)
+    subject = models.CharField(max_length=300)
+    detail = models.TextField(help_text="Canonical JSON (RFC 8785).")
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        verbose_name_plural = "audit entries"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "number"], name="audit_number_once"),
+        ]
+
+
+class OutboxEntry(models.Model):
+    """Something the outside is to be told: written with the change itself, sent after it, retried until taken."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=40)
+    key = models.CharField(max_length=200, unique=True)
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(null=True)
+    tries = models.PositiveIntegerField(default=0)
+    last_error = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name_plural = "outbox entries"
+        indexes: ClassVar = [
+            models.Index(fields=["due_at"], condition=models.Q(sent_at=None), name="outbox_waiting"),
+        ]
+
+
+class Sweep(models.Model):
+    """When a beat job last ran, and how it went: what staff see as *sweeper last ran n s ago*."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    did = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+
+class Outage(models.Model):
+    """The last gap in one kind of Wardroom's own signs of life (`sweeps`, `heartbeats` of web processes).
+
+    Every grace and idle clock starts anew where a gap of over 30 s ended, so that downtime of Wardroom itself
+    fails nobody.
+    """
+
+    name = models.CharField(max_length=20, primary_key=True)
+    seen_at = models.DateTimeField(null=True, help_text="The latest sign of life.")
+    ended_at = models.DateTimeField(null=True, help_text="When life came back after the last gap.")
+    lasted_secs = models.FloatField(default=0)

@@ -1,0 +1,3 @@
+"""The REST routes of ledger, under /api/v1/."""
+
+urlpatterns: list[object] = []

@@ -1,0 +1,179 @@
+"""Sessions, their attempts, their history, and the web processes that hold their lines."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.models import Project
+from orchestration.states import ENDED, TERMINAL, Runner, Status
+
+
+class Session(models.Model):
+    """One agent's work. A root has no parent; a child has one, and its parent's project."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
+    root = models.UUIDField(db_index=True)
+    depth = models.PositiveSmallIntegerField(default=0)
+    role = models.CharField(max_length=100, blank=True, default="")
+    title = models.CharField(max_length=300, blank=True, default="")
+    assignment = models.TextField()
+    runner = models.CharField(max_length=10, choices=Runner, default=Runner.PROCESS)
+    command = models.JSONField(null=True, blank=True, help_text="argv of a process child without a role.")
+    options = models.JSONField(default=dict, help_text="model, provider, reasoning_effort, disabled_tools, ...")
+    metadata = models.JSONField(default=dict)
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    attempt = models.PositiveIntegerField(default=0, help_text="The current one: the fence.")
+    retries_left = models.PositiveSmallIntegerField(default=0)
+    result = models.TextField(null=True, blank=True)
+    error = models.TextField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_reason = models.TextField(blank=True, default="")
+    waiting_for = models.JSONField(null=True, blank=True)
+    wait_until = models.DateTimeField(null=True, blank=True)
+    last_tool = models.CharField(max_length=200, blank=True, default="")
+    rounds = models.PositiveIntegerField(default=0)
+    created_by = models.CharField(max_length=300, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    last_event_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(status__in=sorted(Status.values)), name="session_status_is_known"),
+            models.CheckConstraint(condition=models.Q(runner__in=sorted(Runner.values)), name="session_runner_is_known"),
+            # A terminal session says when it ended, a session that is not terminal has no end.
+            models.CheckConstraint(
+                condition=models.Q(status__in=sorted(TERMINAL), finished_at__isnull=False)
+                | (~models.Q(status__in=sorted(TERMINAL)) & models.Q(finished_at__isnull=True)),
+                name="session_ends_when_terminal",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["project", "created_at"], name="session_by_age"),
+            models.Index(fields=["status", "created_at"], name="session_by_status"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.role or str(self.id)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Over, unless somebody starts it again."""
+        return self.status in TERMINAL
+
+    @property
+    def address(self) -> str:
+        """Its reserved mailbox address."""
+        return f"session:{self.id}"
+
+
+class Attempt(models.Model):
+    """One try at running a session. Its end is for ever, and nothing of an old one changes anything (I8)."""
+
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="attempts")
+    number = models.PositiveIntegerField()
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    reason = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    launched_at = models.DateTimeField(null=True, help_text="When a launch claimed it.")
+    relaunched = models.BooleanField(default=False, help_text="It replaces one that never said a word.")
+    running_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    last_event_at = models.DateTimeField(null=True)
+
+    # the keeper's word
+    host = models.CharField(max_length=255, blank=True, default="")
+    keeper_pid = models.PositiveIntegerField(null=True)
+    pid = models.PositiveIntegerField(null=True)
+    keeper_seen_at = models.DateTimeField(null=True)
+    kill_requested_at = models.DateTimeField(null=True)
+    exit_status = models.IntegerField(null=True)
+    exit_signal = models.PositiveSmallIntegerField(null=True)
+    stderr_tail = models.TextField(blank=True, default="")
+    exited_at = models.DateTimeField(null=True)
+
+    # the live line
+    connection = models.PositiveIntegerField(default=0, help_text="Grows; an older one changes nothing.")
+    web_process = models.ForeignKey("WebProcess", on_delete=models.SET_NULL, null=True, related_name="+")
+    line_since = models.DateTimeField(null=True)
+    line_lost_at = models.DateTimeField(null=True)
+    run_acked_at = models.DateTimeField(null=True)
+    acked_event_seq = models.BigIntegerField(default=0)
+    transcript_next = models.PositiveIntegerField(default=0)
+    cancel_sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["session", "number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["session", "number"], name="attempt_number_once"),
+            # At most one attempt of a session can act (I8).
+            models.UniqueConstraint(
+                fields=["session"], condition=~models.Q(status__in=sorted(ENDED)), name="one_open_attempt"
+            ),
+            models.CheckConstraint(condition=models.Q(status__in=sorted(Status.values)), name="attempt_status_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=sorted(ENDED), ended_at__isnull=False)
+                | (~models.Q(status__in=sorted(ENDED)) & models.Q(ended_at__isnull=True)),
+                name="attempt_ends_once",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["status", "created_at"], name="attempt_by_status")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of {self.session_id}"
+
+
+class TranscriptItem(models.Model):
+    """One item of the history that an attempt added, at its place."""
+
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="transcript")
+    attempt = models.PositiveIntegerField()
+    position = models.PositiveIntegerField()
+    role = models.CharField(max_length=40)
+    content: models.JSONField[Any] = models.JSONField()
+    item_id = models.CharField(max_length=256, blank=True, default="")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["attempt", "position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["session", "attempt", "position"], name="transcript_position_once"),
+        ]
+
+
+class Snapshot(models.Model):
+    """The latest of each kind of snapshot event of a session; older ones are not kept."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="snapshots")
+    attempt = models.PositiveIntegerField()
+    seq = models.BigIntegerField()
+    type = models.CharField(max_length=200)
+    payload = models.JSONField(default=dict)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["session", "type"], name="one_snapshot_of_a_type")]
+
+
+class WebProcess(models.Model):
+    """A web process and its lease: while its heartbeat is young, the lines that it holds are live."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    heartbeat_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        verbose_name_plural = "web processes"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"

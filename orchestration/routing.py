@@ -1,0 +1,5 @@
+"""The sockets of orchestration."""
+
+from typing import Any
+
+websocket_urlpatterns: list[Any] = []

@@ -1,0 +1,3 @@
+"""The REST routes of orchestration, under /api/v1/."""
+
+urlpatterns: list[object] = []
