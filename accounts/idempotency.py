@@ -61,7 +61,8 @@ def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKe
         raise problems.conflict("A call with this Idempotency-Key is still running.", "still-running")
     if row.body_hash != body:
         raise problems.invalid(
-            [{"field": "Idempotency-Key", "detail": "was used with another body"}], "This key means another call."
+            [{"field": "Idempotency-Key", "detail": "was used with another body"}],
+            "This key means another call.",
         )
     return row, Response(row.answer, status=row.status, headers={**row.headers, "Idempotent-Replayed": "true"})
 

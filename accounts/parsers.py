@@ -24,6 +24,4 @@ class StrictJSONParser(BaseParser):
             raise Problem("too-large", 413, f"The body is over {limit} bytes.")
         if not raw.strip():
             return {}
-        return strict.loads(
-            raw, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"]
-        )
+        return strict.loads(raw, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"])

@@ -87,11 +87,7 @@ def _kind(character: str) -> int:
     code, category = ord(character), unicodedata.category(character)
     if character == " ":
         return _OTHER
-    if (
-        category in _HIDDEN_CATEGORIES
-        or code in _BLANK
-        or any(low <= code <= high for low, high in _IGNORABLE)
-    ):
+    if category in _HIDDEN_CATEGORIES or code in _BLANK or any(low <= code <= high for low, high in _IGNORABLE):
         return _HIDDEN
     if category[0] == "M":
         floats = category == "Me" or unicodedata.combining(character) == _OVERLAY

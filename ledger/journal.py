@@ -98,9 +98,7 @@ def event(
     _open().notes.append(entries.NewEvent(project_id, type, payload or {}, session, attempt, None))
 
 
-def child_event(
-    project_id: UUID, type: str, payload: dict[str, Any], *, session: UUID, attempt: int, seq: int
-) -> None:
+def child_event(project_id: UUID, type: str, payload: dict[str, Any], *, session: UUID, attempt: int, seq: int) -> None:
     """Append a child's own durable event. The caller has made sure that this seq is new."""
     _open().notes.append(entries.NewEvent(project_id, type, payload, session, attempt, seq))
 

@@ -47,8 +47,12 @@ class Session(models.Model):
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
-            models.CheckConstraint(condition=models.Q(status__in=sorted(Status.values)), name="session_status_is_known"),
-            models.CheckConstraint(condition=models.Q(runner__in=sorted(Runner.values)), name="session_runner_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=sorted(Status.values)), name="session_status_is_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(runner__in=sorted(Runner.values)), name="session_runner_is_known"
+            ),
             # A terminal session says when it ended, a session that is not terminal has no end.
             models.CheckConstraint(
                 condition=models.Q(status__in=sorted(TERMINAL), finished_at__isnull=False)
@@ -118,7 +122,9 @@ class Attempt(models.Model):
             models.UniqueConstraint(
                 fields=["session"], condition=~models.Q(status__in=sorted(ENDED)), name="one_open_attempt"
             ),
-            models.CheckConstraint(condition=models.Q(status__in=sorted(Status.values)), name="attempt_status_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=sorted(Status.values)), name="attempt_status_is_known"
+            ),
             models.CheckConstraint(
                 condition=models.Q(status__in=sorted(ENDED), ended_at__isnull=False)
                 | (~models.Q(status__in=sorted(ENDED)) & models.Q(ended_at__isnull=True)),

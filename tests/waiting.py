@@ -30,9 +30,7 @@ def wait_until(seen: Callable[[], T], timeout: float = 10.0, *, why: str = "") -
         time.sleep(PAUSE)
 
 
-async def wait_until_async(
-    seen: Callable[[], T | Awaitable[T]], timeout: float = 10.0, *, why: str = ""
-) -> T:
+async def wait_until_async(seen: Callable[[], T | Awaitable[T]], timeout: float = 10.0, *, why: str = "") -> T:
     """`wait_until` for async tests; `seen` may be a plain function or a coroutine function."""
     deadline = time.monotonic() + timeout
     while True:
@@ -59,6 +57,4 @@ def _look(seen: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 def _complaint(seen: Callable[..., object], timeout: float, why: str, value: object) -> str:
-    return (
-        f"{why or inspect.getsource(seen).strip()} did not happen within {timeout} s (last seen: {value!r})"
-    )
+    return f"{why or inspect.getsource(seen).strip()} did not happen within {timeout} s (last seen: {value!r})"

@@ -186,9 +186,7 @@ def test_an_unknown_kind_is_not_an_error_of_the_protocol(kind: str) -> None:
 def test_a_plain_child_has_three_frames_and_counts_nothing() -> None:
     event = protocol.decode_child('{"kind": "event", "event": {"type": "x"}}', plain=True)
     assert event == frames.PlainEvent(event={"type": "x"})
-    assert isinstance(
-        protocol.decode_child(text("terminal", {"status": "completed"}), plain=True), frames.Terminal
-    )
+    assert isinstance(protocol.decode_child(text("terminal", {"status": "completed"}), plain=True), frames.Terminal)
     with pytest.raises(UnknownKind):
         protocol.decode_child('{"kind": "hello", "attempt": 1}', plain=True)
 
@@ -218,9 +216,7 @@ def test_an_unknown_event_is_durable(kind: str, qos: str) -> None:
 def test_a_result_of_128_kib_passes_and_one_more_byte_is_refused() -> None:
     protocol.refuse_oversize(frames.Terminal(status="completed", result="x" * protocol.RESULT_BYTES))
     with pytest.raises(protocol.FrameRefused, match="result_too_large"):
-        protocol.refuse_oversize(
-            frames.Terminal(status="completed", result="x" * (protocol.RESULT_BYTES + 1))
-        )
+        protocol.refuse_oversize(frames.Terminal(status="completed", result="x" * (protocol.RESULT_BYTES + 1)))
 
 
 def test_a_body_of_256_kib_passes_and_one_more_byte_is_refused() -> None:

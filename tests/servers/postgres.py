@@ -24,9 +24,7 @@ def program(name: str) -> str:
     versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda p: int(p.parts[-3]))
     found = str(versions[-1]) if versions else shutil.which(name)
     if not found:
-        raise ServerMissing(
-            f"PostgreSQL's {name} is not installed: run scripts/install_test_servers.sh as root"
-        )
+        raise ServerMissing(f"PostgreSQL's {name} is not installed: run scripts/install_test_servers.sh as root")
     return found
 
 
@@ -83,9 +81,7 @@ class Postgres(Server):
         with self.connect(timeout=2):
             return True
 
-    def connect(
-        self, database: str = "postgres", *, timeout: int = 10
-    ) -> "psycopg.Connection[tuple[Any, ...]]":
+    def connect(self, database: str = "postgres", *, timeout: int = 10) -> "psycopg.Connection[tuple[Any, ...]]":
         return psycopg.connect(
             host=str(self.folder),
             port=PORT,
@@ -102,17 +98,13 @@ class Postgres(Server):
         """A new database, copied from `template` (to which nobody may be connected). Returns its URL."""
         with self.connect() as connection:
             connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(database), sql.Identifier(template)
-                )
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(database), sql.Identifier(template))
             )
         return self.url(database)
 
     def drop(self, database: str) -> None:
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
     def exists(self, database: str) -> bool:
         with self.connect() as connection:

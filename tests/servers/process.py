@@ -45,12 +45,8 @@ def dies_with_parent() -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
-def spawn(
-    command: list[str], *, log: IO[bytes], env: dict[str, str] | None = None
-) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
-    )
+def spawn(command: list[str], *, log: IO[bytes], env: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True)
 
 
 def end_group(process: "subprocess.Popen[bytes]", sig: signal.Signals, timeout: float = STOP_SECONDS) -> None:
@@ -106,9 +102,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = spawn(self.command(), log=log, env=self.environment())
         try:
-            wait_until(
-                lambda: not self.running or self.answers(), self.ready_seconds, why=f"{self.name} answering"
-            )
+            wait_until(lambda: not self.running or self.answers(), self.ready_seconds, why=f"{self.name} answering")
         except NeverHappened as late:
             raise RuntimeError(f"{self.name} did not answer in time:\n{self.tail()}") from late
         if not self.running:

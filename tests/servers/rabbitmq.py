@@ -27,9 +27,7 @@ class RabbitMQ(Server):
 
     def prepare(self) -> None:
         if not (PROGRAMS / "rabbitmq-server").exists():
-            raise ServerMissing(
-                "rabbitmq-server is not installed: run scripts/install_test_servers.sh as root"
-            )
+            raise ServerMissing("rabbitmq-server is not installed: run scripts/install_test_servers.sh as root")
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.local = 127.0.0.1:{self.port}\nlog.console = true\nlog.console.level = warning\n"
         )
@@ -80,9 +78,7 @@ class RabbitMQ(Server):
     def control(self, *words: str) -> str:
         """rabbitmqctl, about a second a call."""
         command = [str(PROGRAMS / "rabbitmqctl"), "--quiet", *words]
-        return subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True).stdout
 
     def create(self, vhost: str) -> str:
         """A virtual host: the namespace of one test's queues. Returns its URL."""
