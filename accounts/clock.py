@@ -40,6 +40,7 @@ def read_database_clock(now: datetime | None = None) -> datetime:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT statement_timestamp()")
-            return cursor.fetchone()[0]
+            moment: datetime = cursor.fetchone()[0]
+            return moment
         cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
         return datetime.fromisoformat(cursor.fetchone()[0])

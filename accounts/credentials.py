@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from django.db.models import BooleanField, Case, Q, Value, When
 
@@ -103,7 +104,7 @@ def end(credential_id: int, *, now: datetime | None = None) -> bool:
     return bool(Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now(now)))
 
 
-def end_for_attempt(project_id: object, subject: str, attempt: int, *, now: datetime | None = None) -> int:
+def end_for_attempt(project_id: UUID, subject: str, attempt: int, *, now: datetime | None = None) -> int:
     """End every token of one attempt of one session; how many there were."""
     mine = Credential.objects.filter(
         project_id=project_id, kind=CredentialKind.CHILD, subject=subject, attempt=attempt, ended_at=None

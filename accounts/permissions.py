@@ -17,8 +17,9 @@ class Scoped(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Raise a 403 that names what is missing, or allow."""
+        credential: Any = request.auth
         allow(
-            request.auth,
+            credential,
             getattr(view, "scopes", {}).get(request.method),
             child=request.method in getattr(view, "child_may", ()),
         )

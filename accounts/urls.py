@@ -1,3 +1,5 @@
 """accounts has no REST of its own: keys and projects are minted by staff."""
 
-urlpatterns: list[object] = []
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from rest_framework.views import APIView
 
@@ -20,8 +20,7 @@ class ProjectView(APIView):
     @property
     def credential(self) -> Credential:
         """The live credential of this call."""
-        credential: Credential = self.request.auth
-        return credential
+        return cast(Credential, self.request.auth)
 
     @property
     def project(self) -> Project:

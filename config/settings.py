@@ -7,6 +7,7 @@ A missing URL is a refusal to start, never a silent fall-back.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -78,8 +79,8 @@ TEMPLATES = [
 
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = env.required("DATABASE_URL", "Use postgres://... (or start the embedded house with `manage.py up`).")
-_database = dict(dj_database_url.parse(_database_url, conn_max_age=0))
-_options = dict(_database.get("OPTIONS") or {})
+_database: dict[str, Any] = dict(dj_database_url.parse(_database_url, conn_max_age=0))
+_options: dict[str, Any] = dict(_database.get("OPTIONS") or {})
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that may write takes the one write lock at its start, so none fails half-way with
     # "locked". FULL: a commit that was answered survives a power cut.
@@ -130,7 +131,7 @@ if _quorum:
     CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
     CELERY_TASK_DEFAULT_EXCHANGE_TYPE = "topic"
     CELERY_WORKER_DETECT_QUORUM_QUEUES = True
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True, "connect_timeout": 2}
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"confirm_publish": True, "connect_timeout": 2}
 else:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 300,

@@ -1,12 +1,12 @@
 """Every address that Django answers. Sockets and held calls are mounted before it, in `config.asgi`."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from config import health
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("", include("accounts.urls")),
     path("", include("ledger.urls")),

@@ -82,4 +82,5 @@ def verify(project_id: UUID) -> Broken | None:
 
 def _rows(project_id: UUID) -> Iterator[dict[str, Any]]:
     rows = AuditEntry.objects.filter(project_id=project_id).order_by("number")
-    yield from rows.values().iterator(chunk_size=1000)
+    for row in rows.values().iterator(chunk_size=1000):
+        yield dict(row)

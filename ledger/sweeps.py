@@ -56,4 +56,5 @@ def silent_now(name: str, *, now: datetime | None = None) -> bool:
 
 def outage_ended_at() -> datetime | None:
     """When the latest outage of Wardroom itself ended, if there was one."""
-    return Outage.objects.aggregate(latest=Max("ended_at"))["latest"]
+    latest: datetime | None = Outage.objects.aggregate(latest=Max("ended_at"))["latest"]
+    return latest

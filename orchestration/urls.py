@@ -1,3 +1,5 @@
 """The REST routes of orchestration, under /api/v1/."""
 
-urlpatterns: list[object] = []
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
