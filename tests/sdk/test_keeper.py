@@ -1,0 +1,271 @@
+"""The keeper with real processes: what it hands over, what it reports, and that nothing is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sdk.wardroom_stub import Desk, desk
+from tests.waiting import wait_until
+from wardroom import keeper, processes
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def front() -> Iterator[Desk]:
+    with desk() as it:
+        yield it
+
+
+@pytest.fixture
+def start(front: Desk, tmp_path: Path) -> Iterator[Start]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(*argv: str, **changes: Any) -> "subprocess.Popen[bytes]":
+        orders = {
+            "url": front.url,
+            "session": "s1",
+            "attempt": 1,
+            "token": "wr_child_1_secret",
+            "argv": list(argv),
+            "cwd": str(tmp_path),
+            "env": {"PATH": os.environ["PATH"]},
+            "grace_secs": 5,
+            "alive_secs": 0.1,
+            "state_file": str(tmp_path / "keeper.json"),
+            **changes,
+        }
+        read, write = os.pipe()
+        os.write(write, json.dumps(orders).encode())
+        os.close(write)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wardroom.keeper", "--fd", str(read)], pass_fds=(read,)
+        )
+        os.close(read)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.terminate()
+        process.wait(20)
+
+
+def sh(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+def gone(pid: int) -> bool:
+    return processes._stat(pid)[:1] in ([], ["Z"], ["X"])
+
+
+def read_pid(path: Path) -> int:
+    return wait_until(lambda: int(path.read_text()))
+
+
+def test_the_child_finds_its_session_and_token_and_nothing_else(
+    front: Desk, start: Start, tmp_path: Path
+) -> None:
+    script = "import os, json; e = dict(os.environ); t = os.read(int(e['WARDROOM_TOKEN_FD']), 99).decode(); "
+    script += "json.dump([e, t, os.getpgid(0) == os.getpid()], open('seen', 'w'))"
+    start(sys.executable, "-I", "-c", script, env={"PATH": "/usr/bin"}).wait(20)
+    env, token, leads = json.loads((tmp_path / "seen").read_text())
+    assert token == "wr_child_1_secret"
+    assert leads
+    assert env.pop("WARDROOM_TOKEN_FD").isdigit()
+    env.pop("LC_CTYPE", None)
+    assert env == {
+        "PATH": "/usr/bin",
+        "WARDROOM_URL": front.url,
+        "WARDROOM_SESSION": "s1",
+        "WARDROOM_ATTEMPT": "1",
+    }
+
+
+def test_an_exit_is_reported_with_status_and_the_tail_of_stderr(front: Desk, start: Start) -> None:
+    start(*sh("head -c 100000 /dev/zero | tr '\\0' x >&2; printf '\\377\\0 the end' >&2; exit 3")).wait(20)
+    [end] = front.of("/exited")
+    assert (end["status"], end["signal"]) == (3, None)
+    assert len(end["stderr_tail"]) == keeper.TAIL_BYTES
+    assert end["stderr_tail"].endswith("\ufffd\ufffd the end")
+    path, _, authorization = front.posts[-1]
+    assert path == "/api/v1/sessions/s1/attempts/1/exited"
+    assert authorization == "Bearer wr_child_1_secret"
+
+
+def test_a_signal_is_reported_as_one(front: Desk, start: Start) -> None:
+    start(*sh("kill -9 $$")).wait(20)
+    assert front.of("/exited")[0]["signal"] == 9
+    assert front.of("/exited")[0]["status"] is None
+
+
+@pytest.mark.parametrize("argv", [["/no/such/command"], ["sh\0"]])
+def test_a_command_that_cannot_start_is_reported(front: Desk, start: Start, argv: list[str]) -> None:
+    start(*argv).wait(20)
+    [end] = front.of("/exited")
+    assert end["status"] == keeper.NOT_STARTED
+    assert "cannot start" in end["stderr_tail"]
+
+
+def test_life_is_reported_again_and_again(front: Desk, start: Start, tmp_path: Path) -> None:
+    start(*sh("echo $$ > pid; exec sleep 60"))
+    pid = read_pid(tmp_path / "pid")
+    wait_until(lambda: len(front.of("/alive")) >= 3)
+    assert {(life["pid"], life["pgid"]) for life in front.of("/alive")} == {(pid, pid)}
+
+
+def test_a_kill_in_the_answer_is_term_then_kill(front: Desk, start: Start, tmp_path: Path) -> None:
+    front.answers["alive"] = (200, {"kill": True, "grace_secs": 0.3})
+    begun = time.monotonic()
+    start(*sh("trap 'echo termed >&2' TERM; echo $$ > pid; while :; do sleep 0.05; done")).wait(20)
+    [end] = front.of("/exited")
+    assert end["signal"] == 9
+    assert time.monotonic() - begun < 10
+
+
+def test_a_child_that_heeds_term_ends_in_its_own_way(front: Desk, start: Start, tmp_path: Path) -> None:
+    start(*sh("trap 'echo bye >&2; exit 7' TERM; echo $$ > pid; while :; do sleep 0.05; done"))
+    read_pid(tmp_path / "pid")
+    front.answers["alive"] = (200, {"kill": True, "grace_secs": 30})
+    [end] = wait_until(lambda: front.of("/exited"))
+    assert end["status"] == 7
+    assert end["stderr_tail"].endswith("bye\n")
+
+
+@pytest.mark.parametrize("status", [401, 410])
+def test_a_dead_token_ends_the_child(front: Desk, start: Start, tmp_path: Path, status: int) -> None:
+    process = start(*sh("echo $$ > pid; exec sleep 60"))
+    pid = read_pid(tmp_path / "pid")
+    front.answers = {"alive": (status, {}), "exited": (status, {})}
+    process.wait(20)
+    assert gone(pid)
+
+
+def test_silence_ends_the_child_but_not_too_early(front: Desk, start: Start, tmp_path: Path) -> None:
+    front.answers["alive"] = (503, {})
+    begun = time.monotonic()
+    process = start(*sh("echo $$ > pid; exec sleep 60"), unreachable_secs=1.0)
+    pid = read_pid(tmp_path / "pid")
+    wait_until(lambda: front.of("/exited"))
+    assert time.monotonic() - begun >= 1.0
+    process.wait(20)
+    assert gone(pid)
+
+
+def test_an_exit_is_reported_until_somebody_takes_it(front: Desk, start: Start) -> None:
+    front.answers["exited"] = (503, {})
+    process = start(*sh("exit 0"))
+    wait_until(lambda: len(front.of("/exited")) >= 2)
+    front.answers["exited"] = (200, {})
+    assert process.wait(20) == 0
+    assert front.of("/exited")[-1]["status"] == 0
+
+
+def test_what_the_child_left_behind_ends_with_it(front: Desk, start: Start, tmp_path: Path) -> None:
+    daemon = "import os, time; os.setsid(); open('daemon', 'w').write(str(os.getpid())); time.sleep(60)"
+    script = f"""trap '' TERM; sleep 60 & echo $! > group
+    {sys.executable} -c "{daemon}" & while ! [ -s daemon ]; do sleep 0.02; done; exit 0"""
+    start(*sh(script)).wait(20)
+    assert gone(read_pid(tmp_path / "group"))
+    assert gone(read_pid(tmp_path / "daemon"))
+    assert front.of("/exited")[0]["status"] == 0
+
+
+def test_sigterm_ends_the_child_reports_once_and_leaves_nothing(
+    front: Desk, start: Start, tmp_path: Path
+) -> None:
+    front.answers["exited"] = (503, {})
+    process = start(*sh("echo $$ > pid; exec sleep 60"))
+    pid = read_pid(tmp_path / "pid")
+    process.terminate()
+    process.wait(10)
+    assert gone(pid)
+    assert [end["signal"] for end in front.of("/exited")] == [15]
+    assert not (tmp_path / "keeper.json").exists()
+
+
+def test_the_state_file_names_a_running_keeper(start: Start, tmp_path: Path) -> None:
+    process = start(*sh("echo $$ > pid; exec sleep 60"))
+    state = wait_until(lambda: json.loads((tmp_path / "keeper.json").read_text()))
+    assert state["pgid"] == read_pid(tmp_path / "pid")
+    assert (state["session"], state["attempt"]) == ("s1", 1)
+    assert (tmp_path / "keeper.json").stat().st_mode & 0o777 == 0o600
+    assert keeper.running(state)
+    assert not keeper.running({**state, "start_time": "1"})
+    assert not keeper.running({**state, "boot_id": "another boot"})
+    os.kill(state["pid"], signal.SIGTERM)
+    process.wait(20)
+    assert not keeper.running(state)
+
+
+def test_a_killed_keeper_takes_its_child_along_and_the_guard_tells(
+    front: Desk, start: Start, tmp_path: Path
+) -> None:
+    process = start(*sh("setsid sleep 60 & echo $! > daemon; echo $$ > pid; sleep 60"))
+    state = wait_until(lambda: json.loads((tmp_path / "keeper.json").read_text()))
+    pid, daemon = read_pid(tmp_path / "pid"), read_pid(tmp_path / "daemon")
+    os.kill(state["pid"], signal.SIGKILL)
+    process.wait(20)
+    assert gone(pid)
+    assert gone(daemon)
+    assert front.of("/exited")[0]["stderr_tail"] == "its keeper was killed"
+    assert not (tmp_path / "keeper.json").exists()
+
+
+def test_a_killed_guard_takes_everything_along(start: Start, tmp_path: Path) -> None:
+    process = start(*sh("echo $$ > pid; exec sleep 60"))
+    state = wait_until(lambda: json.loads((tmp_path / "keeper.json").read_text()))
+    process.kill()
+    process.wait(20)
+    wait_until(lambda: gone(state["pid"]) and gone(state["pgid"]))
+
+
+def test_orders_from_a_file_must_be_private_and_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "orders"
+    path.write_text(
+        '{"url": "http://x", "session": "s", "attempt": 1, "token": "t", "argv": ["a"], "more": 1}'
+    )
+    path.chmod(0o644)
+    with pytest.raises(PermissionError, match="0600"):
+        keeper.read_orders(None, str(path))
+    path.chmod(0o600)
+    assert keeper.read_orders(None, str(path)).session == "s"
+    assert not path.exists()
+
+
+def test_no_orders_is_an_error_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wardroom.keeper"], input=b"{}", capture_output=True, timeout=20
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"wardroom.keeper: no orders")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_secrets_are_not_in_the_repr_of_orders() -> None:
+    text = (
+        '{"url": "u", "session": "s", "attempt": 1, "token": "hidden", "argv": [], "env": {"KEY": "hidden"}}'
+    )
+    assert "hidden" not in repr(keeper.Orders.parse(text))
+
+
+def test_the_keeper_needs_the_standard_library_only() -> None:
+    script = "import sys, wardroom.keeper; print([m for m in sys.modules if 'site-packages' in "
+    script += "str(getattr(sys.modules[m], '__file__', '')) and not m.startswith('wardroom')])"
+    found = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {script}"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert "msgspec" not in found.stdout
+    assert "websockets" not in found.stdout
+    assert found.returncode == 0, found.stderr

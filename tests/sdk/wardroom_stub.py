@@ -1,0 +1,50 @@
+"""A web server that takes what a keeper posts, and answers as a test tells it to."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Desk:
+    """What came in, and what to answer: (status, body) by the last word of the path."""
+
+    url: str = ""
+    posts: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+    answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+
+    def of(self, what: str) -> list[dict[str, Any]]:
+        return [body for path, body, _ in self.posts if path.endswith(what)]
+
+
+@contextmanager
+def desk() -> Iterator[Desk]:
+    it = Desk()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            it.posts.append((self.path, body, self.headers["Authorization"]))
+            status, answer = it.answers.get(self.path.rsplit("/", 1)[1], (200, {"kill": False}))
+            raw = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    it.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield it
+    finally:
+        server.shutdown()
+        server.server_close()

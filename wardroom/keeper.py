@@ -1,0 +1,331 @@
+"""The keeper: starts one child's command, tells Wardroom that it lives and how it ended, and can kill it.
+
+    python -m wardroom.keeper --fd N          orders from an inherited descriptor
+    python -m wardroom.keeper --orders FILE   orders from a file that only we may read; it is removed
+
+Orders are one JSON object:
+
+    url, session, attempt, token   where to report, about whom, as whom
+    argv, cwd, env                 the command; env is the whole environment, already allow-listed
+    grace_secs                     from TERM to KILL (20)
+    state_file                     where the keeper writes who it is, and removes it at the end
+    stdout_file                    where the child's output goes (/dev/null)
+    alive_secs                     between reports (15)
+    unreachable_secs               unanswered for that long: kill, or stop reporting (600)
+
+The child finds WARDROOM_URL, WARDROOM_SESSION, WARDROOM_ATTEMPT, and its token on the descriptor that
+WARDROOM_TOKEN_FD names.
+
+Two processes: the guard, and under it the keeper. When the keeper is killed the guard ends what it leaves
+behind; when the guard is killed the keeper ends its child. Nothing that the child started stays.
+Standard library only: this runs where no broker, database or server code should be.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import queue
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wardroom import processes
+from wardroom.reports import Answer, Reporter
+
+TAIL_BYTES = 8192
+STOP_GRACE_SECS = 5.0
+NOT_STARTED = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the keeper was told to do."""
+
+    url: str
+    session: str
+    attempt: int
+    token: str = field(repr=False)
+    argv: list[str]
+    cwd: str | None = None
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    grace_secs: float = 20.0
+    state_file: str | None = None
+    stdout_file: str | None = None
+    alive_secs: float = 15.0
+    unreachable_secs: float = 600.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Orders":
+        """Orders from JSON; unknown members are ignored. Raises ValueError, KeyError or TypeError."""
+        given = json.loads(text)
+        known = {name: given[name] for name in cls.__slots__ if given.get(name) is not None}
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The child's leader is gone (and not yet reaped)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Somebody wants the child gone: the server, a dead token, silence, or a signal to us."""
+
+    grace_secs: float
+    stopping: bool = False
+
+
+class Keeper:
+    """One child's process group, from its start to the report of its end."""
+
+    def __init__(self, orders: Orders) -> None:
+        self.orders = orders
+        self.events: queue.SimpleQueue[Exited | Kill] = queue.SimpleQueue()
+        self.reporter = Reporter(orders.url, orders.session, orders.attempt, orders.token)
+        self.tail = bytearray()
+        self.stopping = False
+        self.done = threading.Event()
+
+    def run(self) -> int:
+        """Start, watch, end and report the child, in that order; the exit status for ourselves."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.events.put(Kill(STOP_GRACE_SECS, stopping=True)))
+        try:
+            child = self._start()
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a name.
+            self.report_exit(
+                {"status": NOT_STARTED, "signal": None, "stderr_tail": _cannot(self.orders, error)}
+            )
+            return 1
+        self._write_state(child.pid)
+        readers = [self._thread(self._read_stderr, child), self._thread(self._await_exit, child)]
+        self._thread(self._report_life, child)
+        self._watch(child.pid)
+        self._end(child, readers[0])
+        self.report_exit(self._exit_of(child))
+        remove_state(self.orders)
+        return 0
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """The child in a process group of its own, its token in a pipe: never argv, never the environment."""
+        orders, me = self.orders, os.getpid()
+        read, write = os.pipe()
+        os.write(write, orders.token.encode())
+        os.close(write)
+        env = {
+            **orders.env,
+            "WARDROOM_URL": orders.url,
+            "WARDROOM_SESSION": orders.session,
+            "WARDROOM_ATTEMPT": str(orders.attempt),
+            "WARDROOM_TOKEN_FD": str(read),
+        }
+        try:
+            with open(orders.stdout_file or os.devnull, "ab") as stdout:
+                return subprocess.Popen(
+                    orders.argv,
+                    cwd=orders.cwd,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(read,),
+                    process_group=0,
+                    preexec_fn=lambda: processes.die_with(me),
+                )
+        finally:
+            os.close(read)
+
+    def _thread(self, target: Callable[..., None], *args: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        thread.start()
+        return thread
+
+    def _read_stderr(self, child: subprocess.Popen[bytes]) -> None:
+        assert child.stderr is not None  # noqa: S101
+        while chunk := os.read(child.stderr.fileno(), 65536):
+            self.tail += chunk
+            del self.tail[:-TAIL_BYTES]
+
+    def _await_exit(self, child: subprocess.Popen[bytes]) -> None:
+        # Not reaped yet: as long as the leader is a zombie its group id cannot be given to anybody else.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        self.events.put(Exited())
+
+    def _report_life(self, child: subprocess.Popen[bytes]) -> None:
+        """Report every `alive_secs`, and ask for the kill that an answer, or the lack of one, means."""
+        life = {
+            "pid": child.pid,
+            "pgid": child.pid,
+            "host": socket.gethostname(),
+            "started_at": datetime.now(UTC).isoformat(),
+        }
+        answered = time.monotonic()
+        while not self.done.is_set():
+            answer = self.reporter.post("alive", life)
+            if answer.ok:
+                answered = time.monotonic()
+            if self._must_end(answer, answered):
+                self.events.put(Kill(_seconds(answer.body.get("grace_secs"), self.orders.grace_secs)))
+                return
+            self.done.wait(self.orders.alive_secs)
+
+    def _must_end(self, answer: Answer, answered: float) -> bool:
+        silent = time.monotonic() - answered
+        return answer.dead or answer.body.get("kill") is True or silent >= self.orders.unreachable_secs
+
+    def _watch(self, pgid: int) -> None:
+        """Until the leader is gone. A kill is TERM, after the grace KILL; a second signal to us hurries."""
+        deadline: float | None = None
+        while True:
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                event = self.events.get(timeout=wait)
+            except queue.Empty:
+                processes.kill_group(pgid, signal.SIGKILL)
+                deadline = None
+                continue
+            if isinstance(event, Exited):
+                return
+            grace = 0.0 if self.stopping and event.stopping else event.grace_secs
+            self.stopping = self.stopping or event.stopping
+            due = time.monotonic() + grace
+            deadline = due if deadline is None else min(deadline, due)
+            processes.kill_group(pgid, signal.SIGTERM)
+
+    def _end(self, child: subprocess.Popen[bytes], stderr_reader: threading.Thread) -> None:
+        """End what the leader left behind, in its group and out of it, then reap."""
+        self.done.set()
+        processes.kill_group(child.pid, signal.SIGKILL)
+        child.wait()
+        processes.end_children()
+        stderr_reader.join(timeout=1.0)
+
+    def _exit_of(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+        code = child.returncode
+        return {
+            "status": code if code >= 0 else None,
+            "signal": -code if code < 0 else None,
+            # NUL is no text to Wardroom, and a report that is refused would lose the status too.
+            "stderr_tail": bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd"),
+        }
+
+    def report_exit(self, end: dict[str, Any]) -> None:
+        """Until acknowledged, with back-off; once and briefly when the whole of Wardroom is being stopped."""
+        deadline, pause = time.monotonic() + self.orders.unreachable_secs, 0.5
+        while True:
+            answer = self.reporter.post("exited", end, timeout=2.0 if self.stopping else 10.0)
+            if answer.ok or answer.final or self.stopping or time.monotonic() + pause > deadline:
+                return
+            with contextlib.suppress(queue.Empty):
+                event = self.events.get(timeout=pause)
+                self.stopping = isinstance(event, Kill) and event.stopping
+            pause = min(pause * 2, 15.0)
+
+    def _write_state(self, pgid: int) -> None:
+        if self.orders.state_file:
+            me = os.getpid()
+            state = {
+                "pid": me,
+                "pgid": pgid,
+                "session": self.orders.session,
+                "attempt": self.orders.attempt,
+                "boot_id": processes.boot_id(),
+                "start_time": processes.start_time(me),
+            }
+            processes.write_private(Path(self.orders.state_file), state)
+
+
+def remove_state(orders: Orders) -> None:
+    """The keeper is over: nobody needs to end it any more."""
+    if orders.state_file:
+        Path(orders.state_file).unlink(missing_ok=True)
+
+
+def running(state: dict[str, Any]) -> bool:
+    """Whether the keeper that wrote this state file still runs: for whoever reads `state_file`."""
+    return processes.is_same(int(state["pid"]), str(state["boot_id"]), str(state["start_time"]))
+
+
+def read_orders(fd: int | None, path: str | None) -> Orders:
+    """Orders from a descriptor, or from a private file, which is removed. Raises OSError or ValueError."""
+    if path is not None:
+        mode = os.stat(path).st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise PermissionError(f"{path} may be read by others: it must have mode 0600")
+        text = Path(path).read_text()
+        os.unlink(path)
+        return Orders.parse(text)
+    with open(fd if fd is not None else 0) as file:
+        return Orders.parse(file.read())
+
+
+def guard(keeper: int, orders: Orders) -> int:
+    """Wait for the keeper, hand on its signals; when it was killed, end its child and report in its place."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: _signal(keeper))
+    code = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
+    processes.end_children()
+    if code < 0:
+        killed = {"status": None, "signal": int(signal.SIGKILL), "stderr_tail": "its keeper was killed"}
+        Keeper(orders).report_exit(killed)
+        remove_state(orders)
+    return code
+
+
+def _signal(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+
+
+def _seconds(value: Any, default: float) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and value >= 0 else default
+
+
+def _cannot(orders: Orders, error: Exception) -> str:
+    return f"cannot start {orders.argv[0]!r} in {orders.cwd or os.getcwd()!r}: {error}"
+
+
+def _detach() -> None:
+    """A session of our own, and no descriptor that ties us to whoever started us."""
+    with contextlib.suppress(PermissionError):  # Already a session leader.
+        os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+
+
+def main() -> int:
+    """Read the orders, detach, and split into guard and keeper."""
+    parser = argparse.ArgumentParser(prog="python -m wardroom.keeper")
+    parser.add_argument("--fd", type=int)
+    parser.add_argument("--orders")
+    options = parser.parse_args()
+    try:
+        orders = read_orders(options.fd, options.orders)
+    except (OSError, ValueError, TypeError) as error:
+        print(f"wardroom.keeper: no orders: {error}", file=sys.stderr)
+        return 2
+    _detach()
+    processes.adopt_orphans()
+    me = os.getpid()
+    pid = os.fork()
+    if pid:
+        return guard(pid, orders)
+    processes.die_with(me, signal.SIGTERM)
+    processes.adopt_orphans()
+    return Keeper(orders).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
