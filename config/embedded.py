@@ -1,31 +1,277 @@
-"""The data folder of the embedded house: what `manage.py up` wrote there, read back by commands run by hand."""
+"""The data folder of an embedded Wardroom: its secrets, its paths, and the URLs that point at its parts.
 
-from __future__ import annotations
+`manage.py up` makes the folder; every other command that is run by hand on the same machine finds it
+through `load()`. Nothing else in the code knows whether it is embedded or deployed: only URLs differ.
+"""
 
+import contextlib
+import dataclasses
+import fcntl
 import json
 import os
+import re
+import secrets
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+BASE_DIR = Path(__file__).resolve().parent.parent
 
 URLS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CLOUDAMQP_URL")
 
+# A unix socket's path is cut off by the kernel at 107 bytes; and the URL forms of kombu and redis-py
+# disagree about quoting, so a path that would need any does not get a socket either.
+LONGEST_SOCKET_PATH = 107
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
-def data_folder() -> Path:
-    """The folder that holds all of an embedded Wardroom: `WARDROOM_DATA`, or `var` where we stand."""
-    return Path(os.environ.get("WARDROOM_DATA") or "var").absolute()
+
+class EmbeddedError(Exception):
+    """Something about the data folder that a person has to put right; the text says what and how."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Secrets:
+    """What is made up once per data folder and never printed."""
+
+    secret_key: str
+    broker_password: str
+
+    @classmethod
+    def fresh(cls) -> "Secrets":
+        return cls(secret_key=secrets.token_urlsafe(50), broker_password=secrets.token_hex(32))
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFolder:
+    """One folder with everything that an embedded Wardroom keeps; only its owner may look inside."""
+
+    path: Path
+
+    @classmethod
+    def here(cls, environ: Mapping[str, str] = os.environ) -> "DataFolder":
+        """The folder that `WARDROOM_DATA` names, or `var` beside manage.py."""
+        named = environ.get("WARDROOM_DATA", "")
+        return cls(Path(named).expanduser().absolute() if named else BASE_DIR / "var")
+
+    @property
+    def database(self) -> Path:
+        return self.path / "wardroom.sqlite3"
+
+    @property
+    def broker(self) -> Path:
+        return self.path / "valkey"
+
+    @property
+    def keepers(self) -> Path:
+        return self.path / "keepers"
+
+    @property
+    def static(self) -> Path:
+        return self.path / "static"
+
+    @property
+    def secrets_file(self) -> Path:
+        return self.path / "secrets.json"
+
+    @property
+    def start_file(self) -> Path:
+        return self.path / "start.json"
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime() / "v.sock"
+
+    @property
+    def broker_url(self) -> str:
+        return f"unix://{self.socket}?db=0&password={self.secrets().broker_password}"
+
+    def exists(self) -> bool:
+        return self.secrets_file.exists()
+
+    def create(self) -> None:
+        """Make the folder and what is made once. Safe to repeat, and for two at a time.
+
+        Raises EmbeddedError when the folder cannot be made or belongs to somebody else.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_foreign(self.path)
+            self.path.chmod(0o700)
+            for folder in (self.broker, self.keepers, self.static):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            write_once(self.secrets_file, json.dumps(dataclasses.asdict(Secrets.fresh()), indent=1))
+        except OSError as trouble:
+            raise EmbeddedError(f"the data folder {self.path} cannot be used: {trouble}") from trouble
+
+    def secrets(self) -> Secrets:
+        try:
+            return Secrets(**json.loads(self.secrets_file.read_text()))
+        except (OSError, ValueError, TypeError) as trouble:
+            raise EmbeddedError(f"{self.secrets_file} cannot be read: {trouble}") from trouble
+
+    def runtime(self) -> Path:
+        """The 0700 folder of the broker's socket: inside the data folder, or a short one where that is too deep."""
+        inside = self.path / "run"
+        if fits_a_socket(inside / "v.sock"):
+            inside.mkdir(mode=0o700, exist_ok=True)
+            return inside
+        note = self.path / "run.path"
+        noted = Path(note.read_text()) if note.exists() else None
+        if noted is None or not is_private_folder(noted):
+            noted = Path(tempfile.mkdtemp(prefix="wardroom-", dir="/tmp"))
+            replace(note, str(noted))
+        return noted
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The variables that `given` lacks, pointing at the parts in this folder."""
+        own = self.secrets()
+        ours = {
+            "WARDROOM_DATA": str(self.path),
+            "WARDROOM_EMBEDDED": "1",
+            "WARDROOM_STATIC_ROOT": str(self.static),
+            "SECRET_KEY": own.secret_key,
+            "WARDROOM_URL": self.url(given),
+            "ALLOWED_HOSTS": ",".join(hosts(given)),
+            "DATABASE_URL": f"sqlite:///{quote(str(self.database))}",
+        }
+        if not given.get("REDIS_URL"):
+            ours["REDIS_URL"] = self.broker_url
+            if not given.get("BROKER_URL") and not given.get("CLOUDAMQP_URL"):
+                # kombu takes the password of a unix socket in the place of a host only.
+                ours["BROKER_URL"] = f"redis+socket://:{own.broker_password}@{self.socket}?virtual_host=1"
+        return {name: value for name, value in ours.items() if not given.get(name)}
+
+    def url(self, given: Mapping[str, str]) -> str:
+        """Where the web process of this folder listens, or last listened."""
+        if given.get("HOST") or given.get("PORT"):
+            return url_of(*address(given))
+        return str(self.last_start().get("url") or url_of(*address(given)))
+
+    def remember_start(self, environ: Mapping[str, str]) -> None:
+        """Note what `load()` has to know of this `up` in a command that is run by hand beside it."""
+        ours = self.environment({})
+        given = [name for name in URLS if environ.get(name) and environ[name] != ours.get(name)]
+        replace(self.start_file, json.dumps({"url": environ["WARDROOM_URL"], "given": given}))
+
+    def last_start(self) -> dict[str, object]:
+        try:
+            noted = json.loads(self.start_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+
+def named_urls(given: Mapping[str, str]) -> list[str]:
+    """Which parts the environment names itself."""
+    return [name for name in URLS if given.get(name)]
+
+
+def address(given: Mapping[str, str]) -> tuple[str, int]:
+    """`HOST` and `PORT`, with their defaults. Raises EmbeddedError when the port is not one."""
+    port = given.get("PORT") or "8000"
+    if not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise EmbeddedError(f"PORT={port} is not a port; choose one from 1 to 65535")
+    return given.get("HOST") or "127.0.0.1", int(port)
+
+
+def url_of(host: str, port: int) -> str:
+    """The address people and children on this machine use for a server that listens on `host`."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+def hosts(given: Mapping[str, str]) -> list[str]:
+    """The names that a browser on this machine may call us by, beside that of `WARDROOM_URL`."""
+    named = urlsplit(given.get("WARDROOM_URL", "")).hostname
+    own = socket.gethostname() if given.get("HOST") in {"0.0.0.0", "::"} else given.get("HOST")  # noqa: S104
+    return sorted({name for name in (named, own, "localhost", "127.0.0.1", "[::1]") if name})
 
 
 def load() -> None:
-    """Take the environment that `up` wrote into its data folder, where the caller's own says nothing.
+    """Give this process the URLs of the embedded parts, except those that the environment names.
 
-    Does nothing when any URL is set (then this is a deployment, and a missing one must be refused, not
-    filled in), or when the folder holds no such file.
+    `up` makes the data folder on the way. A command that is run by hand uses the folder only where an `up` has
+    left one and only beside the same variables as that `up` had: a deployment that lacks a URL must be refused.
+    Exits 1 with one line when the folder cannot be used.
     """
-    if any(os.environ.get(name) for name in URLS):
-        return
-    written = data_folder() / "environment.json"
+    folder = DataFolder.here()
     try:
-        values = json.loads(written.read_text())
-    except FileNotFoundError:
-        return
-    for name, value in values.items():
-        os.environ.setdefault(name, value)
+        if sys.argv[1:2] == ["up"]:
+            start(folder)
+        elif folder.exists() and folder.last_start().get("given", []) == named_urls(os.environ):
+            os.environ.update(folder.environment(os.environ))
+    except EmbeddedError as refusal:
+        sys.exit(f"wardroom: {refusal}")
+
+
+def start(folder: DataFolder) -> None:
+    """What only `up` does: make the folder, decide anew where the web process listens, and note it."""
+    host, port = address(os.environ)
+    folder.create()
+    os.environ.update(HOST=host, PORT=str(port))
+    os.environ.update(folder.environment(os.environ))
+
+
+def lock(folder: DataFolder) -> int:
+    """Hold the folder until this process ends, however it ends; gives the descriptor that holds it.
+
+    Raises EmbeddedError when another `up` holds it.
+    """
+    held = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(held, 20).decode(errors="replace").strip() or "unknown"
+        os.close(held)
+        raise EmbeddedError(
+            f"another `up` (process {holder}) already runs on the data folder {folder.path}; "
+            "stop it, or set WARDROOM_DATA to another folder"
+        ) from None
+    os.ftruncate(held, 0)
+    os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+    return held
+
+
+def fits_a_socket(path: Path) -> bool:
+    text = str(path)
+    return len(os.fsencode(text)) <= LONGEST_SOCKET_PATH and PLAIN_PATH.fullmatch(text) is not None
+
+
+def is_private_folder(path: Path) -> bool:
+    """Whether `path` is a real folder that only we may enter (anybody may put things into /tmp)."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def refuse_foreign(path: Path) -> None:
+    if path.stat().st_uid != os.getuid():
+        raise EmbeddedError(f"the data folder {path} belongs to another user; set WARDROOM_DATA to your own")
+
+
+def write_once(path: Path, text: str) -> None:
+    """Write a 0600 file whole, unless it is there already: of two at a time, one wins."""
+    draft = write_draft(path, text)
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a 0600 file whole, in the place of what was there."""
+    write_draft(path, text).replace(path)
+
+
+def write_draft(path: Path, text: str) -> Path:
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(draft)

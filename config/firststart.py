@@ -1,0 +1,49 @@
+"""What the first start leaves behind: an administrator, a key, and a runbook that waits for a person."""
+
+import os
+import secrets
+from collections.abc import Callable
+
+from django.conf import settings
+
+from accounts import credentials, projects, scopes
+from accounts.models import CredentialKind, User
+from ledger import journal
+
+NAME = "admin"
+
+
+def is_due() -> bool:
+    """Nobody can administer this database yet."""
+    return not User.objects.filter(is_superuser=True).exists()
+
+
+def greet(show: Callable[[str], None]) -> None:
+    """Make the first administrator and key, and show them once.
+
+    Shown before they are committed: a start that is killed in between shows others the next time, where one
+    that was killed the other way round would have locked everybody out.
+    """
+    password = secrets.token_urlsafe(15)
+    with journal.transaction():
+        user = User.objects.create_superuser(username=NAME, email="", password=password)
+        project = projects.default()
+        _, token = credentials.mint(
+            kind=CredentialKind.API, project=project, scopes=scopes.ALL, user=user, name="first start"
+        )
+        for line in card(user.get_username(), password, token):
+            show(line)
+
+
+def card(name: str, password: str, token: str) -> list[str]:
+    """The four lines, without a prefix, so that they can be copied and read by programs."""
+    return [
+        f"admin: {settings.WARDROOM_URL}/admin/",
+        f"user: {name}",
+        f"password: {password}",
+        f"api key: {token}",
+    ]
+
+
+def wants_demo() -> bool:
+    return os.environ.get("WARDROOM_DEMO", "1") != "0"

@@ -1,0 +1,47 @@
+"""`manage.py create_api_key`: mint an API key and show it once."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts import clock, credentials, projects, scopes
+from accounts.models import CredentialKind, Project, User
+
+
+class Command(BaseCommand):
+    """Edge: find who and where, mint, print."""
+
+    help = "Mint an API key for a user in a project, and print it; it cannot be shown again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", default="admin", help="whose key it is (default: %(default)s)")
+        parser.add_argument("--project", default=projects.DEFAULT, help="the project it opens (default: %(default)s)")
+        parser.add_argument("--name", default="made by hand", help="what staff see in the list of keys")
+        parser.add_argument("--days", type=int, default=0, help="how long it lives (default: for ever)")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            choices=scopes.ALL,
+            metavar="SCOPE",
+            help=f"what it may do, repeatable (default: all of {', '.join(scopes.ALL)})",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            user = User.objects.get(username=options["user"], is_active=True)
+            project = Project.objects.get(slug=options["project"])
+        except (User.DoesNotExist, Project.DoesNotExist) as missing:
+            raise CommandError(f"{missing} Name one that exists with --user or --project.") from missing
+        if options["days"] < 0:
+            raise CommandError("--days counts from now on; leave it out for a key that does not expire.")
+        expires_at = clock.read_database_clock() + timedelta(days=options["days"]) if options["days"] else None
+        _, token = credentials.mint(
+            kind=CredentialKind.API,
+            project=project,
+            scopes=options["scope"] or scopes.ALL,
+            user=user,
+            name=options["name"],
+            expires_at=expires_at,
+        )
+        self.stdout.write(f"api key: {token}")

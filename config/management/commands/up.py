@@ -1,0 +1,25 @@
+"""`manage.py up`: a whole Wardroom in the foreground."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from config.embedded import DataFolder, EmbeddedError
+from config.up import Up
+
+
+class Command(BaseCommand):
+    """Edge: run `config.up` and tell a refusal in one line."""
+
+    help = (
+        "Run web, worker, beat and, where the environment names none, a private broker and an SQLite database, "
+        "all in one data folder (WARDROOM_DATA), until Ctrl-C."
+    )
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            Up(DataFolder.here()).run()
+        except EmbeddedError as refusal:
+            sys.exit(f"wardroom: {refusal}")

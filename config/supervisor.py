@@ -1,0 +1,234 @@
+"""Run some service processes as one: prefix what they say, start again what dies, end all of them together.
+
+One thread and one `select`: a process that is tethered to its parent is tethered to the very thread that
+started it, so whoever starts processes here must not be a thread that ends before them.
+"""
+
+import contextlib
+import dataclasses
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+TETHER = Path(__file__).with_name("tether.py")
+
+FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
+# A process that ran this long was well: its next death starts the back-off anew.
+WELL_AFTER_SECS = 30.0
+LONGEST_LINE = 16 * 1024
+
+# Log lines may carry what an agent wrote: no control character of it reaches the terminal.
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\t")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One service process: its name in the log, its command, and what to do just before each start."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    before: Callable[[], None] = lambda: None
+
+
+@dataclasses.dataclass(eq=False)
+class Running:
+    """A part that should be running, and its process while it is."""
+
+    part: Part
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    delay: float = FIRST_DELAY
+    failures: int = 0
+    start_at: float = 0.0
+    rest: bytes = b""
+
+
+class Supervisor:
+    """Keeps parts running until `stop` is asked for, by a signal or by a call."""
+
+    def __init__(self, out: IO[str] | None = None) -> None:
+        self.out = out or sys.stdout
+        self.running: list[Running] = []
+        self.stopping = False
+        self.hurried = False
+        self.selector = selectors.DefaultSelector()
+        self.wakeup, self.waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.selector.register(self.wakeup, selectors.EVENT_READ, None)
+
+    # Signals
+
+    def listen_to_signals(self) -> None:
+        """SIGINT, SIGTERM and SIGHUP stop everything; a second one no longer waits. SIGCHLD only wakes."""
+        signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._asked_to_stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self.hurried = self.stopping
+        self.stopping = True
+
+    # Starting
+
+    def add(self, part: Part) -> Running:
+        """Start a part, and keep it running from now on."""
+        running = Running(part)
+        self.running.append(running)
+        self._start(running)
+        return running
+
+    def _start(self, running: Running) -> None:
+        running.part.before()
+        running.process = subprocess.Popen(
+            [sys.executable, str(TETHER), str(os.getpid()), *running.part.command],
+            env=dict(running.part.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        running.started_at = time.monotonic()
+        assert running.process.stdout is not None  # noqa: S101  for the type checker: we asked for a pipe
+        os.set_blocking(running.process.stdout.fileno(), False)
+        self.selector.register(running.process.stdout, selectors.EVENT_READ, running)
+
+    # Watching
+
+    def run(self, each_round: Callable[[], None] = lambda: None) -> None:
+        """Watch until asked to stop."""
+        while not self.stopping:
+            self.watch(0.5)
+            each_round()
+
+    def watch(self, timeout: float) -> None:
+        """Pass on what was said, notice who died, start whose back-off is over. At most `timeout` seconds."""
+        self._pass_on(timeout)
+        for running in self.running:
+            if running.process is not None and has_ended(running.process):
+                self._bury(running)
+            elif running.process is None and not self.stopping and time.monotonic() >= running.start_at:
+                self._start(running)
+
+    def _pass_on(self, timeout: float) -> None:
+        due = [r.start_at - time.monotonic() for r in self.running if r.process is None]
+        for key, _ in self.selector.select(max(0.0, min([timeout, *due]))):
+            if key.data is None:
+                drain(self.wakeup)
+            else:
+                self._read(key.data)
+
+    def _read(self, running: Running) -> bool:
+        """Print the whole lines that a part has written; False when there was nothing."""
+        process = running.process
+        if process is None or process.stdout is None:
+            return False
+        try:
+            said = os.read(process.stdout.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        if not said:
+            self._hush(process.stdout)
+            return False
+        *lines, running.rest = (running.rest + said).split(b"\n")
+        if len(running.rest) > LONGEST_LINE:
+            lines, running.rest = [*lines, running.rest], b""
+        for line in lines:
+            self._line(running, line)
+        return True
+
+    def _line(self, running: Running, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip("\r").translate(CONTROLS)
+        self.say(text, running.part.name)
+
+    def _bury(self, running: Running) -> None:
+        """A part has ended: end what is left of its group (not keepers, they left it), and plan its return."""
+        process = running.process
+        assert process is not None and process.stdout is not None  # noqa: S101  only called for a process of ours
+        end_group(process.pid)
+        status = process.wait()
+        while self._read(running):
+            pass
+        if running.rest:
+            self._line(running, running.rest)
+        self._hush(process.stdout)
+        process.stdout.close()
+        running.process, running.rest = None, b""
+        if not self.stopping:
+            self._plan_return(running, status)
+
+    def _hush(self, pipe: IO[bytes]) -> None:
+        """No longer listen to a pipe; it may have ended before its process, or after."""
+        with contextlib.suppress(KeyError):
+            self.selector.unregister(pipe)
+
+    def _plan_return(self, running: Running, status: int) -> None:
+        now = time.monotonic()
+        if now - running.started_at > WELL_AFTER_SECS:
+            running.delay, running.failures = FIRST_DELAY, 0
+        running.failures += 1
+        running.start_at = now + running.delay
+        self.say(f"{running.part.name} ended ({ending(status)}); it starts again in {running.delay:.1f} s")
+        running.delay = min(running.delay * 2, LONGEST_DELAY)
+
+    # Stopping
+
+    def stop(self, some: Iterable[Running], within: float) -> None:
+        """End these parts: SIGTERM, and SIGKILL for what is left of their groups after `within` seconds."""
+        self.stopping = True
+        ending_now = [running for running in some if running.process is not None]
+        for running in ending_now:
+            if running.process is not None:
+                signal_process(running.process, signal.SIGTERM)
+        deadline = time.monotonic() + within
+        while any(r.process for r in ending_now) and time.monotonic() < deadline and not self.hurried:
+            self.watch(0.2)
+        for running in ending_now:
+            if running.process is not None:
+                end_group(running.process.pid)
+                self._bury(running)
+
+    def say(self, text: str, name: str = "up") -> None:
+        self.print(f"{name:<6} | {text}")
+
+    def print(self, text: str) -> None:
+        """A line for whoever reads us; when nobody does any more, the services go on all the same."""
+        try:
+            self.out.write(f"{text}\n")
+            self.out.flush()
+        except OSError:
+            self.out = open(os.devnull, "w")  # noqa: SIM115  kept until the process ends
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it is dead; it stays a zombie, so that its group's number is not given to others yet."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def signal_process(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
+
+
+def end_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def ending(status: int) -> str:
+    if status >= 0:
+        return f"status {status}"
+    return f"signal {signal.Signals(-status).name}"
+
+
+def drain(descriptor: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while os.read(descriptor, 4096):
+            pass

@@ -1,0 +1,192 @@
+"""The steps of `manage.py up`: one Wardroom in the foreground, of which it starts only what the environment lacks."""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import OperationalError, connections
+
+from config import embedded, firststart, valkey
+from config.embedded import DataFolder, EmbeddedError
+from config.supervisor import Part, Running, Supervisor
+
+SERVICES_STOP_SECS = 5.0
+BROKER_STOP_SECS = 2.0
+READY_SECS = 60.0
+
+
+class Up:
+    """One run of `up`: prepare, serve until a signal, end everything."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self.folder = folder
+        self.supervisor = Supervisor()
+        self.broker: Running | None = None
+        self.services: list[Running] = []
+        self.started_at = time.monotonic()
+        self.is_ready = False
+
+    def run(self) -> None:
+        """Return when asked to stop. Raises EmbeddedError when it cannot start; nothing is left running then."""
+        os.umask(0o077)
+        held = embedded.lock(self.folder)
+        refuse_taken_port(os.environ["HOST"], int(os.environ["PORT"]))
+        self.supervisor.listen_to_signals()
+        try:
+            self.prepare()
+            if not self.supervisor.stopping:
+                self.serve()
+        finally:
+            self.end()
+            os.close(held)
+
+    def prepare(self) -> None:
+        """Everything that has to be there before the services start, each step once the one before is done."""
+        self.folder.remember_start(os.environ)
+        for step in (self.start_broker, self.migrate, self.greet):
+            if not self.supervisor.stopping:
+                step()
+        connections.close_all()
+
+    # The steps
+
+    def start_broker(self) -> None:
+        if os.environ["REDIS_URL"] != self.folder.broker_url:
+            return
+        with self.step("starting the private broker"):
+            part = Part(
+                "valkey",
+                valkey.command(self.folder),
+                os.environ,
+                before=lambda: valkey.clear_socket(self.folder),
+            )
+            self.broker = self.supervisor.add(part)
+            self.await_broker(self.broker)
+
+    def await_broker(self, broker: Running) -> None:
+        """Wait for its PONG. Files that it cannot read are put aside once: what they knew is in the rows too."""
+        began, is_first_try = time.monotonic(), True
+        while not valkey.answers(self.folder):
+            self.supervisor.watch(0.05)
+            if self.supervisor.stopping:
+                return
+            if broker.failures >= 2 and is_first_try:
+                is_first_try = False
+                self.supervisor.say(f"its files cannot be read; put aside as {valkey.put_aside(self.folder)}")
+                valkey.configure(self.folder)
+            if time.monotonic() - began > valkey.START_SECS:
+                raise EmbeddedError("the private broker does not answer; its last lines are above")
+
+    def migrate(self) -> None:
+        with self.step("bringing the database up to date"):
+            try:
+                call_command("migrate", interactive=False, verbosity=0)
+            except OperationalError as trouble:
+                raise EmbeddedError(f"the database cannot be used: {trouble}") from trouble
+
+    def greet(self) -> None:
+        if firststart.is_due():
+            with self.step("making the first administrator"):
+                firststart.greet(self.supervisor.print)
+            return
+        self.supervisor.say(
+            "the password and key were shown at the first start; reset them with "
+            "`manage.py changepassword admin` and `manage.py create_api_key`"
+        )
+
+    def serve(self) -> None:
+        self.services = [self.supervisor.add(part) for part in parts(self.folder)]
+        self.supervisor.run(self.tell_when_ready)
+
+    def tell_when_ready(self) -> None:
+        if not self.is_ready and answers(f"http://{listening_at()}/readyz"):
+            self.is_ready = True
+            took = time.monotonic() - self.started_at
+            self.supervisor.say(f"ready after {took:.1f} s: {settings.WARDROOM_URL}/admin/")
+
+    # The end
+
+    def end(self) -> None:
+        """Services first, so that nobody writes what the end of the children means; the broker last."""
+        self.supervisor.say("stopping")
+        self.supervisor.stop(self.services, SERVICES_STOP_SECS)
+        if self.broker is not None:
+            self.supervisor.stop([self.broker], BROKER_STOP_SECS)
+        self.supervisor.say("stopped")
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Say what is going on, because it may take more than a second, and how long it took if it did."""
+        self.supervisor.say(f"{name} ...")
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        if took > 1:
+            self.supervisor.say(f"{name}: {took:.1f} s")
+
+
+def parts(folder: DataFolder) -> list[Part]:
+    """The service processes: the same three commands that the Procfile has."""
+    python = Path(sys.executable).parent
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "WARDROOM_DRAIN_SECS": "3"}
+    celery = (sys.executable, "-m", "celery", "-q", "-A", "config")
+    beat_file = str(folder.path / "beat")
+    return [
+        Part("web", (sys.executable, "-m", "uvicorn", *web_options()), environment),
+        Part(
+            "worker",
+            (*celery, "worker", "-c", os.environ.get("WORKER_CONCURRENCY", "2"), *QUIET_WORKER),
+            {**environment, "REMAP_SIGTERM": "SIGQUIT", "PATH": f"{python}:{os.environ.get('PATH', '')}"},
+        ),
+        Part("beat", (*celery, "beat", "-s", beat_file, "--pidfile=", "-l", "WARNING"), environment),
+    ]
+
+
+QUIET_WORKER = ("--without-gossip", "--without-mingle", "-l", "WARNING")
+
+
+def web_options() -> list[str]:
+    return [
+        "config.asgi:application",
+        *("--host", os.environ["HOST"], "--port", os.environ["PORT"]),
+        *("--lifespan", "off", "--timeout-graceful-shutdown", "3"),
+        *("--ws-ping-interval", "20", "--ws-ping-timeout", "20", "--ws-max-size", "2097152"),
+        *("--ws-per-message-deflate", "false", "--no-proxy-headers", "--no-server-header"),
+        *("--no-access-log", "--log-level", "warning"),
+    ]
+
+
+def listening_at() -> str:
+    """Where the web process can be asked from this host, whatever `WARDROOM_URL` says."""
+    return embedded.url_of(os.environ["HOST"], int(os.environ["PORT"])).removeprefix("http://")
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Raise EmbeddedError when nobody could listen there; better one line now than a restart for ever."""
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(place)
+            trial.listen(1)
+    except OSError as trouble:
+        raise EmbeddedError(
+            f"cannot listen on {host} port {port}: {trouble.strerror}; set HOST and PORT to another place"
+        ) from trouble
+
+
+def answers(url: str) -> bool:
+    """Whether a GET says 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  our own http address
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
