@@ -1,0 +1,96 @@
+"""The hub, over a real Redis: nudges wake, and losing them costs only the poll interval."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from accounts import projects
+from accounts.offload import in_thread
+from ledger import hub, journal, nudges
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def listening(ears: hub.Ears) -> None:
+    """Wait until the hub has subscribed: it then wakes everybody once."""
+    assert await ears.wait(10)
+
+
+async def test_a_nudge_wakes_only_those_who_listen_to_its_topic():
+    async with hub.get().listen("session:a") as mine, hub.get().listen("session:b") as other:
+        await listening(mine)
+        await listening(other)
+        assert await in_thread(nudges.publish, ["session:a"])
+        assert await mine.wait(5)
+        assert mine.heard() == {"session:a"}
+        assert not await other.wait(0.05)
+
+
+async def test_nudges_before_the_wait_are_kept_as_one():
+    async with hub.get().listen("session:a") as ears:
+        await listening(ears)
+        await in_thread(nudges.publish, ["session:a"])
+        await in_thread(nudges.publish, ["session:a"])
+        assert await ears.wait(5)
+        hub.get().deliver(["session:a"])
+        hub.get().deliver(["session:a"])
+        assert await ears.wait(0)
+        assert not await ears.wait(0.05)
+
+
+async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
+    project = await in_thread(projects.default)
+
+    def write(fail: bool) -> None:
+        with journal.transaction():
+            journal.event(project.pk, "x")
+            journal.nudge("session:a")
+            if fail:
+                raise ValueError
+
+    async with hub.get().listen("session:a", f"feed:{project.pk}") as ears:
+        await listening(ears)
+        with pytest.raises(ValueError, match=""):
+            await in_thread(write, True)
+        assert not await ears.wait(0.1)
+        await in_thread(write, False)
+        assert await ears.wait(5)
+
+
+async def test_a_listener_that_left_is_forgotten():
+    async with hub.get().listen("session:a"):
+        pass
+    assert "session:a" not in hub.get()._ears
+
+
+def test_a_nudge_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    nudges._client.cache_clear()
+    nudges._silent_until = 0.0
+    try:
+        began = time.monotonic()
+        assert nudges.publish(["session:a"]) is False
+        assert nudges.publish(["session:a"]) is False
+        assert time.monotonic() - began < 3
+    finally:
+        nudges._client.cache_clear()
+        nudges._silent_until = 0.0
+
+
+async def test_a_listener_wakes_again_after_the_hub_lost_redis():
+    async with hub.get().listen("session:a") as ears:
+        await listening(ears)
+        await in_thread(_drop_subscribers)
+        assert await ears.wait(10), "a reconnect wakes everybody, since nudges may have been lost meanwhile"
+        async with asyncio.timeout(10):
+            while not await ears.wait(0.2):
+                await in_thread(nudges.publish, ["session:a"])
+
+
+def _drop_subscribers() -> None:
+    import os
+
+    nudges._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "pubsub")

@@ -1,0 +1,115 @@
+"""The journal: what a transaction tells of commits with it, in commit order, or not at all."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import close_old_connections, connection
+
+from accounts import projects
+from ledger import audit, feed, journal
+from ledger.models import AuditEntry, Event, Head, OutboxEntry
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_nothing_can_be_noted_outside_a_transaction():
+    project = projects.default()
+    with pytest.raises(RuntimeError, match=r"journal\.transaction"):
+        journal.event(project.pk, "lost")
+    with pytest.raises(RuntimeError):
+        journal.nudge("session:1")
+
+
+def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind():
+    project = projects.default()
+    with pytest.raises(ValueError, match="no"), journal.transaction():
+        journal.event(project.pk, "lost")
+        journal.audit(project.pk, "me", "lose", "it")
+        raise ValueError("no")
+    with journal.transaction():
+        journal.event(project.pk, "kept")
+    assert [(event.cursor, event.type) for event in feed.read(project.pk, 0)] == [(1, "kept")]
+    assert not AuditEntry.objects.exists()
+
+
+def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it():
+    project = projects.default()
+    with journal.transaction():
+        journal.event(project.pk, "before")
+        with pytest.raises(ValueError, match="inner"), journal.transaction():
+            journal.event(project.pk, "inner")
+            journal.outbox(project.pk, "webhook", "inner", {})
+            raise ValueError("inner")
+        journal.event(project.pk, "after")
+    assert [event.type for event in feed.read(project.pk, 0)] == ["before", "after"]
+    assert not OutboxEntry.objects.exists()
+
+
+def test_the_same_outbox_key_is_owed_once():
+    project = projects.default()
+    for _ in range(2):
+        with journal.transaction():
+            journal.outbox(project.pk, "webhook", "the same", {"n": 1})
+    assert OutboxEntry.objects.count() == 1
+
+
+def write_events(project_id, count: int, failures: list[BaseException]) -> None:
+    try:
+        for number in range(count):
+            with journal.transaction():
+                journal.event(project_id, "counted", {"n": number})
+                journal.audit(project_id, "writer", "count", str(number), {"n": number})
+    except BaseException as failure:
+        failures.append(failure)
+    finally:
+        close_old_connections()
+        connection.close()
+
+
+def test_a_reader_by_cursor_skips_nothing_while_many_write():
+    """I13: reading while eight writers commit, in any order, finds every event once and in order."""
+    project, seen, failures = projects.default(), [], []
+    writers = [threading.Thread(target=write_events, args=(project.pk, 25, failures)) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers) or len(seen) < feed.head(project.pk):
+        seen += [event.cursor for event in feed.read(project.pk, seen[-1] if seen else 0)]
+    assert failures == []
+    assert seen == list(range(1, 201))
+    assert audit.verify(project.pk) is None
+
+
+@pytest.mark.parametrize(
+    ("harm", "number", "why"),
+    [
+        (lambda rows: rows.filter(number=2).update(actor="somebody else"), 2, "altered"),
+        (lambda rows: rows.filter(number=2).update(detail='{"n":9}'), 2, "altered"),
+        (lambda rows: rows.filter(number=2).delete(), 2, "missing"),
+        (lambda rows: rows.filter(number=3).delete(), 3, "missing at the end"),
+        (lambda rows: rows.filter(number=3).update(previous_hash="f" * 64), 3, "follow"),
+    ],
+)
+def test_the_audit_chain_names_the_first_row_that_was_tampered_with(harm, number, why):
+    project = projects.default()
+    for n in range(3):
+        with journal.transaction():
+            journal.audit(project.pk, "me", "act", "it", {"n": n})
+    assert audit.verify(project.pk) is None
+    harm(AuditEntry.objects.filter(project=project))
+    broken = audit.verify(project.pk)
+    assert broken is not None
+    assert broken.number == number
+    assert why in broken.why
+
+
+def test_heads_of_two_projects_count_apart(other_project):
+    project = projects.default()
+    with journal.transaction():
+        journal.event(project.pk, "mine")
+        journal.event(other_project.pk, "theirs")
+        journal.event(other_project.pk, "theirs")
+    assert (feed.head(project.pk), feed.head(other_project.pk)) == (1, 2)
+    assert Head.objects.count() == 2
+    assert Event.objects.filter(project=project).count() == 1
