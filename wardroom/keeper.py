@@ -1,17 +1,19 @@
 """The keeper: starts one child's command, tells Wardroom that it lives and how it ended, and can kill it.
 
-    python -m wardroom.keeper --fd N          orders from an inherited descriptor
-    python -m wardroom.keeper --orders FILE   orders from a file that only we may read; it is removed
+    python -m wardroom.keeper                 orders on standard input
+    python -m wardroom.keeper --fd N          orders on an inherited descriptor
+    python -m wardroom.keeper --orders FILE   orders in a file that only we may read; it is removed
 
 Orders are one JSON object:
 
     url, session, attempt, token   where to report, about whom, as whom
-    argv, cwd, env                 the command; env is the whole environment, already allow-listed
+    command, cwd, env              what to start; env is the whole environment, already allow-listed
     grace_secs                     from TERM to KILL (20)
-    state_file                     where the keeper writes who it is, and removes it at the end
+    state_dir                      where the keeper writes who it is, in <session>-<attempt>.json, until it leaves
     stdout_file                    where the child's output goes (/dev/null)
     alive_secs                     between reports (15)
-    unreachable_secs               unanswered for that long: kill, or stop reporting (600)
+    silence_secs                   unanswered for that long: kill, or stop reporting (600)
+    stderr_tail_bytes              how much of the child's last words is kept (8192)
 
 The child finds WARDROOM_URL, WARDROOM_SESSION, WARDROOM_ATTEMPT, and its token on the descriptor that
 WARDROOM_TOKEN_FD names.
@@ -42,8 +44,6 @@ from typing import Any
 from wardroom import processes
 from wardroom.reports import Answer, Reporter
 
-TAIL_BYTES = 8192
-STOP_GRACE_SECS = 5.0
 NOT_STARTED = 127
 
 
@@ -55,14 +55,15 @@ class Orders:
     session: str
     attempt: int
     token: str = field(repr=False)
-    argv: list[str]
+    command: list[str]
     cwd: str | None = None
     env: dict[str, str] = field(default_factory=dict, repr=False)
     grace_secs: float = 20.0
-    state_file: str | None = None
+    state_dir: str | None = None
     stdout_file: str | None = None
     alive_secs: float = 15.0
-    unreachable_secs: float = 600.0
+    silence_secs: float = 600.0
+    stderr_tail_bytes: int = 8192
 
     @classmethod
     def parse(cls, text: str) -> "Orders":
@@ -70,6 +71,11 @@ class Orders:
         given = json.loads(text)
         known = {name: given[name] for name in cls.__slots__ if given.get(name) is not None}
         return cls(**known)
+
+    @property
+    def state_file(self) -> Path | None:
+        """Where this keeper says who it is."""
+        return Path(self.state_dir, f"{self.session}-{self.attempt}.json") if self.state_dir else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +105,11 @@ class Keeper:
     def run(self) -> int:
         """Start, watch, end and report the child, in that order; the exit status for ourselves."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.events.put(Kill(STOP_GRACE_SECS, stopping=True)))
+            signal.signal(number, lambda *_: self.events.put(Kill(self.orders.grace_secs, stopping=True)))
         try:
             child = self._start()
         except (OSError, ValueError) as error:  # ValueError: a NUL in a name.
-            self.report_exit(
-                {"status": NOT_STARTED, "signal": None, "stderr_tail": _cannot(self.orders, error)}
-            )
+            self.report_exit(_end(NOT_STARTED, _cannot(self.orders, error)))
             return 1
         self._write_state(child.pid)
         readers = [self._thread(self._read_stderr, child), self._thread(self._await_exit, child)]
@@ -132,7 +136,7 @@ class Keeper:
         try:
             with open(orders.stdout_file or os.devnull, "ab") as stdout:
                 return subprocess.Popen(
-                    orders.argv,
+                    orders.command,
                     cwd=orders.cwd,
                     env=env,
                     stdin=subprocess.DEVNULL,
@@ -154,7 +158,7 @@ class Keeper:
         assert child.stderr is not None  # noqa: S101
         while chunk := os.read(child.stderr.fileno(), 65536):
             self.tail += chunk
-            del self.tail[:-TAIL_BYTES]
+            del self.tail[: -self.orders.stderr_tail_bytes]
 
     def _await_exit(self, child: subprocess.Popen[bytes]) -> None:
         # Not reaped yet: as long as the leader is a zombie its group id cannot be given to anybody else.
@@ -164,7 +168,7 @@ class Keeper:
     def _report_life(self, child: subprocess.Popen[bytes]) -> None:
         """Report every `alive_secs`, and ask for the kill that an answer, or the lack of one, means."""
         life = {
-            "pid": child.pid,
+            "pid": os.getpid(),
             "pgid": child.pid,
             "host": socket.gethostname(),
             "started_at": datetime.now(UTC).isoformat(),
@@ -175,13 +179,13 @@ class Keeper:
             if answer.ok:
                 answered = time.monotonic()
             if self._must_end(answer, answered):
-                self.events.put(Kill(_seconds(answer.body.get("grace_secs"), self.orders.grace_secs)))
+                self.events.put(Kill(self.orders.grace_secs))
                 return
             self.done.wait(self.orders.alive_secs)
 
     def _must_end(self, answer: Answer, answered: float) -> bool:
         silent = time.monotonic() - answered
-        return answer.dead or answer.body.get("kill") is True or silent >= self.orders.unreachable_secs
+        return answer.dead or answer.body.get("action") == "kill" or silent >= self.orders.silence_secs
 
     def _watch(self, pgid: int) -> None:
         """Until the leader is gone. A kill is TERM, after the grace KILL; a second signal to us hurries."""
@@ -211,17 +215,12 @@ class Keeper:
         stderr_reader.join(timeout=1.0)
 
     def _exit_of(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
-        code = child.returncode
-        return {
-            "status": code if code >= 0 else None,
-            "signal": -code if code < 0 else None,
-            # NUL is no text to Wardroom, and a report that is refused would lose the status too.
-            "stderr_tail": bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd"),
-        }
+        # NUL is no text to Wardroom, and a report that is refused would lose the status too.
+        return _end(child.returncode, bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd"))
 
     def report_exit(self, end: dict[str, Any]) -> None:
         """Until acknowledged, with back-off; once and briefly when the whole of Wardroom is being stopped."""
-        deadline, pause = time.monotonic() + self.orders.unreachable_secs, 0.5
+        deadline, pause = time.monotonic() + self.orders.silence_secs, 0.5
         while True:
             answer = self.reporter.post("exited", end, timeout=2.0 if self.stopping else 10.0)
             if answer.ok or answer.final or self.stopping or time.monotonic() + pause > deadline:
@@ -235,25 +234,27 @@ class Keeper:
         if self.orders.state_file:
             me = os.getpid()
             state = {
-                "pid": me,
-                "pgid": pgid,
                 "session": self.orders.session,
                 "attempt": self.orders.attempt,
+                "pid": me,
+                "start": processes.start_time(me),
+                "pgid": pgid,
+                "pgid_start": processes.start_time(pgid),
+                "host": socket.gethostname(),
                 "boot_id": processes.boot_id(),
-                "start_time": processes.start_time(me),
             }
-            processes.write_private(Path(self.orders.state_file), state)
+            processes.write_private(self.orders.state_file, state)
 
 
 def remove_state(orders: Orders) -> None:
     """The keeper is over: nobody needs to end it any more."""
     if orders.state_file:
-        Path(orders.state_file).unlink(missing_ok=True)
+        orders.state_file.unlink(missing_ok=True)
 
 
 def running(state: dict[str, Any]) -> bool:
-    """Whether the keeper that wrote this state file still runs: for whoever reads `state_file`."""
-    return processes.is_same(int(state["pid"]), str(state["boot_id"]), str(state["start_time"]))
+    """Whether the keeper that wrote this state file still runs: for whoever reads the file."""
+    return processes.is_same(state["pid"], state["boot_id"], state["start"])
 
 
 def read_orders(fd: int | None, path: str | None) -> Orders:
@@ -276,8 +277,7 @@ def guard(keeper: int, orders: Orders) -> int:
     code = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
     processes.end_children()
     if code < 0:
-        killed = {"status": None, "signal": int(signal.SIGKILL), "stderr_tail": "its keeper was killed"}
-        Keeper(orders).report_exit(killed)
+        Keeper(orders).report_exit(_end(-signal.SIGKILL, "its keeper was killed"))
         remove_state(orders)
     return code
 
@@ -287,13 +287,16 @@ def _signal(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-def _seconds(value: Any, default: float) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and value >= 0 else default
+def _end(code: int, tail: str) -> dict[str, Any]:
+    return {
+        "exit_status": code if code >= 0 else None,
+        "exit_signal": -code if code < 0 else None,
+        "stderr_tail": tail,
+    }
 
 
 def _cannot(orders: Orders, error: Exception) -> str:
-    return f"cannot start {orders.argv[0]!r} in {orders.cwd or os.getcwd()!r}: {error}"
+    return f"cannot start {orders.command[0]!r} in {orders.cwd or os.getcwd()!r}: {error}"
 
 
 def _detach() -> None:
@@ -301,8 +304,10 @@ def _detach() -> None:
     with contextlib.suppress(PermissionError):  # Already a session leader.
         os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
+    os.dup2(null, 0)
+    for output in (1, 2):
+        if not stat.S_ISREG(os.fstat(output).st_mode):  # A log file may stay; a pipe or a terminal may not.
+            os.dup2(null, output)
 
 
 def main() -> int:

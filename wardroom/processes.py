@@ -67,9 +67,7 @@ def end_children() -> None:
 
 def _children() -> list[int]:
     me = os.getpid()
-    return [
-        int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _stat(int(entry))[1:2] == [str(me)]
-    ]
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _stat(int(entry))[1:2] == [str(me)]]
 
 
 def _stat(pid: int) -> list[str]:
@@ -80,10 +78,10 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def start_time(pid: int) -> str:
+def start_time(pid: int) -> int | None:
     """When the process began, in ticks since boot: with the boot id, a pid that cannot be mistaken."""
     fields = _stat(pid)
-    return fields[19] if len(fields) > 19 else ""
+    return int(fields[19]) if len(fields) > 19 else None
 
 
 def boot_id() -> str:
@@ -94,7 +92,7 @@ def boot_id() -> str:
         return ""
 
 
-def is_same(pid: int, boot: str, started: str) -> bool:
+def is_same(pid: int, boot: str, started: int | None) -> bool:
     """Whether the process that had this pid, boot id and start time still runs (a zombie does not)."""
     fields = _stat(pid)
     return bool(fields) and fields[0] not in "ZX" and boot == boot_id() and started == start_time(pid)

@@ -24,7 +24,7 @@ class Answer:
     @property
     def dead(self) -> bool:
         """The token speaks for nobody any more."""
-        return self.status in (401, 410)
+        return self.status in (401, 403, 404, 410)
 
     @property
     def final(self) -> bool:

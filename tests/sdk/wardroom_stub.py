@@ -29,7 +29,7 @@ def desk() -> Iterator[Desk]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             it.posts.append((self.path, body, self.headers["Authorization"]))
-            status, answer = it.answers.get(self.path.rsplit("/", 1)[1], (200, {"kill": False}))
+            status, answer = it.answers.get(self.path.rsplit("/", 1)[1], (200, {"action": "continue"}))
             raw = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(raw)))
