@@ -1,0 +1,176 @@
+"""What is asked: checked, bounded, and made canonical, before a row is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from accounts import problems
+from approvals.states import ACTION_DECISIONS, Decision, Risk
+from wardroom import jcs
+
+MAX_WORD = 256
+MAX_TEXT = 16 * 1024
+MAX_ACTION_BYTES = 512 * 1024
+MAX_EXPIRES_SECS = 400 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request as it came through a door; `prepare` judges it. Without a session there is no attempt either."""
+
+    request_id: str
+    tool_name: str
+    permission: str
+    resource: str
+    session: UUID | None = None
+    attempt: int | None = None
+    question: str | None = None
+    arguments: dict[str, Any] | None = None
+    tool_call_id: str | None = None
+    tool_schema_version: str | None = None
+    risk: str | None = None
+    expires_in_secs: int | None = None
+    allowed_decisions: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An ask that may be stored: its canonical action, its digest, and the digest of all that was asked."""
+
+    ask: Ask
+    action: str
+    digest: str
+    asked_digest: str
+    allowed_decisions: list[str]
+
+
+def prepare(project: str, ask: Ask) -> Prepared:
+    """Judge and canonicalise. Raises `invalid` with every field that is wrong."""
+    errors = [*_word_errors(ask), *_text_errors(ask), *_choice_errors(ask)]
+    if errors:
+        raise problems.invalid(errors)
+    action = canonical(
+        {
+            "project": project,
+            "session": _text(ask.session),
+            "attempt": ask.attempt,
+            "request_id": ask.request_id,
+            "tool_name": ask.tool_name,
+            "tool_schema_version": ask.tool_schema_version,
+            "permission": ask.permission,
+            "resource": ask.resource,
+            "arguments": ask.arguments,
+        }
+    )
+    allowed = allowed_decisions(ask.allowed_decisions)
+    return Prepared(ask, action, jcs.digest_of(action), _asked_digest(ask, action, allowed), allowed)
+
+
+def edited(action: str, arguments: Any) -> str:
+    """The canonical text of the same action with other arguments."""
+    return canonical({**json.loads(action), "arguments": arguments})
+
+
+def canonical(action: dict[str, Any]) -> str:
+    """The text that is hashed, stored, shown and run. Raises `invalid` for what has no canonical form."""
+    try:
+        text = jcs.canonical_action(action)
+    except jcs.CanonicalError as error:
+        raise problems.invalid([_error("arguments", str(error))]) from None
+    if len(text.encode()) > MAX_ACTION_BYTES:
+        raise problems.invalid([_error("arguments", f"the action is larger than {MAX_ACTION_BYTES} bytes")])
+    return text
+
+
+def allowed_decisions(asked: list[str] | None) -> list[str]:
+    """What a person may answer, in our order. An action can always be denied, whatever its asker says."""
+    wanted = set(asked or ACTION_DECISIONS)
+    if Decision.RESPOND not in wanted:
+        wanted.add(Decision.DENY)
+    return [kind.value for kind in Decision if kind in wanted]
+
+
+def _asked_digest(ask: Ask, action: str, allowed: list[str]) -> str:
+    """Tells the same request asked again from another one under the same id."""
+    return jcs.digest_of(
+        jcs.canonical(
+            {
+                "action": action,
+                "question": ask.question,
+                "tool_call_id": ask.tool_call_id,
+                "risk": ask.risk,
+                "expires_in_secs": ask.expires_in_secs,
+                "allowed_decisions": allowed,
+            }
+        )
+    )
+
+
+def _word_errors(ask: Ask) -> list[dict[str, str]]:
+    errors = [
+        error
+        for name in ("request_id", "tool_name", "permission")
+        for error in _string(name, getattr(ask, name), MAX_WORD, empty=False)
+    ]
+    for name in ("tool_call_id", "tool_schema_version"):
+        if getattr(ask, name) is not None:
+            errors += _string(name, getattr(ask, name), MAX_WORD)
+    return errors
+
+
+def _text_errors(ask: Ask) -> list[dict[str, str]]:
+    errors = _string("resource", ask.resource, MAX_TEXT)
+    if ask.question is not None:
+        errors += _string("question", ask.question, MAX_TEXT)
+    if not _is_object(ask.arguments):
+        errors.append(_error("arguments", "must be an object"))
+    return errors
+
+
+def _choice_errors(ask: Ask) -> list[dict[str, str]]:
+    errors = []
+    if ask.risk is not None and ask.risk not in Risk.values:
+        errors.append(_error("risk", f"must be one of {', '.join(Risk.values)}"))
+    if ask.expires_in_secs is not None and not _is_whole(ask.expires_in_secs, MAX_EXPIRES_SECS):
+        errors.append(_error("expires_in_secs", f"must be a whole number from 1 to {MAX_EXPIRES_SECS}"))
+    if ask.allowed_decisions is not None:
+        errors += _allowed_errors(ask.allowed_decisions)
+    return errors
+
+
+def _allowed_errors(asked: Any) -> list[dict[str, str]]:
+    name = "allowed_decisions"
+    if not isinstance(asked, list) or not asked or not all(kind in Decision.values for kind in asked):
+        return [_error(name, f"must be a list of some of {', '.join(Decision.values)}")]
+    if Decision.RESPOND in asked and set(asked) - {Decision.RESPOND, Decision.DENY}:
+        return [_error(name, "`respond` answers a question: it cannot stand beside `approve` or `edit`")]
+    return []
+
+
+def _string(name: str, value: object, limit: int, *, empty: bool = True) -> list[dict[str, str]]:
+    if not isinstance(value, str):
+        return [_error(name, "must be a string")]
+    if not value and not empty:
+        return [_error(name, "must not be empty")]
+    if len(value) > limit:
+        return [_error(name, f"must be at most {limit} characters")]
+    return []
+
+
+def _is_object(value: object) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _error(field: str, detail: str) -> dict[str, str]:
+    return {"field": field, "detail": detail}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

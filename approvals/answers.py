@@ -1,0 +1,114 @@
+"""What a person answers: judged against the row that they were shown, in the order that design fixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from accounts import problems
+from approvals import actions
+from approvals.models import Approval
+from approvals.states import LEADS_TO, Decision, Status
+from wardroom import jcs, strict
+
+MAX_TEXT = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """As it came through a door. Nothing in it has been checked: what stands is judged before it is read."""
+
+    decision: Any
+    digest: Any = None
+    version: Any = None
+    message: Any = None
+    note: Any = None
+    arguments: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Where the answer leads, and what it writes."""
+
+    status: Status
+    columns: dict[str, Any]
+
+
+def judge(approval: Approval, answer: Answer) -> Change:
+    """Raises digest-mismatch, version-conflict, then invalid with every field that is wrong."""
+    if answer.digest is not None and answer.digest != approval.digest:
+        raise problems.conflict("The action is not the one that you were shown.", "digest-mismatch")
+    if _is_number(answer.version) and answer.version != approval.version:
+        raise problems.conflict(
+            f"The request changed: it is at version {approval.version}.",
+            "version-conflict",
+            version=approval.version,
+        )
+    errors = [*_kind_errors(approval, answer), *_shape_errors(answer)]
+    if errors:
+        raise problems.invalid(errors, "This cannot be answered so.")
+    return _change(approval, answer)
+
+
+def _change(approval: Approval, answer: Answer) -> Change:
+    kind = Decision(answer.decision)
+    columns = {"decision_kind": kind, "message": answer.message or None, "note": answer.note or None}
+    if kind is Decision.EDIT:
+        action = actions.edited(approval.action, answer.arguments)
+        columns |= {
+            "action": action,
+            "digest": jcs.digest_of(action),
+            "proposed_action": approval.action,
+            "proposed_digest": approval.digest,
+        }
+    return Change(LEADS_TO[kind], columns)
+
+
+def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
+    kind = answer.decision
+    if not isinstance(kind, str) or kind not in Decision.values:
+        return [_error("decision", f"must be one of {', '.join(Decision.values)}")]
+    if kind not in approval.allowed_decisions:
+        return [_error("decision", f"this request takes {', '.join(approval.allowed_decisions)}")]
+    errors = []
+    if kind in (Decision.APPROVE, Decision.EDIT) and answer.digest is None:
+        errors.append(_error("digest", "is required: it names the action that you were shown"))
+    if kind == Decision.EDIT and not isinstance(answer.arguments, dict):
+        errors.append(_error("arguments", "must be an object: what shall run instead"))
+    if kind != Decision.EDIT and answer.arguments is not None:
+        errors.append(_error("arguments", "only an `edit` has arguments"))
+    if kind == Decision.RESPOND and not answer.message:
+        errors.append(_error("message", "is required: it is the answer"))
+    return errors
+
+
+def _shape_errors(answer: Answer) -> list[dict[str, str]]:
+    errors = []
+    if answer.version is not None and not _is_number(answer.version):
+        errors.append(_error("version", "must be a whole number"))
+    for name in ("message", "note"):
+        value = getattr(answer, name)
+        if value is None:
+            continue
+        if not isinstance(value, str) or len(value) > MAX_TEXT:
+            errors.append(_error(name, f"must be text of at most {MAX_TEXT} characters"))
+        elif not _storable(value):
+            errors.append(_error(name, "holds a character that cannot be stored"))
+    return errors
+
+
+def _storable(text: str) -> bool:
+    # A form is not JSON, so nothing has looked for NUL and lone surrogates yet.
+    try:
+        strict.check(text)
+    except strict.StrictJSONError:
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _error(field: str, detail: str) -> dict[str, str]:
+    return {"field": field, "detail": detail}

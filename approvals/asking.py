@@ -1,0 +1,80 @@
+"""Asking: an action becomes a durable, pending row before anybody hears of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from django.db import IntegrityError
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.clock import database_now, later
+from approvals import records, subjects
+from approvals.actions import Ask, Prepared, prepare
+from approvals.models import Approval
+from approvals.states import raised_risk
+from ledger import journal
+
+
+def ask(
+    project_id: Any, ask: Ask, *, actor: Actor, over: Literal["line", "rest"], now: datetime | None = None
+) -> tuple[Approval, bool]:
+    """Register a request; `(approval, created)`. The same request_id with the same body is the same row.
+
+    Raises invalid, conflict (same id, other body), not-found (no such session here), not-running, too-many.
+    """
+    made = prepare(str(project_id), ask)
+    with journal.transaction():
+        standing = _standing(project_id, ask)
+        if standing is not None:
+            return _same(standing, made), False
+        try:
+            with journal.transaction():
+                return _register(project_id, made, actor, over, now), True
+        except IntegrityError:
+            # Somebody asked the same between our look and our insert; a clash of any other kind goes on up.
+            standing = _standing(project_id, ask)
+            if standing is None:
+                raise
+            return _same(standing, made), False
+
+
+def _standing(project_id: Any, ask: Ask) -> Approval | None:
+    mine = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
+    return mine.of(ask.session, ask.attempt).first()
+
+
+def _same(standing: Approval, made: Prepared) -> Approval:
+    if standing.asked_digest != made.asked_digest:
+        raise problems.conflict("This request id stands for another request.", approval_id=str(standing.id))
+    return standing
+
+
+def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: datetime | None) -> Approval:
+    ask = made.ask
+    if ask.session is not None and ask.attempt is not None:
+        subjects.wait_begins(project_id, ask.session, ask.attempt, over, now)
+    approval = Approval.objects.create(
+        project_id=project_id,
+        session=ask.session,
+        attempt=ask.attempt,
+        request_id=ask.request_id,
+        over=over,
+        asked_digest=made.asked_digest,
+        requested_by=records.person(actor),
+        requested_at=database_now(now),
+        expires_at=None if ask.expires_in_secs is None else later(ask.expires_in_secs, now),
+        tool_name=ask.tool_name,
+        tool_call_id=ask.tool_call_id,
+        permission=ask.permission,
+        resource=ask.resource,
+        question=ask.question,
+        risk=raised_risk(ask.risk),
+        allowed_decisions=made.allowed_decisions,
+        action=made.action,
+        digest=made.digest,
+    )
+    approval.refresh_from_db()
+    records.changed(approval, "requested", actor, over=over, risk=approval.risk)
+    return approval

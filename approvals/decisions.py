@@ -1,0 +1,141 @@
+"""Answering: one guarded UPDATE decides, and whoever comes second is told what stands."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.clock import database_now
+from approvals import answers, approvers, records, shapes, subjects
+from approvals.answers import Answer
+from approvals.finding import find, judged
+from approvals.models import Approval
+from approvals.states import CancelReason, Decision, Status, sources
+from ledger import journal
+
+__all__ = ["Answer", "decide", "expire_due", "withdraw", "withdraw_request"]
+
+SWEEPER = Actor.system("expiry")
+
+
+def decide(
+    project_id: Any, approval_id: UUID, answer: Answer, actor: Actor, via: str, *, now: datetime | None = None
+) -> Approval:
+    """Answer a pending approval; the same person's same answer again gets the same row.
+
+    Judged in this order, and the first refusal is the answer: 1. may you see it (not-found), 2. may you decide
+    (not-an-approver), 3. what stands (already-decided), 4. its deadline (expired), 5. the digest you were shown
+    (digest-mismatch), 6. the version (version-conflict), 7. the answer itself (invalid).
+    """
+    try:
+        with journal.transaction():
+            approval = find(project_id, approval_id, actor, now)
+            approvers.check(actor, project_id, via)
+            return _answered(approval, answer, actor, via, now)
+    except problems.Problem as refusal:
+        if refusal.type == "expired":
+            expire(approval_id, now=now)
+        raise
+
+
+def withdraw(
+    project_id: Any, approval_id: UUID, actor: Actor, reason: str | None = None, *, now: datetime | None = None
+) -> Approval:
+    """The asker no longer needs an answer. Withdrawing twice is withdrawing once; raises what stands otherwise."""
+    if reason is not None and (not isinstance(reason, str) or len(reason) > answers.MAX_TEXT):
+        raise problems.invalid([{"field": "reason", "detail": f"must be text of at most {answers.MAX_TEXT}"}])
+    with journal.transaction():
+        approval = find(project_id, approval_id, actor, now)
+        changed = _settle(approval, Status.CANCELLED, now, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)
+        approval = find(project_id, approval_id, actor, now)
+        if changed:
+            subjects.wait_ends(approval, now)
+            records.changed(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
+        elif approval.cancel_reason != CancelReason.WITHDRAWN:
+            raise _standing(approval)
+        return approval
+
+
+def withdraw_request(
+    session_id: UUID,
+    attempt: int,
+    request_id: str,
+    actor: Actor,
+    reason: str | None = None,
+    *,
+    now: datetime | None = None,
+) -> Approval:
+    """The same, named as the line names it."""
+    approval = Approval.objects.of(session_id, attempt).filter(request_id=request_id).first()
+    if approval is None:
+        raise problems.not_found("This attempt asked for no approval by that id.")
+    return withdraw(approval.project_id, approval.id, actor, reason, now=now)
+
+
+def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
+    """The sweeper: expire what is past its deadline, each in a transaction of its own; answers how many."""
+    due = Approval.objects.overdue(database_now(now)).order_by("expires_at").values_list("id", flat=True)
+    return sum(expire(approval_id, now=now) for approval_id in list(due[:limit]))
+
+
+def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:
+    """Expire one, if it is pending and its deadline has passed by the database's clock."""
+    with journal.transaction():
+        due = Approval.objects.overdue(database_now(now)).filter(id=approval_id)
+        if not due.update(status=Status.EXPIRED, settled_at=database_now(now)):
+            return False
+        approval = Approval.objects.get(id=approval_id)
+        subjects.wait_ends(approval, now)
+        records.changed(approval, "expired", SWEEPER)
+        return True
+
+
+def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: datetime | None) -> Approval:
+    while approval.status == Status.PENDING and not approval.is_overdue:
+        change = answers.judge(approval, answer)
+        won = _settle(approval, change.status, now, **change.columns, decided_by=records.person(actor), decided_via=via)
+        approval = judged(Approval.objects.filter(id=approval.id), now).get()
+        if won:
+            subjects.wait_ends(approval, now)
+            records.changed(
+                approval,
+                "decided",
+                actor,
+                decision=approval.decision_kind,
+                via=via,
+                proposed_digest=approval.proposed_digest,
+            )
+            return approval
+    if _repeats(approval, answer, actor):
+        return approval
+    raise _standing(approval)
+
+
+def _settle(approval: Approval, to: Status, now: datetime | None, **columns: Any) -> int:
+    """The one UPDATE that ends a pending approval (I4): as it was shown, in time, and by nobody else before."""
+    rows = Approval.objects.filter(
+        id=approval.id, status__in=sources(to), version=approval.version, digest=approval.digest
+    )
+    if to is not Status.CANCELLED:
+        rows = rows.in_time(database_now(now))
+    return rows.update(status=to, settled_at=database_now(now), **columns)
+
+
+def _repeats(approval: Approval, answer: Answer, actor: Actor) -> bool:
+    """Whether the same person gives the answer that stands."""
+    by = approval.decided_by or {}
+    if actor.user_id is None or by.get("user_id") != actor.user_id or approval.decision_kind != answer.decision:
+        return False
+    if approval.decision_kind != Decision.EDIT:
+        return True
+    return json.dumps(approval.arguments, sort_keys=True) == json.dumps(answer.arguments, sort_keys=True)
+
+
+def _standing(approval: Approval) -> problems.Problem:
+    if approval.status in (Status.EXPIRED, Status.PENDING):
+        return problems.gone("Nobody answered before the deadline.", approval=shapes.standing(approval))
+    return problems.conflict(shapes.standing_sentence(approval), "already-decided", approval=shapes.standing(approval))

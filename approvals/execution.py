@@ -1,0 +1,138 @@
+"""From the decision to the run: delivered once, consumed once, by the attempt that asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.clock import database_now
+from approvals import records, shapes, subjects
+from approvals.actions import MAX_WORD
+from approvals.finding import find
+from approvals.models import Approval
+from approvals.states import Over, Status
+from ledger import journal
+
+
+def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = False) -> list[Approval]:
+    """What this attempt asked over the line and was answered, and has not said it received (or not consumed)."""
+    settled = Approval.objects.of(session_id, attempt).filter(over=Over.LINE).exclude(status=Status.PENDING)
+    owed = Q(delivered_at__isnull=True)
+    if include_unconsumed:
+        owed |= Q(consumed_at__isnull=True)
+    return list(settled.filter(owed).order_by("settled_at", "id"))
+
+
+def acknowledge(
+    session_id: UUID, attempt: int, request_id: str, *, actor: Actor | None = None, now: datetime | None = None
+) -> Approval:
+    """The child says that the answer reached it; again changes nothing. Raises not-found, or conflict before."""
+    with journal.transaction():
+        approval = _asked(session_id, attempt, request_id)
+        if approval.status == Status.PENDING:
+            raise problems.conflict("There is no answer yet to acknowledge.")
+        return _delivered(approval, actor or records.child(approval), now)
+
+
+def hand_over(approval: Approval, actor: Actor, *, now: datetime | None = None) -> Approval:
+    """The asker's wait returns the answer: that is its delivery. Anybody else's look delivers nothing."""
+    if approval.status == Status.PENDING or approval.delivered_at or not _is_asker(approval, actor):
+        return approval
+    with journal.transaction():
+        return _delivered(approval, actor, now)
+
+
+def consume(
+    project_id: Any,
+    approval_id: UUID,
+    *,
+    digest: Any,
+    claim: Any = None,
+    actor: Actor,
+    now: datetime | None = None,
+) -> Approval:
+    """Take the one execution of exactly this action (I7). The same claim again gets the same answer again.
+
+    Raises not-found, invalid, digest-mismatch, not-approved, consumed, and not-running when the attempt that asked
+    is over: then nothing of it may run any more.
+    """
+    _check_words(digest, claim)
+    with journal.transaction():
+        return _consumed(find(project_id, approval_id, actor, now), digest, claim, actor, now)
+
+
+def consume_request(
+    session_id: UUID,
+    attempt: int,
+    request_id: str,
+    *,
+    digest: Any,
+    claim: Any = None,
+    actor: Actor | None = None,
+    now: datetime | None = None,
+) -> Approval:
+    """The same, named as the line names it."""
+    _check_words(digest, claim)
+    with journal.transaction():
+        approval = _asked(session_id, attempt, request_id)
+        return _consumed(approval, digest, claim, actor or records.child(approval), now)
+
+
+def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, now: datetime | None) -> Approval:
+    at = database_now(now)
+    free = Approval.objects.filter(id=approval.id, status=Status.APPROVED, consumed_at__isnull=True, digest=digest)
+    if not free.update(consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)):
+        return _consumed_before(Approval.objects.get(id=approval.id), digest, claim)
+    if approval.session is not None and not subjects.is_open(approval.session, approval.attempt or 0):
+        raise subjects.over(approval.session)
+    taken = Approval.objects.get(id=approval.id)
+    records.changed(taken, "consumed", actor)
+    return taken
+
+
+def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Approval:
+    if digest != approval.digest:
+        raise problems.conflict("That is not the action that was decided on.", "digest-mismatch")
+    if approval.status != Status.APPROVED:
+        raise problems.conflict(shapes.standing_sentence(approval), "not-approved", status=approval.status)
+    if claim is None or claim != approval.consume_claim:
+        raise problems.conflict("Its one execution has been taken.", "consumed")
+    return approval
+
+
+def _delivered(approval: Approval, actor: Actor, now: datetime | None) -> Approval:
+    fresh = Approval.objects.filter(id=approval.id, delivered_at__isnull=True).exclude(status=Status.PENDING)
+    changed = fresh.update(delivered_at=database_now(now))
+    approval.refresh_from_db()
+    if changed:
+        records.changed(approval, "delivered", actor)
+    return approval
+
+
+def _asked(session_id: UUID, attempt: int, request_id: str) -> Approval:
+    approval = Approval.objects.of(session_id, attempt).filter(request_id=request_id).first()
+    if approval is None:
+        raise problems.not_found("This attempt asked for no approval by that id.")
+    return approval
+
+
+def _is_asker(approval: Approval, actor: Actor) -> bool:
+    if actor.kind == "child":
+        return (approval.session, approval.attempt) == (actor.session, actor.attempt)
+    return bool(approval.requested_by == records.person(actor))
+
+
+def _check_words(digest: Any, claim: Any) -> None:
+    errors = []
+    if not isinstance(digest, str) or not digest:
+        errors.append({"field": "digest", "detail": "is required: it names the action about to run"})
+    if claim is not None and (not isinstance(claim, str) or not 1 <= len(claim) <= MAX_WORD):
+        errors.append({"field": "claim", "detail": f"must be text of 1 to {MAX_WORD} characters"})
+    if errors:
+        raise problems.invalid(errors)

@@ -1,0 +1,247 @@
+"""The two rows of this app: an approval, and the clock of the (session, attempt) that asked. Values, no verbs."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Project
+from approvals import states
+from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
+
+
+class Subject(models.Model):
+    """Who asks: one attempt of one session, as plain values, with its clock.
+
+    `pending` counts what was asked over the line and stops the watchdog's clocks; `pending_aside` counts what was
+    asked by REST and stops nothing. Both together are bounded.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    session = models.UUIDField()
+    attempt = models.PositiveIntegerField()
+    pending = models.PositiveIntegerField(default=0)
+    pending_aside = models.PositiveIntegerField(default=0)
+    waiting_since = models.DateTimeField(null=True)
+    waited = models.DurationField(default=timedelta(0))
+    last_settled_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["session", "attempt"], name="approvals_subject_once"),
+            # The clock stands exactly while something asked over the line is pending.
+            models.CheckConstraint(
+                condition=Q(pending=0, waiting_since__isnull=True) | Q(pending__gt=0, waiting_since__isnull=False),
+                name="approvals_subject_clock",
+            ),
+            # Nothing waits for an answer on behalf of an attempt that is over.
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True) | Q(pending=0, pending_aside=0),
+                name="approvals_subject_closed_is_empty",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.session} attempt {self.attempt}"
+
+
+class ApprovalQuerySet(models.QuerySet["Approval"]):
+    """Adjectives; what changes a row is in the verbs."""
+
+    def of(self, session: uuid.UUID | None, attempt: int | None) -> ApprovalQuerySet:
+        return self.filter(session=session, attempt=attempt)
+
+    def pending(self) -> ApprovalQuerySet:
+        return self.filter(status=Status.PENDING)
+
+    def decided(self) -> ApprovalQuerySet:
+        return self.filter(status__in=sorted(states.DECIDED))
+
+    def unconsumed(self) -> ApprovalQuerySet:
+        """Approved and never run. A response to a question runs nothing, so it is not among them."""
+        return self.filter(status=Status.APPROVED, consumed_at__isnull=True).exclude(decision_kind=Decision.RESPOND)
+
+    def in_time(self, now: Any) -> ApprovalQuerySet:
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
+
+    def overdue(self, now: Any) -> ApprovalQuerySet:
+        return self.pending().filter(expires_at__lte=now)
+
+
+class Approval(models.Model):
+    """One request to run one exact action, and what became of it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    session = models.UUIDField(null=True)
+    attempt = models.PositiveIntegerField(null=True)
+    request_id = models.CharField(max_length=256)
+    over = models.CharField(max_length=8, choices=Over.choices)
+    asked_digest = models.CharField(max_length=64)
+    requested_by = models.JSONField()
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+
+    tool_name = models.CharField(max_length=256)
+    tool_call_id = models.CharField(max_length=256, null=True)
+    permission = models.CharField(max_length=256)
+    resource = models.TextField()
+    question = models.TextField(null=True)
+    risk = models.CharField(max_length=16, choices=Risk.choices)
+    allowed_decisions = models.JSONField()
+
+    # The canonical text (RFC 8785) of the action that may run: what was shown, what was hashed, what is sent.
+    action = models.TextField()
+    digest = models.CharField(max_length=64)
+    proposed_action = models.TextField(null=True)
+    proposed_digest = models.CharField(max_length=64, null=True)
+    version = models.PositiveIntegerField(default=1)
+
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
+    settled_at = models.DateTimeField(null=True)
+    decision_kind = models.CharField(max_length=16, choices=Decision.choices, null=True)
+    decided_by = models.JSONField(null=True)
+    decided_via = models.CharField(max_length=16, choices=Via.choices, null=True)
+    message = models.TextField(null=True)
+    note = models.TextField(null=True)
+    cancel_reason = models.CharField(max_length=16, choices=CancelReason.choices, null=True)
+    cancel_detail = models.TextField(null=True)
+    rule = models.CharField(max_length=64, null=True)
+    rule_version = models.PositiveIntegerField(null=True)
+
+    delivered_at = models.DateTimeField(null=True)
+    consumed_at = models.DateTimeField(null=True)
+    consume_claim = models.CharField(max_length=256, null=True)
+
+    # What the database's clock says of it; only rows from `finding.judged` carry these two.
+    is_overdue: bool
+    waiters: int
+
+    objects = ApprovalQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["requested_at", "id"]
+        # Read-only for everybody: there is nothing to add, change or delete by hand.
+        default_permissions = ("view",)
+        permissions = [("decide", "Can answer approvals")]
+        indexes = [
+            models.Index(fields=["project", "status", "requested_at", "id"], name="approvals_queue"),
+            models.Index(fields=["project", "requested_at", "id"], name="approvals_list"),
+            models.Index(fields=["session", "attempt"], name="approvals_of_attempt"),
+            models.Index(fields=["expires_at"], condition=Q(status=Status.PENDING), name="approvals_deadlines"),
+            models.Index(
+                fields=["settled_at"],
+                condition=Q(status=Status.APPROVED, consumed_at__isnull=True),
+                name="approvals_not_consumed",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(session__isnull=True, attempt__isnull=True)
+                | Q(session__isnull=False, attempt__isnull=False),
+                name="approvals_session_with_attempt",
+            ),
+            # The same request asked twice is one row.
+            models.UniqueConstraint(
+                fields=["session", "attempt", "request_id"],
+                condition=Q(session__isnull=False),
+                name="approvals_asked_once",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "request_id"],
+                condition=Q(session__isnull=True),
+                name="approvals_asked_once_alone",
+            ),
+            models.CheckConstraint(condition=Q(status__in=states.values(Status)), name="approvals_status_known"),
+            models.CheckConstraint(condition=Q(risk__in=states.values(Risk)), name="approvals_risk_known"),
+            models.CheckConstraint(condition=Q(over__in=states.values(Over)), name="approvals_over_known"),
+            # I5, I6: approved and denied come from a decision that says so, by somebody; nothing else has one.
+            models.CheckConstraint(
+                condition=Q(
+                    status=Status.APPROVED,
+                    decision_kind__in=states.deciding(Status.APPROVED),
+                    decided_by__isnull=False,
+                    decided_via__in=states.values(Via),
+                )
+                | Q(
+                    status=Status.DENIED,
+                    decision_kind__in=states.deciding(Status.DENIED),
+                    decided_by__isnull=False,
+                    decided_via__in=states.values(Via),
+                )
+                | Q(
+                    status__in=sorted(set(states.values(Status)) - set(states.DECIDED)),
+                    decision_kind__isnull=True,
+                    decided_by__isnull=True,
+                    decided_via__isnull=True,
+                ),
+                name="approvals_decided_by_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=Status.PENDING, settled_at__isnull=True)
+                | Q(status__in=sorted(states.TERMINAL), settled_at__isnull=False),
+                name="approvals_settled_when_over",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=Status.CANCELLED, cancel_reason__in=states.values(CancelReason))
+                | (~Q(status=Status.CANCELLED) & Q(cancel_reason__isnull=True)),
+                name="approvals_cancelled_for_a_reason",
+            ),
+            # I7: only what was approved is ever consumed.
+            models.CheckConstraint(
+                condition=Q(consumed_at__isnull=True) | Q(status=Status.APPROVED),
+                name="approvals_consumed_if_approved",
+            ),
+            # Nothing is delivered before there is an answer.
+            models.CheckConstraint(
+                condition=Q(delivered_at__isnull=True) | ~Q(status=Status.PENDING),
+                name="approvals_delivered_if_settled",
+            ),
+            models.CheckConstraint(
+                condition=Q(proposed_digest__isnull=True, proposed_action__isnull=True)
+                | Q(decision_kind=Decision.EDIT, proposed_digest__isnull=False, proposed_action__isnull=False),
+                name="approvals_proposed_if_edited",
+            ),
+            models.CheckConstraint(condition=Q(version__gte=1), name="approvals_version_from_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool_name} ({self.status})"
+
+    @property
+    def arguments(self) -> Any:
+        """What runs: read from the canonical text, so that no second copy can differ from it."""
+        return json.loads(self.action)["arguments"]
+
+    @property
+    def proposed_arguments(self) -> Any:
+        """What the agent asked for first; the same as `arguments` unless a person edited them."""
+        return json.loads(self.proposed_action or self.action)["arguments"]
+
+    @property
+    def decided_at(self) -> Any:
+        return self.settled_at if self.status in states.DECIDED else None
+
+    @property
+    def asked_over_line(self) -> bool:
+        return self.over == Over.LINE
+
+
+class Waiter(models.Model):
+    """Somebody holds a call open for this approval until the lease ends; a crash leaves only a row that lapses."""
+
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="waits")
+    lease_until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["approval", "lease_until"], name="approvals_waiters")]
+
+    def __str__(self) -> str:
+        return f"a wait for {self.approval_id}"

@@ -1,0 +1,121 @@
+"""How an approval looks from outside: the REST shape, the standing decision, the fields of an `approval_reply`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from approvals.models import Approval
+from approvals.states import CancelReason, Decision, Status
+
+# What the agent is told where no person said anything.
+SILENCE = {
+    Status.EXPIRED: "No one answered in time. This is not a refusal.",
+    Status.CANCELLED: "The request was withdrawn before anybody answered it.",
+}
+
+
+def approval(row: Approval, for_staff: bool = False) -> dict[str, Any]:
+    """The shape of design; `note` only for staff."""
+    action = json.loads(row.action)
+    shape = {
+        "id": str(row.id),
+        "request_id": row.request_id,
+        "project": str(row.project_id),
+        "session": None if row.session is None else str(row.session),
+        "attempt": row.attempt,
+        "tool_name": row.tool_name,
+        "tool_call_id": row.tool_call_id,
+        "tool_schema_version": action["tool_schema_version"],
+        "permission": row.permission,
+        "resource": row.resource,
+        "question": row.question,
+        "arguments": action["arguments"],
+        "proposed_arguments": row.proposed_arguments if row.proposed_action else None,
+        "risk": row.risk,
+        "allowed_decisions": row.allowed_decisions,
+        "over": row.over,
+        "status": str(row.status),
+        "version": row.version,
+        "digest": row.digest,
+        "proposed_digest": row.proposed_digest,
+        "expires_at": moment(row.expires_at),
+        "requested_at": moment(row.requested_at),
+        "requested_by": _who(row.requested_by),
+        **_outcome(row),
+        "delivered_at": moment(row.delivered_at),
+        "consumed_at": moment(row.consumed_at),
+        "waiters": getattr(row, "waiters", 0),
+    }
+    return {**shape, "note": row.note} if for_staff else shape
+
+
+def standing(row: Approval) -> dict[str, Any]:
+    """What stands, for whoever came too late."""
+    return {"id": str(row.id), "status": str(row.status), "digest": row.digest, **_outcome(row)}
+
+
+def standing_sentence(row: Approval) -> str:
+    """The same for a person to read."""
+    if row.status == Status.PENDING:
+        return "Nobody has answered yet."
+    at = f"{row.settled_at:%Y-%m-%d %H:%M:%S} UTC"
+    if row.status == Status.CANCELLED:
+        ended = row.cancel_reason == CancelReason.ATTEMPT_ENDED
+        return f"{'Its attempt ended' if ended else 'It was withdrawn'} at {at}: nobody waits for it any more."
+    if row.status == Status.EXPIRED:
+        return f"It expired at {at}: nobody answered in time."
+    return f"{(row.decided_by or {}).get('name')} {past_tense(row)} it at {at}."
+
+
+def past_tense(row: Approval) -> str:
+    """What was done, in a word or four."""
+    words = {Decision.EDIT: "edited and approved", Decision.RESPOND: "answered"}
+    return words.get(Decision(row.decision_kind or Decision.APPROVE), str(row.status))
+
+
+def reply_frame(row: Approval) -> dict[str, Any]:
+    """The fields of `approval_reply`. `approved` is true for one status only, and only then is there what to run."""
+    approved = row.status == Status.APPROVED
+    return {
+        "id": row.request_id,
+        "approval_id": str(row.id),
+        "approved": approved,
+        "decision": str(row.status),
+        "message": row.message or SILENCE.get(Status(row.status)),
+        "arguments": row.arguments if approved else None,
+        "digest": row.digest,
+        "version": row.version,
+    }
+
+
+def moment(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC."""
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _outcome(row: Approval) -> dict[str, Any]:
+    return {
+        "decided_at": moment(row.decided_at),
+        "decided_by": _who(row.decided_by),
+        "decision": _decision(row),
+        "settled_at": moment(row.settled_at),
+        "cancel_reason": row.cancel_reason,
+    }
+
+
+def _decision(row: Approval) -> dict[str, Any] | None:
+    if row.decision_kind is None:
+        return None
+    runs = row.decision_kind in (Decision.APPROVE, Decision.EDIT)
+    return {
+        "kind": str(row.decision_kind),
+        "message": row.message,
+        "arguments": row.arguments if runs else None,
+        "via": row.decided_via,
+    }
+
+
+def _who(person: dict[str, Any] | None) -> dict[str, Any] | None:
+    return person and {"kind": person["kind"], "id": person["id"], "name": person["name"]}

@@ -1,0 +1,164 @@
+"""The clock of one (session, attempt): opened with the attempt, stopped while it waits for a person, closed with it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Case, DateTimeField, DurationField, ExpressionWrapper, F, When
+from django.db.models.functions import Coalesce
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.clock import database_now
+from approvals import records
+from approvals.models import Approval, Subject
+from approvals.states import CancelReason, Over, Status, sources
+from ledger import journal
+
+RETRY_SECS = 5
+
+
+class Clock(NamedTuple):
+    """Asks pending over the line, since when (None: the clock runs), seconds waited before that, last settled."""
+
+    pending: int
+    waiting_since: datetime | None
+    waited_secs: float
+    last_settled_at: datetime | None
+
+
+def open(project_id: Any, session_id: UUID, attempt: int) -> None:
+    """Let this attempt ask. Opening it again changes nothing."""
+    with journal.transaction():
+        Subject.objects.get_or_create(session=session_id, attempt=attempt, defaults={"project_id": project_id})
+
+
+def clock(session_id: UUID, attempt: int) -> Clock:
+    """Where the clock stands; an attempt that was never opened has waited for nothing."""
+    subject = Subject.objects.filter(session=session_id, attempt=attempt).first()
+    if subject is None:
+        return Clock(0, None, 0.0, None)
+    return Clock(subject.pending, subject.waiting_since, subject.waited.total_seconds(), subject.last_settled_at)
+
+
+def current_attempt(project_id: Any, session_id: UUID) -> int:
+    """The attempt that may ask now. Raises not-found for a session without one here, not-running when it is over."""
+    found = Subject.objects.filter(project_id=project_id, session=session_id).order_by("-attempt").first()
+    if found is None:
+        raise problems.not_found()
+    if found.closed_at is not None:
+        raise over(session_id)
+    return found.attempt
+
+
+def over(session_id: Any) -> problems.Problem:
+    """The refusal for an attempt that has ended."""
+    return problems.conflict(f"No attempt of session {session_id} is running to act on it.", "not-running")
+
+
+def is_open(session_id: UUID, attempt: int) -> bool:
+    """Whether this attempt may still act; its row stays locked until the caller's transaction ends."""
+    rows = Subject.objects.select_for_update().filter(session=session_id, attempt=attempt)
+    return rows.filter(closed_at__isnull=True).first() is not None
+
+
+def wait_begins(project_id: Any, session_id: UUID, attempt: int, by: str, now: datetime | None) -> None:
+    """Count one more pending ask. Raises not-found, not-running or too-many.
+
+    Called before the approval is inserted: the row lock keeps `settle` out until the ask is committed.
+    """
+    mine = Subject.objects.filter(project_id=project_id, session=session_id, attempt=attempt)
+    room = mine.alias(total=F("pending") + F("pending_aside")).filter(
+        closed_at__isnull=True, total__lt=settings.WARDROOM["pending_approvals_per_attempt"]
+    )
+    if by == Over.LINE:
+        since = Coalesce(F("waiting_since"), database_now(now), output_field=DateTimeField())
+        changed = room.update(pending=F("pending") + 1, waiting_since=since)
+    else:
+        changed = room.update(pending_aside=F("pending_aside") + 1)
+    if not changed:
+        raise _why_not(mine, session_id)
+
+
+def wait_ends(approval: Approval, now: datetime | None) -> None:
+    """Count one pending ask less; the last one of the line starts the clock again."""
+    if approval.session is None or approval.attempt is None:
+        return
+    mine = Subject.objects.filter(session=approval.session, attempt=approval.attempt, closed_at__isnull=True)
+    if approval.over == Over.LINE:
+        _run_again(mine.filter(pending__gt=0), 1, now)
+    else:
+        mine.filter(pending_aside__gt=0).update(pending_aside=F("pending_aside") - 1)
+
+
+def settle(
+    session_id: UUID, attempt: int, reason: str = CancelReason.ATTEMPT_ENDED, *, now: datetime | None = None
+) -> int:
+    """Close the subject and cancel what it still has pending; answers how many. Joins the caller's transaction.
+
+    An ask that is being committed right now holds the subject's row: so look once before taking that row (the order
+    of locks is approval, subject) and once after. The second look leaves rows that somebody is deciding at this
+    moment: they are about to be settled by that decision.
+    """
+    with journal.transaction():
+        cancelled = _cancel_pending(session_id, attempt, reason, now, skip_locked=False)
+        mine = Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=True)
+        if _close(mine, now):
+            cancelled += _cancel_pending(session_id, attempt, reason, now, skip_locked=True)
+        for approval in cancelled:
+            records.changed(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
+        return len(cancelled)
+
+
+def _cancel_pending(
+    session_id: UUID, attempt: int, reason: str, now: datetime | None, *, skip_locked: bool
+) -> list[Approval]:
+    pending = Approval.objects.of(session_id, attempt).pending()
+    ids = list(pending.order_by("id").select_for_update(skip_locked=skip_locked).values_list("id", flat=True))
+    if ids:
+        Approval.objects.filter(id__in=ids, status__in=sources(Status.CANCELLED)).update(
+            status=Status.CANCELLED, cancel_reason=reason, settled_at=database_now(now)
+        )
+    return list(Approval.objects.filter(id__in=ids, status=Status.CANCELLED).order_by("requested_at", "id"))
+
+
+def _close(mine: Any, now: datetime | None) -> int:
+    at = database_now(now)
+    changed: int = mine.update(
+        closed_at=at,
+        pending=0,
+        pending_aside=0,
+        waited=Case(When(waiting_since__isnull=False, then=F("waited") + _since(at)), default=F("waited")),
+        waiting_since=None,
+        last_settled_at=Case(
+            When(waiting_since__isnull=False, then=at), default=F("last_settled_at"), output_field=DateTimeField()
+        ),
+    )
+    return changed
+
+
+def _run_again(mine: Any, settled: int, now: datetime | None) -> None:
+    at = database_now(now)
+    last = {"pending__lte": settled}
+    mine.update(
+        pending=F("pending") - settled,
+        waited=Case(When(**last, then=F("waited") + _since(at)), default=F("waited")),
+        waiting_since=Case(When(**last, then=None), default=F("waiting_since"), output_field=DateTimeField(null=True)),
+        last_settled_at=at,
+    )
+
+
+def _since(at: Any) -> ExpressionWrapper:
+    return ExpressionWrapper(at - F("waiting_since"), output_field=DurationField())
+
+
+def _why_not(mine: Any, session_id: UUID) -> problems.Problem:
+    subject = mine.first()
+    if subject is None:
+        return problems.not_found()
+    if subject.closed_at is not None:
+        return over(session_id)
+    return problems.too_many("Too many approvals are already pending for this attempt.", RETRY_SECS)
