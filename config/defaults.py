@@ -65,6 +65,9 @@ WARDROOM: dict[str, Any] = {
     # nudges
     "nudge_timeout_secs": 1.0,
     "hub_poll_secs": 5,
+    # event streams: a comment so often, and the reader's right to read is asked again with it
+    "stream_beat_secs": 15,
+    "page_recheck_secs": 30,
 }
 
 #: Beat job -> the setting that says how often it runs.

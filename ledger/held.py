@@ -1,5 +1,34 @@
-"""The held and hot calls of ledger, answered before Django."""
+"""The held calls of ledger, answered before Django: the feed as a stream, and the admin pages' own."""
 
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-routes: list[Route] = []
+from accounts import authentication, permissions
+from accounts.problems import Problem
+from ledger import live, streams
+from ledger.api import cursor_of
+
+
+async def feed_stream(request: Request) -> Response:
+    """`GET feed` with `Accept: text/event-stream`."""
+    credential = await authentication.of_held(request)
+    permissions.allow(credential, "feed:read")
+    reading = streams.Reading(credential.project_id, cursor_of(streams.where_from(request)))
+
+    async def still_allowed() -> bool:
+        try:
+            permissions.allow(await authentication.of_held(request), "feed:read")
+        except Problem:
+            return False
+        return True
+
+    return streams.EventStream(streams.frames(reading, still_allowed))
+
+
+routes: list[Route] = [
+    streams.StreamRoute("/api/v1/feed", feed_stream, methods=["GET"]),
+    Route("/admin/live/feed", live.changes, methods=["GET"]),
+]

@@ -89,7 +89,8 @@ class Hub:
             for ears in self._ears.get(topic, ()):
                 ears.nudge(topic)
 
-    def _wake_all(self) -> None:
+    def wake_all(self) -> None:
+        """Make every listener look again."""
         for listeners in self._ears.values():
             for ears in listeners:
                 ears.nudge()
@@ -114,7 +115,7 @@ class Hub:
         try:
             async with client.pubsub(ignore_subscribe_messages=True) as channel:
                 await channel.subscribe(CHANNEL)
-                self._wake_all()
+                self.wake_all()
                 while True:
                     message = await channel.get_message(timeout=10)
                     if message is not None:

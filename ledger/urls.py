@@ -1,5 +1,7 @@
 """The REST routes of ledger, under /api/v1/."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from ledger import api
+
+urlpatterns: list[URLPattern] = [path("feed", api.FeedView.as_view(), name="feed")]

@@ -1,0 +1,93 @@
+"""`GET feed`: what happened in a project, page by page. The same as a stream is in `ledger.held`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import problems
+from accounts.permissions import ScopeMap
+from accounts.views import ProjectView
+from ledger import feed
+
+LIMIT, MOST = 100, 500
+PARAMETERS = [
+    OpenApiParameter("after", OpenApiTypes.INT64, description="The cursor of the last event that you have."),
+    OpenApiParameter("limit", OpenApiTypes.INT, description=f"At most so many events, 1 to {MOST}."),
+]
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """One durable event. Wardroom's own have no `seq`."""
+
+    cursor = serializers.IntegerField()
+    session = serializers.UUIDField(allow_null=True)
+    attempt = serializers.IntegerField(allow_null=True)
+    seq = serializers.IntegerField(allow_null=True)
+    source = serializers.ChoiceField(choices=["child", "wardroom"])  # type: ignore[assignment]
+    type = serializers.CharField()
+    payload = serializers.JSONField()
+    at = serializers.DateTimeField()
+
+
+EVENTS = inline_serializer(
+    "Events",
+    {
+        "results": EventSerializer(many=True),
+        "next": serializers.IntegerField(allow_null=True, help_text="`after` of the next page, if more wait."),
+        "cursor": serializers.IntegerField(help_text="`after` to go on from later, in any case."),
+    },
+)
+
+
+class FeedView(ProjectView):
+    """The project's feed, oldest first."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "feed:read"}
+
+    @extend_schema(
+        operation_id="feed",
+        description="Events by cursor; with `Accept: text/event-stream`, an endless stream of them.",
+        parameters=PARAMETERS,
+        responses={200: EVENTS},
+    )
+    def get(self, request: Request) -> Response:
+        """A page beyond `after`; 410 `resync` when that cursor is older than what is kept."""
+        return Response(events_page(request.query_params, self.project.pk))
+
+
+def events_page(params: Any, project_id: UUID, session: UUID | None = None) -> dict[str, Any]:
+    """`{results, next, cursor}` from the query's `after` and `limit`."""
+    after, limit = cursor_of(params.get("after")), _limit(params.get("limit"))
+    page = feed.beyond(project_id, after, session=session, limit=limit)
+    if page.resync:
+        raise problems.gone(
+            "That cursor is older than what is kept. Take a snapshot and go on from its cursor.",
+            type="resync",
+            cursor=page.cursor,
+        )
+    events = [feed.shape(event) for event in page.events]
+    return {"results": events, "next": page.cursor if page.more else None, "cursor": page.cursor}
+
+
+def cursor_of(raw: str | None) -> int | None:
+    """A cursor as a caller wrote it, or a 422."""
+    if raw is None or raw == "":
+        return None
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 18):
+        raise problems.invalid([{"field": "after", "detail": "the cursor of an event"}])
+    return int(raw)
+
+
+def _limit(raw: str | None) -> int:
+    if raw is None:
+        return LIMIT
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 4 and 1 <= int(raw) <= MOST):
+        raise problems.invalid([{"field": "limit", "detail": f"a whole number from 1 to {MOST}"}])
+    return int(raw)

@@ -1,0 +1,144 @@
+"""`/admin/live/feed`: tells the admin's pages *that* something changed, never what.
+
+A page names the topics that it shows; the stream says `event: change` with those that moved, and the page fetches its
+own fragment again, with its reader's own rights. Topics come from the events' rows, by cursor, so none is missed.
+
+    approvals, approval:<id>     a request came, was answered, expired, was delivered or consumed
+    sessions, session:<id>       anything happened in a session
+    mailbox                      a message or a broken one
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db.models import Q
+from starlette.requests import Request
+from starlette.responses import Response
+
+from accounts import problems, projects
+from accounts.offload import in_thread
+from ledger import hub, stopping
+from ledger.models import Event, Head, Source
+from ledger.streams import EventStream
+
+MOST_EVENTS = 500
+PAUSE_SECS = 0.2  # a busy project is told of five times a second, not five hundred
+KINDS = {"approval": "approvals", "message": "mailbox", "mailbox": "mailbox", "quarantine": "mailbox"}
+EVERYTHING = "*"
+Cursors = dict[UUID, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A signed-in member of the staff, and the heads of the feeds that they may see."""
+
+    heads: Cursors
+
+
+async def changes(request: Request) -> Response:
+    """The stream for one page: staff only, from our own pages only, about their own projects only."""
+    if not _is_ours(request):
+        raise problems.forbidden("This stream is for the admin's own pages.")
+    session_key = request.cookies.get(settings.SESSION_COOKIE_NAME, "")
+    viewer = await in_thread(_viewer, session_key)
+    if viewer is None:
+        raise problems.unauthenticated("Sign in to the admin first.")
+    wanted = frozenset(filter(None, request.query_params.get("topics", "").split(",")))
+    return EventStream(_frames(session_key, viewer.heads, wanted))
+
+
+def _is_ours(request: Request) -> bool:
+    """Same origin, by what the browser itself says of the request."""
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None:
+        return site == "same-origin"
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+def _viewer(session_key: str) -> Viewer | None:
+    """Who holds this session now, if they are active staff. Django's own check, password hash included."""
+    if not session_key:
+        return None
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user: Any = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]
+    if not (user.is_authenticated and user.is_active and user.is_staff):
+        return None
+    visible = list(projects.visible_to(user).values_list("pk", flat=True))
+    known = dict(Head.objects.filter(pk__in=visible).values_list("pk", "cursor"))
+    return Viewer({project: known.get(project, 0) for project in visible})
+
+
+async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) -> AsyncGenerator[str, None]:
+    """Changes, until the page closes, its session ends, its projects change, or the process stops.
+
+    When projects come or go the stream just ends: the browser opens a new one, which sees the new set.
+    """
+    stopping.watch()
+    recheck_secs, beat_secs = settings.WARDROOM["page_recheck_secs"], settings.WARDROOM["stream_beat_secs"]
+    recheck_at, beat_at = time.monotonic() + recheck_secs, time.monotonic() + beat_secs
+    async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as ears:
+        yield "retry: 1000\n\n: open\n\n"
+        while not stopping.asked():
+            topics = await in_thread(_moved, cursors)
+            if told := sorted(wanted if EVERYTHING in topics else topics & wanted):
+                yield f"event: change\ndata: {' '.join(told)}\n\n"
+                await asyncio.sleep(PAUSE_SECS)
+            if time.monotonic() >= recheck_at:
+                viewer = await in_thread(_viewer, session_key)
+                if viewer is None or viewer.heads.keys() != cursors.keys():
+                    return
+                recheck_at = time.monotonic() + recheck_secs
+            if time.monotonic() >= beat_at:
+                yield ": beat\n\n"
+                beat_at = time.monotonic() + beat_secs
+            due = min(recheck_at, beat_at) - time.monotonic()
+            await ears.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
+
+
+def _moved(cursors: Cursors) -> set[str]:
+    """The topics of every event beyond the cursors, which move with it."""
+    heads = dict(Head.objects.filter(pk__in=list(cursors)).values_list("pk", "cursor"))
+    behind = {project: head for project, head in heads.items() if head > cursors[project]}
+    if not behind:
+        return set()
+    beyond = Q()
+    for project in behind:
+        beyond |= Q(project_id=project, cursor__gt=cursors[project])
+    fields = ("type", "session", "source", "payload")
+    events = list(Event.objects.filter(beyond).values_list(*fields)[: MOST_EVENTS + 1])
+    cursors.update(behind)
+    if len(events) > MOST_EVENTS:
+        return {EVERYTHING}
+    return set().union(*(_topics(*event) for event in events))
+
+
+def _topics(type: str, session: UUID | None, source: str, payload: Any) -> Iterable[str]:
+    if session is not None:
+        yield "sessions"
+        yield f"session:{session}"
+    # A child may call its own events what it likes; only Wardroom's say that an approval moved.
+    kind = KINDS.get(type.partition("_")[0]) if source == Source.WARDROOM else None
+    if kind is None:
+        return
+    yield kind
+    if kind == "approvals" and isinstance(payload, dict) and _is_uuid(payload.get("approval_id")):
+        yield f"approval:{payload['approval_id']}"
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and str(UUID(value)) == value
+    except ValueError:
+        return False

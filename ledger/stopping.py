@@ -1,0 +1,49 @@
+"""Knowing that this web process is asked to stop, so that what is held open for ever ends at once.
+
+An ASGI server waits for its open responses before it leaves, and an event stream has no end of its own. The server's
+own signal handlers stay; ours runs before them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from ledger import hub
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_asked = False
+_watching = False
+
+
+def asked() -> bool:
+    """True from the moment this process was told to stop."""
+    return _asked
+
+
+def watch() -> None:
+    """Notice SIGTERM and SIGINT from now on. Call it from the event loop, once the server has its handlers."""
+    global _watching
+    if _watching or threading.current_thread() is not threading.main_thread():
+        return
+    _watching = True
+    loop, ears = asyncio.get_running_loop(), hub.get()
+    for number in _SIGNALS:
+        _before(number, loop, ears)
+
+
+def _before(number: signal.Signals, loop: asyncio.AbstractEventLoop, ears: hub.Hub) -> None:
+    standing: Any = signal.getsignal(number)
+
+    def noticed(received: int, frame: FrameType | None) -> None:
+        global _asked
+        _asked = True
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(ears.wake_all)
+        if callable(standing):
+            standing(received, frame)
+
+    signal.signal(number, noticed)
