@@ -2,4 +2,6 @@
 
 from starlette.routing import Route
 
-routes: list[Route] = []
+from orchestration import held_events
+
+routes: list[Route] = [*held_events.routes]
