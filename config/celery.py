@@ -1,6 +1,10 @@
 """The Celery application. Tasks carry ids only; the rows are the truth (see docs, *One road*)."""
 
+import os
+
 from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("wardroom")
 app.config_from_object("django.conf:settings", namespace="CELERY")

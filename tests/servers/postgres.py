@@ -28,7 +28,38 @@ def program(name: str) -> str:
     return found
 
 
-class Postgres(Server):
+class Cluster:
+    """The databases of a running PostgreSQL, for whoever knows its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def connect(self, database: str = OWNER, *, timeout: int = 10) -> "psycopg.Connection[tuple[Any, ...]]":
+        place = {"host": str(self.folder), "port": PORT, "user": OWNER, "dbname": database}
+        return psycopg.connect(**place, autocommit=True, connect_timeout=timeout)
+
+    def url(self, database: str) -> str:
+        return f"postgres://{OWNER}@{quote(str(self.folder), safe='')}:{PORT}/{database}"
+
+    def create(self, database: str, *, template: str = "template1") -> str:
+        """A new database, copied from `template` (to which nobody may be connected). Returns its URL."""
+        with self.connect() as connection:
+            names = sql.Identifier(database), sql.Identifier(template)
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        return self.url(database)
+
+    def drop(self, database: str) -> None:
+        with self.connect() as connection:
+            name = sql.Identifier(database)
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+    def exists(self, database: str) -> bool:
+        with self.connect() as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
+            return found.fetchone() is not None
+
+
+class Postgres(Server, Cluster):
     """`durable=True` keeps fsync on, for tests that pull the plug."""
 
     name = "PostgreSQL"
@@ -36,7 +67,7 @@ class Postgres(Server):
     immediate_signal = signal.SIGQUIT
 
     def __init__(self, *, durable: bool = False) -> None:
-        super().__init__()
+        Server.__init__(self)
         self.durable = durable
         self.data = self.folder / "data"
 
@@ -44,17 +75,7 @@ class Postgres(Server):
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root.
             account = pwd.getpwnam(OWNER)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
-        options = [
-            "--username",
-            OWNER,
-            "--auth",
-            "trust",
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C.UTF-8",
-            "--no-sync",
-        ]
+        options = [f"--username={OWNER}", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         command = [*self._as_owner(), program("initdb"), "--pgdata", str(self.data), *options]
         done = subprocess.run(command, capture_output=True, text=True, cwd="/")
         if done.returncode:
@@ -80,33 +101,3 @@ class Postgres(Server):
     def answers(self) -> bool:
         with self.connect(timeout=2):
             return True
-
-    def connect(self, database: str = "postgres", *, timeout: int = 10) -> "psycopg.Connection[tuple[Any, ...]]":
-        return psycopg.connect(
-            host=str(self.folder),
-            port=PORT,
-            user=OWNER,
-            dbname=database,
-            autocommit=True,
-            connect_timeout=timeout,
-        )
-
-    def url(self, database: str) -> str:
-        return f"postgres://{OWNER}@{quote(str(self.folder), safe='')}:{PORT}/{database}"
-
-    def create(self, database: str, *, template: str = "template1") -> str:
-        """A new database, copied from `template` (to which nobody may be connected). Returns its URL."""
-        with self.connect() as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(database), sql.Identifier(template))
-            )
-        return self.url(database)
-
-    def drop(self, database: str) -> None:
-        with self.connect() as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
-
-    def exists(self, database: str) -> bool:
-        with self.connect() as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
-            return found.fetchone() is not None

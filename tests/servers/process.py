@@ -45,8 +45,12 @@ def dies_with_parent() -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
-def spawn(command: list[str], *, log: IO[bytes], env: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True)
+def spawn(
+    command: list[str], *, log: IO[bytes], env: dict[str, str] | None = None, cwd: Path | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start it in a session of its own, with everything it says going to `log`."""
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=quiet, stdout=log, stderr=log, env=env, cwd=cwd, start_new_session=True)
 
 
 def end_group(process: "subprocess.Popen[bytes]", sig: signal.Signals, timeout: float = STOP_SECONDS) -> None:

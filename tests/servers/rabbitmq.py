@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import subprocess
 from pathlib import Path
 
@@ -72,6 +73,7 @@ class RabbitMQ(Server):
         return subprocess.run(names, capture_output=True).returncode == 0
 
     def answers(self) -> bool:
+        socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
         with amqp.Connection(host=f"127.0.0.1:{self.port}", connect_timeout=2):
             return True
 
@@ -88,6 +90,9 @@ class RabbitMQ(Server):
 
     def url(self, vhost: str = "") -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{vhost or '/'}"
+
+    def queue_url(self) -> str:
+        return self.url()
 
     def close(self) -> None:
         self.stop(immediate=True)

@@ -46,6 +46,10 @@ class Redis(Server):
     def url(self, database: int = 0) -> str:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
+    def queue_url(self) -> str:
+        """The same server as Celery's broker, in kombu's words."""
+        return self.url(1)
+
     def client(self, database: int = 0) -> redis.Redis:
         return redis.Redis.from_url(self.url(database))
 
@@ -81,3 +85,7 @@ class Valkey(Redis):
 
     def url(self, database: int = 0) -> str:
         return f"unix://{self.socket}?db={database}&password={self.password}"
+
+    def queue_url(self) -> str:
+        # kombu takes the password of a unix socket in the place of a host only.
+        return f"redis+socket://:{self.password}@{self.socket}?virtual_host=1"
