@@ -1,8 +1,66 @@
-"""Registered so that staff can sign in; the pages for keys and projects are in this file too."""
+"""The admin's name, and its pages for people, groups, projects and API keys."""
+
+from __future__ import annotations
+
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
-from accounts.models import User
+from accounts import admin_keys, projects
+from accounts.models import Project, User
+from accounts.staffroom import NOTHING, SuperusersOnly
 
-admin.site.register(User, UserAdmin)
+__all__ = ["admin_keys"]  # importing it registers its page
+
+admin.site.site_header = "Wardroom"
+admin.site.site_title = "Wardroom"
+admin.site.index_title = "Overview"
+admin.site.site_url = None
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class PersonAdmin(SuperusersOnly, UserAdmin):
+    """People on the staff."""
+
+
+@admin.register(Group)
+class TeamAdmin(SuperusersOnly, GroupAdmin):
+    """Groups of people; a project names those that see it."""
+
+
+@admin.register(Project)
+class ProjectAdmin(admin.ModelAdmin):
+    """Projects, and the groups whose members see them. A project is never deleted: its records belong to it."""
+
+    list_display = ("slug", "name", "seen_by", "created_at")
+    search_fields = ("slug", "name")
+    fields = ("slug", "name", "groups", "created_at")
+    readonly_fields = ("created_at",)
+    filter_horizontal = ("groups",)
+    actions = None
+
+    @admin.display(description="seen by (beside superusers)")
+    def seen_by(self, project: Project) -> str:
+        """The groups' names."""
+        return ", ".join(group.name for group in project.groups.all()) or NOTHING
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
+        """The reader's own."""
+        user: Any = request.user
+        mine = projects.visible_to(user).values("pk")
+        return super().get_queryset(request).filter(pk__in=mine).prefetch_related("groups")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """A slug stands in addresses of other systems: it does not change. Walls are moved by superusers alone."""
+        fixed = ("created_at", "slug") if obj else ("created_at",)
+        user: Any = request.user
+        return fixed if user.is_superuser else (*fixed, "groups")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False

@@ -29,6 +29,7 @@ from starlette.responses import Response
 from accounts import problems, projects
 from accounts.offload import in_thread
 from ledger import hub, stopping
+from ledger.health import is_uuid
 from ledger.models import Event, Head, Source
 from ledger.streams import EventStream
 
@@ -133,12 +134,5 @@ def _topics(type: str, session: UUID | None, source: str, payload: Any) -> Itera
     if kind is None:
         return
     yield kind
-    if kind == "approvals" and isinstance(payload, dict) and _is_uuid(payload.get("approval_id")):
+    if kind == "approvals" and isinstance(payload, dict) and is_uuid(str(payload.get("approval_id"))):
         yield f"approval:{payload['approval_id']}"
-
-
-def _is_uuid(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and str(UUID(value)) == value
-    except ValueError:
-        return False

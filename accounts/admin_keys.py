@@ -1,0 +1,174 @@
+"""API keys in the admin: mint one (its token is shown once, in the answer to the POST), look, end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.options import csrf_protect_m
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+
+from accounts import credentials, projects, scopes
+from accounts.models import Credential, CredentialKind, Project, User
+from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, badge, may
+
+#: A key never gives more than the one who mints it could do in person.
+NEEDS = {"approvals:decide": "approvals.decide"}
+FOR_SUPERUSERS = frozenset({"admin", "sessions:command"})
+
+
+class KeyForm(forms.Form):
+    """What a new key is for."""
+
+    name = forms.CharField(max_length=200, help_text="What will use it; staff see this in lists and audits.")
+    project = forms.ModelChoiceField(queryset=Project.objects.none())
+    scopes = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
+    expires_at = forms.SplitDateTimeField(
+        required=False, widget=AdminSplitDateTime, help_text="UTC. Empty: it lives until somebody ends it."
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        mine: Any = self.fields["project"]
+        mine.queryset = projects.visible_to(user)
+        if len(mine.queryset) == 1:
+            mine.initial = mine.queryset[0]
+        choices: Any = self.fields["scopes"]
+        choices.choices = [(scope, scope) for scope in grantable(user)]
+
+    def clean_expires_at(self) -> Any:
+        """A key that is born dead is a slip of the hand."""
+        moment = self.cleaned_data["expires_at"]
+        if moment is not None and moment <= timezone.now():
+            raise forms.ValidationError("This is in the past.")
+        return moment
+
+
+def grantable(user: User) -> list[str]:
+    """The scopes that this person may put into a key."""
+    if user.is_superuser:
+        return list(scopes.ALL)
+    mine = (scope for scope in scopes.ALL if scope not in FOR_SUPERUSERS)
+    return [scope for scope in mine if scope not in NEEDS or user.has_perm(NEEDS[scope])]
+
+
+@admin.register(Credential)
+class KeyAdmin(ProjectWall, ReadOnly):
+    """API keys. A child's token has no page: it begins and ends with its attempt."""
+
+    list_display = ("label", "project", "user", "granted", "state", "created_at", "expires_at")
+    list_filter = (ProjectFilter, "kind")
+    search_fields = ("name", "public_id", "user__username")
+    list_select_related = ("project", "user")
+    fields = (
+        "label",
+        "public_id",
+        "kind",
+        "project",
+        "user",
+        "granted",
+        "state",
+        "created_at",
+        "expires_at",
+        "ended_at",
+    )
+    readonly_fields = fields
+    change_form_template = "admin/accounts/credential/key.html"
+    change_list_template = "admin/accounts/credential/keys.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Credential]:
+        """Not the children's."""
+        rows: QuerySet[Credential] = super().get_queryset(request).exclude(kind=CredentialKind.CHILD)
+        return rows
+
+    @admin.display(description="name", ordering="name")
+    def label(self, key: Credential) -> str:
+        """Its name, or its public half."""
+        return key.name or key.public_id
+
+    @admin.display(description="scopes")
+    def granted(self, key: Credential) -> str:
+        """All of them."""
+        return ", ".join(key.scopes) or "none"
+
+    @admin.display(description="state")
+    def state(self, key: Credential) -> SafeString:
+        """Whether it opens anything."""
+        if key.ended_at is not None:
+            return badge("ended")
+        if key.expires_at is not None and key.expires_at <= timezone.now():
+            return badge("expired")
+        if key.user is not None and not key.user.is_active:
+            return badge("owner inactive")
+        return badge("live", "good")
+
+    def get_urls(self) -> list[URLPattern]:
+        """The stock pages without *add* and *delete*; with *mint* and *end*."""
+        mine = [
+            path("mint/", self.admin_site.admin_view(self.mint_view), name="accounts_credential_mint"),
+            path("<int:key_id>/end/", self.admin_site.admin_view(self.end_view), name="accounts_credential_end"),
+        ]
+        return [*mine, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With the button that mints, for those who may."""
+        more = {"may_mint": may(request, "add", Credential)}
+        return super().changelist_view(request, {**(extra_context or {}), **more})
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        """With the button that ends, for those who may."""
+        kwargs["extra_context"] = {"may_end": may(request, "change", Credential), **(kwargs.get("extra_context") or {})}
+        return super().change_view(request, object_id, *args, **kwargs)
+
+    @never_cache
+    @csrf_protect_m
+    @sensitive_variables("token")
+    def mint_view(self, request: HttpRequest) -> HttpResponse:
+        """GET: the form. POST: the new key, with its token for the only time."""
+        user: Any = request.user
+        if not may(request, "add", Credential):
+            raise PermissionDenied
+        form = KeyForm(user, request.POST or None)
+        if request.method != "POST" or not form.is_valid():
+            return self._page(request, "mint", form=form, title="New API key")
+        wanted = form.cleaned_data
+        key, token = credentials.mint(
+            kind=CredentialKind.API,
+            project=wanted["project"],
+            scopes=wanted["scopes"],
+            user=user,
+            name=wanted["name"],
+            expires_at=wanted["expires_at"],
+        )
+        self.log_addition(request, key, f"Minted with {', '.join(key.scopes)}.")
+        return self._page(request, "minted", key=key, token=token, title="Your new API key")
+
+    @csrf_protect_m
+    def end_view(self, request: HttpRequest, key_id: int) -> HttpResponse:
+        """POST only: the key opens nothing from now on."""
+        key = self.get_object(request, str(key_id))
+        if key is None:
+            raise Http404
+        if not may(request, "change", Credential):
+            raise PermissionDenied
+        if request.method == "POST":
+            if credentials.end(key.pk):
+                self.log_change(request, key, "Ended.")
+                self.message_user(request, "The key has ended: it opens nothing from now on.")
+            else:
+                self.message_user(request, "It had ended before.", messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:accounts_credential_change", args=[key.pk]))
+
+    def _page(self, request: HttpRequest, name: str, **context: Any) -> TemplateResponse:
+        context |= {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        return TemplateResponse(request, f"admin/accounts/credential/{name}.html", context)

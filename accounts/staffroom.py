@@ -1,0 +1,139 @@
+"""What every admin page of ours has in common: the project wall, read-only rows, bounded counting, plain words."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
+
+from accounts import projects
+from accounts.text import shortened
+
+MOST_COUNTED = 10_000
+NOTHING = "\u2013"
+
+
+class BoundedPaginator(Paginator):
+    """Counts no further than staff will ever leaf, so that a table of millions opens as fast as an empty one."""
+
+    @cached_property
+    def count(self) -> int:
+        """The number of rows, or the bound."""
+        rows: Any = self.object_list
+        return int(rows.order_by()[:MOST_COUNTED].count())
+
+
+class ProjectFilter(admin.SimpleListFilter):
+    """By project, offering only those that the reader may see."""
+
+    title = "project"
+    parameter_name = "project"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Slug and slug."""
+        return [(slug, slug) for slug in projects.visible_to(_user(request)).values_list("slug", flat=True)]
+
+    def has_output(self) -> bool:
+        """Nothing to choose between one project and itself."""
+        return len(self.lookup_choices) > 1
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Only that project's rows."""
+        return queryset.filter(project__slug=self.value()) if self.value() else queryset
+
+
+class ProjectWall(admin.ModelAdmin):
+    """Rows of projects that the reader cannot see do not exist: not in lists, pages, searches, actions or histories.
+
+    The stock admin finds every object through `get_queryset`, so the wall stands there, once.
+    """
+
+    project_field: ClassVar[str] = "project"
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The reader's own projects only."""
+        rows = super().get_queryset(request)
+        user = _user(request)
+        if user.is_superuser:
+            return rows
+        return rows.filter(**{f"{self.project_field}__in": projects.visible_to(user)})
+
+
+class ReadOnly(admin.ModelAdmin):
+    """Nothing to add, change or delete by hand: what moves these rows is a verb, behind a button of its own."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+
+class SuperusersOnly(admin.ModelAdmin):
+    """People and groups are above every project: who could edit them could let themselves through any wall."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Superusers."""
+        return bool(_user(request).is_superuser)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers."""
+        return bool(_user(request).is_superuser)
+
+    has_add_permission = has_change_permission = has_delete_permission = has_view_permission
+
+
+def may(request: HttpRequest, action: str, model: type[Model]) -> bool:
+    """Whether the reader holds the stock permission `action` (view, add, change) on a model."""
+    meta = model._meta
+    return bool(_user(request).has_perm(f"{meta.app_label}.{action}_{meta.model_name}"))
+
+
+def badge(word: str, tone: str = "") -> SafeString:
+    """A word in a coloured box. Tones: good, busy, wait, bad; none is calm."""
+    return format_html('<span class="wr-badge{}">{}</span>', f" wr-badge-{tone}" if tone else "", word)
+
+
+def age(moment: Any) -> SafeString | str:
+    """A time as *so long ago*, which the page counts on; the exact time is its tooltip."""
+    return _clock(moment, "data-age")
+
+
+def until(moment: Any) -> SafeString | str:
+    """A time to come as *in so long*, which the page counts down."""
+    return _clock(moment, "data-until")
+
+
+def _clock(moment: Any, kind: str) -> SafeString | str:
+    if moment is None:
+        return NOTHING
+    told = localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
+    markup = '<time datetime="{}" title="{} UTC" {}>{}</time>'
+    return format_html(markup, moment.isoformat(), told, kind, told)
+
+
+def line(text: Any, limit: int = 80) -> str:
+    """One visible line of somebody's text, cut for a list."""
+    return shortened(str(text), limit) if text not in (None, "") else NOTHING
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user

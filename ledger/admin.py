@@ -1,0 +1,178 @@
+"""What happened, for staff to read: the feed, the audit chain, what the outside is owed, and the beat's jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line
+from accounts.text import visible, visible_json
+from ledger import health
+from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
+
+
+def _block(text: str) -> SafeString:
+    return format_html('<pre class="wr-text wr-text-whole">{}</pre>', text)
+
+
+@admin.register(Event)
+class EventAdmin(ProjectWall, ReadOnly):
+    """The feed, newest first."""
+
+    list_display = ("cursor", "project", "when", "who", "what", "of_session", "told")
+    list_display_links = ("cursor", "what")
+    list_filter = (ProjectFilter, "source")
+    search_fields = ("=session", "type__startswith")
+    search_help_text = "A session's id, or the beginning of a type."
+    list_select_related = ("project",)
+    ordering = ("-at", "-cursor")
+    fields = ("project", "cursor", "at", "who", "what", "of_session", "attempt", "seq", "whole")
+    readonly_fields = fields
+
+    def get_search_results(self, request: HttpRequest, rows: QuerySet[Event], term: str) -> Any:
+        """Only what an index can find: a scan of millions of payloads is not a search."""
+        term = term.strip()
+        if not term:
+            return rows, False
+        if health.is_uuid(term):
+            return rows.filter(session=term), False
+        return rows.filter(type__startswith=term), False
+
+    @admin.display(description="at", ordering="at")
+    def when(self, event: Event) -> Any:
+        """How long ago."""
+        return age(event.at)
+
+    @admin.display(description="source")
+    def who(self, event: Event) -> SafeString:
+        """Whose word it is."""
+        return badge(event.source, "" if event.source == "wardroom" else "busy")
+
+    @admin.display(description="type")
+    def what(self, event: Event) -> str:
+        """The type, which a child may have made up."""
+        return line(event.type)
+
+    @admin.display(description="session")
+    def of_session(self, event: Event) -> str:
+        """The session's id, if any."""
+        return line(event.session)
+
+    @admin.display(description="payload")
+    def told(self, event: Event) -> SafeString:
+        """The beginning of the payload."""
+        return format_html('<span class="wr-mono">{}</span>', line(json.dumps(event.payload, ensure_ascii=False), 120))
+
+    @admin.display(description="payload")
+    def whole(self, event: Event) -> SafeString:
+        """All of the payload."""
+        return _block(visible_json(event.payload))
+
+
+@admin.register(AuditEntry)
+class AuditAdmin(ProjectWall, ReadOnly):
+    """The audit chain, newest first. `manage.py verify_audit` checks it."""
+
+    list_display = ("number", "project", "at", "by", "action", "about")
+    list_filter = (ProjectFilter, "action")
+    search_fields = ("actor", "subject", "action")
+    list_select_related = ("project",)
+    ordering = ("-id",)
+    fields = ("project", "number", "at", "by", "action", "about", "told", "previous_hash", "hash")
+    readonly_fields = fields
+
+    @admin.display(description="actor", ordering="actor")
+    def by(self, entry: AuditEntry) -> str:
+        """Who did it."""
+        return visible(entry.actor)
+
+    @admin.display(description="subject", ordering="subject")
+    def about(self, entry: AuditEntry) -> str:
+        """To what."""
+        return visible(entry.subject)
+
+    @admin.display(description="detail")
+    def told(self, entry: AuditEntry) -> SafeString:
+        """The canonical JSON that was hashed, as it stands."""
+        return _block(visible(entry.detail, lines=True))
+
+
+@admin.register(OutboxEntry)
+class OutboxAdmin(ProjectWall, ReadOnly):
+    """What the outside was told, and is still owed."""
+
+    list_display = ("id", "project", "kind", "of", "state", "tries", "created_at", "due_at", "sent_at")
+    list_filter = (ProjectFilter, ("sent_at", admin.EmptyFieldListFilter))
+    search_fields = ("key",)
+    list_select_related = ("project",)
+    ordering = ("-id",)
+    fields = ("project", "kind", "of", "state", "tries", "created_at", "due_at", "sent_at", "trouble", "told")
+    readonly_fields = fields
+
+    @admin.display(description="key")
+    def of(self, entry: OutboxEntry) -> str:
+        """What it is about."""
+        return visible(entry.key)
+
+    @admin.display(description="state")
+    def state(self, entry: OutboxEntry) -> SafeString:
+        """Sent, waiting, or failing."""
+        if entry.sent_at is not None:
+            return badge("sent", "good")
+        return badge("failing", "bad") if entry.last_error else badge("waiting", "wait")
+
+    @admin.display(description="last error")
+    def trouble(self, entry: OutboxEntry) -> SafeString:
+        """What the last try met."""
+        return _block(visible(entry.last_error, lines=True))
+
+    @admin.display(description="payload")
+    def told(self, entry: OutboxEntry) -> SafeString:
+        """All of it."""
+        return _block(visible_json(entry.payload))
+
+
+@admin.register(Sweep)
+class SweepAdmin(ReadOnly):
+    """The beat's jobs: when each last ran. They belong to no project, so every member of the staff sees them."""
+
+    list_display = ("name", "state", "last_started", "last_finished", "every", "did")
+    ordering = ("name",)
+    fields = ("name", "state", "every", "started_at", "finished_at", "did", "trouble")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Sweep]:
+        """With how long each has been silent."""
+        return health.timed(super().get_queryset(request))
+
+    @admin.display(description="state")
+    def state(self, sweep: Sweep) -> SafeString:
+        """Whether it is late or failing."""
+        return badge(*health.of_sweep(sweep))
+
+    @admin.display(description="every")
+    def every(self, sweep: Sweep) -> str:
+        """How often it should run."""
+        secs = health.interval(sweep.name)
+        return f"{secs:g} s" if secs else NOTHING
+
+    @admin.display(description="last started", ordering="started_at")
+    def last_started(self, sweep: Sweep) -> Any:
+        """How long ago."""
+        return age(sweep.started_at)
+
+    @admin.display(description="last finished", ordering="finished_at")
+    def last_finished(self, sweep: Sweep) -> Any:
+        """How long ago."""
+        return age(sweep.finished_at)
+
+    @admin.display(description="error")
+    def trouble(self, sweep: Sweep) -> SafeString:
+        """What stopped it last time."""
+        return _block(visible(sweep.error, lines=True))
