@@ -62,6 +62,7 @@ WARDROOM: dict[str, Any] = {
     "sweep_secs": 5,
     "slow_sweep_secs": 15,
     "housekeeping_secs": 600,
+    "beat_stale_secs": 60,
     # nudges
     "nudge_timeout_secs": 1.0,
     "hub_poll_secs": 5,

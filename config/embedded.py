@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 import sys
@@ -125,6 +126,13 @@ class DataFolder:
             noted = Path(tempfile.mkdtemp(prefix="wardroom-", dir="/tmp"))
             replace(note, str(noted))
         return noted
+
+    def leave_runtime(self) -> None:
+        """Remove the short folder, if there is one, when nothing listens in it any more."""
+        note = self.path / "run.path"
+        if note.exists():
+            shutil.rmtree(self.runtime(), ignore_errors=True)
+            note.unlink()
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """The variables that `given` lacks, pointing at the parts in this folder."""

@@ -1,38 +1,148 @@
-"""Is this process up, and may it be sent work?"""
+"""Is this process up, and does everything behind it answer?
 
-from __future__ import annotations
+`/healthz` says that this process turns its event loop; it looks at nothing else, because restarting a web process
+mends neither a database nor a broker. `/readyz` looks at each part with a deadline. Both are answered before
+Django, so that a probe needs no Host name of ours and no HTTPS.
+"""
 
-from django.db import connection
+import asyncio
+import functools
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.conf import settings
+from django.db import close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.db.models import Max
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
+from accounts.clock import read_database_clock
+from config.celery import app
 from ledger import nudges
+from ledger.models import Sweep
+
+LOOK_SECS = 4.0
+# A crowd of probes costs one look a second.
+FRESH_SECS = 1.0
+
+Part = dict[str, Any]
 
 
-def healthz(request: HttpRequest) -> JsonResponse:
-    """The process answers. Never looks at a database or a broker: a restart would not mend those."""
-    return JsonResponse({"status": "ok"})
+async def healthz(request: Request) -> JSONResponse:
+    """200 from any process whose event loop turns."""
+    return JSONResponse({"status": "ok"}, headers=NO_STORE)
 
 
-def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when the database is migrated and the hub answers, else 503 with each part's state."""
-    parts = {"database": _database(), "hub": _hub()}
-    ready = all(state == "ok" for state in parts.values())
-    return JsonResponse({"status": "ok" if ready else "unavailable", "parts": parts}, status=200 if ready else 503)
+async def readyz(request: Request) -> JSONResponse:
+    """200 when the database, its migrations, the broker and the hub answer; else 503. Each part by name.
+
+    Beat has a part too, but only makes the status `degraded`: a web process can do all of its own work without it.
+    """
+    parts = await _look_once()
+    ready = all(part["ok"] for name, part in parts.items() if name != "beat")
+    status = "unavailable" if not ready else "ok" if parts["beat"]["ok"] else "degraded"
+    return JSONResponse({"status": status, "parts": parts}, status_code=200 if ready else 503, headers=NO_STORE)
 
 
-def _database() -> str:
+NO_STORE = {"Cache-Control": "no-store"}
+routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+_latest: tuple[float, dict[str, Part]] = (-FRESH_SECS, {})
+_looking: asyncio.Task[dict[str, Part]] | None = None
+
+
+async def _look_once() -> dict[str, Part]:
+    """What every part says, at most a second old; requests that come together share one look."""
+    global _looking
+    if time.monotonic() - _latest[0] < FRESH_SECS:
+        return _latest[1]
+    if _looking is None or _looking.done():
+        _looking = asyncio.create_task(_look())
+    return await asyncio.shield(_looking)
+
+
+async def _look() -> dict[str, Part]:
+    global _latest
+    answers = await asyncio.gather(*(_bounded(check) for check in CHECKS.values()))
+    parts = dict(zip(CHECKS, answers, strict=True))
+    _latest = (time.monotonic(), parts)
+    return parts
+
+
+async def _bounded(check: Callable[[], Part]) -> Part:
+    loop = asyncio.get_running_loop()
     try:
+        return await asyncio.wait_for(loop.run_in_executor(_threads(os.getpid()), _clean, check), LOOK_SECS)
+    except TimeoutError:
+        return {"ok": False, "error": f"no answer in {LOOK_SECS:g} s"}
+
+
+@functools.cache
+def _threads(pid: int) -> ThreadPoolExecutor:
+    # Not the verbs' pool: a part that hangs must not keep work waiting, and a full pool is not a dead database.
+    return ThreadPoolExecutor(max_workers=2 * len(CHECKS), thread_name_prefix="health")
+
+
+def _clean(check: Callable[[], Part]) -> Part:
+    """What a check says; whatever goes wrong in it is its answer. The class of the error only: anybody may ask."""
+    close_old_connections()
+    try:
+        return {"ok": True} | check()
+    except Exception as broken:
+        return {"ok": False, "error": type(broken).__name__}
+    finally:
+        close_old_connections()
+
+
+def database() -> Part:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return {}
+
+
+def migrations() -> Part:
+    """Whether the database has every migration that this code has; once it has, it will not lose any."""
+    if not _migrated.get(connection.alias):
         executor = MigrationExecutor(connection)
-        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except Exception as broken:
-        return type(broken).__name__
-    return "migrations are missing" if waiting else "ok"
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        _migrated[connection.alias] = not missing
+        if missing:
+            return {"ok": False, "error": f"{len(missing)} to apply"}
+    return {}
 
 
-def _hub() -> str:
-    try:
-        nudges.ping()
-    except Exception as broken:
-        return type(broken).__name__
-    return "ok"
+_migrated: dict[str, bool] = {}
+
+
+def broker() -> Part:
+    with app.connection_for_write(connect_timeout=2) as line:
+        line.ensure_connection(max_retries=1, interval_start=0, timeout=2)
+    return {}
+
+
+def hub() -> Part:
+    nudges.ping()
+    return {}
+
+
+def beat() -> Part:
+    """How long ago a beat job last ended: beat sent it, the broker carried it and a worker did it."""
+    latest = Sweep.objects.aggregate(latest=Max("finished_at"))["latest"]
+    if latest is None:
+        return {"ok": False, "age_secs": None, "error": "no beat job has run yet"}
+    age = max(0.0, (read_database_clock() - latest).total_seconds())
+    return {"ok": age < settings.WARDROOM["beat_stale_secs"], "age_secs": round(age, 1)}
+
+
+CHECKS: dict[str, Callable[[], Part]] = {
+    "database": database,
+    "migrations": migrations,
+    "broker": broker,
+    "hub": hub,
+    "beat": beat,
+}

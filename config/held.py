@@ -8,13 +8,15 @@ from typing import Any
 from starlette.routing import Match, Route, Router
 
 from accounts.problems import asgi_errors
+from config import health
 
 ROOMS = ("ledger", "approvals", "mailbox", "orchestration")
 
 
 def routes() -> list[Route]:
     """Every held or hot route, in the order of the rooms."""
-    return [route for room in ROOMS for route in import_module(f"{room}.held").routes]
+    held = [route for room in ROOMS for route in import_module(f"{room}.held").routes]
+    return [*health.routes, *held]
 
 
 def held_or_django(django: Any) -> Any:

@@ -36,7 +36,6 @@ class Up:
 
     def run(self) -> None:
         """Return when asked to stop. Raises EmbeddedError when it cannot start; nothing is left running then."""
-        os.umask(0o077)
         held = embedded.lock(self.folder)
         refuse_taken_port(os.environ["HOST"], int(os.environ["PORT"]))
         self.supervisor.listen_to_signals()
@@ -120,6 +119,7 @@ class Up:
         self.supervisor.stop(self.services, SERVICES_STOP_SECS)
         if self.broker is not None:
             self.supervisor.stop([self.broker], BROKER_STOP_SECS)
+        self.folder.leave_runtime()
         self.supervisor.say("stopped")
 
     @contextlib.contextmanager

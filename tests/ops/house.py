@@ -1,0 +1,147 @@
+"""A whole embedded Wardroom of real processes, by `manage.py up`, for the tests to use and to kill."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.ops import processes
+from tests.servers import free_port
+from tests.servers.process import dies_with_parent, short_folder
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+CARD = re.compile(r"^admin: (.+)\nuser: (.+)\npassword: (.+)\napi key: (.+)$", re.MULTILINE)
+# What a part's command line has and no other's.
+MARKS = {"web": "uvicorn", "worker": "worker", "beat": "beat", "valkey": "valkey-server", "redis": "redis-server"}
+CLEAN = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+
+
+class House:
+    """One data folder and the `up` that runs on it; `up` may come and go."""
+
+    def __init__(
+        self, folder: Path | None = None, *, timings: dict[str, float] | None = None, **environment: str
+    ) -> None:
+        self.home = short_folder()
+        self.folder = folder or self.home / "var"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = self.home / "log.txt"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {name: os.environ[name] for name in CLEAN if name in os.environ} | {
+            "WARDROOM_DATA": str(self.folder),
+            "PORT": str(self.port),
+            "WARDROOM_DEMO": "0",
+            "WARDROOM_TIMINGS": json.dumps(timings or {}),
+            **environment,
+        }
+        self.key = self.password = ""
+
+    # Its life
+
+    def start(self, timeout: float = 45.0) -> Self:
+        """Start `up`, and return when /readyz says 200. The printed key and password are kept."""
+        self.begin()
+        wait_until(self.is_ready, timeout, why=f"{self.url}/readyz says 200 (log: {self.log})")
+        card = CARD.search(self.said())
+        if card:
+            _, _, self.password, self.key = card.groups()
+        return self
+
+    def begin(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*dies_with_parent(), sys.executable, "manage.py", "up"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def is_ready(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            raise RuntimeError(f"up has ended: {self.said()[-2000:]}")
+        return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+
+    def stop(self, sig: signal.Signals = signal.SIGTERM, timeout: float = 12.0) -> int:
+        """A clean stop; gives the exit status."""
+        assert self.process is not None
+        self.process.send_signal(sig)
+        return self.process.wait(timeout)
+
+    def close(self) -> None:
+        """End everything of ours, keepers and children too, and remove the folders."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        for pid in processes.mentioning(str(self.folder)):
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Its processes
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def part(self, name: str) -> int:
+        """The process of a part; 0 while it has none."""
+        for pid in processes.children(self.pid):
+            if any(Path(word).name == MARKS[name] for word in processes.argv(pid)):
+                return pid
+        return 0
+
+    def kill(self, name: str, sig: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to a part's process; gives its pid."""
+        pid = wait_until(lambda: self.part(name), 10, why=f"there is a process of {name}")
+        os.kill(pid, sig)
+        return pid
+
+    def kill_supervisor(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    # What it says, and talking to it
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def manage(self, *words: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run another management command beside it, as a person would."""
+        given = {k: v for k, v in self.environment.items() if k not in ("PORT", "WARDROOM_DEMO")}
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env=given | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def call(self, method: str, path: str, body: Any = None, *, key: str = "") -> httpx.Response:
+        """A REST call under /api/v1, with the first key."""
+        return httpx.request(
+            method,
+            f"{self.url}/api/v1/{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {key or self.key}"},
+            timeout=30,
+        )

@@ -1,0 +1,103 @@
+"""The supervisor, with small real processes in the place of services."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from config.supervisor import TETHER, Part, Supervisor
+from tests.ops import processes
+from tests.waiting import wait_until
+
+
+def python(code: str) -> tuple[str, ...]:
+    return sys.executable, "-c", code
+
+
+@pytest.fixture
+def supervisor():
+    made = Supervisor(io.StringIO())
+    yield made
+    made.hurried = True
+    made.stop(made.running, 0)
+
+
+def watch_until(supervisor, seen, timeout=10.0):
+    def look():
+        supervisor.watch(0.05)
+        return seen()
+
+    return wait_until(look, timeout)
+
+
+def test_what_a_part_says_is_prefixed_and_cannot_move_the_terminals_cursor(supervisor):
+    supervisor.add(Part("talker", python(r"print('red \x1b[31m'); print('half', end='')"), os.environ))
+    watch_until(supervisor, lambda: "half" in supervisor.out.getvalue())
+    assert "talker | red \\x1b[31m\ntalker | half\n" in supervisor.out.getvalue()
+
+
+def test_a_part_that_keeps_dying_is_started_again_with_growing_pauses(supervisor):
+    dying = supervisor.add(Part("dying", python("raise SystemExit(7)"), os.environ))
+    watch_until(supervisor, lambda: dying.failures >= 3)
+    said = supervisor.out.getvalue()
+    assert "dying ended (status 7); it starts again in 0.2 s" in said
+    assert "it starts again in 0.4 s" in said and "it starts again in 0.8 s" in said
+
+
+def test_what_is_left_of_a_dead_parts_group_is_ended_before_its_return(supervisor):
+    leaves_one = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.exit(1)"
+    supervisor.add(Part("leaver", python(leaves_one), os.environ))
+    watch_until(supervisor, lambda: "ended (status 1)" in supervisor.out.getvalue())
+    left = int(supervisor.out.getvalue().split("leaver | ")[1].split()[0])
+    wait_until(lambda: not processes.alive(left), 5)
+
+
+def test_a_part_that_ignores_sigterm_is_killed_when_its_time_is_over(supervisor):
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+    part = supervisor.add(Part("deaf", python(deaf), os.environ))
+    watch_until(supervisor, lambda: "deaf   | up" in supervisor.out.getvalue())
+    began = time.monotonic()
+    supervisor.stop([part], 0.5)
+    assert part.process is None
+    assert 0.4 < time.monotonic() - began < 3
+
+
+def test_nobody_reading_the_log_does_not_stop_the_services(supervisor):
+    supervisor.out = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+    part = supervisor.add(Part("talker", python("print('x', flush=True); import signal; signal.pause()"), os.environ))
+    watch_until(supervisor, lambda: supervisor.out.name == os.devnull)
+    assert part.process is not None and part.process.poll() is None
+
+
+def test_a_tethered_process_ends_with_its_parent_and_what_it_started_does_not(tmp_path):
+    note = tmp_path / "pids"
+    keeper = f"""
+import os, subprocess, signal
+apart = subprocess.Popen(['sleep', '600'], start_new_session=True)
+open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{apart.pid}} ')
+signal.pause()
+"""
+    parent = f"""
+import os, subprocess, sys, signal
+subprocess.Popen([sys.executable, {str(TETHER)!r}, str(os.getpid()), sys.executable, '-c', {keeper!r}])
+signal.pause()
+"""
+    process = subprocess.Popen(python(parent))
+    try:
+        tethered, apart = wait_until(lambda: [int(pid) for pid in note.read_text().split(" ")[:2]], 10)
+        process.kill()
+        process.wait()
+        wait_until(lambda: not processes.alive(tethered), 5)
+        assert processes.alive(apart)
+    finally:
+        process.kill()
+        os.kill(apart, signal.SIGKILL)
+
+
+def test_a_process_whose_parent_died_before_it_was_tethered_does_not_start():
+    done = subprocess.run([sys.executable, str(TETHER), "1", "echo", "started"], capture_output=True)
+    assert done.returncode == 1 and done.stdout == b""
