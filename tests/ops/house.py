@@ -101,10 +101,14 @@ class House:
         assert self.process is not None
         return self.process.pid
 
+    def all_parts(self) -> list[int]:
+        """Every service process, once the worker has its pool."""
+        return wait_until(lambda: len(found := processes.descendants(self.pid)) >= 6 and found, 20)
+
     def part(self, name: str) -> int:
         """The process of a part; 0 while it has none."""
         for pid in processes.children(self.pid):
-            if any(Path(word).name == MARKS[name] for word in processes.argv(pid)):
+            if any(Path(word.split(" ")[0]).name == MARKS[name] for word in processes.argv(pid)):
                 return pid
         return 0
 
