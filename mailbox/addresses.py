@@ -1,0 +1,52 @@
+"""Addresses: opaque strings of one project. Those that begin with `session:` are a session's own, and reserved."""
+
+from __future__ import annotations
+
+import unicodedata
+from uuid import UUID
+
+from accounts import problems
+
+LONGEST = 200
+SESSION = "session:"
+
+
+def session_address(session_id: UUID) -> str:
+    """The address that a session's live line reads."""
+    return f"{SESSION}{session_id}"
+
+
+def is_reserved(address: str) -> bool:
+    """Whether only a session's live line may read it."""
+    return address.startswith(SESSION)
+
+
+def session_of(address: str) -> UUID | None:
+    """The session whose address it is, or None for a plain one."""
+    return UUID(address.removeprefix(SESSION)) if is_reserved(address) else None
+
+
+def check(address: object) -> str:
+    """The address, or a 422 that says what is wrong with it."""
+    wrong = _wrong(address)
+    if wrong:
+        raise problems.invalid([{"field": "address", "detail": wrong}], "That is not an address.")
+    return str(address)
+
+
+def _wrong(address: object) -> str | None:
+    if not isinstance(address, str) or not 0 < len(address) <= LONGEST:
+        return f"1 to {LONGEST} characters"
+    # A slash would end it in a URL; a character that nobody sees would make two addresses look like one.
+    if any(character == "/" or unicodedata.category(character)[0] in "CZ" for character in address):
+        return "no slashes, no spaces, no invisible characters"
+    if is_reserved(address) and not _is_uuid(address.removeprefix(SESSION)):
+        return f"{SESSION} is reserved: what follows is a session's id, in lower case"
+    return None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,61 @@
+"""What each kind's body must be, and the plain text of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mailbox.states import ASK_MODES
+
+#: Where an object's plain text is, in the order of looking.
+_TEXTS = ("text", "question", "answer", "task", "message", "content")
+
+
+def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
+    """What is wrong with a body of this kind. Members beyond the schema are kept: a newer peer may read them."""
+    match kind:
+        case "task" | "handoff":
+            yield from _instruction(body)
+        case "ask":
+            yield from _ask(body)
+        case "reply":
+            if not isinstance(body, Mapping) or "answer" not in body:
+                yield _error("body.answer", "is required")
+        case _:
+            if not isinstance(body, Mapping):
+                yield _error("body", "an object")
+
+
+def text(body: Any) -> str:
+    """The body as plain text, for readers that know no kinds."""
+    if isinstance(body, str):
+        return body
+    if isinstance(body, Mapping):
+        found = next((body[name] for name in _TEXTS if isinstance(body.get(name), str)), None)
+        if found is not None:
+            return str(found)
+    return json.dumps(body, ensure_ascii=False)
+
+
+def _instruction(body: Any) -> Iterator[dict[str, str]]:
+    if isinstance(body, str):
+        if not body.strip():
+            yield _error("body", "is empty")
+    elif not isinstance(body, Mapping) or not body:
+        yield _error("body", "a text, or an object that is not empty")
+
+
+def _ask(body: Any) -> Iterator[dict[str, str]]:
+    if not isinstance(body, Mapping):
+        yield _error("body", "an object of question and mode")
+        return
+    question = body.get("question")
+    if not isinstance(question, str) or not question.strip():
+        yield _error("body.question", "a text that is not empty")
+    if body.get("mode") is not None and body["mode"] not in ASK_MODES:
+        yield _error("body.mode", f"one of {', '.join(ASK_MODES)}")
+
+
+def _error(field: str, detail: str) -> dict[str, str]:
+    return {"field": field, "detail": detail}

@@ -1,0 +1,166 @@
+"""A message before it is accepted: read from JSON, bounded, checked against its kind's schema, sealed for storage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts import problems
+from mailbox import bodies
+from mailbox.states import KINDS, PUBLIC_KINDS
+from wardroom import strict
+
+LONGEST_ID = 256
+LONGEST_ROLE = 64
+
+Error = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """What a sender hands in. Without an `id` it gets one, and cannot be told from its own retry."""
+
+    message_kind: str
+    body: Any
+    id: str | None = None
+    correlation_id: str | None = None
+    created_at: datetime | None = None
+    sender_session: UUID | None = None
+    sender_role: str | None = None
+    claimed_sender: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A checked message: what is stored, and the hash by which a retry is told from another message."""
+
+    id: str
+    message: NewMessage
+    body_text: str
+    content_hash: str
+
+
+def read(value: Any) -> NewMessage:
+    """The message in a decoded JSON object of the public shape; 422 with every error. Its sender is only a claim."""
+    if not isinstance(value, Mapping):
+        raise problems.invalid([{"field": "", "detail": "a message is an object"}], "That is not a message.")
+    errors: list[Error] = []
+    sender = _sender(value.get("from"), errors)
+    message = NewMessage(
+        id=_optional_text(value, "id", errors),
+        message_kind=_kind(value, errors),
+        body=value.get("body"),
+        correlation_id=_optional_text(value, "correlation_id", errors),
+        created_at=_moment(value.get("created_at"), errors),
+        sender_session=sender[0],
+        sender_role=sender[1],
+        claimed_sender=sender != (None, None),
+    )
+    if errors:
+        raise problems.invalid(errors, "The message is not valid.")
+    return message
+
+
+def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed:
+    """Check everything that storage or a reader would stumble over; 422 with every error. Pure: touches no row."""
+    errors = list(_errors(message, KINDS if internal else PUBLIC_KINDS))
+    if errors:
+        raise problems.invalid(errors, "The message is not valid.")
+    text = json.dumps(message.body, ensure_ascii=False, separators=(",", ":"))
+    if (
+        len(text) > settings.WARDROOM["max_body_bytes"] // 4
+        and len(text.encode()) > settings.WARDROOM["max_body_bytes"]
+    ):
+        limit = settings.WARDROOM["max_body_bytes"]
+        raise problems.invalid([{"field": "body", "detail": f"more than {limit} bytes"}], "The message is too large.")
+    return Sealed(message.id or str(uuid.uuid4()), message, text, _content_hash(address, message))
+
+
+def _content_hash(address: str, message: NewMessage) -> str:
+    # The sender's clock is left out: a retry that stamps itself anew is still the same message.
+    sender = [str(message.sender_session or ""), message.sender_role or "", message.claimed_sender]
+    content = [address, message.message_kind, message.correlation_id or "", sender, message.body]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
+    for field, text in (("id", message.id), ("correlation_id", message.correlation_id)):
+        if text is not None and not _is_name(text, LONGEST_ID):
+            yield {"field": field, "detail": f"1 to {LONGEST_ID} characters, none of them invisible"}
+    if message.sender_role and not _is_name(message.sender_role, LONGEST_ROLE):
+        yield {"field": "from.role", "detail": f"at most {LONGEST_ROLE} characters, none of them invisible"}
+    if message.message_kind not in kinds:
+        yield {"field": "message_kind", "detail": f"one of {', '.join(sorted(kinds))}"}
+        return
+    try:
+        strict.check(message.body, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"])
+    except strict.StrictJSONError as error:
+        yield {"field": "body", "detail": str(error)}
+        return
+    yield from bodies.errors(message.message_kind, message.body)
+
+
+def _is_name(text: str, longest: int) -> bool:
+    if not 0 < len(text) <= longest:
+        return False
+    if text.isascii():
+        return text.isprintable()
+    return all(unicodedata.category(character)[0] not in "CZ" for character in text)
+
+
+def _optional_text(value: Mapping[str, Any], field: str, errors: list[Error]) -> str | None:
+    found = value.get(field)
+    if found is None or isinstance(found, str):
+        return found
+    errors.append({"field": field, "detail": "a string"})
+    return None
+
+
+def _kind(value: Mapping[str, Any], errors: list[Error]) -> str:
+    kind = value.get("message_kind")
+    if isinstance(kind, str):
+        return kind
+    errors.append({"field": "message_kind", "detail": f"one of {', '.join(sorted(PUBLIC_KINDS))}"})
+    return ""
+
+
+def _sender(value: Any, errors: list[Error]) -> tuple[UUID | None, str | None]:
+    if value is None:
+        return None, None
+    if not isinstance(value, Mapping):
+        errors.append({"field": "from", "detail": "an object of session_id and role"})
+        return None, None
+    session = value.get("session_id")
+    try:
+        session_id = UUID(session) if isinstance(session, str) else None
+    except ValueError:
+        session_id = None
+    if session is not None and session_id is None:
+        errors.append({"field": "from.session_id", "detail": "a UUID"})
+    role = value.get("role")
+    if role is not None and not isinstance(role, str):
+        errors.append({"field": "from.role", "detail": "a string"})
+        role = None
+    return session_id, role or None
+
+
+def _moment(value: Any, errors: list[Error]) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    errors.append({"field": "created_at", "detail": "a date and time with its zone, as 2026-01-31T12:00:00Z"})
+    return None

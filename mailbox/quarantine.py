@@ -1,0 +1,214 @@
+"""What could not be read, or was tried too often: kept as it came, shown to staff, and brought back or put away."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts import problems, projects
+from accounts.actors import Actor
+from accounts.clock import database_now
+from ledger import journal
+from mailbox import addresses, delivery, letters, shapes
+from mailbox.letters import NewMessage
+from mailbox.models import Message, Quarantined
+from mailbox.states import MESSAGE_ARROWS, QUARANTINE_ARROWS, MessageState, QuarantineState, sources
+from wardroom import strict
+
+
+def put(
+    project_id: UUID | None,
+    raw: bytes,
+    source: str,
+    reason: str,
+    *,
+    position: int | None = None,
+    address: str = "",
+    message_id: str = "",
+    source_ref: str = "",
+) -> Quarantined:
+    """Keep bytes that nobody could read. The same `source_ref` again is the same row."""
+    with journal.transaction():
+        if source_ref:
+            known = Quarantined.objects.filter(project=project_id, source=source, source_ref=source_ref).first()
+            if known:
+                return known
+        row = Quarantined.objects.create(
+            project_id=project_id,
+            raw=raw,
+            size=len(raw),
+            source=source,
+            source_ref=source_ref,
+            reason=reason,
+            position=position,
+            address=_storable(address, addresses.LONGEST),
+            message_id=_storable(message_id, letters.LONGEST_ID),
+        )
+        _tell(row, "message_quarantined")
+    return row
+
+
+def put_message(message: Message, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
+    """Put an accepted message in front of staff. The caller has just moved it to `quarantined`."""
+    row = Quarantined.objects.create(
+        project_id=message.project_id,
+        raw=(raw := shapes.letter_bytes(message)),
+        size=len(raw),
+        source="mailbox",
+        reason=reason,
+        address=address,
+        message_id=message.message_id,
+        accepted=message,
+        created_at=database_now(now),
+    )
+    _tell(row, "message_quarantined")
+    return row
+
+
+def requeue(
+    quarantine_id: UUID,
+    actor: Actor,
+    raw: bytes | None = None,
+    *,
+    address: str | None = None,
+    project_id: UUID | None = None,
+    now: datetime | None = None,
+) -> Quarantined:
+    """Validate again, as it is or as edited, and let it into its mailbox under its own id. Twice is once.
+
+    422 when it still cannot be read; it then stays where it is. 409 when it was discarded.
+    """
+    with journal.transaction():
+        if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id, now):
+            return _standing(quarantine_id, QuarantineState.REQUEUED, project_id)
+        row = _get(quarantine_id, project_id)
+        found = _parse(bytes(row.raw) if raw is None else raw)
+        message = _keep_id(row, letters.read(found))
+        if row.accepted:
+            target = row.address
+            _revive(row.accepted, target, message, now)
+        else:
+            target = address or row.address or _named(found)
+            delivery.deliver(_project(row), target, [message], now=now)
+        Quarantined.objects.filter(pk=row.pk).update(address=target, message_id=message.id)
+        row.refresh_from_db()
+        _tell(row, "message_requeued", actor, edited=raw is not None)
+    return row
+
+
+def discard(
+    quarantine_id: UUID, actor: Actor, note: str, *, project_id: UUID | None = None, now: datetime | None = None
+) -> Quarantined:
+    """Put it away for good, with a word why. Twice is once; 409 when it was requeued."""
+    if not note.strip():
+        raise problems.invalid([{"field": "note", "detail": "say why"}], "A note is required.")
+    with journal.transaction():
+        if not _settle(quarantine_id, QuarantineState.DISCARDED, actor, note, project_id, now):
+            return _standing(quarantine_id, QuarantineState.DISCARDED, project_id)
+        row = _get(quarantine_id, project_id)
+        _tell(row, "message_discarded", actor, note=note)
+    return row
+
+
+def _settle(
+    quarantine_id: UUID, to: QuarantineState, actor: Actor, note: str, project_id: UUID | None, now: datetime | None
+) -> bool:
+    """The one guarded UPDATE of a quarantined row's state."""
+    rows = Quarantined.objects.filter(pk=quarantine_id, state__in=sources(QUARANTINE_ARROWS, to))
+    if project_id:
+        rows = rows.filter(project_id=project_id)
+    return bool(rows.update(state=to, settled_at=database_now(now), settled_by=str(actor), note=note))
+
+
+def _standing(quarantine_id: UUID, wanted: QuarantineState, project_id: UUID | None) -> Quarantined:
+    row = _get(quarantine_id, project_id)
+    if row.state != wanted:
+        raise problems.conflict(f"It was {row.state} before.", state=row.state)
+    return row
+
+
+def _get(quarantine_id: UUID, project_id: UUID | None) -> Quarantined:
+    rows = Quarantined.objects.select_related("accepted")
+    found = rows.filter(pk=quarantine_id, **({"project_id": project_id} if project_id else {})).first()
+    if found is None:
+        raise problems.not_found()
+    return found
+
+
+def _revive(message: Message, address: str, edited: NewMessage, now: datetime | None) -> None:
+    """An accepted message goes back to its own row and number, as if never tried, with what was edited."""
+    edited = dataclasses.replace(
+        edited,
+        sender_session=message.sender_session,
+        sender_role=message.sender_role,
+        claimed_sender=message.claimed_sender,
+    )
+    sealed = letters.seal(address, edited, internal=True)
+    moved = Message.objects.filter(pk=message.pk, state__in=sources(MESSAGE_ARROWS, MessageState.NEW)).update(
+        state=MessageState.NEW,
+        tries=0,
+        claim=None,
+        claim_expires_at=None,
+        consumer="",
+        due_at=None,
+        message_kind=edited.message_kind,
+        body_text=sealed.body_text,
+        content_hash=sealed.content_hash,
+        correlation_id=edited.correlation_id or "",
+    )
+    if not moved:
+        raise problems.conflict("The message is not in quarantine any more.")
+    delivery.nudge(message.project_id, [address])
+
+
+def _parse(raw: bytes) -> Mapping[str, Any]:
+    limits = settings.WARDROOM
+    found = strict.loads(
+        raw,
+        max_bytes=2 * limits["max_body_bytes"],
+        max_depth=limits["max_depth"] + 1,
+        max_keys=limits["max_keys"],
+    )
+    if not isinstance(found, Mapping):
+        raise problems.invalid([{"field": "", "detail": "a message is an object"}], "That is not a message.")
+    return found
+
+
+def _keep_id(row: Quarantined, message: NewMessage) -> NewMessage:
+    """The id it had; one that never had any gets one that follows from its quarantine, so that twice is once."""
+    if row.message_id and message.id not in (None, row.message_id):
+        raise problems.invalid([{"field": "id", "detail": f"stays {row.message_id!r}"}], "The id is kept.")
+    return dataclasses.replace(
+        message, id=row.message_id or message.id or str(uuid.uuid5(row.id, "requeued")), claimed_sender=True
+    )
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    name = found.get("address")
+    if not isinstance(name, str):
+        raise problems.invalid([{"field": "address", "detail": "say which mailbox"}], "Its address is not known.")
+    return name
+
+
+def _project(row: Quarantined) -> UUID:
+    return row.project_id or projects.default().pk
+
+
+def _storable(text: str, longest: int) -> str:
+    """What a broken message says of itself, as far as a column can hold it."""
+    return text.encode(errors="replace").decode().replace("\0", "")[:longest]
+
+
+def _tell(row: Quarantined, event: str, actor: Actor | None = None, **detail: Any) -> None:
+    about = {"quarantine_id": str(row.pk), "address": row.address, "message_id": row.message_id}
+    project_id = _project(row)
+    journal.event(project_id, event, {**about, "source": row.source})
+    if actor:
+        action = event.replace("message_", "quarantine.")
+        journal.audit(project_id, actor, action, str(row.pk), {**about, **detail})

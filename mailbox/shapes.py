@@ -1,0 +1,76 @@
+"""The public shapes: what REST shows, and what a quarantined message's copy looks like."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+from mailbox.models import Message, Quarantined
+
+if TYPE_CHECKING:
+    from mailbox.claims import Claim
+
+#: Bytes of a quarantined message that a list shows; its own page shows all.
+GLIMPSE = 4096
+
+
+def message(row: Message, address: str) -> dict[str, Any]:
+    """A message going out."""
+    return {
+        **letter(row),
+        "address": address,
+        "seq": row.seq,
+        "tries": row.tries,
+        "state": row.state,
+        "received_at": row.received_at.isoformat(),
+    }
+
+
+def letter(row: Message) -> dict[str, Any]:
+    """A message as a sender would hand it in again."""
+    session = str(row.sender_session) if row.sender_session else None
+    return {
+        "id": row.message_id,
+        "message_kind": row.message_kind,
+        "from": {"session_id": session, "role": row.sender_role or None, "claimed": row.claimed_sender},
+        "body": row.body,
+        "correlation_id": row.correlation_id or None,
+        "created_at": row.created_at.isoformat(),
+    }
+
+
+def letter_bytes(row: Message) -> bytes:
+    """`letter` as the bytes that quarantine keeps."""
+    return json.dumps(letter(row), ensure_ascii=False, indent=2).encode()
+
+
+def claim(claimed: Claim, address: str) -> dict[str, Any]:
+    """What `drain` and `recover` answer; no claim when there was nothing."""
+    end = claimed.lease_expires_at
+    return {
+        "claim": str(claimed.token) if claimed.token else None,
+        "lease_expires_at": end.isoformat() if end else None,
+        "messages": [message(row, address) for row in claimed.messages],
+    }
+
+
+def quarantined(row: Quarantined, *, whole: bool = False) -> dict[str, Any]:
+    """Something in quarantine. `raw` is base64, because nothing is known of the bytes."""
+    raw = bytes(row.raw)
+    return {
+        "id": str(row.id),
+        "address": row.address or None,
+        "message_id": row.message_id or None,
+        "source": row.source,
+        "reason": row.reason,
+        "position": row.position,
+        "size": row.size,
+        "state": row.state,
+        "created_at": row.created_at.isoformat(),
+        "settled_at": row.settled_at.isoformat() if row.settled_at else None,
+        "settled_by": row.settled_by or None,
+        "note": row.note or None,
+        "raw": base64.b64encode(raw if whole else raw[:GLIMPSE]).decode(),
+        "raw_is_whole": whole or len(raw) <= GLIMPSE,
+    }

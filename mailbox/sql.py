@@ -1,0 +1,65 @@
+"""The few SQL fragments that our two databases spell differently, and running a statement that returns rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of SQL and the parameters that belong in it."""
+
+    text: str
+    params: tuple[Any, ...] = ()
+
+
+def at(now: datetime | None = None, plus: float = 0.0) -> Fragment:
+    """The database's time, `plus` seconds from now, as it is stored; a test's `now` takes its place."""
+    if now is not None:
+        return Fragment("%s", (moment(now + timedelta(seconds=plus)),))
+    if connection.vendor == "postgresql":
+        return Fragment("(statement_timestamp() + %s * interval '1 second')", (plus,))
+    return Fragment("strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)", (f"{plus:+.3f} seconds",))
+
+
+def moment(value: datetime | None) -> Any:
+    """A moment as this database keeps it."""
+    return connection.ops.adapt_datetimefield_value(value)
+
+
+def timestamp() -> str:
+    """A placeholder for a moment that may be null. PostgreSQL is told the type, because a bare NULL has none."""
+    return "%s::timestamptz" if connection.vendor == "postgresql" else "%s"
+
+
+def uid(value: UUID | None) -> Any:
+    """A UUID as this database keeps it."""
+    if value is None or connection.features.has_native_uuid_field:
+        return value
+    return value.hex
+
+
+def for_update() -> str:
+    """Lock what a subquery reads. SQLite has one writer at a time and needs no word for it."""
+    return "FOR UPDATE" if connection.features.has_select_for_update else ""
+
+
+def marks(values: Sequence[Any]) -> str:
+    """As many placeholders as there are values."""
+    return ", ".join(["%s"] * len(values))
+
+
+def run(statement: str, params: Sequence[Any]) -> list[Row]:
+    """Every row that a statement returns."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        found: list[Row] = cursor.fetchall()
+        return found

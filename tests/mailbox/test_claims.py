@@ -1,0 +1,240 @@
+"""Leases: who holds what until when, by the database's clock, and what a dead claim can still do (nothing)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from accounts.problems import Problem
+from ledger.models import Event
+from mailbox import claims, delivery
+from mailbox.addresses import session_address
+from mailbox.models import Message, Quarantined
+from tests.mailbox.conftest import task
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def after(secs):
+    return NOON + timedelta(seconds=secs)
+
+
+def fill(project, count=3, address="desk"):
+    return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)], now=NOON)]
+
+
+def drain(project, **more):
+    return claims.drain(project, "desk", **{"lease_secs": 60, "now": NOON} | more)
+
+
+def bodies(claim):
+    return [row.body for row in claim.messages]
+
+
+def test_a_drain_takes_the_oldest_first_and_no_more_than_asked(project):
+    fill(project, 5)
+    assert bodies(drain(project, limit=2)) == ["0", "1"]
+    assert bodies(drain(project, limit=2)) == ["2", "3"]
+
+
+def test_an_empty_mailbox_gives_no_claim(project):
+    assert drain(project).token is None
+    assert claims.drain(project, "never-used").messages == []
+
+
+def test_a_claim_ends_at_the_lease_by_the_databases_clock(project):
+    fill(project)
+    claim = drain(project, lease_secs=30)
+    assert claim.lease_expires_at == after(30)
+    now = claims.drain(project, "desk", now=after(29.9))
+    assert now.messages == []
+    assert bodies(claims.drain(project, "desk", now=after(30.1))) == ["0", "1", "2"]
+
+
+def test_without_a_test_clock_the_lease_is_counted_from_the_databases_own(project):
+    fill(project)
+    claim = claims.drain(project, "desk", lease_secs=60)
+    assert 50 < (claim.lease_expires_at - datetime.now(UTC)).total_seconds() < 70
+    assert claims.ack(project, "desk", claim.token, [claim.messages[0].message_id]).unknown == []
+
+
+def test_what_is_acknowledged_is_gone(project):
+    ids = fill(project)
+    claim = drain(project)
+    assert claims.ack(project, "desk", claim.token, ids[:2], now=after(1)).done == ids[:2]
+    assert bodies(claims.drain(project, "desk", now=after(61))) == ["2"]
+
+
+def test_an_ack_said_again_is_true_again_even_after_the_lease(project):
+    ids = fill(project)
+    claim = drain(project)
+    for when in (1, 2, 3600):
+        assert claims.ack(project, "desk", claim.token, ids, now=after(when)) == claims.Settled(ids, [])
+
+
+def test_an_ack_after_the_lease_is_a_no_op_that_says_so(project):
+    ids = fill(project)
+    claim = drain(project, lease_secs=30)
+    assert claims.ack(project, "desk", claim.token, ids, now=after(31)) == claims.Settled([], ids)
+    assert Message.objects.filter(state="admitted").count() == 0
+
+
+def test_an_ack_by_a_claim_that_another_replaced_changes_nothing(project):
+    ids = fill(project)
+    old = drain(project, lease_secs=30)
+    new = claims.drain(project, "desk", lease_secs=60, now=after(31))
+    assert claims.ack(project, "desk", old.token, ids, now=after(32)).unknown == ids
+    assert claims.ack(project, "desk", new.token, ids, now=after(32)).done == ids
+
+
+def test_an_ack_names_what_the_claim_does_not_hold(project):
+    ids = fill(project)
+    claim = drain(project, limit=1)
+    assert claims.ack(project, "desk", claim.token, [*ids, "stranger"], now=after(1)) == claims.Settled(
+        ids[:1], [*ids[1:], "stranger"]
+    )
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", str(uuid4())])
+def test_a_token_that_never_was_changes_nothing(project, token):
+    ids = fill(project)
+    drain(project)
+    assert claims.ack(project, "desk", token, ids, now=after(1)).unknown == ids
+    assert claims.nack(project, "desk", token, ids, now=after(1)).unknown == ids
+    assert claims.extend(project, "desk", token, now=after(1)).token is None
+
+
+def test_a_claim_of_one_address_says_nothing_about_another(project):
+    fill(project)
+    other = fill(project, address="shelf")
+    claim = drain(project)
+    assert claims.ack(project, "shelf", claim.token, other, now=after(1)).unknown == other
+
+
+def test_another_project_sees_and_settles_nothing(project, foreign):
+    ids = fill(project)
+    claim = drain(project)
+    assert claims.drain(foreign, "desk", now=after(99)).messages == []
+    assert claims.recover(foreign, "desk", now=after(99)).messages == []
+    assert claims.ack(foreign, "desk", claim.token, ids, now=after(1)).unknown == ids
+    assert claims.nack(foreign, "desk", claim.token, ids, now=after(1)).unknown == ids
+
+
+def test_what_is_given_back_comes_again_in_its_place(project):
+    ids = fill(project)
+    claim = drain(project)
+    assert claims.nack(project, "desk", claim.token, ids[:1], now=after(1)).done == ids[:1]
+    assert bodies(claims.drain(project, "desk", now=after(2))) == ["0"]
+    assert claims.ack(project, "desk", claim.token, ids[:1], now=after(2)).unknown == ids[:1]
+
+
+def test_a_delay_lets_others_pass(project):
+    ids = fill(project, 2)
+    claim = drain(project, limit=1)
+    claims.nack(project, "desk", claim.token, ids[:1], delay_secs=10, now=after(1))
+    assert bodies(claims.drain(project, "desk", now=after(2))) == ["1"]
+    assert bodies(claims.drain(project, "desk", now=after(10.9))) == []
+    assert bodies(claims.drain(project, "desk", now=after(11.1))) == ["0"]
+
+
+def test_an_extended_lease_counts_from_now(project):
+    ids = fill(project)
+    claim = drain(project, lease_secs=30)
+    assert claims.extend(project, "desk", claim.token, 60, now=after(20)).lease_expires_at == after(80)
+    assert claims.ack(project, "desk", claim.token, ids, now=after(79)).done == ids
+
+
+def test_a_lapsed_claim_cannot_be_extended(project):
+    fill(project)
+    claim = drain(project, lease_secs=30)
+    assert claims.extend(project, "desk", claim.token, 60, now=after(31)).token is None
+    assert len(claims.drain(project, "desk", now=after(32)).messages) == 3
+
+
+def test_recover_takes_the_same_consumers_own_and_kills_its_old_claim(project):
+    ids = fill(project)
+    old = drain(project, consumer="me", limit=2)
+    drain(project, consumer="you")
+    mine = claims.recover(project, "desk", 60, "me", now=after(1))
+    assert bodies(mine) == ["0", "1"]
+    assert claims.ack(project, "desk", old.token, ids[:2], now=after(2)).unknown == ids[:2]
+    assert claims.ack(project, "desk", mine.token, ids[:2], now=after(2)).done == ids[:2]
+
+
+def test_recover_takes_what_lapsed_whoever_held_it(project):
+    fill(project)
+    drain(project, consumer="you", lease_secs=30)
+    assert claims.recover(project, "desk", consumer="me", now=after(29)).messages == []
+    assert len(claims.recover(project, "desk", consumer="me", now=after(31)).messages) == 3
+
+
+def test_nobody_in_particular_recovers_only_what_lapsed(project):
+    fill(project)
+    drain(project, lease_secs=30)
+    assert claims.recover(project, "desk", now=after(1)).messages == []
+
+
+def test_the_sweep_brings_lapsed_claims_back_and_leaves_live_ones(project):
+    fill(project)
+    drain(project, limit=1, lease_secs=30)
+    live = drain(project, limit=1, lease_secs=90)
+    assert claims.lapse_due(now=after(31)) == 1
+    assert set(Message.objects.filter(state="claimed").values_list("claim", flat=True)) == {live.token}
+    assert claims.lapse_due(now=after(32)) == 0
+
+
+def test_after_five_tries_a_message_is_quarantined_and_the_address_goes_on(project):
+    ids = fill(project, 2)
+    for turn in range(5):
+        claim = claims.drain(project, "desk", limit=1, lease_secs=10, now=after(turn * 20))
+        assert bodies(claim) == ["0"]
+    assert bodies(claims.drain(project, "desk", lease_secs=10, now=after(100))) == ["1"]
+    row = Quarantined.objects.get()
+    assert (row.message_id, row.address, row.accepted.state) == (ids[0], "desk", "quarantined")
+    assert "5 times" in row.reason
+    assert delivery.counts(project, "desk", now=after(100))["quarantined"] == 1
+    assert Event.objects.get(type="message_quarantined").payload["message_id"] == ids[0]
+
+
+@pytest.mark.parametrize("way", ["nack", "recover", "lapse"])
+def test_every_way_back_counts_the_tries(project, way):
+    ids = fill(project, 1)
+    claim = drain(project, consumer="me")
+    for turn in range(1, 5):
+        if way == "nack":
+            claims.nack(project, "desk", claim.token, ids, now=after(turn))
+            claim = claims.drain(project, "desk", consumer="me", now=after(turn))
+        elif way == "recover":
+            claim = claims.recover(project, "desk", consumer="me", now=after(turn))
+        else:
+            claims.lapse_due(now=after(turn * 100))
+            claim = claims.drain(project, "desk", now=after(turn * 100))
+        assert len(claim.messages) == 1
+    if way == "nack":
+        assert claims.nack(project, "desk", claim.token, ids, now=after(9)).done == ids
+    elif way == "recover":
+        assert claims.recover(project, "desk", consumer="me", now=after(9)).messages == []
+    else:
+        claims.lapse_due(now=after(900))
+    assert Message.objects.get().state == "quarantined"
+    assert Quarantined.objects.count() == 1
+
+
+def test_a_sessions_mailbox_is_not_drained(project):
+    address = session_address(uuid4())
+    delivery.deliver(project, address, [task()])
+    calls = [
+        lambda: claims.drain(project, address),
+        lambda: claims.recover(project, address),
+        lambda: claims.ack(project, address, uuid4(), ["x"]),
+        lambda: claims.nack(project, address, uuid4(), ["x"]),
+        lambda: claims.extend(project, address, uuid4()),
+    ]
+    for call in calls:
+        with pytest.raises(Problem) as refusal:
+            call()
+        assert refusal.value.status == 403
+    assert Message.objects.get().state == "new"

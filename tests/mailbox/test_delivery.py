@@ -1,0 +1,206 @@
+"""Accepting messages: once for one id, in order, all or none, and nothing that storage would choke on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from accounts.problems import Problem
+from ledger import journal
+from mailbox import claims, delivery
+from mailbox.addresses import session_address
+from mailbox.letters import NewMessage
+from mailbox.models import Message
+from tests.mailbox.conftest import task
+
+pytestmark = pytest.mark.django_db
+
+
+def test_messages_are_numbered_in_the_order_of_acceptance(project):
+    first = delivery.deliver(project, "desk", [task("a"), task("b")])
+    second = delivery.deliver(project, "desk", [task("c")])
+    assert [each.seq for each in first + second] == [1, 2, 3]
+    assert [row.body for row in claims.drain(project, "desk").messages] == ["a", "b", "c"]
+
+
+def test_each_address_counts_for_itself(project):
+    delivery.deliver(project, "desk", [task()])
+    assert delivery.deliver(project, "shelf", [task()])[0].seq == 1
+
+
+def test_the_same_id_and_content_again_is_the_same_message(project):
+    first = delivery.deliver(project, "desk", [task("a", id="one")])[0]
+    again = delivery.deliver(project, "desk", [task("a", id="one")])[0]
+    assert (again.id, again.seq, again.duplicate) == (first.id, first.seq, True)
+    assert not first.duplicate
+    assert Message.objects.count() == 1
+
+
+def test_a_retry_may_stamp_itself_anew(project):
+    delivery.deliver(project, "desk", [task("a", id="one", created_at=datetime(2026, 1, 1, tzinfo=UTC))])
+    again = delivery.deliver(project, "desk", [task("a", id="one", created_at=datetime(2026, 1, 2, tzinfo=UTC))])
+    assert again[0].duplicate
+
+
+def test_the_order_of_an_objects_keys_makes_no_other_message(project):
+    delivery.deliver(project, "desk", [task({"a": 1, "b": 2}, id="one")])
+    assert delivery.deliver(project, "desk", [task({"b": 2, "a": 1}, id="one")])[0].duplicate
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        task("b", id="one"),
+        NewMessage(message_kind="handoff", body="a", id="one"),
+        task("a", id="one", correlation_id="x"),
+        task("a", id="one", sender_role="boss"),
+    ],
+)
+def test_the_same_id_with_other_content_is_a_conflict(project, other):
+    delivery.deliver(project, "desk", [task("a", id="one")])
+    with pytest.raises(Problem) as refusal:
+        delivery.deliver(project, "desk", [other])
+    assert (refusal.value.type, refusal.value.status) == ("conflict", 409)
+    assert Message.objects.get().body == "a"
+
+
+def test_the_same_id_at_another_address_is_a_conflict(project):
+    delivery.deliver(project, "desk", [task("a", id="one")])
+    with pytest.raises(Problem, match="another message"):
+        delivery.deliver(project, "shelf", [task("a", id="one")])
+
+
+def test_another_project_may_use_the_same_id(project, foreign):
+    delivery.deliver(project, "desk", [task("a", id="one")])
+    assert not delivery.deliver(foreign, "desk", [task("b", id="one")])[0].duplicate
+    assert [row.body for row in claims.drain(foreign, "desk").messages] == ["b"]
+
+
+def test_one_call_with_one_id_twice_makes_one_row(project):
+    outcomes = delivery.deliver_each(project, "desk", [task("a", "x"), task("a", "x"), task("b", "x")])
+    assert [getattr(each, "duplicate", None) for each in outcomes] == [False, True, None]
+    assert isinstance(outcomes[2], Problem)
+    assert Message.objects.get().body == "a"
+
+
+def test_all_or_none(project):
+    with pytest.raises(Problem):
+        delivery.deliver(project, "desk", [task("a"), NewMessage(message_kind="gossip", body="b")])
+    assert not Message.objects.exists()
+
+
+def test_each_on_its_own_leaves_the_neighbours_alone(project):
+    outcomes = delivery.deliver_each(project, "desk", [task("a"), task(""), task("c")])
+    assert [isinstance(each, Problem) for each in outcomes] == [False, True, False]
+    assert [row.body for row in claims.drain(project, "desk").messages] == ["a", "c"]
+
+
+def test_a_delivery_belongs_to_the_transaction_around_it(project):
+    class Undone(Exception):
+        pass
+
+    with pytest.raises(Undone), journal.transaction():
+        delivery.deliver(project, "desk", [task("a")])
+        raise Undone
+    assert delivery.is_empty(project, "desk")
+
+
+def test_many_addresses_at_once(project):
+    found = delivery.deliver_to_many(project, {"b": [task("1")], "a": [task("2"), task("3")], "c": []})
+    assert {name: [each.seq for each in done] for name, done in found.items()} == {"b": [1], "a": [1, 2], "c": []}
+
+
+def test_a_thousand_in_one_call_keep_their_order(project):
+    delivery.deliver(project, "desk", [task(str(n)) for n in range(1200)])
+    drained = [row.body for _ in range(2) for row in claims.drain(project, "desk", limit=1000).messages]
+    assert drained == [str(n) for n in range(1200)]
+
+
+def test_the_senders_clock_is_kept_and_decides_nothing(project):
+    late, early = (datetime(year, 1, 1, tzinfo=UTC) for year in (2030, 2020))
+    delivery.deliver(project, "desk", [task("late", created_at=late), task("early", created_at=early)])
+    rows = claims.drain(project, "desk").messages
+    assert [(row.body, row.created_at) for row in rows] == [("late", late), ("early", early)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "field"),
+    [
+        ("task", "", "body"),
+        ("task", 7, "body"),
+        ("task", {}, "body"),
+        ("handoff", [], "body"),
+        ("ask", "why?", "body"),
+        ("ask", {"question": " "}, "body.question"),
+        ("ask", {"question": "why?", "mode": "shout"}, "body.mode"),
+        ("reply", {}, "body.answer"),
+        ("mcp_request", "x", "body"),
+        ("mcp_reply", [], "body"),
+        ("completion", {}, "message_kind"),
+        ("cancel", {}, "message_kind"),
+        ("task", "a\0b", "body"),
+        ("task", "\ud800", "body"),
+        ("task", {"a": float("nan")}, "body"),
+        ("task", {1: 2}, "body"),
+        ("task", "x" * 262_143, "body"),
+        ("task", "é" * 131_072, "body"),
+    ],
+)
+def test_what_breaks_its_kinds_schema_or_a_limit_is_refused(project, kind, body, field):
+    with pytest.raises(Problem) as refusal:
+        delivery.deliver(project, "desk", [NewMessage(message_kind=kind, body=body)])
+    assert refusal.value.status == 422
+    assert [error["field"] for error in refusal.value.extra["errors"]] == [field]
+    assert not Message.objects.exists()
+
+
+def test_sixty_four_levels_are_taken_and_one_more_is_not(project):
+    def nested(levels):
+        body = "core"
+        for _ in range(levels):
+            body = {"in": body}
+        return body
+
+    delivery.deliver(project, "desk", [task(nested(64))])
+    with pytest.raises(Problem):
+        delivery.deliver(project, "desk", [task(nested(65))])
+
+
+def test_the_largest_body_is_taken(project):
+    delivery.deliver(project, "desk", [task("x" * (256 * 1024 - 2))])
+
+
+@pytest.mark.parametrize("id", ["", "x" * 257, "a\nb", "a\u200bb", "\0", "\udc00"])
+def test_an_id_that_cannot_be_shown_or_stored_is_refused(project, id):
+    with pytest.raises(Problem) as refusal:
+        delivery.deliver(project, "desk", [task(id=id)])
+    assert refusal.value.status == 422
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "a/b", "a b", "x" * 201, "a\u202eb", "session:1", "session:" + str(uuid4()).upper(), "session:", None, 7],
+)
+def test_what_is_not_an_address_is_refused(project, address):
+    with pytest.raises(Problem) as refusal:
+        delivery.deliver(project, address, [task()])
+    assert refusal.value.extra["errors"][0]["field"] == "address"
+
+
+def test_verbs_may_send_what_others_may_not(project):
+    completion = NewMessage(message_kind="completion", body={"status": "completed"}, id="c")
+    sent = delivery.deliver(project, session_address(uuid4()), [completion], internal=True)
+    assert not sent[0].duplicate
+
+
+def test_counts_say_what_waits(project):
+    delivery.deliver(project, "desk", [task(str(n)) for n in range(5)])
+    claim = claims.drain(project, "desk", limit=3)
+    claims.ack(project, "desk", claim.token, [claim.messages[0].message_id])
+    found = delivery.counts(project, "desk")
+    age = found.pop("oldest_age_secs")
+    assert found == {"new": 2, "claimed": 2, "admitted": 1, "quarantined": 0}
+    assert 0 <= age < 60
+    assert delivery.counts(project, "nowhere")["oldest_age_secs"] is None

@@ -1,0 +1,51 @@
+"""A session's mailbox: sent as often as lines come, admitted once."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from mailbox import delivery, reading
+from mailbox.addresses import session_address
+from tests.mailbox.conftest import task
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def address():
+    return session_address(uuid4())
+
+
+def test_sending_a_message_does_not_admit_it(project, address):
+    ids = [each.id for each in delivery.deliver(project, address, [task("a"), task("b")])]
+    for _ in range(9):
+        assert [row.message_id for row in reading.unadmitted(project, address)] == ids
+
+
+def test_a_line_goes_on_after_what_it_sent(project, address):
+    delivery.deliver(project, address, [task(str(n)) for n in range(5)])
+    first = reading.unadmitted(project, address, limit=3)
+    rest = reading.unadmitted(project, address, after_seq=first[-1].seq)
+    assert [row.body for row in first + rest] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_message_is_admitted_once(project, address):
+    ids = [each.id for each in delivery.deliver(project, address, [task("a"), task("b")])]
+    assert reading.has_unadmitted(project, address)
+    assert reading.admit(project, address, [*ids, "stranger"], attempt=1) == ids
+    assert reading.admit(project, address, ids, attempt=2) == []
+    assert not reading.has_unadmitted(project, address)
+    assert [(row.body, row.admitted_attempt) for row in reading.admitted_since(project, address)] == [
+        ("a", 1),
+        ("b", 1),
+    ]
+
+
+def test_another_address_or_project_admits_nothing(project, foreign, address):
+    ids = [each.id for each in delivery.deliver(project, address, [task()])]
+    assert reading.admit(project, session_address(uuid4()), ids, attempt=1) == []
+    assert reading.admit(foreign, address, ids, attempt=1) == []
+    assert reading.unadmitted(foreign, address) == []
+    assert len(reading.unadmitted(project, address)) == 1
