@@ -30,7 +30,7 @@ def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind
         raise ValueError("no")
     with journal.transaction():
         journal.event(project.pk, "kept")
-    assert [(event.cursor, event.type) for event in feed.read(project.pk, 0)] == [(1, "kept")]
+    assert [(event.cursor, event.type) for event in feed.beyond(project.pk, 0).events] == [(1, "kept")]
     assert not AuditEntry.objects.exists()
 
 
@@ -43,7 +43,7 @@ def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it():
             journal.outbox(project.pk, "webhook", "inner", {})
             raise ValueError("inner")
         journal.event(project.pk, "after")
-    assert [event.type for event in feed.read(project.pk, 0)] == ["before", "after"]
+    assert [event.type for event in feed.beyond(project.pk, 0).events] == ["before", "after"]
     assert not OutboxEntry.objects.exists()
 
 
@@ -75,7 +75,7 @@ def test_a_reader_by_cursor_skips_nothing_while_many_write():
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers) or len(seen) < feed.head(project.pk):
-        seen += [event.cursor for event in feed.read(project.pk, seen[-1] if seen else 0)]
+        seen += [event.cursor for event in feed.beyond(project.pk, seen[-1] if seen else 0).events]
     assert failures == []
     assert seen == list(range(1, 201))
     assert audit.verify(project.pk) is None
