@@ -1,0 +1,84 @@
+# `make run` starts Wardroom; `make test` tests it. Both need Python 3.11 (with venv), make and git, nothing else.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+# Tests that start servers wait more than they compute: two at a time, also on a small machine.
+PARALLEL ?= -n 2 --dist worksteal
+# Checks that only read the settings need values, not servers.
+NOWHERE := SECRET_KEY=unused-by-checks WARDROOM_URL=http://localhost DATABASE_URL=sqlite:///:memory: \
+	REDIS_URL=redis://localhost:1 WARDROOM_EMBEDDED=1 DJANGO_SETTINGS_MODULE=config.settings
+
+.PHONY: run test test-slow chaos bench test-bare lint format types openapi lock servers install install-dev clean
+.DELETE_ON_ERROR:
+
+run: install
+	@exec $(BIN)/python manage.py up
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(BIN)/python:
+	@scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
+
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what Wardroom runs on (half a minute, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@echo "Installing what the tests need (half a minute, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+servers:
+	@scripts/install_test_servers.sh
+
+# Both backends run, also when the first one fails; ARGS goes to pytest (ARGS="tests/mailbox -k drain").
+test: install-dev servers
+	@failed=0; for backend in sqlite postgres; do \
+	    echo "Testing on $$backend ..."; \
+	    $(PYTEST) --backend $$backend $(PARALLEL) $(ARGS) || failed=1; \
+	done; exit $$failed
+
+test-slow: install-dev servers
+	@failed=0; for backend in sqlite postgres; do \
+	    echo "Testing slowly on $$backend ..."; \
+	    $(PYTEST) --backend $$backend -m slow $(ARGS) || failed=1; \
+	done; exit $$failed
+
+chaos: install-dev servers
+	@$(PYTEST) --backend postgres -m chaos $(ARGS)
+
+bench: install-dev servers
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# In a bare Debian 12 made for the occasion: does `make run` answer, does `make test` pass? Needs root.
+test-bare:
+	@scripts/test_bare.sh
+
+lint: install-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+format: install-dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: install-dev
+	@$(NOWHERE) $(BIN)/mypy
+
+openapi: install-dev
+	@$(NOWHERE) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+# Compiles the *.in files, with hashes, for every platform.
+lock: install-dev
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements.in -o requirements.txt
+	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements-dev.in -o requirements-dev.txt
+
+clean:
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .import_linter_cache staticfiles
