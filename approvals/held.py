@@ -1,5 +1,75 @@
-"""The held and hot calls of approvals, answered before Django."""
+"""The held calls of approvals, answered before Django: waiting for an answer costs no thread."""
 
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from django.conf import settings
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-routes: list[Route] = []
+from accounts import problems
+from accounts.actors import Actor
+from accounts.authentication import of_held
+from accounts.models import Credential
+from accounts.offload import in_thread
+from accounts.permissions import allow
+from approvals import shapes, waiting
+from approvals.models import Approval
+from approvals.states import Status
+from ledger import hub
+
+
+async def wait(request: Request) -> JSONResponse:
+    """Hold until the approval is answered, or `timeout` seconds passed: then it is pending, which is no answer."""
+    credential = await of_held(request)
+    may_wait(credential)
+    secs = patience(request.query_params.get("timeout"))
+    approval = await _answered(credential, request.path_params["approval_id"], secs)
+    return JSONResponse(outcome(approval))
+
+
+def may_wait(credential: Credential) -> None:
+    """A child's token, and a key that may ask or read."""
+    asks = "approvals:ask" in credential.scopes
+    allow(credential, "approvals:ask" if asks else "approvals:read", child=True)
+
+
+def patience(raw: str | None) -> float:
+    """The seconds of `?timeout=`, at most what any call is held for."""
+    most = float(settings.WARDROOM["held_call_secs"])
+    if raw is None:
+        return most
+    if not raw.isascii() or not raw.replace(".", "", 1).isdigit():
+        raise problems.invalid([{"field": "timeout", "detail": "must be a number of seconds"}])
+    return min(float(raw), most)
+
+
+def outcome(approval: Approval) -> dict[str, object]:
+    """The approval, and whether the wait ended without an answer."""
+    return {**shapes.approval(approval), "timed_out": approval.status == Status.PENDING}
+
+
+async def _answered(credential: Credential, approval_id: UUID, secs: float) -> Approval:
+    actor, project_id = Actor.of_credential(credential), credential.project_id
+    until = time.monotonic() + secs
+    # Listen first, then read, then wait: an answer that falls between is not missed.
+    async with hub.get().listen(f"approval:{approval_id}") as ears:
+        approval = await in_thread(waiting.look, project_id, approval_id, actor)
+        if approval.status != Status.PENDING or secs <= 0:
+            return approval
+        lease = await in_thread(waiting.begin, approval_id)
+        try:
+            while approval.status == Status.PENDING and (left := until - time.monotonic()) > 0:
+                await ears.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
+                approval = await in_thread(waiting.look, project_id, approval_id, actor)
+            return approval
+        finally:
+            await in_thread(waiting.end, lease)
+
+
+routes: list[Route] = [
+    Route("/api/v1/approvals/{approval_id:uuid}/wait", wait, methods=["GET"]),
+]

@@ -1,0 +1,145 @@
+"""The REST calls of approvals. Each parses, calls one verb and answers; `wait` is held, in `approvals.held`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.idempotency import idempotent
+from accounts.pages import page
+from accounts.views import ProjectView
+from approvals import asking, bodies, decisions, execution, held, listing, schema, shapes, waiting
+from approvals.finding import find, judged, seen_by
+from approvals.models import Approval
+
+
+class Approvals(ProjectView):
+    scopes: ClassVar = {"GET": "approvals:read", "POST": "approvals:ask"}
+    child_may: ClassVar = {"POST"}
+
+    @extend_schema(
+        operation_id="approvals_list",
+        parameters=[*schema.FILTERS, *schema.PAGE],
+        responses={200: schema.ApprovalPage, **schema.refusals(401, 403, 422)},
+    )
+    def get(self, request: Request) -> Response:
+        """List approvals, oldest first."""
+        rows = judged(listing.filtered(seen_by(self.project.pk, self.actor), request.query_params))
+        return Response(page(rows, request.query_params, self._shape, key=("requested_at", "id")))
+
+    @extend_schema(
+        operation_id="approvals_ask",
+        parameters=[schema.IDEMPOTENCY_KEY],
+        request=schema.Ask,
+        responses={202: schema.Approval, **schema.refusals(401, 403, 404, 409, 422, 429)},
+    )
+    @idempotent()
+    def post(self, request: Request) -> Response:
+        """Ask whether an action may run. The same `request_id` with the same body is the same request."""
+        asked = bodies.ask(request.data, self.project.pk, self.actor)
+        approval, _ = asking.ask(self.project.pk, asked, actor=self.actor, over="rest")
+        location = f"{request.path}/{approval.id}"
+        return Response(self._shape(approval), status=202, headers={"Location": location})
+
+    def _shape(self, approval: Approval) -> dict[str, Any]:
+        return shapes.approval(approval)
+
+
+class ApprovalCount(ProjectView):
+    scopes: ClassVar = {"GET": "approvals:read"}
+
+    @extend_schema(
+        operation_id="approvals_count",
+        parameters=schema.FILTERS,
+        responses={200: schema.Counts, **schema.refusals(401, 403, 422)},
+    )
+    def get(self, request: Request) -> Response:
+        """Count approvals in each state."""
+        rows = listing.filtered(seen_by(self.project.pk, self.actor), request.query_params)
+        return Response(listing.counts(rows))
+
+
+class OneApproval(ProjectView):
+    scopes: ClassVar = {"GET": "approvals:read"}
+
+    @extend_schema(
+        operation_id="approvals_get",
+        responses={200: schema.Approval, **schema.refusals(401, 403, 404)},
+    )
+    def get(self, request: Request, approval_id: UUID) -> Response:
+        """Show one approval."""
+        return Response(shapes.approval(find(self.project.pk, approval_id, self.actor)))
+
+
+class Wait(ProjectView):
+    """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
+
+    permission_classes = []
+
+    @extend_schema(
+        operation_id="approvals_wait",
+        parameters=[schema.TIMEOUT],
+        responses={200: schema.Waited, **schema.refusals(401, 403, 404, 422)},
+    )
+    def get(self, request: Request, approval_id: UUID) -> Response:
+        """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
+        held.may_wait(self.credential)
+        held.patience(request.query_params.get("timeout"))
+        return Response(held.outcome(waiting.look(self.project.pk, approval_id, self.actor)))
+
+
+class Decide(ProjectView):
+    # The verb judges who may decide, because a stranger must be told 404 before anybody is told 403.
+    permission_classes = []
+
+    @extend_schema(
+        operation_id="approvals_decide",
+        parameters=[schema.IDEMPOTENCY_KEY],
+        request=schema.Answer,
+        responses={200: schema.Approval, **schema.refusals(401, 403, 404, 409, 410, 422)},
+    )
+    @idempotent()
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Answer it: approve, deny, edit (approve other arguments) or respond (answer a question)."""
+        answer = bodies.answer(request.data)
+        approval = decisions.decide(self.project.pk, approval_id, answer, self.actor, "rest")
+        return Response(shapes.approval(approval))
+
+
+class Withdraw(ProjectView):
+    scopes: ClassVar = {"POST": "approvals:ask"}
+    child_may: ClassVar = {"POST"}
+
+    @extend_schema(
+        operation_id="approvals_withdraw",
+        parameters=[schema.IDEMPOTENCY_KEY],
+        request=schema.Withdrawal,
+        responses={200: schema.Approval, **schema.refusals(401, 403, 404, 409, 410, 422)},
+    )
+    @idempotent()
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Take the request back: nobody needs the answer any more."""
+        reason = bodies.mapping(request.data).get("reason")
+        return Response(shapes.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
+
+
+class Consume(ProjectView):
+    scopes: ClassVar = {"POST": "approvals:ask"}
+    child_may: ClassVar = {"POST"}
+
+    @extend_schema(
+        operation_id="approvals_consume",
+        parameters=[schema.IDEMPOTENCY_KEY],
+        request=schema.Consumption,
+        responses={200: schema.Approval, **schema.refusals(401, 403, 404, 409, 422)},
+    )
+    @idempotent()
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Take its one execution, right before running exactly this action."""
+        body = bodies.mapping(request.data)
+        words = {"digest": body.get("digest"), "claim": body.get("claim")}
+        return Response(shapes.approval(execution.consume(self.project.pk, approval_id, actor=self.actor, **words)))

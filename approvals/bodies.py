@@ -1,0 +1,72 @@
+"""From the body of a REST call to the values that verbs take. Verbs judge them; here only names are matched."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from accounts import problems
+from accounts.actors import Actor
+from approvals import subjects
+from approvals.actions import Ask
+from approvals.answers import Answer
+
+ASKED = (
+    "request_id",
+    "tool_name",
+    "permission",
+    "resource",
+    "question",
+    "arguments",
+    "tool_call_id",
+    "tool_schema_version",
+    "risk",
+    "expires_in_secs",
+    "allowed_decisions",
+)
+ANSWERED = ("decision", "digest", "version", "message", "note", "arguments")
+
+
+def mapping(data: Any) -> dict[str, Any]:
+    """The body as an object, or invalid."""
+    if not isinstance(data, dict):
+        raise problems.invalid([{"field": "", "detail": "The body must be a JSON object."}])
+    return data
+
+
+def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
+    """The request in a body. A child asks for its own attempt; a key for the session it names, or for none."""
+    body = mapping(data)
+    session, attempt = _subject(_session(body.get("session")), project_id, actor)
+    said: dict[str, Any] = {name: body.get(name) for name in ASKED}
+    return Ask(session=session, attempt=attempt, **said)
+
+
+def answer(data: Any) -> Answer:
+    """The answer in a body. Who answers is never read from it."""
+    body = mapping(data)
+    return Answer(**{"decision": None} | {name: body.get(name) for name in ANSWERED})
+
+
+def _subject(session: UUID | None, project_id: Any, actor: Actor) -> tuple[UUID | None, int | None]:
+    if actor.kind == "child":
+        if session not in (None, actor.session):
+            raise problems.not_found()
+        return actor.session, actor.attempt
+    if session is None:
+        return None, None
+    return session, subjects.current_attempt(project_id, session)
+
+
+def _session(value: Any) -> UUID | None:
+    return None if value is None else uuid(value, "session")
+
+
+def uuid(value: Any, field: str) -> UUID:
+    """A UUID from text, or invalid with the field's name."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        return UUID(value)
+    except ValueError:
+        raise problems.invalid([{"field": field, "detail": "must be a UUID"}]) from None

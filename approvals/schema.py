@@ -1,0 +1,137 @@
+"""The shapes of the approval calls, for the OpenAPI document alone: verbs judge what comes in."""
+
+from __future__ import annotations
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
+from rest_framework import serializers as rest
+
+from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key and body get the same answer."
+)
+TIMEOUT = OpenApiParameter("timeout", float, description="Seconds to wait, at most 25.")
+FILTERS = [
+    OpenApiParameter("status", str, description=f"Some of {', '.join(Status.values)}, comma-separated."),
+    OpenApiParameter("session", OpenApiTypes.UUID, description="Asked by this session."),
+    OpenApiParameter("tool", str, description="For this tool."),
+    OpenApiParameter("unconsumed", bool, description="Approved, and never run."),
+]
+PAGE = [
+    OpenApiParameter("cursor", str, description="`next` of the page before."),
+    OpenApiParameter("limit", int, description="At most 200."),
+]
+
+Fields = dict[str, rest.Field]
+
+WHY = {
+    401: "`unauthenticated`",
+    403: "`forbidden` (a scope is missing) or `not-an-approver`",
+    404: "`not-found`: unknown, or another project's",
+    409: "`already-decided`, `digest-mismatch`, `version-conflict`, `not-approved`, `consumed`, `not-running`"
+    " or `conflict`",
+    410: "`expired`",
+    422: "`invalid`, with `errors`",
+    429: "`too-many`, with `Retry-After`",
+}
+
+
+def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
+    """The problem documents of these statuses."""
+    return {status: OpenApiResponse(OpenApiTypes.OBJECT, description=WHY[status]) for status in statuses}
+
+
+def _words(words: type[Status] | type[Risk] | type[Decision] | type[Over] | type[Via] | type[CancelReason]) -> str:
+    return f"One of {', '.join(words.values)}."
+
+
+_person = inline_serializer(
+    "ApprovalPerson", {"kind": rest.CharField(), "id": rest.CharField(), "name": rest.CharField()}, allow_null=True
+)
+_decision = inline_serializer(
+    "ApprovalDecision",
+    {
+        "kind": rest.CharField(help_text=_words(Decision)),
+        "message": rest.CharField(allow_null=True, help_text="For the agent."),
+        "arguments": rest.DictField(allow_null=True, help_text="What was approved to run."),
+        "via": rest.CharField(help_text=_words(Via)),
+    },
+    allow_null=True,
+)
+_asked: Fields = {
+    "request_id": rest.CharField(help_text="Unguessable; the same id is the same request."),
+    "tool_name": rest.CharField(),
+    "permission": rest.CharField(),
+    "resource": rest.CharField(),
+    "question": rest.CharField(allow_null=True, required=False),
+    "arguments": rest.DictField(allow_null=True, required=False),
+    "tool_call_id": rest.CharField(allow_null=True, required=False),
+    "tool_schema_version": rest.CharField(allow_null=True, required=False),
+    "risk": rest.CharField(allow_null=True, required=False, help_text=_words(Risk) + " It may raise, never lower."),
+    "allowed_decisions": rest.ListField(child=rest.CharField(), required=False, help_text=_words(Decision)),
+}
+_approval: Fields = {
+    "id": rest.UUIDField(),
+    "project": rest.UUIDField(),
+    "session": rest.UUIDField(allow_null=True),
+    "attempt": rest.IntegerField(allow_null=True),
+    **_asked,
+    "proposed_arguments": rest.DictField(allow_null=True, help_text="What was asked for before an edit."),
+    "over": rest.CharField(help_text=_words(Over)),
+    "status": rest.CharField(help_text=_words(Status)),
+    "version": rest.IntegerField(),
+    "digest": rest.CharField(help_text="SHA-256 of the canonical action that may run."),
+    "proposed_digest": rest.CharField(allow_null=True),
+    "expires_at": rest.DateTimeField(allow_null=True),
+    "requested_at": rest.DateTimeField(),
+    "requested_by": _person,
+    "decided_at": rest.DateTimeField(allow_null=True),
+    "decided_by": _person,
+    "decision": _decision,
+    "settled_at": rest.DateTimeField(allow_null=True),
+    "cancel_reason": rest.CharField(allow_null=True, help_text=_words(CancelReason)),
+    "delivered_at": rest.DateTimeField(allow_null=True),
+    "consumed_at": rest.DateTimeField(allow_null=True),
+    "waiters": rest.IntegerField(),
+}
+
+Approval = inline_serializer("Approval", _approval)
+Waited = inline_serializer("ApprovalWaited", {**_approval, "timed_out": rest.BooleanField()})
+ApprovalPage = inline_serializer(
+    "ApprovalPage",
+    {"results": inline_serializer("Approval", _approval, many=True), "next": rest.CharField(allow_null=True)},
+)
+Counts = inline_serializer(
+    "ApprovalCounts",
+    {
+        "count": rest.IntegerField(),
+        **{status.value: rest.IntegerField() for status in Status},
+        "unconsumed": rest.IntegerField(),
+        "oldest_pending_at": rest.DateTimeField(allow_null=True),
+    },
+)
+Ask = inline_serializer(
+    "ApprovalAsk",
+    {
+        "session": rest.UUIDField(allow_null=True, required=False),
+        **_asked,
+        "expires_in_secs": rest.IntegerField(allow_null=True, required=False, min_value=1),
+    },
+)
+Answer = inline_serializer(
+    "ApprovalAnswer",
+    {
+        "decision": rest.CharField(help_text=_words(Decision)),
+        "digest": rest.CharField(required=False, help_text="As shown; required to approve or edit."),
+        "version": rest.IntegerField(allow_null=True, required=False),
+        "message": rest.CharField(allow_null=True, required=False, help_text="For the agent."),
+        "note": rest.CharField(allow_null=True, required=False, help_text="For the staff."),
+        "arguments": rest.DictField(allow_null=True, required=False, help_text="What shall run; only for `edit`."),
+    },
+)
+Withdrawal = inline_serializer("ApprovalWithdrawal", {"reason": rest.CharField(allow_null=True, required=False)})
+Consumption = inline_serializer(
+    "ApprovalConsumption",
+    {"digest": rest.CharField(), "claim": rest.CharField(allow_null=True, required=False)},
+)

@@ -1,0 +1,46 @@
+"""Waiting for an answer without a socket: a look that hands over, and a lease that says who is waiting."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from accounts.actors import Actor
+from accounts.clock import database_now, later
+from approvals import decisions, execution
+from approvals.finding import find
+from approvals.models import Approval, Waiter
+from approvals.states import Status
+
+# Longer than any call is held, so that a waiter lapses only when its server died.
+LEASE_SECS = 30
+
+
+def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | None = None) -> Approval:
+    """The approval as it stands; to its asker an answer is thereby delivered. Raises not-found."""
+    approval = find(project_id, approval_id, actor, now)
+    if approval.is_overdue:
+        decisions.expire(approval_id, now=now)
+        approval = find(project_id, approval_id, actor, now)
+    if approval.status == Status.PENDING:
+        return approval
+    execution.hand_over(approval, actor, now=now)
+    return approval
+
+
+def begin(approval_id: UUID, *, now: datetime | None = None) -> int:
+    """Say that somebody waits; the lease's id."""
+    return Waiter.objects.create(approval_id=approval_id, lease_until=later(LEASE_SECS, now)).pk
+
+
+def end(lease_id: int) -> None:
+    """Say that they stopped."""
+    Waiter.objects.filter(pk=lease_id).delete()
+
+
+def forget_lapsed(limit: int = 1000, *, now: datetime | None = None) -> int:
+    """Delete leases that no server ended; for housekeeping."""
+    lapsed = Waiter.objects.filter(lease_until__lte=database_now(now)).values_list("pk", flat=True)[:limit]
+    deleted, _ = Waiter.objects.filter(pk__in=list(lapsed)).delete()
+    return deleted
