@@ -9,7 +9,7 @@ from uuid import UUID
 
 from accounts import problems
 from approvals.states import ACTION_DECISIONS, Decision, Risk
-from wardroom import jcs
+from wardroom import jcs, strict
 
 MAX_WORD = 256
 MAX_TEXT = 16 * 1024
@@ -157,7 +157,18 @@ def _string(name: str, value: object, limit: int, *, empty: bool = True) -> list
         return [_error(name, "must not be empty")]
     if len(value) > limit:
         return [_error(name, f"must be at most {limit} characters")]
+    if not storable(value):
+        return [_error(name, "holds a character that cannot be stored")]
     return []
+
+
+def storable(text: str) -> bool:
+    """Whether both databases take it: no NUL, no lone surrogate. Forms and frames may not have been looked at."""
+    try:
+        strict.check(text)
+    except strict.StrictJSONError:
+        return False
+    return True
 
 
 def _is_object(value: object) -> bool:

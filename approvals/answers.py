@@ -9,7 +9,7 @@ from accounts import problems
 from approvals import actions
 from approvals.models import Approval
 from approvals.states import LEADS_TO, Decision, Status
-from wardroom import jcs, strict
+from wardroom import jcs
 
 MAX_TEXT = 16 * 1024
 
@@ -86,24 +86,21 @@ def _shape_errors(answer: Answer) -> list[dict[str, str]]:
     errors = []
     if answer.version is not None and not _is_number(answer.version):
         errors.append(_error("version", "must be a whole number"))
-    for name in ("message", "note"):
-        value = getattr(answer, name)
-        if value is None:
-            continue
-        if not isinstance(value, str) or len(value) > MAX_TEXT:
-            errors.append(_error(name, f"must be text of at most {MAX_TEXT} characters"))
-        elif not _storable(value):
-            errors.append(_error(name, "holds a character that cannot be stored"))
-    return errors
+    return [*errors, *_text_errors("message", answer.message), *_text_errors("note", answer.note)]
 
 
-def _storable(text: str) -> bool:
-    # A form is not JSON, so nothing has looked for NUL and lone surrogates yet.
-    try:
-        strict.check(text)
-    except strict.StrictJSONError:
-        return False
-    return True
+def check_text(name: str, value: Any) -> None:
+    """Raise invalid for what is neither absent nor a text that we keep."""
+    if errors := _text_errors(name, value):
+        raise problems.invalid(errors)
+
+
+def _text_errors(name: str, value: Any) -> list[dict[str, str]]:
+    if value is None:
+        return []
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        return [_error(name, f"must be text of at most {MAX_TEXT} characters")]
+    return [] if actions.storable(value) else [_error(name, "holds a character that cannot be stored")]
 
 
 def _is_number(value: Any) -> bool:

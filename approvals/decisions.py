@@ -46,8 +46,7 @@ def withdraw(
     project_id: Any, approval_id: UUID, actor: Actor, reason: str | None = None, *, now: datetime | None = None
 ) -> Approval:
     """The asker no longer needs an answer. Withdrawing twice is withdrawing once; raises what stands otherwise."""
-    if reason is not None and (not isinstance(reason, str) or len(reason) > answers.MAX_TEXT):
-        raise problems.invalid([{"field": "reason", "detail": f"must be text of at most {answers.MAX_TEXT}"}])
+    answers.check_text("reason", reason)
     with journal.transaction():
         approval = find(project_id, approval_id, actor, now)
         changed = _settle(approval, Status.CANCELLED, now, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)

@@ -100,7 +100,7 @@ def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Appr
     if digest != approval.digest:
         raise problems.conflict("That is not the action that was decided on.", "digest-mismatch")
     if approval.status != Status.APPROVED:
-        raise problems.conflict(shapes.standing_sentence(approval), "not-approved", status=approval.status)
+        raise problems.conflict(shapes.standing_sentence(approval), "not-approved", approval=shapes.standing(approval))
     if claim is None or claim != approval.consume_claim:
         raise problems.conflict("Its one execution has been taken.", "consumed")
     return approval

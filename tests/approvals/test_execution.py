@@ -1,0 +1,119 @@
+"""What was approved is what runs, at most once, by who holds the claim."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.actors import Actor
+from accounts.problems import Problem
+from approvals import decisions, execution, shapes
+from approvals.answers import Answer
+from approvals.models import Approval
+from ledger.models import AuditEntry, Event
+from tests.approvals.conftest import child
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def consume(session):
+    def run(approval, **said):
+        said = {"digest": approval.digest, "claim": "claim", **said}
+        return execution.consume_request(session, 1, approval.request_id, **said)
+
+    return run
+
+
+def type_of(call, *args, **kwargs) -> str:
+    with pytest.raises(Problem) as refusal:
+        call(*args, **kwargs)
+    return refusal.value.type
+
+
+def test_it_is_consumed_once_and_the_same_claim_is_told_so_again(approved, consume):
+    approval = approved()
+    first, again = consume(approval), consume(approval)
+    assert first.consumed_at == again.consumed_at
+    assert type_of(consume, approval, claim="another") == "consumed"
+    assert type_of(consume, approval, claim=None) == "consumed"
+    assert Event.objects.filter(type="approval_consumed").count() == 1
+    assert AuditEntry.objects.filter(action="approval.consumed").count() == 1
+
+
+def test_without_a_claim_there_is_no_second_telling(approved, consume):
+    approval = approved()
+    assert consume(approval, claim=None).consumed_at
+    assert type_of(consume, approval, claim=None) == "consumed"
+
+
+def test_only_the_action_that_was_decided_on_runs(asked, consume, project, alice):
+    approval = asked()
+    answer = Answer(decision="edit", digest=approval.digest, arguments={"command": "ls"})
+    decisions.decide(project.pk, approval.id, answer, Actor.of_user(alice), "admin")
+    assert type_of(consume, approval) == "digest-mismatch"
+    approval.refresh_from_db()
+    assert consume(approval).consumed_at
+
+
+def test_what_was_not_approved_never_runs(asked, consume, project, alice):
+    pending, denied = asked(), asked()
+    decisions.decide(project.pk, denied.id, Answer(decision="deny"), Actor.of_user(alice), "admin")
+    assert type_of(consume, pending) == "not-approved"
+    assert type_of(consume, denied) == "not-approved"
+    assert not Approval.objects.filter(consumed_at__isnull=False).exists()
+
+
+@pytest.mark.parametrize("wrong", [{"digest": None}, {"digest": 5}, {"claim": ""}, {"claim": 5}, {"claim": "x" * 300}])
+def test_a_consume_must_name_the_action(approved, consume, wrong):
+    assert type_of(consume, approved(), **wrong) == "invalid"
+
+
+def test_an_answer_is_owed_until_it_is_acknowledged(approved, session):
+    approval = approved()
+    assert execution.unacknowledged(session, 1) == [approval]
+    execution.acknowledge(session, 1, approval.request_id)
+    execution.acknowledge(session, 1, approval.request_id)
+    assert execution.unacknowledged(session, 1) == []
+    assert Event.objects.filter(type="approval_delivered").count() == 1
+
+
+def test_a_process_that_lost_its_run_is_told_everything_that_has_not_run(approved, consume, session):
+    received, consumed = approved(), approved()
+    execution.acknowledge(session, 1, received.request_id)
+    consume(consumed)
+    assert execution.unacknowledged(session, 1, include_unconsumed=True) == [received]
+
+
+def test_only_what_was_asked_over_the_line_is_answered_over_the_line(approved, session):
+    approved(over="rest")
+    assert execution.unacknowledged(session, 1) == []
+
+
+def test_nothing_is_acknowledged_before_there_is_an_answer(asked, session):
+    approval = asked()
+    assert type_of(execution.acknowledge, session, 1, approval.request_id) == "conflict"
+    assert type_of(execution.acknowledge, session, 1, "unknown") == "not-found"
+
+
+def test_a_look_by_another_delivers_nothing_and_the_askers_does(approved, session, alice):
+    approval = approved()
+    execution.hand_over(approval, Actor.of_user(alice))
+    assert Approval.objects.get().delivered_at is None
+    execution.hand_over(approval, child(session))
+    assert Approval.objects.get().delivered_at
+
+
+def test_the_frame_says_approved_for_nothing_but_approved(asked, approved, project, alice, session):
+    denied, withdrawn = asked(), asked()
+    decisions.decide(project.pk, denied.id, Answer(decision="deny", message="no"), Actor.of_user(alice), "admin")
+    decisions.withdraw_request(session, 1, withdrawn.request_id, child(session))
+    approved()
+    frames = [shapes.reply_frame(row) for row in Approval.objects.order_by("status")]
+    assert [(frame["decision"], frame["approved"]) for frame in frames] == [
+        ("approved", True),
+        ("cancelled", False),
+        ("denied", False),
+    ]
+    assert frames[0]["arguments"] == {"command": "ls -l", "folder": "/tmp"}
+    assert frames[1]["arguments"] is None
+    assert (frames[2]["message"], frames[2]["arguments"]) == ("no", None)
