@@ -301,9 +301,9 @@ def refuse_oversize(frame: Frame) -> None:
     """FrameRefused for a frame that is the protocol but carries more than may be kept."""
     match frame:
         case Terminal(result=result) if _size(result) > RESULT_BYTES:
-            raise FrameRefused("result_too_large", f"a result has at most {RESULT_BYTES} bytes")
+            raise FrameRefused("result_too_large", f"a result has at most {RESULT_BYTES} bytes", "terminal")
         case Terminal(error=str(error)) if _size(error) > RESULT_BYTES:
-            raise FrameRefused("error_too_large", f"an error has at most {RESULT_BYTES} bytes")
+            raise FrameRefused("error_too_large", f"an error has at most {RESULT_BYTES} bytes", "terminal")
         case Send(id=ref, body=body) if _size(body) > BODY_BYTES:
             raise FrameRefused("body_too_large", f"a body has at most {BODY_BYTES} bytes", ref)
 

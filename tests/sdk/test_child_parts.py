@@ -1,0 +1,129 @@
+"""The small parts of the SDK: who am I, what do I know already, when do I come back, what does an answer mean."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from wardroom.admitted import AdmittedSet
+from wardroom.client import Problem, server_sent_events
+from wardroom.decision import Decision, NotConsumed
+from wardroom.identity import Identity, NotAChild, is_loopback
+from wardroom.line import LONGEST_PAUSE, pause_before
+
+ENV = {"WARDROOM_URL": "https://w.example/base/", "WARDROOM_SESSION": "s 1", "WARDROOM_ATTEMPT": "2"}
+
+
+def test_the_token_comes_from_a_descriptor_and_is_read_once() -> None:
+    read, write = os.pipe()
+    os.write(write, b"wr_child_x\n")
+    os.close(write)
+    env = {**ENV, "WARDROOM_TOKEN_FD": str(read)}
+    identity = Identity.from_env(env)
+    assert identity == Identity("https://w.example/base", "s 1", 2, "wr_child_x")
+    assert "WARDROOM_TOKEN_FD" not in env
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.read(read, 1)
+
+
+def test_the_token_comes_from_a_file_or_the_environment_which_then_forgets_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from file\n")
+    assert Identity.from_env({**ENV, "WARDROOM_TOKEN_FILE": str(tmp_path / "token")}).token == "from file"
+    env = {**ENV, "WARDROOM_TOKEN": "plain"}
+    assert Identity.from_env(env).token == "plain"
+    assert "WARDROOM_TOKEN" not in env
+
+
+@pytest.mark.parametrize("missing", ["WARDROOM_URL", "WARDROOM_SESSION", "WARDROOM_ATTEMPT", "WARDROOM_TOKEN"])
+def test_without_all_of_it_this_is_no_child(missing: str) -> None:
+    env = {**ENV, "WARDROOM_TOKEN": "t"}
+    del env[missing]
+    with pytest.raises(NotAChild):
+        Identity.from_env(env)
+
+
+def test_a_descriptor_that_holds_nothing_is_told() -> None:
+    with pytest.raises(NotAChild, match="descriptor 987"):
+        Identity.from_env({**ENV, "WARDROOM_TOKEN_FD": "987"})
+
+
+def test_the_address_of_the_line_and_no_token_in_it_or_in_the_repr() -> None:
+    identity = Identity("https://w.example/base", "s 1", 2, "hidden")
+    assert identity.websocket_url == "wss://w.example/base/ws/children/s%201"
+    assert "hidden" not in repr(identity)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("10.0.0.1", False),
+        ("w.example", False),
+    ],
+)
+def test_no_proxy_stands_between_a_child_and_its_own_machine(host: str, local: bool) -> None:
+    assert is_loopback(host) is local
+
+
+def test_admitted_ids_are_bounded_and_come_back_from_their_list() -> None:
+    admitted = AdmittedSet(limit=3)
+    assert [admitted.add(id) for id in "abca"] == [True, True, True, False]
+    assert admitted.add("d")
+    assert list(admitted) == ["b", "c", "d"]
+    assert "a" not in admitted
+    again = AdmittedSet(list(admitted), limit=3)
+    assert list(again) == list(admitted)
+    assert "c" in again
+    assert len(AdmittedSet(map(str, range(5000)))) == 4096
+
+
+def test_a_decision_is_neither_true_nor_false() -> None:
+    for state in ("approved", "denied", "pending"):
+        with pytest.raises(TypeError, match=r"\.state"):
+            bool(Decision("r", state))  # type: ignore[arg-type]
+    assert Decision("r", "approved").approved
+    assert not Decision("r", "expired").approved
+
+
+async def test_a_decision_of_no_line_cannot_be_consumed() -> None:
+    with pytest.raises(NotConsumed):
+        async with Decision("r", "approved").consumed():
+            raise AssertionError("the tool ran")
+
+
+def test_the_pause_before_coming_back_depends_on_why_the_line_closed() -> None:
+    dice = random.Random(1)
+    restarts = [pause_before(1012, "", 0, dice) for _ in range(200)]
+    assert 0.5 <= min(restarts) < 2
+    assert 13 < max(restarts) <= LONGEST_PAUSE
+    assert 7 <= pause_before(4429, "come back in 7 seconds", 0, dice) <= 8
+    assert all(pause_before(1006, "", 0, dice) <= 0.5 for _ in range(50))
+    assert all(pause_before(1006, "", 99, dice) <= LONGEST_PAUSE for _ in range(50))
+    assert max(pause_before(1006, "", 4, dice) for _ in range(200)) > 6
+
+
+def test_a_stream_of_events_is_read_by_the_book() -> None:
+    lines = [
+        b": hello\n",
+        b"\n",
+        b"id: 5\r\n",
+        b"event: x\n",
+        b"data: {\n",
+        b"data: }\n",
+        b"\n",
+        b"data:1\n",
+        b"\n",
+        b"data: cut",
+    ]
+    assert list(server_sent_events(iter(lines))) == [("5", "{\n}"), ("5", "1")]
+
+
+def test_a_problem_is_named_by_the_last_word_of_its_type() -> None:
+    problem = Problem(409, {"type": "https://w.example/problems/already-decided", "detail": "too late"})
+    assert problem.type == "already-decided"
+    assert "too late" in str(problem)
+    assert Problem(409, {"type": "already-decided"}).type == "already-decided"

@@ -1,0 +1,332 @@
+"""The child's side of the line, for people who write children.
+
+    async with Child.from_env() as child:
+        decision = await child.approve("deploy", {"to": "production"}, permission="deploy", resource="production")
+        if decision.approved:
+            async with decision.consumed() as arguments:
+                deploy(**arguments)
+        await child.complete("done")
+
+Lost lines are not the child's business: what it sends is kept until Wardroom has it, what it waits for arrives on
+whatever line comes next.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from wardroom import protocol, strict
+from wardroom.admitted import AdmittedSet
+from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
+from wardroom.identity import Identity
+from wardroom.protocol import Close, Message, Run, Terminal, WaitFor
+from wardroom.wire import TERMINAL, Cancellation, Cancelled, Ended, Refused, Wire
+
+__all__ = [
+    "AdmittedSet",
+    "AlreadyConsumed",
+    "Cancellation",
+    "Cancelled",
+    "Child",
+    "Decision",
+    "Ended",
+    "Message",
+    "NotConsumed",
+    "Refused",
+]
+
+UNREACHABLE_SECS = 600.0
+INTERRUPTED_SECS = 5.0
+# What a frame needs besides its one large member.
+FRAME_ROOM = 32 * 1024
+
+
+class Child:
+    """One attempt of one session. Use it as an async context manager: inside, `child.run` is the work."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        admitted: AdmittedSet | None = None,
+        client: str = "wardroom-python",
+        unreachable_secs: float = UNREACHABLE_SECS,
+    ) -> None:
+        self.identity = identity
+        self.admitted = AdmittedSet() if admitted is None else admitted
+        self._wire = Wire(identity, self.admitted, client, unreachable_secs)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._body: asyncio.Task[Any] | None = None
+        self._stopped_body = False
+        self._finished = False
+
+    @property
+    def run(self) -> Run:
+        """The work: assignment, history, limits, and the rest of the `run` frame."""
+        assert self._wire.run is not None, "the run is there inside `async with`"  # noqa: S101
+        return self._wire.run
+
+    @property
+    def cancelled(self) -> Cancellation:
+        """Whether to stop: `if child.cancelled.is_set()`, or `await child.cancelled`."""
+        return self._wire.cancelled
+
+    @property
+    def was_restarted(self) -> bool:
+        """Another process has already worked on this very attempt."""
+        return bool(self._wire.acked_at_start)
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """The child that this process was started as; NotAChild when it was not."""
+        return cls(Identity.from_env(), **options)
+
+    # --- the life of it ---------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._body = asyncio.current_task()
+        self._tasks = [asyncio.create_task(self._hold()), asyncio.create_task(self._stop_body_in_the_end())]
+        try:
+            await self._wire.until(lambda: self._wire.run is not None, heed_cancel=True)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """End what the body did not end itself: done, cancelled as asked, or in error."""
+        try:
+            if not self._finished and self._wire.end is None:
+                await self._say_how_it_ended(error)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._stopped_body and isinstance(error, asyncio.CancelledError) and self._body is not None:
+            self._body.uncancel()
+            return True
+        return isinstance(error, Cancelled)
+
+    async def _say_how_it_ended(self, error: BaseException | None) -> None:
+        with contextlib.suppress(Ended):
+            if self.cancelled.is_set():
+                await self._finish(Terminal(status="cancelled", error=self.cancelled.reason or None))
+            elif error is None:
+                await self.complete(None)
+            elif isinstance(error, Exception):
+                await self.fail(f"{type(error).__name__}: {error}")
+            else:  # Somebody wants this process to end: one try, not ten minutes of them.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.fail("the child was interrupted"), INTERRUPTED_SECS)
+
+    async def _hold(self) -> None:
+        """Hold the line to its end, then wake whoever waits for what cannot come any more."""
+        self._wire.end = end = await self._wire.line.run()
+        self._wire.wake()
+        if not self._finished:
+            self.cancelled.set(end.reason, self.cancelled.grace_secs)
+
+    async def _stop_body_in_the_end(self) -> None:
+        """A body that goes on regardless is cancelled when the grace is over."""
+        await self.cancelled
+        await asyncio.sleep(self.cancelled.grace_secs)
+        if self._body is not None and not self._finished:
+            self._stopped_body = True
+            self._body.cancel()
+
+    # --- what happened, for whoever watches -------------------------------------------------------
+
+    async def emit(self, type: str, **fields: Any) -> None:
+        """Emit an event. Durable ones are kept until committed, and wait while too many are not; others may be lost.
+
+        Raises StrictJSONError or ValueError for what no event can carry, Ended when nobody will take it.
+        """
+        event = {"type": type, **fields}
+        self._check(event)
+        if protocol.qos_of(type) == "durable":
+            await self._wire.until(lambda: not self._wire.lanes.full)
+        if self._wire.end is not None:
+            raise Ended(self._wire.end)
+        self._wire.event(event)
+
+    async def flushed(self) -> None:
+        """Every durable event so far is committed."""
+        await self._wire.until(lambda: not self._wire.lanes.owed)
+
+    async def transcript(self, *items: dict[str, Any]) -> None:
+        """Add items `{role, content, id?}` to the session's history; returns when they are kept."""
+        for item in items:
+            self._check(item)
+        position = self._wire.add_items([protocol.Item(**item) for item in items])
+        await self._wire.until(lambda: self._wire.kept_items() >= position)
+
+    # --- gates ------------------------------------------------------------------------------------
+
+    async def approve(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        permission: str,
+        resource: str,
+        question: str | None = None,
+        risk: str | None = None,
+        expires_in: int | None = None,
+        timeout: float | None = None,
+        id: str | None = None,
+        tool_call_id: str | None = None,
+        tool_schema_version: str | None = None,
+        allowed_decisions: list[str] | None = None,
+    ) -> Decision:
+        """Ask whether the tool may run with exactly these arguments, and wait for the answer.
+
+        After `timeout` seconds the answer is *pending*; asking again with the same `id` goes on waiting. The same
+        `id` with anything else changed raises Refused. Raises Cancelled when the child is told to stop.
+        """
+        self._check(arguments)
+        body = protocol.ApprovalBody(
+            tool_name=tool,
+            permission=permission,
+            resource=resource,
+            question=question,
+            arguments=arguments,
+            risk=risk,
+            expires_in_secs=expires_in,
+            tool_call_id=tool_call_id,
+            tool_schema_version=tool_schema_version,
+            allowed_decisions=allowed_decisions,
+        )
+        request = protocol.ApprovalRequest(id=id or secrets.token_urlsafe(24), body=body)
+        if not self._wire.has_answer("ask", request.id):
+            self._wire.owe("ask", request.id, request)
+        try:
+            reply = await asyncio.wait_for(self._wire.answer("ask", request.id, heed_cancel=True), timeout)
+        except TimeoutError:
+            return Decision(request.id, "pending")
+        self._wire.line.send(protocol.ApprovalAck(id=request.id, state="received", digest=reply.digest))
+        return Decision(
+            request.id,
+            reply.decision,
+            reply.message,
+            reply.arguments or {},
+            reply.digest,
+            reply.approval_id,
+            self.consume,
+        )
+
+    async def consume(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
+        """Take the one execution of an approved decision; the arguments to run it with.
+
+        `claim` is a word that only this executor knows: with the same claim the same execution is handed out again,
+        so keep it if the executor may be restarted. Raises AlreadyConsumed (and says so as `unknown_outcome`) when
+        another execution took it, NotConsumed for every other refusal. Only after this returned may the tool run.
+        """
+        if decision.state != "approved":
+            raise NotConsumed("not-approved", f"this decision is {decision.state}")
+        claim = claim or secrets.token_urlsafe(24)
+        frame = protocol.ApprovalAck(id=decision.id, state="consumed", digest=decision.digest, claim=claim)
+        self._wire.owe("consume", decision.id, frame)
+        try:
+            await self._wire.answer("consume", decision.id)
+        except Refused as refusal:
+            if refusal.code != "consumed":
+                raise NotConsumed(refusal.code, refusal.detail) from None
+            await self.emit("unknown_outcome", approval=decision.id, detail=refusal.detail)
+            raise AlreadyConsumed(refusal.code, refusal.detail) from None
+        return decision.arguments
+
+    async def withdraw(self, decision_or_id: Decision | str, reason: str | None = None) -> None:
+        """The tool no longer needs the answer."""
+        id = decision_or_id.id if isinstance(decision_or_id, Decision) else decision_or_id
+        self._wire.forgive("ask", id)
+        self._wire.owe("withdraw", id, protocol.ApprovalWithdraw(id=id, reason=reason))
+
+    def request_id(self, name: str) -> str:
+        """An id for an ask that nobody else can guess and that a restart of this process makes again."""
+        word = f"{self.identity.session}:{self.identity.attempt}:{name}"
+        return hmac.new(self.identity.token.encode(), word.encode(), hashlib.sha256).hexdigest()[:40]
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    async def checkpoint(self) -> list[Message]:
+        """A safe point: the messages that arrived since the last one, oldest first, now admitted."""
+        fresh = [message for message in self._wire.inbox.values() if self.admitted.add(message.id)]
+        self._wire.inbox.clear()
+        if fresh:
+            self._wire.line.send(protocol.MessageAdmitted(ids=[message.id for message in fresh]))
+        return fresh
+
+    async def wait_message(self, timeout: float | None = None) -> bool:
+        """Wait until a checkpoint would return something; False when `timeout` seconds passed first."""
+        try:
+            await asyncio.wait_for(self._wire.until(lambda: bool(self._wire.inbox), heed_cancel=True), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    async def send(
+        self,
+        message_kind: str,
+        body: Any,
+        *,
+        to: str | None = None,
+        correlation_id: str | None = None,
+        id: str | None = None,
+    ) -> str:
+        """Put a message into another mailbox; returns its outcome when it is durable. Raises Refused."""
+        self._check(body)
+        id = id or secrets.token_urlsafe(24)
+        frame = protocol.Send(id=id, to=to, message_kind=message_kind, body=body, correlation_id=correlation_id)
+        self._wire.owe("send", id, frame)
+        return str(await self._wire.answer("send", id))
+
+    # --- the end of it ----------------------------------------------------------------------------
+
+    async def complete(self, result: Any = None) -> None:
+        """The work is done. Returns when Wardroom has it; ValueError for a result over 128 KiB."""
+        await self._finish(Terminal(status="completed", result=result))
+
+    async def fail(self, error: str) -> None:
+        """The work failed."""
+        await self._finish(Terminal(status="error", error=error[:8192]))
+
+    async def suspend(
+        self, wait_for: WaitFor = "all", children: Sequence[str] | None = None, timeout_secs: int | None = None
+    ) -> None:
+        """Stop here, and be started again when the children that were waited for are done."""
+        chosen = list(children) if children is not None else None
+        await self._finish(Terminal(status="suspended", wait_for=wait_for, children=chosen, timeout_secs=timeout_secs))
+
+    async def _finish(self, terminal: Terminal) -> None:
+        strict.check(terminal.result)
+        try:
+            protocol.refuse_oversize(terminal)
+        except protocol.FrameRefused as refusal:
+            raise ValueError(refusal.detail) from None
+        self._finished = True
+        self._wire.line.send(*self._wire.lanes.flush())
+        self._wire.owe(TERMINAL, TERMINAL, terminal)
+        try:
+            await self._wire.answer(TERMINAL, TERMINAL)
+        except Ended as ended:
+            if ended.end.code not in (Close.DONE, Close.REPLACED, Close.ATTEMPT_OVER):
+                raise
+        except Refused:
+            self._finished = False
+            raise
+
+    def _check(self, value: Any) -> None:
+        """StrictJSONError for what is no JSON of ours, ValueError for what no frame can carry."""
+        strict.check(value)
+        room = self._wire.max_frame_bytes - FRAME_ROOM
+        if len(msgspec.json.encode(value)) > room:
+            raise ValueError(f"more than {room} bytes cannot be sent in one frame")

@@ -1,0 +1,73 @@
+"""Who a child is: where Wardroom is, which session and attempt it speaks for, and with which token."""
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+
+class NotAChild(RuntimeError):
+    """This process was not started by Wardroom, and the environment does not say who it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One attempt of one session, and the secret that proves it."""
+
+    url: str
+    session: str
+    attempt: int
+    token: str = field(repr=False)
+
+    @classmethod
+    def from_env(cls, environ: MutableMapping[str, str] = os.environ) -> "Identity":
+        """Read WARDROOM_URL, WARDROOM_SESSION, WARDROOM_ATTEMPT and the token, or raise NotAChild.
+
+        The token comes from the descriptor WARDROOM_TOKEN_FD, the file WARDROOM_TOKEN_FILE, or WARDROOM_TOKEN
+        itself. It is taken out of the environment: what a child starts is not the child.
+        """
+        session = environ.get("WARDROOM_SESSION") or environ.get("WARDROOM_SESSION_ID")
+        url, attempt = environ.get("WARDROOM_URL"), environ.get("WARDROOM_ATTEMPT")
+        if not url or not session or not (attempt or "").isdecimal():
+            raise NotAChild("set WARDROOM_URL, WARDROOM_SESSION and WARDROOM_ATTEMPT, or let Wardroom start this")
+        return cls(url.rstrip("/"), session, int(attempt or 0), _token(environ))
+
+    @property
+    def websocket_url(self) -> str:
+        """Where the line is."""
+        parts = urlsplit(self.url)
+        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+        path = f"{parts.path.rstrip('/')}/ws/children/{quote(self.session, safe='')}"
+        return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether Wardroom is on this machine: then no proxy can be meant."""
+        return is_loopback(urlsplit(self.url).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` names this very machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _token(environ: MutableMapping[str, str]) -> str:
+    descriptor = environ.pop("WARDROOM_TOKEN_FD", "")
+    if descriptor:
+        try:
+            with open(int(descriptor)) as file:
+                return file.read().strip()
+        except (OSError, ValueError) as error:
+            raise NotAChild(f"descriptor {descriptor} (WARDROOM_TOKEN_FD) holds no token: {error}") from None
+    path = environ.get("WARDROOM_TOKEN_FILE", "")
+    token = Path(path).read_text().strip() if path else environ.pop("WARDROOM_TOKEN", "")
+    if not token:
+        raise NotAChild("no token: set WARDROOM_TOKEN_FD, WARDROOM_TOKEN_FILE or WARDROOM_TOKEN")
+    return token

@@ -1,0 +1,120 @@
+"""The lanes of a child's events: durable ones are kept until acknowledged, the others may be lost, none is reordered.
+
+Nothing here waits or writes: every method returns the frames to put on the line, in order.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from wardroom.protocol import (
+    BATCH_EVENTS,
+    MAX_UNACKED_EVENTS,
+    Event,
+    EventBatch,
+    EventFrame,
+    Frame,
+    Qos,
+    encode,
+    qos_of,
+)
+
+PENDING_EPHEMERAL = 1024
+BATCH_BYTES = 256 * 1024
+
+
+class Lanes:
+    """One attempt's sequence, and what of it is still owed."""
+
+    def __init__(self) -> None:
+        self.next_seq = 1
+        self.max_unacked = MAX_UNACKED_EVENTS
+        self._unacked: dict[int, EventFrame] = {}
+        self._ephemeral: deque[Event] = deque(maxlen=PENDING_EPHEMERAL)
+        self._snapshots: dict[str, Event] = {}
+
+    @property
+    def full(self) -> bool:
+        """No room for another durable event until one is acknowledged."""
+        return len(self._unacked) >= self.max_unacked
+
+    @property
+    def owed(self) -> bool:
+        """A durable event is not committed yet."""
+        return bool(self._unacked)
+
+    @property
+    def pending(self) -> bool:
+        """Something lossy waits for a flush."""
+        return bool(self._ephemeral or self._snapshots)
+
+    def durable(self, event: Event, *, online: bool) -> list[Frame]:
+        """Number and keep a durable event; what is pending on the lossy lanes goes out before it."""
+        before = self.flush() if online else []
+        frame = EventFrame(seq=self._take(1), event=event)
+        self._unacked[frame.seq] = frame
+        return [*before, frame]
+
+    def lossy(self, event: Event, *, online: bool) -> list[Frame]:
+        """Queue an ephemeral event, or the latest of a snapshot; a full batch goes out at once.
+
+        While the line is down nobody watches: ephemeral events are dropped, snapshots keep their latest.
+        """
+        if qos_of(event["type"]) == "snapshot":
+            self._snapshots.pop(event["type"], None)
+            self._snapshots[event["type"]] = event
+        elif online:
+            self._ephemeral.append(event)
+        return self.flush() if online and len(self._ephemeral) >= BATCH_EVENTS else []
+
+    def flush(self) -> list[Frame]:
+        """Everything pending on the lossy lanes, as batches."""
+        frames = [
+            *self._batches("ephemeral", list(self._ephemeral)),
+            *self._batches("snapshot", list(self._snapshots.values())),
+        ]
+        self._ephemeral.clear()
+        self._snapshots.clear()
+        return frames
+
+    def welcome(self, acked: int, max_unacked: int) -> list[Frame]:
+        """A line is open: forget what is committed, and send the rest again, in order."""
+        self.acknowledge(acked)
+        self.max_unacked = max_unacked
+        self.next_seq = max(self.next_seq, acked + 1)
+        return [*self._unacked.values(), *self.flush()]
+
+    def acknowledge(self, seq: int) -> None:
+        """Every durable event up to `seq` is committed."""
+        for known in list(self._unacked):
+            if known > seq:
+                return
+            del self._unacked[known]
+
+    def line_lost(self) -> None:
+        """What was meant for whoever was watching is of no use any more."""
+        self._ephemeral.clear()
+
+    def _take(self, count: int) -> int:
+        first = self.next_seq
+        self.next_seq += count
+        return first
+
+    def _batches(self, qos: Qos, events: list[Event]) -> Iterator[Frame]:
+        for part in _parts(events):
+            first = self._take(len(part))
+            yield EventBatch(first_seq=first, last_seq=first + len(part) - 1, qos=qos, events=part)
+
+
+def _parts(events: list[Event]) -> Iterator[list[Event]]:
+    """Cut into pieces of at most 64 events and about 256 KiB."""
+    part: list[Event] = []
+    size = 0
+    for event in events:
+        length = len(encode(EventFrame(seq=1, event=event)))
+        if part and (len(part) >= BATCH_EVENTS or size + length > BATCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(event)
+        size += length
+    if part:
+        yield part

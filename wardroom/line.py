@@ -1,0 +1,146 @@
+"""A child's line: one WebSocket after the other, until the server says that there is no coming back."""
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.typing import Subprotocol
+
+from wardroom import protocol
+from wardroom.identity import Identity
+from wardroom.protocol import Close, Frame, Hello, ProtocolError, UnknownKind, Welcome
+
+log = logging.getLogger("wardroom.line")
+
+LARGEST_ANSWER = 4 * 1024 * 1024
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why there will be no further connection."""
+
+    code: int
+    reason: str
+
+
+def pause_before(code: int, reason: str, failures: int, random: random.Random) -> float:
+    """Seconds to wait before connecting again after a close with `code`: jittered, so that a herd spreads out."""
+    if code == Close.RESTARTING:
+        return random.uniform(FIRST_PAUSE, LONGEST_PAUSE)
+    if code == Close.TOO_MANY and (seconds := re.search(r"\d+(\.\d+)?", reason)):
+        return min(float(seconds[0]), 3600.0) + random.uniform(0, FIRST_PAUSE)
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))
+    return random.uniform(FIRST_PAUSE / 2, longest)
+
+
+class Line:
+    """Connects, says hello, hands on what arrives, sends what it is given, and comes back when it should."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        hello: Callable[[], Hello],
+        opened: Callable[[Welcome], Iterable[Frame]],
+        arrived: Callable[[Frame], None],
+        lost: Callable[[], None],
+        unreachable_secs: float,
+    ) -> None:
+        self._identity = identity
+        self._hello = hello
+        self._opened = opened
+        self._arrived = arrived
+        self._lost = lost
+        self._unreachable_secs = unreachable_secs
+        self._outgoing: asyncio.Queue[str] | None = None
+        self._reached = time.monotonic()
+        self._random = random.Random()  # noqa: S311 - only spreads reconnects
+
+    @property
+    def online(self) -> bool:
+        """A welcome came, and no close yet."""
+        return self._outgoing is not None
+
+    def send(self, *frames: Frame) -> None:
+        """Put frames on the open line; without one they are nothing (who needs them sent keeps them)."""
+        if self._outgoing is not None:
+            for frame in frames:
+                self._outgoing.put_nowait(protocol.encode(frame))
+
+    async def run(self) -> End:
+        """Hold the line until its end."""
+        failures = 0
+        while True:
+            before = self._reached
+            code, reason = await self._connect()
+            if not protocol.comes_back(code):
+                return End(code, reason)
+            silent = time.monotonic() - self._reached
+            if silent >= self._unreachable_secs:
+                return End(Close.LOST, f"Wardroom was unreachable for {silent:.0f} seconds")
+            failures = 0 if self._reached > before else failures + 1
+            pause = pause_before(code, reason, failures, self._random)
+            log.info("line closed (%s %s), next try in %.1f s", code, reason, pause)
+            await asyncio.sleep(min(pause, self._unreachable_secs))
+
+    async def _connect(self) -> tuple[int, str]:
+        """One connection, from its handshake to its close code."""
+        try:
+            async with connect(
+                self._identity.websocket_url,
+                additional_headers={"Authorization": f"Bearer {self._identity.token}"},
+                subprotocols=[Subprotocol(protocol.V1)],
+                proxy=None if self._identity.is_local else True,
+                compression=None,
+                max_size=LARGEST_ANSWER,
+                close_timeout=2,
+            ) as socket:
+                return await self._converse(socket)
+        except (OSError, TimeoutError, WebSocketException) as error:
+            return Close.LOST, f"{type(error).__name__}: {error}"
+
+    async def _converse(self, socket: ClientConnection) -> tuple[int, str]:
+        writer: asyncio.Task[None] | None = None
+        try:
+            await socket.send(protocol.encode(self._hello()))
+            async for text in socket:
+                self._reached = time.monotonic()
+                frame = _read(text)
+                if isinstance(frame, Welcome) and writer is None:
+                    self._outgoing = asyncio.Queue()
+                    self.send(*self._opened(frame))
+                    writer = asyncio.create_task(self._write(socket, self._outgoing))
+                elif frame is not None:
+                    self._arrived(frame)
+        except ConnectionClosed:
+            pass
+        finally:
+            self._outgoing = None
+            if writer is not None:
+                writer.cancel()
+                self._reached = time.monotonic()
+                self._lost()
+        return socket.close_code or Close.LOST, socket.close_reason or ""
+
+    async def _write(self, socket: ClientConnection, outgoing: "asyncio.Queue[str]") -> None:
+        try:
+            while True:
+                await socket.send(await outgoing.get())
+        except ConnectionClosed:  # The reader sees it too, and knows the code.
+            return
+
+
+def _read(text: str | bytes) -> Frame | None:
+    """What the server sent; a frame that this child does not understand is left out, never guessed at."""
+    try:
+        return protocol.decode_server(text)
+    except (ProtocolError, UnknownKind) as error:
+        log.warning("left out a frame of the server: %s", error)
+        return None

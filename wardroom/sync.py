@@ -1,0 +1,168 @@
+"""The same child for programs that do not use asyncio: same names, plain calls.
+
+    with Child.from_env() as child:
+        decision = child.approve("deploy", {"to": "production"}, permission="deploy", resource="production")
+        if decision.approved:
+            deploy(**child.consume(decision))
+        child.complete("done")
+
+The line is held by a thread of its own, so that a long step of the program does not lose it.
+"""
+
+import _thread
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from wardroom import child as asynchronous
+from wardroom.decision import Decision
+from wardroom.identity import Identity
+from wardroom.protocol import Message, Run, WaitFor
+from wardroom.wire import Cancellation, Cancelled
+
+__all__ = ["Cancelled", "Child", "Decision"]
+
+T = TypeVar("T")
+
+
+class Child:
+    """One attempt of one session, as a plain context manager; see `wardroom.child.Child` for each method."""
+
+    def __init__(self, identity: Identity, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._child = asynchronous.Child(identity, **options)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="wardroom-line", daemon=True)
+        self._left = asyncio.Event()
+        self._entered: asyncio.Future[None] = self._loop.create_future()
+        self._error: BaseException | None = None
+        self._holding: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """The child that this process was started as; NotAChild when it was not."""
+        return cls(Identity.from_env(), **options)
+
+    @property
+    def run(self) -> Run:
+        """The work."""
+        return self._child.run
+
+    @property
+    def cancelled(self) -> Cancellation:
+        """Whether to stop: `child.cancelled.is_set()`."""
+        return self._child.cancelled
+
+    @property
+    def was_restarted(self) -> bool:
+        """Another process has already worked on this very attempt."""
+        return self._child.was_restarted
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._wait(self._enter())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return self._wait(self._leave(error))
+        finally:
+            self._stop()
+
+    async def _enter(self) -> None:
+        self._holding = asyncio.create_task(self._hold())
+        await self._entered
+
+    async def _hold(self) -> None:
+        """The async child's body: it stays inside until the program leaves, and passes on being stopped."""
+        try:
+            async with self._child:
+                self._entered.set_result(None)
+                try:
+                    await self._left.wait()
+                except asyncio.CancelledError:
+                    _thread.interrupt_main()
+                    raise
+                if self._error is not None:
+                    raise self._error
+        except BaseException as error:
+            if not self._entered.done():
+                self._entered.set_exception(error)
+            elif error is not self._error:
+                raise
+
+    async def _leave(self, error: BaseException | None) -> bool:
+        self._error = error
+        self._left.set()
+        if self._holding is not None:
+            await self._holding
+        return isinstance(error, Cancelled)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def emit(self, type: str, **fields: Any) -> None:
+        """Emit an event."""
+        self._wait(self._child.emit(type, **fields))
+
+    def flushed(self) -> None:
+        """Every durable event so far is committed."""
+        self._wait(self._child.flushed())
+
+    def transcript(self, *items: dict[str, Any]) -> None:
+        """Add items to the session's history."""
+        self._wait(self._child.transcript(*items))
+
+    def approve(self, tool: str, arguments: dict[str, Any], **options: Any) -> Decision:
+        """Ask whether the tool may run with exactly these arguments, and wait for the answer."""
+        return self._wait(self._child.approve(tool, arguments, **options))
+
+    def consume(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
+        """Take the one execution of an approved decision."""
+        return self._wait(self._child.consume(decision, claim))
+
+    def withdraw(self, decision_or_id: Decision | str, reason: str | None = None) -> None:
+        """The tool no longer needs the answer."""
+        self._wait(self._child.withdraw(decision_or_id, reason))
+
+    def request_id(self, name: str) -> str:
+        """An id for an ask that a restart of this process makes again."""
+        return self._child.request_id(name)
+
+    def checkpoint(self) -> list[Message]:
+        """A safe point: the messages that arrived since the last one, now admitted."""
+        return self._wait(self._child.checkpoint())
+
+    def wait_message(self, timeout: float | None = None) -> bool:
+        """Wait until a checkpoint would return something."""
+        return self._wait(self._child.wait_message(timeout))
+
+    def send(self, message_kind: str, body: Any, **options: Any) -> str:
+        """Put a message into another mailbox."""
+        return self._wait(self._child.send(message_kind, body, **options))
+
+    def complete(self, result: Any = None) -> None:
+        """The work is done."""
+        self._wait(self._child.complete(result))
+
+    def fail(self, error: str) -> None:
+        """The work failed."""
+        self._wait(self._child.fail(error))
+
+    def suspend(
+        self, wait_for: WaitFor = "all", children: Sequence[str] | None = None, timeout_secs: int | None = None
+    ) -> None:
+        """Stop here, and be started again when the children that were waited for are done."""
+        self._wait(self._child.suspend(wait_for, children, timeout_secs))

@@ -1,0 +1,231 @@
+"""What a child owes, awaits and has received, over as many lines as it takes.
+
+Every frame that needs an answer is owed until the answer comes, and sent again on each new line; what is waited for
+may arrive on any of them, before or after somebody waits.
+"""
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from wardroom import protocol
+from wardroom.admitted import AdmittedSet
+from wardroom.identity import Identity
+from wardroom.lanes import Lanes
+from wardroom.line import End, Line
+from wardroom.protocol import Frame, Hello, Message, Run, Welcome
+
+FLUSH_SECS = 0.05
+TERMINAL = "terminal"
+
+
+class Ended(Exception):
+    """This attempt is over, or Wardroom is out of reach for good: stop working."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(f"{end.reason or 'the line was closed'} ({int(end.code)})")
+        self.end = end
+
+
+class Cancelled(Exception):
+    """Wardroom asked the child to stop while it waited for something."""
+
+
+class Refused(Exception):
+    """Wardroom refused what was sent; `code` says why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Cancellation:
+    """Whether the child was asked to stop; `await child.cancelled` waits for that."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.reason = ""
+        self.grace_secs = 20.0
+
+    def is_set(self) -> bool:
+        """Stop now, and end with what you have."""
+        return self._event.is_set()
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        return self._event.wait().__await__()
+
+    def set(self, reason: str, grace_secs: float) -> None:
+        """Ask to stop."""
+        self.reason, self.grace_secs = reason, grace_secs
+        self._event.set()
+
+
+class Wire:
+    """The state of one attempt's conversation; `line` is whatever socket carries it now."""
+
+    def __init__(self, identity: Identity, admitted: AdmittedSet, client: str, unreachable_secs: float) -> None:
+        self.identity = identity
+        self.admitted = admitted
+        self.cancelled = Cancellation()
+        self.end: End | None = None
+        self.run: Run | None = None
+        self.inbox: dict[str, Message] = {}
+        self.max_frame_bytes = protocol.FRAME_BYTES
+        self.acked_at_start: int | None = None
+        self.lanes = Lanes()
+        self.line = Line(identity, self._hello, self._opened, self._arrived, self.lanes.line_lost, unreachable_secs)
+        self._client = client
+        self._owed: dict[tuple[str, str], Frame] = {}
+        self._answers: dict[tuple[str, str], Any] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._items: list[protocol.Item] = []
+        self._first = 0
+        self._flusher: asyncio.Task[None] | None = None
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def event(self, event: protocol.Event) -> None:
+        """Put an event on its lane; the caller has made sure that there is room."""
+        if protocol.qos_of(event["type"]) == "durable":
+            self.line.send(*self.lanes.durable(event, online=self.line.online))
+            return
+        self.line.send(*self.lanes.lossy(event, online=self.line.online))
+        if self.lanes.pending and (self._flusher is None or self._flusher.done()):
+            self._flusher = asyncio.create_task(self._flush_soon())
+
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(FLUSH_SECS)
+        if self.line.online:
+            self.line.send(*self.lanes.flush())
+
+    def owe(self, kind: str, id: str, frame: Frame) -> None:
+        """Send a frame now and on every new line until it is answered."""
+        self._answers.pop((kind, id), None)
+        self._owed[kind, id] = frame
+        self.line.send(frame)
+
+    def forgive(self, kind: str, id: str) -> None:
+        """The answer does not matter any more."""
+        self._owed.pop((kind, id), None)
+
+    def add_items(self, items: list[protocol.Item]) -> int:
+        """Send items of history; returns the position that makes them kept."""
+        self._items += items
+        self.line.send(*self._transcript(items))
+        return self._first + len(self._items)
+
+    def kept_items(self) -> int:
+        """How far the history is kept."""
+        return self._first
+
+    def _transcript(self, items: list[protocol.Item]) -> list[Frame]:
+        start = self._first + len(self._items) - len(items)
+        return [protocol.Transcript(first=start, items=items)] if items else []
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    async def answer(self, kind: str, id: str, *, heed_cancel: bool = False) -> Any:
+        """The answer to what is owed. Raises Refused, Ended, and Cancelled when `heed_cancel`."""
+        await self.until(lambda: (kind, id) in self._answers, heed_cancel=heed_cancel)
+        answer = self._answers[kind, id]
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    def has_answer(self, kind: str, id: str) -> bool:
+        """Whether the answer came before anybody asked."""
+        return not isinstance(self._answers.get((kind, id), Refused("", "")), Refused)
+
+    async def until(self, true: Callable[[], bool], *, heed_cancel: bool = False) -> None:
+        """Wait for something to become true; Ended when it can not any more, Cancelled when `heed_cancel`."""
+        while not true():
+            if self.end is not None:
+                raise Ended(self.end)
+            if heed_cancel and self.cancelled.is_set():
+                raise Cancelled(self.cancelled.reason)
+            change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.add(change)
+            try:
+                await change
+            finally:
+                self._waiting.discard(change)
+
+    def wake(self) -> None:
+        """Something changed: let everybody who waits look again."""
+        for change in self._waiting:
+            if not change.done():
+                change.set_result(None)
+
+    def settle(self, kind: str, id: str, answer: Any) -> None:
+        """An answer came; what was owed for it is paid."""
+        self._owed.pop((kind, id), None)
+        self._answers[kind, id] = answer
+
+    # --- receiving ---------------------------------------------------------------------------------------------------
+
+    def _hello(self) -> Hello:
+        return Hello(attempt=self.identity.attempt, client=self._client, need_run=True if self.run is None else None)
+
+    def _opened(self, welcome: Welcome) -> Iterable[Frame]:
+        """What a new line must carry before anything else, in order: events, history, then all that is owed."""
+        if self.acked_at_start is None:
+            self.acked_at_start = welcome.acked_event_seq
+        self.max_frame_bytes = welcome.limits.max_frame_bytes
+        events = self.lanes.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
+        self.wake()
+        return [*events, *self._transcript(self._items), *self._owed.values()]
+
+    def _arrived(self, frame: Frame) -> None:
+        match frame:
+            case Run():
+                self._on_run(frame)
+            case Message():
+                self._on_message(frame)
+            case protocol.Cancel(reason=reason, grace_secs=grace_secs):
+                self.cancelled.set(reason, grace_secs)
+            case protocol.EventAck(seq=seq):
+                self.lanes.acknowledge(seq)
+            case protocol.TranscriptAck(next=position):
+                self._on_transcript_ack(position)
+            case _:
+                self._on_answer(frame)
+        self.wake()
+
+    def _on_answer(self, frame: Frame) -> None:
+        match frame:
+            case protocol.ApprovalReply(id=id):
+                self.forgive("withdraw", id)
+                self.settle("ask", id, frame)
+            case protocol.ApprovalConsumed(id=id):
+                self.settle("consume", id, frame)
+            case protocol.SendAck(id=id, outcome=outcome):
+                self.settle("send", id, outcome)
+            case protocol.TerminalAck(status=status):
+                self.settle(TERMINAL, TERMINAL, status)
+            case protocol.Error(ref=str(ref)):
+                self._on_error(ref, frame)
+
+    def _on_run(self, run: Run) -> None:
+        if self.run is None:
+            self.run = run
+            for message in run.messages:
+                if isinstance(message.get("id"), str):
+                    self.admitted.add(message["id"])
+        self.line.send(protocol.RunAck())
+
+    def _on_message(self, message: Message) -> None:
+        if message.id in self.admitted:  # The word that it was admitted got lost with a line.
+            self.line.send(protocol.MessageAdmitted(ids=[message.id]))
+        else:
+            self.inbox.setdefault(message.id, message)
+
+    def _on_transcript_ack(self, position: int) -> None:
+        kept = max(0, position - self._first)
+        self._first += min(kept, len(self._items))
+        del self._items[:kept]
+
+    def _on_error(self, ref: str, error: protocol.Error) -> None:
+        for kind, id in list(self._owed):
+            if id == ref:
+                self.settle(kind, id, Refused(error.code, error.detail))
