@@ -14,12 +14,17 @@ WARDROOM: dict[str, Any] = {
     "spawn_depth": 4,
     "children_per_parent": 64,
     "retries": 0,
+    # What a session can be without a command of its own: role -> {command, runner?, retries?, env?, scopes?}.
+    "roles": {"runbook": {"command": ["python", "-m", "wardroom.children.runbook"]}},
     # launching
     "first_frame_secs": 60,
     "external_first_frame_secs": 24 * 3600,
     "keeper_alive_secs": 15,
     "keeper_orphan_secs": 600,
     "kill_grace_secs": 5,
+    "stderr_tail_bytes": 8192,
+    # Names of variables that children may see beside the usual ones (HOME, LANG, TZ, ...).
+    "child_environment": [],
     # the line
     "hello_secs": 10,
     "ping_secs": 20,

@@ -64,6 +64,8 @@ def _outermost() -> Iterator[None]:
                 database.on_commit(call, robust=True)
             if topics:
                 database.on_commit(lambda: nudges.publish(topics), robust=True)
+            # What runs after COMMIT may open a transaction of its own, which must not join this one's book.
+            _desk.book = None
     finally:
         _desk.book = None
 

@@ -89,6 +89,7 @@ class Attempt(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     launched_at = models.DateTimeField(null=True, help_text="When a launch claimed it.")
     relaunched = models.BooleanField(default=False, help_text="It replaces one that never said a word.")
+    resume = models.JSONField(null=True, help_text="Why it goes on after a wait: {reason, wait_for, children}.")
     running_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     last_event_at = models.DateTimeField(null=True)

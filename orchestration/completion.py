@@ -1,0 +1,58 @@
+"""Telling the parent that a session has ended: once for each attempt that ends it (I9), in the ending transaction.
+
+It never starts a session: it is an event in the feed and, while the parent is not over, a message to it.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from ledger import journal
+from mailbox import delivery
+from mailbox.addresses import session_address
+from mailbox.letters import NewMessage
+from orchestration.models import Session
+from orchestration.states import TERMINAL
+
+KIND = "completion"
+# Ids of completion messages are made from this and (session, attempt), so that the same end is never told twice.
+NAMESPACE = uuid.UUID("6f3a64a5-5f0e-5b4e-9d0e-0c1a86a2d7f4")
+
+
+def complete(session: Session, attempt: int, *, now: datetime | None = None) -> None:
+    """Inside the transaction that ended `session` with this attempt."""
+    body = _body(session, attempt)
+    told = {name: value for name, value in body.items() if name != "result"}
+    journal.event(session.project_id, "sub_agent_completed", told, session=session.pk, attempt=attempt)
+    if session.parent_id and not Session.objects.filter(pk=session.parent_id, status__in=sorted(TERMINAL)).exists():
+        _message(session, attempt, body, now)
+
+
+def message_id(session_id: uuid.UUID, attempt: int) -> str:
+    """The id of the one completion message of this attempt."""
+    return str(uuid.uuid5(NAMESPACE, f"{session_id}/{attempt}"))
+
+
+def _message(session: Session, attempt: int, body: dict[str, Any], now: datetime | None) -> None:
+    assert session.parent_id  # noqa: S101 - for the types: only children get here
+    message = NewMessage(
+        id=message_id(session.pk, attempt),
+        message_kind=KIND,
+        body=body,
+        sender_session=session.pk,
+        sender_role=session.role,
+    )
+    address = session_address(session.parent_id)
+    delivery.deliver(session.project_id, address, [message], internal=True, now=now)
+
+
+def _body(session: Session, attempt: int) -> dict[str, Any]:
+    return {
+        "child_session_id": str(session.pk),
+        "parent_session_id": str(session.parent_id) if session.parent_id else None,
+        "attempt": attempt,
+        "status": session.status,
+        "result": session.result,
+        "error": session.error,
+        "completed_at": session.finished_at.isoformat() if session.finished_at else None,
+    }

@@ -1,0 +1,59 @@
+"""Telling a worker that an attempt waits for its launch: a hint that may be lost, beside an outbox row that is not."""
+
+import functools
+import logging
+import time
+from datetime import datetime
+from uuid import UUID
+
+from celery import current_app
+from django.db.models import F
+from kombu.exceptions import OperationalError
+
+from accounts.clock import database_now, later
+from ledger import journal
+from ledger.models import OutboxEntry
+from orchestration.models import Session
+
+LAUNCH = "launch"
+TASK = "orchestration.launch_session"
+BRAKE_SECS = 5.0
+log = logging.getLogger(__name__)
+_silent_until = 0.0
+
+
+def owe_launch(session: Session) -> None:
+    """Inside a transaction: note that the current attempt is to be launched, and say so on COMMIT."""
+    key = f"{LAUNCH}:{session.pk}:{session.attempt}"
+    told = {"session": str(session.pk), "attempt": session.attempt}
+    journal.outbox(session.project_id, LAUNCH, key, told)
+    journal.after_commit(functools.partial(_send, key, session.pk, session.attempt))
+
+
+def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
+    """Send again what was never sent; how many went out."""
+    waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5, now)).order_by("due_at")
+    return sum(_send(entry.key, UUID(entry.payload["session"]), entry.payload["attempt"]) for entry in waiting[:limit])
+
+
+def settle(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:
+    """The launch has begun: nothing is owed any more, whoever began it."""
+    key = f"{LAUNCH}:{session_id}:{attempt}"
+    OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now(now))
+
+
+def _send(key: str, session_id: UUID, attempt: int) -> bool:
+    """Publish once. After a failure nothing is tried for some seconds, so that a broker that hangs slows nobody."""
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        return False
+    owed = OutboxEntry.objects.filter(key=key, sent_at=None)
+    try:
+        current_app.send_task(TASK, args=[str(session_id), attempt], retry=False, ignore_result=True)
+    except (OperationalError, OSError) as problem:
+        _silent_until = time.monotonic() + BRAKE_SECS
+        log.warning("launch hint not sent (%s): the sweeper will find it", type(problem).__name__)
+        owed.update(tries=F("tries") + 1, last_error=type(problem).__name__)
+        return False
+    owed.update(sent_at=database_now(), tries=F("tries") + 1, last_error="")
+    return True

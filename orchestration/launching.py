@@ -1,0 +1,128 @@
+"""Launching: from a queued process attempt to its keeper, and what is done when no first word comes."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts.clock import database_now, later
+from ledger import journal
+from mailbox import reading
+from orchestration import attempts, hints, lifecycle, rounds, runners, spawning
+from orchestration.attempts import StaleState
+from orchestration.models import Attempt, Session
+from orchestration.states import Runner, Status
+
+#: A hint that is this old is taken for lost.
+LOST_SECS = 5
+
+
+def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+    """Claim a queued process attempt, start its keeper, and leave. False when there was nothing (more) to do.
+
+    The hint that calls this may come twice, or after the sweeper did it: the claim lets one through.
+
+    1. While another host may still run an earlier attempt, do nothing; the sweeper asks again.
+    2. Claim: queued -> starting, and mint the token, in one transaction.
+    3. End what an earlier attempt left on this host, and only then start the keeper.
+    """
+    if _may_still_run(session_id, attempt, now):
+        return False
+    claimed = _claim(session_id, attempt, now)
+    if claimed is None:
+        return False
+    session, token = claimed
+    try:
+        runners.end_earlier(session_id, attempt, settings.WARDROOM["kill_grace_secs"] + 1)
+        told = runners.orders(session_id, attempt, token, session.command or [], _process_options(session))
+        pid = runners.start_keeper(told)
+    except (runners.NotStarted, OSError) as problem:
+        lifecycle.finish(session_id, attempt, Status.ERROR, error=str(problem), kill_in=0, now=now)
+        return False
+    Attempt.objects.filter(session=session_id, number=attempt, keeper_pid=None).update(keeper_pid=pid)
+    return True
+
+
+def _process_options(session: Session) -> dict[str, Any]:
+    role = settings.WARDROOM["roles"].get(session.role, {})
+    return {"env": role.get("env", {}), "cwd": role.get("cwd")}
+
+
+def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool:
+    """Whether another host's keeper may not have noticed yet that its attempt is over. It asks every
+    `keeper_alive_secs`, so this ends by itself; a host that is gone for good delays the next attempt by no more.
+    """
+    timings = settings.WARDROOM
+    notices = 2 * timings["keeper_alive_secs"] + 2 * timings["kill_grace_secs"]
+    earlier = Attempt.objects.filter(session=session_id, number__lt=attempt, exited_at=None)
+    elsewhere = earlier.exclude(host="").exclude(host=runners.this_host())
+    return elsewhere.filter(ended_at__gt=later(-notices, now)).exists()
+
+
+def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Session, str] | None:
+    with journal.transaction():
+        session = attempts.lock(session_id)
+        hints.settle(session_id, attempt, now=now)
+        if session.status == Status.QUEUED and _has_nothing_to_do(session):
+            lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0, now=now)
+            return None
+        try:
+            session = attempts.move(session_id, attempt, Status.STARTING, now=now)
+        except StaleState:
+            return None
+        row = Attempt.objects.filter(session=session, number=attempt)
+        row.update(launched_at=database_now(now), host=runners.this_host())
+        return session, spawning.mint(session)
+
+
+def _has_nothing_to_do(session: Session) -> bool:
+    """No assignment, and no message that nobody has taken in."""
+    return not session.assignment.strip() and not reading.unadmitted(session.project_id, session.address, limit=1)
+
+
+# --- the launch sweeper -------------------------------------------------------------------------------------
+
+
+def sweep(limit: int = 50, *, now: datetime | None = None) -> int:
+    """Launch what a lost hint did not, and deal with children that never say a word."""
+    queued = Attempt.objects.filter(
+        status=Status.QUEUED, session__runner=Runner.PROCESS, created_at__lt=later(-LOST_SECS, now)
+    )
+    lost = queued.order_by("created_at").values_list("session_id", "number")[:limit]
+    launched = rounds.each(list(lost), lambda row: launch(*row, now=now))
+    return launched + rounds.each(_silent(now), lambda row: give_up_waiting(*row, now=now))
+
+
+def _silent(now: datetime | None) -> list[tuple[UUID, int]]:
+    """Attempts whose first word is overdue; none while an outage of ours may be why."""
+    found: list[tuple[UUID, int]] = []
+    for runner, secs in _first_word_secs().items():
+        if rounds.just_back(min(secs, settings.WARDROOM["first_frame_secs"]), now=now):
+            continue
+        late = Attempt.objects.filter(status=Status.STARTING, session__runner=runner, launched_at__lt=later(-secs, now))
+        found += late.values_list("session_id", "number")[:100]
+    return found
+
+
+def _first_word_secs() -> dict[str, float]:
+    timings = settings.WARDROOM
+    return {
+        Runner.PROCESS: timings["first_frame_secs"],
+        Runner.EXTERNAL: timings["external_first_frame_secs"],
+    }
+
+
+def give_up_waiting(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
+    """No first frame: launch a process once more (its old group is ended first), then, and for `external`, give up."""
+    with journal.transaction():
+        session = attempts.lock(session_id)
+        if session.status != Status.STARTING or session.attempt != number:
+            return False
+        secs = int(_first_word_secs()[session.runner])
+        why = f"no first frame from the child in {secs} s"
+        again = session.runner == Runner.PROCESS and not session.attempts.get(number=number).relaunched
+        if again and session.cancel_requested_at is None:
+            attempts.requeue(session_id, number, why, relaunched=True, now=now)
+            return True
+        return lifecycle.give_up(session_id, number, why, now=now)

@@ -1,0 +1,226 @@
+"""How an attempt starts, ends, waits, is cancelled and is tried again. Each verb is one transaction.
+
+Everything here may be called by several at once (the line, the keeper, a sweeper, staff): the guarded UPDATE in
+`attempts` lets the first one through, and the others are told that it was over.
+"""
+
+import functools
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models.functions import Coalesce
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.clock import database_now
+from accounts.models import Project
+from ledger import journal
+from orchestration import attempts, completion, waits
+from orchestration.attempts import StaleState, move, new_attempt, requeue
+from orchestration.models import Attempt, Session
+from orchestration.states import TERMINAL, Runner, Status
+from orchestration.waits import Wait
+
+__all__ = [
+    "StaleState",
+    "Wait",
+    "cancel",
+    "fail",
+    "finish",
+    "give_up",
+    "move",
+    "new_attempt",
+    "requeue",
+    "retry",
+    "started",
+    "stopped_with_server",
+    "suspend",
+    "wait",
+]  # fmt: skip
+
+STOPPED = "stopped with the server"
+
+
+def started(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+    """The child has said its first word: starting -> running. True while this attempt is the running one."""
+    with journal.transaction():
+        try:
+            move(session_id, attempt, Status.RUNNING, now=now, started_at=Coalesce("started_at", database_now(now)))
+        except StaleState:
+            return Session.objects.filter(pk=session_id, attempt=attempt, status=Status.RUNNING).exists()
+        Attempt.objects.filter(session=session_id, number=attempt).update(running_at=database_now(now))
+        return True
+
+
+def finish(
+    session_id: UUID,
+    attempt: int,
+    status: Status | str,
+    *,
+    result: str | None = None,
+    error: str | None = None,
+    kill_in: float | None = None,
+    now: datetime | None = None,
+) -> bool:
+    """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one go.
+
+    False when it was already over or the attempt is not the current one: a late word changes nothing. Its process
+    has `kill_in` seconds (by default the grace of a cancel) to leave by itself. Raises Problem 422 for a result
+    that is too long.
+    """
+    _check_size(result, "result")
+    to = Status(status)
+    if to not in TERMINAL:
+        raise ValueError(f"{to} is not an end.")
+    grace = settings.WARDROOM["cancel_grace_secs"] if kill_in is None else kill_in
+    with journal.transaction():
+        try:
+            session = move(session_id, attempt, to, reason=error or "", now=now, result=result, error=error)
+        except StaleState:
+            return False
+        attempts.end(session, attempt, to, error or "", kill_in=grace, now=now)
+        completion.complete(session, attempt, now=now)
+        if session.parent_id:
+            journal.after_commit(functools.partial(waits.look, session.parent_id))
+        return True
+
+
+def _check_size(text: str | None, field: str) -> None:
+    most = settings.WARDROOM["max_result_bytes"]
+    if text is not None and len(text.encode()) > most:
+        raise problems.invalid([{"field": field, "detail": f"is longer than {most} bytes"}])
+
+
+def fail(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
+    """The attempt was lost on the way: try again if a retry is left, else give up. False when it was over already."""
+    with journal.transaction():
+        try:
+            requeue(session_id, attempt, reason, spend_retry=True, now=now)
+            return True
+        except StaleState:
+            return give_up(session_id, attempt, reason, now=now)
+
+
+def give_up(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
+    """End in error without a word of the child's own; or cancelled, when that is what it had been told."""
+    asked = Session.objects.filter(pk=session_id, attempt=attempt).exclude(cancel_requested_at=None)
+    why = asked.values_list("cancel_reason", flat=True).first()
+    end, told = (Status.ERROR, reason) if why is None else (Status.CANCELLED, why)
+    return finish(session_id, attempt, end, error=told, kill_in=0, now=now)
+
+
+def stopped_with_server(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+    """A clean stop of the server ended this attempt's keeper."""
+    return fail(session_id, attempt, STOPPED, now=now)
+
+
+def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: datetime | None = None) -> bool:
+    """running -> suspended: the attempt is over, and the next one begins when what it waits for has ended.
+
+    Without `wait`, what `POST .../wait` recorded counts, else every child that is not over now. When nothing is
+    left to wait for it is queued again in this same transaction; when it was told to cancel it ends instead.
+    False when the attempt was over already.
+    """
+    with journal.transaction():
+        try:
+            session = move(session_id, attempt, Status.SUSPENDED, now=now)
+        except StaleState:
+            return False
+        if wait is not None or session.waiting_for is None:
+            session = waits.record(session, wait or Wait(), now=now)
+        grace = settings.WARDROOM["cancel_grace_secs"]
+        attempts.end(session, attempt, Status.SUSPENDED, "", kill_in=grace, now=now)
+        if session.cancel_requested_at:
+            return finish(session_id, attempt, Status.CANCELLED, error=session.cancel_reason, now=now)
+        waits.resume_if_over(session, now=now)
+        return True
+
+
+def wait(project: Project, session_id: UUID, wanted: Wait, *, now: datetime | None = None) -> Session:
+    """Record what the running attempt waits for. Raises 404, 409 `not-running`, 422."""
+    with journal.transaction():
+        session = _mine(project, session_id)
+        if session.status != Status.RUNNING:
+            raise problems.conflict(f"The session is {session.status}: no attempt of it is running.", "not-running")
+        return waits.record(session, wanted, now=now)
+
+
+def cancel(
+    project: Project,
+    session_id: UUID,
+    reason: str,
+    actor: Actor,
+    cascade: bool = True,
+    *,
+    now: datetime | None = None,
+) -> Session:
+    """Tell the session, and with `cascade` everything below it, to stop. Raises 404.
+
+    What does not run ends at once. A running child is told over its line and has the grace; if it finishes by
+    itself meanwhile, its own outcome stands. Asked again, or of what is over: nothing changes.
+
+    1. Lock the tree level by level, parents first. A spawn locks its parent too, so no child slips in unseen.
+    2. Write the request on every row that is not over.
+    3. End what does not run, deepest first, so that completions still find their parents.
+    """
+    with journal.transaction():
+        tree = [_mine(project, session_id)]
+        level = tree
+        while cascade and level:
+            below = Session.objects.select_for_update(no_key=True).filter(parent__in=[up.pk for up in level])
+            level = list(below.order_by("pk"))
+            tree += level
+        told = [session for session in tree if not session.is_terminal]
+        for session in reversed(told):
+            _ask_to_stop(session, reason, now)
+        if told:
+            detail = {"reason": reason, "cascade": cascade, "sessions": len(told)}
+            journal.audit(project.pk, actor, "session.cancel", str(session_id), detail)
+        return Session.objects.get(pk=session_id)
+
+
+def _ask_to_stop(session: Session, reason: str, now: datetime | None) -> None:
+    first = Session.objects.filter(pk=session.pk, cancel_requested_at=None)
+    if first.update(cancel_requested_at=database_now(now), cancel_reason=reason):
+        told = {"reason": reason}
+        journal.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
+        journal.nudge(f"session:{session.pk}")
+    if _does_not_run(session):
+        finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0, now=now)
+
+
+def _does_not_run(session: Session) -> bool:
+    if session.status == Status.STARTING:
+        return session.runner == Runner.EXTERNAL
+    return session.status in (Status.QUEUED, Status.SUSPENDED)
+
+
+def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Session:
+    """Start a session that is over once more, with the same assignment. Raises 404, 409."""
+    with journal.transaction():
+        session = _mine(project, session_id)
+        if not session.is_terminal:
+            raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
+        journal.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
+        return requeue(session_id, session.attempt, f"retried by {actor.name}", now=now)
+
+
+def _mine(project: Project, session_id: UUID) -> Session:
+    """The project's session, locked; a foreign one is as unknown as one that never was."""
+    found = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
+    if found is None:
+        raise problems.not_found()
+    return found
+
+
+def as_wait(wait_for: str | None, children: list[Any] | None, timeout_secs: int | None) -> Wait | None:
+    """What a terminal frame says about its wait, or None when it says nothing. Raises Problem 422."""
+    if wait_for is None and children is None and timeout_secs is None:
+        return None
+    try:
+        named = None if children is None else [UUID(str(child)) for child in children]
+    except ValueError:
+        raise problems.invalid([{"field": "children", "detail": "ids of sessions"}]) from None
+    return Wait(wait_for=wait_for or "all", children=named, timeout_secs=timeout_secs)

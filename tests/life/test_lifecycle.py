@@ -1,0 +1,112 @@
+"""The verbs of a session's life: who may change what, and what each change takes with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts import credentials
+from ledger.models import Event, OutboxEntry
+from mailbox import reading
+from orchestration import attempts, completion, lifecycle, spawning
+from orchestration.models import Attempt, Session
+from orchestration.states import ENDED, Status
+from tests.life import stages
+
+pytestmark = pytest.mark.django_db
+
+
+def types(session: Session) -> list[str]:
+    return list(Event.objects.filter(session=session.pk).order_by("cursor").values_list("type", flat=True))
+
+
+def test_a_spawn_writes_session_attempt_and_outbox_row() -> None:
+    session = stages.queued()
+    assert (session.status, session.attempt, session.root) == ("queued", 1, session.pk)
+    assert stages.attempt(session).status == "queued"
+    assert OutboxEntry.objects.filter(key=f"launch:{session.pk}:1").exists()
+    assert types(session) == ["session_created"]
+
+
+def test_the_first_word_makes_it_run_and_a_second_one_changes_nothing() -> None:
+    session = stages.starting()
+    assert lifecycle.started(session.pk, 1)
+    began = stages.attempt(session).running_at
+    assert lifecycle.started(session.pk, 1)
+    assert stages.attempt(session).running_at == began is not None
+    assert types(session).count("session_running") == 1
+
+
+def test_an_old_attempt_cannot_start_finish_or_suspend() -> None:
+    session = stages.running()
+    attempts.requeue(session.pk, 1, "again")
+    assert not lifecycle.started(session.pk, 1)
+    assert not lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    assert not lifecycle.suspend(session.pk, 1)
+    assert (stages.again(session).status, stages.again(session).attempt) == ("queued", 2)
+
+
+def test_an_end_is_told_once_and_a_late_word_changes_nothing() -> None:
+    session = stages.ended()
+    assert not lifecycle.finish(session.pk, 1, Status.ERROR, error="late")
+    assert stages.again(session).status == "completed"
+    assert types(session).count("sub_agent_completed") == 1
+
+
+def test_the_end_of_an_attempt_ends_its_tokens() -> None:
+    session = stages.running()
+    token = spawning.mint(session)
+    lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    assert credentials.recognise(token).state == "ended"
+
+
+def test_a_completion_reaches_the_parent_with_the_result() -> None:
+    parent = stages.running()
+    child = stages.running(parent=parent.pk)
+    lifecycle.finish(child.pk, 1, Status.COMPLETED, result="three")
+    (letter,) = reading.unadmitted(parent.project_id, parent.address)
+    assert letter.message_kind == "completion"
+    assert letter.message_id == completion.message_id(child.pk, 1)
+    told = {key: letter.body[key] for key in ("child_session_id", "parent_session_id", "attempt", "status", "result")}
+    assert told == {
+        "child_session_id": str(child.pk),
+        "parent_session_id": str(parent.pk),
+        "attempt": 1,
+        "status": "completed",
+        "result": "three",
+    }
+    assert letter.body["completed_at"]
+
+
+def test_a_parent_that_is_over_gets_no_message() -> None:
+    parent = stages.running()
+    child = stages.running(parent=parent.pk)
+    lifecycle.finish(parent.pk, 1, Status.COMPLETED)
+    lifecycle.finish(child.pk, 1, Status.COMPLETED)
+    assert not reading.unadmitted(parent.project_id, parent.address)
+    assert types(child).count("sub_agent_completed") == 1
+
+
+def test_a_requeued_or_suspended_attempt_is_not_a_completion() -> None:
+    parent = stages.running()
+    child = stages.running(parent=parent.pk)
+    attempts.requeue(child.pk, 1, "line lost")
+    grandparent = stages.suspended()
+    assert not reading.unadmitted(parent.project_id, parent.address)
+    assert "sub_agent_completed" not in types(child) + types(grandparent)
+
+
+def test_a_result_that_is_too_long_is_refused_and_nothing_changes() -> None:
+    session = stages.running()
+    with pytest.raises(lifecycle.problems.Problem):
+        lifecycle.finish(session.pk, 1, Status.COMPLETED, result="x" * (128 * 1024 + 1))
+    assert stages.again(session).status == "running"
+    assert stages.attempt(session).ended_at is None
+
+
+def test_only_one_attempt_of_a_session_is_ever_open() -> None:
+    session = stages.running()
+    for number in range(1, 4):
+        attempts.requeue(session.pk, number, "again")
+        attempts.move(session.pk, number + 1, Status.STARTING)
+    assert Attempt.objects.filter(session=session).exclude(status__in=sorted(ENDED)).count() == 1
+    assert stages.again(session).attempt == 4
