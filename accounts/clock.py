@@ -7,7 +7,20 @@ from typing import Any
 
 from django.db import connection, models
 from django.db.models import Expression, ExpressionWrapper, F, Value
-from django.db.models.functions import Now
+from django.db.models.functions import Now as DjangosNow
+
+
+class Now(DjangosNow):
+    """The database's time. On SQLite written just as Python's datetimes are, six digits or none.
+
+    Django's own writes three digits there, and SQLite compares moments as text: `12:00:01.5` would be neither equal
+    to nor after `12:00:01.500000`.
+    """
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Milliseconds, padded to Python's form."""
+        template = "REPLACE(STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW') || '000', '.000000', '')"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 def database_now(now: datetime | None = None) -> Expression:

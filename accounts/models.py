@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
-from django.db.models.functions import Now
+
+from accounts.clock import Now
 
 
 class User(AbstractUser):

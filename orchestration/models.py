@@ -6,8 +6,8 @@ import uuid
 from typing import Any, ClassVar
 
 from django.db import models
-from django.db.models.functions import Now
 
+from accounts.clock import Now
 from accounts.models import Project
 from orchestration.states import ENDED, TERMINAL, Runner, Status
 

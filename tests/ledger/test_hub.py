@@ -32,9 +32,6 @@ async def test_a_nudge_wakes_only_those_who_listen_to_its_topic():
 async def test_nudges_before_the_wait_are_kept_as_one():
     async with hub.get().listen("session:a") as ears:
         await listening(ears)
-        await in_thread(nudges.publish, ["session:a"])
-        await in_thread(nudges.publish, ["session:a"])
-        assert await ears.wait(5)
         hub.get().deliver(["session:a"])
         hub.get().deliver(["session:a"])
         assert await ears.wait(0)
@@ -53,7 +50,7 @@ async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
 
     async with hub.get().listen("session:a", f"feed:{project.pk}") as ears:
         await listening(ears)
-        with pytest.raises(ValueError, match=""):
+        with pytest.raises(ValueError):
             await in_thread(write, True)
         assert not await ears.wait(0.1)
         await in_thread(write, False)

@@ -1,0 +1,8 @@
+import pytest
+
+from accounts.models import Project
+
+
+@pytest.fixture
+def other_project(db) -> Project:
+    return Project.objects.create(slug="other")
