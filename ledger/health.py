@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
-from django.db.models.functions import Now
 
+from accounts.clock import Now
 from ledger.models import Sweep
 
 SLACK_SECS = 10.0  # a job may wait that long behind others before anybody need look

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
 
+from accounts.clock import Now
 from accounts.models import Project
 from mailbox import addresses, letters
 from mailbox.states import KINDS, MessageState, QuarantineState
