@@ -68,6 +68,8 @@ WARDROOM: dict[str, Any] = {
     "slow_sweep_secs": 15,
     "housekeeping_secs": 600,
     "beat_stale_secs": 60,
+    "beat_stuck_secs": 60,
+    "worker_deaf_secs": 120,
     # nudges
     "nudge_timeout_secs": 1.0,
     "hub_poll_secs": 5,
@@ -90,12 +92,15 @@ JOBS = {
 
 
 def schedule(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Celery's static beat schedule: each job expires when the next one is due, so a backlog never builds up."""
+    """Celery's static beat schedule: a job that nobody took in a minute is dropped, so that no backlog builds up.
+
+    Not sooner, because its expiry is the one moment that beat's clock and a worker's are compared.
+    """
     return {
         job: {
             "task": f"orchestration.{job}",
             "schedule": float(values[setting]),
-            "options": {"expires": float(values[setting])},
+            "options": {"expires": max(60.0, float(values[setting]))},
         }
         for job, setting in JOBS.items()
     }

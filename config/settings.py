@@ -145,6 +145,8 @@ else:
 
 WARDROOM = defaults.WARDROOM | env.mapping("WARDROOM_TIMINGS")
 CELERY_BEAT_SCHEDULE = defaults.schedule(WARDROOM)
+CELERY_BEAT_SCHEDULER = "config.pulse:WatchedScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- staff, sessions, headers ------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"

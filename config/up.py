@@ -102,7 +102,7 @@ class Up:
         )
 
     def serve(self) -> None:
-        self.services = [self.supervisor.add(part) for part in parts(self.folder)]
+        self.services = [self.supervisor.add(part) for part in parts()]
         self.supervisor.run(self.tell_when_ready)
 
     def tell_when_ready(self) -> None:
@@ -133,12 +133,11 @@ class Up:
             self.supervisor.say(f"{name}: {took:.1f} s")
 
 
-def parts(folder: DataFolder) -> list[Part]:
+def parts() -> list[Part]:
     """The service processes: the same three commands that the Procfile has."""
     python = Path(sys.executable).parent
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "WARDROOM_DRAIN_SECS": "3"}
     celery = (sys.executable, "-m", "celery", "-q", "-A", "config")
-    beat_file = str(folder.path / "beat")
     return [
         Part("web", (sys.executable, "-m", "uvicorn", *web_options()), environment),
         Part(
@@ -146,7 +145,7 @@ def parts(folder: DataFolder) -> list[Part]:
             (*celery, "worker", "-c", os.environ.get("WORKER_CONCURRENCY", "2"), *QUIET_WORKER),
             {**environment, "REMAP_SIGTERM": "SIGQUIT", "PATH": f"{python}:{os.environ.get('PATH', '')}"},
         ),
-        Part("beat", (*celery, "beat", "-s", beat_file, "--pidfile=", "-l", "WARNING"), environment),
+        Part("beat", (*celery, "beat", "--pidfile=", "-l", "WARNING"), environment),
     ]
 
 

@@ -1,0 +1,64 @@
+"""A worker or a beat that still runs but does nothing any more ends itself, so that its supervisor starts it again.
+
+It happens: a consumer that came through a lost broker connection sometimes listens to nobody. Beat sends several
+jobs a minute, so a worker that gets none for two minutes is deaf (or beat is gone, and then a restart costs
+nothing); a beat that has not gone round for a minute is stuck.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from celery import signals
+from celery.beat import Scheduler
+from django.conf import settings
+
+log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """The age of the latest sign of work, and a thread that kills this process when it grows too old."""
+
+    def __init__(self, what: str, limit_secs: float) -> None:
+        self.what = what
+        self.limit_secs = limit_secs
+        self.latest = time.monotonic()
+
+    def beat(self, *args: Any, **kwargs: Any) -> None:
+        self.latest = time.monotonic()
+
+    def watch(self) -> None:
+        threading.Thread(target=self._watch, name="pulse", daemon=True).start()
+
+    def _watch(self) -> None:
+        while (age := time.monotonic() - self.latest) < self.limit_secs:
+            time.sleep(min(5.0, self.limit_secs - age))
+        log.critical("%s for %.0f s: ending this process, to be started again", self.what, self.limit_secs)
+        # Not a clean exit: that would wait for the very loop that is stuck. What it held is delivered again.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class WatchedScheduler(Scheduler):
+    """Beat without a file, because a static schedule needs none; each round is a sign of life."""
+
+    pulse: Pulse | None = None
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        if self.pulse is None:
+            self.pulse = Pulse("beat has not gone round", settings.WARDROOM["beat_stuck_secs"])
+            self.pulse.watch()
+        self.pulse.beat()
+        return super().tick(*args, **kwargs)
+
+
+def watch_worker(**_: Any) -> None:
+    """Begin to watch this worker's main process; runs when it is about to start."""
+    pulse = Pulse("this worker was given no task", settings.WARDROOM["worker_deaf_secs"])
+    signals.task_received.connect(pulse.beat, weak=False)
+    pulse.watch()
+
+
+signals.worker_init.connect(watch_worker, weak=False)

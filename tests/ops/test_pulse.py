@@ -1,0 +1,43 @@
+"""A worker that hears nothing and a beat that is stuck end themselves, and are started again."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.ops.house import House
+from tests.waiting import wait_until
+
+SILENT = "from config.pulse import Pulse; Pulse('nothing heard', 0.3).watch(); import signal; signal.pause()"
+BUSY = """
+import threading, time
+from config.pulse import Pulse
+pulse = Pulse('nothing heard', 1.0)
+pulse.watch()
+for _ in range(20):
+    pulse.beat()
+    threading.Event().wait(0.1)
+"""
+
+
+def test_a_process_without_a_sign_of_work_kills_itself():
+    ended = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=20)
+    assert ended.returncode == -signal.SIGKILL
+    assert "nothing heard for 0 s: ending this process" in ended.stderr
+
+
+def test_a_process_with_signs_of_work_goes_on():
+    ended = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=20)
+    assert ended.returncode == 0
+
+
+@pytest.mark.stack
+def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again():
+    with House(timings={"worker_deaf_secs": 6, "sweep_secs": 1}) as house:
+        house.start()
+        worker, beat = house.part("worker"), house.kill("beat", signal.SIGSTOP)
+        wait_until(lambda: house.part("worker") not in (0, worker), 25)
+        assert "this worker was given no task for 6 s" in house.said()
+        house.kill("beat", signal.SIGCONT)
+        assert house.part("beat") == beat
