@@ -42,7 +42,7 @@ ARROWS: dict[Status, frozenset[Status]] = {
     ),
     Status.SUSPENDED: frozenset({Status.QUEUED, Status.CANCELLED, Status.ERROR}),
     # Back from an end only by `retry`, `run` or a message that starts it: always a new attempt.
-    **{end: frozenset({Status.QUEUED}) for end in TERMINAL},
+    **{end: frozenset({Status.QUEUED}) for end in sorted(TERMINAL)},
 }
 
 
