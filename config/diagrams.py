@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from approvals import states as approvals
 from mailbox import states as mailbox
 from orchestration import states as orchestration
 
-Arrows = Mapping[str, Iterable[str]]
+Arrows = Mapping[Any, Iterable[Any]]
 
 TABLES: list[tuple[str, str, str, Arrows]] = [
     (
