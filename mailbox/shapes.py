@@ -55,6 +55,16 @@ def claim(claimed: Claim, address: str) -> dict[str, Any]:
     }
 
 
+def extended(held: Claim) -> dict[str, Any]:
+    """What `extend` answers; no claim when it holds nothing any more."""
+    end = held.lease_expires_at
+    return {
+        "claim": str(held.token) if held.token else None,
+        "lease_expires_at": end.isoformat() if end else None,
+        "ids": [row.message_id for row in held.messages],
+    }
+
+
 def quarantined(row: Quarantined, *, whole: bool = False) -> dict[str, Any]:
     """Something in quarantine. `raw` is base64, because nothing is known of the bytes."""
     raw = bytes(row.raw)

@@ -12,6 +12,9 @@ from django.db import connection
 
 Row = tuple[Any, ...]
 
+# As Python writes its datetimes, for SQLite compares moments as text; see accounts.clock.Now.
+SQLITE_NOW = "replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s) || '000', '.000000', '')"
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
@@ -27,7 +30,7 @@ def at(now: datetime | None = None, plus: float = 0.0) -> Fragment:
         return Fragment("%s", (moment(now + timedelta(seconds=plus)),))
     if connection.vendor == "postgresql":
         return Fragment("(statement_timestamp() + %s * interval '1 second')", (plus,))
-    return Fragment("strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)", (f"{plus:+.3f} seconds",))
+    return Fragment(SQLITE_NOW, (f"{plus:+.3f} seconds",))
 
 
 def moment(value: datetime | None) -> Any:

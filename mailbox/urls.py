@@ -1,5 +1,19 @@
 """The REST routes of mailbox, under /api/v1/."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from mailbox import api, api_quarantine
+
+urlpatterns: list[URLPattern] = [
+    path("mailboxes/<str:address>", api.Mailbox.as_view()),
+    path("mailboxes/<str:address>/messages", api.Messages.as_view()),
+    path("mailboxes/<str:address>/drain", api.Drain.as_view()),
+    path("mailboxes/<str:address>/ack", api.Ack.as_view()),
+    path("mailboxes/<str:address>/nack", api.Nack.as_view()),
+    path("mailboxes/<str:address>/recover", api.Recover.as_view()),
+    path("mailboxes/<str:address>/extend", api.Extend.as_view()),
+    path("quarantine", api_quarantine.Quarantine.as_view()),
+    path("quarantine/<uuid:quarantine_id>", api_quarantine.OneQuarantined.as_view()),
+    path("quarantine/<uuid:quarantine_id>/requeue", api_quarantine.Requeue.as_view()),
+    path("quarantine/<uuid:quarantine_id>/discard", api_quarantine.Discard.as_view()),
+]

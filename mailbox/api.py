@@ -1,0 +1,161 @@
+"""The REST calls of mailboxes. Each parses, calls one verb and answers; a child's token may make none of them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import problems
+from accounts.pages import page
+from accounts.permissions import ScopeMap
+from accounts.problems import Problem
+from accounts.views import ProjectView
+from mailbox import addresses, claims, delivery, orders, schema, shapes
+from mailbox.letters import NewMessage
+from mailbox.models import Message
+from mailbox.states import MessageState
+
+WRITE: ScopeMap = {"POST": "mailboxes:write"}
+Outcome = delivery.Outcome
+
+
+class Mailbox(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read"}
+
+    @extend_schema(operation_id="mailbox_counts", responses={200: schema.Counts, **schema.refusals(401, 403, 422)})
+    def get(self, request: Request, address: str) -> Response:
+        """Count what is new, claimed, admitted and in quarantine. A mailbox that was never used is empty."""
+        return Response(delivery.counts(self.project.pk, address))
+
+
+class Messages(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": "mailboxes:write"}
+
+    @extend_schema(
+        operation_id="mailbox_messages",
+        parameters=[*schema.MESSAGE_FILTERS, *schema.PAGE],
+        responses={200: schema.MessagePage, **schema.refusals(401, 403, 422)},
+    )
+    def get(self, request: Request, address: str) -> Response:
+        """List the messages at an address, in their order. Looking changes nothing."""
+        rows = Message.objects.filter(project=self.project, address__name=addresses.check(address))
+        state = request.query_params.get("state")
+        if state is not None:
+            rows = rows.filter(state=_known_state(state))
+        return Response(page(rows, request.query_params, lambda row: shapes.message(row, address), key=("seq",)))
+
+    @extend_schema(
+        operation_id="mailbox_deliver",
+        request=schema.OneOrMany,
+        responses={
+            201: schema.Accepted,
+            200: schema.Results,
+            **schema.refusals(401, 403, 409, 413, 422),
+        },
+    )
+    def post(self, request: Request, address: str) -> Response:
+        """Deliver one message (201 once it is durable) or many (200, each with its own status)."""
+        messages, many = orders.messages(request.data)
+        outcomes = delivery.deliver_each(self.project.pk, address, messages)
+        if many:
+            pairs = zip(messages, outcomes, strict=True)
+            return Response({"results": [_result(message, outcome) for message, outcome in pairs]})
+        return Response(_accepted(outcomes[0], address), status=201)
+
+
+class Drain(ProjectView):
+    scopes: ClassVar[ScopeMap] = WRITE
+
+    @extend_schema(
+        operation_id="mailbox_drain",
+        request=schema.Drain,
+        responses={200: schema.Claim, **schema.refusals(401, 403, 422)},
+    )
+    def post(self, request: Request, address: str) -> Response:
+        """Claim messages in order, under a lease; acknowledge them before it ends."""
+        order = orders.read(orders.Drain, request.data)
+        claim = claims.drain(self.project.pk, address, order.limit, order.lease_secs, order.consumer)
+        return Response(shapes.claim(claim, address))
+
+
+class Recover(ProjectView):
+    scopes: ClassVar[ScopeMap] = WRITE
+
+    @extend_schema(
+        operation_id="mailbox_recover",
+        request=schema.Recover,
+        responses={200: schema.Claim, **schema.refusals(401, 403, 422)},
+    )
+    def post(self, request: Request, address: str) -> Response:
+        """Claim anew what lapsed, and what this consumer held before; its old claim is dead from here on."""
+        order = orders.read(orders.Recover, request.data)
+        claim = claims.recover(self.project.pk, address, order.lease_secs, order.consumer)
+        return Response(shapes.claim(claim, address))
+
+
+class Ack(ProjectView):
+    scopes: ClassVar[ScopeMap] = WRITE
+
+    @extend_schema(
+        operation_id="mailbox_ack",
+        request=schema.Ack,
+        responses={200: schema.Acked, **schema.refusals(401, 403, 422)},
+    )
+    def post(self, request: Request, address: str) -> Response:
+        """Say that these are done. Repeated it is true again; a dead claim changes nothing and is told so."""
+        order = orders.read(orders.Ack, request.data)
+        settled = claims.ack(self.project.pk, address, order.claim, order.ids)
+        return Response({"acked": settled.done, "unknown": settled.unknown})
+
+
+class Nack(ProjectView):
+    scopes: ClassVar[ScopeMap] = WRITE
+
+    @extend_schema(
+        operation_id="mailbox_nack",
+        request=schema.Nack,
+        responses={200: schema.Nacked, **schema.refusals(401, 403, 422)},
+    )
+    def post(self, request: Request, address: str) -> Response:
+        """Give these back, to be claimed again after the delay; after the last try they go into quarantine."""
+        order = orders.read(orders.Nack, request.data)
+        settled = claims.nack(self.project.pk, address, order.claim, order.ids, order.delay_secs)
+        return Response({"nacked": settled.done, "unknown": settled.unknown})
+
+
+class Extend(ProjectView):
+    scopes: ClassVar[ScopeMap] = WRITE
+
+    @extend_schema(
+        operation_id="mailbox_extend",
+        request=schema.Extend,
+        responses={200: schema.Extended, **schema.refusals(401, 403, 422)},
+    )
+    def post(self, request: Request, address: str) -> Response:
+        """Hold what this claim still holds for `lease_secs` from now."""
+        order = orders.read(orders.Extend, request.data)
+        held = claims.extend(self.project.pk, address, order.claim, order.lease_secs)
+        return Response(shapes.extended(held))
+
+
+def _known_state(state: str) -> str:
+    if state not in MessageState.values:
+        wanted = ", ".join(MessageState.values)
+        raise problems.invalid([{"field": "state", "detail": f"one of {wanted}"}])
+    return state
+
+
+def _accepted(outcome: Outcome, address: str) -> dict[str, Any]:
+    if isinstance(outcome, Problem):
+        raise outcome
+    return {"id": outcome.id, "address": address, "seq": outcome.seq}
+
+
+def _result(message: NewMessage | Problem, outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Problem):
+        named = message.id if isinstance(message, NewMessage) else None
+        return {"id": named, "status": outcome.status, "problem": outcome.body()}
+    return {"id": outcome.id, "status": 201, "seq": outcome.seq}

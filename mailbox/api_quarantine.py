@@ -1,0 +1,88 @@
+"""The REST calls of quarantine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import problems
+from accounts.pages import page
+from accounts.permissions import ScopeMap
+from accounts.views import ProjectView
+from mailbox import orders, quarantine, schema, shapes
+from mailbox.models import Quarantined
+from mailbox.states import QuarantineState
+
+
+class Quarantine(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"GET": "quarantine:read"}
+
+    @extend_schema(
+        operation_id="quarantine_list",
+        parameters=[*schema.QUARANTINE_FILTERS, *schema.PAGE],
+        responses={200: schema.QuarantinePage, **schema.refusals(401, 403, 422)},
+    )
+    def get(self, request: Request) -> Response:
+        """List what could not be read, or not be handled, oldest first."""
+        rows = Quarantined.objects.filter(project=self.project, **_asked(request.query_params))
+        return Response(page(rows, request.query_params, shapes.quarantined, key=("created_at", "id")))
+
+
+def _asked(params: Mapping[str, str]) -> dict[str, str]:
+    asked = {name: params[name] for name in ("state", "source", "address") if name in params}
+    for name, value in asked.items():
+        if not value.isprintable() or (name == "state" and value not in QuarantineState.values):
+            raise problems.invalid([{"field": name, "detail": "there is none of that name"}])
+    return asked
+
+
+class OneQuarantined(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"GET": "quarantine:read"}
+
+    @extend_schema(
+        operation_id="quarantine_get",
+        responses={200: schema.Quarantined, **schema.refusals(401, 403, 404)},
+    )
+    def get(self, request: Request, quarantine_id: UUID) -> Response:
+        """Show one, with all its bytes."""
+        row = Quarantined.objects.filter(project=self.project, pk=quarantine_id).first()
+        if row is None:
+            raise problems.not_found()
+        return Response(shapes.quarantined(row, whole=True))
+
+
+class Requeue(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"POST": "quarantine:write"}
+
+    @extend_schema(
+        operation_id="quarantine_requeue",
+        request=schema.Requeue,
+        responses={200: schema.Quarantined, **schema.refusals(401, 403, 404, 409, 422)},
+    )
+    def post(self, request: Request, quarantine_id: UUID) -> Response:
+        """Validate it again, as it is or as edited, and let it into its mailbox with its own id. Twice is once."""
+        order = orders.read(orders.Requeue, request.data)
+        raw = None if order.message is None else json.dumps(order.message).encode()
+        row = quarantine.requeue(quarantine_id, self.actor, raw, address=order.address, project_id=self.project.pk)
+        return Response(shapes.quarantined(row))
+
+
+class Discard(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"POST": "quarantine:write"}
+
+    @extend_schema(
+        operation_id="quarantine_discard",
+        request=schema.Discard,
+        responses={200: schema.Quarantined, **schema.refusals(401, 403, 404, 409, 422)},
+    )
+    def post(self, request: Request, quarantine_id: UUID) -> Response:
+        """Put it away for good, with a note that says why."""
+        order = orders.read(orders.Discard, request.data)
+        row = quarantine.discard(quarantine_id, self.actor, order.note, project_id=self.project.pk)
+        return Response(shapes.quarantined(row))

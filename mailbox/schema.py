@@ -1,0 +1,168 @@
+"""The shapes of the mailbox calls, for the OpenAPI document alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, inline_serializer
+from rest_framework import serializers as rest
+
+from mailbox.orders import LONGEST_LEASE, MOST_AT_ONCE
+from mailbox.states import PUBLIC_KINDS, MessageState, QuarantineState
+
+PAGE = [
+    OpenApiParameter("cursor", str, description="`next` of the page before."),
+    OpenApiParameter("limit", int, description="At most 200."),
+]
+QUARANTINE_FILTERS = [
+    OpenApiParameter("state", str, description=f"One of {', '.join(QuarantineState.values)}."),
+    OpenApiParameter("source", str, description="Where it came from."),
+    OpenApiParameter("address", str, description="Whom it was for."),
+]
+MESSAGE_FILTERS = [OpenApiParameter("state", str, description=f"One of {', '.join(MessageState.values)}.")]
+
+WHY = {
+    401: "`unauthenticated`",
+    403: "`forbidden`: a scope is missing, or `reserved-address`: a session's mailbox is read by its live line alone",
+    404: "`not-found`: unknown, or another project's",
+    409: "`conflict`: the same id with other content, or settled otherwise before",
+    413: "`too-large`",
+    422: "`invalid`, with `errors`",
+}
+
+
+def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
+    """The problem documents of these statuses."""
+    return {status: OpenApiResponse(OpenApiTypes.OBJECT, description=WHY[status]) for status in statuses}
+
+
+_lease: dict[str, Any] = {
+    "required": False,
+    "allow_null": True,
+    "max_value": LONGEST_LEASE,
+    "help_text": "60 unless told.",
+}
+_from = inline_serializer(
+    "MessageFrom",
+    {
+        "session_id": rest.UUIDField(allow_null=True, required=False),
+        "role": rest.CharField(allow_null=True, required=False),
+    },
+    allow_null=True,
+    required=False,
+)
+_message: dict[str, rest.Field] = {
+    "id": rest.CharField(required=False, help_text="At most 256 characters; the same id is the same message."),
+    "message_kind": rest.CharField(help_text=f"One of {', '.join(sorted(PUBLIC_KINDS))}."),
+    "from": _from,
+    "body": rest.JSONField(help_text="At most 256 KiB and 64 levels; ask: {question, mode}, reply: {answer}."),
+    "correlation_id": rest.CharField(allow_null=True, required=False),
+    "created_at": rest.DateTimeField(allow_null=True, required=False, help_text="Kept and shown; decides nothing."),
+}
+NewMessage = inline_serializer("NewMessage", _message)
+NewMessages = inline_serializer(
+    "NewMessages",
+    {"messages": type(NewMessage)(many=True, max_length=MOST_AT_ONCE)},
+)
+OneOrMany = PolymorphicProxySerializer("MessageOrMessages", [NewMessage, NewMessages], resource_type_field_name=None)
+
+_accepted: dict[str, rest.Field] = {
+    "id": rest.CharField(),
+    "address": rest.CharField(),
+    "seq": rest.IntegerField(help_text="Its number at its address; first deliveries are in this order."),
+}
+Accepted = inline_serializer("MessageAccepted", _accepted)
+_result: dict[str, rest.Field] = {
+    "id": rest.CharField(allow_null=True),
+    "status": rest.IntegerField(help_text="201, or the problem's."),
+    "seq": rest.IntegerField(required=False),
+    "problem": rest.DictField(required=False),
+}
+Results = inline_serializer("MessageResults", {"results": inline_serializer("MessageResult", _result, many=True)})
+
+_shown: dict[str, rest.Field] = {
+    **_message,
+    "address": rest.CharField(),
+    "seq": rest.IntegerField(),
+    "tries": rest.IntegerField(),
+    "state": rest.CharField(help_text=f"One of {', '.join(MessageState.values)}."),
+    "received_at": rest.DateTimeField(),
+}
+MessagePage = inline_serializer(
+    "MessagePage",
+    {"results": inline_serializer("Message", _shown, many=True), "next": rest.CharField(allow_null=True)},
+)
+Claim = inline_serializer(
+    "MailboxClaim",
+    {
+        "claim": rest.UUIDField(allow_null=True, help_text="Null: there was nothing to claim."),
+        "lease_expires_at": rest.DateTimeField(allow_null=True),
+        "messages": inline_serializer("Message", _shown, many=True),
+    },
+)
+Extended = inline_serializer(
+    "MailboxExtended",
+    {
+        "claim": rest.UUIDField(allow_null=True, help_text="Null: the claim holds nothing any more."),
+        "lease_expires_at": rest.DateTimeField(allow_null=True),
+        "ids": rest.ListField(child=rest.CharField(), help_text="What it still holds."),
+    },
+)
+_ids: dict[str, rest.Field] = {"claim": rest.UUIDField(), "ids": rest.ListField(child=rest.CharField())}
+_unknown = rest.ListField(child=rest.CharField(), help_text="Not held by this claim, or not any more.")
+Drain = inline_serializer(
+    "MailboxDrain",
+    {
+        "limit": rest.IntegerField(required=False, min_value=1, max_value=1000, help_text="100 unless told."),
+        "lease_secs": rest.FloatField(**_lease),
+        "consumer": rest.CharField(required=False, help_text="Who may `recover` this claim before it lapses."),
+    },
+)
+Recover = inline_serializer(
+    "MailboxRecover", {"lease_secs": rest.FloatField(**_lease), "consumer": rest.CharField(required=False)}
+)
+Ack = inline_serializer("MailboxAck", _ids)
+Acked = inline_serializer("MailboxAcked", {"acked": rest.ListField(child=rest.CharField()), "unknown": _unknown})
+Nack = inline_serializer(
+    "MailboxNack", {**_ids, "delay_secs": rest.FloatField(required=False, min_value=0, help_text="0 unless told.")}
+)
+Nacked = inline_serializer("MailboxNacked", {"nacked": rest.ListField(child=rest.CharField()), "unknown": _unknown})
+Extend = inline_serializer("MailboxExtend", {"claim": rest.UUIDField(), "lease_secs": rest.FloatField(**_lease)})
+Counts = inline_serializer(
+    "MailboxCounts",
+    {
+        **{state.value: rest.IntegerField() for state in MessageState},
+        "oldest_age_secs": rest.FloatField(allow_null=True),
+    },
+)
+
+_quarantined: dict[str, rest.Field] = {
+    "id": rest.UUIDField(),
+    "address": rest.CharField(allow_null=True),
+    "message_id": rest.CharField(allow_null=True),
+    "source": rest.CharField(),
+    "reason": rest.CharField(),
+    "position": rest.IntegerField(allow_null=True, help_text="Where reading broke off, if that is known."),
+    "size": rest.IntegerField(),
+    "state": rest.CharField(help_text=f"One of {', '.join(QuarantineState.values)}."),
+    "created_at": rest.DateTimeField(),
+    "settled_at": rest.DateTimeField(allow_null=True),
+    "settled_by": rest.CharField(allow_null=True),
+    "note": rest.CharField(allow_null=True),
+    "raw": rest.CharField(help_text="Base64 of the bytes; a list shows their beginning."),
+    "raw_is_whole": rest.BooleanField(),
+}
+Quarantined = inline_serializer("Quarantined", _quarantined)
+QuarantinePage = inline_serializer(
+    "QuarantinePage",
+    {"results": inline_serializer("Quarantined", _quarantined, many=True), "next": rest.CharField(allow_null=True)},
+)
+Requeue = inline_serializer(
+    "QuarantineRequeue",
+    {
+        "message": rest.JSONField(required=False, help_text="The edited message; without it, as it was kept."),
+        "address": rest.CharField(required=False, help_text="Whom it is for, when the message does not say."),
+    },
+)
+Discard = inline_serializer("QuarantineDiscard", {"note": rest.CharField(help_text="Why.")})

@@ -1,0 +1,276 @@
+"""The mailbox by REST: the shapes, the scopes, the project wall, and a clear refusal for everything hostile."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from accounts import credentials, scopes
+from accounts.models import Project
+from mailbox import delivery, quarantine
+from mailbox.addresses import session_address
+from mailbox.models import Message, Quarantined
+from tests.mailbox.conftest import task
+
+pytestmark = pytest.mark.django_db
+DESK = "/api/v1/mailboxes/desk"
+GOOD = {"id": "one", "message_kind": "task", "body": "do it"}
+
+
+class Caller:
+    """Somebody with a token."""
+
+    def __init__(self, project, **mint):
+        _, self.token = credentials.mint(project=Project.objects.get(pk=project), **{"kind": "api"} | mint)
+        self.client = Client(headers={"Authorization": f"Bearer {self.token}"})
+
+    def get(self, path, **query):
+        return self.client.get(path, query)
+
+    def post(self, path, body=None, raw=None):
+        data = json.dumps(body).encode() if raw is None else raw
+        return self.client.post(path, data, content_type="application/json")
+
+
+@pytest.fixture
+def caller(project):
+    return Caller(project, scopes=scopes.ALL)
+
+
+@pytest.fixture
+def stranger(foreign):
+    return Caller(foreign, scopes=scopes.ALL)
+
+
+def test_deliver_drain_ack(caller):
+    sent = caller.post(f"{DESK}/messages", GOOD | {"from": {"session_id": str(uuid4()), "role": "boss"}})
+    assert (sent.status_code, sent.json()) == (201, {"id": "one", "address": "desk", "seq": 1})
+    claim = caller.post(f"{DESK}/drain", {"limit": 10, "lease_secs": 30, "consumer": "me"}).json()
+    message = claim["messages"][0]
+    assert {"id", "message_kind", "from", "body", "correlation_id", "created_at", "address", "tries", "state"} <= set(
+        message
+    )
+    assert (message["state"], message["tries"], message["from"]["role"]) == ("claimed", 1, "boss")
+    assert message["from"]["claimed"] is True
+    acked = caller.post(f"{DESK}/ack", {"claim": claim["claim"], "ids": ["one", "two"]})
+    assert acked.json() == {"acked": ["one"], "unknown": ["two"]}
+    counts = caller.get(DESK).json()
+    assert counts == {"new": 0, "claimed": 0, "admitted": 1, "quarantined": 0, "oldest_age_secs": None}
+
+
+def test_the_same_message_again_gets_the_same_answer(caller):
+    first, again = caller.post(f"{DESK}/messages", GOOD), caller.post(f"{DESK}/messages", GOOD)
+    assert (again.status_code, again.json()) == (first.status_code, first.json())
+    other = caller.post(f"{DESK}/messages", GOOD | {"body": "something else"})
+    assert (other.status_code, other.json()["type"]) == (409, "conflict")
+    assert other.headers["Content-Type"] == "application/problem+json"
+
+
+def test_many_at_once_are_judged_one_by_one(caller):
+    many = [GOOD, {"message_kind": "gossip"}, GOOD, GOOD | {"body": "other"}, "text", {"id": "z", "message_kind": 3}]
+    answer = caller.post(f"{DESK}/messages", {"messages": many})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [(each["id"], each["status"]) for each in results] == [
+        ("one", 201),
+        (None, 422),
+        ("one", 201),
+        ("one", 409),
+        (None, 422),
+        (None, 422),
+    ]
+    assert [each["problem"]["type"] for each in results if "problem" in each] == [
+        "invalid",
+        "conflict",
+        "invalid",
+        "invalid",
+    ]
+    assert Message.objects.count() == 1
+
+
+def test_nack_recover_extend(caller):
+    delivery_ids = ["a", "b"]
+    for id in delivery_ids:
+        caller.post(f"{DESK}/messages", GOOD | {"id": id})
+    claim = caller.post(f"{DESK}/drain", {"consumer": "me"}).json()["claim"]
+    nacked = caller.post(f"{DESK}/nack", {"claim": claim, "ids": ["a"], "delay_secs": 60}).json()
+    assert nacked == {"nacked": ["a"], "unknown": []}
+    assert caller.post(f"{DESK}/extend", {"claim": claim}).json()["ids"] == ["b"]
+    new = caller.post(f"{DESK}/recover", {"consumer": "me", "lease_secs": 5}).json()
+    assert [each["id"] for each in new["messages"]] == ["b"]
+    assert caller.post(f"{DESK}/ack", {"claim": claim, "ids": ["b"]}).json()["unknown"] == ["b"]
+    assert caller.post(f"{DESK}/extend", {"claim": claim}).json() == {
+        "claim": None,
+        "lease_expires_at": None,
+        "ids": [],
+    }
+
+
+def test_nothing_to_claim_is_no_claim(caller):
+    assert caller.post(f"{DESK}/drain", {}).json() == {"claim": None, "lease_expires_at": None, "messages": []}
+
+
+def test_messages_can_be_looked_at_page_by_page(caller, project):
+    delivery.deliver(project, "desk", [task(str(n)) for n in range(3)])
+    first = caller.get(f"{DESK}/messages", limit=2).json()
+    rest = caller.get(f"{DESK}/messages", limit=2, cursor=first["next"]).json()
+    assert [each["body"] for each in first["results"] + rest["results"]] == ["0", "1", "2"]
+    assert caller.get(f"{DESK}/messages", state="claimed").json()["results"] == []
+    assert caller.get(f"{DESK}/messages", state="lost").status_code == 422
+
+
+def test_a_sessions_mailbox_takes_messages_and_lets_nobody_read(caller):
+    address = f"/api/v1/mailboxes/{session_address(uuid4())}"
+    assert caller.post(f"{address}/messages", GOOD).status_code == 201
+    assert caller.get(address).json()["new"] == 1
+    for call, body in (
+        ("drain", {}),
+        ("recover", {}),
+        ("ack", {"claim": str(uuid4()), "ids": ["one"]}),
+        ("nack", {"claim": str(uuid4()), "ids": ["one"]}),
+        ("extend", {"claim": str(uuid4())}),
+    ):
+        answer = caller.post(f"{address}/{call}", body)
+        assert (answer.status_code, answer.json()["type"]) == (403, "reserved-address"), call
+
+
+CALLS = [
+    ("GET", DESK, "mailboxes:read"),
+    ("GET", f"{DESK}/messages", "mailboxes:read"),
+    ("POST", f"{DESK}/messages", "mailboxes:write"),
+    *[("POST", f"{DESK}/{verb}", "mailboxes:write") for verb in ("drain", "ack", "nack", "recover", "extend")],
+    ("GET", "/api/v1/quarantine", "quarantine:read"),
+    ("GET", f"/api/v1/quarantine/{uuid4()}", "quarantine:read"),
+    ("POST", f"/api/v1/quarantine/{uuid4()}/requeue", "quarantine:write"),
+    ("POST", f"/api/v1/quarantine/{uuid4()}/discard", "quarantine:write"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), CALLS)
+def test_each_call_needs_its_scope_and_no_child_may_make_it(project, method, path, scope):
+    def status(**mint):
+        caller = Caller(project, **mint)
+        return (caller.get(path) if method == "GET" else caller.post(path, {})).status_code
+
+    others = [name for name in scopes.ALL if name not in (scope, "admin")]
+    assert status(scopes=others) == 403
+    assert status(kind="child", subject=str(uuid4()), attempt=1) == 403
+    assert status(scopes=[scope]) in (200, 404, 422)
+    assert Client().generic(method, path, "{}", content_type="application/json").status_code == 401
+
+
+def test_what_is_foreign_cannot_be_named_read_or_settled(caller, stranger, project):
+    caller.post(f"{DESK}/messages", GOOD)
+    claim = caller.post(f"{DESK}/drain", {}).json()["claim"]
+    row = quarantine.put(project, b"{", "amqp", "cut off")
+    assert stranger.get(DESK).json()["claimed"] == 0
+    assert stranger.get(f"{DESK}/messages").json()["results"] == []
+    assert stranger.post(f"{DESK}/drain", {}).json()["messages"] == []
+    assert stranger.post(f"{DESK}/ack", {"claim": claim, "ids": ["one"]}).json()["unknown"] == ["one"]
+    assert stranger.get("/api/v1/quarantine").json()["results"] == []
+    for call in (
+        stranger.get(f"/api/v1/quarantine/{row.pk}"),
+        stranger.post(f"/api/v1/quarantine/{row.pk}/requeue", {}),
+        stranger.post(f"/api/v1/quarantine/{row.pk}/discard", {"note": "x"}),
+    ):
+        assert call.status_code == 404
+
+
+HOSTILE = {
+    "cut off": b'{"message_kind": "task", "body": "x',
+    "deep": b'{"message_kind": "task", "body": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "a wall": b"[" * 100_000,
+    "huge": b'{"message_kind": "task", "body": "' + b"x" * 300_000 + b'"}',
+    "enormous": b'{"message_kind": "task", "body": "' + b"x" * 3_000_000 + b'"}',
+    "wrong encoding": b'{"message_kind": "task", "body": "\xff\xfe"}',
+    "utf-16": '{"message_kind": "task", "body": "x"}'.encode("utf-16"),
+    "twice a key": b'{"message_kind": "task", "body": "a", "body": "b"}',
+    "NaN": b'{"message_kind": "task", "body": {"x": NaN}}',
+    "infinity": b'{"message_kind": "task", "body": {"x": 1e999}}',
+    "NUL": b'{"message_kind": "task", "body": "a\\u0000b"}',
+    "raw NUL": b'{"message_kind": "task", "body": "a\x00b"}',
+    "lone surrogate": b'{"message_kind": "task", "body": "\\ud800"}',
+    "a list": b"[]",
+    "a number": b"7",
+    "nothing": b"",
+    "no kind": b'{"body": "x"}',
+    "a kind of another type": b'{"message_kind": ["task"], "body": "x"}',
+    "an internal kind": b'{"message_kind": "completion", "body": {}}',
+    "an id of another type": b'{"id": 7, "message_kind": "task", "body": "x"}',
+    "a long id": b'{"id": "' + b"x" * 257 + b'", "message_kind": "task", "body": "x"}',
+    "a sender of another type": b'{"from": "me", "message_kind": "task", "body": "x"}',
+    "a session that is none": b'{"from": {"session_id": "me"}, "message_kind": "task", "body": "x"}',
+    "a time that is none": b'{"created_at": "soon", "message_kind": "task", "body": "x"}',
+    "a time without a zone": b'{"created_at": "2026-01-01T00:00:00", "message_kind": "task", "body": "x"}',
+    "a time before time": b'{"created_at": "0001-01-01T00:00:00+14:00", "message_kind": "task", "body": "x"}',
+    "no messages": b'{"messages": []}',
+    "messages of another type": b'{"messages": "x"}',
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_body_gets_a_clear_refusal_and_is_not_kept(caller, raw):
+    answer = caller.post(f"{DESK}/messages", raw=raw)
+    assert answer.status_code in (413, 422)
+    assert answer.json()["detail"]
+    assert answer.json()["type"] in ("invalid", "too-large")
+    assert not Message.objects.exists()
+    assert not Quarantined.objects.exists()
+
+
+@pytest.mark.parametrize("address", ["session:x", "a%20b", "%00", "%E2%80%AE", "x" * 201])
+def test_a_hostile_address_gets_a_clear_refusal(caller, address):
+    path = f"/api/v1/mailboxes/{address}"
+    assert caller.get(path).status_code == 422
+    assert caller.post(f"{path}/messages", GOOD).status_code == 422
+    assert caller.post(f"{path}/drain", {}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "field"),
+    [
+        ("drain", {"limit": 0}, "limit"),
+        ("drain", {"limit": 1001}, "limit"),
+        ("drain", {"limit": "5"}, "limit"),
+        ("drain", {"limit": True}, "limit"),
+        ("drain", {"lease_secs": 0}, "lease_secs"),
+        ("drain", {"lease_secs": 10**9}, "lease_secs"),
+        ("drain", {"consumer": 7}, "consumer"),
+        ("drain", [], ""),
+        ("ack", {}, ""),
+        ("ack", {"claim": "x", "ids": "one"}, "ids"),
+        ("ack", {"claim": "x", "ids": [1]}, "ids[0]"),
+        ("nack", {"claim": "x", "ids": [], "delay_secs": -1}, "delay_secs"),
+        ("recover", {"consumer": "x" * 257}, "consumer"),
+    ],
+)
+def test_a_wrong_order_names_its_field(caller, call, body, field):
+    answer = caller.post(f"{DESK}/{call}", body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+
+
+def test_quarantine_by_rest(caller, project):
+    row = quarantine.put(project, b'{"message_kind": "task"', "amqp", "cut off", position=23, address="desk")
+    listed = caller.get("/api/v1/quarantine", state="waiting", source="amqp").json()["results"]
+    assert [(each["id"], each["reason"], each["position"]) for each in listed] == [(str(row.pk), "cut off", 23)]
+    path = f"/api/v1/quarantine/{row.pk}"
+    assert caller.post(f"{path}/requeue", {}).status_code == 422
+    mended = caller.post(f"{path}/requeue", {"message": GOOD})
+    again = caller.post(f"{path}/requeue", {"message": GOOD})
+    assert (mended.status_code, mended.json()["state"]) == (200, "requeued")
+    assert again.json() == mended.json()
+    assert caller.post(f"{path}/discard", {"note": "late"}).status_code == 409
+    assert caller.get(path).json()["settled_by"].startswith("key:")
+    assert caller.get(DESK).json()["new"] == 1
+    assert caller.get("/api/v1/quarantine", state="x").status_code == 422
+    assert caller.get("/api/v1/quarantine", source="\0").status_code == 422
+
+
+def test_a_discard_needs_its_note(caller, project):
+    row = quarantine.put(project, b"{", "amqp", "cut off")
+    assert caller.post(f"/api/v1/quarantine/{row.pk}/discard", {}).status_code == 422
+    assert caller.post(f"/api/v1/quarantine/{row.pk}/discard", {"note": "spam"}).json()["state"] == "discarded"
