@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 
 from accounts import problems
@@ -26,11 +27,21 @@ def page(
     size = _size(params.get("limit"))
     order = [f"-{name}" if descending else name for name in key]
     if params.get("cursor"):
-        rows = rows.filter(_beyond(key, _decode(params["cursor"], len(key)), "lt" if descending else "gt"))
-    found = list(rows.order_by(*order)[: size + 1])
+        beyond = _beyond(key, _decode(params["cursor"], len(key)), "lt" if descending else "gt")
+        found = _from_cursor(rows.order_by(*order), beyond, size + 1)
+    else:
+        found = list(rows.order_by(*order)[: size + 1])
     more = len(found) > size
     last = found[size - 1] if more else None
     return {"results": [shape(row) for row in found[:size]], "next": _encode(last, key) if last else None}
+
+
+def _from_cursor(rows: QuerySet[Any], beyond: Q, size: int) -> list[Any]:
+    try:
+        return list(rows.filter(beyond)[:size])
+    except (ValidationError, ValueError, TypeError, OverflowError):
+        # Well-formed, but its values are not of this list's columns.
+        raise problems.invalid([{"field": "cursor", "detail": "not a cursor of this list"}]) from None
 
 
 def _size(raw: str | None) -> int:

@@ -1,0 +1,131 @@
+"""Waiting for an answer by a held call: handed over at once, never an answer by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from accounts.actors import Actor
+from accounts.offload import in_thread
+from approvals import decisions, waiting
+from approvals.answers import Answer
+from approvals.models import Approval, Waiter
+from config.asgi import application
+from tests.approvals.conftest import NOON
+from tests.waiting import wait_until_async
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def wait():
+    """Call `GET approvals/{id}/wait` on the ASGI application."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(application), base_url="http://127.0.0.1", timeout=30
+    ) as client:
+
+        async def call(approval_id, headers, **params):
+            return await client.get(f"/api/v1/approvals/{approval_id}/wait", headers=headers, params=params)
+
+        yield call
+
+
+@pytest.fixture
+def deny(project, alice):
+    async def answer(approval):
+        actor = Actor.of_user(alice)
+        await in_thread(decisions.decide, project.pk, approval.id, Answer(decision="deny"), actor, "admin")
+
+    return answer
+
+
+@pytest.fixture
+def mine(bearer, project, session):
+    return bearer(project, session=session)
+
+
+async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(wait, approved, mine):
+    approval = await in_thread(approved, over="rest")
+    started = time.monotonic()
+    answer = await wait(approval.id, mine)
+    assert time.monotonic() - started < 2
+    assert (answer.status_code, answer.json()["status"], answer.json()["timed_out"]) == (200, "approved", False)
+    assert (await Approval.objects.aget()).delivered_at
+
+
+async def test_an_answer_ends_the_wait_within_a_moment(wait, asked, mine, deny):
+    approval = await in_thread(asked, over="rest")
+    waits = asyncio.create_task(wait(approval.id, mine))
+    await wait_until_async(Waiter.objects.aexists)
+    started = time.monotonic()
+    await deny(approval)
+    answer = (await waits).json()
+    assert time.monotonic() - started < 1
+    assert (answer["status"], answer["timed_out"]) == ("denied", False)
+    assert not await Waiter.objects.aexists()
+
+
+async def test_two_waiters_both_get_it(wait, asked, mine, deny, bearer, project, alice):
+    approval = await in_thread(asked, over="rest")
+    key = await in_thread(bearer, project, alice)
+    waits = [asyncio.create_task(wait(approval.id, headers)) for headers in (mine, key)]
+    await wait_until_async(lambda: _two_waiters())
+    shown = await wait(approval.id, key, timeout=0)
+    assert shown.json()["waiters"] == 2
+    await deny(approval)
+    assert [answer.json()["status"] for answer in await asyncio.gather(*waits)] == ["denied", "denied"]
+
+
+async def _two_waiters() -> bool:
+    return await Waiter.objects.acount() == 2
+
+
+async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait, asked, mine):
+    approval = await in_thread(asked, over="rest")
+    answer = (await wait(approval.id, mine, timeout=0.3)).json()
+    assert (answer["status"], answer["timed_out"]) == ("pending", True)
+    approval = await Approval.objects.aget()
+    assert (approval.status, approval.delivered_at) == ("pending", None)
+
+
+async def test_a_deadline_that_passes_during_the_wait_is_expired_not_denied(wait, asked, mine, settings):
+    settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.1}
+    approval = await in_thread(asked, over="rest", expires_in_secs=1)
+    answer = (await wait(approval.id, mine, timeout=5)).json()
+    assert (answer["status"], answer["timed_out"], answer["decision"]) == ("expired", False, None)
+
+
+async def test_somebody_elses_look_delivers_nothing(wait, approved, bearer, project, bob):
+    approval = await in_thread(approved, over="rest")
+    key = await in_thread(bearer, project, bob)
+    assert (await wait(approval.id, key)).json()["status"] == "approved"
+    assert (await Approval.objects.aget()).delivered_at is None
+
+
+async def test_who_may_not_see_it_is_told_nothing(wait, asked, bearer, elsewhere, stranger, project, alice):
+    approval = await in_thread(asked)
+    foreign = await in_thread(bearer, elsewhere, stranger)
+    known, unknown = await wait(approval.id, foreign), await wait(uuid4(), foreign)
+    assert (known.status_code, known.content) == (404, unknown.content)
+    assert (await wait(approval.id, {})).status_code == 401
+    weak = await in_thread(bearer, project, alice, scopes=["feed:read"])
+    assert (await wait(approval.id, weak)).status_code == 403
+
+
+@pytest.mark.parametrize("timeout", ["x", "-1", "1e9", "nan", ""])
+async def test_a_timeout_is_a_number_of_seconds(wait, asked, mine, timeout):
+    approval = await in_thread(asked)
+    answer = await wait(approval.id, mine, timeout=timeout)
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
+
+
+def test_a_lease_of_a_server_that_died_lapses(asked, project, alice):
+    approval = asked()
+    waiting.begin(approval.id, now=NOON)
+    waiting.begin(approval.id)
+    assert waiting.look(project.pk, approval.id, Actor.of_user(alice)).waiters == 1
+    assert waiting.forget_lapsed() == 1
