@@ -1,0 +1,107 @@
+"""Habits that a linter does not know."""
+
+import ast
+import re
+
+from tests.house.sources import ROOT, app_files, files, files_of_tests, name, python_files, tree
+
+# A machine's own folders say nothing to a reader, and tell where the author sat.
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/[\w.-]+")
+UNSAFE = re.compile(r"\bmark_safe\b|\|\s*safe\b|\bformat_html\(\s*f[\"']|\bautoescape\s+off\b")
+UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+TEXTS = {
+    ".py",
+    ".md",
+    ".html",
+    ".txt",
+    ".in",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".json",
+    ".sh",
+    ".js",
+    ".mjs",
+    ".css",
+    ".svg",
+    "",
+}
+CHECKS = re.compile(r"assert|expect|raises|wait_until|refuse|fail|check|must|warns|until")
+
+
+def texts() -> dict[str, str]:
+    return {name(path): path.read_text(errors="replace") for path in files() if path.suffix in TEXTS}
+
+
+def lines_with(pattern: re.Pattern[str], sources: dict[str, str]) -> list[str]:
+    return [
+        f"{where}:{number}: {line.strip()[:100]}"
+        for where, text in sources.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def test_nothing_is_shown_unescaped() -> None:
+    sources = {name(path): path.read_text() for path in files() if path.suffix in (".py", ".html", ".js")}
+    mine = name(ROOT / "tests/house/test_habits.py")
+    assert lines_with(UNSAFE, {where: text for where, text in sources.items() if where != mine}) == []
+
+
+def test_no_machine_is_named() -> None:
+    assert lines_with(MACHINE_PATH, texts()) == []
+
+
+def test_nothing_is_left_unfinished() -> None:
+    sources = {where: text for where, text in texts().items() if not where.startswith("requirements")}
+    assert lines_with(UNFINISHED, sources) == []
+
+
+def test_tests_never_sleep() -> None:
+    sleepers = [
+        f"{name(path)}:{node.lineno}"
+        for path in files_of_tests()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("time.sleep", "asyncio.sleep", "anyio.sleep", "sleep")
+        and path.name != "waiting.py"
+    ]
+    assert sleepers == []
+
+
+def test_tests_use_the_real_thing() -> None:
+    mocks = re.compile(r"\bunittest\.mock\b|\bMagicMock\b|\bfakeredis\b|\bmocker\b")
+    mine = "tests/house/test_habits.py"
+    assert lines_with(mocks, {name(p): p.read_text() for p in python_files() if name(p) != mine}) == []
+
+
+def test_every_test_checks_something() -> None:
+    idle = [
+        f"{name(path)}:{node.lineno} {node.name}"
+        for path in files_of_tests()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and path.name.startswith("test_")
+        and not checks(node)
+    ]
+    assert idle == []
+
+
+def checks(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether it asserts, or calls something whose name says that it does."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if CHECKS.search(called):
+                return True
+    return False
+
+
+def test_no_bare_print_in_the_servers_code() -> None:
+    talkers = {"config", "wardroom", "accounts", "orchestration", "ledger"}  # Their commands and children talk.
+    quiet = [path for path in app_files() if name(path).split("/")[0] not in talkers]
+    printing = re.compile(r"^\s*print\(")
+    assert lines_with(printing, {name(path): path.read_text() for path in quiet}) == []
