@@ -26,7 +26,7 @@ TEXTS = {
     ".svg",
     "",
 }
-CHECKS = re.compile(r"assert|expect|raises|wait_until|refuse|fail|check|must|warns|until")
+CHECKS = re.compile(r"assert|expect|raises|wait_until|refuse|fail|check|must|warns|until|suppress")
 
 
 def texts() -> dict[str, str]:

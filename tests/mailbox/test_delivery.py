@@ -169,7 +169,8 @@ def test_sixty_four_levels_are_taken_and_one_more_is_not(project):
 
 
 def test_the_largest_body_is_taken(project):
-    delivery.deliver(project, "desk", [task("x" * (256 * 1024 - 2))])
+    [delivered] = delivery.deliver(project, "desk", [task("x" * (256 * 1024 - 2))])
+    assert not delivered.duplicate
 
 
 @pytest.mark.parametrize("id", ["", "x" * 257, "a\nb", "a\u200bb", "\0", "\udc00"])
