@@ -7,3 +7,6 @@ class ConfigConfig(AppConfig):
     name = "config"
     label = "config"
     verbose_name = "Wardroom"
+
+    def ready(self) -> None:
+        from config import checks  # noqa: F401  it registers them

@@ -148,9 +148,6 @@ class DataFolder:
         }
         if not given.get("REDIS_URL"):
             ours["REDIS_URL"] = self.broker_url
-            if not given.get("BROKER_URL") and not given.get("CLOUDAMQP_URL"):
-                # kombu takes the password of a unix socket in the place of a host only.
-                ours["BROKER_URL"] = f"redis+socket://:{own.broker_password}@{self.socket}?virtual_host=1"
         return {name: value for name, value in ours.items() if not given.get(name)}
 
     def url(self, given: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from config import defaults, env
+from config import brokers, defaults, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -28,6 +28,10 @@ if _address.scheme not in ("http", "https") or not _address.hostname:
     raise ImproperlyConfigured(f"WARDROOM_URL is {WARDROOM_URL!r}; say http(s)://host[:port].")
 # Embedded means: everything on this host, served over plain HTTP by `manage.py up`.
 EMBEDDED = env.flag("WARDROOM_EMBEDDED")
+if DEBUG and not EMBEDDED:
+    raise ImproperlyConfigured(
+        "WARDROOM_DEBUG shows settings to whoever causes an error: never in a deployment. Unset it."
+    )
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [_address.hostname]
 CSRF_TRUSTED_ORIGINS = [f"{_address.scheme}://{_address.netloc}"]
 
@@ -104,8 +108,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis or Valkey, and the queue ------------------------------------------------------------------------
 # Always needed, also when the queue is RabbitMQ: the hub of nudges listens there.
-REDIS_URL = env.required("REDIS_URL", "Nudges between processes travel over Redis or Valkey, 6.2 or newer.")
-BROKER_URL = env.text("BROKER_URL") or env.text("CLOUDAMQP_URL") or REDIS_URL
+REDIS_URL = brokers.redis_url(
+    env.required("REDIS_URL", "Nudges between processes travel over Redis or Valkey, 6.2 or newer."),
+    verify=env.text("REDIS_TLS_VERIFY", "1") != "0",
+)
+BROKER_URL = env.text("BROKER_URL") or env.text("CLOUDAMQP_URL") or brokers.queue_url(REDIS_URL)
 _quorum = BROKER_URL.startswith("amqp")
 
 CELERY_BROKER_URL = BROKER_URL

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.ops.house import House
+from tests.ops.embedded import Embedded
 from tests.waiting import wait_until
 
 SILENT = "from config.pulse import Pulse; Pulse('nothing heard', 0.3).watch(); import signal; signal.pause()"
@@ -34,7 +34,7 @@ def test_a_process_with_signs_of_work_goes_on():
 
 @pytest.mark.stack
 def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again():
-    with House(timings={"worker_deaf_secs": 6, "sweep_secs": 1}) as house:
+    with Embedded(timings={"worker_deaf_secs": 6, "sweep_secs": 1}) as house:
         house.start()
         worker, beat = house.part("worker"), house.kill("beat", signal.SIGSTOP)
         wait_until(lambda: house.part("worker") not in (0, worker), 25)

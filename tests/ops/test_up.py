@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.ops import processes
-from tests.ops.house import CARD, House
+from tests.ops.embedded import CARD, Embedded
 from tests.servers import Redis, free_port
 from tests.waiting import wait_until
 
@@ -21,13 +21,13 @@ SERVICES = ("web", "worker", "beat", "valkey")
 
 @pytest.fixture(scope="module")
 def house():
-    with House() as made:
+    with Embedded() as made:
         yield made.start()
 
 
 @pytest.fixture
 def own_house():
-    with House() as made:
+    with Embedded() as made:
         yield made
 
 

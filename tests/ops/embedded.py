@@ -24,7 +24,7 @@ MARKS = {"web": "uvicorn", "worker": "worker", "beat": "beat", "valkey": "valkey
 CLEAN = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 
 
-class House:
+class Embedded:
     """One data folder and the `up` that runs on it; `up` may come and go."""
 
     def __init__(

@@ -1,0 +1,70 @@
+"""`manage.py check --deploy`: what Django's own checks cannot know about a deployed Wardroom."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+
+from config.brokers import FORGETFUL
+
+
+@register(Tags.security, deploy=True)
+def deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Everything at once; each finding says what to change."""
+    return [*parts(), *address(), *surroundings()]
+
+
+def parts() -> Iterator[CheckMessage]:
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        yield Error(
+            "DATABASE_URL names SQLite: a platform forgets the file, and two hosts cannot share it.",
+            hint="Name a PostgreSQL.",
+            id="wardroom.E001",
+        )
+    if urlsplit(settings.BROKER_URL).scheme.partition("+")[0] in FORGETFUL:
+        yield Error(
+            "The queue would be lost with the process that keeps it, or read by nobody else.",
+            hint="Name a Redis in REDIS_URL, or a RabbitMQ in BROKER_URL.",
+            id="wardroom.E002",
+        )
+
+
+def address() -> Iterator[CheckMessage]:
+    url = urlsplit(settings.WARDROOM_URL)
+    if url.scheme != "https":
+        yield Warning(
+            "WARDROOM_URL is not https: passwords, keys and children's tokens would travel readable.",
+            hint="Let the router speak HTTPS, and say https:// in WARDROOM_URL.",
+            id="wardroom.W003",
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        yield Warning("ALLOWED_HOSTS is *: any Host header is believed.", hint="Unset it.", id="wardroom.W004")
+
+
+def surroundings() -> Iterator[CheckMessage]:
+    if settings.EMBEDDED:
+        yield Error("WARDROOM_EMBEDDED is for `manage.py up` only.", hint="Unset it.", id="wardroom.E005")
+    if "ssl_cert_reqs=none" in settings.REDIS_URL.lower():
+        yield Info(
+            "Whoever stands between this host and Redis can read and write there (REDIS_TLS_VERIFY=0).",
+            hint="Where the platform has its own authority: ?ssl_ca_certs=/path/to/ca.pem in REDIS_URL.",
+            id="wardroom.I006",
+        )
+
+
+@register(Tags.staticfiles, deploy=True)
+def style(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Without collected files every page of the admin would be an error."""
+    if settings.EMBEDDED or (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
+        return []
+    return [
+        Info(
+            f"No collected static files in {settings.STATIC_ROOT}: the admin answers 500 without them.",
+            hint="Run `manage.py collectstatic --noinput` where the code is built (Heroku does it by itself).",
+            id="wardroom.I007",
+        )
+    ]
