@@ -1,0 +1,140 @@
+"""The feed and a session's events, page by page."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts import credentials, projects
+from accounts.models import Project
+from ledger import feed, journal
+from ledger.models import Event, Head
+from orchestration.models import Session
+
+pytestmark = pytest.mark.django_db
+FEED = "/api/v1/feed"
+Get = Callable[..., Any]
+
+
+@pytest.fixture
+def project() -> Project:
+    return projects.default()
+
+
+@pytest.fixture
+def other() -> Project:
+    return Project.objects.create(slug="other")
+
+
+def caller(project: Project, *scopes: str, **kind: Any) -> Get:
+    _, token = credentials.mint(**{"kind": "api", "project": project, "scopes": scopes, **kind})
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+    return lambda path, **params: client.get(path, params)
+
+
+def happen(project: Project, *types: str, session: uuid.UUID | None = None) -> None:
+    for type in types:
+        with journal.transaction():
+            journal.event(project.pk, type, {"n": 1}, session=session)
+
+
+def spawned(project: Project, parent: Session | None = None) -> Session:
+    pk = uuid.uuid4()
+    root = parent.root if parent else pk
+    return Session.objects.create(id=pk, project=project, parent=parent, root=root, assignment="work")
+
+
+def test_pages_follow_one_another_and_say_where_to_go_on(project: Project) -> None:
+    get = caller(project, "feed:read")
+    happen(project, "a", "b", "c")
+    first = get(FEED, limit=2).json()
+    assert [event["type"] for event in first["results"]] == ["a", "b"]
+    assert (first["next"], first["cursor"]) == (2, 2)
+    last = get(FEED, after=first["next"]).json()
+    assert [event["type"] for event in last["results"]] == ["c"]
+    assert (last["next"], last["cursor"]) == (None, 3)
+    assert get(FEED, after=3).json() == {"results": [], "next": None, "cursor": 3}
+
+
+def test_an_event_has_every_field_of_its_shape(project: Project) -> None:
+    happen(project, "a", session=uuid.uuid4())
+    (event,) = caller(project, "feed:read")(FEED).json()["results"]
+    assert set(event) == {"cursor", "session", "attempt", "seq", "source", "type", "payload", "at"}
+    assert (event["seq"], event["source"]) == (None, "wardroom")
+
+
+def test_the_feed_of_another_project_is_another_feed(project: Project, other: Project) -> None:
+    happen(project, "mine")
+    happen(other, "theirs", "theirs")
+    assert [event["type"] for event in caller(project, "feed:read")(FEED).json()["results"]] == ["mine"]
+
+
+@pytest.mark.parametrize("params", [{"after": "x"}, {"after": "-1"}, {"limit": "0"}, {"limit": "501"}, {"limit": "٣"}])
+def test_a_cursor_or_a_limit_that_is_none_is_422(project: Project, params: dict[str, str]) -> None:
+    answer = caller(project, "feed:read")(FEED, **params)
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
+
+
+def test_a_cursor_older_than_what_is_kept_or_from_the_future_is_410_resync(project: Project) -> None:
+    get = caller(project, "feed:read")
+    happen(project, "a", "b", "c")
+    Event.objects.filter(cursor__lte=2).delete()
+    Head.objects.update(oldest=2)
+    for after in (0, 1, 9):
+        answer = get(FEED, after=after)
+        assert (answer.status_code, answer.json()["type"], answer.json()["cursor"]) == (410, "resync", 3)
+    assert [event["cursor"] for event in get(FEED, after=2).json()["results"]] == [3]
+    assert [event["cursor"] for event in get(FEED).json()["results"]] == [3]
+
+
+def test_a_session_that_began_after_the_pruning_is_read_from_its_start(project: Project) -> None:
+    session = spawned(project)
+    happen(project, "old", "old")
+    happen(project, "new", "new", session=session.pk)
+    Event.objects.filter(type="old").delete()
+    Head.objects.update(oldest=2)
+    assert len(feed.beyond(project.pk, 0, session=session.pk).events) == 2
+    assert len(feed.beyond(project.pk, 3, session=session.pk).events) == 1
+    assert feed.beyond(project.pk, 1, session=session.pk).resync
+
+
+def test_scopes_and_tokens(project: Project) -> None:
+    session = spawned(project)
+    path = f"/api/v1/sessions/{session.pk}/events"
+    assert Client().get(FEED).status_code == 401
+    assert caller(project, "sessions:read")(FEED).status_code == 403
+    assert caller(project, "feed:read")(path).status_code == 403
+    assert caller(project, "sessions:read")(path).status_code == 200
+    child = caller(project, kind="child", subject=str(session.pk), attempt=1)
+    assert child(FEED).status_code == 403
+    assert child(path).status_code == 200
+
+
+def test_a_session_shows_its_own_events_only(project: Project) -> None:
+    session = spawned(project)
+    happen(project, "mine", session=session.pk)
+    happen(project, "other", session=uuid.uuid4())
+    page = caller(project, "sessions:read")(f"/api/v1/sessions/{session.pk}/events").json()
+    assert [event["type"] for event in page["results"]] == ["mine"]
+
+
+def test_foreign_and_unknown_sessions_are_the_same_404(project: Project, other: Project) -> None:
+    get = caller(project, "sessions:read")
+    foreign, unknown = spawned(other).pk, uuid.uuid4()
+    answers = [get(f"/api/v1/sessions/{pk}/events") for pk in (foreign, unknown)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_a_childs_token_reads_itself_and_what_is_below_it(project: Project) -> None:
+    root = spawned(project)
+    me = spawned(project, root)
+    below = spawned(project, spawned(project, me))
+    sister = spawned(project, root)
+    get = caller(project, kind="child", subject=str(me.pk), attempt=1)
+    statuses = [get(f"/api/v1/sessions/{session.pk}/events").status_code for session in (me, below, root, sister)]
+    assert statuses == [200, 200, 404, 404]
