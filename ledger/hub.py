@@ -34,6 +34,11 @@ class Ears:
         self._flag = asyncio.Event()
         self._heard: set[str] = set()
 
+    @property
+    def nudged(self) -> bool:
+        """Whether the next wait will return at once."""
+        return self._flag.is_set()
+
     def nudge(self, topic: str = "") -> None:
         """Wake it, now or when it next waits."""
         if topic:

@@ -1,0 +1,299 @@
+"""The socket of a child: parse, call one verb, answer.
+
+A connection is three tasks. The reader decodes into an inbox and waits for nobody. The worker takes frames in order and
+calls one verb for each. The feeder looks at the rows, after every nudge and every few seconds without one, and writes
+what the child is owed. Whichever fails first ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from django.conf import settings
+from django.db import DatabaseError
+
+from accounts.offload import in_thread
+from accounts.problems import Problem
+from ledger import glimpses, hub
+from orchestration import (
+    line_approvals,
+    line_door,
+    line_events,
+    line_messages,
+    line_outgoing,
+    line_run,
+    line_terminal,
+)
+from orchestration.line import Caller, Line, LineClosed, claim, disconnect, judge
+from orchestration.line_outgoing import Sent
+from orchestration.line_wire import HangUp, Inbox, Receive, Send, Wire
+from wardroom import protocol
+from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
+
+log = logging.getLogger(__name__)
+TOUCH_SECS = 1.0
+
+
+class ChildConsumer(AsyncConsumer):
+    """One connection of one child, from handshake to close."""
+
+    line: Line
+    ears: hub.Ears
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Run the connection to its end. (Not Channels' own loop: that takes a thread hop and two tasks a frame.)"""
+        self.limits = settings.WARDROOM
+        self.wire = Wire(receive, send, self.limits)
+        self.inbox = Inbox()
+        self.sent = Sent()
+        self.ending = False
+        self.touched = 0.0
+        self.offer = line_door.read(scope)
+        try:
+            await self.wire.accept(self.offer.subprotocol)
+            await self._serve(scope["url_route"]["kwargs"].get("session_id", ""))
+        except Exception as error:
+            end = _end(error)
+            if end.code is not None:
+                await self.wire.close(end.code, end.reason)
+
+    # --- the connection -------------------------------------------------------------------------------------
+
+    async def _serve(self, session: str) -> None:
+        caller = await in_thread(judge, self.offer.token, session)
+        if not self.offer.understood:
+            raise HangUp(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
+        await _until_one_fails(self.wire.read(self.inbox, self._decode), self._connected(caller))
+
+    async def _connected(self, caller: Caller) -> None:
+        if not self.offer.plain:
+            await self._hello(caller)
+        async with hub.get().listen(f"session:{caller.session_id}") as self.ears:
+            self.line = await in_thread(claim, caller, plain=self.offer.plain)
+            try:
+                if not self.offer.plain:
+                    await self.wire.send(await in_thread(line_run.welcome, self.line))
+                await _until_one_fails(self._work(), self._feed())
+            except LineClosed:
+                await self._last_words()
+                raise
+            finally:
+                await asyncio.shield(in_thread(disconnect, self.line))
+
+    async def _hello(self, caller: Caller) -> None:
+        try:
+            async with asyncio.timeout(self.limits["hello_secs"]):
+                hello = await self._first_frame()
+        except TimeoutError:
+            raise HangUp(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
+        if hello.attempt != caller.attempt:
+            raise HangUp(Close.REPLACED, f"this token is for attempt {caller.attempt}")
+        self.sent.need_run = bool(hello.need_run)
+
+    async def _first_frame(self) -> protocol.Hello:
+        while isinstance(frame := await self.inbox.take(), UnknownKind):
+            await self._on_unknown(frame)
+        if not isinstance(frame, protocol.Hello):
+            raise HangUp(Close.NOT_PROTOCOL, "the first frame is hello")
+        return frame
+
+    def _decode(self, text: str) -> Frame | UnknownKind:
+        try:
+            return protocol.decode_child(text, plain=self.offer.plain, max_bytes=self.limits["max_frame_bytes"])
+        except UnknownKind as unknown:
+            return unknown
+        except protocol.ProtocolError as error:
+            raise HangUp(error.close_code, error.reason) from None
+
+    # --- what comes in --------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            frame = await self.inbox.take()
+            try:
+                if isinstance(frame, Frame):
+                    protocol.refuse_oversize(frame)
+                await self._dispatch(frame)
+            except Problem as refusal:
+                await self._refuse(frame, refusal.type, refusal.detail)
+            except FrameRefused as refusal:
+                await self._refuse(frame, refusal.code, refusal.detail)
+
+    async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a line for each frame
+        match frame:
+            case protocol.EventFrame() | protocol.EventBatch():
+                await self._on_events(frame)
+            case protocol.PlainEvent():
+                await self._on_plain_event(frame)
+            case protocol.ApprovalRequest():
+                await self._on_approval_request(frame)
+            case protocol.ApprovalAck():
+                await self._on_approval_ack(frame)
+            case protocol.ApprovalWithdraw():
+                await in_thread(line_approvals.withdraw, self.line, frame)
+            case protocol.MessageAdmitted():
+                await in_thread(line_messages.admit, self.line, frame.ids)
+            case protocol.Send():
+                await self._on_send(frame)
+            case protocol.RunAck():
+                await in_thread(line_run.acknowledge, self.line)
+            case protocol.Transcript():
+                await self._on_transcript(frame)
+            case protocol.Terminal():
+                await self._on_terminal(frame)
+            case protocol.Hello():
+                raise FrameRefused("unexpected", "this connection has said hello")
+            case UnknownKind():
+                await self._on_unknown(frame)
+
+    async def _on_events(self, frame: protocol.EventFrame | protocol.EventBatch) -> None:
+        events = line_events.numbered(frame)
+        if protocol.qos_of(events[0].type) == "ephemeral":
+            await self._on_ephemeral(events)
+            return
+        acked = await in_thread(line_events.accept, self.line, events)
+        await self.wire.send(protocol.EventAck(seq=acked))
+
+    async def _on_plain_event(self, frame: protocol.PlainEvent) -> None:
+        if protocol.qos_of(frame.event["type"]) == "ephemeral":
+            await self._on_ephemeral([line_events.Numbered(0, frame.event)])
+        else:
+            await in_thread(line_events.accept_plain, self.line, frame)
+
+    async def _on_ephemeral(self, events: list[line_events.Numbered]) -> None:
+        for event in events:
+            glimpses.show(self.line.session_id, event.glimpse(self.line))
+        # A stream of tokens is work going on, but not worth a commit each.
+        if time.monotonic() - self.touched > TOUCH_SECS:
+            self.touched = time.monotonic()
+            await in_thread(line_events.touch, self.line)
+
+    async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
+        self.sent.asking.add(frame.id)
+        try:
+            for answer in await in_thread(line_approvals.register, self.line, frame):
+                await self._answer(answer)
+        finally:
+            self.sent.asking.discard(frame.id)
+            self.ears.nudge()
+
+    async def _on_approval_ack(self, frame: protocol.ApprovalAck) -> None:
+        for answer in await in_thread(line_approvals.acknowledge, self.line, frame):
+            await self.wire.send(answer)
+
+    async def _on_send(self, frame: protocol.Send) -> None:
+        outcome = await in_thread(line_messages.send, self.line, frame)
+        await self.wire.send(protocol.SendAck(id=frame.id, outcome=outcome))
+
+    async def _on_transcript(self, frame: protocol.Transcript) -> None:
+        kept = await in_thread(line_run.keep_transcript, self.line, frame)
+        await self.wire.send(protocol.TranscriptAck(next=kept))
+
+    async def _on_terminal(self, frame: protocol.Terminal) -> None:
+        # The feeder must not take the end that we are about to write for one that somebody else wrote.
+        self.ending = True
+        try:
+            await in_thread(line_terminal.end, self.line, frame)
+        except (Problem, FrameRefused):
+            self.ending = False
+            raise
+        if not self.offer.plain:
+            await self.wire.send(protocol.TerminalAck(status=frame.status))
+        raise HangUp(Close.DONE, frame.status)
+
+    async def _on_unknown(self, unknown: UnknownKind) -> None:
+        await self.wire.send(protocol.Error(code="unknown-kind", detail=str(unknown), ref=unknown.kind[:64]))
+
+    async def _refuse(self, frame: Frame | UnknownKind, code: str, detail: str) -> None:
+        await self.wire.send(protocol.Error(code=code, detail=detail, ref=_ref(frame)))
+
+    # --- what goes out --------------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        while True:
+            try:
+                await self._urgent()
+                more = await self._messages()
+            except DatabaseError:
+                # The child is not to blame, and a reconnect would not help it: look again at the next poll.
+                log.warning("a line could not look at its rows", exc_info=True)
+                more = False
+            if not more:
+                await self.ears.wait(self.limits["line_poll_secs"])
+
+    async def _urgent(self) -> None:
+        try:
+            frames = await in_thread(line_outgoing.urgent, self.line, self.sent)
+        except LineClosed:
+            if self.ending:  # The worker is about to say it better.
+                await asyncio.sleep(self.limits["send_timeout_secs"])
+            raise
+        for frame in frames:
+            await self._answer(frame)
+
+    async def _last_words(self) -> None:
+        for frame in await in_thread(line_outgoing.last_words, self.line, self.sent):
+            await self.wire.send(frame)
+
+    async def _messages(self) -> bool:
+        """Write the next messages, and leave off when something was nudged: a cancel never waits behind them."""
+        letters = await in_thread(line_messages.waiting, self.line, self.sent.message_seq)
+        for seq, message in letters:
+            await self._answer(message)
+            self.sent.message_seq = seq
+            if self.ears.nudged:
+                return True
+        return bool(letters)
+
+    async def _answer(self, frame: Frame) -> None:
+        await self.wire.send(frame)
+        match frame:
+            case protocol.Cancel():
+                await in_thread(line_outgoing.note_cancel, self.line)
+            case protocol.Run() if self.offer.plain:
+                await in_thread(line_run.acknowledge, self.line)
+            case protocol.Message() if self.offer.plain:
+                await in_thread(line_messages.admit, self.line, [frame.id])
+            case protocol.ApprovalReply():
+                self.sent.decisions.add(frame.id)
+                if self.offer.plain:
+                    await in_thread(line_approvals.settle_plain, self.line, frame)
+
+
+async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all of it; the first exception ends the others and is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _end(error: Exception) -> HangUp:
+    """How a connection ends for an exception. What is no fault of the child lets it come back."""
+    match error:
+        case HangUp():
+            return error
+        case LineClosed():
+            return HangUp(error.code, error.reason)
+        case DatabaseError():
+            log.warning("a line is dropped: the database does not answer", exc_info=error)
+            return HangUp(Close.TRY_AGAIN, "try again later")
+    log.error("a line is dropped", exc_info=error)
+    return HangUp(Close.PING_TIMEOUT, "internal error")
+
+
+def _ref(frame: Frame | UnknownKind) -> str:
+    """What of a refused frame its sender knows it by."""
+    if isinstance(frame, UnknownKind):
+        return frame.kind[:64]
+    return str(getattr(frame, "id", "") or frame.__struct_config__.tag)

@@ -1,0 +1,101 @@
+"""Asking for approval over a line, and what the child says about the answer. The verbs are those of `approvals`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from accounts.actors import Actor
+from accounts.problems import Problem
+from approvals import asking, decisions, execution, shapes
+from approvals.actions import Ask
+from approvals.models import Approval
+from orchestration.line import Line, held
+from wardroom.protocol import (
+    ApprovalAck,
+    ApprovalConsumed,
+    ApprovalRegistered,
+    ApprovalReply,
+    ApprovalRequest,
+    ApprovalWithdraw,
+    Frame,
+)
+
+
+def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None) -> list[Frame]:
+    """Make the request durable. The answer is its registration, and the decision if one stands already:
+    whoever asks the same again (after a restart, say) is told again."""
+    body = msgspec.structs.asdict(frame.body)
+    with held(line):
+        ask = Ask(session=line.session_id, attempt=line.attempt, request_id=frame.id, **body)
+        approval, created = asking.ask(line.project_id, ask, actor=actor(line), over="line", now=now)
+    standing = [] if created or approval.status == "pending" else [reply(approval)]
+    return [_registered(approval), *standing]
+
+
+def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
+    """`received`: the decision need not be sent again. `consumed`: the one execution, for the one claim."""
+    with held(line):
+        if frame.state == "received":
+            execution.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+            return []
+        execution.consume_request(
+            line.session_id, line.attempt, frame.id, digest=frame.digest, claim=frame.claim, actor=actor(line), now=now
+        )
+    return [ApprovalConsumed(id=frame.id)]
+
+
+def withdraw(line: Line, frame: ApprovalWithdraw, *, now: datetime | None = None) -> None:
+    """The tool no longer needs it."""
+    with held(line):
+        decisions.withdraw_request(line.session_id, line.attempt, frame.id, actor(line), frame.reason, now=now)
+
+
+def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = None) -> None:
+    """A plain child's reply was written to the socket: that counts as received, and an approval as consumed.
+
+    It may have been told before (it asked the same again): then the one execution is taken already.
+    """
+    with held(line):
+        execution.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+        if frame.approved:
+            with suppress(Problem):
+                execution.consume_request(
+                    line.session_id, line.attempt, frame.id, digest=frame.digest, actor=actor(line), now=now
+                )
+
+
+def undelivered(line: Line, *, need_run: bool) -> list[ApprovalReply]:
+    """Every decision that this attempt has not acknowledged; with `need_run` every one not consumed."""
+    found = execution.unacknowledged(line.session_id, line.attempt, include_unconsumed=need_run)
+    return [reply(approval) for approval in found]
+
+
+def reply(approval: Approval) -> ApprovalReply:
+    """The decision as it goes over the line."""
+    return msgspec.convert(shapes.reply_frame(approval), ApprovalReply)
+
+
+def actor(line: Line) -> Actor:
+    """The child as the one who asks."""
+    return Actor(
+        kind="child",
+        id=f"{line.session_id}/{line.attempt}",
+        name=f"child {line.session_id}",
+        session=line.session_id,
+        attempt=line.attempt,
+    )
+
+
+def _registered(approval: Approval) -> ApprovalRegistered:
+    shape: dict[str, Any] = shapes.approval(approval)
+    return ApprovalRegistered(
+        id=approval.request_id,
+        approval_id=str(approval.id),
+        status=shape["status"],
+        digest=approval.digest,
+        expires_at=shape["expires_at"],
+    )

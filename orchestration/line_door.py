@@ -1,0 +1,46 @@
+"""Reading a handshake: the token and the dialect. The URL is not asked for a token, and cookies are not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accounts import credentials
+from wardroom.protocol import BEARER, PLAIN, V1
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a client brought: `subprotocol` is what the server names in its answer."""
+
+    token: str
+    plain: bool
+    subprotocol: str | None
+    understood: bool = True
+
+    def __repr__(self) -> str:
+        return f"Offer(plain={self.plain}, subprotocol={self.subprotocol!r})"
+
+
+def read(scope: Mapping[str, Any]) -> Offer:
+    """The token of the header, or of a `bearer.` entry where a client cannot set headers; the newest common dialect."""
+    offered: list[str] = list(scope.get("subprotocols") or [])
+    token = _header(scope) or _entry(offered)
+    dialects = [name for name in offered if not name.startswith(BEARER)]
+    if V1 in dialects:
+        return Offer(token, False, V1)
+    if PLAIN in dialects:
+        return Offer(token, True, PLAIN)
+    return Offer(token, True, None, understood=not dialects)
+
+
+def _header(scope: Mapping[str, Any]) -> str:
+    for name, value in scope.get("headers") or []:
+        if name == b"authorization":
+            return credentials.bearer(value.decode("latin-1"))
+    return ""
+
+
+def _entry(offered: list[str]) -> str:
+    return next((name.removeprefix(BEARER) for name in offered if name.startswith(BEARER)), "")

@@ -1,0 +1,137 @@
+"""What a child's events do: durable ones go into the feed once, the latest snapshot is kept, the rest passes by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from accounts import problems
+from accounts.clock import database_now
+from ledger import journal
+from orchestration.line import Line, held
+from orchestration.models import Attempt, Session, Snapshot
+from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, qos_of
+
+TYPE_CHARACTERS = 200
+TOOL_CHARACTERS = 200
+MAX_ROUNDS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """One event at its place in the attempt's sequence."""
+
+    seq: int
+    event: Event
+
+    @property
+    def type(self) -> str:
+        return str(self.event["type"])
+
+    def glimpse(self, line: Line) -> dict[str, Any]:
+        """The shape of an event in the feed, for one that is never there."""
+        where = {"session": str(line.session_id), "attempt": line.attempt, "seq": self.seq}
+        return {"cursor": None, **where, "source": "child", "type": self.type, "payload": self.payload}
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """Everything but the type, which has a column of its own."""
+        return {key: value for key, value in self.event.items() if key != "type"}
+
+
+def numbered(frame: EventFrame | EventBatch) -> list[Numbered]:
+    """The events of a frame with their numbers."""
+    if isinstance(frame, EventFrame):
+        return [Numbered(frame.seq, frame.event)]
+    return [Numbered(frame.first_seq + offset, event) for offset, event in enumerate(frame.events)]
+
+
+def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
+    """Keep what is to be kept, all in one transaction; the number up to which every durable event is committed.
+
+    A durable event is new when its number is beyond the highest one committed: within a connection numbers grow, and
+    after a reconnect the child goes on from that number. What is not new was sent again, and is acknowledged again.
+    """
+    _refuse_long_types(events)
+    with held(line):
+        return _keep(line, events, now)
+
+
+def accept_plain(line: Line, frame: PlainEvent, *, now: datetime | None = None) -> int:
+    """The same for a plain child's event, which is numbered here."""
+    with held(line):
+        event = Numbered(_acked(line) + 1, frame.event)
+        _refuse_long_types([event])
+        return _keep(line, [event], now)
+
+
+def touch(line: Line, *, now: datetime | None = None) -> None:
+    """Note that the child shows signs of work, without keeping what it said."""
+    with held(line):
+        _move(line, None, [], now)
+
+
+def _acked(line: Line) -> int:
+    return int(Attempt.objects.values_list("acked_event_seq", flat=True).get(**line.row()))
+
+
+def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
+    acked = _acked(line)
+    fresh = [event for event in events if qos_of(event.type) == "durable" and event.seq > acked]
+    for event in fresh:
+        journal.child_event(
+            line.project_id,
+            event.type,
+            event.payload,
+            session=line.session_id,
+            attempt=line.attempt,
+            seq=event.seq,
+        )
+    acked = max([acked, *(event.seq for event in fresh)])
+    _keep_snapshots(line, [event for event in events if qos_of(event.type) == "snapshot"])
+    _move(line, acked, fresh, now)
+    return acked
+
+
+def _refuse_long_types(events: Sequence[Numbered]) -> None:
+    for event in events:
+        if len(event.type) > TYPE_CHARACTERS:
+            detail = f"an event's type has at most {TYPE_CHARACTERS} characters"
+            raise problems.invalid([{"field": "event.type", "detail": detail}], detail)
+
+
+def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:
+    for event in {event.type: event for event in events}.values():
+        Snapshot.objects.update_or_create(
+            session_id=line.session_id,
+            type=event.type,
+            defaults={
+                "attempt": line.attempt,
+                "seq": event.seq,
+                "payload": event.payload,
+                "at": database_now(),
+            },
+        )
+
+
+def _move(line: Line, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
+    """Write down where the attempt and the session stand after these events."""
+    at = database_now(now)
+    Attempt.objects.filter(**line.row()).update(
+        last_event_at=at, **({} if acked is None else {"acked_event_seq": acked})
+    )
+    Session.objects.filter(pk=line.session_id).update(last_event_at=at, **_read(fresh))
+
+
+def _read(events: Sequence[Numbered]) -> dict[str, Any]:
+    """What Wardroom itself reads from events; what has the wrong type says nothing."""
+    found: dict[str, Any] = {}
+    for event in events:
+        match event.event:
+            case {"type": "round_started", "round": int(number)} if type(number) is int and 0 <= number <= MAX_ROUNDS:
+                found["rounds"] = number
+            case {"type": "tool_started", "tool_name": str(name)}:
+                found["last_tool"] = name[:TOOL_CHARACTERS]
+    return found

@@ -1,0 +1,146 @@
+"""The ASGI side of a child's socket: what comes in, in order and bounded; what goes out, one frame at a time.
+
+The reader never waits for a verb, so that pongs are read while one runs; only a full inbox stops it. There is no
+queue for what goes out: `send` waits for the peer, and a peer that does not read is dropped, not remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from wardroom import protocol
+from wardroom.protocol import Close
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+INBOX_FRAMES = 128
+INBOX_CHARACTERS = 4 * 1024 * 1024
+RATE_WINDOW_SECS = 10
+
+
+class HangUp(Exception):
+    """This connection ends: with `code` and `reason`, or with nothing to say because the peer is gone (None)."""
+
+    def __init__(self, code: int | None = None, reason: str = "") -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Inbox:
+    """What the reader has decoded and the worker has not taken yet; `put` waits while it is full."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[Any, int]] = deque()
+        self._weight = 0
+        self._changed = asyncio.Condition()
+
+    async def put(self, item: Any, weight: int = 0) -> None:
+        """Keep the item; an item that is heavier than the whole inbox goes in when it is empty."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._full(weight))
+            self._items.append((item, weight))
+            self._weight += weight
+            self._changed.notify_all()
+
+    async def take(self) -> Any:
+        """The oldest item; a HangUp that was put is raised, after everything that came before it."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._items))
+            item, weight = self._items.popleft()
+            self._weight -= weight
+            self._changed.notify_all()
+        if isinstance(item, HangUp):
+            raise item
+        return item
+
+    def _full(self, weight: int) -> bool:
+        if not self._items:
+            return False
+        return len(self._items) >= INBOX_FRAMES or self._weight + weight > INBOX_CHARACTERS
+
+
+class Rate:
+    """A bucket of `allowed` frames that fills again within the window."""
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+        self._level = float(allowed)
+        self._at = time.monotonic()
+
+    def take(self) -> None:
+        """Count one frame; HangUp 4429 when there have been too many."""
+        now = time.monotonic()
+        self._level = min(self._allowed, self._level + (now - self._at) * self._allowed / RATE_WINDOW_SECS)
+        self._at = now
+        if self._level < 1:
+            raise HangUp(Close.TOO_MANY, f"retry after {RATE_WINDOW_SECS} seconds")
+        self._level -= 1
+
+
+class Wire:
+    """One WebSocket, as ASGI gives it to an application."""
+
+    def __init__(self, receive: Receive, send: Send, limits: MutableMapping[str, Any]) -> None:
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._writing = asyncio.Lock()
+        self._rate = Rate(limits["max_frames_per_10_secs"])
+
+    async def accept(self, subprotocol: str | None) -> None:
+        """Take the handshake, also one that is going to be refused: a close code can only be read after it."""
+        await self._receive()
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+
+    async def send(self, frame: protocol.Frame) -> None:
+        """Write one frame; HangUp when the peer has not read for `send_timeout_secs`."""
+        await self._push({"type": "websocket.send", "text": protocol.encode(frame)})
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say why, and end; a peer that does not even take that is cut off."""
+        try:
+            cut = protocol.cut_reason(reason)
+            await self._push({"type": "websocket.close", "code": int(code), "reason": cut})
+        except HangUp:
+            pass
+
+    async def read(self, inbox: Inbox, decode: Callable[[str], Any]) -> None:
+        """Put every frame into the inbox, and at the end the HangUp that says why there are no more."""
+        try:
+            while True:
+                text = await self._text()
+                self._rate.take()
+                await inbox.put(decode(text), len(text))
+        except HangUp as end:
+            await inbox.put(end)
+
+    async def _text(self) -> str:
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect":
+            raise HangUp()
+        text = event.get("text")
+        if text is None:
+            raise HangUp(Close.NOT_PROTOCOL, "a frame is text")
+        return str(text)
+
+    async def _push(self, event: MutableMapping[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(self._limits["send_timeout_secs"]), self._writing:
+                await self._send(event)
+        except TimeoutError:
+            self._abort()
+            raise HangUp() from None
+        except OSError:  # uvicorn's ClientDisconnected: the peer left while we wrote.
+            raise HangUp() from None
+
+    def _abort(self) -> None:
+        # ASGI has no word for this: closing politely would wait for the peer to read what it does not read.
+        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        if transport is not None:
+            transport.abort()

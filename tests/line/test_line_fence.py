@@ -1,0 +1,192 @@
+"""One live connection per session: newer ones replace older ones, and what is old changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from accounts import credentials, projects
+from accounts.actors import Actor
+from accounts.models import Credential
+from ledger.models import Event
+from orchestration import attempts, lifecycle, line, line_events
+from orchestration.line import Caller, Line, LineClosed
+from orchestration.states import Status
+from tests.line.conftest import TESTS, Peer, Server, Spawn
+from tests.waiting import wait_until
+
+
+def held(child: Spawn, **options: Any) -> Line:
+    caller = line.judge(child.token, str(child.id))
+    return line.claim(caller, **options)
+
+
+def note(seq: int = 1) -> list[line_events.Numbered]:
+    return [line_events.Numbered(seq, {"type": "note"})]
+
+
+# --- by the verbs -------------------------------------------------------------------------------------------
+
+
+def test_a_newer_connection_has_a_greater_number(child: Spawn) -> None:
+    assert [held(child).connection for _ in range(3)] == [1, 2, 3]
+
+
+def test_an_older_connection_can_do_nothing(child: Spawn) -> None:
+    older, newer = held(child), held(child)
+    with pytest.raises(LineClosed) as refusal:
+        line_events.accept(older, note())
+    assert refusal.value.code == 4409
+    assert line_events.accept(newer, note()) == 1
+    assert Event.objects.filter(session=child.id, source="child").count() == 1
+
+
+def test_the_clean_up_of_an_older_connection_touches_nothing(child: Spawn) -> None:
+    older, newer = held(child), held(child)
+    assert line.disconnect(older) is False
+    assert child.attempt().line_lost_at is None
+    assert line.disconnect(newer) is True
+    assert child.attempt().line_lost_at is not None
+
+
+def test_an_attempt_that_is_over_can_do_nothing(child: Spawn) -> None:
+    mine = held(child)
+    lifecycle.finish(child.id, 1, Status.ERROR, error="enough")
+    with pytest.raises(LineClosed) as refusal:
+        line_events.accept(mine, note())
+    assert refusal.value.code == 4410
+    assert line.disconnect(mine) is False
+
+
+def test_an_attempt_that_was_replaced_can_do_nothing(child: Spawn) -> None:
+    mine = held(child)
+    attempts.requeue(child.id, 1, "once more")
+    with pytest.raises(LineClosed) as refusal:
+        line_events.accept(mine, note())
+    assert refusal.value.code == 4409
+
+
+def test_a_claim_that_comes_after_the_end_is_4410(child: Spawn) -> None:
+    caller = line.judge(child.token, str(child.id))
+    lifecycle.started(child.id, 1)
+    lifecycle.finish(child.id, 1, Status.COMPLETED)
+    with pytest.raises(LineClosed) as refusal:
+        line.claim(caller)
+    assert refusal.value.code == 4410
+    assert child.attempt().connection == 0
+
+
+def test_a_dead_token_can_do_nothing(child: Spawn) -> None:
+    mine = held(child)
+    Credential.objects.filter(subject=str(child.id)).update(ended_at="2020-01-01T00:00:00Z")
+    with pytest.raises(LineClosed) as refusal:
+        line_events.accept(mine, note())
+    assert refusal.value.code == 4401
+    assert not Event.objects.filter(session=child.id, source="child").exists()
+
+
+def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
+    caller: Caller = line.judge(child.token, str(child.id))
+    together = threading.Barrier(8)
+
+    def claim(_: int) -> Line:
+        from django.db import connections
+
+        together.wait()
+        try:
+            return line.claim(caller)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        lines = list(pool.map(claim, range(8)))
+    assert sorted(each.connection for each in lines) == list(range(1, 9))
+    able = 0
+    for each in lines:
+        try:
+            line_events.accept(each, note(each.connection))
+            able += 1
+        except LineClosed as refusal:
+            assert refusal.code == 4409
+    assert able == 1
+
+
+# --- over sockets -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", ["v1", "plain"])
+def test_a_newer_connection_replaces_the_older(server: Server, child: Spawn, dialect: str) -> None:
+    def connect() -> Peer:
+        peer = server.child(child, run=False) if dialect == "v1" else server.plain(child)
+        peer.hear("run")  # Now it holds the line.
+        return peer
+
+    with connect() as older, connect() as newer:
+        assert older.code() == 4409
+        if dialect == "v1":
+            newer.say("event", seq=1, event={"type": "note"})
+            assert newer.hear("event_ack")["seq"] == 1
+        wait_until(lambda: child.attempt().connection == 2)
+        assert child.attempt().line_lost_at is None
+
+
+def test_the_line_of_a_killed_child_is_lost_and_found(server: Server, child: Spawn) -> None:
+    peer = server.child(child)
+    peer.drop()
+    wait_until(lambda: child.attempt().line_lost_at)
+    assert child.session.status == Status.RUNNING
+    with server.child(child, run=False):
+        assert child.attempt().line_lost_at is None
+
+
+def test_a_newer_attempt_ends_the_line_with_4409(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        attempts.requeue(child.id, 1, "once more")
+        assert peer.code() == 4409
+
+
+def test_the_end_of_the_attempt_ends_the_line_with_4410(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        lifecycle.finish(child.id, 1, Status.ERROR, error="enough")
+        assert peer.code() == 4410
+
+
+def test_a_verdict_is_told_before_the_line_ends(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        lifecycle.finish(child.id, 1, Status.TIMEOUT, error="Child session timed out")
+        assert peer.hear("cancel")["reason"] == "Child session timed out"
+        assert peer.code() == 4410
+
+
+def test_a_late_terminal_changes_nothing(server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server.child(child) as peer:
+        monkeypatch.setattr("orchestration.line_outgoing.urgent", lambda *args: [])
+        lifecycle.finish(child.id, 1, Status.TIMEOUT, error="too long")
+        peer.say("terminal", status="completed", result="made it")
+        assert peer.code() == 4410
+    assert (child.session.status, child.session.result) == (Status.TIMEOUT, None)
+
+
+def test_a_revoked_token_ends_the_line_within_the_poll(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        credentials.end_for_attempt(projects.default().pk, str(child.id), 1)
+        assert peer.code(timeout=6) == 4401
+
+
+def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        lifecycle.cancel(projects.default(), child.id, "changed my mind", Actor.system("tests"))
+        assert peer.hear("cancel")["reason"] == "changed my mind"
+        lifecycle.finish(child.id, 1, Status.CANCELLED, error="changed my mind")
+        assert peer.code() == 4410
+
+
+def test_a_line_sees_its_token_replaced(server: Server, child: Spawn) -> None:
+    from orchestration import spawning
+
+    with server.child(child) as peer:
+        spawning.fresh_token(projects.default(), child.id, TESTS)
+        assert peer.code(timeout=2) == 4401
