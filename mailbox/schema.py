@@ -63,7 +63,7 @@ _message: dict[str, rest.Field] = {
 NewMessage = inline_serializer("NewMessage", _message)
 NewMessages = inline_serializer(
     "NewMessages",
-    {"messages": type(NewMessage)(many=True, max_length=MOST_AT_ONCE)},
+    {"messages": type(NewMessage)(many=True, help_text=f"At most {MOST_AT_ONCE}.")},
 )
 OneOrMany = PolymorphicProxySerializer("MessageOrMessages", [NewMessage, NewMessages], resource_type_field_name=None)
 
