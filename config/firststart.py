@@ -7,10 +7,25 @@ from collections.abc import Callable
 from django.conf import settings
 
 from accounts import credentials, projects, scopes
+from accounts.actors import Actor
 from accounts.models import CredentialKind, User
 from ledger import journal
+from orchestration import spawning
+from orchestration.spawning import SpawnOrder
 
 NAME = "admin"
+WELCOME = SpawnOrder(
+    role="runbook",
+    title="Welcome to Wardroom",
+    assignment="""\
+# Welcome. This first step needs nobody: its line begins with an exclamation mark.
+!echo 'Hello. I am a child process of Wardroom, and I ran this by myself.'
+# The second waits for a person. Approve it, edit it first, or deny it with a message.
+echo 'A person has read this line, and let it run.'
+# The third says when.
+!date
+""",
+)
 
 
 def is_due() -> bool:
@@ -31,6 +46,8 @@ def greet(show: Callable[[str], None]) -> None:
         _, token = credentials.mint(
             kind=CredentialKind.API, project=project, scopes=scopes.ALL, user=user, name="first start"
         )
+        if wants_demo():
+            spawning.spawn(project, WELCOME, Actor.of_user(user))
         for line in card(user.get_username(), password, token):
             show(line)
 

@@ -1,0 +1,73 @@
+"""A clean stop of `manage.py up` takes its children along: their keepers end, and their rows say why.
+
+Only a clean stop does. Whatever is killed, keepers and children outlive it.
+"""
+
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from orchestration import lifecycle, runners
+from wardroom import processes
+
+log = logging.getLogger(__name__)
+
+# From the first SIGTERM to the second, which no longer waits; and from that to SIGKILL.
+PATIENCE_SECS, LAST_SECS = 1.5, 0.5
+
+
+def end_all(wait: Callable[[float], None]) -> list[tuple[UUID, int]]:
+    """End the keepers of this data folder; the attempts that they kept. `wait(secs)` passes some time.
+
+    The services must have ended before: nobody else may write what the end of a child means, or start another.
+    """
+    files = list(runners.keepers_folder().glob("*.json"))
+    attempts = [(UUID(state["session"]), int(state["attempt"])) for state in map(read, files) if state]
+    for file in files:
+        ask_to_end(file)
+    deadline = time.monotonic() + PATIENCE_SECS
+    while any(is_running(file) for file in files) and time.monotonic() < deadline:
+        wait(0.05)
+    with ThreadPoolExecutor(max_workers=32) as threads:
+        list(threads.map(lambda file: runners.end_keeper(file, LAST_SECS), files))
+    return attempts
+
+
+def settle(attempts: list[tuple[UUID, int]]) -> int:
+    """Write that these attempts were stopped with the server (or try them again, by their policy); how many."""
+    return sum(written(session_id, attempt) for session_id, attempt in attempts)
+
+
+def written(session_id: UUID, attempt: int) -> bool:
+    """One attempt's end; a row that cannot be written must not keep the others from being so."""
+    try:
+        return lifecycle.stopped_with_server(session_id, attempt)
+    except Exception:
+        log.exception("the end of %s/%s could not be written", session_id, attempt)
+        return False
+
+
+def ask_to_end(file: Path) -> None:
+    if is_running(file) and (state := read(file)):
+        os.kill(state["pid"], signal.SIGTERM)
+
+
+def is_running(file: Path) -> bool:
+    state = read(file)
+    return bool(state) and processes.is_same(state["pid"], state["boot_id"], state["start"])
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What a keeper says about itself; nothing when it has just left."""
+    try:
+        state = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
