@@ -119,7 +119,7 @@ class Child:
     async def _say_how_it_ended(self, error: BaseException | None) -> None:
         with contextlib.suppress(Ended):
             if self.cancelled.is_set():
-                await self._finish(Terminal(status="cancelled", error=self.cancelled.reason or None))
+                await self.stop()
             elif error is None:
                 await self.complete(None)
             elif isinstance(error, Exception):
@@ -298,6 +298,11 @@ class Child:
     async def fail(self, error: str) -> None:
         """The work failed."""
         await self._finish(Terminal(status="error", error=error[:8192]))
+
+    async def stop(self, result: Any = None) -> None:
+        """The work stopped because the child was told to."""
+        reason = self.cancelled.reason or None
+        await self._finish(Terminal(status="cancelled", result=result, error=reason))
 
     async def suspend(
         self, wait_for: WaitFor = "all", children: Sequence[str] | None = None, timeout_secs: int | None = None

@@ -161,6 +161,10 @@ class Child:
         """The work failed."""
         self._wait(self._child.fail(error))
 
+    def stop(self, result: Any = None) -> None:
+        """The work stopped because the child was told to."""
+        self._wait(self._child.stop(result))
+
     def suspend(
         self, wait_for: WaitFor = "all", children: Sequence[str] | None = None, timeout_secs: int | None = None
     ) -> None:

@@ -1,0 +1,1 @@
+"""Children that come with Wardroom."""

@@ -1,0 +1,233 @@
+"""A child that does real work without a model: it runs a runbook, and asks before each step.
+
+    python -m wardroom.children.runbook [--on-deny skip|stop] [--expires-in SECONDS]
+
+The assignment is the runbook: a shell command a line; a line that begins with `#` is a heading; `!` before a command
+says that it needs no approval. Every other command is asked for as the tool `shell` with the arguments
+`{command, cwd, env}` (`env` is a list of names), and runs exactly as it was approved, at most once.
+
+The messages `skip` and `stop` act at the next step; any other text is written down. A command that fails does not
+end the run: its exit code is in the table.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from wardroom import processes
+from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, NotConsumed
+from wardroom.children import shell
+from wardroom.children.steps import Outcome, Result, Step, parse, past, record_id, table
+
+STEPS_PER_EVENT = 200
+_REFUSALS: dict[str, Outcome] = {"denied": "denied", "expired": "expired"}
+
+
+class Runbook:
+    """One run through the steps."""
+
+    def __init__(self, child: Child, steps: Sequence[Step], *, stop_on_deny: bool, expires_in: int | None) -> None:
+        self.child = child
+        self.steps = steps
+        self.cwd = os.getcwd()
+        self.results: list[Result] = []
+        self._stop_on_deny = stop_on_deny
+        self._expires_in = expires_in
+        self._past = past(child.run.messages, child.run.attempt, steps)
+        self._stop = ""
+        self._skip = False
+        self._groups: set[int] = set()
+
+    async def run(self) -> None:
+        """Every step in turn, then the table."""
+        try:
+            for step in self.steps:
+                self.results.append(await self._settle(step))
+        except (Cancelled, asyncio.CancelledError):
+            rest = self.steps[len(self.results) :]
+            self.results += [Result(step, "cancelled") for step in rest]
+            raise
+        finally:
+            self._end_what_is_left()
+        await self.tell()
+        await self.child.complete(table(self.results))
+
+    async def tell(self) -> None:
+        """The table as events, for whoever reads them by program."""
+        for first in range(0, len(self.results), STEPS_PER_EVENT):
+            part = self.results[first : first + STEPS_PER_EVENT]
+            await self.child.emit("runbook_result", steps=[result.as_fields() for result in part])
+
+    async def _settle(self, step: Step) -> Result:
+        """What becomes of one step: known from before, steered away, refused, or run."""
+        if step.number in self._past:
+            return await self._known(self._past[step.number])
+        await self._read_messages()
+        if self.child.cancelled.is_set():
+            raise Cancelled(self.child.cancelled.reason)
+        if self._stop or self._skip:
+            outcome: Outcome = "stopped" if self._stop else "skipped"
+            self._skip = False
+            return Result(step, outcome, message=self._stop or None)
+        await self.child.emit("round_started", round=step.number, heading=step.heading, command=step.command[:2000])
+        await self.child.emit("runner_progress", done=step.number - 1, total=len(self.steps))
+        result = await (self._ask_and_run(step) if step.gated else self._run(step, self._arguments(step)))
+        await self._record(step, result)
+        return result
+
+    async def _known(self, result: Result) -> Result:
+        """A step of an earlier process of this attempt: never again, whatever became of it."""
+        if result.outcome == "unknown":
+            await self._say_unknown(result.step, "the runbook was restarted while this step ran")
+        return result
+
+    async def _say_unknown(self, step: Step, detail: str) -> None:
+        id = self.child.request_id(f"step-{step.number}")
+        await self.child.emit("unknown_outcome", approval=id if step.gated else None, step=step.number, detail=detail)
+
+    async def _read_messages(self) -> None:
+        for message in await self.child.checkpoint():
+            word = message.text.strip().lower()
+            if word == "stop":
+                self._stop = "stopped by a message"
+            elif word == "skip":
+                self._skip = True
+            else:
+                await self.child.emit("message_noted", id=message.id, text=message.text[:8192])
+
+    def _arguments(self, step: Step) -> dict[str, Any]:
+        return {"command": step.command, "cwd": self.cwd, "env": shell.names()}
+
+    async def _ask_and_run(self, step: Step) -> Result:
+        decision = await self.child.approve(
+            "shell",
+            self._arguments(step),
+            permission="shell",
+            resource=self.cwd,
+            question=f"{step.heading or 'Runbook'}: run step {step.number} of {len(self.steps)}?",
+            expires_in=self._expires_in,
+            id=self.child.request_id(f"step-{step.number}"),
+        )
+        if not decision.approved:
+            return self._refused(step, decision)
+        try:
+            arguments = await self.child.consume(decision)
+        except AlreadyConsumed:  # And said so: by an earlier process, which may have run it.
+            return Result(step, "unknown", message="another process took this step")
+        except NotConsumed as refusal:
+            return Result(step, "cancelled", message=str(refusal))
+        return await self._run(step, arguments)
+
+    def _refused(self, step: Step, decision: Decision) -> Result:
+        if decision.state == "denied" and self._stop_on_deny:
+            self._stop = f"step {step.number} was denied"
+        return Result(step, _REFUSALS.get(decision.state, "cancelled"), message=decision.message)
+
+    async def _run(self, step: Step, arguments: dict[str, Any]) -> Result:
+        """Run with exactly these arguments, after it is written down that it was about to."""
+        command, cwd, env = arguments.get("command"), arguments.get("cwd"), arguments.get("env")
+        if not isinstance(command, str) or not isinstance(cwd, str) or not isinstance(env, list):
+            return Result(step, "failed", message="the approved arguments are no command, folder and names")
+        await self._record(step, None)
+        await self.child.emit("tool_started", tool_name="shell", step=step.number, command=command[:2000])
+
+        async def output(text: str) -> None:
+            await self.child.emit("tool_output", tool_name="shell", step=step.number, text=text)
+
+        left_out = 0
+        try:
+            ran = await self._until_cancelled(shell.run(command, cwd, [str(n) for n in env], output, self._groups.add))
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the command.
+            result = Result(step, "failed", shell.CANNOT_START, 0.0, command, str(error))
+        else:
+            outcome: Outcome = "done" if ran.exit_code == 0 else "failed"
+            result = Result(step, outcome, ran.exit_code, ran.seconds, command)
+            left_out = ran.left_out
+            if not processes.kill_group(ran.pgid, 0):  # Nobody is left in it: the number may soon be another's.
+                self._groups.discard(ran.pgid)
+        await self._tell_end(result, left_out)
+        return result
+
+    async def _tell_end(self, result: Result, left_out: int) -> None:
+        await self.child.emit(
+            "tool_finished",
+            tool_name="shell",
+            ok=result.outcome == "done",
+            step=result.step.number,
+            exit_code=result.exit_code,
+            seconds=result.seconds,
+            bytes_left_out=left_out,
+        )
+
+    async def _until_cancelled(self, work: Coroutine[Any, Any, shell.Ran]) -> shell.Ran:
+        """The work's result; when the child is told to stop, the work is killed and Cancelled raised."""
+        running = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._wait_cancelled())
+        try:
+            await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            raise Cancelled(self.child.cancelled.reason)
+        finally:
+            for task in (running, stop):
+                task.cancel()
+            await asyncio.gather(running, stop, return_exceptions=True)
+
+    async def _wait_cancelled(self) -> None:
+        await self.child.cancelled
+
+    async def _record(self, step: Step, result: Result | None) -> None:
+        """Write into the session's history that a step begins, or how it ended; kept when this returns."""
+        said = "started" if result is None else result.outcome
+        code = f" (exit {result.exit_code})" if result and result.exit_code is not None else ""
+        content = f"step {step.number} {said}{code}: {(result and result.command) or step.command}"
+        await self.child.transcript(
+            {"role": "tool", "content": content[:8192], "id": record_id(self.child.run.attempt, result, step)}
+        )
+
+    def _end_what_is_left(self) -> None:
+        for pgid in self._groups:
+            processes.kill_group(pgid, signal.SIGKILL)
+
+
+async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> None:
+    """The whole life of a runbook child, from its run to its end."""
+    steps = parse(child.run.assignment)
+    if not steps:
+        await child.fail("runbook is empty")
+        return
+    runbook = Runbook(child, steps, stop_on_deny=stop_on_deny, expires_in=expires_in)
+    try:
+        await runbook.run()
+    except (Cancelled, asyncio.CancelledError):
+        if child.cancelled.is_set():
+            with contextlib.suppress(Exception):
+                await runbook.tell()
+                await child.stop(table(runbook.results))
+        raise
+
+
+async def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the options and work; TERM ends the running step before it ends us."""
+    parser = argparse.ArgumentParser(prog="python -m wardroom.children.runbook")
+    parser.add_argument("--on-deny", choices=("skip", "stop"), default="skip")
+    parser.add_argument("--expires-in", type=int, metavar="SECONDS")
+    options = parser.parse_args(arguments)
+    me = asyncio.current_task()
+    if me is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
+    async with Child.from_env(client="wardroom-runbook") as child:
+        await work(child, stop_on_deny=options.on_deny == "stop", expires_in=options.expires_in)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main()))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit(128 + signal.SIGTERM)

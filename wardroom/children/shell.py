@@ -1,0 +1,128 @@
+"""Run one shell command for real: in its own process group, its output in pieces, its end certain."""
+
+import asyncio
+import codecs
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from wardroom import processes
+
+PIECE_BYTES = 16 * 1024
+PIECE_SECS = 0.25
+OUTPUT_BYTES = 64 * 1024
+AFTER_EXIT_SECS = 1.0
+TERM_SECS = 3.0
+CANNOT_START = 126
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended: its exit status, or minus the signal that killed it."""
+
+    exit_code: int
+    seconds: float
+    pgid: int
+    left_out: int = 0
+
+
+def names() -> list[str]:
+    """The environment names that a command gets: everything of ours but what speaks to Wardroom."""
+    return sorted(name for name in os.environ if not name.startswith("WARDROOM_"))
+
+
+async def run(
+    command: str,
+    cwd: str,
+    env: Sequence[str],
+    output: Callable[[str], Awaitable[None]],
+    started: Callable[[int], None],
+) -> Ran:
+    """Run `/bin/sh -c command` to its end, handing its output to `output` piece by piece, at most 64 KiB of it.
+
+    `started` is told the process group. Raises OSError when it cannot start. When this is cancelled, the whole
+    group is ended before it returns.
+    """
+    me, begun = os.getpid(), time.monotonic()
+    # A pipe of our own: asyncio's would make waiting for the process wait for whoever else holds it open.
+    ours, theirs = os.pipe()
+    pipe = os.fdopen(ours, "rb", 0)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            command,
+            cwd=cwd,
+            env={name: os.environ[name] for name in env if name in os.environ},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            process_group=0,
+            preexec_fn=lambda: processes.die_with(me),
+        )
+    except BaseException:
+        pipe.close()
+        raise
+    finally:
+        os.close(theirs)
+    started(process.pid)
+    loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
+    reader = asyncio.create_task(_hand_on(stream, output))
+    try:
+        code = await process.wait()
+        # Something that it left behind may hold the pipe open for ever; what is read already is handed on, though
+        # that may take as long as Wardroom is away.
+        loop.call_later(AFTER_EXIT_SECS, transport.close)
+        return Ran(code, round(time.monotonic() - begun, 3), process.pid, await reader)
+    finally:
+        if process.returncode is None:
+            await _end(process)
+        transport.close()
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """TERM to the whole group, a moment, KILL."""
+    processes.kill_group(process.pid, signal.SIGTERM)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), TERM_SECS)
+    finally:
+        processes.kill_group(process.pid, signal.SIGKILL)
+
+
+async def _hand_on(stream: asyncio.StreamReader, output: Callable[[str], Awaitable[None]]) -> int:
+    """Hand on the output until it ends; returns how many bytes were left out."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    room, left_out = OUTPUT_BYTES, 0
+    while piece := await _piece(stream):
+        kept = piece[:room]
+        room -= len(kept)
+        left_out += len(piece) - len(kept)
+        # NUL is no text to Wardroom.
+        if text := decoder.decode(kept).replace("\0", "\ufffd"):
+            await output(text)
+    if rest := decoder.decode(b"", final=True):
+        await output(rest)
+    return left_out
+
+
+async def _piece(pipe: asyncio.StreamReader) -> bytes:
+    """The next output, gathered for a moment so that many small writes are one piece; empty at the end."""
+    piece = bytearray(await pipe.read(PIECE_BYTES))
+    deadline = asyncio.get_running_loop().time() + PIECE_SECS
+    while piece and len(piece) < PIECE_BYTES:
+        try:
+            async with asyncio.timeout_at(deadline):
+                more = await pipe.read(PIECE_BYTES - len(piece))
+        except TimeoutError:
+            break
+        if not more:
+            break
+        piece += more
+    return bytes(piece)
