@@ -62,7 +62,7 @@ def requeue(
     none is left, and when the session was told to cancel: what is being cancelled does not start again.
     """
     fresh: dict[str, Any] = {"result": None, "error": None, "finished_at": None, "waiting_for": None}
-    fresh |= {"wait_until": None, "cancel_requested_at": None, "cancel_reason": ""}
+    fresh |= {"wait_until": None, "cancel_requested_at": None, "cancel_reason": "", "restart": False}
     if spend_retry:
         fresh["retries_left"] = F("retries_left") - 1
     with journal.transaction():

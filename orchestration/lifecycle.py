@@ -81,8 +81,11 @@ def finish(
         except StaleState:
             return False
         attempts.end(session, attempt, to, error or "", kill_in=grace, now=now)
-        completion.complete(session, attempt, now=now)
-        if session.parent_id:
+        if not (session.restart and to == Status.CANCELLED):
+            completion.complete(session, attempt, now=now)
+        if session.restart:
+            requeue(session_id, attempt, "interrupted by a message", now=now)
+        elif session.parent_id:
             journal.after_commit(functools.partial(waits.look, session.parent_id))
         return True
 
@@ -174,24 +177,30 @@ def cancel(
             tree += level
         told = [session for session in tree if not session.is_terminal]
         for session in reversed(told):
-            _ask_to_stop(session, reason, now)
+            ask_to_stop(session, reason, now=now)
         if told:
             detail = {"reason": reason, "cascade": cascade, "sessions": len(told)}
             journal.audit(project.pk, actor, "session.cancel", str(session_id), detail)
         return Session.objects.get(pk=session_id)
 
 
-def _ask_to_stop(session: Session, reason: str, now: datetime | None) -> None:
-    first = Session.objects.filter(pk=session.pk, cancel_requested_at=None)
-    if first.update(cancel_requested_at=database_now(now), cancel_reason=reason):
+def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
+    """Inside a transaction that holds its row: record the request, and end what does not run.
+
+    With `restart` the attempt is stopped but the session goes on: where the attempt ends, the next one begins.
+    """
+    mine = Session.objects.filter(pk=session.pk)
+    mine.update(restart=restart)
+    if mine.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
         told = {"reason": reason}
         journal.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
         journal.nudge(f"session:{session.pk}")
-    if _does_not_run(session):
+    if does_not_run(session):
         finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0, now=now)
 
 
-def _does_not_run(session: Session) -> bool:
+def does_not_run(session: Session) -> bool:
+    """No child is there to be told anything."""
     if session.status == Status.STARTING:
         return session.runner == Runner.EXTERNAL
     return session.status in (Status.QUEUED, Status.SUSPENDED)

@@ -18,7 +18,7 @@ from accounts import credentials
 from accounts.clock import database_now
 from accounts.models import Credential, CredentialKind
 from ledger import journal
-from orchestration import attempts, lifecycle, presence
+from orchestration import attempts, keeping, lifecycle, presence
 from orchestration.models import Attempt, Session
 from wardroom.protocol import Close
 
@@ -140,6 +140,8 @@ def disconnect(line: Line, *, now: datetime | None = None) -> bool:
         ).update(line_lost_at=database_now(now))
         if lost:
             _tell(line, "line_lost")
+            # A process that has ended has nobody to come back: its last words are in by now.
+            keeping.judge_exit(line.session_id, line.attempt, now=now)
         return bool(lost)
 
 

@@ -34,6 +34,7 @@ class Session(models.Model):
     error = models.TextField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.TextField(blank=True, default="")
+    restart = models.BooleanField(default=False, help_text="Interrupted: a new attempt begins where this one ends.")
     waiting_for = models.JSONField(null=True, blank=True)
     wait_until = models.DateTimeField(null=True, blank=True)
     last_tool = models.CharField(max_length=200, blank=True, default="")

@@ -43,7 +43,7 @@ class Lease:
         self._thread.join(timeout=self._interval + 1)
 
     def _run(self) -> None:
-        while not self._ended.wait(self._interval):
+        while True:
             try:
                 renew(self.id)
             except Exception:
@@ -51,20 +51,29 @@ class Lease:
                 log.warning("the lease of this web process could not be renewed", exc_info=True)
             finally:
                 connections.close_all()
+            if self._ended.wait(self._interval):
+                return
 
 
 _lease: Lease | None = None
 _guard = threading.Lock()
 
 
-def current() -> UUID:
-    """The id of this web process, with a heartbeat of this moment; the first call begins its lease."""
+def begin() -> Lease:
+    """Begin this process's lease, once, without waiting for the database: a web process lives before any child comes,
+    and a child that is gone for good is judged only while one lives.
+    """
     global _lease
     with _guard:
         if _lease is None or _lease.pid != os.getpid():
             _lease = Lease(settings.WARDROOM["heartbeat_secs"])
             _lease.begin()
-        lease = _lease
+        return _lease
+
+
+def current() -> UUID:
+    """The id of this web process, with a heartbeat of this moment; the first call begins its lease."""
+    lease = begin()
     renew(lease.id)
     return lease.id
 
@@ -72,12 +81,8 @@ def current() -> UUID:
 def renew(process: UUID, *, now: datetime | None = None) -> None:
     """One heartbeat; the row is written again if it was cleaned away meanwhile."""
     if not WebProcess.objects.filter(pk=process).update(heartbeat_at=database_now(now)):
-        WebProcess.objects.create(
-            id=process,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            heartbeat_at=database_now(now),
-        )
+        row = WebProcess(id=process, host=socket.gethostname(), pid=os.getpid(), heartbeat_at=database_now(now))
+        WebProcess.objects.bulk_create([row], ignore_conflicts=True)
 
 
 def is_live(prefix: str = "", *, now: datetime | None = None) -> Q:

@@ -17,6 +17,26 @@ def readable(credential: Credential, session_id: UUID) -> Session:
     return session
 
 
+def steerable(credential: Credential, session_id: UUID) -> Session:
+    """The session, for a key of its project; for a child's token only what descends from its own session."""
+    session = readable(credential, session_id)
+    if credential.kind == CredentialKind.CHILD and credential.subject == str(session_id):
+        raise problems.forbidden("A child steers its children; itself it ends over its line.")
+    return session
+
+
+def own(credential: Credential, session_id: UUID) -> Session:
+    """The session, for a key of its project; for a child's token only its own, while its attempt is the current one."""
+    session = readable(credential, session_id)
+    if credential.kind != CredentialKind.CHILD:
+        return session
+    if credential.subject != str(session_id):
+        raise problems.forbidden("A child speaks for its own session alone.")
+    if credential.attempt != session.attempt:
+        raise problems.conflict(f"Attempt {credential.attempt} is over.", "not-running")
+    return session
+
+
 def _is_below(session: Session, top: str) -> bool:
     """Whether `session` is `top` or has it among its ancestors. Depth is bounded, so the walk is."""
     above: Session | None = session

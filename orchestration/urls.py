@@ -2,8 +2,17 @@
 
 from django.urls import URLPattern, path
 
-from orchestration import api_events
+from orchestration import api_events, api_sessions, api_steering
 
 urlpatterns: list[URLPattern] = [
+    path("sessions", api_sessions.Sessions.as_view(), name="sessions"),
+    path("sessions/<uuid:session_id>", api_sessions.OneSession.as_view(), name="session"),
+    path("sessions/<uuid:session_id>/tree", api_sessions.Tree.as_view(), name="session-tree"),
+    path("sessions/<uuid:session_id>/attempts", api_sessions.Attempts.as_view(), name="session-attempts"),
+    path("sessions/<uuid:session_id>/token", api_steering.Token.as_view(), name="session-token"),
+    path("sessions/<uuid:session_id>/cancel", api_steering.Cancel.as_view(), name="session-cancel"),
+    path("sessions/<uuid:session_id>/retry", api_steering.Retry.as_view(), name="session-retry"),
+    path("sessions/<uuid:session_id>/wait", api_steering.WaitFor.as_view(), name="session-wait"),
+    path("sessions/<uuid:session_id>/messages", api_steering.Messages.as_view(), name="session-messages"),
     path("sessions/<uuid:session_id>/events", api_events.SessionEventsView.as_view(), name="session-events"),
 ]

@@ -1,0 +1,66 @@
+"""Strict request bodies for DRF: nothing is coerced, an unknown field is an error, null equals absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+
+class Text(serializers.CharField):
+    """A JSON string, kept as it is."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, **kwargs})
+
+    def to_internal_value(self, data: Any) -> str:
+        """The string itself; a number is not one."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class Whole(serializers.IntegerField):
+    """A JSON integer: no string, no boolean, no 1.0."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """The integer itself."""
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return int(super().to_internal_value(data))
+
+
+class Flag(serializers.BooleanField):
+    """true or false, and nothing that resembles them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """The boolean itself."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Body(serializers.Serializer[Any]):
+    """The base of every strict body. `validated_data` has only what was given and is not null."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Refuse unknown fields together with whatever else is wrong."""
+        if not isinstance(data, Mapping):
+            raise serializers.ValidationError({"": "must be a JSON object"})
+        errors: dict[str, Any] = {name: "is no field of this call" for name in data if name not in self.fields}
+        given = {name: value for name, value in data.items() if value is not None and name not in errors}
+        try:
+            found = super().to_internal_value(given)
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError({**errors, **error.detail}) from None  # type: ignore[dict-item]
+        if errors:
+            raise serializers.ValidationError(errors)
+        return dict(found)
+
+
+def read(body: type[Body], data: Any) -> dict[str, Any]:
+    """What `data` says, field by field; raises DRF's ValidationError, which is a 422 with `errors`."""
+    judged = body(data=data)
+    judged.is_valid(raise_exception=True)
+    return dict(judged.validated_data)

@@ -1,0 +1,166 @@
+"""`sessions` and what can be looked at of one: parse, call one verb, answer."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import bodies as strict
+from accounts import problems
+from accounts.idempotency import idempotent
+from accounts.models import CredentialKind
+from accounts.pages import page
+from accounts.permissions import Methods, ScopeMap
+from accounts.views import ProjectView
+from orchestration import bodies, reach, shapes, spawning
+from orchestration.models import Session
+from orchestration.spawning import SpawnOrder
+from orchestration.states import Runner, Status
+
+MOST_IN_A_TREE = 1000
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key and body get the same answer."
+)
+FILTERS = [
+    OpenApiParameter("status", str, description=f"Some of {', '.join(Status.values)}, comma-separated."),
+    OpenApiParameter("runner", str, description=f"One of {', '.join(Runner.values)}."),
+    OpenApiParameter("role", str),
+    OpenApiParameter("parent", OpenApiTypes.UUID, description="The children of this session."),
+    OpenApiParameter("root", OpenApiTypes.UUID, description="The whole tree of this root."),
+    OpenApiParameter("cursor", str, description="`next` of the page before."),
+    OpenApiParameter("limit", int, description="At most 200."),
+]
+WHY = {
+    401: "`unauthenticated`",
+    403: "`forbidden`: a scope is missing",
+    404: "`not-found`: unknown, or another project's",
+    409: "`conflict` or `not-running`",
+    422: "`invalid`, with `errors`",
+    429: "`too-many`, with `Retry-After`",
+}
+
+
+def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
+    """The problem documents of these statuses."""
+    return {status: OpenApiResponse(OpenApiTypes.OBJECT, description=WHY[status]) for status in statuses}
+
+
+PAGE = inline_serializer(
+    "SessionPage", {"results": shapes.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
+)
+ATTEMPTS = inline_serializer("Attempts", {"results": shapes.AttemptShape(many=True)})
+
+
+class Sessions(ProjectView):
+    """Spawn, and list."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read", "POST": "sessions:write"}
+    child_may: ClassVar[Methods] = ("GET", "POST")
+
+    @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE, **refusals(401, 403, 422)})
+    def get(self, request: Request) -> Response:
+        """List sessions, newest first. A child's token sees its own session's children."""
+        rows = shapes.with_line(_filtered(self._visible(), request.query_params))
+        return Response(page(rows, request.query_params, shapes.session, key=("created_at", "id"), descending=True))
+
+    def _visible(self) -> QuerySet[Session]:
+        mine = Session.objects.filter(project=self.project)
+        if self.credential.kind == CredentialKind.CHILD:
+            return mine.filter(parent=UUID(self.credential.subject))
+        return mine
+
+    @extend_schema(
+        operation_id="sessions_spawn",
+        parameters=[IDEMPOTENCY_KEY],
+        request=bodies.SpawnBody,
+        responses={201: shapes.SpawnedShape, **refusals(401, 403, 404, 409, 422, 429)},
+    )
+    @idempotent(redact=("child",))
+    def post(self, request: Request) -> Response:
+        """Spawn a session. For the runner `external` the answer carries, once, its child's token."""
+        said = strict.read(bodies.SpawnBody, request.data)
+        said |= {name: tuple(said[name]) for name in ("command", "disabled_tools") if name in said}
+        spawned = spawning.spawn(self.project, SpawnOrder(**said), self.actor)
+        headers = {"Location": f"{request.path}/{spawned.session.pk}"}
+        return Response(_spawned(spawned), status=201, headers=headers)
+
+
+def _spawned(spawned: spawning.Spawned) -> dict[str, Any]:
+    shown = shapes.session(shapes.with_line(Session.objects.all()).get(pk=spawned.session.pk))
+    if spawned.websocket_url:
+        shown["child"] = {"token": spawned.child_token, "websocket_url": spawned.websocket_url}
+    return shown
+
+
+def _filtered(rows: QuerySet[Session], params: Any) -> QuerySet[Session]:
+    for name, known in (("status", Status.values), ("runner", Runner.values)):
+        if name in params:
+            rows = rows.filter(**{f"{name}__in": _words(name, params[name], known)})
+    for name in ("parent", "root"):
+        if name in params:
+            rows = rows.filter(**{name: _uuid(name, params[name])})
+    return rows.filter(role=params["role"]) if "role" in params else rows
+
+
+def _words(name: str, text: str, known: list[str]) -> list[str]:
+    words = text.split(",")
+    if strangers := [word for word in words if word not in known]:
+        raise problems.invalid([{"field": name, "detail": f"{strangers[0]!r} is none of {', '.join(known)}"}])
+    return words
+
+
+def _uuid(name: str, text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise problems.invalid([{"field": name, "detail": "must be a UUID"}]) from None
+
+
+class OneSession(ProjectView):
+    """One session."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+
+    @extend_schema(operation_id="sessions_get", responses={200: shapes.SessionShape, **refusals(401, 403, 404)})
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """One session, as it is now."""
+        session = reach.readable(self.credential, session_id)
+        return Response(shapes.session(shapes.with_line(Session.objects.all()).get(pk=session.pk)))
+
+
+class Tree(ProjectView):
+    """A session and everything below it."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+
+    @extend_schema(
+        operation_id="sessions_tree",
+        responses={200: OpenApiResponse(OpenApiTypes.OBJECT, description="A session with `children`, each likewise.")},
+    )
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """The session with its `children`, each likewise, oldest first."""
+        session = reach.readable(self.credential, session_id)
+        rows = shapes.with_line(Session.objects.filter(root=session.root, depth__gte=session.depth))
+        return Response(shapes.tree(list(rows.order_by("created_at", "pk")[:MOST_IN_A_TREE]), session.pk))
+
+
+class Attempts(ProjectView):
+    """The tries of one session."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+
+    @extend_schema(operation_id="sessions_attempts", responses={200: ATTEMPTS, **refusals(401, 403, 404)})
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """Every attempt, oldest first, with what became of its process."""
+        session = reach.readable(self.credential, session_id)
+        return Response({"results": [shapes.attempt(row) for row in session.attempts.order_by("number")]})

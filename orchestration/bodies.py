@@ -1,0 +1,85 @@
+"""The bodies of the session calls, as serializers: what is read, and what the OpenAPI document says of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.bodies import Body, Flag, Text, Whole
+from orchestration.states import Runner, WaitFor
+
+MAX_METADATA_BYTES = 64 * 1024
+ROLE = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+class SpawnBody(Body):
+    """`POST sessions`."""
+
+    assignment = Text(required=False, allow_blank=True, max_length=256 * 1024, help_text="The work, in words.")
+    role = Text(required=False, help_text="A role of this server, such as `runbook`.")
+    parent = serializers.UUIDField(required=False)  # type: ignore[assignment]
+    runner = serializers.ChoiceField(choices=Runner.choices, required=False)
+    command = serializers.ListField(
+        child=Text(allow_blank=True, max_length=4096),
+        required=False,
+        min_length=1,
+        max_length=256,
+        help_text="argv of the child; needs the scope sessions:command.",
+    )
+    title = Text(required=False, allow_blank=True, max_length=300)
+    model = Text(required=False, max_length=200)
+    provider = Text(required=False, max_length=200)
+    reasoning_effort = Text(required=False, max_length=40)
+    disabled_tools = serializers.ListField(child=Text(max_length=256), required=False, max_length=256)
+    metadata = serializers.DictField(child=serializers.JSONField(allow_null=True), required=False)
+
+    def validate_role(self, role: str) -> str:
+        """Roles are names: they reach mailboxes, logs and screens."""
+        if not ROLE.match(role):
+            raise serializers.ValidationError("at most 64 letters, digits, dots, dashes and underscores")
+        return role
+
+    def validate_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Bounded, because it is read with every row."""
+        if len(json.dumps(metadata)) > MAX_METADATA_BYTES:
+            raise serializers.ValidationError(f"more than {MAX_METADATA_BYTES} bytes")
+        return metadata
+
+
+class CancelBody(Body):
+    """`POST sessions/{id}/cancel`."""
+
+    reason = Text(required=False, max_length=2000)
+    cascade = Flag(required=False, help_text="Also everything below it (true).")
+
+
+class WaitBody(Body):
+    """`POST sessions/{id}/wait`."""
+
+    wait_for = serializers.ChoiceField(choices=WaitFor.choices, required=False)
+    children = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=256)
+    timeout_secs = Whole(required=False, min_value=1, max_value=7 * 86400)
+
+
+class SenderBody(Body):
+    """Who a message says that it is from: shown as claimed."""
+
+    session_id = serializers.UUIDField(required=False)
+    role = Text(required=False, max_length=64)
+
+
+class MessageBody(Body):
+    """`POST sessions/{id}/messages`."""
+
+    message_kind = Text(max_length=40)
+    body = serializers.JSONField(allow_null=True)
+    id = Text(required=False, max_length=256, help_text="The same id is the same message.")
+    correlation_id = Text(required=False, max_length=256)
+    interrupt = Flag(required=False, help_text="Ask a running attempt to stop first.")
+    created_at = serializers.DateTimeField(required=False)
+
+
+MessageBody._declared_fields["from"] = SenderBody(required=False)

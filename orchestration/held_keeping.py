@@ -1,0 +1,80 @@
+"""The keeper's two calls, answered before Django: there is one every few seconds for each process."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from accounts import credentials, problems
+from accounts.offload import in_thread
+from orchestration import keeping
+from wardroom import strict
+
+PATH = "/api/v1/sessions/{session_id:uuid}/attempts/{number:int}"
+MAX_REPORT_BYTES = 256 * 1024
+
+Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class AliveReport(msgspec.Struct):
+    """`POST .../alive`."""
+
+    pid: Pid
+    pgid: Pid
+    host: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class ExitReport(msgspec.Struct):
+    """`POST .../exited`."""
+
+    exit_status: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    exit_signal: Annotated[int, Meta(ge=1, le=255)] | None = None
+    stderr_tail: Annotated[str, Meta(max_length=65536)] = ""
+
+
+async def alive(request: Request) -> Response:
+    """The process lives; the answer says whether it may go on."""
+    said: AliveReport = await _read(request, AliveReport)
+    life = keeping.Life(pid=said.pid, pgid=said.pgid, host=said.host)
+    reason = await in_thread(keeping.alive, *_who(request), life)
+    return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
+
+
+async def exited(request: Request) -> Response:
+    """The process has ended, and how."""
+    said: ExitReport = await _read(request, ExitReport)
+    if (said.exit_status is None) == (said.exit_signal is None):
+        raise problems.invalid([{"field": "exit_status", "detail": "one of exit_status and exit_signal"}])
+    tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
+    how = keeping.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
+    return JSONResponse({"status": await in_thread(keeping.exited, *_who(request), how)})
+
+
+def _who(request: Request) -> tuple[str, UUID, int]:
+    token = credentials.bearer(request.headers.get("authorization", ""))
+    return token, request.path_params["session_id"], request.path_params["number"]
+
+
+async def _read(request: Request, report: type[Any]) -> Any:
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MAX_REPORT_BYTES:
+            raise problems.Problem("too-large", 413, f"A report is at most {MAX_REPORT_BYTES} bytes.")
+    try:
+        return msgspec.convert(strict.loads(bytes(raw)), report)
+    except msgspec.ValidationError as error:
+        raise problems.invalid([{"field": "", "detail": str(error)}]) from None
+
+
+routes: list[Route] = [
+    Route(f"{PATH}/alive", alive, methods=["POST"]),
+    Route(f"{PATH}/exited", exited, methods=["POST"]),
+]

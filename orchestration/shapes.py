@@ -1,0 +1,187 @@
+"""The public shapes of sessions and attempts, and how OpenAPI describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, F, OuterRef, QuerySet
+from rest_framework import serializers
+
+from orchestration import presence
+from orchestration.models import Attempt, Session
+from orchestration.states import Runner, Status
+
+
+def with_line(sessions: QuerySet[Session], *, now: datetime | None = None) -> QuerySet[Any]:
+    """Sessions that know whether their current attempt's line is live."""
+    current = Attempt.objects.filter(presence.is_live(now=now), session=OuterRef("pk"), number=OuterRef("attempt"))
+    return sessions.annotate(live=Exists(current))
+
+
+def session(row: Any) -> dict[str, Any]:
+    """A session from `with_line`. *lost* is running without a live line."""
+    return {
+        "id": str(row.pk),
+        "project": str(row.project_id),
+        "parent": str(row.parent_id) if row.parent_id else None,
+        "root": str(row.root),
+        "depth": row.depth,
+        "role": row.role or None,
+        "title": row.title,
+        "assignment": row.assignment,
+        "runner": row.runner,
+        "status": row.status,
+        "lost": row.status == Status.RUNNING and not row.live,
+        "live": row.live,
+        "attempt": row.attempt,
+        "result": row.result,
+        "error": row.error,
+        "created_at": moment(row.created_at),
+        "started_at": moment(row.started_at),
+        "last_event_at": moment(row.last_event_at),
+        "finished_at": moment(row.finished_at),
+        "last_tool": row.last_tool or None,
+        "rounds": row.rounds,
+        "waiting_for": row.waiting_for,
+        "wait_until": moment(row.wait_until),
+        "cancel_requested_at": moment(row.cancel_requested_at),
+        "cancel_reason": row.cancel_reason or None,
+        "retries_left": row.retries_left,
+        "options": row.options,
+        "metadata": row.metadata,
+        "created_by": row.created_by,
+    }
+
+
+def attempt(row: Attempt) -> dict[str, Any]:
+    """One try, with what its keeper said of the process."""
+    return {
+        "number": row.number,
+        "status": row.status,
+        "reason": row.reason or None,
+        "created_at": moment(row.created_at),
+        "launched_at": moment(row.launched_at),
+        "relaunched": row.relaunched,
+        "running_at": moment(row.running_at),
+        "ended_at": moment(row.ended_at),
+        "last_event_at": moment(row.last_event_at),
+        "acked_event_seq": row.acked_event_seq,
+        "line_since": moment(row.line_since),
+        "line_lost_at": moment(row.line_lost_at),
+        "host": row.host or None,
+        "pid": row.pid,
+        "keeper_pid": row.keeper_pid,
+        "keeper_seen_at": moment(row.keeper_seen_at),
+        "kill_requested_at": moment(row.kill_requested_at),
+        "exit_status": row.exit_status,
+        "exit_signal": row.exit_signal,
+        "stderr_tail": row.stderr_tail or None,
+        "exited_at": moment(row.exited_at),
+    }
+
+
+def tree(rows: Iterable[Any], top: Any) -> dict[str, Any]:
+    """The sessions below `top`, each with its `children`, oldest first."""
+    shown = {row.pk: {**session(row), "children": []} for row in rows}
+    for pk, parent in [(row.pk, row.parent_id) for row in rows]:
+        if pk != top and parent in shown:
+            shown[parent]["children"].append(shown[pk])
+    return shown[top]
+
+
+def current_attempts(sessions: QuerySet[Session]) -> QuerySet[Attempt]:
+    """The attempt that counts of each."""
+    return Attempt.objects.filter(session__in=sessions, number=F("session__attempt"))
+
+
+def moment(at: datetime | None) -> str | None:
+    """ISO 8601, or nothing."""
+    return at.isoformat() if at else None
+
+
+class SessionShape(serializers.Serializer[Any]):
+    """A session."""
+
+    id = serializers.UUIDField()
+    project = serializers.UUIDField()
+    parent = serializers.UUIDField(allow_null=True)  # type: ignore[assignment]
+    root = serializers.UUIDField()  # type: ignore[assignment]
+    depth = serializers.IntegerField()
+    role = serializers.CharField(allow_null=True)
+    title = serializers.CharField()
+    assignment = serializers.CharField()
+    runner = serializers.ChoiceField(choices=Runner.choices)
+    status = serializers.ChoiceField(choices=Status.choices)
+    lost = serializers.BooleanField(help_text="Running without a live line.")
+    live = serializers.BooleanField()
+    attempt = serializers.IntegerField()
+    result = serializers.CharField(allow_null=True)
+    error = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    last_event_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    last_tool = serializers.CharField(allow_null=True)
+    rounds = serializers.IntegerField()
+    waiting_for = serializers.DictField(allow_null=True)
+    wait_until = serializers.DateTimeField(allow_null=True)
+    cancel_requested_at = serializers.DateTimeField(allow_null=True)
+    cancel_reason = serializers.CharField(allow_null=True)
+    retries_left = serializers.IntegerField()
+    options = serializers.DictField()
+    metadata = serializers.DictField()
+    created_by = serializers.CharField()
+
+
+class ChildAccess(serializers.Serializer[Any]):
+    """What an external child connects with; the token is shown this once."""
+
+    token = serializers.CharField(allow_null=True)
+    websocket_url = serializers.CharField()
+
+
+class SpawnedShape(SessionShape):
+    """A new session; for `external` with its child's access."""
+
+    child = ChildAccess(required=False)
+
+
+class TokenShape(ChildAccess):
+    """A fresh token of the current attempt."""
+
+    attempt = serializers.IntegerField()
+
+
+class SentShape(serializers.Serializer[Any]):
+    """What became of a message."""
+
+    id = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=["delivered_live", "queued", "started", "pending"])
+
+
+class AttemptShape(serializers.Serializer[Any]):
+    """One try."""
+
+    number = serializers.IntegerField()
+    status = serializers.ChoiceField(choices=Status.choices)
+    reason = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    launched_at = serializers.DateTimeField(allow_null=True)
+    relaunched = serializers.BooleanField(help_text="It replaces one that never said a word.")
+    running_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    last_event_at = serializers.DateTimeField(allow_null=True)
+    acked_event_seq = serializers.IntegerField()
+    line_since = serializers.DateTimeField(allow_null=True)
+    line_lost_at = serializers.DateTimeField(allow_null=True)
+    host = serializers.CharField(allow_null=True)
+    pid = serializers.IntegerField(allow_null=True)
+    keeper_pid = serializers.IntegerField(allow_null=True)
+    keeper_seen_at = serializers.DateTimeField(allow_null=True)
+    kill_requested_at = serializers.DateTimeField(allow_null=True, help_text="From when on its keeper is to kill it.")
+    exit_status = serializers.IntegerField(allow_null=True)
+    exit_signal = serializers.IntegerField(allow_null=True)
+    stderr_tail = serializers.CharField(allow_null=True)
+    exited_at = serializers.DateTimeField(allow_null=True)

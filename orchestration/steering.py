@@ -1,0 +1,99 @@
+"""A message to a session, and the truth about what becomes of it."""
+
+import dataclasses
+import enum
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.models import Project
+from ledger import journal
+from mailbox import delivery, reading
+from mailbox.letters import NewMessage
+from orchestration import attempts, lifecycle, presence
+from orchestration.models import Attempt, Session
+from orchestration.states import Status
+
+#: Kinds that ask for work, and so start a session that is over. An answer alone starts nothing.
+STARTING_KINDS = frozenset({"task", "ask", "handoff"})
+
+
+class Outcome(enum.StrEnum):
+    """What a sender is told."""
+
+    DELIVERED_LIVE = "delivered_live"
+    QUEUED = "queued"
+    STARTED = "started"
+    PENDING = "pending"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sent:
+    """The message is durable, and this is what will become of it."""
+
+    id: str
+    outcome: Outcome
+
+
+def send(
+    project: Project,
+    session_id: UUID,
+    message: NewMessage,
+    actor: Actor,
+    *,
+    interrupt: bool = False,
+    now: datetime | None = None,
+) -> Sent:
+    """Put a message into the session's mailbox, in one transaction with what it sets off. Raises 404, 409, 422.
+
+    `interrupt` first asks a running attempt to stop; the next one begins where that ends, and reads the message.
+    The same id again is the same message: it is not stored twice, and starts nothing that has read it.
+    """
+    with journal.transaction():
+        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
+        if session is None:
+            raise problems.not_found()
+        (delivered,) = delivery.deliver(project.pk, session.address, [message], now=now)
+        if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
+            return Sent(delivered.id, Outcome.DELIVERED_LIVE)
+        outcome = _set_off(session, message, actor, interrupt, now)
+        journal.nudge(f"session:{session.pk}")
+        return Sent(delivered.id, outcome)
+
+
+def _waits_to_be_read(session: Session, seq: int) -> bool:
+    waiting = reading.unadmitted(session.project_id, session.address, after_seq=seq - 1, limit=1)
+    return bool(waiting) and waiting[0].seq == seq
+
+
+def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool, now: datetime | None) -> Outcome:
+    why = f"a message from {actor.name}"
+    if session.is_terminal and message.message_kind in STARTING_KINDS:
+        attempts.requeue(session.pk, session.attempt, f"started by {why}", now=now)
+        return Outcome.STARTED
+    if session.is_terminal:
+        return Outcome.PENDING
+    if interrupt and session.status == Status.SUSPENDED:
+        resume: dict[str, Any] = {"reason": "message", "wait_for": None, "children": []}
+        attempts.requeue(session.pk, session.attempt, f"resumed by {why}", resume=resume, now=now)
+        return Outcome.STARTED
+    if interrupt and session.cancel_requested_at is None and not lifecycle.does_not_run(session):
+        lifecycle.ask_to_stop(session, f"interrupted by {why}", restart=True, now=now)
+        return Outcome.QUEUED
+    return _standing(session, now)
+
+
+def _standing(session: Session, now: datetime | None) -> Outcome:
+    """Nothing was set off: what will read it is there, will come, or was told to stop."""
+    if session.cancel_requested_at is not None:
+        return Outcome.QUEUED if session.restart else Outcome.PENDING
+    mine = Attempt.objects.filter(session=session, number=session.attempt, status=Status.RUNNING)
+    return Outcome.DELIVERED_LIVE if mine.filter(presence.is_live(now=now)).exists() else Outcome.QUEUED
+
+
+def signed(message: NewMessage, actor: Actor) -> NewMessage:
+    """The message as the child that `actor` proves to be sends it; what it says of itself does not count."""
+    role = Session.objects.filter(pk=actor.session or UUID(int=0)).values_list("role", flat=True).first()
+    return dataclasses.replace(message, sender_session=actor.session, sender_role=role or None, claimed_sender=False)

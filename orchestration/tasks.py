@@ -1,0 +1,65 @@
+"""The tasks of the queue and of the beat: each calls one verb. Their arguments are ids, never anybody's words."""
+
+from uuid import UUID
+
+from celery import shared_task
+
+from approvals import decisions
+from ledger import sweeps
+from mailbox import claims
+from orchestration import hints, housekeeping, launching, losses, waits, watchdog
+from orchestration.hints import TASK
+
+
+@shared_task(name=TASK)
+def launch_session(session_id: str, attempt: int) -> None:
+    """Start the keeper of a queued attempt, and leave."""
+    launching.launch(UUID(session_id), attempt)
+
+
+@shared_task(name="orchestration.launch_sweep")
+def launch_sweep() -> None:
+    """Launch what lost its hint, relaunch what never said a word."""
+    sweeps.run("launch_sweep", launching.sweep)
+
+
+@shared_task(name="orchestration.lines_sweep")
+def lines_sweep() -> None:
+    """End what lost its line, its process, or the grace of its cancel."""
+    sweeps.run("lines_sweep", losses.sweep)
+
+
+@shared_task(name="orchestration.watchdog_sweep")
+def watchdog_sweep() -> None:
+    """End what ran too long or went silent."""
+    sweeps.run("watchdog_sweep", watchdog.sweep)
+
+
+@shared_task(name="orchestration.waits_sweep")
+def waits_sweep() -> None:
+    """Resume parents whose wait is over."""
+    sweeps.run("waits_sweep", waits.sweep)
+
+
+@shared_task(name="orchestration.approvals_expiry_sweep")
+def approvals_expiry_sweep() -> None:
+    """Expire what nobody answered in time."""
+    sweeps.run("approvals_expiry_sweep", decisions.expire_due)
+
+
+@shared_task(name="orchestration.claims_sweep")
+def claims_sweep() -> None:
+    """Take back what was claimed and never acknowledged."""
+    sweeps.run("claims_sweep", claims.lapse_due)
+
+
+@shared_task(name="orchestration.outbox_sweep")
+def outbox_sweep() -> None:
+    """Tell again what was never told."""
+    sweeps.run("outbox_sweep", hints.sweep)
+
+
+@shared_task(name="orchestration.housekeeping")
+def keep_house() -> None:
+    """Let go of what nobody may ask for any more."""
+    sweeps.run("housekeeping", housekeeping.sweep)
