@@ -19,7 +19,7 @@ from accounts.permissions import allow
 from approvals import shapes, waiting
 from approvals.models import Approval
 from approvals.states import Status
-from ledger import hub
+from ledger import hub, stopping
 
 
 async def wait(request: Request) -> JSONResponse:
@@ -55,6 +55,7 @@ def outcome(approval: Approval) -> dict[str, object]:
 async def _answered(credential: Credential, approval_id: UUID, secs: float) -> Approval:
     actor, project_id = Actor.of_credential(credential), credential.project_id
     until = time.monotonic() + secs
+    stopping.watch()
     # Listen first, then read, then wait: an answer that falls between is not missed.
     async with hub.get().listen(f"approval:{approval_id}") as ears:
         approval = await in_thread(waiting.look, project_id, approval_id, actor)
@@ -62,7 +63,11 @@ async def _answered(credential: Credential, approval_id: UUID, secs: float) -> A
             return approval
         lease = await in_thread(waiting.begin, approval_id)
         try:
-            while approval.status == Status.PENDING and (left := until - time.monotonic()) > 0:
+            # A process that is asked to stop lets its waiters go: pending is a true answer, and they come back.
+            while approval.status == Status.PENDING and not stopping.asked():
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
                 await ears.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
                 approval = await in_thread(waiting.look, project_id, approval_id, actor)
             return approval

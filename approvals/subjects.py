@@ -65,6 +65,11 @@ def is_open(session_id: UUID, attempt: int) -> bool:
     return rows.filter(closed_at__isnull=True).first() is not None
 
 
+def is_over(session_id: UUID, attempt: int) -> bool:
+    """Whether this attempt has ended, for who only looks."""
+    return Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=False).exists()
+
+
 def wait_begins(project_id: Any, session_id: UUID, attempt: int, by: str, now: datetime | None) -> None:
     """Count one more pending ask. Raises not-found, not-running or too-many.
 

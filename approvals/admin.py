@@ -1,0 +1,114 @@
+"""The queue in the admin, and a page for each approval. Read-only rows; the one thing to do here is to answer."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.staffroom import ProjectWall, ReadOnly
+from approvals import admin_page, admin_queue, approvers, decisions, shapes
+from approvals.finding import judged
+from approvals.models import Approval, ApprovalQuerySet
+
+TEMPLATES = "admin/approvals/approval"
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ProjectWall, ReadOnly):
+    """Staff see the requests of their own projects, and answer them with the permission `approvals.decide`."""
+
+    search_fields: ClassVar = ()
+
+    def get_urls(self) -> list[Any]:
+        """Beside the stock ones: the parts that update by themselves, and the answer."""
+        view = self.admin_site.admin_view
+        mine = [
+            path("queue/", view(self.queue_part), name="approvals_approval_queue"),
+            path("<uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
+            path("<uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
+        ]
+        return mine + super().get_urls()
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may answer may look."""
+        user: Any = request.user
+        return super().has_view_permission(request, obj) or bool(user.has_perm(approvers.PERMISSION))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The queue."""
+        return self._shown(request, "queue", {"title": "Approvals", **self._queue(request), **(extra_context or {})})
+
+    def queue_part(self, request: HttpRequest) -> HttpResponse:
+        """What of the queue updates by itself."""
+        self._look(request)
+        return TemplateResponse(request, f"{TEMPLATES}/_queue.html", self._queue(request))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One approval, drawn from its canonical action."""
+        return self._page(request, self._find(request, object_id))
+
+    def page_part(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
+        """What of its page updates by itself."""
+        approval = self._find(request, approval_id)
+        return TemplateResponse(request, f"{TEMPLATES}/_facts.html", admin_page.context(approval, request))
+
+    def decide(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
+        """Answer, by POST from the page that showed it; a refusal is that page again, as things stand now."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        approval = self._find(request, approval_id)
+        actor = Actor.of_user(request.user)  # type: ignore[arg-type]
+        try:
+            answer = admin_page.answer(request.POST)
+            done = decisions.decide(approval.project_id, approval.id, answer, actor, "admin")
+        except problems.Problem as refusal:
+            return self._page(request, self._find(request, approval_id), refusal)
+        messages.success(request, f"You {shapes.past_tense(done)} it.")
+        return redirect("admin:approvals_approval_change", done.id)
+
+    def _queue(self, request: HttpRequest) -> dict[str, Any]:
+        self._look(request)
+        return admin_queue.context(self._rows(request), request)
+
+    def _page(self, request: HttpRequest, approval: Approval, refusal: problems.Problem | None = None) -> HttpResponse:
+        context = {
+            **admin_page.context(approval, request),
+            **admin_page.forms(approval, request, refusal),
+            "title": "Approval",
+            "queue": self._rows(request).pending().exclude(id=approval.id).order_by("requested_at", "id"),
+        }
+        return self._shown(request, "page", context, status=refusal.status if refusal else 200)
+
+    def _shown(self, request: HttpRequest, template: str, context: Any, status: int = 200) -> HttpResponse:
+        whole = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, f"{TEMPLATES}/{template}.html", whole, status=status)
+
+    def _find(self, request: HttpRequest, approval_id: Any) -> Approval:
+        """Alike for the unknown and for what belongs to a project that the reader does not see."""
+        self._look(request)
+        try:
+            found = self._rows(request).filter(id=UUID(str(approval_id))).first()
+        except ValueError:
+            found = None
+        if found is None:
+            raise Http404
+        return found
+
+    def _rows(self, request: HttpRequest) -> ApprovalQuerySet:
+        rows: Any = self.get_queryset(request).select_related("project")
+        return judged(rows)
+
+    def _look(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied

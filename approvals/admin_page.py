@@ -1,0 +1,161 @@
+"""One approval's page: drawn from the canonical action alone, and what its forms send back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from accounts import problems
+from accounts.text import mixed_scripts, visible
+from approvals import approvers, shapes, subjects
+from approvals.answers import Answer
+from approvals.models import Approval
+from approvals.states import Decision, Risk, Status
+from wardroom import strict
+
+TONES = {
+    Status.PENDING: "wait",
+    Status.APPROVED: "good",
+    Status.DENIED: "bad",
+    Status.EXPIRED: "",
+    Status.CANCELLED: "",
+}
+RISK_TONES = {Risk.LOW: "", Risk.MEDIUM: "", Risk.HIGH: "wait", Risk.CRITICAL: "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One member of the arguments, whole: a text as it reads, anything else as JSON."""
+
+    name: str
+    value: Any
+
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.value, str)
+
+    @property
+    def is_command(self) -> bool:
+        return self.is_text and self.name == "command"
+
+
+def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
+    """The facts, and what became of them."""
+    action = json.loads(approval.action)
+    user: Any = request.user
+    return {
+        "approval": approval,
+        "action": action,
+        "arguments": listed(action["arguments"]),
+        "proposed": listed(approval.proposed_arguments) if approval.proposed_action else None,
+        "tone": TONES[Status(approval.status)],
+        "risk_tone": RISK_TONES[Risk(approval.risk)],
+        "pending": approval.status == Status.PENDING and not approval.is_overdue,
+        "standing": shapes.standing_sentence(approval),
+        "done": None if approval.status == Status.PENDING else shapes.past_tense(approval),
+        "warnings": warnings(approval),
+        "never_runs": _never_runs(approval),
+        "may_decide": approvers.may_decide(user, approval.project_id),
+    }
+
+
+def listed(arguments: Mapping[str, Any] | None) -> list[Argument]:
+    """Every argument, the command first."""
+    found = [Argument(name, value) for name, value in (arguments or {}).items()]
+    return sorted(found, key=lambda argument: not argument.is_command)
+
+
+def warnings(approval: Approval) -> list[str]:
+    """Words that may read as others, and characters that would not show: wherever the action has them."""
+    texts = [approval.action, approval.question or ""]
+    found = [f"{mixed}." for text in texts for mixed in mixed_scripts(text)]
+    if any(visible(text, lines=True) != text for text in _strings(approval.action)):
+        found.append("Some characters would not show; they are written as \\u{…} below.")
+    return found
+
+
+def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | None = None) -> dict[str, Any]:
+    """What may be answered, with what was typed before a refusal."""
+    arguments = approval.arguments or {}
+    command = arguments.get("command") if approval.tool_name == "shell" else None
+    simple = isinstance(command, str) and visible(command, lines=True) == command
+    rest = {name: value for name, value in arguments.items() if not (simple and name == "command")}
+    typed = request.POST if refusal else {}
+    return {
+        "allowed": {kind.value: kind.value in approval.allowed_decisions for kind in Decision},
+        "command": typed.get("command", command) if simple else None,
+        "editor": typed.get("arguments", editable(rest)),
+        "editing": typed.get("decision") == Decision.EDIT,
+        "typed": {name: typed.get(name, "") for name in ("message", "note")},
+        "refusal": refusal,
+        "errors": refusal.extra.get("errors", []) if refusal else [],
+    }
+
+
+def editable(arguments: Mapping[str, Any]) -> str:
+    """Arguments as JSON to type in; with every other than plain character escaped where one would not show."""
+    text = json.dumps(arguments, ensure_ascii=False, indent=2)
+    if visible(text, lines=True) == text:
+        return text
+    return json.dumps(arguments, ensure_ascii=True, indent=2)
+
+
+def answer(posted: Mapping[str, str]) -> Answer:
+    """The answer of a form. It must carry what was shown: the version and the digest."""
+    missing = [name for name in ("version", "digest") if not posted.get(name)]
+    if missing:
+        raise problems.invalid([{"field": name, "detail": "is missing"} for name in missing])
+    version = posted["version"]
+    return Answer(
+        decision=posted.get("decision"),
+        digest=posted["digest"],
+        version=int(version) if version.isascii() and version.isdigit() else version,
+        message=_text(posted.get("message")),
+        note=_text(posted.get("note")),
+        arguments=_arguments(posted) if posted.get("decision") == Decision.EDIT else None,
+    )
+
+
+def _arguments(posted: Mapping[str, str]) -> Any:
+    """The edited arguments, or the text itself when it is not JSON: then the verb refuses it, in its turn."""
+    raw = posted.get("arguments", "")
+    try:
+        arguments = strict.loads(raw or "{}")
+    except strict.StrictJSONError:
+        return raw
+    command = _text(posted.get("command"))
+    if command is not None and isinstance(arguments, dict):
+        return {"command": command, **arguments}
+    return arguments
+
+
+def _text(value: str | None) -> str | None:
+    # Browsers send a text area's lines with CR LF.
+    return None if value is None else value.replace("\r\n", "\n")
+
+
+def _never_runs(approval: Approval) -> bool:
+    """Approved, not run, and the attempt that would have is over."""
+    waits = approval.status == Status.APPROVED and approval.consumed_at is None
+    if not waits or approval.session is None or approval.attempt is None:
+        return False
+    return subjects.is_over(approval.session, approval.attempt)
+
+
+def _strings(action: str) -> list[str]:
+    found: list[str] = []
+    values = [json.loads(action)]
+    while values:
+        value = values.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, dict):
+            found += value
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+    return found

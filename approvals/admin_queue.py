@@ -1,0 +1,123 @@
+"""The queue: what waits first and oldest first, then what ended, never ran, or nobody answered (I10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from accounts import projects
+from accounts.staffroom import MOST_COUNTED, BoundedPaginator
+from approvals.models import ApprovalQuerySet
+from approvals.states import Risk, Status
+
+PER_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One heading of the queue: which rows, in which order, and what it says when there are none."""
+
+    name: str
+    title: str
+    rows: Callable[[ApprovalQuerySet], ApprovalQuerySet]
+    order: tuple[str, ...]
+    empty: str
+
+
+TABS = (
+    Tab(
+        "pending",
+        "Pending",
+        lambda rows: rows.pending(),
+        ("requested_at", "id"),
+        "Nothing waits for an answer.",
+    ),
+    Tab(
+        "unconsumed",
+        "Approved, not run",
+        lambda rows: rows.unconsumed(),
+        ("-settled_at", "id"),
+        "Everything that was approved has run.",
+    ),
+    Tab(
+        "decided",
+        "Decided",
+        lambda rows: rows.decided(),
+        ("-settled_at", "id"),
+        "Nobody has decided anything yet.",
+    ),
+    Tab(
+        "expired",
+        "Expired",
+        lambda rows: rows.filter(status=Status.EXPIRED),
+        ("-settled_at", "id"),
+        "No request has expired unanswered.",
+    ),
+    Tab(
+        "cancelled",
+        "Cancelled",
+        lambda rows: rows.filter(status=Status.CANCELLED),
+        ("-settled_at", "id"),
+        "No request was cancelled.",
+    ),
+)
+COUNTED = ("pending", "unconsumed")
+
+
+def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
+    """Everything that the queue's template shows, for these rows and this address."""
+    chosen = {name: request.GET.get(name, "").strip() for name in ("session", "tool", "risk", "project")}
+    rows = _filtered(rows, chosen)
+    tab = next((tab for tab in TABS if tab.name == request.GET.get("status")), TABS[0])
+    page = BoundedPaginator(tab.rows(rows).order_by(*tab.order), PER_PAGE).get_page(request.GET.get("page"))
+    return {
+        "tab": tab,
+        "tabs": [_heading(other, tab, rows, request) for other in TABS],
+        "page": page,
+        "chosen": chosen,
+        "filtered": any(chosen.values()),
+        "risks": Risk.values,
+        "projects": _projects(request),
+        "pending": _number(TABS[0].rows(rows)),
+        "here": request.GET.urlencode(),
+    }
+
+
+def _heading(tab: Tab, current: Tab, rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
+    address = request.GET.copy()
+    address["status"] = tab.name
+    address.pop("page", None)
+    number = _number(tab.rows(rows)) if tab.name in COUNTED else None
+    return {"tab": tab, "current": tab is current, "address": address.urlencode(), "number": number}
+
+
+def _filtered(rows: ApprovalQuerySet, chosen: dict[str, str]) -> ApprovalQuerySet:
+    if chosen["session"]:
+        rows = rows.filter(session=_uuid(chosen["session"])) if _uuid(chosen["session"]) else rows.none()
+    if chosen["tool"]:
+        rows = rows.filter(tool_name=chosen["tool"])
+    if chosen["risk"]:
+        rows = rows.filter(risk=chosen["risk"])
+    if chosen["project"]:
+        rows = rows.filter(project__slug=chosen["project"])
+    return rows
+
+
+def _projects(request: HttpRequest) -> list[str]:
+    user: Any = request.user
+    return list(projects.visible_to(user).values_list("slug", flat=True))
+
+
+def _number(rows: ApprovalQuerySet) -> int:
+    return rows.order_by()[:MOST_COUNTED].count()
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

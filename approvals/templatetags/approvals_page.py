@@ -1,0 +1,50 @@
+"""`{% load approvals_page %}`: badges, times and links of the approval pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts import staffroom
+from approvals.admin_page import RISK_TONES, TONES
+from approvals.models import Approval
+from approvals.states import Risk, Status
+
+register = template.Library()
+register.simple_tag(staffroom.age, name="age")
+register.simple_tag(staffroom.until, name="until")
+
+
+@register.simple_tag
+def status(word: str) -> SafeString:
+    """An approval's status as a badge."""
+    return staffroom.badge(word, TONES[Status(word)])
+
+
+@register.simple_tag
+def risk(word: str) -> SafeString:
+    """Its risk as a badge."""
+    return staffroom.badge(f"{word} risk", RISK_TONES[Risk(word)])
+
+
+@register.simple_tag
+def session_link(approval: Approval, whole: bool = False) -> SafeString:
+    """The session that asked, linked to its page if the admin has one."""
+    name = str(approval.session)
+    shown = name if whole else name[:8]
+    try:
+        address = reverse("admin:orchestration_session_change", args=[name])
+    except NoReverseMatch:
+        return format_html('<span class="wr-mono">{}</span>', shown)
+    return format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, name, shown)
+
+
+@register.filter
+def preview(approval: Any) -> str:
+    """One line of what would run, for a list: the command of a shell, else the resource."""
+    command = (approval.arguments or {}).get("command")
+    return command if isinstance(command, str) else approval.resource
