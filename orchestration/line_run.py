@@ -21,10 +21,12 @@ ROLE_CHARACTERS = 40
 def welcome(line: Line) -> Welcome:
     """The line is open; the child goes on from `acked_event_seq`."""
     limits = settings.WARDROOM
+    acked, kept = Attempt.objects.values_list("acked_event_seq", "transcript_next").get(**line.row())
     return Welcome(
         session_id=str(line.session_id),
         attempt=line.attempt,
-        acked_event_seq=Attempt.objects.values_list("acked_event_seq", flat=True).get(**line.row()),
+        acked_event_seq=acked,
+        transcript_next=kept,
         limits=LineLimits(max_frame_bytes=limits["max_frame_bytes"], max_unacked_events=limits["max_unacked_events"]),
         ping_secs=limits["ping_secs"],
         server_time=read_database_clock().isoformat(),

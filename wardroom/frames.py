@@ -201,6 +201,7 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
     session_id: Id
     attempt: Attempt
     acked_event_seq: Count
+    transcript_next: Count | None = None
     limits: LineLimits
     ping_secs: float
     server_time: str

@@ -171,6 +171,9 @@ class Wire:
         """What a new line must carry before anything else, in order: events, history, then all that is owed."""
         if self.acked_at_start is None:
             self.acked_at_start = welcome.acked_event_seq
+            self._first = welcome.transcript_next or 0
+        else:
+            self._on_transcript_ack(welcome.transcript_next or 0)
         self.max_frame_bytes = welcome.limits.max_frame_bytes
         events = self.lanes.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
         self.wake()

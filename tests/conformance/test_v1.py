@@ -1,0 +1,425 @@
+"""`wardroom.v1`, frame by frame against a real server: the first seconds, every frame, the walk-throughs."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import Spawn
+from tests.conformance.peer import line
+from tests.waiting import wait_until
+from wardroom.client import Problem
+
+pytestmark = pytest.mark.stack
+
+
+# --- the first seconds ------------------------------------------------------------------------------------
+
+
+def test_hello_is_answered_with_welcome_and_the_run(spawn: Spawn) -> None:
+    session = spawn("the work", metadata={"child_watchdog.max_idle_secs": 77})
+    with line(session) as peer:
+        assert peer.socket.subprotocol == "wardroom.v1"
+        peer.say("hello", attempt=1, client="script/1", brand_new={"field": 1})
+        welcome = peer.hear("welcome")
+        assert (welcome["session_id"], welcome["attempt"], welcome["acked_event_seq"]) == (session.id, 1, 0)
+        assert welcome["limits"]["max_frame_bytes"] == 1024 * 1024
+        assert welcome["limits"]["max_unacked_events"] >= 64
+        run = peer.hear("run")
+        assert (run["assignment"], run["attempt"], run["messages"], run["disabled_tools"]) == ("the work", 1, [], [])
+        assert run["session"] == {"session_id": session.id, "root_session_id": session.id, "depth": 0}
+        assert run["limits"]["max_idle_secs"] == 77
+        peer.say("run_ack")
+        wait_until(lambda: session.now()["status"] == "running")
+
+
+def test_a_token_may_come_as_a_subprotocol_and_is_not_named_back(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session, ("wardroom.v1", f"bearer.{session.token}"), token=None) as peer:
+        assert peer.socket.subprotocol == "wardroom.v1"
+        peer.begin()
+
+
+def test_the_run_comes_again_until_it_is_acknowledged_and_then_only_when_needed(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.say("hello", attempt=1)
+        peer.hear("welcome")
+        peer.hear("run")
+    with line(session) as peer:
+        peer.begin()
+        peer.say("event", seq=1, event={"type": "x"})
+        peer.hear("event_ack")
+    with line(session) as peer:
+        peer.say("hello", attempt=1, need_run=None)
+        peer.hear("welcome")
+        assert peer.hears_nothing()
+    with line(session) as peer:
+        peer.begin(need_run=True)
+
+
+def test_cookies_and_origins_mean_nothing_here(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session, origin="https://evil.example") as peer:  # type: ignore[arg-type]
+        peer.begin()
+
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+def test_durable_events_are_acknowledged_and_kept_once(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.say("event", seq=1, event={"type": "first", "n": 1})
+        assert peer.hear("event_ack")["seq"] == 1
+        events = [{"type": "more", "n": n} for n in (2, 3)]
+        peer.say("event_batch", first_seq=2, last_seq=3, qos="durable", events=events)
+        assert peer.hear("event_ack")["seq"] == 3
+    with line(session) as peer:
+        peer.say("hello", attempt=1)
+        assert peer.hear("welcome")["acked_event_seq"] == 3
+        peer.say("event", seq=2, event={"type": "more", "n": 2})
+        peer.say("event", seq=9, event={"type": "a gap is fine"})
+        wait_until(lambda: peer.hear("event_ack")["seq"] == 9)
+    own = [(event["seq"], event["type"]) for event in session.events() if event["source"] == "child"]
+    assert own == [(1, "first"), (2, "more"), (3, "more"), (9, "a gap is fine")]
+
+
+def test_lossy_events_are_taken_and_not_kept(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.say("event_batch", first_seq=1, last_seq=2, qos="ephemeral", events=[{"type": "token"}] * 2)
+        peer.say("event_batch", first_seq=3, last_seq=3, qos="snapshot", events=[{"type": "runner_progress"}])
+        peer.say("event", seq=4, event={"type": "never heard of"})
+        wait_until(lambda: peer.hear("event_ack")["seq"] == 4)
+    assert [event["type"] for event in session.events() if event["source"] == "child"] == ["never heard of"]
+
+
+def test_a_childs_event_with_a_type_of_wardrooms_moves_nothing(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.say("event", seq=1, event={"type": "session_completed", "status": "completed"})
+        peer.hear("event_ack")
+        assert session.now()["status"] == "running"
+        assert [event["source"] for event in session.events() if event["type"] == "session_completed"] == ["child"]
+
+
+def test_rounds_and_tools_are_read_from_events(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.say("event", seq=1, event={"type": "round_started", "round": 7})
+        peer.say("event", seq=2, event={"type": "tool_started", "tool_name": "shell"})
+        wait_until(lambda: peer.hear("event_ack")["seq"] == 2)
+    assert (session.now()["rounds"], session.now()["last_tool"]) == (7, "shell")
+
+
+# --- the walk-throughs ---------------------------------------------------------------------------------------
+
+
+def test_walk_1_a_gated_tool(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        registered = peer.ask()
+        assert registered["status"] == "pending"
+        assert session.now()["status"] == "running"
+        decided = session.decide("approve")
+        assert decided["status"] == "approved"
+        reply = peer.hear("approval_reply")
+        assert (reply["id"], reply["approved"], reply["decision"]) == ("ask-1", True, "approved")
+        assert reply["arguments"] == {"command": "ls"}
+        assert reply["digest"] == registered["digest"]
+        peer.say("approval_ack", id="ask-1", state="received")
+        peer.say("approval_ack", id="ask-1", state="consumed", digest=reply["digest"], claim="c1")
+        assert peer.hear("approval_consumed")["id"] == "ask-1"
+        peer.say("event", seq=1, event={"type": "tool_finished", "tool_name": "shell", "ok": True})
+        peer.hear("event_ack")
+        peer.finish(result="done")
+    over = session.now()
+    assert (over["status"], over["result"]) == ("completed", "done")
+    approval = session.client.approval(registered["approval_id"])
+    assert approval["delivered_at"]
+    assert approval["consumed_at"]
+
+
+def test_what_runs_is_what_was_edited(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        registered = peer.ask()
+        session.decide("edit", arguments={"command": "ls -l"})
+        reply = peer.hear("approval_reply")
+        assert reply["arguments"] == {"command": "ls -l"}
+        assert reply["digest"] != registered["digest"]
+        peer.say("approval_ack", id="ask-1", state="consumed", digest=registered["digest"], claim="c1")
+        assert peer.hear("error")["code"] == "digest-mismatch"
+        peer.say("approval_ack", id="ask-1", state="consumed", digest=reply["digest"], claim="c1")
+        peer.hear("approval_consumed")
+
+
+def test_an_execution_is_handed_out_once_and_again_only_to_its_claim(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.ask()
+        session.decide("approve")
+        digest = peer.hear("approval_reply")["digest"]
+        consumed: dict[str, Any] = {"id": "ask-1", "state": "consumed", "digest": digest}
+        peer.say("approval_ack", **consumed, claim="mine")
+        peer.hear("approval_consumed")
+        peer.say("approval_ack", **consumed, claim="mine")
+        peer.hear("approval_consumed")
+        peer.say("approval_ack", **consumed, claim="another")
+        assert peer.hear("error")["code"] == "consumed"
+        peer.say("approval_ack", **consumed)
+        assert peer.hear("error")["code"] == "consumed"
+    with line(session) as peer:
+        peer.say("hello", attempt=1)
+        peer.hear("welcome")
+        peer.say("approval_ack", **consumed, claim="mine")
+        wait_until(lambda: peer.hear("approval_consumed", "approval_reply")["kind"] == "approval_consumed")
+
+
+def test_the_same_ask_again_is_the_same_request_and_a_changed_one_a_conflict(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        first = peer.ask()
+        assert peer.ask()["approval_id"] == first["approval_id"]
+        refusal = peer.ask(arguments={"command": "rm -rf /"})
+        assert (refusal["kind"], refusal["code"], refusal["ref"]) == ("error", "conflict", "ask-1")
+
+
+def test_walk_2_the_answer_that_came_while_the_line_was_down(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.ask()
+        peer.socket.socket.close()
+    session.decide("deny", message="not today")
+    with line(session) as peer:
+        peer.say("hello", attempt=1)
+        peer.hear("welcome")
+        reply = peer.hear("approval_reply")
+        assert (reply["approved"], reply["decision"], reply["message"]) == (False, "denied", "not today")
+        peer.say("approval_ack", id="ask-1", state="received")
+        peer.say("event", seq=1, event={"type": "x"})
+        peer.hear("event_ack")
+    with line(session) as peer:
+        peer.say("hello", attempt=1)
+        peer.hear("welcome")
+        assert peer.hears_nothing()
+
+
+def test_walk_3_a_decision_that_was_not_acknowledged_waits_for_whoever_comes(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.ask()
+        session.decide("approve")
+        peer.hear("approval_reply")
+    with line(session) as peer:
+        peer.begin(need_run=True)
+        assert peer.hear("approval_reply")["approved"]
+        assert peer.hears_nothing()
+
+
+def test_walk_4_a_second_answer_is_refused_and_nothing_more_goes_over_the_wire(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.ask()
+        shown = session.pending()
+        session.client.decide(shown, "approve")
+        peer.hear("approval_reply")
+        with pytest.raises(Problem) as refusal:
+            session.client.decide(shown, "deny")
+        assert (refusal.value.status, refusal.value.type) == (409, "already-decided")
+        assert peer.hears_nothing()
+
+
+def test_walk_5_nobody_answers_and_then_it_expires_as_a_word_of_its_own(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        registered = peer.ask(expires_in_secs=1)
+        shown = session.client.approval(registered["approval_id"])
+        assert shown["status"] == "pending"
+        reply = peer.hear("approval_reply", timeout=30)
+        assert (reply["approved"], reply["decision"]) == (False, "expired")
+        with pytest.raises(Problem) as refusal:
+            session.client.decide(shown, "approve")
+        assert (refusal.value.status, refusal.value.type) == (410, "expired")
+        assert session.now()["status"] == "running"
+
+
+def test_walk_6_steering_a_live_child_and_one_that_is_not(spawn: Spawn) -> None:
+    session = spawn()
+    before = session.client.message(session.id, {"text": "early"})
+    assert before["outcome"] == "queued"
+    with line(session) as peer:
+        peer.begin()
+        early = peer.hear("message")
+        assert (early["id"], early["text"], early["body"]) == (before["id"], "early", {"text": "early"})
+        peer.ask()
+        live = session.client.message(session.id, "steer", id="steer-1")
+        assert live["outcome"] == "delivered_live"
+        steer = peer.hear("message")
+        assert (steer["id"], steer["text"]) == ("steer-1", "steer")
+        peer.say("message_admitted", ids=[early["id"]])
+        peer.say("event", seq=1, event={"type": "x"})
+        peer.hear("event_ack")
+        assert session.pending()["status"] == "pending"
+    with line(session) as peer:
+        peer.say("hello", attempt=1)
+        peer.hear("welcome")
+        assert peer.hear("message")["id"] == "steer-1"
+        assert peer.hears_nothing()
+    with line(session) as peer:
+        peer.say("hello", attempt=1, need_run=True)
+        peer.hear("welcome")
+        assert early["id"] in [item.get("id") for item in peer.hear("run")["messages"]]
+
+
+# --- the rest --------------------------------------------------------------------------------------------------
+
+
+def test_a_withdrawn_ask_can_not_be_answered_any_more(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        registered = peer.ask()
+        shown = session.pending()
+        peer.say("approval_withdraw", id="ask-1", reason="done by hand")
+        wait_until(lambda: session.client.approval(registered["approval_id"])["status"] == "cancelled")
+        with pytest.raises(Problem) as refusal:
+            session.client.decide(shown, "approve")
+        assert refusal.value.status == 409
+
+
+def test_a_child_cannot_answer_what_it_asked(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.ask()
+        shown = session.pending()
+        child = type(session.client)(session.client.url, session.token)
+        with pytest.raises(Problem) as refusal:
+            child.decide(shown, "approve")
+        assert refusal.value.status in (403, 404)
+        assert session.pending()["status"] == "pending"
+
+
+def test_a_cancel_comes_out_of_band_and_instead_of_the_run(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        session.client.cancel(session.id, "enough")
+        cancel = peer.hear("cancel")
+        assert cancel["reason"] == "enough"
+        assert cancel["grace_secs"] > 0
+    with line(session) as peer:
+        peer.say("hello", attempt=1, need_run=True)
+        peer.hear("welcome")
+        peer.hear("cancel")
+        peer.finish("cancelled")
+    assert session.now()["status"] == "cancelled"
+
+
+def test_a_child_that_finishes_while_it_is_cancelled_keeps_its_own_outcome(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        session.client.cancel(session.id)
+        peer.hear("cancel")
+        peer.finish("completed", result="made it")
+    assert session.now()["status"] == "completed"
+
+
+def test_a_transcript_is_kept_in_parts_and_told_to_whoever_needs_the_run(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.say("transcript", first=0, items=[{"role": "user", "content": "a", "id": "i1"}])
+        assert peer.hear("transcript_ack")["next"] == 1
+        items = [{"role": "user", "content": "a", "id": "i1"}, {"role": "assistant", "content": {"b": [1, None]}}]
+        peer.say("transcript", first=0, items=items)
+        assert peer.hear("transcript_ack")["next"] == 2
+        peer.say("transcript", first=5, items=[{"role": "user", "content": "hole"}])
+        assert peer.hear("error")["ref"] == "transcript"
+    with line(session) as peer:
+        peer.say("hello", attempt=1, need_run=True)
+        assert peer.hear("welcome")["transcript_next"] == 2
+        run = peer.hear("run")
+        assert [item["content"] for item in run["messages"]] == ["a", {"b": [1, None]}]
+        assert run["messages"][0]["id"] == "i1"
+
+
+def test_a_child_writes_to_its_own_tree_only(spawn: Spawn) -> None:
+    session, stranger = spawn(), spawn()
+    mine = spawn("child", parent=session.id)
+    with line(session) as peer, line(mine) as other:
+        peer.begin()
+        other.begin()
+        peer.say("send", id="s1", to=f"session:{mine.id}", message_kind="task", body={"text": "go"})
+        assert peer.hear("send_ack")["outcome"] == "delivered_live"
+        heard = other.hear("message")
+        assert (heard["text"], heard["from"]["session_id"]) == ("go", session.id)
+        for to in (f"session:{stranger.id}", f"session:{secrets.token_hex(8)}", "someone-else"):
+            peer.say("send", id=f"no-{to}"[:200], to=to, message_kind="task", body="x")
+            assert peer.hear("error")["ref"].startswith("no-")
+
+
+def test_an_unknown_kind_is_answered_and_otherwise_ignored(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.say("brand_new_before_hello")
+        peer.hear("error")
+        peer.begin()
+        peer.say("brand_new", anything=[1])
+        assert peer.hear("error")["ref"] == "brand_new"
+        peer.say("welcome")
+        assert peer.hear("error")["ref"] == "welcome"
+        peer.finish()
+
+
+def test_a_result_that_is_too_long_is_refused_and_a_shorter_one_taken(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.say("terminal", status="completed", result="x" * (128 * 1024 + 1))
+        assert peer.hear("error")["ref"] == "terminal"
+        assert session.now()["status"] == "running"
+        peer.finish(result="x" * 1000)
+
+
+def test_an_error_and_its_text_are_the_sessions(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.finish("error", error="it broke")
+    assert (session.now()["status"], session.now()["error"]) == ("error", "it broke")
+
+
+def test_the_end_of_an_attempt_settles_its_asks(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        registered = peer.ask()
+        peer.finish()
+    assert session.client.approval(registered["approval_id"])["status"] == "cancelled"
+
+
+def test_secrets_and_tokens_are_not_in_what_others_see(spawn: Spawn) -> None:
+    session = spawn()
+    with line(session) as peer:
+        peer.begin()
+        peer.finish()
+    assert session.token not in json.dumps([session.now(), session.events()])
