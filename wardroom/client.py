@@ -30,7 +30,8 @@ class Problem(Exception):
         self.status = status
         self.body = body
         self.type = str(body.get("type", "")).rpartition("/")[2].rpartition(":")[2]
-        super().__init__(f"{status} {self.type}: {body.get('detail') or body.get('errors') or ''}")
+        said = [str(body[name]) for name in ("detail", "errors") if body.get(name)]
+        super().__init__(f"{status} {self.type}: {' '.join(said)}")
 
 
 class Client:
@@ -71,7 +72,7 @@ class Client:
 
     def cancel(self, id: str, reason: str = "", *, cascade: bool = True) -> dict[str, Any]:
         """Ask a session, and by default its descendants, to stop."""
-        return self.post(f"sessions/{quote(id)}/cancel", {"reason": reason, "cascade": cascade})
+        return self.post(f"sessions/{quote(id)}/cancel", {"cascade": cascade, **({"reason": reason} if reason else {})})
 
     def message(self, session: str, body: Any, *, message_kind: str = "task", **fields: Any) -> dict[str, Any]:
         """Send a message to a session; `{id, outcome}`."""

@@ -130,6 +130,8 @@ def test_limits_hold_as_for_everybody(spawn: Spawn) -> None:
         peer.hear("run")
         peer.say("event", seq="ignored", event={"type": 5})
         assert peer.closed() == 4400
-    with line(session, PLAIN) as older, line(session, PLAIN) as newer:
-        newer.hear("run")
-        assert older.closed() == 4409
+    with line(session, PLAIN) as older:
+        older.hear("run")
+        with line(session, PLAIN) as newer:
+            newer.hear("run")
+            assert older.closed() == 4409
