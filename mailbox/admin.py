@@ -1,0 +1,129 @@
+"""Mailbox messages for staff to read. What could not be read has pages of its own, in `mailbox.admin_quarantine`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line
+from accounts.text import visible, visible_json
+from mailbox import admin_quarantine
+from mailbox.models import Message
+from mailbox.states import MessageState
+
+__all__ = ["admin_quarantine"]  # importing it registers its pages
+
+TONES = {
+    MessageState.NEW: "wait",
+    MessageState.CLAIMED: "busy",
+    MessageState.ADMITTED: "good",
+    MessageState.QUARANTINED: "bad",
+}
+
+
+@admin.register(Message)
+class MessageAdmin(ProjectWall, ReadOnly):
+    """Messages, newest first. Only verbs move them."""
+
+    list_display = ("name", "kind", "to", "shown_state", "received", "tries", "sender")
+    list_display_links = ("name",)
+    list_filter = (ProjectFilter, "state", "message_kind")
+    search_fields = ("=message_id", "address__name__startswith")
+    search_help_text = "A message's id, a correlation id, or the beginning of an address."
+    list_select_related = ("project", "address")
+    ordering = ("-pk",)
+    fields = (
+        "project",
+        "to",
+        "seq",
+        "name",
+        "kind",
+        "sender",
+        "correlation",
+        "body_shown",
+        "created_at",
+        "received_at",
+        "shown_state",
+        "tries",
+        "due_at",
+        "held",
+        "admitted_at",
+        "admitted_attempt",
+    )
+    readonly_fields = fields
+
+    class Media:
+        css: ClassVar = {"all": ["mailbox/mailbox.css"]}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Under a plain title."""
+        return super().changelist_view(request, {**(extra_context or {}), "title": "Messages"})
+
+    def get_search_results(self, request: HttpRequest, rows: QuerySet[Message], term: str) -> Any:
+        """By what people have at hand: an id, or whose mailbox it is."""
+        term = term.strip().replace("\0", "")
+        if not term:
+            return rows, False
+        named = Q(message_id=term) | Q(correlation_id=term)
+        return rows.filter(named | Q(address__name__startswith=term)), False
+
+    @admin.display(description="id", ordering="message_id")
+    def name(self, message: Message) -> SafeString:
+        """The id, which its sender chose."""
+        return admin_quarantine.mono(message.message_id)
+
+    @admin.display(description="kind", ordering="message_kind")
+    def kind(self, message: Message) -> SafeString:
+        """The kind's word."""
+        return badge(message.message_kind)
+
+    @admin.display(description="address", ordering="address__name")
+    def to(self, message: Message) -> SafeString:
+        """Whose mailbox."""
+        return admin_quarantine.mono(message.address.name)
+
+    @admin.display(description="state", ordering="state")
+    def shown_state(self, message: Message) -> SafeString:
+        """The state's word."""
+        return badge(message.state, TONES[MessageState(message.state)])
+
+    @admin.display(description="from")
+    def sender(self, message: Message) -> str:
+        """The sender's session and role; *claimed* when only the sender says so."""
+        known = [str(message.sender_session) if message.sender_session else "", message.sender_role]
+        told = line(" ".join(filter(None, known)))
+        return f"{told} (claimed)" if message.claimed_sender and told != NOTHING else told
+
+    @admin.display(description="correlation id")
+    def correlation(self, message: Message) -> str:
+        """What it answers, or will be answered under."""
+        return visible(message.correlation_id) or NOTHING
+
+    @admin.display(description="received", ordering="received_at")
+    def received(self, message: Message) -> Any:
+        """How long ago."""
+        return age(message.received_at)
+
+    @admin.display(description="held by")
+    def held(self, message: Message) -> str:
+        """The consumer whose claim it is, and until when."""
+        if message.state != MessageState.CLAIMED:
+            return NOTHING
+        who = visible(message.consumer) or "a consumer without a name"
+        return f"{who}, until {message.claim_expires_at:%Y-%m-%d %H:%M:%S} UTC"
+
+    @admin.display(description="body")
+    def body_shown(self, message: Message) -> SafeString:
+        """All of it, with what is invisible made visible."""
+        body = message.body
+        shown = visible(body, lines=True) if isinstance(body, str) else visible_json(body)
+        return format_html(
+            '<div class="wr-said"><span class="wr-said-by">written by the sender, unverified</span>'
+            '<pre class="wr-text wr-text-whole">{}</pre></div>',
+            shown,
+        )

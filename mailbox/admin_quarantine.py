@@ -1,0 +1,190 @@
+"""Quarantine in the admin: what waits and why, a safe look at it, and the way back or away."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from accounts.actors import Actor
+from accounts.problems import Problem, as_problem
+from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line
+from accounts.text import visible
+from mailbox import inspection, quarantine
+from mailbox.models import Quarantined
+from mailbox.states import QuarantineState
+
+INSPECT, REQUEUE = "mailbox.inspect_quarantine", "mailbox.requeue"
+#: A copy beyond this is not offered for editing in a browser; REST takes it.
+EDITABLE_BYTES = 512 * 1024
+TONES = {QuarantineState.WAITING: "bad", QuarantineState.REQUEUED: "good", QuarantineState.DISCARDED: ""}
+
+
+@admin.register(Quarantined)
+class QuarantineAdmin(ProjectWall, ReadOnly):
+    """What could not be read, or not be handled. To look needs one permission, to settle another."""
+
+    list_display = ("when", "why", "shown_state", "source", "to", "name", "size", "project")
+    list_display_links = ("when", "why")
+    list_filter = (ProjectFilter, "state", "source")
+    search_fields = ("=message_id", "address__startswith")
+    search_help_text = "A message's id, or the beginning of an address."
+    list_select_related = ("project",)
+    ordering = ("-created_at", "-pk")
+    change_list_template = "admin/mailbox/quarantined/list.html"
+
+    class Media:
+        css: ClassVar = {"all": ["mailbox/mailbox.css"]}
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Those who may look into quarantine."""
+        return _may(request, INSPECT)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
+        """The reader's own projects'; what belongs to nobody is for superusers."""
+        rows: QuerySet[Quarantined] = super().get_queryset(request).defer("raw")
+        return rows
+
+    def get_urls(self) -> list[URLPattern]:
+        """The stock list, and a page of our own for each row."""
+        view = self.admin_site.admin_view
+        mine = [
+            path("<uuid:row_id>/change/", view(self.page), name="mailbox_quarantined_change"),
+            path("<uuid:row_id>/raw/", view(self.raw), name="mailbox_quarantined_raw"),
+            path("<uuid:row_id>/requeue/", view(require_POST(self.requeue)), name="mailbox_quarantined_requeue"),
+            path("<uuid:row_id>/discard/", view(require_POST(self.discard)), name="mailbox_quarantined_discard"),
+        ]
+        return [*mine, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With what waits, by source."""
+        waiting = self.get_queryset(request).filter(state=QuarantineState.WAITING)
+        counted = waiting.order_by().values("source").annotate(count=Count("pk")).order_by("-count")
+        more = {"waiting": waiting.count(), "sources": counted, "title": "Quarantine"}
+        return super().changelist_view(request, {**(extra_context or {}), **more})
+
+    def page(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
+        """One row: why it is here, what it says, and what can be done."""
+        return self._page(request, self._row(request, row_id))
+
+    def raw(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
+        """The bytes, as a file that no browser will open."""
+        row = self._row(request, row_id)
+        name = f'attachment; filename="{row.pk}.bin"'
+        return HttpResponse(
+            bytes(row.raw), content_type="application/octet-stream", headers={"Content-Disposition": name}
+        )
+
+    def requeue(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
+        """POST: validate, as it is or as edited, and let it into its mailbox."""
+        row = self._settling(request, row_id)
+        edited = request.POST.get("edited")
+        raw = None if edited is None else edited.encode(errors="surrogatepass")
+        address = request.POST.get("address", "").strip() or None
+        try:
+            quarantine.requeue(row.pk, Actor.of_user(_user(request)), raw, address=address)
+        except Exception as error:
+            return self._refused(request, row, error, edited=edited, address=address)
+        self.message_user(request, "It is in its mailbox.")
+        return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
+
+    def discard(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
+        """POST: put it away for good, with a note."""
+        row = self._settling(request, row_id)
+        try:
+            quarantine.discard(row.pk, Actor.of_user(_user(request)), request.POST.get("note", "").replace("\0", ""))
+        except Problem as refusal:
+            return self._refused(request, row, refusal)
+        self.message_user(request, "Discarded. Its bytes stay here, for the record.")
+        return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
+
+    def _row(self, request: HttpRequest, row_id: UUID) -> Quarantined:
+        if not _may(request, INSPECT):
+            raise PermissionDenied
+        row = self.get_queryset(request).filter(pk=row_id).select_related("project").first()
+        if row is None:
+            raise Http404
+        return row
+
+    def _settling(self, request: HttpRequest, row_id: UUID) -> Quarantined:
+        row = self._row(request, row_id)
+        if not _may(request, REQUEUE):
+            raise PermissionDenied
+        return row
+
+    def _refused(self, request: HttpRequest, row: Quarantined, error: Exception, **shown: Any) -> HttpResponse:
+        """The page again, with what is wrong and what was typed. A bug goes on up."""
+        problem = as_problem(error)
+        if problem is None:
+            raise error
+        page = self._page(request, row, problem=problem, errors=problem.extra.get("errors", []), **shown)
+        page.status_code = problem.status
+        return page
+
+    def _page(self, request: HttpRequest, row: Quarantined, **shown: Any) -> TemplateResponse:
+        raw = bytes(row.raw)
+        text = raw.decode(errors="replace")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Quarantined message",
+            "is_popup": IS_POPUP_VAR in request.GET,
+            "row": row,
+            "badge": badge(row.state, TONES[QuarantineState(row.state)]),
+            "age": age(row.created_at),
+            "look": inspection.look(raw),
+            "may_settle": _may(request, REQUEUE) and row.state == QuarantineState.WAITING,
+            "copy": inspection.editable(text) if row.size <= EDITABLE_BYTES else None,
+            "exact": text.encode() == raw,
+            **{name: value for name, value in shown.items() if value is not None},
+        }
+        return TemplateResponse(request, "admin/mailbox/quarantined/page.html", context)
+
+    @admin.display(description="since", ordering="created_at")
+    def when(self, row: Quarantined) -> Any:
+        """How long ago it came."""
+        return age(row.created_at)
+
+    @admin.display(description="for", ordering="address")
+    def to(self, row: Quarantined) -> SafeString:
+        """Whom it was for, if it said."""
+        return mono(row.address)
+
+    @admin.display(description="message id", ordering="message_id")
+    def name(self, row: Quarantined) -> SafeString:
+        """Its id, if it said."""
+        return mono(row.message_id)
+
+    @admin.display(description="reason")
+    def why(self, row: Quarantined) -> str:
+        """Why it could not be read."""
+        return line(row.reason, 80)
+
+    @admin.display(description="state", ordering="state")
+    def shown_state(self, row: Quarantined) -> SafeString:
+        """The state's word."""
+        return badge(row.state, TONES[QuarantineState(row.state)])
+
+
+def mono(text: str) -> SafeString:
+    """An id or an address in a list, cut by the page where there is no room."""
+    shown = visible(text) or NOTHING
+    return format_html('<span class="wr-mono" title="{}">{}</span>', shown, shown)
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    return bool(_user(request).has_perm(permission))
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user

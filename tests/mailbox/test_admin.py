@@ -1,0 +1,244 @@
+"""The mailbox in the admin: who may look, who may settle, and hostile bytes that do nothing to the page."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.test import Client
+
+from accounts.models import Project, User
+from ledger.models import AuditEntry
+from mailbox import claims, delivery, inspection, quarantine
+from mailbox.models import Message, Quarantined
+from tests.mailbox.conftest import task
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/mailbox/quarantined/"
+MESSAGES = "/admin/mailbox/message/"
+GOOD = b'{"id": "one", "message_kind": "task", "body": "do it"}'
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</textarea><script>alert(1)</script>",
+    "{{ 7|add:7 }}{% now 'Y' %}",
+    "javascript:alert(1)",
+    "a\u202eb\u200bc\u2066d",
+    "=cmd|' /C calc'!A0",
+    "\x1b[31mred",
+]
+
+
+def staff(project, *permissions, name="clerk"):
+    """A signed-in member of a team that sees the project, with these permissions of mailbox."""
+    team = Group.objects.create(name=f"{name}s")
+    Project.objects.get(pk=project).groups.add(team)
+    person = User.objects.create_user(name, is_staff=True)
+    person.groups.add(team)
+    person.user_permissions.set(Permission.objects.filter(content_type__app_label="mailbox", codename__in=permissions))
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def page(row, call="change"):
+    return f"{LIST}{row.pk}/{call}/"
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+@pytest.fixture
+def row(project):
+    return quarantine.put(project, GOOD, "amqp", "a bad day", address="desk", message_id="one")
+
+
+@pytest.fixture
+def clerk(project):
+    return staff(project, "inspect_quarantine", "requeue", "view_message")
+
+
+def test_to_look_needs_the_permission(project, row):
+    other = staff(project, "view_message", "requeue", name="other")
+    for path in (LIST, page(row), page(row, "raw")):
+        assert other.get(path).status_code == 403, path
+    assert other.post(page(row, "requeue")).status_code == 403
+    looker = staff(project, "inspect_quarantine", name="looker")
+    for path in (LIST, page(row), page(row, "raw")):
+        assert looker.get(path).status_code == 200, path
+
+
+def test_to_settle_needs_another(project, row):
+    looker = staff(project, "inspect_quarantine", name="looker")
+    assert b"<form" not in looker.get(page(row)).content.split(b'id="content"')[1]
+    assert looker.post(page(row, "requeue")).status_code == 403
+    assert looker.post(page(row, "discard"), {"note": "x"}).status_code == 403
+    row.refresh_from_db()
+    assert row.state == "waiting"
+
+
+def test_what_is_another_teams_or_nobodys_does_not_exist(project, foreign, row, clerk):
+    theirs = quarantine.put(foreign, GOOD, "amqp", "theirs")
+    nobodys = quarantine.put(None, GOOD, "amqp", "nobodys")
+    delivery.deliver(foreign, "desk", [task("their secret")])
+    for hidden in (theirs, nobodys):
+        for call in ("change", "raw"):
+            assert clerk.get(page(hidden, call)).status_code == 404
+        for call in ("requeue", "discard"):
+            assert clerk.post(page(hidden, call), {"note": "x"}).status_code == 404
+    listed = clerk.get(LIST).content.decode()
+    assert "a bad day" in listed and "theirs" not in listed and "nobodys" not in listed
+    assert clerk.get(f"{MESSAGES}{Message.objects.get().pk}/change/").status_code == 302
+    assert b"0 messages" in clerk.get(MESSAGES).content
+    User.objects.create_superuser("root")
+    root = Client()
+    root.force_login(User.objects.get(username="root"))
+    assert root.get(page(nobodys)).status_code == 200
+
+
+def test_requeue_from_the_page_arrives_once_and_is_audited(project, row, clerk):
+    for _ in range(2):
+        assert clerk.post(page(row, "requeue")).status_code == 302
+    assert [each.message_id for each in claims.drain(project, "desk").messages] == ["one"]
+    assert AuditEntry.objects.get().actor.startswith("user:")
+    assert "stays so" in clerk.get(page(row)).content.decode()
+
+
+def test_an_edited_copy_is_requeued(project, clerk):
+    row = quarantine.put(project, b'{"message_kind": "task", "body": "x', "amqp", "cut off")
+    answer = clerk.post(page(row, "requeue"), {"edited": GOOD.decode().replace("do it", "mended"), "address": "desk"})
+    assert answer.status_code == 302
+    assert claims.drain(project, "desk").messages[0].body == "mended"
+
+
+def test_what_is_still_wrong_is_said_and_what_was_typed_is_kept(project, clerk):
+    row = quarantine.put(project, b"{", "amqp", "cut off", address="desk")
+    answer = clerk.post(page(row, "requeue"), {"edited": '{"message_kind": "gossip", "body": "<b>typed</b>"}'})
+    shown = answer.content.decode()
+    assert answer.status_code == 422
+    assert "message_kind" in shown and "one of ask" in shown and "&lt;b&gt;typed&lt;/b&gt;" in shown
+    assert clerk.post(page(row, "requeue")).status_code == 422
+    row.refresh_from_db()
+    assert row.state == "waiting"
+
+
+def test_discard_wants_a_note(row, clerk):
+    assert clerk.post(page(row, "discard"), {"note": " "}).status_code == 422
+    assert clerk.post(page(row, "discard"), {"note": "spam\u202e"}).status_code == 302
+    assert "spam\\u{202e}" in clerk.get(page(row)).content.decode()
+
+
+def test_nothing_is_settled_by_get_or_without_csrf(project, row, clerk):
+    for call in ("requeue", "discard"):
+        assert clerk.get(page(row, call)).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.get(username="clerk"))
+    for call in ("requeue", "discard"):
+        assert strict.post(page(row, call), {"note": "x"}).status_code == 403
+    for path in (f"{LIST}add/", page(row, "delete"), f"{MESSAGES}add/"):
+        assert clerk.post(path).status_code in (403, 404)
+    row.refresh_from_db()
+    assert row.state == "waiting"
+
+
+def test_the_list_counts_what_waits_and_filters(project, row, clerk):
+    quarantine.put(project, b"{", "maildir", "cut off", source_ref="new/1")
+    shown = clerk.get(LIST).content.decode()
+    assert '<span class="wr-number">2</span>' in shown and "from maildir" in shown
+    only = clerk.get(LIST, {"source": "maildir", "state__exact": "waiting"}).content.decode()
+    assert "cut off" in only and "a bad day" not in only
+    assert "a bad day" in clerk.get(LIST, {"q": "one"}).content.decode()
+
+
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_hostile_text_changes_no_element_of_any_page(project, clerk, payload):
+    before = quarantine.put(project, b"calm", "amqp", "calm", address="calm", message_id="calm")
+    kept = quarantine.put(project, f"text {payload}".encode(), "amqp", payload, address=payload, message_id=payload)
+    calm = [tag for tag, _ in Elements(clerk.get(page(before)).content.decode()).found]
+    shown = clerk.get(page(kept)).content.decode()
+    assert [tag for tag, _ in Elements(shown).found] == calm
+    delivery.deliver(project, "desk", [task({"text": payload}, sender_role="boss")])
+    listed = clerk.get(MESSAGES).content.decode() + clerk.get(LIST).content.decode()
+    listed += clerk.get(f"{MESSAGES}{Message.objects.get().pk}/change/").content.decode()
+    for html in (shown, listed):
+        for tag, attributes in Elements(html).found:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
+            assert "javascript:" not in (attributes.get("href") or "")
+        assert not set(html) & set("\u202e\u200b\u2066\x1b")
+
+
+def test_the_bytes_are_a_download_that_no_browser_opens(project, clerk):
+    row = quarantine.put(project, b"<script>alert(1)</script>", "amqp", "why")
+    answer = clerk.get(page(row, "raw"))
+    assert answer.content == b"<script>alert(1)</script>"
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_messages_can_only_be_read(project, clerk):
+    delivery.deliver(project, "desk", [task({"a": "x\u200by"}, id="m-1")])
+    row = Message.objects.get()
+    shown = clerk.get(f"{MESSAGES}{row.pk}/change/").content.decode()
+    assert "x\\u{200b}y" in shown and 'name="_save"' not in shown
+    assert clerk.post(f"{MESSAGES}{row.pk}/change/", {"state": "admitted"}).status_code == 403
+    assert clerk.post(f"{MESSAGES}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    for term in ("m-1", "des"):
+        assert "m-1" in clerk.get(MESSAGES, {"q": term}).content.decode()
+    assert "0 messages" in clerk.get(MESSAGES, {"q": "esk"}).content.decode()
+    assert "0 messages" in clerk.get(MESSAGES, {"state__exact": "claimed"}).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "laid_out", "broke_at"),
+    [
+        ('{"a": [1, {"b": null}]}', '{\n  "a": [\n    1,\n    {\n      "b": null\n    }\n  ]\n}', None),
+        ('{"a": 1, "a": 2}', '{\n  "a": 1,\n  "a": 2\n}', None),
+        ('{"a": tru', '{\n  "a": ', 6),
+        ('{"a": "cut', '{\n  "a": ', 6),
+        ("[]", "[\n]", None),
+        ("[1, 2", "[\n  1,\n  2", 5),
+        ("[1}", "[\n  1", 2),
+        ("", "", 0),
+        ("<xml>", "", 0),
+        ("{} more", "{\n}", 3),
+    ],
+)
+def test_json_is_laid_out_up_to_where_it_breaks(text, laid_out, broke_at):
+    assert inspection.reindented(text) == (laid_out, broke_at)
+
+
+def test_a_wall_of_brackets_is_looked_at_in_no_time():
+    look = inspection.look(b"[" * 3_000_000)
+    assert look.text_rest and look.hex_rest and len(look.json) < 200_000
+
+
+def test_the_copy_to_edit_means_the_same_and_hides_nothing():
+    text = json.dumps({"a": "x\u202e\u200b\U000e0041é"}, ensure_ascii=False)
+    copy = inspection.editable(text)
+    assert json.loads(copy) == json.loads(text)
+    assert not set(copy) & set("\u202e\u200b\U000e0041")
+
+
+def test_every_byte_string_has_a_look():
+    for raw in (b"", bytes(range(256)), b"\xff" * 1000, "é\u202e".encode("utf-16")):
+        look = inspection.look(raw)
+        assert look.size == len(raw)
+
+
+def test_a_deferred_list_does_not_read_the_bytes(project, clerk, django_assert_max_num_queries):
+    for number in range(30):
+        quarantine.put(project, b"x" * 1000, "amqp", str(number))
+    with django_assert_max_num_queries(16):
+        clerk.get(LIST)
+    assert Quarantined.objects.count() == 30
