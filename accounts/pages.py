@@ -36,6 +36,11 @@ def page(
     return {"results": [shape(row) for row in found[:size]], "next": _encode(last, key) if last else None}
 
 
+def _is_part(value: Any) -> bool:
+    # PostgreSQL cannot even compare with a NUL.
+    return isinstance(value, int) or (isinstance(value, str) and "\0" not in value)
+
+
 def _from_cursor(rows: QuerySet[Any], beyond: Q, size: int) -> list[Any]:
     try:
         return list(rows.filter(beyond)[:size])
@@ -73,6 +78,6 @@ def _decode(cursor: str, parts: int) -> list[Any]:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:
         values = None
-    if not isinstance(values, list) or len(values) != parts or not all(isinstance(v, int | str) for v in values):
+    if not isinstance(values, list) or len(values) != parts or not all(map(_is_part, values)):
         raise problems.invalid([{"field": "cursor", "detail": "not a cursor of this list"}])
     return values

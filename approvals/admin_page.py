@@ -58,6 +58,8 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "standing": shapes.standing_sentence(approval),
         "done": None if approval.status == Status.PENDING else shapes.past_tense(approval),
         "warnings": warnings(approval),
+        "is_question": Decision.RESPOND in approval.allowed_decisions,
+        "repeats_command": approval.resource == (action["arguments"] or {}).get("command"),
         "never_runs": _never_runs(approval),
         "may_decide": approvers.may_decide(user, approval.project_id),
     }
@@ -88,6 +90,7 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
     return {
         "allowed": {kind.value: kind.value in approval.allowed_decisions for kind in Decision},
         "command": typed.get("command", command) if simple else None,
+        "command_rows": max(2, min(12, str(command).count("\n") + 1)),
         "editor": typed.get("arguments", editable(rest)),
         "editing": typed.get("decision") == Decision.EDIT,
         "typed": {name: typed.get(name, "") for name in ("message", "note")},

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from accounts import projects
 from accounts.staffroom import MOST_COUNTED, BoundedPaginator
+from approvals.actions import storable
 from approvals.models import ApprovalQuerySet
 from approvals.states import Risk, Status
 
@@ -96,6 +97,8 @@ def _heading(tab: Tab, current: Tab, rows: ApprovalQuerySet, request: HttpReques
 
 
 def _filtered(rows: ApprovalQuerySet, chosen: dict[str, str]) -> ApprovalQuerySet:
+    if not all(map(storable, chosen.values())):
+        return rows.none()
     if chosen["session"]:
         rows = rows.filter(session=_uuid(chosen["session"])) if _uuid(chosen["session"]) else rows.none()
     if chosen["tool"]:

@@ -9,6 +9,7 @@ from django.db.models import Count, Min, Q
 
 from accounts import problems
 from approvals import bodies, shapes
+from approvals.actions import storable
 from approvals.models import ApprovalQuerySet
 from approvals.states import Status
 
@@ -20,7 +21,8 @@ def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuery
     if params.get("session"):
         rows = rows.filter(session=bodies.uuid(params["session"], "session"))
     if params.get("tool"):
-        rows = rows.filter(tool_name=params["tool"])
+        # PostgreSQL cannot even compare with a NUL, and no tool's name holds one.
+        rows = rows.filter(tool_name=params["tool"]) if storable(params["tool"]) else rows.none()
     if params.get("unconsumed") in ("1", "true"):
         rows = rows.unconsumed()
     return rows

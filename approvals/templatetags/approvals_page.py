@@ -47,4 +47,6 @@ def session_link(approval: Approval, whole: bool = False) -> SafeString:
 def preview(approval: Any) -> str:
     """One line of what would run, for a list: the command of a shell, else the resource."""
     command = (approval.arguments or {}).get("command")
-    return command if isinstance(command, str) else approval.resource
+    text = command if isinstance(command, str) else approval.resource
+    first, *more = text.strip("\n").split("\n")
+    return f"{first} … ({len(more) + 1} lines)" if more else first

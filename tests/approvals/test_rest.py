@@ -300,12 +300,18 @@ def test_filters(key, asked, approved, session):
         {"cursor": "x"},
         {"cursor": "WyJ4IiwieSJd"},
         {"cursor": "WzEsMl0"},
+        {"cursor": "WyJcdTAwMDAiLCIyIl0"},
         {"limit": "0"},
         {"limit": "x"},
     ],
 )
 def test_a_question_that_means_nothing_is_422(key, params):
     assert key.get(**params).status_code == 422
+
+
+def test_no_tool_has_a_nul_in_its_name(key, asked):
+    asked()
+    assert key.get(tool="\0").json()["results"] == []
 
 
 def test_counts_tell_what_waits(key, asked, approved):

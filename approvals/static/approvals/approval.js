@@ -4,6 +4,7 @@
 
   function settle() {
     if (!document.querySelector("[data-settled]")) return;
+    document.querySelector(".ap-sides").classList.add("ap-settled");
     document.querySelectorAll("[data-while-pending]").forEach((element) => {
       element.hidden = true;
     });

@@ -1,0 +1,369 @@
+"""The admin: a queue of one's own projects, a page that shows everything, and an answer that carries what was shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.actors import Actor
+from accounts.problems import Problem
+from approvals import decisions, subjects
+from approvals.answers import Answer
+from approvals.models import Approval
+from ledger.models import AuditEntry
+
+pytestmark = pytest.mark.django_db
+
+QUEUE = "/admin/approvals/approval/"
+
+
+@pytest.fixture
+def browser():
+    def signed_in(user):
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def desk(browser, alice):
+    return browser(alice)
+
+
+def page_of(approval) -> str:
+    return reverse("admin:approvals_approval_change", args=[approval.id])
+
+
+def press(client, approval, decision, **form):
+    form = {"decision": decision, "version": approval.version, "digest": approval.digest} | form
+    return client.post(reverse("admin:approvals_approval_decide", args=[approval.id]), form)
+
+
+def text_of(response) -> str:
+    return response.content.decode()
+
+
+# --- the queue ------------------------------------------------------------------------------------------------
+
+
+def test_the_queue_shows_what_waits_oldest_first(desk, asked, approved):
+    done, first, second = approved(), asked(tool_name="first-tool"), asked(tool_name="second-tool")
+    shown = text_of(desk.get(QUEUE))
+    assert shown.index("first-tool") < shown.index("second-tool")
+    assert str(done.id) not in shown
+    assert 'data-live-count="2"' in shown
+    assert first.session and str(first.session)[:8] in shown
+    assert str(second.id) in shown
+
+
+def test_everything_that_ended_is_in_front_of_staff(desk, asked, approved, project, session):
+    """I10: expired and decided-but-never-run have a heading each."""
+    waits, unconsumed, expired, withdrawn = asked(), approved(), asked(expires_in_secs=1), asked()
+    Approval.objects.filter(pk=expired.pk).update(expires_at=expired.requested_at)
+    decisions.expire_due()
+    decisions.withdraw(project.pk, withdrawn.id, Actor.system("test"))
+    subjects.settle(session, 1)
+    shown = {tab: text_of(desk.get(QUEUE, {"status": tab})) for tab in ("unconsumed", "expired", "cancelled")}
+    assert str(unconsumed.id) in shown["unconsumed"]
+    assert str(expired.id) in shown["expired"]
+    assert str(withdrawn.id) in shown["cancelled"]
+    assert str(waits.id) in shown["cancelled"]
+    assert "never will" in text_of(desk.get(page_of(unconsumed)))
+
+
+def test_an_empty_queue_says_so(desk):
+    assert "Nothing waits for an answer." in text_of(desk.get(QUEUE))
+
+
+def test_the_queue_filters(desk, asked):
+    mine, other = asked(tool_name="mail", risk="high"), asked()
+    for params in ({"tool": "mail"}, {"risk": "high"}, {"tool": "mail", "session": str(mine.session)}):
+        shown = text_of(desk.get(QUEUE, params))
+        assert str(mine.id) in shown
+        assert str(other.id) not in shown
+    for params in ({"session": "garbage"}, {"session": str(uuid4())}, {"project": "elsewhere"}):
+        assert str(mine.id) not in text_of(desk.get(QUEUE, params))
+
+
+@pytest.mark.parametrize(
+    "params", [{"status": "nonsense"}, {"page": "x"}, {"page": "99"}, {"session": "\0"}, {"tool": "\0"}]
+)
+def test_a_strange_address_shows_a_queue_and_never_an_error(desk, asked, params):
+    asked()
+    assert desk.get(QUEUE, params).status_code == 200
+
+
+def test_the_queue_has_pages(desk, asked, session, project):
+    other = uuid4()
+    subjects.open(project.pk, other, 1)
+    rows = [asked(session=other if number > 40 else session) for number in range(60)]
+    first, second = text_of(desk.get(QUEUE)), text_of(desk.get(QUEUE, {"page": 2}))
+    assert str(rows[0].id) in first
+    assert str(rows[59].id) not in first
+    assert str(rows[59].id) in second
+
+
+def test_the_part_that_updates_by_itself_is_the_same_rows(desk, asked):
+    approval = asked()
+    part = desk.get(reverse("admin:approvals_approval_queue"))
+    assert str(approval.id) in text_of(part)
+    assert "<html" not in text_of(part)
+
+
+def test_the_queue_is_read_with_few_queries(desk, asked, django_assert_max_num_queries):
+    for _ in range(20):
+        asked()
+    with django_assert_max_num_queries(16):
+        desk.get(QUEUE)
+
+
+# --- one approval ---------------------------------------------------------------------------------------------
+
+
+def test_every_argument_is_shown_whole(desk, asked):
+    long = "x" * 30_000 + "END-OF-THE-COMMAND"
+    approval = asked(arguments={"command": long, "environment": {"HIDDEN": "deep-value"}, "n": [1, {"a": None}]})
+    shown = text_of(desk.get(page_of(approval)))
+    assert long in shown
+    for word in ("HIDDEN", "deep-value", approval.digest, str(approval.session), "execute", approval.request_id):
+        assert word in shown
+
+
+def test_what_the_agent_says_is_boxed_below_the_facts(desk, asked):
+    shown = text_of(desk.get(page_of(asked(question="It is quite harmless."))))
+    assert shown.index("Digest") < shown.index("Written by the agent, unverified") < shown.index("quite harmless")
+
+
+HOSTILE = "<script>alert(1)</script>{{ 7|add:7 }}\u202egnp.exe\u200b\x1b[2J"
+
+
+def test_nothing_from_an_agent_is_markup_or_hidden(desk, asked, session, project):
+    fields = ("tool_name", "permission", "resource", "question", "tool_call_id", "tool_schema_version", "request_id")
+    approval = asked(arguments={HOSTILE: HOSTILE, "list": [HOSTILE]}, **dict.fromkeys(fields, HOSTILE))
+    decisions.withdraw(project.pk, approval.id, Actor.system(HOSTILE), HOSTILE)
+    other = asked(tool_name=HOSTILE, resource=HOSTILE)
+    pages = [desk.get(address) for address in (page_of(approval), page_of(other), QUEUE, f"{QUEUE}?status=cancelled")]
+    for page in map(text_of, pages):
+        assert "<script>alert" not in page
+        assert "{{ 7" in page
+        assert not re.search("[\u202e\u200b\x1b]", page)
+        assert "\\u{202e}" in page
+
+
+def test_words_that_read_as_others_are_pointed_out(desk, asked):
+    shown = text_of(desk.get(page_of(asked(arguments={"url": "https://p\u0430ypal.example"}))))
+    assert "Cyrillic" in shown
+
+
+def test_nothing_approves_by_default(desk, asked):
+    shown = text_of(desk.get(page_of(asked())))
+    assert "autofocus" not in shown
+    assert not re.search(r'<input type="(text|search)"[^>]*(message|note|command)', shown)
+
+
+def test_a_deadline_of_none_is_said(desk, asked):
+    assert "no deadline" in text_of(desk.get(page_of(asked())))
+    assert "Expires" in text_of(desk.get(page_of(asked(expires_in_secs=60))))
+
+
+# --- answering ------------------------------------------------------------------------------------------------
+
+
+def test_approving_by_hand(desk, asked, alice):
+    approval = asked()
+    answer = press(desk, approval, "approve", message="go\r\non", note="fine")
+    assert (answer.status_code, answer.headers["Location"]) == (302, page_of(approval))
+    approval.refresh_from_db()
+    assert (approval.status, approval.decided_via, approval.message) == ("approved", "admin", "go\non")
+    assert approval.decided_by["user_id"] == alice.pk
+    assert AuditEntry.objects.filter(action="approval.decided").count() == 1
+    shown = text_of(desk.get(page_of(approval)))
+    assert "alice approved it" in shown
+    assert "fine" in shown
+    assert 'name="decision"' not in shown
+
+
+def test_denying_by_hand_tells_the_agent_why(desk, asked):
+    approval = asked()
+    press(desk, approval, "deny", message="Not today.")
+    approval.refresh_from_db()
+    assert (approval.status, approval.message) == ("denied", "Not today.")
+
+
+def test_editing_a_command_runs_the_edited_one(desk, asked):
+    approval = asked(arguments={"command": "rm -rf /", "folder": "/srv"})
+    form = {"command": "ls\r\n-l", "arguments": '{"folder": "/srv"}'}
+    assert press(desk, approval, "edit", **form).status_code == 302
+    approval.refresh_from_db()
+    assert approval.arguments == {"command": "ls\n-l", "folder": "/srv"}
+    shown = text_of(desk.get(page_of(approval)))
+    assert shown.index("Proposed by the agent") < shown.index("rm -rf /") < shown.index("Approved to run instead")
+    assert approval.proposed_digest in shown
+    assert approval.digest in shown
+
+
+def test_editing_any_tool_by_its_json(desk, asked):
+    approval = asked(tool_name="mail", arguments={"to": "a"})
+    press(desk, approval, "edit", arguments='{"to": "b"}')
+    approval.refresh_from_db()
+    assert (approval.arguments, approval.proposed_arguments) == ({"to": "b"}, {"to": "a"})
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", "7", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": "\\u0000"}', "", "x\0"])
+def test_what_cannot_run_is_not_approved_and_the_typing_is_kept(desk, asked, broken):
+    approval = asked(tool_name="mail")
+    answer = press(desk, approval, "edit", arguments=broken, note="typed-note")
+    if broken == "":
+        return  # An empty object is an object.
+    assert answer.status_code == 422
+    assert "typed-note" in text_of(answer)
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+
+
+def test_hidden_characters_are_escaped_in_the_editor(desk, asked):
+    shown = text_of(desk.get(page_of(asked(arguments={"command": "ls\u202e"}))))
+    assert 'name="command"' not in shown
+    assert "\\u202e" in shown
+
+
+def test_a_question_is_answered_in_words(desk, asked):
+    approval = asked(allowed_decisions=["respond"], arguments=None, question="Which?")
+    assert 'value="approve"' not in text_of(desk.get(page_of(approval)))
+    assert press(desk, approval, "respond").status_code == 422
+    assert press(desk, approval, "respond", message="The first.").status_code == 302
+    approval.refresh_from_db()
+    assert approval.decision_kind == "respond"
+
+
+def test_a_late_press_is_told_who_decided_what(desk, browser, bob, asked):
+    approval = asked()
+    press(browser(bob), approval, "deny")
+    late = press(desk, approval, "approve")
+    assert late.status_code == 409
+    assert "Too late" in text_of(late)
+    assert "bob denied it" in text_of(late)
+    assert 'name="decision"' not in text_of(late)
+    approval.refresh_from_db()
+    assert approval.status == "denied"
+
+
+def test_a_press_after_the_deadline_is_expired(desk, asked):
+    approval = asked(expires_in_secs=60)
+    Approval.objects.filter(pk=approval.pk).update(expires_at=approval.requested_at)
+    assert press(desk, approval, "approve").status_code == 410
+    approval.refresh_from_db()
+    assert approval.status == "expired"
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"digest": "0" * 64}, 409),
+        ({"version": "2"}, 409),
+        ({"digest": ""}, 422),
+        ({"version": ""}, 422),
+        ({"version": "x"}, 422),
+        ({"decision": ""}, 422),
+        ({"decision": "respond"}, 422),
+        ({"message": "a\0b"}, 422),
+        ({"note": "x" * 20_000}, 422),
+    ],
+)
+def test_a_press_must_carry_what_was_shown(desk, asked, form, status):
+    approval = asked()
+    assert press(desk, approval, **{"decision": "approve", **form}).status_code == status
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+
+
+def test_looking_decides_nothing(desk, asked):
+    approval = asked()
+    target = reverse("admin:approvals_approval_decide", args=[approval.id])
+    form = {"decision": "approve", "version": 1, "digest": approval.digest}
+    assert desk.get(target, form).status_code == 405
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+
+
+def test_a_press_needs_the_csrf_token(alice, asked):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    assert press(client, asked(), "approve").status_code == 403
+    assert Approval.objects.get().status == "pending"
+
+
+# --- who may what ---------------------------------------------------------------------------------------------
+
+
+def test_who_may_only_look_sees_no_buttons_and_presses_none(browser, viewer, asked):
+    client, approval = browser(viewer), asked()
+    shown = text_of(client.get(page_of(approval)))
+    assert approval.digest in shown
+    assert 'name="decision"' not in shown
+    assert press(client, approval, "approve").status_code == 403
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+
+
+def test_a_stranger_sees_and_answers_nothing(browser, stranger, asked):
+    client, approval = browser(stranger), asked()
+    assert str(approval.id) not in text_of(client.get(QUEUE))
+    unknown = Approval(id=uuid4(), digest="0" * 64)
+    for name in ("change", "part", "decide", "history", "delete"):
+        known, other = (
+            client.get(reverse(f"admin:approvals_approval_{name}", args=[row.id])) for row in (approval, unknown)
+        )
+        assert known.status_code == other.status_code
+    assert press(client, approval, "approve").status_code == press(client, unknown, "approve").status_code == 404
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+
+
+def test_nobody_signed_out_and_nobody_without_the_permission_sees_the_queue(browser, alice, asked):
+    approval = asked()
+    alice.user_permissions.clear()
+    for client, status in ((Client(), 302), (browser(alice), 403)):
+        for address in (QUEUE, page_of(approval), reverse("admin:approvals_approval_queue")):
+            assert client.get(address).status_code == status
+        assert press(client, approval, "approve").status_code == status
+
+
+def test_rows_are_added_changed_and_deleted_by_nobody(browser, admin_user, asked):
+    client, approval = browser(admin_user), asked()
+    before = Approval.objects.filter(pk=approval.pk).values().get()
+    assert client.get(f"{QUEUE}add/").status_code == 403
+    assert client.post(f"{QUEUE}add/", {"tool_name": "x"}).status_code == 403
+    assert (
+        client.post(reverse("admin:approvals_approval_delete", args=[approval.id]), {"post": "yes"}).status_code == 403
+    )
+    client.post(page_of(approval), {"status": "approved", "_save": "1"})
+    client.post(QUEUE, {"action": "delete_selected", "_selected_action": [str(approval.id)], "post": "yes"})
+    assert Approval.objects.filter(pk=approval.pk).values().get() == before
+
+
+def test_the_same_person_in_the_admin_and_by_rest_is_one_person(desk, asked, alice, bearer, project):
+    approval = asked()
+    press(desk, approval, "deny")
+    answer = Client().post(
+        f"/api/v1/approvals/{approval.id}/decide",
+        json.dumps({"decision": "deny"}),
+        content_type="application/json",
+        headers=bearer(project, alice),
+    )
+    assert answer.status_code == 200
+
+
+def test_the_verb_itself_refuses_who_may_only_look(project, viewer, asked):
+    approval = asked()
+    with pytest.raises(Problem) as refusal:
+        answer = Answer(decision="deny", digest=approval.digest)
+        decisions.decide(project.pk, approval.id, answer, Actor.of_user(viewer), "admin")
+    assert refusal.value.type == "not-an-approver"
