@@ -23,17 +23,18 @@ if [ "${1:-}" != inside ]; then
 fi
 
 root=$2
+mount -t proc proc /proc # Ours: from here on, only our own processes are seen.
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
     awk '$2 == "bookworm" && $3 == "main" { print $1; exit }')
 echo "Making a bare Debian 12 ..."
-debootstrap --variant=minbase --include=python3.11,python3.11-venv,make,git,ca-certificates \
-    bookworm "$root" "${mirror:-http://deb.debian.org/debian}" >"$root.log" 2>&1 || { cat "$root.log" >&2; exit 1; }
-rm -f "$root.log"
+debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "${mirror:-http://deb.debian.org/debian}" \
+    >"$root/debootstrap.log" 2>&1 || { cat "$root/debootstrap.log" >&2; exit 1; }
 
 # --- what this machine needs to reach its package sources --------------------------------------------------------------
 copy() {
     for path in "$@"; do
         [ -e "$path" ] || continue
+        rm -rf "${root:?}$path"
         mkdir -p "$root${path%/*}"
         cp -rL "$path" "$root${path%/*}/"
     done
@@ -45,6 +46,7 @@ copy /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/apt.conf.d /etc/apt/
 # Folders that pip is told to look into.
 for path in $({ python3 -m pip config list 2>/dev/null; env | grep '^PIP_'; } | grep -o '/[^ "'"'"',]*' | sed 's|^//*|/|' | sort -u); do
     [ -d "$path" ] || continue
+    [ "${path##*/}" != simple ] || path=${path%/*} # An index links to the files beside it.
     mkdir -p "$root$path"
     mount --bind "$path" "$root$path"
 done
@@ -60,24 +62,23 @@ bare() {
         $passed "$@"
 }
 
+bare sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends \
+    python3.11 python3.11-venv make git' >"$root/apt.log" 2>&1 || { cat "$root/apt.log" >&2; exit 1; }
+
 # --- make run ------------------------------------------------------------------------------------------------------------
 port=$(bare python3.11 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 began=$SECONDS
 bare sh -c "cd /srv/wardroom && PORT=$port exec make run" >"$root/run.log" 2>&1 &
 runner=$!
-cat >"$root/wait.py" <<'PYTHON'
-import sys, time, urllib.request
-
-deadline = time.monotonic() + 300
-while time.monotonic() < deadline:
-    try:
-        if urllib.request.urlopen(sys.argv[1], timeout=5).status == 200:
-            sys.exit(0)
-    except OSError:
-        time.sleep(0.5)
-sys.exit("no answer in five minutes")
-PYTHON
-bare python3.11 /wait.py "http://127.0.0.1:$port/readyz" || { cat "$root/run.log"; exit 1; }
+ready="import urllib.request; urllib.request.urlopen('http://127.0.0.1:$port/readyz', timeout=5)"
+until bare python3.11 -c "$ready" 2>/dev/null; do
+    if ! kill -0 "$runner" 2>/dev/null || ((SECONDS - began > 300)); then
+        cat "$root/run.log"
+        echo "make run did not answer." >&2
+        exit 1
+    fi
+    sleep 1
+done
 grep -q '^password: ' "$root/run.log" || { cat "$root/run.log"; echo "The first start printed no password." >&2; exit 1; }
 echo "make run answered after $((SECONDS - began)) s"
 
