@@ -59,6 +59,7 @@ class Line:
         self._arrived = arrived
         self._lost = lost
         self._unreachable_secs = unreachable_secs
+        self.socket: ClientConnection | None = None
         self._outgoing: asyncio.Queue[str] | None = None
         self._reached = time.monotonic()
         self._random = random.Random()  # noqa: S311 - only spreads reconnects
@@ -101,8 +102,8 @@ class Line:
                 compression=None,
                 max_size=LARGEST_ANSWER,
                 close_timeout=2,
-            ) as socket:
-                return await self._converse(socket)
+            ) as self.socket:
+                return await self._converse(self.socket)
         except (OSError, TimeoutError, WebSocketException) as error:
             return Close.LOST, f"{type(error).__name__}: {error}"
 

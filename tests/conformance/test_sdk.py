@@ -1,0 +1,312 @@
+"""The SDK's child against a real server: the walk-throughs as a person who writes a child sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import Session, Spawn
+from tests.waiting import wait_until_async
+from wardroom import sync
+from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, Ended, NotConsumed, Refused
+
+pytestmark = pytest.mark.stack
+
+ASK: dict[str, Any] = {"permission": "shell", "resource": "/srv"}
+
+
+async def threaded(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return await asyncio.to_thread(work, *args, **kwargs)
+
+
+async def drop(child: Child) -> None:
+    """Cut the child's line as a network does it."""
+    wire = child._wire
+    await wait_until_async(lambda: wire.line.online)
+    assert wire.line.socket is not None
+    wire.line.socket.transport.abort()
+    await wait_until_async(lambda: not wire.line.online)
+
+
+def types(session: Session) -> list[str]:
+    return [event["type"] for event in session.events() if event["source"] == "child"]
+
+
+async def test_a_gated_tool_from_ask_to_result(spawn: Spawn) -> None:
+    session = spawn("the work")
+    async with Child(session.identity) as child:
+        assert child.run.assignment == "the work"
+        assert not child.was_restarted
+        asking = asyncio.create_task(child.approve("shell", {"command": "ls"}, **ASK))
+        await threaded(session.decide, "edit", arguments={"command": "ls -l"}, message="long, please")
+        decision = await asking
+        assert (decision.state, decision.message) == ("approved", "long, please")
+        async with decision.consumed() as arguments:
+            assert arguments == {"command": "ls -l"}
+            await child.emit("tool_finished", tool_name="shell", ok=True)
+        await child.complete({"listed": True})
+    over = session.now()
+    assert (over["status"], over["result"]) == ("completed", '{"listed":true}')
+    assert types(session) == ["tool_finished"]
+
+
+async def test_an_answer_that_came_while_the_line_was_down(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        asking = asyncio.create_task(child.approve("shell", {}, **ASK))
+        approval = await threaded(session.pending)
+        await drop(child)
+        await threaded(session.client.decide, approval, "deny", message="no")
+        decision = await asking
+        assert (decision.state, decision.message) == ("denied", "no")
+        with pytest.raises(NotConsumed):
+            await child.consume(decision)
+
+
+async def test_an_answer_that_came_before_the_wait(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        first = await child.approve("shell", {}, **ASK, id="one", timeout=0.5)
+        assert first.state == "pending"
+        with pytest.raises(TypeError):
+            bool(first)
+        await threaded(session.decide, "approve")
+        again = await child.approve("shell", {}, **ASK, id="one", timeout=10)
+        assert again.approved
+
+
+async def test_an_ask_that_nobody_answers_expires(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        decision = await child.approve("shell", {}, **ASK, expires_in=1)
+        assert decision.state == "expired"
+        assert not decision.approved
+
+
+async def test_a_changed_ask_with_the_same_id_is_refused(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        await child.approve("shell", {"command": "a"}, **ASK, id="one", timeout=0.5)
+        with pytest.raises(Refused, match="conflict"):
+            await child.approve("shell", {"command": "b"}, **ASK, id="one")
+
+
+async def test_one_execution_whoever_else_holds_the_decision(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        asking = asyncio.create_task(child.approve("shell", {}, **ASK))
+        await threaded(session.decide, "approve")
+        decision = await asking
+        await child.consume(decision, claim="mine")
+        await child.consume(decision, claim="mine")
+        with pytest.raises(AlreadyConsumed):
+            await child.consume(decision, claim="another")
+        await child.flushed()
+    assert "unknown_outcome" in types(session)
+
+
+async def test_events_survive_lost_lines_once_and_in_order(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        for n in range(60):
+            if n % 20 == 10:
+                await drop(child)
+            await child.emit("step", n=n)
+            await child.emit("token", text="x")
+        await child.flushed()
+        await child.complete()
+    own = [event["payload"]["n"] for event in session.events() if event["type"] == "step"]
+    assert own == list(range(60))
+
+
+async def test_more_events_than_may_be_owed_wait_and_none_is_lost(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        child._wire.lanes.max_unacked = 8
+        for n in range(100):
+            await child.emit("step", n=n)
+            assert len(child._wire.lanes._unacked) <= 8
+        await child.flushed()
+    cursor, own = None, []
+    while True:
+        page = session.client.get(f"sessions/{session.id}/events", {"after": cursor} if cursor else None)
+        own += [event["payload"]["n"] for event in page["results"] if event["type"] == "step"]
+        if not page["next"]:
+            break
+        cursor = page["next"]
+    assert own == list(range(100))
+
+
+async def test_messages_are_read_at_a_safe_point_once(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        await threaded(session.client.message, session.id, "one", id="m1")
+        assert await child.wait_message(10)
+        assert [message.text for message in await child.checkpoint()] == ["one"]
+        await drop(child)
+        await threaded(session.client.message, session.id, {"text": "two"}, id="m2")
+        assert await child.wait_message(10)
+        assert [message.text for message in await child.checkpoint()] == ["two"]
+        assert await child.checkpoint() == []
+        assert not await child.wait_message(0.2)
+        assert list(child.admitted) == ["m1", "m2"]
+
+
+async def test_a_message_never_answers_an_ask(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        asking = asyncio.create_task(child.approve("shell", {}, **ASK, timeout=1))
+        await threaded(session.client.message, session.id, "approved")
+        assert (await asking).state == "pending"
+
+
+async def test_a_cancel_ends_a_wait_and_the_child(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        asking = asyncio.create_task(child.approve("shell", {}, **ASK))
+        await threaded(session.pending)
+        await threaded(session.client.cancel, session.id, "enough")
+        await child.cancelled
+        assert child.cancelled.reason == "enough"
+        await asking
+        raise AssertionError("an approval came out of a cancel")
+    assert session.now()["status"] == "cancelled"
+
+
+async def test_a_child_that_ignores_the_cancel_is_stopped_after_the_grace(spawn: Spawn) -> None:
+    session = spawn()
+    reached = False
+    async with Child(session.identity) as child:
+        await threaded(session.client.cancel, session.id)
+        await child.cancelled
+        child.cancelled.grace_secs = 0.2
+        await asyncio.Event().wait()
+        reached = True
+    assert not reached
+    assert session.now()["status"] == "cancelled"
+
+
+async def test_a_cancel_before_the_start_is_all_there_is(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        await drop(child)
+        await threaded(session.client.cancel, session.id, "enough")
+        await child.cancelled
+    other = spawn()
+    await threaded(other.client.cancel, other.id)
+    with pytest.raises((Cancelled, Ended)):
+        async with Child(other.identity):
+            raise AssertionError("there was a run")
+
+
+async def test_an_exception_is_the_sessions_error(spawn: Spawn) -> None:
+    session = spawn()
+    with pytest.raises(ZeroDivisionError):
+        async with Child(session.identity):
+            1 / 0  # noqa: B018
+    assert session.now()["error"] == "ZeroDivisionError: division by zero"
+
+
+async def test_a_body_that_says_nothing_is_completed(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity):
+        pass
+    assert (session.now()["status"], session.now()["result"]) == ("completed", None)
+
+
+async def test_history_is_kept_and_found_by_a_process_that_was_restarted(spawn: Spawn) -> None:
+    session = spawn()
+    first = Child(session.identity)
+    await first.__aenter__()
+    await first.emit("x")
+    await first.transcript({"role": "user", "content": "a", "id": "i1"}, {"role": "tool", "content": "b"})
+    await first.flushed()
+    for task in first._tasks:
+        task.cancel()
+    await asyncio.gather(*first._tasks, return_exceptions=True)
+    async with Child(session.identity) as second:
+        assert second.was_restarted
+        assert [item["content"] for item in second.run.messages] == ["a", "b"]
+        await second.transcript({"role": "tool", "content": "c"})
+        await second.emit("y")
+        await second.complete()
+    assert types(session) == ["x", "y"]
+
+
+async def test_a_replaced_child_stops(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as first, Child(session.identity) as second:
+        await first.cancelled
+        with pytest.raises(Ended, match="4409"):
+            await first.emit("late")
+        await second.complete("mine")
+    assert session.now()["result"] == "mine"
+
+
+async def test_a_token_that_is_worth_nothing_is_told_at_once(spawn: Spawn) -> None:
+    session = spawn()
+    stranger = type(session.identity)(session.client.url, session.id, 1, "wr_child_1_nonsense")
+    with pytest.raises(Ended, match="4401"):
+        async with Child(stranger):
+            raise AssertionError("it was let in")
+
+
+async def test_out_of_reach_for_too_long_is_the_end() -> None:
+    from wardroom.identity import Identity
+
+    nowhere = Identity("http://127.0.0.1:9", "s", 1, "t")
+    with pytest.raises(Ended, match="unreachable"):
+        async with Child(nowhere, unreachable_secs=1):
+            raise AssertionError("there is no server")
+
+
+async def test_what_no_frame_can_carry_is_refused_before_it_is_sent(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        for fields in ({"text": "\0"}, {"text": "\ud800"}, {"n": float("nan")}, {"text": "x" * 2**21}):
+            with pytest.raises(ValueError, match=r"NUL|surrogate|finite|bytes"):
+                await child.emit("x", **fields)
+        with pytest.raises(ValueError, match="131072"):
+            await child.complete("x" * (128 * 1024 + 1))
+        await child.complete("short")
+    assert session.now()["result"] == "short"
+
+
+async def test_a_child_writes_to_its_parent(spawn: Spawn) -> None:
+    parent = spawn()
+    session = spawn("x", parent=parent.id)
+    async with Child(parent.identity) as one, Child(session.identity) as two:
+        outcome = await two.send("task", {"text": "hello"}, to=f"session:{parent.id}")
+        assert outcome == "delivered_live"
+        assert await one.wait_message(10)
+        assert (await one.checkpoint())[0].text == "hello"
+        with pytest.raises(Refused):
+            await two.send("task", "x", to="nobody-we-know")
+
+
+def test_the_plain_face_does_the_same(spawn: Spawn) -> None:
+    import threading
+
+    session = spawn("plainly")
+    with sync.Child(session.identity) as child:
+        assert child.run.assignment == "plainly"
+        answering = threading.Thread(target=session.decide, args=("approve",))
+        answering.start()
+        decision: Decision = child.approve("shell", {"command": "ls"}, **ASK, timeout=20)
+        answering.join()
+        assert child.consume(decision) == {"command": "ls"}
+        child.emit("x", n=1)
+        child.transcript({"role": "user", "content": "a"})
+        assert child.checkpoint() == []
+        child.complete("done")
+    assert (session.now()["status"], session.now()["result"]) == ("completed", "done")
+
+
+def test_the_plain_face_tells_of_an_exception(spawn: Spawn) -> None:
+    session = spawn()
+    with pytest.raises(KeyError), sync.Child(session.identity):
+        raise KeyError("gone")
+    assert session.now()["error"] == "KeyError: 'gone'"
