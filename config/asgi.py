@@ -8,7 +8,6 @@ the same credential check, validators and verbs.
 from __future__ import annotations
 
 import os
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -19,21 +18,13 @@ _django = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 - apps must be loaded first
 
 from config.held import held_or_django  # noqa: E402
-from orchestration import presence  # noqa: E402
+from orchestration.lifespan import lifespan  # noqa: E402
 from orchestration.routing import websocket_urlpatterns  # noqa: E402
-
-_http = held_or_django(_django)
-
-
-async def _present(scope: Any, receive: Any, send: Any) -> None:
-    """The first call of any kind, a health check's too, begins this web process's lease."""
-    presence.begin()
-    await _http(scope, receive, send)
-
 
 application = ProtocolTypeRouter(
     {
-        "http": _present,
+        "http": held_or_django(_django),
         "websocket": URLRouter(websocket_urlpatterns),
+        "lifespan": lifespan,
     }
 )

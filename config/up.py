@@ -166,7 +166,7 @@ def web_options() -> list[str]:
     return [
         "config.asgi:application",
         *("--host", os.environ["HOST"], "--port", os.environ["PORT"]),
-        *("--lifespan", "off", "--timeout-graceful-shutdown", "3"),
+        *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
         *("--ws-ping-interval", "20", "--ws-ping-timeout", "20", "--ws-max-size", "2097152"),
         *("--ws-per-message-deflate", "false", "--no-proxy-headers", "--no-server-header"),
         *("--no-access-log", "--log-level", "warning"),

@@ -32,8 +32,8 @@ def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None)
     with held(line):
         ask = Ask(session=line.session_id, attempt=line.attempt, request_id=frame.id, **body)
         approval, created = asking.ask(line.project_id, ask, actor=actor(line), over="line", now=now)
-    standing = [] if created or approval.status == "pending" else [reply(approval)]
-    return [_registered(approval), *standing]
+    standing: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
+    return standing if line.plain else [_registered(approval), *standing]
 
 
 def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:

@@ -54,8 +54,9 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
 
     Its sender is this session, whatever the frame says. The same id again is the same message.
     """
-    with held(line) as session:
-        address = _address(session, frame)
+    address = _address(Session.objects.get(pk=line.session_id), frame)
+    target = addresses.session_of(address)
+    with held(line, also=target) as session:
         message = NewMessage(
             id=frame.id,
             message_kind=frame.message_kind,
@@ -65,7 +66,6 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
             sender_role=session.role or None,
         )
         delivery.deliver(line.project_id, address, [message], now=now)
-        target = addresses.session_of(address)
         return "pending" if target is None else _outcome(target, now)
 
 

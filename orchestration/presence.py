@@ -34,7 +34,7 @@ class Lease:
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def begin(self) -> None:
-        """From now on, keep renewing."""
+        """Renew it now, and from now on."""
         self._thread.start()
 
     def end(self) -> None:
@@ -43,7 +43,7 @@ class Lease:
         self._thread.join(timeout=self._interval + 1)
 
     def _run(self) -> None:
-        while True:
+        while not self._ended.is_set():
             try:
                 renew(self.id)
             except Exception:
@@ -51,8 +51,7 @@ class Lease:
                 log.warning("the lease of this web process could not be renewed", exc_info=True)
             finally:
                 connections.close_all()
-            if self._ended.wait(self._interval):
-                return
+            self._ended.wait(self._interval)
 
 
 _lease: Lease | None = None
@@ -60,9 +59,7 @@ _guard = threading.Lock()
 
 
 def begin() -> Lease:
-    """Begin this process's lease, once, without waiting for the database: a web process lives before any child comes,
-    and a child that is gone for good is judged only while one lives.
-    """
+    """This process's lease, which begins with the first call, without waiting for the database."""
     global _lease
     with _guard:
         if _lease is None or _lease.pid != os.getpid():
@@ -71,8 +68,17 @@ def begin() -> Lease:
         return _lease
 
 
+def end() -> None:
+    """This process holds no line any more."""
+    global _lease
+    with _guard:
+        if _lease is not None:
+            _lease.end()
+        _lease = None
+
+
 def current() -> UUID:
-    """The id of this web process, with a heartbeat of this moment; the first call begins its lease."""
+    """The id of this web process, with a heartbeat of this moment: whoever takes a line here finds its row."""
     lease = begin()
     renew(lease.id)
     return lease.id
@@ -81,6 +87,7 @@ def current() -> UUID:
 def renew(process: UUID, *, now: datetime | None = None) -> None:
     """One heartbeat; the row is written again if it was cleaned away meanwhile."""
     if not WebProcess.objects.filter(pk=process).update(heartbeat_at=database_now(now)):
+        # Our thread and a child that connects may both find it missing.
         row = WebProcess(id=process, host=socket.gethostname(), pid=os.getpid(), heartbeat_at=database_now(now))
         WebProcess.objects.bulk_create([row], ignore_conflicts=True)
 

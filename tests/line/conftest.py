@@ -163,9 +163,7 @@ def server(_uvicorn: Server, transactional_db: None) -> Iterator[Server]:
     """The server, on a database that is emptied after the test: when no line writes to it any more."""
     yield _uvicorn
     wait_until(lambda: not _uvicorn._server.server_state.tasks, 15, why="every line has ended")
-    if presence._lease is not None:
-        presence._lease.end()
-        presence._lease = None
+    presence.end()
 
 
 @pytest.fixture
