@@ -10,10 +10,9 @@ from typing import Any
 
 import msgspec
 
-from mailbox import reading
+from mailbox import bodies, reading
 from mailbox.models import Message
 from orchestration.models import Session, TranscriptItem
-from wardroom.protocol import text_of
 
 Dated = tuple[datetime, int, dict[str, Any]]
 
@@ -59,7 +58,7 @@ def _messages(session: Session) -> Iterator[Dated]:
 def _told(message: Message) -> dict[str, Any]:
     return {
         "role": "user",
-        "content": text_of(message.body) or "",
+        "content": bodies.text(message.body),
         "id": message.message_id,
         "message_kind": message.message_kind,
         "correlation_id": message.correlation_id or None,

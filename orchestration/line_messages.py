@@ -9,13 +9,13 @@ from django.conf import settings
 from django.db.models import Q
 
 from accounts import problems
-from mailbox import addresses, delivery, reading
+from mailbox import addresses, bodies, delivery, reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message as Letter
 from orchestration import presence
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session
-from wardroom.protocol import Message, Send, Sender, text_of
+from wardroom.protocol import Message, Send, Sender
 
 CHUNK = 16
 
@@ -43,7 +43,7 @@ def frame(letter: Letter) -> Message:
         ),
         message_kind=letter.message_kind,
         body=letter.body,
-        text=text_of(letter.body) or "",
+        text=bodies.text(letter.body),
         created_at=letter.created_at.isoformat(),
         correlation_id=letter.correlation_id or None,
     )

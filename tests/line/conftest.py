@@ -122,6 +122,10 @@ class Server:
         wait_until(lambda: self._server.started)
         return self
 
+    def tasks(self) -> int:
+        """How many connections are being served."""
+        return len(self._server.server_state.tasks)
+
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=15)
@@ -162,7 +166,7 @@ def _uvicorn(broker: object) -> Iterator[Server]:
 def server(_uvicorn: Server, transactional_db: None) -> Iterator[Server]:
     """The server, on a database that is emptied after the test: when no line writes to it any more."""
     yield _uvicorn
-    wait_until(lambda: not _uvicorn._server.server_state.tasks, 15, why="every line has ended")
+    wait_until(lambda: not _uvicorn.tasks(), 15, why="every line has ended")
     presence.end()
 
 

@@ -1,0 +1,239 @@
+"""What is not the protocol, what is too much, and who does not read: each ends with its own code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from ledger.models import Event
+from tests.line.conftest import Server, Spawn
+from tests.waiting import wait_until
+
+LONE_SURROGATE = '{"kind":"event","seq":1,"event":{"type":"note","text":"\\ud800"}}'
+
+HOSTILE = {
+    "not JSON": "hello?",
+    "nothing": "",
+    "a list": "[]",
+    "a word": '"run_ack"',
+    "no kind": "{}",
+    "a kind that is no word": '{"kind":7}',
+    "NaN": '{"kind":"event","seq":1,"event":{"type":"note","n":NaN}}',
+    "infinity": '{"kind":"event","seq":1,"event":{"type":"note","n":-Infinity}}',
+    "beyond a double": '{"kind":"event","seq":1,"event":{"type":"note","n":1e999}}',
+    "NUL": '{"kind":"event","seq":1,"event":{"type":"note","text":"a\\u0000b"}}',
+    "NUL in a key": '{"kind":"event","seq":1,"event":{"type":"note","a\\u0000b":1}}',
+    "a lone surrogate": LONE_SURROGATE,
+    "a key twice": '{"kind":"event","seq":1,"event":{"type":"note","a":1,"a":2}}',
+    "a key twice at the top": '{"kind":"run_ack","kind":"terminal","status":"completed"}',
+    "65 levels": '{"kind":"event","seq":1,"event":{"type":"note","n":' + "[" * 65 + "]" * 65 + "}}",
+    "100,000 levels": "[" * 100_000,
+    "10,001 keys": json.dumps(
+        {"kind": "event", "seq": 1, "event": {"type": "note", **{str(key): 0 for key in range(10_001)}}}
+    ),
+    "too many digits": '{"kind":"event","seq":1,"event":{"type":"note","n":' + "9" * 5000 + "}}",
+    "seq of the wrong type": '{"kind":"event","seq":"1","event":{"type":"note"}}',
+    "seq zero": '{"kind":"event","seq":0,"event":{"type":"note"}}',
+    "seq is true": '{"kind":"event","seq":true,"event":{"type":"note"}}',
+    "an event without type": '{"kind":"event","seq":1,"event":{}}',
+    "a status of its own": '{"kind":"terminal","status":"timeout"}',
+    "a state of its own": '{"kind":"approval_ack","id":"a","state":"approved"}',
+}
+
+
+@pytest.mark.parametrize("frame", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_not_the_protocol_is_4400_and_stores_nothing(server: Server, child: Spawn, frame: str) -> None:
+    with server.child(child) as peer:
+        peer.socket.send(frame)
+        assert peer.code() == 4400
+    assert not Event.objects.filter(session=child.id, source="child").exists()
+    assert child.session.status == "running"
+
+
+@pytest.mark.parametrize("frame", [HOSTILE["NaN"], HOSTILE["a key twice"], LONE_SURROGATE])
+def test_a_plain_child_is_held_to_the_same(server: Server, child: Spawn, frame: str) -> None:
+    with server.plain(child) as peer:
+        peer.hear("run")
+        peer.socket.send(frame)
+        assert peer.code() == 4400
+
+
+def test_a_binary_frame_is_4400(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        peer.socket.send(b'{"kind":"run_ack"}')
+        assert peer.code() == 4400
+
+
+def test_an_unknown_kind_is_answered_and_ignored(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        for kind in ("dance", "welcome", "k" * 5000):
+            peer.say(kind)
+            error = peer.hear("error")
+            assert (error["code"], error["ref"]) == ("unknown-kind", kind[:64])
+        peer.say("event", seq=1, event={"type": "note"}, unknown_field={"is": "ignored"})
+        assert peer.hear("event_ack")["seq"] == 1
+
+
+def test_a_second_hello_is_refused_and_the_line_stays(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        peer.say("hello", attempt=1)
+        assert peer.hear("error")["ref"] == "hello"
+        peer.say("event", seq=1, event={"type": "note"})
+        peer.hear("event_ack")
+
+
+def test_what_came_before_a_bad_frame_is_kept(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        peer.say("event", seq=1, event={"type": "note"})
+        peer.socket.send("nonsense")
+        peer.hear("event_ack")
+        assert peer.code() == 4400
+    assert child.attempt().acked_event_seq == 1
+
+
+def test_a_reason_is_cut_to_what_a_close_can_carry(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        peer.say("terminal", status="é" * 500)
+        code, reason = peer.end()
+        assert code == 4400
+        assert 0 < len(reason.encode()) <= 123
+
+
+# --- too much -----------------------------------------------------------------------------------------------
+
+
+def sized(count: int) -> str:
+    """An event frame of exactly so many bytes."""
+    frame = '{"kind":"event","seq":1,"event":{"type":"note","text":"%s"}}'
+    return frame % ("x" * (count - len(frame) + 2))
+
+
+def test_a_frame_at_the_limit_is_taken(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        peer.socket.send(sized(1024 * 1024))
+        assert peer.hear("event_ack")["seq"] == 1
+
+
+def test_a_frame_over_the_limit_is_4413(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        peer.socket.send(sized(1024 * 1024 + 1))
+        assert peer.code() == 4413
+    assert child.attempt().acked_event_seq == 0
+
+
+def test_the_limit_counts_bytes_not_characters(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        text = "é" * (600 * 1024)
+        peer.socket.send(json.dumps({"kind": "event", "seq": 1, "event": {"type": "t", "x": text}}, ensure_ascii=False))
+        assert peer.code() == 4413
+
+
+def test_a_frame_over_the_ceiling_is_1009(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        with contextlib.suppress(ConnectionClosed):
+            peer.socket.send(sized(2 * 1024 * 1024 + 1))
+        assert peer.code() == 1009
+
+
+@pytest.mark.parametrize("dialect", ["v1", "plain"])
+def test_too_many_frames_are_4429_and_the_reason_says_for_how_long(
+    server: Server, child: Spawn, timings: Callable[..., None], dialect: str
+) -> None:
+    timings(max_frames_per_10_secs=20)
+    with server.child(child) if dialect == "v1" else server.plain(child) as peer:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(50):
+                peer.say("unheard-of")
+        code, reason = peer.end()
+        assert code == 4429
+        assert any(word.isdigit() for word in reason.split())
+
+
+def test_a_peer_that_does_not_read_is_dropped(server: Server, child: Spawn, timings: Callable[..., None]) -> None:
+    timings(send_timeout_secs=0.5, max_frames_per_10_secs=100_000)
+    tasks = server.tasks()
+    line = _deaf(server, child)
+    with contextlib.suppress(OSError):
+        line.settimeout(10)
+        while child.attempt().line_lost_at is None:
+            line.sendall(_masked(json.dumps({"kind": "k" * 1000}).encode()) * 50)
+    wait_until(lambda: child.attempt().line_lost_at)
+    wait_until(lambda: server.tasks() == tasks)
+    line.close()
+
+
+def _deaf(server: Server, child: Spawn) -> socket.socket:
+    """A socket by hand, with hello said and nothing ever read again."""
+    line = socket.create_connection(("127.0.0.1", server.port))
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.sendall(
+        f"GET /ws/children/{child.id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: wardroom.v1\r\nAuthorization: Bearer {child.token}\r\n\r\n".encode()
+    )
+    assert b"101" in line.recv(4096)
+    line.sendall(_masked(b'{"kind":"hello","attempt":1}'))
+    wait_until(lambda: child.attempt().connection == 1)
+    return line
+
+
+def _masked(payload: bytes) -> bytes:
+    """A client's text frame with a mask of zeros."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else bytes([0x80 | 126]) + size.to_bytes(2, "big")
+    return b"\x81" + length + b"\0\0\0\0" + payload
+
+
+def test_a_server_that_fails_lets_the_child_come_back(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("a bug")
+
+    with server.child(child) as peer:
+        monkeypatch.setattr("orchestration.line_events._move", broken)
+        peer.say("event", seq=1, event={"type": "note"})
+        assert peer.code() == 1011
+    monkeypatch.undo()
+    with server.child(child, run=False) as peer:
+        peer.say("event", seq=1, event={"type": "note"})
+        assert peer.hear("event_ack")["seq"] == 1
+
+
+def test_a_database_that_does_not_answer_is_1013_at_the_door(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    def down(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("no connection")
+
+    monkeypatch.setattr("accounts.credentials.recognise", down)
+    with server.knock(child) as peer:
+        assert peer.code() == 1013
+
+
+def test_a_quiet_line_outlives_a_database_that_does_not_answer(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
+) -> None:
+    from django.db import OperationalError
+
+    looked: list[int] = []
+
+    def down(*args: Any, **kwargs: Any) -> None:
+        looked.append(1)
+        raise OperationalError("no connection")
+
+    timings(line_poll_secs=0.05)
+    with server.child(child) as peer:
+        with monkeypatch.context() as patch:
+            patch.setattr("orchestration.line_outgoing.refuse_closed", down)
+            wait_until(lambda: len(looked) > 3)
+        peer.say("event", seq=1, event={"type": "note"})
+        assert peer.hear("event_ack")["seq"] == 1

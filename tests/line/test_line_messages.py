@@ -1,0 +1,210 @@
+"""Messages over the line: each once per connection, admitted once, in order; and what a child may send to whom."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from accounts import projects
+from accounts.models import Project
+from mailbox import delivery
+from mailbox.letters import NewMessage
+from mailbox.models import Message
+from orchestration import lifecycle, spawning
+from tests.line.conftest import TESTS, Peer, Server, Spawn
+from tests.waiting import wait_until
+
+
+def post(child: Spawn, *texts: str, kind: str = "task", **fields: Any) -> list[str]:
+    """Messages to the child's session; their ids."""
+    messages = [NewMessage(message_kind=kind, body={"text": text}, **fields) for text in texts]
+    found = delivery.deliver(projects.default().pk, child.session.address, messages)
+    return [each.id for each in found]
+
+
+def texts(peer: Peer, count: int) -> list[str]:
+    return [peer.hear("message")["text"] for _ in range(count)]
+
+
+def state(message: str) -> str:
+    return Message.objects.get(message_id=message).state
+
+
+def test_a_message_reaches_a_live_child_at_once_and_is_admitted_when_it_says_so(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        (sent,) = post(child, "look here")
+        message = peer.hear("message", timeout=2)
+        assert (message["id"], message["text"], message["body"]) == (sent, "look here", {"text": "look here"})
+        assert state(sent) == "new"
+        peer.say("message_admitted", ids=[sent])
+        wait_until(lambda: state(sent) == "admitted")
+    with server.child(child, run=False) as peer:
+        assert peer.silent()
+
+
+def test_messages_wait_for_a_child_and_come_in_order_once_per_connection(server: Server, child: Spawn) -> None:
+    wanted = [f"number {count}" for count in range(40)]
+    post(child, *wanted)
+    with server.child(child) as peer:
+        assert texts(peer, 40) == wanted
+        peer.say("event", seq=1, event={"type": "note"})
+        peer.hear("event_ack")
+        assert peer.silent()
+    with server.child(child, run=False) as peer:
+        assert texts(peer, 40) == wanted
+
+
+def test_a_message_is_admitted_once(server: Server, child: Spawn) -> None:
+    (sent,) = post(child, "once")
+    with server.child(child) as peer:
+        peer.hear("message")
+        peer.say("message_admitted", ids=[sent])
+        wait_until(lambda: state(sent) == "admitted")
+        at = Message.objects.get(message_id=sent).admitted_at
+        peer.say("message_admitted", ids=[sent, "unknown"])
+        peer.say("event", seq=1, event={"type": "note"})
+        peer.hear("event_ack")
+        assert Message.objects.get(message_id=sent).admitted_at == at
+
+
+def test_a_cancel_comes_before_what_waits(server: Server, child: Spawn) -> None:
+    with server.child(child):
+        pass
+    post(child, *(["wait"] * 200))
+    lifecycle.cancel(projects.default(), child.id, "stop", TESTS)
+    with server.child(child, run=False) as peer:
+        cancel = peer.hear("cancel")
+        assert (cancel["reason"], cancel["grace_secs"]) == ("stop", 20.0)
+        peer.hear("message")
+    assert child.attempt().cancel_sent_at is not None
+
+
+def test_a_cancelled_attempt_is_not_told_to_run(server: Server, child: Spawn) -> None:
+    with server.child(child, run=False) as peer:
+        peer.hear("run")
+    lifecycle.cancel(projects.default(), child.id, "stop", TESTS)
+    with server.child(child, run=False, need_run=True) as peer:
+        peer.hear("cancel")
+        assert peer.silent()
+
+
+def test_a_cancel_overtakes_messages_on_a_live_line(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        post(child, *(["x" * 50_000] * 300))
+        peer.hear("message")
+        lifecycle.cancel(projects.default(), child.id, "stop", TESTS)
+        before = 0
+        while peer.socket.recv(timeout=5).find('"kind":"cancel"') < 0:
+            before += 1
+        assert before < 250
+
+
+def test_a_plain_childs_message_is_admitted_when_it_is_written(server: Server, child: Spawn) -> None:
+    with server.plain(child) as peer:
+        peer.hear("run")
+        (sent,) = post(child, "hello")
+        assert peer.hear("message")["text"] == "hello"
+        wait_until(lambda: state(sent) == "admitted")
+    with server.plain(child) as peer:
+        run = peer.hear("run")
+        assert [entry["id"] for entry in run["messages"]] == [sent]
+        assert peer.silent()
+
+
+def test_another_childs_message_cannot_be_admitted(server: Server, child: Spawn, spawn: Callable[..., Spawn]) -> None:
+    (sent,) = post(child, "for one")
+    with server.child(spawn()) as stranger:
+        stranger.say("message_admitted", ids=[sent])
+        stranger.say("event", seq=1, event={"type": "note"})
+        stranger.hear("event_ack")
+    assert state(sent) == "new"
+
+
+# --- sending ------------------------------------------------------------------------------------------------
+
+
+def send(peer: Peer, **fields: Any) -> dict[str, Any]:
+    """The answer to a send: its acknowledgement or its refusal."""
+    peer.say("send", **{"id": str(uuid.uuid4()), "message_kind": "handoff", "body": {"text": "hi"}, **fields})
+    frame: dict[str, Any] = json.loads(peer.socket.recv(timeout=5))
+    return frame
+
+
+@pytest.fixture
+def family(spawn: Callable[..., Spawn]) -> tuple[Spawn, Spawn]:
+    parent = spawn()
+    lifecycle.started(parent.id, 1)
+    return parent, spawn(parent=parent.id, role="researcher")
+
+
+def test_a_child_writes_to_its_parent_as_itself(server: Server, family: tuple[Spawn, Spawn]) -> None:
+    parent, child = family
+    with server.child(parent) as above, server.child(child) as peer:
+        assert send(peer, to=parent.session.address)["outcome"] == "delivered_live"
+        message = above.hear("message")
+        assert message["from"] == {"session_id": str(child.id), "role": "researcher"}
+
+
+def test_a_bare_session_id_is_an_address(server: Server, family: tuple[Spawn, Spawn]) -> None:
+    parent, child = family
+    with server.child(child) as peer:
+        assert send(peer, to=str(parent.id))["outcome"] == "queued"
+
+
+def test_the_same_send_again_is_one_message(server: Server, family: tuple[Spawn, Spawn]) -> None:
+    parent, child = family
+    with server.child(child) as peer:
+        answers = [send(peer, id="the-one", to=str(parent.id)) for _ in range(2)]
+        assert [(answer["kind"], answer["id"]) for answer in answers] == [("send_ack", "the-one")] * 2
+        refused = send(peer, id="the-one", to=str(parent.id), body={"text": "other"})
+        assert (refused["kind"], refused["code"], refused["ref"]) == ("error", "conflict", "the-one")
+    assert Message.objects.filter(message_id="the-one").count() == 1
+
+
+def test_a_reply_without_to_goes_where_its_ask_came_from(server: Server, family: tuple[Spawn, Spawn]) -> None:
+    parent, child = family
+    with server.child(parent) as above, server.child(child) as peer:
+        ask = send(above, to=str(child.id), message_kind="ask", correlation_id="q1", body={"question": "why?"})
+        assert ask["kind"] == "send_ack"
+        assert peer.hear("message")["correlation_id"] == "q1"
+        because = {"message_kind": "reply", "body": {"answer": "because"}}
+        assert send(peer, **because, correlation_id="q1")["kind"] == "send_ack"
+        assert above.hear("message")["text"] == "because"
+        assert send(peer, **because, correlation_id="unasked")["code"] == "invalid"
+        assert send(peer, **because)["code"] == "invalid"
+
+
+def test_nothing_outside_its_tree_can_be_written_to(
+    server: Server, family: tuple[Spawn, Spawn], spawn: Callable[..., Spawn]
+) -> None:
+    other_tree = spawn()
+    elsewhere = Project.objects.create(slug="elsewhere")
+    foreign = spawning.spawn(elsewhere, spawning.SpawnOrder(assignment="x", runner="external"), TESTS).session.pk
+    with server.child(family[1]) as peer:
+        answers = [send(peer, to=str(to)) for to in (other_tree.id, foreign, uuid.uuid4(), "plain-address")]
+    assert {(answer["kind"], answer["code"], answer["detail"]) for answer in answers} == {
+        ("error", "forbidden", "A child may write to its own tree and to addresses that its role names.")
+    }
+    assert not Message.objects.exists()
+
+
+def test_a_role_names_plain_addresses(server: Server, spawn: Callable[..., Spawn], timings: Any, settings: Any) -> None:
+    timings(roles={**settings.WARDROOM["roles"], "clerk": {"addresses": ["ledger-desk"]}})
+    with server.child(spawn(role="clerk")) as peer:
+        assert send(peer, to="ledger-desk")["outcome"] == "pending"
+        assert send(peer, to="other-desk")["code"] == "forbidden"
+
+
+def test_kinds_that_only_wardroom_sends_are_refused(server: Server, family: tuple[Spawn, Spawn]) -> None:
+    with server.child(family[1]) as peer:
+        assert send(peer, to=str(family[0].id), message_kind="completion")["kind"] == "error"
+
+
+def test_a_body_over_its_limit_is_refused_and_the_line_stays(server: Server, family: tuple[Spawn, Spawn]) -> None:
+    with server.child(family[1]) as peer:
+        assert send(peer, to=str(family[0].id), body={"text": "x" * 300_000})["kind"] == "error"
+        assert send(peer, to=str(family[0].id))["kind"] == "send_ack"
