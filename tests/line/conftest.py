@@ -126,6 +126,10 @@ class Server:
         """How many connections are being served."""
         return len(self._server.server_state.tasks)
 
+    def connections(self) -> int:
+        """How many sockets are open, served or not."""
+        return len(self._server.server_state.connections)
+
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=15)
