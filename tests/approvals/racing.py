@@ -1,0 +1,29 @@
+"""Many at once, in threads that start on one signal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.db import connections
+
+from accounts.problems import Problem
+
+
+def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What each call gave: its value, or the type of its refusal. Anything else is raised."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        start.wait(30)
+        try:
+            return call()
+        except Problem as refusal:
+            return refusal.type
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [done.result(60) for done in [pool.submit(run, call) for call in calls]]
