@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.options import csrf_protect_m
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -14,8 +13,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import credentials, projects, scopes
@@ -122,7 +121,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """With the button that mints, for those who may."""
-        more = {"may_mint": may(request, "add", Credential)}
+        more = {"may_mint": may(request, "add", Credential), "title": "API keys"}
         return super().changelist_view(request, {**(extra_context or {}), **more})
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -130,9 +129,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
         kwargs["extra_context"] = {"may_end": may(request, "change", Credential), **(kwargs.get("extra_context") or {})}
         return super().change_view(request, object_id, *args, **kwargs)
 
-    @never_cache
-    @csrf_protect_m
-    @sensitive_variables("token")
+    @method_decorator(sensitive_variables("token"))
     def mint_view(self, request: HttpRequest) -> HttpResponse:
         """GET: the form. POST: the new key, with its token for the only time."""
         user: Any = request.user
@@ -151,9 +148,10 @@ class KeyAdmin(ProjectWall, ReadOnly):
             expires_at=wanted["expires_at"],
         )
         self.log_addition(request, key, f"Minted with {', '.join(key.scopes)}.")
-        return self._page(request, "minted", key=key, token=token, title="Your new API key")
+        page = self._page(request, "minted", key=key, token=token, title="Your new API key")
+        page.headers["Cache-Control"] = "no-store"
+        return page
 
-    @csrf_protect_m
     def end_view(self, request: HttpRequest, key_id: int) -> HttpResponse:
         """POST only: the key opens nothing from now on."""
         key = self.get_object(request, str(key_id))

@@ -58,6 +58,7 @@ class Credential(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "API key"
         ordering: ClassVar = ["-created_at", "-pk"]
         indexes: ClassVar = [models.Index(fields=["project", "subject", "attempt"], name="credential_by_subject")]
         constraints: ClassVar = [

@@ -76,6 +76,7 @@ class Migration(migrations.Migration):
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credentials', to='accounts.project')),
             ],
             options={
+                'verbose_name': 'API key',
                 'ordering': ['-created_at', '-pk'],
             },
         ),

@@ -3,6 +3,7 @@
 Their output is plain text, so autoescaping applies to it as to any other.
 """
 
+import json
 from typing import Any
 
 from django import template
@@ -34,6 +35,12 @@ def visible_json(value: Any) -> str:
 def visible_short(value: Any, limit: int = 120) -> str:
     """One line cut to `limit` characters, saying how many more there are: never before a decision."""
     return "" if value is None else text.shortened(str(value), limit)
+
+
+@register.filter
+def visible_compact(value: Any, limit: int = 120) -> str:
+    """A JSON value on one line, cut to `limit` characters."""
+    return text.shortened(json.dumps(value, ensure_ascii=False, default=str), limit)
 
 
 @register.filter

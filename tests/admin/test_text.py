@@ -27,14 +27,14 @@ VARIATION_SELECTORS = [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
 
 
 def test_every_character_of_unicode_is_shown_as_itself_or_as_its_escape_within_ten_seconds():
-    started = time.monotonic()
+    started = time.process_time()
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         shown = visible(f"a{character}b")
         escaped = f"a\\u{{{code:x}}}b"
         must = unicodedata.category(character) in HIDDEN and character != " "
         assert shown == escaped if must else shown in (f"a{character}b", escaped), hex(code)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("code", [*IGNORABLE_LETTERS_AND_MARKS, *VARIATION_SELECTORS, 0x2800], ids=hex)

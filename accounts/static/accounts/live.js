@@ -18,6 +18,7 @@
       this.topics = new Set((element.dataset.liveTopics || "").split(/\s+/).filter(Boolean));
       this.shown = null;
       this.last = 0;
+      this.took = 0;
       this.timer = null;
       this.busy = false;
       this.again = false;
@@ -31,7 +32,8 @@
 
     refresh() {
       if (this.timer !== null) return;
-      const pause = Math.max(0, this.last + GAP_MS - Date.now());
+      // A page that takes long to make is asked for less often.
+      const pause = Math.max(0, this.last + Math.max(GAP_MS, 4 * this.took) - Date.now());
       this.timer = window.setTimeout(() => {
         this.timer = null;
         this.load();
@@ -44,12 +46,14 @@
         return;
       }
       this.busy = true;
+      const began = Date.now();
       try {
         await this.fetch();
       } catch {
         // The server is away; the feed's reconnect or the next tick asks again.
       }
       this.last = Date.now();
+      this.took = this.last - began;
       this.busy = false;
       if (this.again) {
         this.again = false;
@@ -72,13 +76,16 @@
     }
 
     show(html) {
-      if (html === this.shown || this.isBeingTypedIn()) return;
+      if (html === this.shown || this.isInUse()) return;
       const open = [...this.element.querySelectorAll("details[id][open]")].map((details) => details.id);
       const known = new Set([...this.element.querySelectorAll("[data-live-row]")].map((row) => row.dataset.liveRow));
       const first = this.shown === null;
+      const scrolled = [...this.element.querySelectorAll("[id]")].filter((part) => part.scrollTop || part.scrollLeft);
+      const places = scrolled.map((part) => [part.id, part.scrollTop, part.scrollLeft]);
       this.element.innerHTML = html;
       this.shown = html;
       open.forEach((id) => this.element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", ""));
+      places.forEach(([id, top, left]) => this.element.querySelector(`#${CSS.escape(id)}`)?.scrollTo(left, top));
       if (!first || known.size) {
         this.element.querySelectorAll("[data-live-row]").forEach((row) => {
           if (!known.has(row.dataset.liveRow)) row.classList.add("wr-fresh");
@@ -89,7 +96,10 @@
       this.element.dispatchEvent(new CustomEvent("live:shown", { bubbles: true }));
     }
 
-    isBeingTypedIn() {
+    /* Nobody's typing or selecting is disturbed; the next change or tick shows what is new. */
+    isInUse() {
+      const selection = document.getSelection();
+      if (selection && !selection.isCollapsed && this.element.contains(selection.anchorNode)) return true;
       const active = document.activeElement;
       return active && this.element.contains(active) && active.matches("input:not([type=checkbox]), textarea, select");
     }

@@ -1,0 +1,115 @@
+"""What the page of a session shows, gathered in a handful of queries."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from accounts.staffroom import badge, may
+from accounts.text import shortened
+from approvals.models import Approval
+from approvals.states import Status as Answer
+from ledger.models import Event
+from mailbox.models import Message
+from orchestration import shapes, watchdog
+from orchestration.models import Attempt, Session
+from orchestration.states import Status
+
+EVENTS, MESSAGES, APPROVALS, TREE, TOPICS = 60, 30, 30, 200, 40
+
+TONES = {
+    Status.QUEUED: "wait",
+    Status.STARTING: "wait",
+    Status.RUNNING: "busy",
+    Status.SUSPENDED: "wait",
+    Status.COMPLETED: "good",
+    Status.ERROR: "bad",
+    Status.TIMEOUT: "bad",
+    Status.CANCELLED: "",
+    Status.SKIPPED: "",
+}
+ANSWER_TONES = {Answer.PENDING: "wait", Answer.APPROVED: "good", Answer.DENIED: "bad"}
+
+
+def label(session: Session, limit: int = 60) -> str:
+    """One visible line that names it."""
+    return shortened(session.title or session.role or session.assignment or str(session.pk), limit)
+
+
+def line_badge(session: Any) -> SafeString | str:
+    """Live, lost, or nothing for a session that does not run."""
+    if session.live:
+        return badge("live", "good")
+    return badge("lost", "bad") if session.status == Status.RUNNING else ""
+
+
+def fresh_id() -> uuid.UUID:
+    """An id for a message that is yet to be written."""
+    return uuid.uuid4()
+
+
+def context(request: HttpRequest, session: Any) -> dict[str, Any]:
+    """Everything on the page, for this reader: other apps' rows only with their permissions."""
+    attempts = list(Attempt.objects.filter(session=session).select_related("web_process").order_by("-number"))
+    current = next((attempt for attempt in attempts if attempt.number == session.attempt), None)
+    tree = _tree(session)
+    return {
+        "session": session,
+        "label": label(session),
+        "tone": TONES[session.status],
+        "line": line_badge(session),
+        "attempts": [(attempt, TONES[Status(attempt.status)]) for attempt in attempts],
+        "current": current,
+        "clocks": watchdog.clocks(session, current) if current else None,
+        "tree": tree,
+        "topics": " ".join(f"session:{row['session'].pk}" for row in tree[:TOPICS]),
+        "events": _events(session),
+        "approvals": _approvals(session) if may(request, "view", Approval) else None,
+        "letters": _letters(session) if may(request, "view", Message) else None,
+    }
+
+
+def _tree(session: Session) -> list[dict[str, Any]]:
+    """The whole tree, depth first: `{session, indent, here, tone, line, label}`."""
+    rows: QuerySet[Any] = shapes.with_line(
+        Session.objects.filter(project=session.project_id, root=session.root).order_by("created_at", "pk")
+    )
+    below: dict[uuid.UUID | None, list[Any]] = {}
+    for row in rows[:TREE]:
+        below.setdefault(row.parent_id, []).append(row)
+    shown: list[dict[str, Any]] = []
+    waiting = list(reversed(below.get(None, [])))
+    while waiting:
+        row = waiting.pop()
+        shown.append(
+            {
+                "session": row,
+                "indent": min(row.depth, 8),
+                "here": row.pk == session.pk,
+                "tone": TONES[row.status],
+                "line": line_badge(row),
+                "label": label(row),
+            }
+        )
+        waiting.extend(reversed(below.get(row.pk, [])))
+    return shown
+
+
+def _events(session: Session) -> list[Event]:
+    mine = Event.objects.filter(project=session.project_id, session=session.pk)
+    return list(mine.order_by("-cursor")[:EVENTS])
+
+
+def _approvals(session: Session) -> list[tuple[Approval, str]]:
+    mine = Approval.objects.filter(project=session.project_id, session=session.pk)
+    newest = mine.order_by("-requested_at", "-id")[:APPROVALS]
+    return [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in newest]
+
+
+def _letters(session: Session) -> list[Message]:
+    mine = Message.objects.filter(project=session.project_id, address__name=session.address)
+    return list(mine.order_by("-seq")[:MESSAGES])
