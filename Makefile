@@ -10,7 +10,7 @@ PARALLEL ?= -n 2 --dist worksteal
 NOWHERE := SECRET_KEY=unused-by-checks WARDROOM_URL=http://localhost DATABASE_URL=sqlite:///:memory: \
 	REDIS_URL=redis://localhost:1 WARDROOM_EMBEDDED=1 DJANGO_SETTINGS_MODULE=config.settings
 
-.PHONY: run test test-slow chaos bench test-bare lint format types openapi lock servers install install-dev clean
+.PHONY: run test test-slow chaos bench test-bare lint format types migrations openapi lock servers install install-dev clean
 .DELETE_ON_ERROR:
 
 run: install
@@ -70,6 +70,10 @@ format: install-dev
 
 types: install-dev
 	@$(NOWHERE) $(BIN)/mypy
+
+# Does every change of a model have its migration?
+migrations: install-dev
+	@$(NOWHERE) $(BIN)/python manage.py makemigrations --check --dry-run
 
 openapi: install-dev
 	@$(NOWHERE) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
