@@ -1,0 +1,49 @@
+"""Staff at work: Debian's Chromium, signed in to the admin of one web process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+QUEUE = "/admin/approvals/approval/"
+
+
+@contextmanager
+def staff(url: str, name: str, password: str) -> Iterator[Page]:
+    """A page on the queue. Console errors fail the test at the end: a strict CSP breaks things silently."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--no-first-run"])
+        page = browser.new_page(base_url=url)
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.set_default_timeout(15_000)
+        page.goto(QUEUE)
+        page.fill("#id_username", name)
+        page.fill("#id_password", password)
+        page.click("input[type=submit]")
+        page.wait_for_url(f"**{QUEUE}*")
+        try:
+            yield page
+        finally:
+            browser.close()
+        assert complaints == []
+
+
+def open_request(page: Page, text: str) -> None:
+    """Wait on the queue, without reloading, until the request is there; then open its page."""
+    page.goto(QUEUE)
+    row = page.locator("tr", has_text=text)
+    row.wait_for()
+    row.get_by_role("link").first.click()
+    page.get_by_role("heading", name="What would run").wait_for()
+
+
+def press(page: Page, button: str) -> None:
+    """Press a button, and wait for the page that says what came of it."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=button, exact=True).click()
