@@ -1,5 +1,6 @@
 """A whole embedded Wardroom of real processes, by `manage.py up`, for the tests to use and to kill."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
 from tests.ops import processes
-from tests.servers import free_port
+from tests.servers import Redis, free_port
 from tests.servers.process import dies_with_parent, short_folder
 from tests.waiting import wait_until
 
@@ -28,7 +30,12 @@ class Embedded:
     """One data folder and the `up` that runs on it; `up` may come and go."""
 
     def __init__(
-        self, folder: Path | None = None, *, timings: dict[str, float] | None = None, **environment: str
+        self,
+        folder: Path | None = None,
+        *,
+        timings: Mapping[str, float] | None = None,
+        broker: Redis | None = None,
+        **environment: str,
     ) -> None:
         self.home = short_folder()
         self.folder = folder or self.home / "var"
@@ -36,11 +43,12 @@ class Embedded:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = self.home / "log.txt"
         self.process: subprocess.Popen[bytes] | None = None
+        self.broker = broker
         self.environment = {name: os.environ[name] for name in CLEAN if name in os.environ} | {
             "WARDROOM_DATA": str(self.folder),
             "PORT": str(self.port),
             "WARDROOM_DEMO": "0",
-            "WARDROOM_TIMINGS": json.dumps(timings or {}),
+            "WARDROOM_TIMINGS": json.dumps(dict(timings or {})),
             **environment,
         }
         self.key = self.password = ""
@@ -57,6 +65,8 @@ class Embedded:
         return self
 
     def begin(self) -> None:
+        if self.broker is not None:
+            self.broker.start()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*dies_with_parent(), sys.executable, "manage.py", "up"],
@@ -84,8 +94,9 @@ class Embedded:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
-        for pid in processes.mentioning(str(self.folder)):
-            os.kill(pid, signal.SIGKILL)
+        for pid in [*self.apart(), *processes.mentioning(str(self.folder))]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -95,6 +106,16 @@ class Embedded:
         self.close()
 
     # Its processes
+
+    def apart(self) -> list[int]:
+        """Who belongs to it and would outlive it: for each child its keeper's guard, its keeper, and the child."""
+        found: list[int] = []
+        for file in self.folder.glob("keepers/*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                state = json.loads(file.read_text())
+                keeper = state["pid"]
+                found += [processes.parent(keeper), keeper, *processes.descendants(keeper)]
+        return [pid for pid in found if pid > 1 and processes.alive(pid)]
 
     @property
     def pid(self) -> int:
@@ -117,6 +138,20 @@ class Embedded:
         pid = wait_until(lambda: self.part(name), 10, why=f"there is a process of {name}")
         os.kill(pid, sig)
         return pid
+
+    def kill_broker(self) -> None:
+        """kill -9 of the Valkey that `up` started, or of the Redis that the environment names."""
+        if self.broker is None:
+            self.kill("valkey")
+        else:
+            self.broker.kill()
+
+    def kill_everything(self) -> None:
+        """All at once: each service, the broker, and the supervisor."""
+        for name in ("web", "worker", "beat"):
+            self.kill(name)
+        self.kill_broker()
+        self.kill_supervisor()
 
     def kill_supervisor(self) -> None:
         assert self.process is not None

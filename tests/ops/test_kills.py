@@ -6,7 +6,6 @@ import time
 import pytest
 
 from tests.ops import processes
-from tests.ops.embedded import Embedded
 from tests.ops.runs import Ledger, runbook
 from tests.ops.wire import Wire
 from tests.waiting import wait_until
@@ -18,15 +17,15 @@ QUICK = {"sweep_secs": 1, "slow_sweep_secs": 2, "keeper_alive_secs": 2, "line_gr
 
 
 @pytest.fixture(scope="module")
-def house():
-    with Embedded(timings=QUICK) as made:
-        yield made.start()
+def house(houses):
+    return houses(timings=QUICK).start()
 
 
 @pytest.fixture
-def own_house():
-    with Embedded(timings=QUICK) as made:
-        yield made.start()
+def own_house(houses):
+    made = houses(timings=QUICK).start()
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -40,11 +39,15 @@ def three_steps(house, ledger):
     return run, run.pending()
 
 
+def next_question(run, asked):
+    return wait_until(lambda: (found := run.pending())["id"] != asked["id"] and found, 60)
+
+
 def assert_it_ends_well(run, asked, ledger):
     """The question that was asked is still the one that waits; each step runs once, in order; nothing was retried."""
     assert run.pending()["id"] == asked["id"]
     run.approve(asked)
-    third = wait_until(lambda: (found := run.pending())["id"] != asked["id"] and found, 40)
+    third = next_question(run, asked)
     run.approve(third)
     session = run.status("completed", timeout=60)
     assert ledger.words() == ["one", "two", "three"]
@@ -56,7 +59,7 @@ def assert_it_ends_well(run, asked, ledger):
     assert len(completions) == 1
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat", "valkey"])
+@pytest.mark.parametrize("name", ["web", "worker", "beat"])
 def test_kill_9_of_one_service_while_a_child_waits(house, ledger, name):
     run, asked = three_steps(house, ledger)
     house.kill(name)
@@ -64,62 +67,62 @@ def test_kill_9_of_one_service_while_a_child_waits(house, ledger, name):
     assert_it_ends_well(run, asked, ledger)
 
 
+def test_kill_9_of_the_broker_while_a_child_waits(house, ledger):
+    run, asked = three_steps(house, ledger)
+    house.kill_broker()
+    if house.broker is not None:
+        house.broker.start()
+    wait_until(house.is_ready, 20)
+    assert_it_ends_well(run, asked, ledger)
+
+
 def test_kill_9_of_all_of_them_and_the_supervisor_and_up_again(own_house, ledger):
     run, asked = three_steps(own_house, ledger)
-    children = keepers_and_children(own_house)
+    children = own_house.apart()
     assert len(children) >= 3
-    for name in ("web", "worker", "beat", "valkey"):
-        own_house.kill(name)
-    own_house.kill_supervisor()
-    wait_until(lambda: not own_house.part("web"), 5)
+    own_house.kill_everything()
     assert [pid for pid in children if not processes.alive(pid)] == []
     own_house.start()
     assert_it_ends_well(run, asked, ledger)
 
 
-def keepers_and_children(house):
-    """Who lives outside of the supervisor's tree and belongs to the house: guards, keepers, children."""
-    inside = {house.pid, *processes.descendants(house.pid)}
-    return [pid for pid in processes.mentioning(house.url) if pid not in inside and processes.alive(pid)]
+FRAMES = ("approval_registered", "approval_reply", "approval_consumed", "event_ack", "terminal_ack")
 
 
-@pytest.mark.parametrize(
-    "frame", ["approval_registered", "approval_reply", "approval_consumed", "event_ack", "terminal_ack"]
-)
-def test_kill_9_of_web_between_what_it_has_done_and_its_answer(ledger, frame):
+@pytest.fixture(scope="module")
+def wired(houses):
+    """A house whose children talk to it through a wire that can be cut."""
+    house = houses(timings=QUICK)
+    with Wire(house.port) as wire:
+        house.environment["WARDROOM_URL"] = wire.url
+        yield house.start(), wire
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_kill_9_of_web_between_what_it_has_done_and_its_answer(wired, ledger, frame):
     """The row is written, the frame that says so never leaves: the child asks again and gets the same answer."""
-    with Embedded(timings=QUICK) as house, Wire(house.port) as wire:
-        house.environment["WARDROOM_URL"] = wire.url
-        house.start()
-        if frame == "approval_registered":
-            wire.cut_at(f'"{frame}"', lambda: house.kill("web"))
-        run, asked = three_steps(house, ledger)
-        if frame != "approval_registered":
-            wire.cut_at(f'"{frame}"', lambda: house.kill("web"))
-        assert_it_ends_well(run, asked, ledger)
-        assert wire.cuts == 1
+    house, wire = wired
+    if frame == "approval_registered":
+        wire.cut_at(f'"{frame}"', lambda: house.kill("web"))
+    run, asked = three_steps(house, ledger)
+    if frame != "approval_registered":
+        wire.cut_at(f'"{frame}"', lambda: house.kill("web"))
+    assert_it_ends_well(run, asked, ledger)
+    assert wire.cuts == 1
 
 
-def test_everything_at_once_between_consume_and_its_answer(ledger):
-    with Embedded(timings=QUICK) as house, Wire(house.port) as wire:
-        house.environment["WARDROOM_URL"] = wire.url
-        house.start()
-        run, asked = three_steps(house, ledger)
-
-        def kill_everything():
-            for name in ("web", "worker", "beat", "valkey"):
-                house.kill(name)
-            house.kill_supervisor()
-
-        wire.cut_at('"approval_consumed"', kill_everything)
-        run.approve(asked)
-        wait_until(lambda: wire.cuts and house.process.poll() is not None, 20)
-        assert ledger.words() == ["one"]
-        house.start()
-        third = wait_until(lambda: (found := run.pending())["id"] != asked["id"] and found, 40)
-        run.approve(third)
-        run.status("completed", timeout=60)
-        assert ledger.words() == ["one", "two", "three"]
+def test_everything_at_once_between_consume_and_its_answer(wired, ledger):
+    house, wire = wired
+    wait_until(house.is_ready, 20)
+    run, asked = three_steps(house, ledger)
+    wire.cut_at('"approval_consumed"', house.kill_everything)
+    run.approve(asked)
+    wait_until(lambda: wire.cuts and house.process.poll() is not None, 20)
+    assert ledger.words() == ["one"]
+    house.start()
+    run.approve(next_question(run, asked))
+    run.status("completed", timeout=60)
+    assert ledger.words() == ["one", "two", "three"]
 
 
 def test_a_decision_made_while_the_child_is_away_reaches_it(own_house, ledger):
@@ -128,7 +131,7 @@ def test_a_decision_made_while_the_child_is_away_reaches_it(own_house, ledger):
     wait_until(own_house.is_ready, 20)
     run.approve(asked)
     wait_until(lambda: ledger.words() == ["one", "two"], 40)
-    run.approve(wait_until(lambda: (found := run.pending())["id"] != asked["id"] and found, 20))
+    run.approve(next_question(run, asked))
     run.status("completed")
     assert ledger.words() == ["one", "two", "three"]
 
@@ -149,30 +152,29 @@ SHORT = {
 }
 
 
-def test_services_down_for_longer_than_every_grace_declare_nobody_dead(ledger):
-    with Embedded(timings=QUICK | SHORT) as house:
-        house.start()
-        runs = [three_steps(house, Ledger(ledger.path.with_name(f"ran-{n}"))) for n in range(3)]
-        down_for(house, 12)
-        house.start()
-        for n, (run, asked) in enumerate(runs):
-            assert_it_ends_well(run, asked, Ledger(ledger.path.with_name(f"ran-{n}")))
+def test_services_down_for_longer_than_every_grace_declare_nobody_dead(houses, tmp_path):
+    house = houses(timings=QUICK | SHORT).start()
+    ledgers = [Ledger(tmp_path / f"ran-{n}") for n in range(2)]
+    runs = [(*three_steps(house, ledger), ledger) for ledger in ledgers]
+    down_for(house, 12)
+    house.start()
+    for run, asked, ledger in runs:
+        assert_it_ends_well(run, asked, ledger)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_services_down_for_three_minutes_declare_nobody_dead(ledger):
-    with Embedded() as house:
-        house.start()
-        run, asked = three_steps(house, ledger)
-        down_for(house, 180)
-        house.start()
-        assert_it_ends_well(run, asked, ledger)
+def test_services_down_for_three_minutes_declare_nobody_dead(houses, ledger):
+    house = houses().start()
+    run, asked = three_steps(house, ledger)
+    down_for(house, 180)
+    house.start()
+    assert_it_ends_well(run, asked, ledger)
 
 
 def test_a_clean_stop_ends_the_children_and_says_why(own_house, ledger):
     run, _ = three_steps(own_house, ledger)
-    children = keepers_and_children(own_house)
+    children = own_house.apart()
     began = time.monotonic()
     assert own_house.stop(signal.SIGTERM) == 0
     assert time.monotonic() - began < 10

@@ -95,7 +95,9 @@ class Dyno:
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])
-def dyno(request, postgres):
+def dyno(request, backend, postgres):
+    if backend != "postgres":
+        pytest.skip("a deployment runs on PostgreSQL; once is enough")
     queue_url = ""
     if request.param == "rabbitmq":
         queue_url = request.getfixturevalue("rabbitmq").create(f"dyno-{secrets.token_hex(4)}")

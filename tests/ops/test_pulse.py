@@ -33,6 +33,7 @@ def test_a_process_with_signs_of_work_goes_on():
 
 
 @pytest.mark.stack
+@pytest.mark.usefixtures("only_embedded")
 def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again():
     with Embedded(timings={"worker_deaf_secs": 6, "sweep_secs": 1}) as house:
         house.start()

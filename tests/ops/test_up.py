@@ -15,12 +15,12 @@ from tests.ops.embedded import CARD, Embedded
 from tests.servers import Redis, free_port
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("only_embedded")]
 SERVICES = ("web", "worker", "beat", "valkey")
 
 
 @pytest.fixture(scope="module")
-def house():
+def house(only_embedded):
     with Embedded() as made:
         yield made.start()
 
