@@ -17,7 +17,7 @@ from tests.conformance.peer import line
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 def running(session: Session) -> bool:

@@ -8,7 +8,7 @@ from tests.conformance.conftest import Session, Spawn
 from tests.conformance.peer import Peer, line
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 PLAIN = ("wardroom.plain",)
 BODY = {"tool_name": "shell", "permission": "shell", "resource": "/srv", "arguments": {"command": "ls"}}

@@ -13,7 +13,7 @@ from tests.waiting import wait_until_async
 from wardroom import sync
 from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, Ended, NotConsumed, Refused
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 ASK: dict[str, Any] = {"permission": "shell", "resource": "/srv"}
 

@@ -13,7 +13,7 @@ from tests.conformance.peer import line
 from tests.waiting import wait_until
 from wardroom.client import Problem
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 # --- the first seconds ------------------------------------------------------------------------------------
