@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from orchestration import api_events, api_sessions, api_steering
 
 urlpatterns: list[URLPattern] = [
+    path("snapshot", api_events.SnapshotView.as_view(), name="snapshot"),
     path("sessions", api_sessions.Sessions.as_view(), name="sessions"),
     path("sessions/<uuid:session_id>", api_sessions.OneSession.as_view(), name="session"),
     path("sessions/<uuid:session_id>/tree", api_sessions.Tree.as_view(), name="session-tree"),

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from accounts import credentials, projects
+from accounts.clock import Now
 from accounts.models import Project
 from ledger import feed, journal
 from ledger.models import Event, Head
@@ -138,3 +139,22 @@ def test_a_childs_token_reads_itself_and_what_is_below_it(project: Project) -> N
     get = caller(project, kind="child", subject=str(me.pk), attempt=1)
     statuses = [get(f"/api/v1/sessions/{session.pk}/events").status_code for session in (me, below, root, sister)]
     assert statuses == [200, 200, 404, 404]
+
+
+def test_a_snapshot_is_the_state_and_the_cursor_to_go_on_from(project: Project, other: Project) -> None:
+    waiting, over = spawned(project), spawned(project)
+    Session.objects.filter(pk=over.pk).update(status="completed", finished_at=Now())
+    spawned(other)
+    happen(project, "a", "b")
+    get = caller(project, "feed:read", "sessions:read", "approvals:read")
+    seen = get("/api/v1/snapshot").json()
+    assert seen["cursor"] == 2
+    assert [session["id"] for session in seen["sessions"]] == [str(waiting.pk)]
+    assert (seen["approvals"], seen["truncated"]) == ([], False)
+    assert get(FEED, after=seen["cursor"]).json()["results"] == []
+
+
+def test_a_snapshot_shows_each_part_only_with_its_own_scope(project: Project) -> None:
+    seen = caller(project, "feed:read")("/api/v1/snapshot").json()
+    assert (seen["sessions"], seen["approvals"]) == (None, None)
+    assert caller(project, "sessions:read", "approvals:read")("/api/v1/snapshot").status_code == 403
