@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 BACKLOG = 256
 
-Queue = asyncio.Queue[dict[str, Any]]
-_watchers: dict[UUID, set[Queue]] = {}
+
+class Watcher:
+    """What passed by since it was last taken; who does not keep up misses the newest."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._seen: list[dict[str, Any]] = []
+        self._wake = wake
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Keep it for a moment, and wake whoever takes it."""
+        if len(self._seen) < BACKLOG:
+            self._seen.append(event)
+        self._wake()
+
+    def take(self) -> list[dict[str, Any]]:
+        """Everything since the last call, oldest first."""
+        seen, self._seen = self._seen, []
+        return seen
 
 
-@contextmanager
-def watch(session: UUID) -> Iterator[Queue]:
-    """A queue of what passes by in this session; a watcher that does not keep up misses the newest."""
-    queue: Queue = asyncio.Queue(BACKLOG)
-    _watchers.setdefault(session, set()).add(queue)
+_watchers: dict[UUID, set[Watcher]] = {}
+
+
+@asynccontextmanager
+async def watch(session: UUID | None, wake: Callable[[], None]) -> AsyncIterator[Watcher]:
+    """Watch one session (or none); `wake` is called on the loop of whoever shows."""
+    watcher = Watcher(wake)
+    if session is None:
+        yield watcher
+        return
+    _watchers.setdefault(session, set()).add(watcher)
     try:
-        yield queue
+        yield watcher
     finally:
-        _watchers[session].discard(queue)
+        _watchers[session].discard(watcher)
         if not _watchers[session]:
             del _watchers[session]
 
 
 def show(session: UUID, event: dict[str, Any]) -> None:
     """Hand an event to whoever watches the session now. Call it on the loop that they wait on."""
-    for queue in _watchers.get(session, ()):
-        if not queue.full():
-            queue.put_nowait(event)
+    for watcher in _watchers.get(session, ()):
+        watcher.show(event)

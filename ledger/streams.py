@@ -21,7 +21,7 @@ from starlette.routing import Match, Route
 from starlette.types import Message, Scope, Send
 
 from accounts.offload import in_thread
-from ledger import feed, hub, stopping
+from ledger import feed, glimpses, hub, stopping
 
 BATCH = 200
 MEDIA_TYPE = "text/event-stream"
@@ -85,14 +85,16 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
     """The feed as frames, until the reader leaves, may no longer read, or the process stops.
 
     1. Listen, then read: what commits after the read wakes us.
-    2. Send what is beyond the cursor, page by page; a cursor older than what is kept gets `resync`.
+    2. Send what is beyond the cursor, page by page; a cursor older than what is kept gets `resync`. Ephemeral events of
+       one session pass by as `event: ephemeral`, to whoever follows it at the process that holds its line.
     3. Wait for a nudge, the poll or the next beat; every beat asks again whether this reader may still read.
     """
     stopping.watch()
     beat_secs = settings.WARDROOM["stream_beat_secs"]
     beat_at = time.monotonic() + beat_secs
     cursor = reading.after
-    async with hub.get().listen(f"feed:{reading.project_id}") as ears:
+    topic = f"feed:{reading.project_id}"
+    async with hub.get().listen(topic) as ears, glimpses.watch(reading.session, ears.nudge) as passing:
         yield "retry: 1000\n\n"
         while not stopping.asked():
             page = await in_thread(feed.beyond, reading.project_id, cursor, session=reading.session, limit=BATCH)
@@ -101,6 +103,8 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
             for event in page.events:
                 yield _frame(feed.shape(event), cursor=event.cursor)
             cursor = page.cursor
+            for glimpse in passing.take():
+                yield _frame(glimpse, event="ephemeral")
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + beat_secs
                 if not await still_allowed():

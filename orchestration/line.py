@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db.models import F
 
 from accounts import credentials
+from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.models import Credential, CredentialKind
 from ledger import journal
@@ -64,6 +65,17 @@ class Line:
     @property
     def attempt(self) -> int:
         return self.caller.attempt
+
+    @property
+    def actor(self) -> Actor:
+        """The child, as the one who asks and sends."""
+        return Actor(
+            kind="child",
+            id=f"{self.session_id}/{self.attempt}",
+            name=f"child {self.session_id}",
+            session=self.session_id,
+            attempt=self.attempt,
+        )
 
     def row(self) -> dict[str, object]:
         """How to find this line's attempt, whoever holds its line now."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from accounts.actors import Actor
 from accounts.problems import Problem
 from approvals import asking, decisions, execution, shapes
 from approvals.actions import Ask
@@ -31,7 +30,7 @@ def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None)
     body = msgspec.structs.asdict(frame.body)
     with held(line):
         ask = Ask(session=line.session_id, attempt=line.attempt, request_id=frame.id, **body)
-        approval, created = asking.ask(line.project_id, ask, actor=actor(line), over="line", now=now)
+        approval, created = asking.ask(line.project_id, ask, actor=line.actor, over="line", now=now)
     standing: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
     return standing if line.plain else [_registered(approval), *standing]
 
@@ -43,7 +42,7 @@ def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) 
             execution.acknowledge(line.session_id, line.attempt, frame.id, now=now)
             return []
         execution.consume_request(
-            line.session_id, line.attempt, frame.id, digest=frame.digest, claim=frame.claim, actor=actor(line), now=now
+            line.session_id, line.attempt, frame.id, digest=frame.digest, claim=frame.claim, actor=line.actor, now=now
         )
     return [ApprovalConsumed(id=frame.id)]
 
@@ -51,7 +50,7 @@ def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) 
 def withdraw(line: Line, frame: ApprovalWithdraw, *, now: datetime | None = None) -> None:
     """The tool no longer needs it."""
     with held(line):
-        decisions.withdraw_request(line.session_id, line.attempt, frame.id, actor(line), frame.reason, now=now)
+        decisions.withdraw_request(line.session_id, line.attempt, frame.id, line.actor, frame.reason, now=now)
 
 
 def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = None) -> None:
@@ -64,7 +63,7 @@ def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = Non
         if frame.approved:
             with suppress(Problem):
                 execution.consume_request(
-                    line.session_id, line.attempt, frame.id, digest=frame.digest, actor=actor(line), now=now
+                    line.session_id, line.attempt, frame.id, digest=frame.digest, actor=line.actor, now=now
                 )
 
 
@@ -77,17 +76,6 @@ def undelivered(line: Line, *, need_run: bool) -> list[ApprovalReply]:
 def reply(approval: Approval) -> ApprovalReply:
     """The decision as it goes over the line."""
     return msgspec.convert(shapes.reply_frame(approval), ApprovalReply)
-
-
-def actor(line: Line) -> Actor:
-    """The child as the one who asks."""
-    return Actor(
-        kind="child",
-        id=f"{line.session_id}/{line.attempt}",
-        name=f"child {line.session_id}",
-        session=line.session_id,
-        attempt=line.attempt,
-    )
 
 
 def _registered(approval: Approval) -> ApprovalRegistered:

@@ -12,9 +12,9 @@ from accounts import problems
 from mailbox import addresses, bodies, delivery, reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message as Letter
-from orchestration import presence
+from orchestration import steering
 from orchestration.line import Line, held
-from orchestration.models import Attempt, Session
+from orchestration.models import Session
 from wardroom.protocol import Message, Send, Sender
 
 CHUNK = 16
@@ -65,8 +65,10 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
             sender_session=session.pk,
             sender_role=session.role or None,
         )
+        if target is not None:
+            return str(steering.send(session.project, target, message, line.actor, now=now).outcome)
         delivery.deliver(line.project_id, address, [message], now=now)
-        return "pending" if target is None else _outcome(target, now)
+        return steering.Outcome.PENDING.value
 
 
 def _address(session: Session, frame: Send) -> str:
@@ -111,10 +113,3 @@ def role_addresses(session: Session) -> list[str]:
     """The plain addresses that the session's role names."""
     roles: dict[str, dict[str, list[str]]] = settings.WARDROOM.get("roles", {})
     return list(roles.get(session.role, {}).get("addresses", []))
-
-
-def _outcome(target: UUID, now: datetime | None) -> str:
-    live = Attempt.objects.filter(presence.is_live(now=now), session_id=target)
-    if live.exists():
-        return "delivered_live"
-    return "pending" if Session.objects.get(pk=target).is_terminal else "queued"

@@ -116,7 +116,7 @@ def _model(options: dict[str, Any]) -> Model | None:
 def _history_url(session: Session, rest: int | None) -> str | None:
     if rest is None:
         return None
-    return f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history?from={rest}"
+    return f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history?cursor={rest}"
 
 
 def _limits(session: Session) -> RunLimits:

@@ -7,7 +7,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import uvicorn
 from websockets.exceptions import ConnectionClosed
@@ -133,6 +135,14 @@ class Server:
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=15)
+
+    def get(self, url: str, child: Spawn, **options: Any) -> Any:
+        """What REST answers to the child's token, at the path of this address."""
+        headers = {"Authorization": f"Bearer {child.token}", "Host": "testserver"}
+        path = urlsplit(url)._replace(scheme="http", netloc=f"127.0.0.1:{self.port}").geturl()
+        answer = httpx.get(path, headers=headers, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def url(self, session: object) -> str:
         return f"ws://127.0.0.1:{self.port}/ws/children/{session}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from accounts import offload
@@ -108,12 +109,13 @@ def test_ephemeral_events_are_never_stored_but_count_as_life(server: Server, chi
 
 async def test_whoever_watches_sees_what_passes_by() -> None:
     session = uuid.uuid4()
-    with glimpses.watch(session) as queue:
+    woken: list[int] = []
+    async with glimpses.watch(session, lambda: woken.append(1)) as passing:
         glimpses.show(session, {"type": "token"})
-        assert await asyncio.wait_for(queue.get(), 1) == {"type": "token"}
+        assert (passing.take(), passing.take(), woken) == ([{"type": "token"}], [], [1])
         for number in range(glimpses.BACKLOG + 10):
             glimpses.show(session, {"n": number})
-        assert queue.qsize() == glimpses.BACKLOG
+        assert len(passing.take()) == glimpses.BACKLOG
     glimpses.show(session, {"type": "nobody"})
     assert session not in glimpses._watchers
 
@@ -184,3 +186,15 @@ def test_a_slow_verb_does_not_stop_the_pongs(
         assert peer.socket.ping().wait(2)
         free.set()
         assert peer.hear("event_ack")["seq"] == 1
+
+
+def test_a_stream_of_the_session_shows_what_passes_by(server: Server, child: Spawn) -> None:
+    headers = {"Authorization": f"Bearer {child.token}", "Host": "testserver", "Accept": "text/event-stream"}
+    address = f"http://127.0.0.1:{server.port}/api/v1/sessions/{child.id}/events"
+    with server.child(child) as peer, httpx.stream("GET", address, headers=headers, timeout=5) as stream:
+        lines = stream.iter_lines()
+        assert next(line for line in lines if "session_running" in line)
+        peer.say("event", seq=1, event={"type": "token", "text": "hel"})
+        assert next(line for line in lines if line == "event: ephemeral")
+        shown = json.loads(next(lines).removeprefix("data: "))
+        assert (shown["type"], shown["payload"], shown["cursor"]) == ("token", {"text": "hel"}, None)

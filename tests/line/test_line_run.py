@@ -146,7 +146,13 @@ def test_a_history_that_is_too_long_goes_on_at_its_address(
         run = peer.hear("run")
     told = len(run["messages"])
     assert 0 < told < 10
-    assert run["history_url"].endswith(f"/api/v1/sessions/{child.id}/history?from={told}")
+    assert run["history_url"].endswith(f"/api/v1/sessions/{child.id}/history?cursor={told}")
+    everything, page = run["messages"], server.get(run["history_url"], child)
+    while page["next"]:
+        everything += page["results"]
+        page = server.get(run["history_url"].replace(f"cursor={told}", f"cursor={page['next']}"), child)
+    everything += page["results"]
+    assert [int(entry["content"]) for entry in everything] == list(range(10))
 
 
 # --- the end ------------------------------------------------------------------------------------------------
