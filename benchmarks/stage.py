@@ -1,0 +1,39 @@
+"""The private servers that a benchmark runs on: those of the tests, with durability as in production."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.servers.run import Run
+from tests.servers.stack import House
+
+
+@contextmanager
+def servers(backend: str = "postgres") -> Iterator[Run]:
+    """A PostgreSQL (or SQLite files) and a Redis of our own, and this process's Django on a migrated database there."""
+    run = Run(backend)
+    try:
+        run.up(run.broker)
+        databases = run.databases(backend)
+        os.environ.update(run.environment() | {"DJANGO_SETTINGS_MODULE": "config.settings"})
+        databases.copy(run.migrated(backend), run.name)
+        import django
+
+        django.setup()
+        yield run
+    finally:
+        run.close()
+
+
+@contextmanager
+def house(backend: str = "postgres", *, broker: str = "redis", web: int = 1) -> Iterator[House]:
+    """A whole Wardroom of real processes."""
+    run = Run(backend)
+    place = House(run, database=backend, broker=broker, web=web)
+    try:
+        yield place.open()
+    finally:
+        place.close()
+        run.close()
