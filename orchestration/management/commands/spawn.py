@@ -1,0 +1,105 @@
+"""`manage.py spawn`: the order of `POST sessions`, from a shell on the server."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import ArgumentParser, FileType
+from typing import Any, TextIO, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.actors import Actor
+from accounts.models import Project
+from accounts.problems import Problem
+from accounts.text import visible
+from orchestration import following, spawning
+from orchestration.models import Session
+from orchestration.spawning import SpawnOrder
+from orchestration.states import Runner, Status
+
+EPILOG = "Exit status with --follow: 0 completed, 1 error, 3 timeout, 4 cancelled, 5 skipped, 130 interrupted."
+
+
+class Command(BaseCommand):
+    help = "Spawn a session, and follow it on request."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.epilog = EPILOG
+        parser.add_argument("assignment", nargs="?", help="the work in words; '-' reads it from standard input")
+        parser.add_argument("--file", type=FileType("r"), help="read the assignment from a file")
+        parser.add_argument("--role", default="", help="a role of this server, such as runbook")
+        parser.add_argument("--command", help="the child's command line, instead of a role")
+        parser.add_argument("--runner", choices=Runner.values)
+        parser.add_argument("--title", default="")
+        parser.add_argument("--project", default="default", help="the project's slug")
+        parser.add_argument("--parent", type=UUID)
+        parser.add_argument("--model")
+        parser.add_argument("--metadata", action="append", default=[], metavar="KEY=VALUE")
+        parser.add_argument("--follow", action="store_true", help="show its events until it is over")
+
+    def handle(self, **options: Any) -> None:
+        session = self._spawn(options)
+        if options["follow"]:
+            self._follow(session)
+
+    def _spawn(self, options: dict[str, Any]) -> Session:
+        project = Project.objects.filter(slug=options["project"]).first()
+        if project is None:
+            raise CommandError(f"There is no project {options['project']!r}.")
+        try:
+            spawned = spawning.spawn(project, _order(options), Actor.system("manage.py spawn"))
+        except Problem as problem:
+            raise CommandError(_refusal(problem)) from problem
+        self.stdout.write(f"session: {spawned.session.pk}")
+        if spawned.child_token:
+            self.stdout.write(f"child token: {spawned.child_token}\nsocket: {spawned.websocket_url}")
+        return spawned.session
+
+    def _follow(self, session: Session) -> None:
+        out = cast(TextIO, self.stdout._out)
+        screen = following.Screen(out, live=out.isatty())
+        screen.line(f"watch and answer at {settings.WARDROOM_URL}/admin/", "dim")
+        try:
+            ended = following.follow(session.pk, screen)
+        except KeyboardInterrupt:
+            screen.line("No longer following; the session goes on.")
+            sys.exit(130)
+        text = ended.result if ended.status == Status.COMPLETED else ended.error
+        screen.line(f"{ended.status} in attempt {ended.attempt}", "good" if ended.result else "")
+        if text:
+            screen.line(visible(text, lines=True).rstrip())
+        sys.exit(following.EXITS[Status(ended.status)])
+
+
+def _order(options: dict[str, Any]) -> SpawnOrder:
+    return SpawnOrder(
+        assignment=_assignment(options),
+        role=options["role"],
+        command=tuple(shlex.split(options["command"])) if options["command"] else None,
+        runner=options["runner"],
+        title=options["title"],
+        parent=options["parent"],
+        model=options["model"],
+        metadata=dict(_pair(text) for text in options["metadata"]),
+    )
+
+
+def _assignment(options: dict[str, Any]) -> str:
+    if options["file"]:
+        return str(options["file"].read())
+    return sys.stdin.read() if options["assignment"] == "-" else options["assignment"] or ""
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise CommandError(f"--metadata {text!r}: say KEY=VALUE.")
+    return key, value
+
+
+def _refusal(problem: Problem) -> str:
+    errors = [f"{error['field']}: {error['detail']}" for error in problem.extra.get("errors", [])]
+    return "\n".join(errors) or problem.detail
