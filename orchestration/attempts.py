@@ -4,6 +4,7 @@ Locks, always in this order: session, its attempt and tokens, approvals and thei
 head. Whoever comes second to an arrow finds zero rows to update and gets StaleState.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -28,19 +29,31 @@ class StaleState(Problem):
         super().__init__("conflict", 409, f"Attempt {attempt} of session {session_id} cannot become {to} (any more).")
 
 
-def move(
-    session_id: UUID, attempt: int, to: Status, *, reason: str = "", now: datetime | None = None, **changes: Any
-) -> Session:
-    """Enter `to`, if the table has that arrow and the attempt is current. Raises StaleState.
+#: An attempt of a session in one of these has not ended.
+OPEN = frozenset(Status) - ENDED
 
-    Not into queued: that is `requeue`, because it always takes a new attempt.
+
+def move(
+    session_id: UUID,
+    attempt: int,
+    to: Status,
+    *,
+    out_of: Collection[Status] = OPEN,
+    reason: str = "",
+    now: datetime | None = None,
+    **changes: Any,
+) -> Session:
+    """Enter `to`, if the table has that arrow, it starts in `out_of`, and the attempt is current. Raises StaleState.
+
+    Only who means it moves a session whose attempt is over. Not into queued: that is `requeue`, because it always
+    takes a new attempt.
     """
     if to == Status.QUEUED:
         raise ValueError("A session is queued by requeue() alone.")
     if to in TERMINAL:
         changes |= {"finished_at": database_now(now), "waiting_for": None, "wait_until": None}
     with journal.transaction():
-        mine = Session.objects.filter(pk=session_id, attempt=attempt, status__in=sources(to))
+        mine = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
         if not mine.update(status=to, **changes):
             raise StaleState(session_id, attempt, to)
         if to not in ENDED:
@@ -53,13 +66,14 @@ def requeue(
     attempt: int,
     reason: str,
     *,
+    out_of: Collection[Status] = OPEN,
     spend_retry: bool = False,
     relaunched: bool = False,
     resume: dict[str, Any] | None = None,
     now: datetime | None = None,
 ) -> Session:
-    """Back to queued with attempt n+1, in one transaction. Raises StaleState, also when a retry is to be spent and
-    none is left, and when the session was told to cancel: what is being cancelled does not start again.
+    """Out of one of `out_of` back to queued with attempt n+1, in one transaction. Raises StaleState, also when a retry
+    is to be spent and none is left, and when it was told to cancel: what is being cancelled does not start again.
     """
     fresh: dict[str, Any] = {"result": None, "error": None, "finished_at": None, "waiting_for": None}
     fresh |= {"wait_until": None, "cancel_requested_at": None, "cancel_reason": "", "restart": False}
@@ -70,7 +84,7 @@ def requeue(
             Q(cancel_requested_at=None) | Q(status__in=sorted(TERMINAL)),
             pk=session_id,
             attempt=attempt,
-            status__in=sources(Status.QUEUED),
+            status__in=set(sources(Status.QUEUED)) & set(out_of),
             retries_left__gte=1 if spend_retry else 0,
         )
         if not mine.update(status=Status.QUEUED, attempt=attempt + 1, **fresh):

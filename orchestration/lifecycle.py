@@ -5,6 +5,7 @@ Everything here may be called by several at once (the line, the keeper, a sweepe
 """
 
 import functools
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -62,6 +63,7 @@ def finish(
     result: str | None = None,
     error: str | None = None,
     kill_in: float | None = None,
+    out_of: Collection[Status] = attempts.OPEN,
     now: datetime | None = None,
 ) -> bool:
     """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one go.
@@ -77,14 +79,15 @@ def finish(
     grace = settings.WARDROOM["cancel_grace_secs"] if kill_in is None else kill_in
     with journal.transaction():
         try:
-            session = move(session_id, attempt, to, reason=error or "", now=now, result=result, error=error)
+            changes = {"result": result, "error": error}
+            session = move(session_id, attempt, to, out_of=out_of, reason=error or "", now=now, **changes)
         except StaleState:
             return False
         attempts.end(session, attempt, to, error or "", kill_in=grace, now=now)
         if not (session.restart and to == Status.CANCELLED):
             completion.complete(session, attempt, now=now)
         if session.restart:
-            requeue(session_id, attempt, "interrupted by a message", now=now)
+            requeue(session_id, attempt, "interrupted by a message", out_of=TERMINAL, now=now)
         elif session.parent_id:
             journal.after_commit(functools.partial(waits.look, session.parent_id))
         return True
@@ -136,7 +139,7 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
         grace = settings.WARDROOM["cancel_grace_secs"]
         attempts.end(session, attempt, Status.SUSPENDED, "", kill_in=grace, now=now)
         if session.cancel_requested_at:
-            return finish(session_id, attempt, Status.CANCELLED, error=session.cancel_reason, now=now)
+            return _end_suspended(session, session.cancel_reason, now)
         waits.resume_if_over(session, now=now)
         return True
 
@@ -195,8 +198,16 @@ def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: da
         told = {"reason": reason}
         journal.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
         journal.nudge(f"session:{session.pk}")
-    if does_not_run(session):
+    if session.status == Status.SUSPENDED:
+        _end_suspended(session, reason, now)
+    elif does_not_run(session):
         finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0, now=now)
+
+
+def _end_suspended(session: Session, reason: str, now: datetime | None) -> bool:
+    """Cancel a session between two attempts: the one before keeps its own end."""
+    here = {Status.SUSPENDED}
+    return finish(session.pk, session.attempt, Status.CANCELLED, error=reason, out_of=here, now=now)
 
 
 def does_not_run(session: Session) -> bool:
@@ -213,7 +224,7 @@ def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | N
         if not session.is_terminal:
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
         journal.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
-        return requeue(session_id, session.attempt, f"retried by {actor.name}", now=now)
+        return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL, now=now)
 
 
 def _mine(project: Project, session_id: UUID) -> Session:

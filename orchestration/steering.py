@@ -12,9 +12,9 @@ from accounts.models import Project
 from ledger import journal
 from mailbox import delivery, reading
 from mailbox.letters import NewMessage
-from orchestration import attempts, lifecycle, presence
+from orchestration import attempts, lifecycle, presence, waits
 from orchestration.models import Attempt, Session
-from orchestration.states import Status
+from orchestration.states import TERMINAL, Status
 
 #: Kinds that ask for work, and so start a session that is over. An answer alone starts nothing.
 STARTING_KINDS = frozenset({"task", "ask", "handoff"})
@@ -71,13 +71,13 @@ def _waits_to_be_read(session: Session, seq: int) -> bool:
 def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool, now: datetime | None) -> Outcome:
     why = f"a message from {actor.name}"
     if session.is_terminal and message.message_kind in STARTING_KINDS:
-        attempts.requeue(session.pk, session.attempt, f"started by {why}", now=now)
+        attempts.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL, now=now)
         return Outcome.STARTED
     if session.is_terminal:
         return Outcome.PENDING
     if interrupt and session.status == Status.SUSPENDED:
         resume: dict[str, Any] = {"reason": "message", "wait_for": None, "children": []}
-        attempts.requeue(session.pk, session.attempt, f"resumed by {why}", resume=resume, now=now)
+        waits.resume(session, f"resumed by {why}", resume, now=now)
         return Outcome.STARTED
     if interrupt and session.cancel_requested_at is None and not lifecycle.does_not_run(session):
         lifecycle.ask_to_stop(session, f"interrupted by {why}", restart=True, now=now)

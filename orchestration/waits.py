@@ -85,11 +85,16 @@ def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
         reason = "timeout"
     else:
         return False
-    attempts.requeue(session.pk, session.attempt, f"resumed: {reason}", resume=_resume(session, reason), now=now)
+    resume(session, f"resumed: {reason}", _told(session, reason), now=now)
     return True
 
 
-def _resume(session: Session, reason: str) -> dict[str, Any]:
+def resume(session: Session, reason: str, told: dict[str, Any], *, now: datetime | None = None) -> Session:
+    """Queue the next attempt of a suspended session, which is `told` why in its run."""
+    return attempts.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=told, now=now)
+
+
+def _told(session: Session, reason: str) -> dict[str, Any]:
     """What the next `run` says about the wait; after a timeout nothing about the children is taken as verified."""
     waiting = session.waiting_for or {"wait_for": WaitFor.ALL.value, "children": []}
     statuses = _statuses(waiting["children"])

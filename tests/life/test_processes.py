@@ -1,0 +1,155 @@
+"""Keepers and children as real processes under a whole Wardroom: how they start, end, and are ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.stack import House
+from tests.waiting import wait_until
+
+Stack = Callable[..., House]
+pytestmark = pytest.mark.stack
+
+FAST = {"keeper_alive_secs": 0.3, "sweep_secs": 1, "slow_sweep_secs": 1, "kill_grace_secs": 1, "cancel_grace_secs": 2}
+QUIET = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w').close(); time.sleep(300)"
+
+
+def spawn(house: House, *command: str, **fields: Any) -> dict[str, Any]:
+    answer = house.client().post("/api/v1/sessions", json={"assignment": "x", "command": list(command), **fields})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def session(house: House, spawned: dict[str, Any]) -> dict[str, Any]:
+    return house.client().get(f"/api/v1/sessions/{spawned['id']}").json()
+
+
+def attempts(house: House, spawned: dict[str, Any]) -> list[dict[str, Any]]:
+    return house.client().get(f"/api/v1/sessions/{spawned['id']}/attempts").json()["results"]
+
+
+def over(house: House, spawned: dict[str, Any], timeout: float = 30) -> dict[str, Any]:
+    def seen() -> dict[str, Any] | None:
+        row = session(house, spawned)
+        return row if row["finished_at"] else None
+
+    found = wait_until(seen, timeout, why="the session's end")
+    assert found
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def folder(house: House, spawned: dict[str, Any]) -> Path:
+    return house.data / "work" / spawned["id"]
+
+
+def test_an_exit_without_a_word_is_an_error_with_status_and_stderr(stack: Stack) -> None:
+    house = stack(timings=FAST)
+    spawned = spawn(house, "sh", "-c", "echo it broke >&2; exit 3")
+    ended = over(house, spawned)
+    assert (ended["status"], ended["error"]) == ("error", "exited with status 3\nit broke\n")
+    (attempt,) = attempts(house, spawned)
+    assert (attempt["exit_status"], attempt["exit_signal"], attempt["stderr_tail"]) == (3, None, "it broke\n")
+    assert not list((house.data / "keepers").glob("*.json"))
+    killed = spawn(house, "sh", "-c", "kill -9 $$")
+    assert over(house, killed)["error"] == "killed by signal 9 (SIGKILL)"
+
+
+def test_nothing_secret_reaches_a_child_and_its_python_is_ours(stack: Stack) -> None:
+    house = stack(timings=FAST)
+    script = "import os, sys; print(sys.executable, sorted(os.environ), os.environ.values(), sys.argv, file=sys.stderr)"
+    error = over(house, spawn(house, "python", "-c", script))["error"]
+    assert sys.executable in error
+    for secret in ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BROKER_URL", "wr_child_", house.broker.url()):
+        assert secret not in error
+
+
+def test_a_cancel_kills_a_group_that_ignores_term(stack: Stack) -> None:
+    house = stack(timings=FAST)
+    spawned = spawn(house, "python", "-c", QUIET)
+    up = folder(house, spawned) / "up"
+    wait_until(up.exists, 20)
+    (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]], 10)
+    answer = house.client().post(f"/api/v1/sessions/{spawned['id']}/cancel", json={"reason": "enough"})
+    assert answer.json()["cancel_reason"] == "enough"
+    ended = over(house, spawned)
+    assert (ended["status"], ended["error"]) == ("cancelled", "enough")
+    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]), 15)
+    assert attempts(house, spawned)[0]["exit_signal"] == signal.SIGKILL
+
+
+def test_a_child_that_never_says_a_word_is_killed_launched_once_more_and_then_given_up(stack: Stack) -> None:
+    house = stack(timings={**FAST, "first_frame_secs": 3, "outage_gap_secs": 60})
+    script = f"import os; print(os.getpid(), file=open('pids', 'a'))\n{QUIET}"
+    spawned = spawn(house, "python", "-c", script)
+    pids = folder(house, spawned) / "pids"
+    first = wait_until(lambda: pids.read_text().split(), 20)[0]
+    wait_until(lambda: len(pids.read_text().split()) == 2, 20, why="the relaunch")
+    assert not alive(int(first)), "the old group must be dead before the new one starts"
+    ended = over(house, spawned)
+    assert (ended["status"], ended["attempt"]) == ("error", 2)
+    assert ended["error"] == "no first frame from the child in 3 s"
+    assert [a["relaunched"] for a in attempts(house, spawned)] == [False, True]
+    wait_until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()), 15)
+
+
+def test_a_lost_hint_is_found_by_the_sweeper(stack: Stack) -> None:
+    house = stack(timings=FAST, worker=False, beat=False)
+    house.broker.kill()
+    spawned = spawn(house, "sh", "-c", "exit 7")
+    house.broker.start()
+    assert session(house, spawned)["status"] == "queued"
+    house.services.update(stack_services(house))
+    house.start("worker")
+    house.start("beat")
+    assert over(house, spawned)["error"] == "exited with status 7"
+
+
+def stack_services(house: House) -> dict[str, Any]:
+    from tests.servers.stack import Service, beat_command, worker_command
+
+    return {"worker": Service(worker_command()), "beat": Service(beat_command(house.folder))}
+
+
+def test_children_outlive_a_worker_and_leave_no_zombies(stack: Stack) -> None:
+    house = stack(timings=FAST)
+    spawned = [spawn(house, "sleep", "300") for _ in range(3)]
+    wait_until(lambda: all(attempts(house, one)[0]["pid"] for one in spawned), 20)
+    pids = [attempts(house, one)[0]["pid"] for one in spawned]
+    house.kill("worker")
+    house.start("worker")
+    assert all(alive(pid) for pid in pids)
+    os.kill(pids[0], signal.SIGKILL)
+    assert over(house, spawned[0])["error"] == "killed by signal 9 (SIGKILL)"
+    assert not [pid for pid in _children_of(house.services["worker"].process.pid) if not alive(pid)]
+
+
+def _children_of(top: int) -> list[int]:
+    found, waiting = [], [top]
+    while waiting:
+        parent = waiting.pop()
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        waiting += map(int, text.split())
+        found += map(int, text.split())
+    return found
+
+
+def test_a_keeper_that_nobody_answers_ends_its_child(stack: Stack) -> None:
+    house = stack(timings={**FAST, "keeper_orphan_secs": 3})
+    spawned = spawn(house, "sleep", "300")
+    (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]], 20)
+    house.kill("web1")
+    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]), 20)
