@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import json
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from tests.servers.postgres import Cluster
+from tests.servers.postgres import OWNER, PORT, Cluster, program
 
 ROOT = Path(__file__).resolve().parents[2]
+KEPT_SECONDS = 24 * 3600
 ADMIN = ("staff", "correct-horse-battery")
 
 
@@ -23,6 +27,7 @@ class Databases(Protocol):
     """Where databases of one kind live."""
 
     folder: Path
+    kind: str
 
     def url(self, name: str) -> str: ...
     def exists(self, name: str) -> bool: ...
@@ -30,10 +35,14 @@ class Databases(Protocol):
     def create(self, name: str) -> str: ...
     def rename(self, source: str, name: str) -> None: ...
     def drop(self, name: str) -> None: ...
+    def save(self, name: str, file: Path) -> None: ...
+    def load(self, file: Path, name: str) -> str: ...
 
 
 class SqliteFiles:
     """Databases as files of one folder."""
+
+    kind = "sqlite"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,9 +70,18 @@ class SqliteFiles:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path(name)}{suffix}").unlink(missing_ok=True)
 
+    def save(self, name: str, file: Path) -> None:
+        shutil.copyfile(self.path(name), file)
+
+    def load(self, file: Path, name: str) -> str:
+        shutil.copyfile(file, self.path(name))
+        return self.url(name)
+
 
 class PostgresDatabases(Cluster):
     """Databases of one PostgreSQL; a copy is made by `CREATE DATABASE ... TEMPLATE`."""
+
+    kind = "postgres"
 
     def copy(self, source: str, name: str) -> str:
         return self.create(name, template=source)
@@ -72,28 +90,84 @@ class PostgresDatabases(Cluster):
         with self.connect() as connection:
             connection.execute(f'ALTER DATABASE "{source}" RENAME TO "{name}"')
 
+    def save(self, name: str, file: Path) -> None:
+        self._client("pg_dump", name, "--no-owner", f"--file={file}")
+
+    def load(self, file: Path, name: str) -> str:
+        url = self.create(name)
+        self._client("psql", name, "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--file={file}")
+        return url
+
+    def _client(self, client: str, database: str, *options: str) -> None:
+        place = [f"--host={self.folder}", f"--port={PORT}", f"--username={OWNER}", f"--dbname={database}"]
+        subprocess.run([program(client), *place, *options], check=True, stdout=subprocess.DEVNULL)
+
 
 def migrated(databases: Databases, environment: dict[str, str]) -> str:
     """The name of a database with every migration in it and nothing else."""
-    with _alone(databases):
+    with _alone(databases.folder):
         if not databases.exists("migrated"):
-            url = databases.create("migrating")
-            manage(environment | {"DATABASE_URL": url}, "migrate", "--noinput")
-            databases.rename("migrating", "migrated")
+            _make(databases, "migrated", lambda: _migrate(databases, environment))
     return "migrated"
 
 
 def furnished(databases: Databases, environment: dict[str, str]) -> tuple[str, str]:
     """The name of a database with a first admin (`ADMIN`) and an API key with every scope; and that key."""
     base = migrated(databases, environment)
-    note = databases.folder / "furnished.json"
-    with _alone(databases):
+    with _alone(databases.folder):
         if not databases.exists("furnished"):
-            url = databases.copy(base, "furnishing")
-            script = (Path(__file__).parent / "furnish.py").read_text()
-            note.write_text(json.dumps(manage(environment | {"DATABASE_URL": url}, "shell", "-v0", "-c", script)))
-            databases.rename("furnishing", "furnished")
-    return "furnished", json.loads(note.read_text()).split()[-1]
+            _make(databases, "furnished", lambda: _furnish(databases, base, environment))
+    return "furnished", _key_file(databases).read_text()
+
+
+def _make(databases: Databases, name: str, build: Callable[[], None]) -> None:
+    """Make the database `name`: from what an earlier run kept, else by `build`, which calls it *making*."""
+    keep = kept_folder()
+    with _alone(keep):
+        file = keep / f"{name}.{databases.kind}"
+        if file.exists():
+            databases.load(file, "making")
+        else:
+            databases.drop("making")
+            build()
+            draft = file.with_suffix(".draft")
+            databases.save("making", draft)
+            draft.rename(file)
+    databases.rename("making", name)
+
+
+def _migrate(databases: Databases, environment: dict[str, str]) -> None:
+    manage(environment | {"DATABASE_URL": databases.create("making")}, "migrate", "--noinput")
+
+
+def _furnish(databases: Databases, base: str, environment: dict[str, str]) -> None:
+    script = (Path(__file__).parent / "furnish.py").read_text()
+    url = databases.copy(base, "making")
+    said = manage(environment | {"DATABASE_URL": url}, "shell", "-v0", "-c", script)
+    _key_file(databases).write_text(said.split()[-1])
+
+
+def _key_file(databases: Databases) -> Path:
+    return kept_folder() / f"key.{databases.kind}"
+
+
+@cache
+def kept_folder() -> Path:
+    """Where migrated databases are kept from run to run: one private folder for each state of what makes them."""
+    makers = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/models*.py"), *ROOT.glob("*/states.py")]
+    makers += [*ROOT.glob("accounts/*.py"), *ROOT.glob("ledger/*.py"), *ROOT.glob("config/settings.py")]
+    makers += [*Path(__file__).parent.glob("*.py"), ROOT / "requirements.txt"]
+    told = b"".join(path.relative_to(ROOT).as_posix().encode() + path.read_bytes() for path in sorted(makers))
+    parent = Path(tempfile.gettempdir()) / f"wardroom-tests-{os.getuid()}"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    if parent.stat().st_uid != os.getuid() or parent.stat().st_mode & 0o077:
+        raise RuntimeError(f"{parent} is not private to this user: remove it")
+    folder = parent / hashlib.sha256(told).hexdigest()[:24]
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for other in parent.iterdir():
+        if other.stat().st_mtime < time.time() - KEPT_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
 
 
 def manage(environment: dict[str, str], *words: str, timeout: float = 60) -> str:
@@ -125,8 +199,8 @@ def base_environment() -> dict[str, str]:
 
 
 @contextmanager
-def _alone(databases: Databases) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[None]:
     """One process at a time: the first makes what the others copy."""
-    with (databases.folder / "making.lock").open("w") as lock:
+    with (folder / "making.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
