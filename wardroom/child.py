@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Sequence
 from types import TracebackType
@@ -26,6 +27,7 @@ from wardroom import protocol, strict
 from wardroom.admitted import AdmittedSet
 from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
 from wardroom.identity import Identity
+from wardroom.line import End
 from wardroom.protocol import Close, Message, Run, Terminal, WaitFor
 from wardroom.wire import TERMINAL, Cancellation, Cancelled, Ended, Refused, Wire
 
@@ -41,6 +43,8 @@ __all__ = [
     "NotConsumed",
     "Refused",
 ]
+
+log = logging.getLogger("wardroom.child")
 
 UNREACHABLE_SECS = 600.0
 INTERRUPTED_SECS = 5.0
@@ -64,6 +68,7 @@ class Child:
         self._wire = Wire(identity, self.admitted, client, unreachable_secs)
         self._tasks: list[asyncio.Task[None]] = []
         self._body: asyncio.Task[Any] | None = None
+        self._consuming = asyncio.Lock()
         self._stopped_body = False
         self._finished = False
 
@@ -130,7 +135,12 @@ class Child:
 
     async def _hold(self) -> None:
         """Hold the line to its end, then wake whoever waits for what cannot come any more."""
-        self._wire.end = end = await self._wire.line.run()
+        try:
+            end = await self._wire.line.run()
+        except Exception as error:  # A bug of ours, or an address that is none: nobody may wait for it in vain.
+            end = End(Close.LOST, f"{type(error).__name__}: {error}")
+            log.exception("the line broke")
+        self._wire.end = end
         self._wire.wake()
         if not self._finished:
             self.cancelled.set(end.reason, self.cancelled.grace_secs)
@@ -234,9 +244,10 @@ class Child:
             raise NotConsumed("not-approved", f"this decision is {decision.state}")
         claim = claim or secrets.token_urlsafe(24)
         frame = protocol.ApprovalAck(id=decision.id, state="consumed", digest=decision.digest, claim=claim)
-        self._wire.owe("consume", decision.id, frame)
         try:
-            await self._wire.answer("consume", decision.id)
+            async with self._consuming:  # The answer names the ask only: two claims at once could take one for two.
+                self._wire.owe("consume", decision.id, frame)
+                await self._wire.answer("consume", decision.id)
         except Refused as refusal:
             if refusal.code != "consumed":
                 raise NotConsumed(refusal.code, refusal.detail) from None

@@ -4,22 +4,17 @@ Nothing here waits or writes: every method returns the frames to put on the line
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from wardroom.protocol import (
-    BATCH_EVENTS,
-    MAX_UNACKED_EVENTS,
-    Event,
-    EventBatch,
-    EventFrame,
-    Frame,
-    Qos,
-    encode,
-    qos_of,
-)
+import msgspec
+
+from wardroom.protocol import BATCH_EVENTS, MAX_UNACKED_EVENTS, Event, EventBatch, EventFrame, Frame, Qos, qos_of
 
 PENDING_EPHEMERAL = 1024
 BATCH_BYTES = 256 * 1024
+
+T = TypeVar("T")
 
 
 class Lanes:
@@ -100,21 +95,42 @@ class Lanes:
         return first
 
     def _batches(self, qos: Qos, events: list[Event]) -> Iterator[Frame]:
-        for part in _parts(events):
+        for part in parts(events):
             first = self._take(len(part))
             yield EventBatch(first_seq=first, last_seq=first + len(part) - 1, qos=qos, events=part)
 
 
-def _parts(events: list[Event]) -> Iterator[list[Event]]:
-    """Cut into pieces of at most 64 events and about 256 KiB."""
-    part: list[Event] = []
+def gathered(frames: Sequence[Frame]) -> Iterator[Frame]:
+    """The same frames, runs of durable events as batches: for a line that has fallen behind."""
+    run: list[EventFrame] = []
+    for frame in frames:
+        if isinstance(frame, EventFrame) and (not run or frame.seq == run[-1].seq + 1):
+            run.append(frame)
+            continue
+        yield from _batched(run)
+        run = [frame] if isinstance(frame, EventFrame) else []
+        if not run:
+            yield frame
+    yield from _batched(run)
+
+
+def _batched(run: list[EventFrame]) -> Iterator[Frame]:
+    for part in parts(run):
+        first, last = part[0].seq, part[-1].seq
+        events = [frame.event for frame in part]
+        yield part[0] if first == last else EventBatch(first_seq=first, last_seq=last, qos="durable", events=events)
+
+
+def parts(items: Sequence[T]) -> Iterator[list[T]]:
+    """Cut into pieces of at most 64 and about 256 KiB."""
+    part: list[T] = []
     size = 0
-    for event in events:
-        length = len(encode(EventFrame(seq=1, event=event)))
+    for item in items:
+        length = len(msgspec.json.encode(item))
         if part and (len(part) >= BATCH_EVENTS or size + length > BATCH_BYTES):
             yield part
             part, size = [], 0
-        part.append(event)
+        part.append(item)
         size += length
     if part:
         yield part

@@ -14,6 +14,7 @@ from websockets.typing import Subprotocol
 
 from wardroom import protocol
 from wardroom.identity import Identity
+from wardroom.lanes import gathered
 from wardroom.protocol import Close, Frame, Hello, ProtocolError, UnknownKind, Welcome
 
 log = logging.getLogger("wardroom.line")
@@ -21,6 +22,7 @@ log = logging.getLogger("wardroom.line")
 LARGEST_ANSWER = 4 * 1024 * 1024
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
+BEHIND = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Line:
         self._lost = lost
         self._unreachable_secs = unreachable_secs
         self.socket: ClientConnection | None = None
-        self._outgoing: asyncio.Queue[str] | None = None
+        self._outgoing: asyncio.Queue[Frame] | None = None
         self._reached = time.monotonic()
         self._random = random.Random()  # noqa: S311 - only spreads reconnects
 
@@ -69,11 +71,16 @@ class Line:
         """A welcome came, and no close yet."""
         return self._outgoing is not None
 
+    @property
+    def behind(self) -> bool:
+        """More is put on the line than it carries."""
+        return self._outgoing is not None and self._outgoing.qsize() > BEHIND
+
     def send(self, *frames: Frame) -> None:
         """Put frames on the open line; without one they are nothing (who needs them sent keeps them)."""
         if self._outgoing is not None:
             for frame in frames:
-                self._outgoing.put_nowait(protocol.encode(frame))
+                self._outgoing.put_nowait(frame)
 
     async def run(self) -> End:
         """Hold the line until its end."""
@@ -130,10 +137,14 @@ class Line:
                 self._lost()
         return socket.close_code or Close.LOST, socket.close_reason or ""
 
-    async def _write(self, socket: ClientConnection, outgoing: "asyncio.Queue[str]") -> None:
+    async def _write(self, socket: ClientConnection, outgoing: "asyncio.Queue[Frame]") -> None:
         try:
             while True:
-                await socket.send(await outgoing.get())
+                frames = [await outgoing.get()]
+                while not outgoing.empty():
+                    frames.append(outgoing.get_nowait())
+                for frame in gathered(frames):
+                    await socket.send(protocol.encode(frame))
         except ConnectionClosed:  # The reader sees it too, and knows the code.
             return
 

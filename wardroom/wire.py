@@ -11,7 +11,7 @@ from typing import Any
 from wardroom import protocol
 from wardroom.admitted import AdmittedSet
 from wardroom.identity import Identity
-from wardroom.lanes import Lanes
+from wardroom.lanes import Lanes, parts
 from wardroom.line import End, Line
 from wardroom.protocol import Frame, Hello, Message, Run, Welcome
 
@@ -90,13 +90,14 @@ class Wire:
         if protocol.qos_of(event["type"]) == "durable":
             self.line.send(*self.lanes.durable(event, online=self.line.online))
             return
-        self.line.send(*self.lanes.lossy(event, online=self.line.online))
+        # A line that has fallen behind is as good as down for what may be lost.
+        self.line.send(*self.lanes.lossy(event, online=self.line.online and not self.line.behind))
         if self.lanes.pending and (self._flusher is None or self._flusher.done()):
             self._flusher = asyncio.create_task(self._flush_soon())
 
     async def _flush_soon(self) -> None:
         await asyncio.sleep(FLUSH_SECS)
-        if self.line.online:
+        if self.line.online and not self.line.behind:
             self.line.send(*self.lanes.flush())
 
     def owe(self, kind: str, id: str, frame: Frame) -> None:
@@ -111,24 +112,28 @@ class Wire:
 
     def add_items(self, items: list[protocol.Item]) -> int:
         """Send items of history; returns the position that makes them kept."""
+        self.line.send(*self._transcript(self._first + len(self._items), items))
         self._items += items
-        self.line.send(*self._transcript(items))
         return self._first + len(self._items)
 
     def kept_items(self) -> int:
         """How far the history is kept."""
         return self._first
 
-    def _transcript(self, items: list[protocol.Item]) -> list[Frame]:
-        start = self._first + len(self._items) - len(items)
-        return [protocol.Transcript(first=start, items=items)] if items else []
+    def _transcript(self, first: int, items: list[protocol.Item]) -> list[Frame]:
+        frames: list[Frame] = []
+        for part in parts(items):
+            frames.append(protocol.Transcript(first=first, items=part))
+            first += len(part)
+        return frames
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     async def answer(self, kind: str, id: str, *, heed_cancel: bool = False) -> Any:
         """The answer to what is owed. Raises Refused, Ended, and Cancelled when `heed_cancel`."""
         await self.until(lambda: (kind, id) in self._answers, heed_cancel=heed_cancel)
-        answer = self._answers[kind, id]
+        # Only the answer to an ask stands, for whoever asks the same again.
+        answer = self._answers[kind, id] if kind == "ask" else self._answers.pop((kind, id))
         if isinstance(answer, Refused):
             raise answer
         return answer
@@ -177,7 +182,7 @@ class Wire:
         self.max_frame_bytes = welcome.limits.max_frame_bytes
         events = self.lanes.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
         self.wake()
-        return [*events, *self._transcript(self._items), *self._owed.values()]
+        return [*events, *self._transcript(self._first, self._items), *self._owed.values()]
 
     def _arrived(self, frame: Frame) -> None:
         match frame:

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 from wardroom.client import Client
 from wardroom.identity import Identity
 
-TIMINGS = {"hello_secs": 1, "line_poll_secs": 1}
+TIMINGS = {"hello_secs": 2, "line_poll_secs": 1, "cancel_grace_secs": 3}
 
 
 @dataclass(frozen=True)

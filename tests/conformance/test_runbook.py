@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conformance.conftest import Spawn
 from tests.servers.stack import House
 from tests.waiting import wait_until
 from wardroom.client import Client
@@ -25,6 +28,13 @@ class Run:
     def __init__(self, client: Client, text: str, *options: str) -> None:
         self.client = client
         self.id = client.spawn(text, command=[*RUNBOOK, *options])["id"]
+
+    @classmethod
+    def of(cls, client: Client, id: str) -> Run:
+        """A session that somebody else spawned."""
+        run = cls.__new__(cls)
+        run.client, run.id = client, id
+        return run
 
     def pending(self, command: str) -> dict[str, Any]:
         """The ask for this command, once it waits."""
@@ -208,3 +218,31 @@ def strike(house: House, kill: str) -> None:
         house.broker.start()
     for name in KILLS[kill]:
         house.start(name)
+
+
+def test_a_restarted_runbook_repeats_nothing_that_it_cannot_prove_not_to_have_run(
+    house: House, spawn: Spawn, tmp_path: Path
+) -> None:
+    """The child itself is killed while a step runs, and started again for the same attempt."""
+    log = tmp_path / "log"
+    session = spawn(f"echo one >> {log}\n! echo two >> {log}\n! echo slow >> {log}; sleep 77\necho four >> {log}")
+    env = {
+        "PATH": os.environ["PATH"],
+        "WARDROOM_URL": house.url,
+        "WARDROOM_SESSION": session.id,
+        "WARDROOM_ATTEMPT": "1",
+        "WARDROOM_TOKEN": session.token,
+    }
+    command = [sys.executable, *RUNBOOK[1:]]
+    run = Run.of(session.client, session.id)
+    with subprocess.Popen(command, env=env) as first:
+        run.answer(f"echo one >> {log}", "approve")
+        wait_until(lambda: "slow" in lines(log), 60)
+        first.kill()
+    with subprocess.Popen(command, env=env) as second:
+        run.answer(f"echo four >> {log}", "approve")
+        assert second.wait(60) == 0
+    assert lines(log) == ["one", "two", "slow", "four"]
+    assert run.outcomes() == {1: "done", 2: "done", 3: "unknown", 4: "done"}
+    assert [event["step"] for event in run.events("unknown_outcome")] == [3]
+    assert session.now()["status"] == "completed"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.conformance.conftest import Session, Spawn
+from tests.servers.stack import House
 from tests.waiting import wait_until_async
 from wardroom import sync
 from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, Ended, NotConsumed, Refused
+from wardroom.protocol import ApprovalConsumed
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -108,6 +111,17 @@ async def test_one_execution_whoever_else_holds_the_decision(spawn: Spawn) -> No
     assert "unknown_outcome" in types(session)
 
 
+async def test_of_many_tasks_one_executes(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        asking = asyncio.create_task(child.approve("shell", {}, **ASK))
+        await threaded(session.decide, "approve")
+        decision = await asking
+        outcomes = await asyncio.gather(*(child.consume(decision) for _ in range(8)), return_exceptions=True)
+        assert sum(outcome == {} for outcome in outcomes) == 1
+        assert sum(isinstance(outcome, AlreadyConsumed) for outcome in outcomes) == 7
+
+
 async def test_events_survive_lost_lines_once_and_in_order(spawn: Spawn) -> None:
     session = spawn()
     async with Child(session.identity) as child:
@@ -182,7 +196,6 @@ async def test_a_child_that_ignores_the_cancel_is_stopped_after_the_grace(spawn:
     async with Child(session.identity) as child:
         await threaded(session.client.cancel, session.id)
         await child.cancelled
-        child.cancelled.grace_secs = 0.2
         await asyncio.Event().wait()
         reached = True
     assert not reached
@@ -288,8 +301,6 @@ async def test_a_child_writes_to_its_parent(spawn: Spawn) -> None:
 
 
 def test_the_plain_face_does_the_same(spawn: Spawn) -> None:
-    import threading
-
     session = spawn("plainly")
     with sync.Child(session.identity) as child:
         assert child.run.assignment == "plainly"
@@ -305,8 +316,46 @@ def test_the_plain_face_does_the_same(spawn: Spawn) -> None:
     assert (session.now()["status"], session.now()["result"]) == ("completed", "done")
 
 
+def test_the_plain_face_is_interrupted_when_it_goes_on_after_the_grace(spawn: Spawn) -> None:
+    session = spawn()
+    with pytest.raises(KeyboardInterrupt), sync.Child(session.identity) as child:
+        session.client.cancel(session.id, "enough")
+        assert not child.cancelled.is_set() or child.cancelled.grace_secs == 3
+        while True:
+            threading.Event().wait(0.05)
+    assert session.now()["status"] == "cancelled"
+
+
 def test_the_plain_face_tells_of_an_exception(spawn: Spawn) -> None:
     session = spawn()
     with pytest.raises(KeyError), sync.Child(session.identity):
         raise KeyError("gone")
     assert session.now()["error"] == "KeyError: 'gone'"
+
+
+async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house: House, spawn: Spawn) -> None:
+    """The execution is committed, the answer is lost with the web process: the same claim gets it again."""
+    session = spawn()
+    async with Child(session.identity) as child:
+        asking = asyncio.create_task(child.approve("shell", {"command": "ls"}, **ASK))
+        approval = await threaded(session.decide, "approve")
+        decision = await asking
+        arrived, lost = child._wire.line._arrived, []
+
+        def lose_the_answer(frame: Any) -> None:
+            if isinstance(frame, ApprovalConsumed) and not lost:
+                lost.append(frame)
+            else:
+                arrived(frame)
+
+        child._wire.line._arrived = lose_the_answer  # type: ignore[method-assign]
+        consuming = asyncio.create_task(child.consume(decision))
+        await wait_until_async(lambda: lost)
+        assert session.client.approval(approval["id"])["consumed_at"]
+        assert not consuming.done()
+        await threaded(house.kill, "web1")
+        await threaded(house.start, "web1")
+        assert await asyncio.wait_for(consuming, 60) == {"command": "ls"}
+        await child.complete()
+    assert session.now()["status"] == "completed"
+    assert "unknown_outcome" not in types(session)

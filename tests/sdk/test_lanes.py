@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardroom.lanes import Lanes
-from wardroom.protocol import EventBatch, EventFrame, Frame
+from wardroom.lanes import Lanes, gathered
+from wardroom.protocol import EventBatch, EventFrame, Frame, RunAck
 
 
 def event(type: str, **fields: Any) -> dict[str, Any]:
@@ -87,6 +87,21 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     for _ in range(5):
         lanes.lossy(event("token", text="x" * 100_000), online=True)
     assert [last - first + 1 for first, last in spans(lanes.flush())] == [2, 2, 1]
+
+
+def test_a_line_that_fell_behind_sends_runs_of_durable_events_as_batches() -> None:
+    lanes = Lanes()
+    frames: list[Frame] = []
+    for n in range(130):
+        frames += lanes.durable(event("x", n=n), online=True)
+    frames.append(RunAck())
+    lanes.lossy(event("token"), online=True)
+    frames += lanes.durable(event("x", n=130), online=True)
+    sent = list(gathered(frames))
+    kinds = [type(frame).__name__ for frame in sent]
+    assert kinds == ["EventBatch", "EventBatch", "EventBatch", "RunAck", "EventBatch", "EventFrame"]
+    assert spans([sent[n] for n in (0, 1, 2, 4, 5)]) == [(1, 64), (65, 128), (129, 130), (131, 131), (132, 132)]
+    assert list(gathered([])) == []
 
 
 STEPS = st.lists(st.sampled_from(["durable", "token", "runner_progress", "ack", "drop", "open", "flush"]))
