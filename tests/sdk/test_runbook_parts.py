@@ -136,10 +136,11 @@ async def test_what_a_command_leaves_behind_does_not_hold_it_up(tmp_path: Path) 
     os.killpg(ran.pgid, signal.SIGKILL)
 
 
-async def test_a_cancelled_command_is_ended_with_its_whole_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settled", [False, True], ids=["at once", "while it runs"])
+async def test_a_cancelled_command_is_ended_with_its_whole_group(tmp_path: Path, settled: bool) -> None:
     heard = Heard()
-    running = asyncio.create_task(heard.run("trap '' TERM; sleep 60 & sleep 60; sleep 60", tmp_path))
-    await wait_until_async(lambda: heard.pgids)
+    running = asyncio.create_task(heard.run("trap '' TERM; touch on; sleep 60 & sleep 60; sleep 60", tmp_path))
+    await wait_until_async(lambda: heard.pgids and (not settled or (tmp_path / "on").exists()))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

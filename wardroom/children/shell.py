@@ -3,8 +3,10 @@
 import asyncio
 import codecs
 import contextlib
+import io
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -46,18 +48,39 @@ async def run(
     `started` is told the process group. Raises OSError when it cannot start. When this is cancelled, the whole
     group is ended before it returns.
     """
-    me, begun = os.getpid(), time.monotonic()
-    # A pipe of our own: asyncio's would make waiting for the process wait for whoever else holds it open.
-    ours, theirs = os.pipe()
-    pipe = os.fdopen(ours, "rb", 0)
+    begun = time.monotonic()
+    process, pipe = _start(command, cwd, env)
+    started(process.pid)
+    exited = asyncio.ensure_future(asyncio.to_thread(process.wait))
+    loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
+    reader: asyncio.Future[int] = asyncio.ensure_future(_hand_on(stream, output))
+    transport: asyncio.BaseTransport | None = None
     try:
-        process = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            command,
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
+        code = await asyncio.shield(exited)
+        # Something that it left behind may hold the pipe open for ever; what is read already is handed on, though
+        # that may take as long as Wardroom is away.
+        loop.call_later(AFTER_EXIT_SECS, transport.close)
+        return Ran(code, round(time.monotonic() - begun, 3), process.pid, await reader)
+    finally:
+        if not exited.done():
+            await _end(process.pid, exited)
+        (transport or pipe).close()
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+
+
+def _start(command: str, cwd: str, env: Sequence[str]) -> "tuple[subprocess.Popen[bytes], io.FileIO]":
+    """The process, and the pipe with its output. Nothing here awaits: nobody can cancel it half-way."""
+    me = os.getpid()
+    ours, theirs = os.pipe()
+    pipe = open(ours, "rb", buffering=0)  # noqa: SIM115 - it is closed by who reads it.
+    try:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
             cwd=cwd,
             env={name: os.environ[name] for name in env if name in os.environ},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
             process_group=0,
@@ -68,32 +91,17 @@ async def run(
         raise
     finally:
         os.close(theirs)
-    started(process.pid)
-    loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
-    reader = asyncio.create_task(_hand_on(stream, output))
-    try:
-        code = await process.wait()
-        # Something that it left behind may hold the pipe open for ever; what is read already is handed on, though
-        # that may take as long as Wardroom is away.
-        loop.call_later(AFTER_EXIT_SECS, transport.close)
-        return Ran(code, round(time.monotonic() - begun, 3), process.pid, await reader)
-    finally:
-        if process.returncode is None:
-            await _end(process)
-        transport.close()
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+    return process, pipe
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(pgid: int, exited: "asyncio.Future[int]") -> None:
     """TERM to the whole group, a moment, KILL."""
-    processes.kill_group(process.pid, signal.SIGTERM)
+    processes.kill_group(pgid, signal.SIGTERM)
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), TERM_SECS)
+            await asyncio.wait_for(asyncio.shield(exited), TERM_SECS)
     finally:
-        processes.kill_group(process.pid, signal.SIGKILL)
+        processes.kill_group(pgid, signal.SIGKILL)
 
 
 async def _hand_on(stream: asyncio.StreamReader, output: Callable[[str], Awaitable[None]]) -> int:
