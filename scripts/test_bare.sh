@@ -41,8 +41,12 @@ copy() {
 }
 rm -f "$root/etc/apt/sources.list"
 copy /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/apt.conf.d /etc/apt/auth.conf.d /etc/apt/keyrings \
-    /etc/apt/trusted.gpg.d /usr/share/keyrings /etc/resolv.conf /etc/hosts /etc/pip.conf /root/.config/pip \
+    /etc/apt/trusted.gpg.d /usr/share/keyrings /etc/resolv.conf /etc/hosts /etc/pip.conf \
     /etc/ssl/certs /usr/local/share/ca-certificates
+if [ -d "${HOME:-}/.config/pip" ]; then
+    mkdir -p "$root/root/.config"
+    cp -rL "$HOME/.config/pip" "$root/root/.config/"
+fi
 # Folders that pip is told to look into.
 for path in $({ python3 -m pip config list 2>/dev/null; env | grep '^PIP_'; } | grep -o '/[^ "'"'"',]*' | sed 's|^//*|/|' | sort -u); do
     [ -d "$path" ] || continue

@@ -26,7 +26,8 @@ TEXTS = {
     ".svg",
     "",
 }
-CHECKS = re.compile(r"assert|expect|raises|wait_until|refuse|fail|check|must|warns|until|suppress")
+# Words of functions that assert, or that give up with an error when what they wait for does not come.
+CHECKS = re.compile(r"assert|expect|raises|wait_until|refuse|fail|check|must|warns|until|suppress|hear|begin|finish")
 
 
 def texts() -> dict[str, str]:
