@@ -82,6 +82,16 @@ class Peer:
         except ConnectionClosed as closed:
             return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
 
+    def is_closed(self) -> bool:
+        """Whether the other side has gone, seen without waiting."""
+        try:
+            self.socket.recv(timeout=0)
+        except ConnectionClosed:
+            return True
+        except TimeoutError:
+            pass
+        return False
+
     def code(self, timeout: float = PATIENCE) -> int:
         return self.end(timeout)[0]
 
