@@ -125,7 +125,7 @@ def _asked(session_id: UUID, attempt: int, request_id: str) -> Approval:
 def _is_asker(approval: Approval, actor: Actor) -> bool:
     if actor.kind == "child":
         return (approval.session, approval.attempt) == (actor.session, actor.attempt)
-    return bool(approval.requested_by == records.person(actor))
+    return bool((approval.requested_by["kind"], approval.requested_by["id"]) == (actor.kind, actor.id))
 
 
 def _check_words(digest: Any, claim: Any) -> None:

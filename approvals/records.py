@@ -41,7 +41,8 @@ def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
 
 def person(actor: Actor) -> dict[str, Any]:
     """Who it was, as the row keeps it. `user_id` tells the same person behind a key and in the admin."""
-    return {"kind": actor.kind, "id": actor.id, "name": actor.name, "user_id": actor.user_id}
+    user = actor.user.get_username() if actor.user else None
+    return {"kind": actor.kind, "id": actor.id, "name": actor.name, "user_id": actor.user_id, "user": user}
 
 
 def child(approval: Approval) -> Actor:

@@ -47,7 +47,14 @@ def _words(words: type[Status] | type[Risk] | type[Decision] | type[Over] | type
 
 
 _person = inline_serializer(
-    "ApprovalPerson", {"kind": rest.CharField(), "id": rest.CharField(), "name": rest.CharField()}, allow_null=True
+    "ApprovalPerson",
+    {
+        "kind": rest.CharField(),
+        "id": rest.CharField(),
+        "name": rest.CharField(),
+        "user": rest.CharField(allow_null=True),
+    },
+    allow_null=True,
 )
 _decision = inline_serializer(
     "ApprovalDecision",

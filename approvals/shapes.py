@@ -66,7 +66,15 @@ def standing_sentence(row: Approval) -> str:
         return f"{'Its attempt ended' if ended else 'It was withdrawn'} at {at}: nobody waits for it any more."
     if row.status == Status.EXPIRED:
         return f"It expired at {at}: nobody answered in time."
-    return f"{(row.decided_by or {}).get('name')} {past_tense(row)} it at {at}."
+    return f"{who(row.decided_by)} {past_tense(row)} it at {at}."
+
+
+def who(person: dict[str, Any] | None) -> str:
+    """A name for people to read; behind an API key stands its owner."""
+    if not person:
+        return "Nobody"
+    owned = person["kind"] == "key" and person["user"]
+    return f"{person['user']}'s key {person['name']}" if owned else str(person["name"])
 
 
 def past_tense(row: Approval) -> str:
@@ -118,4 +126,4 @@ def _decision(row: Approval) -> dict[str, Any] | None:
 
 
 def _who(person: dict[str, Any] | None) -> dict[str, Any] | None:
-    return person and {"kind": person["kind"], "id": person["id"], "name": person["name"]}
+    return person and {"kind": person["kind"], "id": person["id"], "name": person["name"], "user": person["user"]}

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import staffroom
+from approvals import shapes
 from approvals.admin_page import RISK_TONES, TONES
 from approvals.models import Approval
 from approvals.states import Risk, Status
@@ -41,6 +42,12 @@ def session_link(approval: Approval, whole: bool = False) -> SafeString:
     except NoReverseMatch:
         return format_html('<span class="wr-mono">{}</span>', shown)
     return format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, name, shown)
+
+
+@register.filter
+def who(person: Any) -> str:
+    """Who it was, in words."""
+    return shapes.who(person)
 
 
 @register.filter
