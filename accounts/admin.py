@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from accounts import admin_keys, projects
 from accounts.models import Project, User
-from accounts.staffroom import NOTHING, SuperusersOnly
+from accounts.staffroom import NOTHING, Named, SuperusersOnly
 
 __all__ = ["admin_keys"]  # importing it registers its page
 
@@ -34,7 +34,7 @@ class TeamAdmin(SuperusersOnly, GroupAdmin):
 
 
 @admin.register(Project)
-class ProjectAdmin(admin.ModelAdmin):
+class ProjectAdmin(Named):
     """Projects, and the groups whose members see them. A project is never deleted: its records belong to it."""
 
     list_display = ("slug", "name", "seen_by", "created_at")

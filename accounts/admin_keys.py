@@ -121,7 +121,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """With the button that mints, for those who may."""
-        more = {"may_mint": may(request, "add", Credential), "title": "API keys"}
+        more = {"may_mint": may(request, "add", Credential)}
         return super().changelist_view(request, {**(extra_context or {}), **more})
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
 from accounts import projects
@@ -49,7 +50,16 @@ class ProjectFilter(admin.SimpleListFilter):
         return queryset.filter(project__slug=self.value()) if self.value() else queryset
 
 
-class ProjectWall(admin.ModelAdmin):
+class Named(admin.ModelAdmin):
+    """A list is called what it holds, not *select something to change*."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The stock list under its own name."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+
+class ProjectWall(Named):
     """Rows of projects that the reader cannot see do not exist: not in lists, pages, searches, actions or histories.
 
     The stock admin finds every object through `get_queryset`, so the wall stands there, once.
@@ -69,7 +79,7 @@ class ProjectWall(admin.ModelAdmin):
         return rows.filter(**{f"{self.project_field}__in": projects.visible_to(user)})
 
 
-class ReadOnly(admin.ModelAdmin):
+class ReadOnly(Named):
     """Nothing to add, change or delete by hand: what moves these rows is a verb, behind a button of its own."""
 
     actions = None
@@ -87,7 +97,7 @@ class ReadOnly(admin.ModelAdmin):
         return False
 
 
-class SuperusersOnly(admin.ModelAdmin):
+class SuperusersOnly(Named):
     """People and groups are above every project: who could edit them could let themselves through any wall."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:

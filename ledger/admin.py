@@ -32,7 +32,7 @@ class EventAdmin(ProjectWall, ReadOnly):
     search_help_text = "A session's id, or the beginning of a type."
     list_select_related = ("project",)
     ordering = ("-at", "-cursor")
-    fields = ("project", "cursor", "at", "who", "what", "of_session", "attempt", "seq", "whole")
+    fields = ("project", "cursor", "at", "who", "what", "session", "attempt", "seq", "whole")
     readonly_fields = fields
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Event], term: str) -> Any:
@@ -60,9 +60,11 @@ class EventAdmin(ProjectWall, ReadOnly):
         return line(event.type)
 
     @admin.display(description="session")
-    def of_session(self, event: Event) -> str:
-        """The session's id, if any."""
-        return line(event.session)
+    def of_session(self, event: Event) -> SafeString | str:
+        """The beginning of the session's id, if any; all of it is the tooltip."""
+        if event.session is None:
+            return NOTHING
+        return format_html('<span class="wr-id" title="{}">{}</span>', event.session, str(event.session)[:8])
 
     @admin.display(description="payload")
     def told(self, event: Event) -> SafeString:

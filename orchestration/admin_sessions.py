@@ -151,7 +151,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list; for a page that updates itself only its rows."""
-        answer = super().changelist_view(request, {"title": "Sessions", **(extra_context or {})})
+        answer = super().changelist_view(request, extra_context)
         if isinstance(answer, TemplateResponse) and request.headers.get("X-Requested-With") == "live":
             answer.template_name = "admin/orchestration/session/rows.html"
         return answer

@@ -93,6 +93,7 @@
       }
       tellAges();
       tellCount();
+      labelCells();
       this.element.dispatchEvent(new CustomEvent("live:shown", { bubbles: true }));
     }
 
@@ -132,6 +133,14 @@
     if (secs < 3600) return `${Math.floor(secs / 60)} min ${secs % 60} s`;
     if (secs < 86400) return `${Math.floor(secs / 3600)} h ${Math.floor((secs % 3600) / 60)} min`;
     return `${Math.floor(secs / 86400)} d ${Math.floor((secs % 86400) / 3600)} h`;
+  }
+
+  /* On a phone the stock lists stand as blocks without their headings: each cell then says its own. */
+  function labelCells() {
+    const heads = [...document.querySelectorAll("#result_list thead th")].map((head) => head.textContent.trim());
+    document.querySelectorAll("#result_list tbody tr").forEach((row) => {
+      [...row.children].forEach((cell, at) => (cell.dataset.label = heads[at] || ""));
+    });
   }
 
   /* An element with data-live-count puts its number before the title, so that a background tab says it too. */
@@ -198,6 +207,7 @@
     const fragments = [...document.querySelectorAll("[data-live-src]")].map((element) => new Fragment(element));
     tellAges();
     tellCount();
+    labelCells();
     window.setInterval(tellAges, 1000);
     if (fragments.length) new Feed(fragments);
   }
