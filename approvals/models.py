@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import Project
+from accounts.text import shortened
 from approvals import states
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
 
@@ -212,7 +213,7 @@ class Approval(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.tool_name} ({self.status})"
+        return f"{shortened(self.tool_name)} ({self.status})"
 
     @property
     def arguments(self) -> Any:

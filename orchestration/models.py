@@ -9,6 +9,7 @@ from django.db import models
 
 from accounts.clock import Now
 from accounts.models import Project
+from accounts.text import shortened
 from orchestration.states import ENDED, TERMINAL, Runner, Status
 
 
@@ -67,7 +68,7 @@ class Session(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.title or self.role or str(self.id)
+        return shortened(self.title or self.role or str(self.id))
 
     @property
     def is_terminal(self) -> bool:

@@ -1,0 +1,185 @@
+"""A project in which every row that the admin shows exists, with hostile text in every field that others write."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
+from django.utils import timezone
+
+from accounts import credentials
+from accounts.actors import Actor
+from accounts.models import Credential, Project, User
+from approvals import asking, subjects
+from approvals.actions import Ask
+from approvals.models import Approval
+from ledger import journal
+from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
+from mailbox import delivery, quarantine
+from mailbox.letters import NewMessage
+from mailbox.models import Message, Quarantined
+from orchestration.models import Attempt, Session, WebProcess
+from orchestration.states import Status
+
+#: Hidden characters of every sort that storage takes, and markup that would be an element if anybody let it.
+HIDDEN = "\u202e\u200b\u00a0\x1b\r\U000e0041\u2066\ufeff"
+MARKUP = '"\'><planted onclick="planted()"><script>planted()</script>{{ planted }}</planted>'
+ESCAPES = ("\\u{202e}", "\\u{200b}", "\\u{a0}", "\\u{1b}", "\\u{d}", "\\u{e0041}", "\\u{2066}", "\\u{feff}")
+
+
+@dataclass
+class Planted:
+    """One project's rows, by model."""
+
+    project: Project
+    word: str
+    rows: dict[type[Model], Any] = field(default_factory=dict)
+
+    def text(self, name: str, limit: int = 0) -> str:
+        """Hostile text that names its field and its project."""
+        whole = f"{self.word}-{name}{HIDDEN}{MARKUP}"
+        return whole[:limit] if limit else whole
+
+
+def plant(slug: str, word: str) -> Planted:
+    """One of everything."""
+    project = Project.objects.create(slug=slug, name=f"{word}-project")
+    planted = Planted(project, word)
+    session = _session(planted, None)
+    planted.rows = {
+        Project: project,
+        Session: session,
+        Approval: _approval(planted, session),
+        Event: _event(planted, session),
+        AuditEntry: AuditEntry.objects.filter(project=project).latest("pk"),
+        OutboxEntry: _outbox(planted),
+        Message: _message(planted, session),
+        Quarantined: quarantine.put(
+            project.pk, planted.text("raw").encode(), "rest", planted.text("reason"), address=f"{word}-box"
+        ),
+        Credential: credentials.mint(kind="api", project=project, scopes=["feed:read"], name=f"{word}-key")[0],
+        Sweep: Sweep.objects.update_or_create(name="waits_sweep", defaults={"error": planted.text("sweep")})[0],
+    }
+    _session(planted, session)
+    for model, row in planted.rows.items():
+        _history(planted, model, row)
+    return planted
+
+
+def _session(planted: Planted, parent: Session | None) -> Session:
+    pk = uuid.uuid4()
+    session = Session.objects.create(
+        id=pk,
+        project=planted.project,
+        parent=parent,
+        root=parent.root if parent else pk,
+        depth=1 if parent else 0,
+        role=planted.text("role", 100),
+        title=planted.text("title", 300),
+        assignment=planted.text("assignment"),
+        command=[planted.text("command")],
+        metadata={planted.text("key"): planted.text("value")},
+        status=Status.RUNNING,
+        attempt=1,
+        result=planted.text("result"),
+        error=planted.text("error"),
+        cancel_requested_at=timezone.now(),
+        cancel_reason=planted.text("cancel"),
+        waiting_for={"children": [planted.text("waits")]},
+        last_tool=planted.text("tool", 200),
+        created_by=planted.text("by", 300),
+        started_at=timezone.now(),
+        last_event_at=timezone.now(),
+    )
+    Attempt.objects.create(
+        session=session,
+        number=1,
+        status=Status.RUNNING,
+        running_at=timezone.now(),
+        reason=planted.text("ended"),
+        host=planted.text("host", 255),
+        keeper_seen_at=timezone.now(),
+        stderr_tail=planted.text("stderr"),
+        exit_status=3,
+        web_process=WebProcess.objects.create(host="web-1", pid=1),
+    )
+    subjects.open(planted.project.pk, pk, 1)
+    return session
+
+
+def _approval(planted: Planted, session: Session) -> Approval:
+    ask = Ask(
+        session=session.pk,
+        attempt=1,
+        request_id=planted.text("request", 200),
+        tool_name=planted.text("shell", 200),
+        permission=planted.text("permission", 200),
+        resource=planted.text("resource"),
+        question=planted.text("question"),
+        arguments={planted.text("name"): planted.text("argument"), "command": planted.text("command")},
+        tool_call_id=planted.text("call", 200),
+    )
+    child = Actor(kind="child", id=f"{session.pk}/1", name=planted.text("asker"), session=session.pk, attempt=1)
+    return asking.ask(planted.project.pk, ask, actor=child, over="line")[0]
+
+
+def _event(planted: Planted, session: Session) -> Event:
+    with journal.transaction():
+        told = {planted.text("key"): planted.text("payload")}
+        journal.child_event(planted.project.pk, planted.text("type", 200), told, session=session.pk, attempt=1, seq=1)
+        journal.audit(planted.project.pk, planted.text("actor", 300), "plant", planted.text("subject", 300), told)
+    return Event.objects.filter(project=planted.project).latest("cursor")
+
+
+def _outbox(planted: Planted) -> OutboxEntry:
+    return OutboxEntry.objects.create(
+        project=planted.project,
+        kind="webhook",
+        key=planted.text("key", 200),
+        payload={"told": planted.text("payload")},
+        last_error=planted.text("trouble"),
+    )
+
+
+def _message(planted: Planted, session: Session) -> Message:
+    message = NewMessage(
+        id=f"{planted.word}-message",
+        message_kind="task",
+        body={"text": planted.text("body")},
+        claimed_sender=True,
+    )
+    with journal.transaction():
+        delivery.deliver(planted.project.pk, session.address, [message])
+    # The door refuses such words; a page does not trust that it always did.
+    hostile = {"correlation_id": planted.text("correlation", 200), "sender_role": planted.text("sender", 64)}
+    Message.objects.filter(project=planted.project).update(**hostile)
+    return Message.objects.get(project=planted.project)
+
+
+def _history(planted: Planted, model: type[Model], row: Any) -> None:
+    author = User.objects.get_or_create(username="author")[0]
+    LogEntry.objects.create(
+        user=author,
+        content_type=ContentType.objects.get_for_model(model),
+        object_id=str(row.pk),
+        object_repr=f"{planted.word}-object",
+        action_flag=CHANGE,
+        change_message=f"{planted.word}-changed",
+    )
+
+
+def staff(name: str, *projects: Project, permissions: bool = True) -> User:
+    """A member of the staff who sees these projects, with every permission there is or with none."""
+    user = User.objects.create_user(name, password=f"{name}-password", is_staff=True)
+    group = Group.objects.create(name=f"{name}s")
+    user.groups.add(group)
+    for project in projects:
+        project.groups.add(group)
+    if permissions:
+        group.permissions.set(Permission.objects.all())
+    return user
