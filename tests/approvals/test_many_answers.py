@@ -83,7 +83,7 @@ def ask(client: httpx.Client, number: int) -> dict:
     return client.post("/api/v1/approvals", json=body).raise_for_status().json()
 
 
-def race(house, rounds: int) -> None:
+def expect_one_winner(house, rounds: int) -> None:
     made = house.manage("shell", "-c", MAKE_PEOPLE)
     people = [
         Person(number, way, secret, house)
@@ -135,9 +135,9 @@ def pages(client: httpx.Client, path: str):
 
 
 def test_of_32_answers_at_once_one_wins_and_31_are_told_so(stack):
-    race(stack(web=2, worker=False, beat=False), rounds=3)
+    expect_one_winner(stack(web=2, worker=False, beat=False), rounds=3)
 
 
 @pytest.mark.slow
 def test_of_32_answers_to_each_of_100_approvals_one_wins(stack):
-    race(stack(web=2, worker=False, beat=False), rounds=100)
+    expect_one_winner(stack(web=2, worker=False, beat=False), rounds=100)
