@@ -101,7 +101,13 @@ else:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
-        "pool": {"min_size": 0, "max_size": env.number("WARDROOM_DB_POOL", 10), "timeout": 10},
+        # After an outage the pool would double its pauses for five minutes before it asks the database again.
+        "pool": {
+            "min_size": 0,
+            "max_size": env.number("WARDROOM_DB_POOL", 10),
+            "timeout": 10,
+            "reconnect_timeout": 5,
+        },
     }
 DATABASES = {"default": {**_database, "OPTIONS": _options, "ATOMIC_REQUESTS": False}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from uuid import UUID
 
 from accounts import problems
@@ -14,6 +15,23 @@ SESSION = "session:"
 def session_address(session_id: UUID) -> str:
     """The address that a session's live line reads."""
     return f"{SESSION}{session_id}"
+
+
+#: Says whether a project has a session; the app that has sessions tells us how, as it starts. Without it all exist.
+_has_session: Callable[[UUID, UUID], bool] | None = None
+
+
+def reserve_for(has_session: Callable[[UUID, UUID], bool]) -> None:
+    """From now on a session's address takes messages only when `has_session(project_id, session_id)`."""
+    global _has_session
+    _has_session = has_session
+
+
+def must_exist(project_id: UUID, address: str) -> None:
+    """404 for the address of a session that is not there: nobody would ever read what waits at it."""
+    session_id = session_of(address)
+    if session_id and _has_session and not _has_session(project_id, session_id):
+        raise problems.not_found("There is no such session.")
 
 
 def is_reserved(address: str) -> bool:

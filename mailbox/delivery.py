@@ -64,13 +64,39 @@ def deliver_each(
     internal: bool = False,
     now: datetime | None = None,
 ) -> list[Outcome]:
-    """Accept each on its own: one refusal does not touch its neighbours. The outcomes stand in the same order."""
-    addresses.check(address)
-    sealed = [_seal(address, message, internal) for message in messages]
-    good = [each for each in sealed if isinstance(each, Sealed)]
+    """Accept each on its own: one refusal does not touch its neighbours. The outcomes stand in the same order.
+
+    What is wrong with the address itself is raised: 422, or 404 for that of a session that is not there.
+    """
+    _check(project_id, address, internal)
+    return _deliver_each(project_id, [(address, each) for each in messages], internal, now)
+
+
+def deliver_each_to(
+    project_id: UUID,
+    messages: Sequence[tuple[str, NewMessage | Problem]],
+    *,
+    internal: bool = False,
+    now: datetime | None = None,
+) -> list[Outcome]:
+    """`deliver_each` for messages of many addresses, in one transaction, their locks taken in one order."""
+    wrong = {address: _refusal(project_id, address, internal) for address in dict.fromkeys(to for to, _ in messages)}
+    judged = [(address, wrong[address] or message) for address, message in messages]
+    return _deliver_each(project_id, judged, internal, now)
+
+
+def _deliver_each(
+    project_id: UUID, messages: Sequence[tuple[str, NewMessage | Problem]], internal: bool, now: datetime | None
+) -> list[Outcome]:
+    sealed = [(address, _seal(address, message, internal)) for address, message in messages]
+    parcels: dict[str, list[Sealed]] = {}
+    for address, each in sealed:
+        if isinstance(each, Sealed):
+            parcels.setdefault(address, []).append(each)
     with journal.transaction():
-        accepted = iter(_accept(project_id, {address: good}, now)[address])
-    return [next(accepted) if isinstance(each, Sealed) else each for each in sealed]
+        found = _accept(project_id, parcels, now)
+    accepted = {address: iter(outcomes) for address, outcomes in found.items()}
+    return [next(accepted[address]) if isinstance(each, Sealed) else each for address, each in sealed]
 
 
 def deliver_to_many(
@@ -81,8 +107,10 @@ def deliver_to_many(
     now: datetime | None = None,
 ) -> dict[str, list[Delivered]]:
     """`deliver` to several addresses at once, their locks taken in one order. All or none."""
+    for address in parcels:
+        _check(project_id, address, internal)
     sealed = {
-        addresses.check(address): [letters.seal(address, message, internal=internal) for message in messages]
+        address: [letters.seal(address, message, internal=internal) for message in messages]
         for address, messages in parcels.items()
     }
     with journal.transaction():
@@ -100,6 +128,20 @@ def _seal(address: str, message: NewMessage | Problem, internal: bool) -> Sealed
         return letters.seal(address, message, internal=internal)
     except Problem as refusal:
         return refusal
+
+
+def _check(project_id: UUID, address: str, internal: bool) -> None:
+    addresses.check(address)
+    if not internal:
+        addresses.must_exist(project_id, address)
+
+
+def _refusal(project_id: UUID, address: str, internal: bool) -> Problem | None:
+    try:
+        _check(project_id, address, internal)
+    except Problem as refusal:
+        return refusal
+    return None
 
 
 def _accept(

@@ -1,0 +1,243 @@
+"""AMQP: into the mailbox or into quarantine, once committed and only then acknowledged, and never into nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from uuid import uuid4
+
+import kombu
+import pytest
+from django.db import connections
+
+from accounts import projects
+from accounts.models import Project
+from mailbox import claims, ingest
+from mailbox.models import Message, Quarantined
+from tests.servers import RabbitMQ
+from tests.servers.databases import ROOT
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def project(transactional_db):
+    return projects.default().pk
+
+
+@pytest.fixture(scope="module")
+def own_rabbitmq() -> Iterator[RabbitMQ]:
+    """A RabbitMQ that these tests may stop."""
+    with RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture
+def url(own_rabbitmq) -> str:
+    return own_rabbitmq.create(f"v{uuid4().hex[:8]}")
+
+
+@contextmanager
+def taking(url, **options):
+    """An ingest at work, in a thread of this process."""
+    worker = ingest.Ingest(url, **options)
+
+    def work():
+        try:
+            worker.run()
+        finally:
+            connections.close_all()
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+class Sender:
+    """Another system, with publisher confirms."""
+
+    def __init__(self, url, slug="default"):
+        self.queue = ingest.queue_of(slug)
+        self.url = url
+        with kombu.Connection(url) as broker:
+            ingest.dead_letters_of(slug).bind(broker.channel()).queue_declare()
+            self.queue.bind(broker.channel()).queue_declare()
+
+    def send(self, bodies, **properties):
+        with kombu.Connection(self.url, transport_options={"confirm_publish": True}) as broker:
+            producer = kombu.Producer(broker)
+            for body in bodies:
+                raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+                options = {"content_type": "application/json", "content_encoding": "binary"} | properties
+                producer.publish(raw, routing_key=self.queue.name, delivery_mode=2, **options)
+
+    def waiting(self, queue=None):
+        """How many the broker still holds, handed out or not."""
+        with kombu.Connection(self.url) as broker:
+            return (queue or self.queue).bind(broker.channel()).queue_declare(passive=True).message_count
+
+
+def letter(number, **more):
+    return {"id": f"m-{number:05}", "address": "desk", "message_kind": "task", "body": f"do {number}"} | more
+
+
+def test_messages_arrive_in_the_order_of_the_queue(project, url):
+    sender = Sender(url)
+    sender.send(letter(number) for number in range(300))
+    with taking(url):
+        wait_until(lambda: Message.objects.count() == 300, 30)
+    rows = claims.drain(project, "desk", limit=1000).messages
+    assert [row.message_id for row in rows] == [f"m-{number:05}" for number in range(300)]
+    assert rows[0].claimed_sender is False and sender.waiting() == 0
+
+
+def test_the_project_is_the_queues_whatever_the_message_says(project, url):
+    other = Project.objects.create(slug="other")
+    sender = Sender(url, "other")
+    sender.send([letter(1, project="default", project_id=str(project))])
+    with taking(url):
+        wait_until(lambda: Message.objects.count() == 1, 30)
+    assert Message.objects.get().project_id == other.pk
+
+
+def test_one_project_may_be_taken_alone(project, url):
+    Project.objects.create(slug="other")
+    Sender(url).send([letter(1)])
+    waiting = Sender(url, "other")
+    waiting.send([letter(2)])
+    with taking(url, only=frozenset({"default"})):
+        wait_until(lambda: Message.objects.count() == 1, 30)
+    assert waiting.waiting() == 1
+
+
+def test_the_brokers_message_id_serves_when_the_body_has_none(project, url):
+    body = {key: value for key, value in letter(1).items() if key != "id"}
+    sender = Sender(url)
+    sender.send([body, body], message_id="amqp-1")
+    with taking(url) as worker:
+        wait_until(lambda: worker.taken == 2, 30)
+    assert Message.objects.get().message_id == "amqp-1"
+
+
+def test_what_is_redelivered_is_there_once(project, url):
+    sender = Sender(url)
+    sender.send([letter(1)] * 5)
+    with taking(url) as worker:
+        wait_until(lambda: worker.taken == 5, 30)
+    assert Message.objects.count() == 1
+    assert not Quarantined.objects.exists()
+
+
+def hostile(count):
+    """Bodies that break each rule in turn, each of them a little different."""
+    good = json.dumps(letter(1)).encode()
+    kinds = [
+        lambda n: good[: 5 + n % (len(good) - 6)],
+        lambda n: b'{"address": "desk", "body": ' + b"[" * (100 + n),
+        lambda n: b'{"address": "desk", "message_kind": "task", "body": "' + b"x" * (262_144 + n) + b'"}',
+        lambda n: b'{"body": "' + b"x" * (600_000 + n) + b'"}',
+        lambda n: json.dumps(letter(n)).encode("utf-16"),
+        lambda n: b'{"address": "desk", "body": "\xff\xfe' + str(n).encode() + b'"}',
+        lambda n: b'{"address": "desk", "address": "desk-' + str(n).encode() + b'"}',
+        lambda n: b'{"address": "desk", "body": NaN, "n": ' + str(n).encode() + b"}",
+        lambda n: b'{"address": "desk", "body": "a\\u0000' + str(n).encode() + b'"}',
+        lambda n: b'{"address": "desk\\ud800", "body": "' + str(n).encode() + b'"}',
+        lambda n: json.dumps(letter(n, message_kind="completion")).encode(),
+        lambda n: json.dumps(letter(n, address=f"session:{uuid4()}")).encode(),
+        lambda n: json.dumps(letter(n, address=None)).encode(),
+        lambda n: json.dumps(letter(n, message_kind="ask")).encode(),
+        lambda n: b"\x00" * n,
+    ]
+    return [kinds[number % len(kinds)](number) for number in range(count)]
+
+
+def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_nothing(project, url):
+    bodies = hostile(1000)
+    good = [letter(number) for number in range(100)]
+    mixed = [*bodies, *good]
+    random.Random(7).shuffle(mixed)
+    sender = Sender(url)
+    sender.send(mixed)
+    sender.send([letter(900)], headers={"compression": "bogus"}, content_encoding="utf-7")
+    with taking(url) as worker:
+        wait_until(lambda: worker.taken >= 1101, 120)
+    kept = Quarantined.objects.filter(project=project, source="amqp", state="waiting")
+    assert sorted(bytes(row.raw) for row in kept) == sorted(bodies)
+    assert not kept.filter(reason="").exists()
+    assert Message.objects.count() == 101
+    assert (sender.waiting(), sender.waiting(ingest.dead_letters_of("default"))) == (0, 0)
+
+
+def test_the_same_id_with_other_content_is_quarantined(project, url):
+    sender = Sender(url)
+    sender.send([letter(1), letter(1, body="other")])
+    with taking(url) as worker:
+        wait_until(lambda: worker.taken == 2, 30)
+    row = Quarantined.objects.get()
+    assert (row.address, row.message_id) == ("desk", "m-00001") and "another message" in row.reason
+
+
+def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_letters(project, url, monkeypatch):
+    from django.db import DataError
+
+    keep = ingest._keep
+
+    def refusing(project_id, batch):
+        if any(b"refused" in raw for raw, _ in batch):
+            raise DataError("no room")
+        keep(project_id, batch)
+
+    monkeypatch.setattr(ingest, "_keep", refusing)
+    sender = Sender(url)
+    sender.send([letter(1), letter(2, body="refused"), letter(3)])
+    with taking(url) as worker:
+        wait_until(lambda: worker.taken == 3, 30)
+    assert sorted(Message.objects.values_list("message_id", flat=True)) == ["m-00001", "m-00003"]
+    assert sender.waiting(ingest.dead_letters_of("default")) == 1
+
+
+def test_the_broker_is_restarted_twice_in_mid_ingest_and_nothing_is_lost(project, own_rabbitmq, url):
+    sender = Sender(url)
+    count = 3000
+    sender.send(letter(number) for number in range(count))
+    with taking(url) as worker:
+        for share in (1, 2):
+            wait_until(lambda share=share: worker.taken > share * 300, 120)
+            own_rabbitmq.restart(immediate=share == 2)
+        wait_until(lambda: Message.objects.count() == count and sender.waiting() == 0, 180)
+    rows = Message.objects.order_by("seq").values_list("message_id", flat=True)
+    assert list(rows) == [f"m-{number:05}" for number in range(count)]
+    assert not Quarantined.objects.exists()
+
+
+def test_the_command_takes_messages_and_stops_cleanly(project, url):
+    sender = Sender(url)
+    sender.send(letter(number) for number in range(50))
+    command = [sys.executable, "manage.py", "ingest", "--url", url, "--project", "default"]
+    with subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: Message.objects.count() == 50, 120)
+            process.terminate()
+            told, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0 and "stopped after 50 messages" in told
+    assert sender.waiting() == 0
+
+
+def test_the_command_wants_a_rabbitmq(project):
+    command = [sys.executable, "manage.py", "ingest", "--url", "redis://127.0.0.1/0"]
+    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "RabbitMQ" in done.stderr
