@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -53,6 +55,16 @@ def pytest_report_header() -> str:
 def pytest_xdist_setupnodes() -> None:
     # A worker inherits our environment, and pytest-django would read settings with our database's URL in it.
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Made-up ids get a name that is the same in every worker."""
+    if isinstance(val, str | uuid.UUID) and UUID.search(str(val)):
+        return UUID.sub("uuid", str(val))
+    return None
 
 
 # --- the database -----------------------------------------------------------------------------------------------
