@@ -56,3 +56,4 @@ def _told(pid: int) -> str:
     except OSError:
         environment = ""
     return "\n".join(argv(pid)) + "\n" + environment
+

@@ -20,7 +20,7 @@ from tests.servers import Redis, free_port
 from tests.servers.process import dies_with_parent, end_group, short_folder
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 HONCHO = [sys.executable, "-m", "honcho", "--no-colour"]
 # Platforms kill after thirty seconds; we promise to be gone by then.
 DRAIN_SECS = 25
@@ -29,7 +29,7 @@ DRAIN_SECS = 25
 class Dyno:
     """The variables, folders and processes of one deployment."""
 
-    def __init__(self, postgres, queue_url=""):
+    def __init__(self, postgres, static, queue_url=""):
         self.folder = short_folder()
         self.postgres, self.database = postgres, f"dyno_{secrets.token_hex(4)}"
         self.redis = Redis().start()
@@ -43,7 +43,7 @@ class Dyno:
             "DATABASE_URL": postgres.create(self.database),
             "REDIS_URL": self.redis.url(),
             "WARDROOM_DATA": str(self.folder / "data"),
-            "WARDROOM_STATIC_ROOT": str(self.folder / "static"),
+            "WARDROOM_STATIC_ROOT": str(static),
             "WORKER_CONCURRENCY": "2",
             "PORT": str(self.port),
         }
@@ -52,7 +52,7 @@ class Dyno:
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
 
     def run(self, *command):
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -94,21 +94,28 @@ class Dyno:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def static(tmp_path_factory):
+    """Where the build collects what the admin looks like, once for all."""
+    return tmp_path_factory.mktemp("static")
+
+
 @pytest.fixture(params=["redis", "rabbitmq"])
-def dyno(request, backend, postgres):
+def dyno(request, backend, postgres, static):
     if backend != "postgres":
         pytest.skip("a deployment runs on PostgreSQL; once is enough")
     queue_url = ""
     if request.param == "rabbitmq":
         queue_url = request.getfixturevalue("rabbitmq").create(f"dyno-{secrets.token_hex(4)}")
-    made = Dyno(postgres, queue_url)
+    made = Dyno(postgres, static, queue_url)
     yield made
     made.close()
 
 
 @pytest.fixture
 def released(dyno):
-    dyno.run(sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0")
+    if not any(Path(dyno.environment["WARDROOM_STATIC_ROOT"]).iterdir()):
+        dyno.run(sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0")
     dyno.run(*HONCHO, "start", "release")
     return dyno
 
@@ -147,7 +154,7 @@ def test_a_worker_that_is_stopped_puts_its_tasks_back(released):
     beat = released.process("beat")
     worker = released.process("worker")
     wait_until(lambda: "ready." in released.said("worker"), 30)
-    with released.postgres.connect(released.database) as line:
+    with released.postgres.connect(released.database) as line, line.transaction():
         # Every sweep notes that it runs: none can get on.
         line.execute("LOCK TABLE ledger_sweep IN ACCESS EXCLUSIVE MODE")
         wait_until(lambda: blocked(released) >= 2, 30)
@@ -166,4 +173,4 @@ def blocked(dyno):
 
 def queued(url):
     with kombu.Connection(url, transport_options={"global_keyprefix": "wardroom:"} if "redis" in url else {}) as line:
-        return line.default_channel.queue_declare("celery", passive=True).message_count
+        return line.default_channel.queue_declare("celery", passive=url.startswith("amqp")).message_count

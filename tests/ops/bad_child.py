@@ -1,0 +1,95 @@
+"""Children that do what none should: `python bad_child.py KIND`. They speak the protocol by hand."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+
+from websockets.sync.client import connect
+
+from wardroom.identity import Identity
+
+
+def line():
+    who = Identity.from_env()
+    headers = {"Authorization": f"Bearer {who.token}"}
+    socket = connect(who.websocket_url, subprotocols=["wardroom.v1"], additional_headers=headers, proxy=None)
+    return who, socket
+
+
+def hello():
+    who, socket = line()
+    socket.send(json.dumps({"kind": "hello", "attempt": who.attempt}))
+    return socket
+
+
+def reading(socket):
+    """Read until the server hangs up, and never answer."""
+    with contextlib.suppress(Exception):
+        for _ in socket:
+            pass
+
+
+def mute():
+    """Never connects."""
+    signal.pause()
+
+
+def wordless():
+    """Connects, and never says hello; it comes back for as long as it is let."""
+    while True:
+        with contextlib.suppress(Exception):
+            reading(line()[1])
+        threading.Event().wait(0.5)
+
+
+def silent():
+    """Says hello, answers pings, and nothing ever happens."""
+    reading(hello())
+    signal.pause()
+
+
+def talker():
+    """Talks for ever."""
+    socket = hello()
+    threading.Thread(target=reading, args=(socket,), daemon=True).start()
+    seq = 0
+    with contextlib.suppress(Exception):
+        while True:
+            seq += 1
+            socket.send(json.dumps({"kind": "event", "seq": seq, "event": {"type": "chatter", "n": seq}}))
+            threading.Event().wait(0.05)
+    signal.pause()
+
+
+def deaf():
+    """Ignores cancel and SIGTERM, and has a child of its own that does too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if os.fork() == 0:
+        while True:
+            signal.pause()
+    reading(hello())
+    while True:
+        signal.pause()
+
+
+def garbage():
+    """Sends what is no frame, and stays when it is hung up on."""
+    socket = hello()
+    socket.send("\x07 not json {{{")
+    reading(socket)
+    print("closed with", socket.close_code, file=sys.stderr, flush=True)
+    sys.exit(3)
+
+
+def crash():
+    """Dies of a signal in the middle of its work."""
+    hello()
+    print("the last words", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
