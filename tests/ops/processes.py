@@ -56,4 +56,3 @@ def _told(pid: int) -> str:
     except OSError:
         environment = ""
     return "\n".join(argv(pid)) + "\n" + environment
-

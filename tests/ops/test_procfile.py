@@ -1,5 +1,6 @@
 """The Procfile, as a platform runs it: released, started, asked to stop with SIGTERM, on real servers."""
 
+import json
 import os
 import re
 import secrets
@@ -13,10 +14,13 @@ from pathlib import Path
 import httpx
 import kombu
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.ops import processes
 from tests.ops.embedded import CLEAN, ROOT
-from tests.servers import Redis, free_port
+from tests.servers import Redis, databases, free_port
+from tests.servers.databases import PostgresDatabases
 from tests.servers.process import dies_with_parent, end_group, short_folder
 from tests.waiting import wait_until
 
@@ -29,13 +33,13 @@ DRAIN_SECS = 25
 class Dyno:
     """The variables, folders and processes of one deployment."""
 
-    def __init__(self, postgres, static, queue_url=""):
+    def __init__(self, postgres, static):
         self.folder = short_folder()
         self.postgres, self.database = postgres, f"dyno_{secrets.token_hex(4)}"
         self.redis = Redis().start()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.queue_url = queue_url or self.redis.url()
+        self.queue_url = self.redis.url()
         self.running = []
         self.environment = {name: os.environ[name] for name in CLEAN if name in os.environ} | {
             "SECRET_KEY": secrets.token_urlsafe(50),
@@ -47,8 +51,6 @@ class Dyno:
             "WORKER_CONCURRENCY": "2",
             "PORT": str(self.port),
         }
-        if queue_url:
-            self.environment["BROKER_URL"] = queue_url
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
 
     def run(self, *command):
@@ -96,27 +98,28 @@ class Dyno:
 
 @pytest.fixture(scope="module")
 def static(tmp_path_factory):
-    """Where the build collects what the admin looks like, once for all."""
+    """Where the build collects what the admin looks like."""
     return tmp_path_factory.mktemp("static")
 
 
-@pytest.fixture(params=["redis", "rabbitmq"])
-def dyno(request, backend, postgres, static):
+@pytest.fixture
+def dyno(backend, postgres, static):
     if backend != "postgres":
         pytest.skip("a deployment runs on PostgreSQL; once is enough")
-    queue_url = ""
-    if request.param == "rabbitmq":
-        queue_url = request.getfixturevalue("rabbitmq").create(f"dyno-{secrets.token_hex(4)}")
-    made = Dyno(postgres, static, queue_url)
+    made = Dyno(postgres, static)
     yield made
     made.close()
 
 
-@pytest.fixture
-def released(dyno):
-    if not any(Path(dyno.environment["WARDROOM_STATIC_ROOT"]).iterdir()):
-        dyno.run(sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0")
-    dyno.run(*HONCHO, "start", "release")
+@pytest.fixture(params=["redis", "rabbitmq"])
+def migrated(request, dyno):
+    """A deployment that has been released before, on either queue."""
+    if request.param == "rabbitmq":
+        url = request.getfixturevalue("rabbitmq").create(f"dyno-{secrets.token_hex(4)}")
+        dyno.queue_url = dyno.environment["BROKER_URL"] = url
+    dyno.postgres.drop(dyno.database)
+    template = databases.migrated(PostgresDatabases(dyno.postgres.folder), dyno.environment)
+    dyno.postgres.create(dyno.database, template=template)
     return dyno
 
 
@@ -128,13 +131,15 @@ def sigterm(process):
     return time.monotonic() - began
 
 
-def test_honcho_runs_the_whole_of_it(released):
-    honcho = released.begin([*HONCHO, "start", "-p", str(released.port), "web", "worker", "beat"], "honcho.log")
-    wait_until(released.is_ready, 40)
-    wait_until(lambda: released.parts()["beat"]["ok"], 20)
-    page = httpx.get(f"{released.url}/admin/login/").text
+def test_honcho_runs_the_whole_of_it(dyno):
+    dyno.run(sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0")
+    dyno.run(*HONCHO, "start", "release")
+    honcho = dyno.begin([*HONCHO, "start", "-p", str(dyno.port), "web", "worker", "beat"], "honcho.log")
+    wait_until(dyno.is_ready, 40)
+    wait_until(lambda: dyno.parts()["beat"]["ok"], 20)
+    page = httpx.get(f"{dyno.url}/admin/login/").text
     sheet = re.search(r'href="(/static/[^"]+\.[0-9a-f]{12}\.css)"', page)[1]
-    assert httpx.get(released.url + sheet).status_code == 200
+    assert httpx.get(dyno.url + sheet).status_code == 200
     ours = processes.descendants(honcho.pid)
     honcho.terminate()
     honcho.wait(DRAIN_SECS)
@@ -150,19 +155,56 @@ def test_a_release_without_its_variables_fails(dyno):
     assert "SECRET_KEY is not set" in done.stdout + done.stderr
 
 
-def test_a_worker_that_is_stopped_puts_its_tasks_back(released):
-    beat = released.process("beat")
-    worker = released.process("worker")
-    wait_until(lambda: "ready." in released.said("worker"), 30)
-    with released.postgres.connect(released.database) as line, line.transaction():
+def test_a_worker_that_is_stopped_puts_its_tasks_back(migrated):
+    beat = migrated.process("beat")
+    worker = migrated.process("worker")
+    wait_until(lambda: "ready." in migrated.said("worker"), 30)
+    with migrated.postgres.connect(migrated.database) as line, line.transaction():
         # Every sweep notes that it runs: none can get on.
         line.execute("LOCK TABLE ledger_sweep IN ACCESS EXCLUSIVE MODE")
-        wait_until(lambda: blocked(released) >= 2, 30)
+        wait_until(lambda: blocked(migrated) >= 2, 30)
         beat.terminate()
         beat.wait(10)
-        waiting = queued(released.queue_url)
+        waiting = queued(migrated.queue_url)
         assert sigterm(worker) < DRAIN_SECS
-        assert wait_until(lambda: queued(released.queue_url) >= waiting + 2, 10)
+        assert wait_until(lambda: queued(migrated.queue_url) >= waiting + 2, 10)
+
+
+def test_a_web_process_that_is_stopped_sends_its_children_to_another(migrated):
+    key = administrator(migrated)
+    web = migrated.process("web")
+    wait_until(migrated.is_ready, 40)
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=f"{migrated.url}/api/v1", headers=headers, timeout=30) as api:
+        spawned = api.post("/sessions", json={"runner": "external", "assignment": "wait"}).json()
+        hello = {"kind": "hello", "attempt": spawned["attempt"]}
+        with child_line(spawned) as line, api.stream("GET", "/feed", headers=EVENTS) as stream:
+            line.send(json.dumps(hello))
+            assert json.loads(line.recv(timeout=10))["kind"] == "welcome"
+            assert stream.status_code == 200
+            took = sigterm(web)
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    line.recv(timeout=5)
+            assert closed.value.rcvd.code == 1012
+    assert took < DRAIN_SECS
+
+
+EVENTS = {"Accept": "text/event-stream"}
+
+
+def administrator(dyno):
+    """A first person and a key, as docs/operations.md says; gives the key."""
+    environment = dyno.environment | {"DJANGO_SUPERUSER_PASSWORD": secrets.token_urlsafe(12)}
+    create = ["createsuperuser", "--noinput", "--username", "ada", "--email", "ada@example.com"]
+    subprocess.run([sys.executable, "manage.py", *create], cwd=ROOT, env=environment, check=True, timeout=100)
+    return dyno.run(sys.executable, "manage.py", "create_api_key", "--user", "ada").split()[-1]
+
+
+def child_line(spawned):
+    child = spawned["child"]
+    headers = {"Authorization": f"Bearer {child['token']}"}
+    return connect(child["websocket_url"], subprotocols=["wardroom.v1"], additional_headers=headers, proxy=None)
 
 
 def blocked(dyno):
