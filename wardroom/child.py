@@ -308,7 +308,8 @@ class Child:
 
     async def fail(self, error: str) -> None:
         """The work failed."""
-        await self._finish(Terminal(status="error", error=error[:8192]))
+        text = error[:8192].encode(errors="replace").decode().replace("\0", "\ufffd")
+        await self._finish(Terminal(status="error", error=text))
 
     async def stop(self, result: Any = None) -> None:
         """The work stopped because the child was told to."""

@@ -10,6 +10,7 @@ from msgspec import Meta, field
 
 BATCH_EVENTS: Final = 64
 MAX_INTEGER: Final = 2**53 - 1
+EVENT_TYPE_CHARACTERS: Final = 200
 
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Seq = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
@@ -42,8 +43,8 @@ def qos_of(event_type: str) -> Qos:
 def _event_type(event: Event) -> str:
     """The `type` of an event, or ValueError: without a proper one it is not an event."""
     kind = event.get("type")
-    if not isinstance(kind, str) or not 1 <= len(kind) <= 256:
-        raise ValueError("event.type must be a string of 1 to 256 characters")
+    if not isinstance(kind, str) or not 1 <= len(kind) <= EVENT_TYPE_CHARACTERS:
+        raise ValueError(f"event.type must be a string of 1 to {EVENT_TYPE_CHARACTERS} characters")
     return kind
 
 

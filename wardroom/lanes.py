@@ -33,6 +33,11 @@ class Lanes:
         return len(self._unacked) >= self.max_unacked
 
     @property
+    def behind(self) -> bool:
+        """So much is owed already that what may be lost is not worth its place on the line."""
+        return len(self._unacked) > BATCH_EVENTS
+
+    @property
     def owed(self) -> bool:
         """A durable event is not committed yet."""
         return bool(self._unacked)
@@ -43,8 +48,9 @@ class Lanes:
         return bool(self._ephemeral or self._snapshots)
 
     def durable(self, event: Event, *, online: bool) -> list[Frame]:
-        """Number and keep a durable event; what is pending on the lossy lanes goes out before it."""
+        """Number and keep a durable event; what is pending on the lossy lanes goes out before it, or not at all."""
         before = self.flush() if online else []
+        self._ephemeral.clear()
         frame = EventFrame(seq=self._take(1), event=event)
         self._unacked[frame.seq] = frame
         return [*before, frame]
@@ -85,6 +91,11 @@ class Lanes:
                 return
             del self._unacked[known]
 
+    def give_up(self, first: int, last: int) -> None:
+        """The server will never take these."""
+        for seq in range(first, last + 1):
+            self._unacked.pop(seq, None)
+
     def line_lost(self) -> None:
         """What was meant for whoever was watching is of no use any more."""
         self._ephemeral.clear()
@@ -100,25 +111,25 @@ class Lanes:
             yield EventBatch(first_seq=first, last_seq=first + len(part) - 1, qos=qos, events=part)
 
 
-def gathered(frames: Sequence[Frame]) -> Iterator[Frame]:
-    """The same frames, runs of durable events as batches: for a line that has fallen behind."""
-    run: list[EventFrame] = []
-    for frame in frames:
-        if isinstance(frame, EventFrame) and (not run or frame.seq == run[-1].seq + 1):
-            run.append(frame)
-            continue
-        yield from _batched(run)
-        run = [frame] if isinstance(frame, EventFrame) else []
-        if not run:
-            yield frame
-    yield from _batched(run)
-
-
-def _batched(run: list[EventFrame]) -> Iterator[Frame]:
-    for part in parts(run):
-        first, last = part[0].seq, part[-1].seq
-        events = [frame.event for frame in part]
-        yield part[0] if first == last else EventBatch(first_seq=first, last_seq=last, qos="durable", events=events)
+def take_run(queue: deque[Frame]) -> Frame:
+    """The next frame of a line's queue; a run of durable events at its head is taken as one batch."""
+    head = queue.popleft()
+    if not isinstance(head, EventFrame):
+        return head
+    run, size = [head], len(msgspec.json.encode(head))
+    while len(run) < BATCH_EVENTS and queue:
+        following = queue[0]
+        if not isinstance(following, EventFrame) or following.seq != run[-1].seq + 1:
+            break
+        size += len(msgspec.json.encode(following))
+        if size > BATCH_BYTES:
+            break
+        run.append(following)
+        queue.popleft()
+    if len(run) == 1:
+        return head
+    events = [frame.event for frame in run]
+    return EventBatch(first_seq=head.seq, last_seq=run[-1].seq, qos="durable", events=events)
 
 
 def parts(items: Sequence[T]) -> Iterator[list[T]]:

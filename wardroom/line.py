@@ -5,6 +5,7 @@ import logging
 import random
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ from websockets.typing import Subprotocol
 
 from wardroom import protocol
 from wardroom.identity import Identity
-from wardroom.lanes import gathered
-from wardroom.protocol import Close, Frame, Hello, ProtocolError, UnknownKind, Welcome
+from wardroom.lanes import take_run
+from wardroom.protocol import Close, EventBatch, EventFrame, Frame, Hello, ProtocolError, UnknownKind, Welcome
 
 log = logging.getLogger("wardroom.line")
 
@@ -23,6 +24,8 @@ LARGEST_ANSWER = 4 * 1024 * 1024
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 BEHIND = 64
+IN_FLIGHT = 16
+WELCOME_SECS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Line:
         self._unreachable_secs = unreachable_secs
         self.socket: ClientConnection | None = None
         self._outgoing: asyncio.Queue[Frame] | None = None
+        self._in_flight: deque[tuple[int, int]] = deque()
+        self._acked = asyncio.Event()
         self._reached = time.monotonic()
         self._random = random.Random()  # noqa: S311 - only spreads reconnects
 
@@ -118,15 +123,18 @@ class Line:
         writer: asyncio.Task[None] | None = None
         try:
             await socket.send(protocol.encode(self._hello()))
-            async for text in socket:
+            text = await asyncio.wait_for(socket.recv(), WELCOME_SECS)
+            while True:
                 self._reached = time.monotonic()
                 frame = _read(text)
                 if isinstance(frame, Welcome) and writer is None:
                     self._outgoing = asyncio.Queue()
+                    self._in_flight.clear()
                     self.send(*self._opened(frame))
                     writer = asyncio.create_task(self._write(socket, self._outgoing))
                 elif frame is not None:
                     self._arrived(frame)
+                text = await socket.recv()
         except ConnectionClosed:
             pass
         finally:
@@ -138,15 +146,37 @@ class Line:
         return socket.close_code or Close.LOST, socket.close_reason or ""
 
     async def _write(self, socket: ClientConnection, outgoing: "asyncio.Queue[Frame]") -> None:
+        """Write in order; while many events are not acknowledged, those that come gather into batches."""
+        queue: deque[Frame] = deque()
         try:
             while True:
-                frames = [await outgoing.get()]
+                if not queue:
+                    queue.append(await outgoing.get())
                 while not outgoing.empty():
-                    frames.append(outgoing.get_nowait())
-                for frame in gathered(frames):
-                    await socket.send(protocol.encode(frame))
+                    queue.append(outgoing.get_nowait())
+                if isinstance(queue[0], EventFrame) and len(self._in_flight) >= IN_FLIGHT:
+                    self._acked.clear()
+                    await self._acked.wait()
+                    continue
+                frame = take_run(queue)
+                if isinstance(frame, EventFrame):
+                    self._in_flight.append((frame.seq, frame.seq))
+                elif isinstance(frame, EventBatch) and frame.qos == "durable":
+                    self._in_flight.append((frame.first_seq, frame.last_seq))
+                await socket.send(protocol.encode(frame))
         except ConnectionClosed:  # The reader sees it too, and knows the code.
             return
+
+    def acknowledged(self, seq: int) -> None:
+        """Events up to `seq` are committed: there is room for more on the line."""
+        while self._in_flight and self._in_flight[0][1] <= seq:
+            self._in_flight.popleft()
+        self._acked.set()
+
+    def refused(self) -> tuple[int, int]:
+        """The events of which the server just said no: it takes them in order, so the first ones in flight."""
+        self._acked.set()
+        return self._in_flight.popleft() if self._in_flight else (0, 0)
 
 
 def _read(text: str | bytes) -> Frame | None:

@@ -5,6 +5,7 @@ may arrive on any of them, before or after somebody waits.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -14,6 +15,8 @@ from wardroom.identity import Identity
 from wardroom.lanes import Lanes, parts
 from wardroom.line import End, Line
 from wardroom.protocol import Frame, Hello, Message, Run, Welcome
+
+log = logging.getLogger("wardroom.wire")
 
 FLUSH_SECS = 0.05
 TERMINAL = "terminal"
@@ -87,17 +90,18 @@ class Wire:
 
     def event(self, event: protocol.Event) -> None:
         """Put an event on its lane; the caller has made sure that there is room."""
-        if protocol.qos_of(event["type"]) == "durable":
-            self.line.send(*self.lanes.durable(event, online=self.line.online))
-            return
         # A line that has fallen behind is as good as down for what may be lost.
-        self.line.send(*self.lanes.lossy(event, online=self.line.online and not self.line.behind))
+        online = self.line.online and not self.line.behind and not self.lanes.behind
+        if protocol.qos_of(event["type"]) == "durable":
+            self.line.send(*self.lanes.durable(event, online=online))
+            return
+        self.line.send(*self.lanes.lossy(event, online=online))
         if self.lanes.pending and (self._flusher is None or self._flusher.done()):
             self._flusher = asyncio.create_task(self._flush_soon())
 
     async def _flush_soon(self) -> None:
         await asyncio.sleep(FLUSH_SECS)
-        if self.line.online and not self.line.behind:
+        if self.line.online and not self.line.behind and not self.lanes.behind:
             self.line.send(*self.lanes.flush())
 
     def owe(self, kind: str, id: str, frame: Frame) -> None:
@@ -194,6 +198,7 @@ class Wire:
                 self.cancelled.set(reason, grace_secs)
             case protocol.EventAck(seq=seq):
                 self.lanes.acknowledge(seq)
+                self.line.acknowledged(seq)
             case protocol.TranscriptAck(next=position):
                 self._on_transcript_ack(position)
             case _:
@@ -234,6 +239,11 @@ class Wire:
         del self._items[:kept]
 
     def _on_error(self, ref: str, error: protocol.Error) -> None:
+        if ref in ("event", "event_batch"):
+            first, last = self.line.refused()
+            if error.code == "invalid":  # Any other refusal may be taken back on the next line.
+                self.lanes.give_up(first, last)
+            log.error("events %d to %d were refused: %s: %s", first, last, error.code, error.detail)
         for kind, id in list(self._owed):
             if id == ref:
                 self.settle(kind, id, Refused(error.code, error.detail))

@@ -217,10 +217,10 @@ async def test_a_cancel_before_the_start_is_all_there_is(spawn: Spawn) -> None:
 
 async def test_an_exception_is_the_sessions_error(spawn: Spawn) -> None:
     session = spawn()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ValueError, match="no text"):
         async with Child(session.identity):
-            1 / 0  # noqa: B018
-    assert session.now()["error"] == "ZeroDivisionError: division by zero"
+            raise ValueError("no text \0 \ud800")
+    assert session.now()["error"] == "ValueError: no text \ufffd ?"
 
 
 async def test_a_body_that_says_nothing_is_completed(spawn: Spawn) -> None:

@@ -1,11 +1,12 @@
 """Events: durable ones are owed until committed, lossy ones may go, and no number is used twice or out of order."""
 
+from collections import deque
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardroom.lanes import Lanes, gathered
+from wardroom.lanes import Lanes, take_run
 from wardroom.protocol import EventBatch, EventFrame, Frame, RunAck
 
 
@@ -89,19 +90,31 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     assert [last - first + 1 for first, last in spans(lanes.flush())] == [2, 2, 1]
 
 
-def test_a_line_that_fell_behind_sends_runs_of_durable_events_as_batches() -> None:
+def test_a_line_that_fell_behind_takes_runs_of_durable_events_as_batches() -> None:
     lanes = Lanes()
-    frames: list[Frame] = []
+    queue: deque[Frame] = deque()
     for n in range(130):
-        frames += lanes.durable(event("x", n=n), online=True)
-    frames.append(RunAck())
+        queue += lanes.durable(event("x", n=n), online=True)
+    queue.append(RunAck())
     lanes.lossy(event("token"), online=True)
-    frames += lanes.durable(event("x", n=130), online=True)
-    sent = list(gathered(frames))
+    queue += lanes.durable(event("x", n=130), online=True)
+    sent = []
+    while queue:
+        sent.append(take_run(queue))
     kinds = [type(frame).__name__ for frame in sent]
     assert kinds == ["EventBatch", "EventBatch", "EventBatch", "RunAck", "EventBatch", "EventFrame"]
     assert spans([sent[n] for n in (0, 1, 2, 4, 5)]) == [(1, 64), (65, 128), (129, 130), (131, 131), (132, 132)]
-    assert list(gathered([])) == []
+
+
+def test_a_batch_of_durable_events_is_bounded_in_bytes() -> None:
+    lanes = Lanes()
+    queue: deque[Frame] = deque()
+    for _ in range(5):
+        queue += lanes.durable(event("x", text="x" * 100_000), online=True)
+    sent = []
+    while queue:
+        sent.append(take_run(queue))
+    assert spans(sent) == [(1, 2), (3, 4), (5, 5)]
 
 
 STEPS = st.lists(st.sampled_from(["durable", "token", "runner_progress", "ack", "drop", "open", "flush"]))

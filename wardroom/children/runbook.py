@@ -20,7 +20,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from wardroom import processes
-from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, NotConsumed
+from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, NotConsumed, Refused
 from wardroom.children import shell
 from wardroom.children.steps import Outcome, Result, Step, parse, past, record_id, table
 
@@ -104,22 +104,22 @@ class Runbook:
         return {"command": step.command, "cwd": self.cwd, "env": shell.names()}
 
     async def _ask_and_run(self, step: Step) -> Result:
-        decision = await self.child.approve(
-            "shell",
-            self._arguments(step),
-            permission="shell",
-            resource=self.cwd,
-            question=f"{step.heading or 'Runbook'}: run step {step.number} of {len(self.steps)}?",
-            expires_in=self._expires_in,
-            id=self.child.request_id(f"step-{step.number}"),
-        )
-        if not decision.approved:
-            return self._refused(step, decision)
         try:
+            decision = await self.child.approve(
+                "shell",
+                self._arguments(step),
+                permission="shell",
+                resource=self.cwd,
+                question=f"{step.heading[:1000] or 'Runbook'}: run step {step.number} of {len(self.steps)}?",
+                expires_in=self._expires_in,
+                id=self.child.request_id(f"step-{step.number}"),
+            )
+            if not decision.approved:
+                return self._refused(step, decision)
             arguments = await self.child.consume(decision)
         except AlreadyConsumed:  # And said so: by an earlier process, which may have run it.
             return Result(step, "unknown", message="another process took this step")
-        except NotConsumed as refusal:
+        except (NotConsumed, Refused) as refusal:
             return Result(step, "cancelled", message=str(refusal))
         return await self._run(step, arguments)
 
