@@ -89,7 +89,6 @@ def test_4401_no_token_or_an_unknown_one(spawn: Spawn, token: str | None) -> Non
     if token == "":
         token = session.token[:-1] + ("a" if session.token[-1] != "a" else "b")
     with line(session, token=token) as peer:
-        peer.socket.send('{"kind": "hello", "attempt": 1}')
         assert peer.closed() == 4401
 
 

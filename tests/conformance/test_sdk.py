@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -156,17 +157,18 @@ async def test_more_events_than_may_be_owed_wait_and_none_is_lost(spawn: Spawn) 
 
 async def test_messages_are_read_at_a_safe_point_once(spawn: Spawn) -> None:
     session = spawn()
+    ids = [uuid4().hex, uuid4().hex]
     async with Child(session.identity) as child:
-        await threaded(session.client.message, session.id, "one", id="m1")
+        await threaded(session.client.message, session.id, "one", id=ids[0])
         assert await child.wait_message(10)
         assert [message.text for message in await child.checkpoint()] == ["one"]
         await drop(child)
-        await threaded(session.client.message, session.id, {"text": "two"}, id="m2")
+        await threaded(session.client.message, session.id, {"text": "two"}, id=ids[1])
         assert await child.wait_message(10)
         assert [message.text for message in await child.checkpoint()] == ["two"]
         assert await child.checkpoint() == []
         assert not await child.wait_message(0.2)
-        assert list(child.admitted) == ["m1", "m2"]
+        assert list(child.admitted) == ids
 
 
 async def test_a_message_never_answers_an_ask(spawn: Spawn) -> None:
@@ -353,8 +355,8 @@ async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house:
         await wait_until_async(lambda: lost)
         assert session.client.approval(approval["id"])["consumed_at"]
         assert not consuming.done()
-        await threaded(house.kill, "web1")
-        await threaded(house.start, "web1")
+        house.kill("web1")  # (Not from a thread: what it starts would end with that thread.)
+        house.start("web1")
         assert await asyncio.wait_for(consuming, 60) == {"command": "ls"}
         await child.complete()
     assert session.now()["status"] == "completed"

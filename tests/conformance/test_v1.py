@@ -269,10 +269,11 @@ def test_walk_6_steering_a_live_child_and_one_that_is_not(spawn: Spawn) -> None:
         early = peer.hear("message")
         assert (early["id"], early["text"], early["body"]) == (before["id"], "early", {"text": "early"})
         peer.ask()
-        live = session.client.message(session.id, "steer", id="steer-1")
+        id = secrets.token_hex(8)
+        live = session.client.message(session.id, "steer", id=id)
         assert live["outcome"] == "delivered_live"
         steer = peer.hear("message")
-        assert (steer["id"], steer["text"]) == ("steer-1", "steer")
+        assert (steer["id"], steer["text"]) == (id, "steer")
         peer.say("message_admitted", ids=[early["id"]])
         peer.say("event", seq=1, event={"type": "x"})
         peer.hear("event_ack")
@@ -280,7 +281,7 @@ def test_walk_6_steering_a_live_child_and_one_that_is_not(spawn: Spawn) -> None:
     with line(session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
-        assert peer.hear("message")["id"] == "steer-1"
+        assert peer.hear("message")["id"] == id
         assert peer.hears_nothing()
     with line(session) as peer:
         peer.say("hello", attempt=1, need_run=True)

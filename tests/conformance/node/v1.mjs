@@ -102,17 +102,18 @@ await script({
   },
   "6: steering": async () => {
     const session = await spawn();
-    await rest("POST", `sessions/${session.id}/messages`, { message_kind: "task", body: "early", id: "m1" });
+    const [one, two] = [crypto.randomUUID(), crypto.randomUUID()];
+    await rest("POST", `sessions/${session.id}/messages`, { message_kind: "task", body: "early", id: one });
     const { peer } = await started(session);
     assert.equal((await peer.hear("message")).text, "early");
-    await rest("POST", `sessions/${session.id}/messages`, { message_kind: "task", body: { text: "live" }, id: "m2" });
+    await rest("POST", `sessions/${session.id}/messages`, { message_kind: "task", body: { text: "live" }, id: two });
     assert.equal((await peer.hear("message")).text, "live");
-    peer.say("message_admitted", { ids: ["m1"] });
+    peer.say("message_admitted", { ids: [one] });
     peer.say("event", { seq: 1, event: { type: "x" } });
     await peer.hear("event_ack");
     peer.socket.close();
     const again = await begin(session);
-    assert.equal((await again.peer.hear("message")).id, "m2");
+    assert.equal((await again.peer.hear("message")).id, two);
     await again.peer.nothing();
     again.peer.socket.close();
   },
