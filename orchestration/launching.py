@@ -24,17 +24,19 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
     The hint that calls this may come twice, or after the sweeper did it: the claim lets one through.
 
     1. While another host may still run an earlier attempt, do nothing; the sweeper asks again.
-    2. Claim: queued -> starting, and mint the token, in one transaction.
-    3. End what an earlier attempt left on this host, and only then start the keeper.
+    2. End what an earlier attempt left on this host. That takes its time, so it comes before the claim: whoever dies
+       in between has claimed nothing.
+    3. Claim: queued -> starting, and mint the token, in one transaction; then start the keeper.
     """
-    if _may_still_run(session_id, attempt, now):
+    waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED)
+    if not waiting.exists() or _may_still_run(session_id, attempt, now):
         return False
+    runners.end_earlier(session_id, attempt, settings.WARDROOM["kill_grace_secs"] + 1)
     claimed = _claim(session_id, attempt, now)
     if claimed is None:
         return False
     session, token = claimed
     try:
-        runners.end_earlier(session_id, attempt, settings.WARDROOM["kill_grace_secs"] + 1)
         told = runners.orders(session_id, attempt, token, session.command or [], _process_options(session))
         pid = runners.start_keeper(told)
     except (runners.NotStarted, OSError) as problem:

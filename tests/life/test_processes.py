@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.servers.stack import House
+from tests.conftest import RUN
+from tests.servers.stack import House, Service, beat_command, worker_command
 from tests.waiting import wait_until
 
 Stack = Callable[..., House]
@@ -19,6 +20,17 @@ pytestmark = pytest.mark.stack
 
 FAST = {"keeper_alive_secs": 0.3, "sweep_secs": 1, "slow_sweep_secs": 1, "kill_grace_secs": 1, "cancel_grace_secs": 2}
 QUIET = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w').close(); time.sleep(300)"
+
+
+@pytest.fixture(scope="module")
+def house(backend: str) -> Iterator[House]:
+    """One Wardroom for the tests that break none of its parts."""
+    broker = "redis" if backend == "postgres" else "valkey"
+    shared = House(RUN, database=backend, broker=broker, timings=FAST)
+    try:
+        yield shared.open()
+    finally:
+        shared.close()
 
 
 def spawn(house: House, *command: str, **fields: Any) -> dict[str, Any]:
@@ -56,8 +68,7 @@ def folder(house: House, spawned: dict[str, Any]) -> Path:
     return house.data / "work" / spawned["id"]
 
 
-def test_an_exit_without_a_word_is_an_error_with_status_and_stderr(stack: Stack) -> None:
-    house = stack(timings=FAST)
+def test_an_exit_without_a_word_is_an_error_with_status_and_stderr(house: House) -> None:
     spawned = spawn(house, "sh", "-c", "echo it broke >&2; exit 3")
     ended = over(house, spawned)
     assert (ended["status"], ended["error"]) == ("error", "exited with status 3\nit broke\n")
@@ -68,8 +79,7 @@ def test_an_exit_without_a_word_is_an_error_with_status_and_stderr(stack: Stack)
     assert over(house, killed)["error"] == "killed by signal 9 (SIGKILL)"
 
 
-def test_nothing_secret_reaches_a_child_and_its_python_is_ours(stack: Stack) -> None:
-    house = stack(timings=FAST)
+def test_nothing_secret_reaches_a_child_and_its_python_is_ours(house: House) -> None:
     script = "import os, sys; print(sys.executable, sorted(os.environ), os.environ.values(), sys.argv, file=sys.stderr)"
     error = over(house, spawn(house, "python", "-c", script))["error"]
     assert sys.executable in error
@@ -77,8 +87,7 @@ def test_nothing_secret_reaches_a_child_and_its_python_is_ours(stack: Stack) -> 
         assert secret not in error
 
 
-def test_a_cancel_kills_a_group_that_ignores_term(stack: Stack) -> None:
-    house = stack(timings=FAST)
+def test_a_cancel_kills_a_group_that_ignores_term(house: House) -> None:
     spawned = spawn(house, "python", "-c", QUIET)
     up = folder(house, spawned) / "up"
     wait_until(up.exists, 20)
@@ -119,8 +128,6 @@ def test_a_lost_hint_is_found_by_the_sweeper(stack: Stack) -> None:
 
 
 def stack_services(house: House) -> dict[str, Any]:
-    from tests.servers.stack import Service, beat_command, worker_command
-
     return {"worker": Service(worker_command()), "beat": Service(beat_command(house.folder))}
 
 
@@ -153,3 +160,9 @@ def test_a_keeper_that_nobody_answers_ends_its_child(stack: Stack) -> None:
     (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]], 20)
     house.kill("web1")
     wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]), 20)
+
+
+def test_a_spawn_from_a_shell_follows_a_runbook_to_its_end(house: House) -> None:
+    shown = house.manage("spawn", "! echo hello\n! exit 4", "--role", "runbook", "--follow", timeout=60)
+    assert "session_completed" in shown
+    assert "tool_started" in shown and "hello" in shown

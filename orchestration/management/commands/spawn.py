@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import ArgumentParser, FileType
+from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any, TextIO, cast
 from uuid import UUID
 
@@ -29,7 +30,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = EPILOG
         parser.add_argument("assignment", nargs="?", help="the work in words; '-' reads it from standard input")
-        parser.add_argument("--file", type=FileType("r"), help="read the assignment from a file")
+        parser.add_argument("--file", type=Path, help="read the assignment from a file")
         parser.add_argument("--role", default="", help="a role of this server, such as runbook")
         parser.add_argument("--command", help="the child's command line, instead of a role")
         parser.add_argument("--runner", choices=Runner.values)
@@ -89,8 +90,15 @@ def _order(options: dict[str, Any]) -> SpawnOrder:
 
 def _assignment(options: dict[str, Any]) -> str:
     if options["file"]:
-        return str(options["file"].read())
+        return _text(options["file"])
     return sys.stdin.read() if options["assignment"] == "-" else options["assignment"] or ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} cannot be read: {error}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,0 +1,122 @@
+"""What is let go, and what is not: each at its age, in batches."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from accounts.clock import read_database_clock
+from accounts.models import IdempotencyKey
+from ledger import feed
+from ledger.models import Event, OutboxEntry
+from mailbox import delivery, reading
+from mailbox.letters import NewMessage
+from mailbox.models import Message
+from orchestration import housekeeping, lifecycle
+from orchestration.models import Session, WebProcess
+from orchestration.states import Status
+from tests.life import stages
+
+pytestmark = pytest.mark.django_db
+
+
+def days(count: float) -> Any:
+    return read_database_clock() + timedelta(days=count)
+
+
+def post(session: Session, id: str) -> None:
+    message = NewMessage(message_kind="task", body={"text": "x"}, id=id)
+    delivery.deliver(session.project_id, session.address, [message])
+
+
+def left() -> set[str]:
+    return set(Message.objects.values_list("message_id", flat=True))
+
+
+def test_admitted_messages_go_after_a_week_and_unread_ones_do_not() -> None:
+    session = stages.running()
+    post(session, "read")
+    post(session, "unread")
+    reading.admit(session.project_id, session.address, ["read"], 1)
+    housekeeping.sweep(now=days(6.9))
+    assert left() == {"read", "unread"}
+    housekeeping.sweep(now=days(7.1))
+    assert left() == {"unread"}
+
+
+def test_unread_messages_go_a_month_after_their_session_ended_and_no_others() -> None:
+    over, going_on = stages.ended(), stages.running()
+    post(over, "dead")
+    post(going_on, "waiting")
+    delivery.deliver(over.project_id, "inbox", [NewMessage(message_kind="task", body={"text": "x"}, id="plain")])
+    housekeeping.sweep(now=days(29.9))
+    assert left() == {"dead", "waiting", "plain"}
+    housekeeping.sweep(now=days(30.1))
+    assert left() == {"waiting", "plain"}
+
+
+def test_events_go_after_a_month_but_not_those_of_what_goes_on() -> None:
+    over, going_on = stages.ended(), stages.running()
+    housekeeping.sweep(now=days(29))
+    assert Event.objects.filter(session=over.pk).exists()
+    housekeeping.sweep(now=days(31))
+    assert not Event.objects.filter(session=over.pk).exists()
+    assert Event.objects.filter(session=going_on.pk).exists()
+
+
+def test_a_reader_whose_next_event_is_gone_is_told_so() -> None:
+    session = stages.ended()
+    assert not feed.beyond(session.project_id, 1).resync
+    housekeeping.sweep(now=days(31))
+    assert feed.beyond(session.project_id, 1).resync
+
+
+def test_answers_and_outbox_rows_go_when_nobody_asks_for_them(owner: Any) -> None:
+    order = {"role": "runbook", "assignment": "echo"}
+    owner.post("/api/v1/sessions", order, format="json", headers={"Idempotency-Key": "k"})
+    housekeeping.sweep(now=days(0.9))
+    assert IdempotencyKey.objects.count() == 1
+    housekeeping.sweep(now=days(1.1))
+    assert IdempotencyKey.objects.count() == 0
+    OutboxEntry.objects.update(sent_at=read_database_clock())
+    housekeeping.sweep(now=days(8))
+    assert OutboxEntry.objects.count() == 0
+    assert Session.objects.count() == 1
+
+
+def test_a_web_process_stays_while_its_heartbeat_still_says_something() -> None:
+    session = stages.running()
+    old = WebProcess.objects.create(host="a", pid=1)
+    stages.set_attempt(session, web_process=old)
+    WebProcess.objects.create(host="b", pid=2)
+    housekeeping.sweep(now=days(2))
+    assert list(WebProcess.objects.all()) == [old]
+    lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    housekeeping.sweep(now=days(2))
+    assert not WebProcess.objects.exists()
+
+
+def test_it_goes_on_over_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    session = stages.ended()
+    for number in range(10):
+        post(session, f"m{number}")
+    housekeeping.sweep(now=days(31))
+    assert left() == set()
+
+
+def test_logs_of_keepers_that_are_long_gone_go(settings: Any, tmp_path: Any) -> None:
+    settings.DATA_FOLDER = tmp_path
+    folder = tmp_path / "keepers"
+    folder.mkdir()
+    old, kept, fresh = (folder / f"{name}.log" for name in ("old", "kept", "fresh"))
+    for log in (old, kept, fresh):
+        log.touch()
+    (folder / "kept.json").touch()
+    os.utime(old, (0, 0))
+    os.utime(kept, (0, 0))
+    housekeeping.sweep()
+    assert sorted(log.name for log in folder.glob("*.log")) == ["fresh.log", "kept.log"]

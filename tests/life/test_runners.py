@@ -1,0 +1,130 @@
+"""Starting, finding and ending keepers on this host, with real processes and nobody who answers them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from orchestration import runners
+from tests.waiting import wait_until
+from wardroom import processes
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w').close(); time.sleep(99)"
+
+
+@pytest.fixture
+def session(settings: Any, tmp_path: Path) -> Iterator[UUID]:
+    settings.DATA_FOLDER = tmp_path
+    settings.WARDROOM_URL = "http://127.0.0.1:9"
+    settings.WARDROOM = settings.WARDROOM | {"kill_grace_secs": 0.3, "keeper_alive_secs": 0.2}
+    yield uuid4()
+    for file in (tmp_path / "keepers").glob("*.json"):
+        runners.end_keeper(file, 1)
+
+
+def start(session: UUID, attempt: int = 1, *command: str) -> dict[str, Any]:
+    """A keeper and its child; what it says of itself once it keeps."""
+    told = runners.orders(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
+    runners.start_keeper(told)
+    return wait_until(lambda: keeping(session, attempt), 30, why="the keeper's own state file")
+
+
+def keeping(session: UUID, attempt: int) -> dict[str, Any] | None:
+    state = json.loads(runners.state_file(session, attempt).read_text())
+    return state if state["pgid"] else None
+
+
+def runs(state: dict[str, Any], pid: str = "pid", start: str = "start") -> bool:
+    return processes.is_same(state[pid], state["boot_id"], state[start])
+
+
+def test_a_keeper_is_in_a_session_of_its_own_and_not_our_child(session: UUID) -> None:
+    state = start(session)
+    assert os.getsid(state["pid"]) != os.getsid(0)
+    assert os.getpgid(state["pgid"]) == state["pgid"]
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert str(state["pid"]) not in children
+
+
+def test_the_token_is_in_no_argument_and_no_environment_and_files_are_ours_alone(session: UUID) -> None:
+    state = start(session)
+    for pid in (state["pid"], state["pgid"]):
+        for name in ("cmdline", "environ"):
+            assert b"wr_child_secret" not in Path(f"/proc/{pid}/{name}").read_bytes()
+    files = list(runners.keepers_folder().iterdir())
+    assert files and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
+    assert stat.S_IMODE(runners.keepers_folder().stat().st_mode) == 0o700
+
+
+def test_ending_a_keeper_ends_a_child_that_ignores_term(session: UUID) -> None:
+    state = start(session, 1, "python", "-c", STUBBORN)
+    wait_until((runners.working_folder(session) / "up").exists, 30)
+    assert runners.end_keeper(runners.state_file(session, 1), 20)
+    assert not runs(state)
+    assert not runs(state, "pgid", "pgid_start")
+    assert not runners.state_file(session, 1).exists()
+
+
+def test_a_keeper_that_does_not_leave_is_killed_with_its_child(session: UUID) -> None:
+    state = start(session)
+    os.kill(state["pid"], 19)
+    assert runners.end_keeper(runners.state_file(session, 1), 0.2)
+    wait_until(lambda: not runs(state) and not runs(state, "pgid", "pgid_start"), 10)
+
+
+def test_earlier_attempts_are_ended_and_the_current_one_is_not(session: UUID) -> None:
+    old, current = start(session, 1), start(session, 2)
+    other = uuid4()
+    foreign = start(other, 1)
+    runners.end_earlier(session, 2, 20)
+    assert not runs(old) and not runs(old, "pgid", "pgid_start")
+    assert runs(current) and runs(foreign)
+
+
+def test_a_pid_that_was_used_again_is_never_killed(session: UUID) -> None:
+    bystander = subprocess.Popen(["sleep", "99"], start_new_session=True)
+    try:
+        mine = {"pid": bystander.pid, "pgid": bystander.pid, "boot_id": processes.boot_id()}
+        born = processes.start_time(bystander.pid)
+        file = runners.state_file(session, 1)
+        for lie in ({"start": 1, "pgid_start": 1}, {"start": born, "pgid_start": born, "boot_id": "another"}):
+            file.write_text(json.dumps({**mine, "host": runners.this_host(), **lie}))
+            assert not runners.end_keeper(file, 1)
+            assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_another_hosts_keeper_is_left_alone(session: UUID) -> None:
+    state = start(session)
+    file = runners.state_file(session, 1)
+    file.write_text(json.dumps({**state, "host": "elsewhere"}))
+    assert not runners.end_keeper(file, 1)
+    assert runs(state)
+    file.write_text(json.dumps(state))
+
+
+def test_a_state_file_that_says_nothing_is_nobody(session: UUID) -> None:
+    file = runners.state_file(session, 1)
+    assert not runners.end_keeper(file, 1)
+    file.write_text("{")
+    assert not runners.end_keeper(file, 1)
+
+
+def test_only_named_variables_reach_a_child(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.WARDROOM = settings.WARDROOM | {"child_environment": ["EXTRA"]}
+    for name in ("SECRET_KEY", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "EXTRA", "LC_ALL", "HOME"):
+        monkeypatch.setenv(name, "x")
+    found = runners.child_environment({"MINE": "y", "PATH": "/evil"})
+    assert {"EXTRA", "LC_ALL", "HOME", "MINE"} <= set(found)
+    assert not {"SECRET_KEY", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY"} & set(found)
+    assert found["PATH"] == runners.child_path()

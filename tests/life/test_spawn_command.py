@@ -1,0 +1,116 @@
+"""`manage.py spawn`: the same order from a shell, its refusals, its live display and its exit status."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from ledger import journal
+from orchestration import following, lifecycle
+from orchestration.models import Session
+from orchestration.states import Status
+from tests.life import stages
+
+pytestmark = pytest.mark.django_db
+
+
+def spawn(*words: str) -> str:
+    out = io.StringIO()
+    call_command("spawn", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_it_stores_the_order_and_prints_the_id() -> None:
+    shown = spawn("echo hi", "--role", "runbook", "--title", "hi", "--metadata", "a=b")
+    session = Session.objects.get()
+    assert shown.strip() == f"session: {session.pk}"
+    assert (session.assignment, session.role, session.title, session.metadata) == (
+        "echo hi",
+        "runbook",
+        "hi",
+        {"a": "b"},
+    )
+    assert session.created_by == "system manage.py spawn"
+
+
+def test_an_external_one_prints_token_and_socket_once() -> None:
+    shown = spawn("x", "--runner", "external")
+    assert "child token: wr_child_" in shown
+    assert f"/ws/children/{Session.objects.get().pk}" in shown
+
+
+def test_an_assignment_can_come_from_a_file(tmp_path: Any) -> None:
+    (tmp_path / "book").write_text("echo from a file\n")
+    spawn("--file", str(tmp_path / "book"), "--role", "runbook")
+    assert Session.objects.get().assignment == "echo from a file\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["x", "--role", "wizard"], "role: the role 'wizard' is not known here; known are: runbook"),
+        (["x", "--command", "no-such-program"], "command: 'no-such-program' is not a program"),
+        (["#", "--role", "runbook"], "the runbook is empty"),
+        (["x", "--role", "runbook", "--project", "none"], "There is no project 'none'."),
+        (["x", "--role", "runbook", "--metadata", "odd"], "say KEY=VALUE"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_and_stores_nothing(words: list[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        spawn(*words)
+    assert not Session.objects.exists()
+
+
+def lines(session: Session, *, live: bool = False, then: Any = None) -> str:
+    out = io.StringIO()
+    following.follow(session.pk, following.Screen(out, live=live), pause=lambda _: then and then())
+    return out.getvalue()
+
+
+def test_following_shows_every_event_and_ends_with_the_session() -> None:
+    session = stages.running()
+    shown = lines(session, then=lambda: lifecycle.finish(session.pk, 1, Status.ERROR, error="it broke"))
+    words = [line.split()[1:] for line in shown.splitlines()]
+    assert [word[0] for word in words] == [
+        "session_created",
+        "session_starting",
+        "session_running",
+        "session_error",
+        "sub_agent_completed",
+    ]
+    assert words[3] == ["session_error", "it", "broke"]
+    assert "\x1b" not in shown
+
+
+def test_a_terminal_gets_a_live_line_that_says_what_is_waited_for() -> None:
+    session = stages.running()
+    shown = lines(session, live=True, then=lambda: lifecycle.finish(session.pk, 1, Status.COMPLETED))
+    assert "running, attempt 1" in shown
+    assert shown.endswith(following.CLEAR)
+
+
+def test_what_an_agent_writes_cannot_move_the_cursor() -> None:
+    session = stages.running()
+    with journal.transaction():
+        text = "\x1b[2Jhello\r\u202e"
+        journal.child_event(
+            session.project_id, "note", {"type": "note", "text": text}, session=session.pk, attempt=1, seq=1
+        )
+    lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    shown = lines(session)
+    assert r"\u{1b}[2Jhello\u{d}\u{202e}" in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(Status.COMPLETED, 0), (Status.ERROR, 1), (Status.TIMEOUT, 3), (Status.CANCELLED, 4)]
+)
+def test_the_exit_status_is_the_outcome(status: Status, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = stages.ended(status)
+    monkeypatch.setattr(following, "follow", lambda pk, screen: session)
+    with pytest.raises(SystemExit) as end:
+        spawn("echo", "--role", "runbook", "--follow")
+    assert end.value.code == code
