@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from accounts.clock import database_now, later
+from accounts.clock import later
 from approvals import decisions, execution
 from approvals.finding import find
 from approvals.models import Approval, Waiter
@@ -37,10 +37,3 @@ def begin(approval_id: UUID, *, now: datetime | None = None) -> int:
 def end(lease_id: int) -> None:
     """Say that they stopped."""
     Waiter.objects.filter(pk=lease_id).delete()
-
-
-def forget_lapsed(limit: int = 1000, *, now: datetime | None = None) -> int:
-    """Delete leases that no server ended; for housekeeping."""
-    lapsed = Waiter.objects.filter(lease_until__lte=database_now(now)).values_list("pk", flat=True)[:limit]
-    deleted, _ = Waiter.objects.filter(pk__in=list(lapsed)).delete()
-    return deleted

@@ -16,7 +16,7 @@ from django.db.models.functions import Greatest
 
 from accounts.clock import later
 from accounts.models import IdempotencyKey
-from approvals.models import Approval
+from approvals.models import Approval, Waiter
 from ledger import journal
 from ledger.models import Event, Head, OutboxEntry
 from mailbox.addresses import session_of
@@ -43,6 +43,8 @@ def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
     admitted = Message.objects.filter(state=MessageState.ADMITTED)
     yield admitted.filter(admitted_at__lt=_ago("keep_admitted_secs", now))
     yield Approval.objects.filter(settled_at__lt=_ago("keep_settled_approvals_secs", now))
+    # Of held calls whose server died; the others went with their call.
+    yield Waiter.objects.filter(lease_until__lt=later(0, now))
     yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY, now))
     # While an attempt is open, the heartbeat of the process that held its line says when the line was lost.
     held = Attempt.objects.filter(web_process=OuterRef("pk")).exclude(status__in=sorted(ENDED))

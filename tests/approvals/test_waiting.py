@@ -15,6 +15,7 @@ from approvals import decisions, waiting
 from approvals.answers import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
+from orchestration import housekeeping
 from tests.approvals.conftest import NOON
 from tests.waiting import wait_until_async
 
@@ -128,4 +129,5 @@ def test_a_lease_of_a_server_that_died_lapses(asked, project, alice):
     waiting.begin(approval.id, now=NOON)
     waiting.begin(approval.id)
     assert waiting.look(project.pk, approval.id, Actor.of_user(alice)).waiters == 1
-    assert waiting.forget_lapsed() == 1
+    housekeeping.sweep()
+    assert Waiter.objects.count() == 1
