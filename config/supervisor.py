@@ -111,6 +111,7 @@ class Supervisor:
     def watch(self, timeout: float) -> None:
         """Pass on what was said, notice who died, start whose back-off is over. At most `timeout` seconds."""
         self._pass_on(timeout)
+        self._reap_adopted()
         for running in self.running:
             if running.process is not None and has_ended(running.process):
                 self._bury(running)
@@ -177,6 +178,13 @@ class Supervisor:
         running.start_at = now + running.delay
         self.say(f"{running.part.name} ended ({ending(status)}); it starts again in {running.delay:.1f} s")
         running.delay = min(running.delay * 2, LONGEST_DELAY)
+
+    def _reap_adopted(self) -> None:
+        """Reap what is not ours: as process 1 of a container we inherit keepers that outlived a worker."""
+        ours = {running.process.pid for running in self.running if running.process is not None}
+        with contextlib.suppress(ChildProcessError):
+            while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in ours:
+                os.waitpid(dead.si_pid, 0)
 
     # Stopping
 

@@ -1,11 +1,14 @@
 """The supervisor, with small real processes in the place of services."""
 
+import ctypes
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +67,23 @@ def test_a_part_that_ignores_sigterm_is_killed_when_its_time_is_over(supervisor)
     supervisor.stop([part], 0.5)
     assert part.process is None
     assert 0.4 < time.monotonic() - began < 3
+
+
+def test_what_it_inherits_as_the_first_process_of_a_container_does_not_pile_up(supervisor, adopting):
+    leaves = "import subprocess, sys; print(subprocess.Popen(['true'], start_new_session=True).pid, flush=True)"
+    supervisor.add(Part("leaver", python(leaves), os.environ))
+    left = int(watch_until(supervisor, lambda: re.search(r"leaver \| (\d+)", supervisor.out.getvalue()))[1])
+    watch_until(supervisor, lambda: not Path(f"/proc/{left}").exists())
+
+
+@pytest.fixture
+def adopting():
+    """This process becomes what process 1 is: whoever loses its parent is its child."""
+    subreaper = 36
+    prctl = ctypes.CDLL(None).prctl
+    prctl(subreaper, 1, 0, 0, 0)
+    yield
+    prctl(subreaper, 0, 0, 0, 0)
 
 
 def test_nobody_reading_the_log_does_not_stop_the_services(supervisor):

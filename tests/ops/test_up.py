@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import stat
 import time
 from pathlib import Path
@@ -107,6 +108,22 @@ def test_commands_by_hand_do_not_mix_the_folder_with_a_named_database(house):
     assert "is not set" in refused.stderr
 
 
+def test_the_first_start_leaves_a_runbook_that_waits_for_a_person_and_the_second_none(own_house):
+    del own_house.environment["WARDROOM_DEMO"]
+    own_house.start()
+    (waiting,) = wait_until(lambda: asked(own_house, "approvals?status=pending"), 40)
+    assert "A person has read this line" in waiting["arguments"]["command"]
+    (welcome,) = asked(own_house, "sessions")
+    assert welcome["title"] == "Welcome to Wardroom" and welcome["status"] == "running"
+    own_house.kill_supervisor()
+    own_house.start()
+    assert [session["id"] for session in asked(own_house, "sessions")] == [welcome["id"]]
+
+
+def asked(house, path):
+    return house.call("GET", path).json()["results"]
+
+
 # Refusals
 
 
@@ -135,6 +152,14 @@ def test_a_data_folder_that_is_a_file_is_refused(house, tmp_path):
     refused = house.manage("up", PORT=str(free_port()), WARDROOM_DATA=str(tmp_path / "file"))
     assert refused.returncode == 1
     assert "cannot be used" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_database_that_is_not_there_is_told_and_nothing_stays(own_house):
+    address = f"postgres://nobody@127.0.0.1:{free_port()}/nothing"
+    refused = own_house.manage("up", PORT=str(own_house.port), DATABASE_URL=address)
+    assert refused.returncode == 1
+    assert "the database cannot be used" in refused.stderr and "Traceback" not in refused.stderr
+    assert not processes.mentioning(str(own_house.folder))
 
 
 @pytest.mark.parametrize(
@@ -209,6 +234,15 @@ def test_kill_9_of_the_supervisor_ends_its_services_and_up_again_works(own_house
 
 
 # Other surroundings
+
+
+def test_it_can_listen_everywhere_and_still_hands_out_one_address(own_house):
+    own_house.environment["HOST"] = "0.0.0.0"
+    own_house.start()
+    assert CARD.findall(own_house.said())[0][0] == f"http://127.0.0.1:{own_house.port}/admin/"
+    for name in ("127.0.0.1", "localhost", socket.gethostname()):
+        assert httpx.get(f"{own_house.url}/admin/login/", headers={"Host": name}).status_code == 200
+    assert httpx.get(f"{own_house.url}/admin/login/", headers={"Host": "evil.example"}).status_code == 400
 
 
 def test_a_data_folder_too_deep_for_a_socket_gets_a_short_runtime_folder(own_house):
