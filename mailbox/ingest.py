@@ -89,13 +89,7 @@ def read(raw: bytes, message_id: str | None = None) -> tuple[str, NewMessage] | 
     try:
         return addresses.check(value.get("address")), letters.read({"id": message_id} | value)
     except Problem as refusal:
-        return Unreadable(told(refusal), None, **about)
-
-
-def told(refusal: Problem) -> str:
-    """A refusal as one line for people."""
-    errors = "; ".join(f"{error['field']}: {error['detail']}" for error in refusal.extra.get("errors", []))
-    return f"{refusal.detail} {errors}".strip()
+        return Unreadable(quarantine.reason_of(refusal), None, **about)
 
 
 @dataclass(slots=True)
@@ -211,7 +205,7 @@ def _keep(project_id: UUID, batch: Sequence[tuple[bytes, str | None]]) -> None:
         outcomes = delivery.deliver_each_to(project_id, [each for _, each in good])
         for (raw, (address, message)), outcome in zip(good, outcomes, strict=True):
             if isinstance(outcome, Problem):
-                _quarantine(project_id, raw, Unreadable(told(outcome), None, address, message.id or ""))
+                _quarantine(project_id, raw, Unreadable(quarantine.reason_of(outcome), None, address, message.id or ""))
 
 
 def _quarantine(project_id: UUID, raw: bytes, why: Unreadable) -> None:

@@ -14,6 +14,7 @@ from django.conf import settings
 from accounts import problems, projects
 from accounts.actors import Actor
 from accounts.clock import database_now
+from accounts.problems import Problem
 from ledger import journal
 from mailbox import addresses, delivery, letters, shapes
 from mailbox.letters import NewMessage
@@ -52,6 +53,12 @@ def put(
         )
         _tell(row, "message_quarantined")
     return row
+
+
+def reason_of(refusal: Problem) -> str:
+    """A refusal as one line for people."""
+    errors = "; ".join(f"{error['field']}: {error['detail']}" for error in refusal.extra.get("errors", []))
+    return f"{refusal.detail} {errors}".strip()
 
 
 def put_message(message: Message, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:

@@ -1,0 +1,84 @@
+"""`Mailbox(address)`: the whole of a plain mailbox as one object, for programs that use this app alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+from accounts import projects
+from accounts.models import Project
+from mailbox import addresses, claims, delivery, letters
+from mailbox.claims import Claim, Settled
+from mailbox.delivery import Delivered
+from mailbox.letters import NewMessage
+
+
+class Mailbox:
+    """One address of one project (the first, unless told).
+
+        desk = Mailbox("desk", consumer="worker-1")
+        desk.deliver({"id": "42", "message_kind": "task", "body": "look into it"})
+        claim = desk.drain(limit=10)
+        for message in claim.messages:
+            handle(message.body)
+        desk.ack(claim, [message.message_id for message in claim.messages])
+
+    `consumer` names who drains, so that `recover` gives back at once what an earlier life of the same name held.
+    At least once: a message whose handler dies before the `ack` comes again, so handlers look at its id.
+    """
+
+    def __init__(self, address: str, *, project: Project | UUID | None = None, consumer: str = "") -> None:
+        """422 for what is no address."""
+        self.address = addresses.check(address)
+        self.consumer = consumer
+        self.project_id: UUID = project if isinstance(project, UUID) else (project or projects.default()).pk
+
+    def __repr__(self) -> str:
+        return f"Mailbox({self.address!r})"
+
+    def deliver(self, *messages: NewMessage | Mapping[str, Any]) -> list[Delivered]:
+        """Accept all of them, in order, or none. Inside a transaction of yours they belong to it.
+
+        422 names what is wrong; 409 `conflict`: the same id with other content. The same message again is no error.
+        """
+        read = [each if isinstance(each, NewMessage) else letters.read(each) for each in messages]
+        return delivery.deliver(self.project_id, self.address, read)
+
+    def drain(self, limit: int = 100, lease_secs: float | None = None) -> Claim:
+        """Claim up to `limit` messages, oldest first, for `lease_secs` (60 unless told)."""
+        return claims.drain(self.project_id, self.address, limit, lease_secs, self.consumer)
+
+    def ack(self, claim: Claim | str | UUID, ids: Collection[str] | None = None) -> Settled:
+        """These (of a `Claim`: all, unless named) are done. `unknown` are those that the claim does not hold."""
+        return claims.ack(self.project_id, self.address, *_named(claim, ids))
+
+    def nack(self, claim: Claim | str | UUID, ids: Collection[str] | None = None, *, delay_secs: float = 0) -> Settled:
+        """Give these back, to be claimed again after the delay."""
+        return claims.nack(self.project_id, self.address, *_named(claim, ids), delay_secs)
+
+    def extend(self, claim: Claim | str | UUID, lease_secs: float | None = None) -> Claim:
+        """Hold what the claim still holds for `lease_secs` from now; an empty `Claim` when that is nothing."""
+        return claims.extend(self.project_id, self.address, _token(claim), lease_secs)
+
+    def recover(self, lease_secs: float | None = None) -> Claim:
+        """Claim anew what lapsed, and what this consumer held before."""
+        return claims.recover(self.project_id, self.address, lease_secs, self.consumer)
+
+    def is_empty(self) -> bool:
+        """Nothing new, nothing claimed."""
+        return delivery.is_empty(self.project_id, self.address)
+
+    def counts(self) -> dict[str, Any]:
+        """`{new, claimed, admitted, quarantined, oldest_age_secs}`."""
+        return delivery.counts(self.project_id, self.address)
+
+
+def _named(claim: Claim | str | UUID, ids: Collection[str] | None) -> tuple[str | UUID, Collection[str]]:
+    if ids is None:
+        ids = [row.message_id for row in claim.messages] if isinstance(claim, Claim) else []
+    return _token(claim), ids
+
+
+def _token(claim: Claim | str | UUID) -> str | UUID:
+    return (claim.token or "") if isinstance(claim, Claim) else claim

@@ -1,0 +1,127 @@
+"""Reading the mailbox of the reference system: a folder of `new/`, `cur/` and `corrupt/`, one JSON file a message.
+
+A file's name is `<20-digit nanoseconds>-<id>.json`, so that the order of names is the order of sending. Nothing in the
+folder is changed. Read again, it brings nothing twice: messages are known by their ids, broken files by their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts.problems import Problem
+from ledger import journal
+from mailbox import addresses, delivery, letters, quarantine
+from mailbox.letters import NewMessage
+from wardroom import strict
+
+SOURCE = "maildir"
+BATCH = 200
+_NAME = re.compile(r"\d{20}-(.+)\.json", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an import did."""
+
+    delivered: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+
+
+def files(folder: Path) -> list[Path]:
+    """What is to be read, oldest first: claimed and new ones together, for both are unread. Then what was corrupt.
+
+    Hidden files are what a sender that crashed left behind; it never told anybody that they were sent.
+    """
+    unread = [path for part in ("cur", "new") for path in _inside(folder / part)]
+    return [*sorted(unread, key=lambda path: path.name), *sorted(_inside(folder / "corrupt"))]
+
+
+def bring(
+    project_id: UUID, address: str, folder: Path, *, progress: Callable[[int, int], object] = lambda done, of: None
+) -> Tally:
+    """Deliver everything in the folder, in order, a batch per transaction. 422 or 404 when the address is wrong."""
+    addresses.must_exist(project_id, addresses.check(address))
+    tally, found = Tally(), files(folder)
+    for start in range(0, len(found), BATCH):
+        progress(start, len(found))
+        _bring(project_id, address, found[start : start + BATCH], tally)
+    progress(len(found), len(found))
+    return tally
+
+
+def _inside(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+
+
+def _bring(project_id: UUID, address: str, batch: Sequence[Path], tally: Tally) -> None:
+    raws = [path.read_bytes() for path in batch]
+    read = [_read(path, raw) for path, raw in zip(batch, raws, strict=True)]
+    with journal.transaction():
+        outcomes = delivery.deliver_each(project_id, address, read)
+        for path, raw, outcome in zip(batch, raws, outcomes, strict=True):
+            if isinstance(outcome, Problem):
+                _quarantine(project_id, address, path, raw, outcome)
+                tally.quarantined += 1
+            elif outcome.duplicate:
+                tally.duplicates += 1
+            else:
+                tally.delivered += 1
+
+
+def _read(path: Path, raw: bytes) -> NewMessage | Problem:
+    if path.parent.name == "corrupt":
+        return Problem("invalid", 422, "It was among the corrupt ones.")
+    limits = settings.WARDROOM
+    try:
+        value = strict.loads(
+            raw, max_bytes=2 * limits["max_body_bytes"], max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
+        )
+        return letters.read(_ours(value))
+    except strict.StrictJSONError as error:
+        return Problem("invalid", 422, error.reason, position=error.position)
+    except Problem as refusal:
+        return refusal
+
+
+def _ours(value: Any) -> Any:
+    """The reference's envelope in our words. Its session ids are any text; only a UUID is one of ours."""
+    if not isinstance(value, dict):
+        return value
+    ours = {**value, "message_kind": value.get("message_kind", value.get("kind"))}
+    sender = value.get("from")
+    if isinstance(sender, dict) and isinstance(sender.get("session_id"), str) and not _is_uuid(sender["session_id"]):
+        told = f"{sender.get('role') or ''} {sender['session_id']}".strip()
+        ours["from"] = {"role": told[: letters.LONGEST_ROLE]}
+    return ours
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _quarantine(project_id: UUID, address: str, path: Path, raw: bytes, refusal: Problem) -> None:
+    named = _NAME.fullmatch(path.name)
+    quarantine.put(
+        project_id,
+        raw,
+        SOURCE,
+        quarantine.reason_of(refusal),
+        position=refusal.extra.get("position"),
+        address=address,
+        message_id=named[1] if named else "",
+        source_ref=f"{address}/{path.parent.name}/{path.name}"[-300:],
+    )

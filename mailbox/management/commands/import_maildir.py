@@ -1,0 +1,49 @@
+"""`manage.py import_maildir`: bring the mailbox of the reference system into one of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts import projects
+from accounts.models import Project
+from accounts.problems import Problem
+from mailbox import maildir
+
+WIDTH = 40
+
+
+class Command(BaseCommand):
+    """Can be run again: what is there already is not brought twice."""
+
+    help = "Deliver the messages of a Maildir (new/, cur/, corrupt/) in their order, with their ids."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which folder, and whose mailbox it becomes."""
+        parser.add_argument("folder", type=Path)
+        parser.add_argument("--address", help="The mailbox to fill. Without it the folder's own name.")
+        parser.add_argument("--project", default=projects.DEFAULT)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Bring everything, with a progress line, and say what became of it."""
+        folder: Path = options["folder"].resolve()
+        if not any((folder / part).is_dir() for part in ("new", "cur", "corrupt")):
+            raise CommandError(f"{folder} is no Maildir: it has neither new/ nor cur/ nor corrupt/.")
+        project = Project.objects.filter(slug=options["project"]).first()
+        if project is None:
+            raise CommandError(f"There is no project {options['project']!r}.")
+        try:
+            tally = maildir.bring(project.pk, options["address"] or folder.name, folder, progress=self._progress)
+        except Problem as refusal:
+            raise CommandError(f"{refusal.detail} Name another with --address.") from refusal
+        self.stdout.write(
+            f"{tally.delivered} delivered, {tally.duplicates} were there already, {tally.quarantined} in quarantine"
+        )
+
+    def _progress(self, done: int, of: int) -> None:
+        filled = WIDTH * done // of if of else WIDTH
+        bar = "#" * filled + "." * (WIDTH - filled)
+        if self.stderr.isatty():
+            self.stderr.write(f"\r[{bar}] {done}/{of}", ending="\n" if done == of else "")

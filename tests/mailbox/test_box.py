@@ -1,0 +1,67 @@
+"""`Mailbox(address)`, the way a program uses it that uses nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from accounts.models import Project
+from accounts.problems import Problem
+from mailbox import Mailbox
+
+pytestmark = pytest.mark.django_db
+
+
+def letter(id, body="do it"):
+    return {"id": id, "message_kind": "task", "body": body}
+
+
+def test_the_example_of_its_docstring(project):
+    desk = Mailbox("desk", consumer="worker-1")
+    assert desk.is_empty()
+    desk.deliver(letter("1"), letter("2"))
+    claim = desk.drain(limit=10)
+    assert [message.body for message in claim.messages] == ["do it", "do it"]
+    assert desk.ack(claim, ["1"]).done == ["1"]
+    assert desk.nack(claim, ["2"]).done == ["2"]
+    assert desk.ack(desk.drain()).done == ["2"]
+    assert desk.is_empty() and desk.counts()["admitted"] == 2
+
+
+def test_a_new_life_of_a_consumer_gets_back_what_the_old_one_held(project):
+    Mailbox("desk").deliver(letter("1"))
+    old = Mailbox("desk", consumer="worker-1").drain()
+    new = Mailbox("desk", consumer="worker-1")
+    recovered = new.recover(lease_secs=30)
+    assert [message.message_id for message in recovered.messages] == ["1"]
+    assert new.ack(old).unknown == ["1"]
+    assert new.extend(recovered, 60).lease_expires_at > recovered.lease_expires_at
+    assert new.ack(str(recovered.token), ["1"]).done == ["1"]
+
+
+def test_a_delivery_belongs_to_the_callers_own_transaction(project):
+    desk = Mailbox("desk")
+    with transaction.atomic():
+        desk.deliver(letter("1"))
+        transaction.set_rollback(True)
+    assert desk.is_empty()
+
+
+def test_refusals_name_what_is_wrong(project):
+    with pytest.raises(Problem, match="not an address"):
+        Mailbox("a b")
+    with pytest.raises(Problem) as refusal:
+        Mailbox("desk").deliver({"message_kind": "gossip", "id": 7})
+    assert [error["field"] for error in refusal.value.extra["errors"]] == ["id"]
+
+
+def test_projects_are_apart(project):
+    other = Project.objects.create(slug="other")
+    Mailbox("desk", project=other).deliver(letter("1"))
+    assert Mailbox("desk").is_empty() and not Mailbox("desk", project=other.pk).is_empty()
+
+
+def test_an_empty_claim_settles_nothing(project):
+    desk = Mailbox("desk")
+    nothing = desk.drain()
+    assert desk.ack(nothing).done == [] and desk.extend(nothing).token is None

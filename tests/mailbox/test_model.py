@@ -1,0 +1,254 @@
+"""A mailbox against a model of it in dictionaries: whatever the order of calls, both say the same.
+
+The clock is the model's: every verb is told the time, which moves only when the machine moves it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from accounts import projects
+from accounts.actors import Actor
+from accounts.problems import Problem
+from mailbox import claims, delivery, quarantine
+from mailbox.letters import NewMessage
+from mailbox.models import Quarantined
+
+ADDRESSES = st.sampled_from(["desk", "shelf"])
+CONSUMERS = st.sampled_from(["", "ann", "bob"])
+LEASES = st.sampled_from([5.0, 20.0])
+TRIES = 3
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@dataclass
+class Held:
+    """What the model knows of one message."""
+
+    id: str
+    address: str
+    body: str
+    seq: int
+    state: str = "new"
+    tries: int = 0
+    claim: UUID | None = None
+    consumer: str = ""
+    until: float = 0.0
+    due: float = 0.0
+    claims: set[UUID] = field(default_factory=set)
+
+
+class MailboxMachine(RuleBasedStateMachine):
+    """Deliver, drain, ack, nack, extend, expire, recover, sweep, requeue, in any order."""
+
+    ids = Bundle("ids")
+    taken = Bundle("taken")
+
+    @initialize()
+    def begin(self):
+        self.around = transaction.atomic()
+        self.around.__enter__()
+        self.project = projects.default().pk
+        self.secs = 0.0
+        self.messages: dict[str, Held] = {}
+        self.seqs = itertools.count(1)
+        self.first_seen: dict[str, list[int]] = {"desk": [], "shelf": []}
+
+    def teardown(self):
+        if hasattr(self, "around"):
+            transaction.set_rollback(True)
+            self.around.__exit__(None, None, None)
+
+    @property
+    def now(self):
+        return NOON + timedelta(seconds=self.secs)
+
+    def at(self, address):
+        return sorted((each for each in self.messages.values() if each.address == address), key=lambda each: each.seq)
+
+    def lapsed(self, each):
+        return each.state == "claimed" and each.until <= self.secs
+
+    def put_away(self, each):
+        each.state, each.claim = "quarantined", None
+
+    def hold(self, wanted, claim, consumer, lease):
+        """The model's side of a claim."""
+        assert [row.message_id for row in claim.messages] == [each.id for each in wanted]
+        for each, row in zip(wanted, claim.messages, strict=True):
+            each.state, each.claim, each.consumer, each.until = "claimed", claim.token, consumer, self.secs + lease
+            each.tries += 1
+            each.claims.add(claim.token)
+            assert (row.body, row.tries) == (each.body, each.tries)
+        return (claim.token, [each.id for each in wanted]) if wanted else multiple()
+
+    @rule(target=ids, address=ADDRESSES, body=st.sampled_from(["a", "b"]), new=st.integers(0, 25))
+    def deliver(self, address, body, new):
+        id = f"m{new}"
+        known = self.messages.get(id)
+        letter = NewMessage(id=id, message_kind="task", body=body)
+        if known and (known.address, known.body) != (address, body):
+            with pytest.raises(Problem, match="another message"):
+                delivery.deliver(self.project, address, [letter], now=self.now)
+            return multiple()
+        [accepted] = delivery.deliver(self.project, address, [letter], now=self.now)
+        assert accepted.duplicate == bool(known)
+        if not known:
+            self.messages[id] = Held(id, address, body, next(self.seqs))
+        return id
+
+    @rule(target=taken, address=ADDRESSES, limit=st.integers(1, 4), lease=LEASES, consumer=CONSUMERS)
+    def drain(self, address, limit, lease, consumer):
+        free = [
+            each
+            for each in self.at(address)
+            if (each.state == "new" and each.due <= self.secs) or (self.lapsed(each) and each.tries < TRIES)
+        ][:limit]
+        claim = claims.drain(self.project, address, limit, lease, consumer, now=self.now)
+        self.first_seen[address] += [each.seq for each in free if each.tries == 0]
+        if len(free) < limit:
+            self.put_away_spent(address)
+        return self.hold(free, claim, consumer, lease)
+
+    @rule(target=taken, address=ADDRESSES, lease=LEASES, consumer=CONSUMERS)
+    def recover(self, address, lease, consumer):
+        mine = [
+            each
+            for each in self.at(address)
+            if self.lapsed(each) or (each.state == "claimed" and consumer and each.consumer == consumer)
+        ]
+        claim = claims.recover(self.project, address, lease, consumer, now=self.now)
+        for each in mine:
+            if each.tries >= TRIES:
+                self.put_away(each)
+        return self.hold([each for each in mine if each.state == "claimed"], claim, consumer, lease)
+
+    def held_by(self, address, token, ids):
+        named = [self.messages[id] for id in ids]
+        return [
+            each
+            for each in named
+            if each.address == address and each.state == "claimed" and each.claim == token and each.until > self.secs
+        ]
+
+    @rule(address=ADDRESSES, one=taken, other=taken)
+    def ack(self, address, one, other):
+        token, ids = one[0], [*one[1], *other[1]]
+        wanted = self.held_by(address, token, ids)
+        before = [
+            self.messages[id]
+            for id in ids
+            if self.messages[id].state == "admitted"
+            and self.messages[id].claim == token
+            and self.messages[id].address == address
+        ]
+        settled = claims.ack(self.project, address, token, ids, now=self.now)
+        assert set(settled.done) == {each.id for each in wanted + before}
+        assert set(settled.done) | set(settled.unknown) == set(ids)
+        for each in wanted:
+            each.state = "admitted"
+
+    @rule(address=ADDRESSES, one=taken, delay=st.sampled_from([0, 7]))
+    def nack(self, address, one, delay):
+        wanted = self.held_by(address, *one)
+        settled = claims.nack(self.project, address, *one, delay, now=self.now)
+        assert set(settled.done) == {each.id for each in wanted}
+        for each in wanted:
+            if each.tries >= TRIES:
+                self.put_away(each)
+            else:
+                each.state, each.claim, each.due = "new", None, self.secs + delay
+
+    @rule(address=ADDRESSES, one=taken, lease=LEASES)
+    def extend(self, address, one, lease):
+        wanted = [
+            each
+            for each in self.at(address)
+            if each.state == "claimed" and each.claim == one[0] and each.until > self.secs
+        ]
+        held = claims.extend(self.project, address, one[0], lease, now=self.now)
+        assert [row.message_id for row in held.messages] == [each.id for each in wanted]
+        for each in wanted:
+            each.until = self.secs + lease
+
+    @rule(secs=st.sampled_from([1, 4, 6, 21]))
+    def time_passes(self, secs):
+        self.secs += secs
+
+    @rule()
+    def sweep(self):
+        claims.lapse_due(now=self.now)
+        for address in self.first_seen:
+            self.put_away_spent(address)
+        for each in self.messages.values():
+            if self.lapsed(each):
+                each.state, each.claim, each.due = "new", None, 0.0
+
+    def put_away_spent(self, address):
+        for each in self.at(address):
+            if self.lapsed(each) and each.tries >= TRIES:
+                self.put_away(each)
+
+    @rule(id=ids, mended=st.booleans(), again=st.booleans())
+    def requeue(self, id, mended, again):
+        each = self.messages[id]
+        if each.state != "quarantined":
+            return
+        row = Quarantined.objects.get(message_id=id, state="waiting")
+        raw = json.dumps(json.loads(bytes(row.raw)) | {"body": "b"}).encode() if mended else None
+        for _ in range(1 + again):
+            quarantine.requeue(row.pk, Actor.system("machine"), raw, now=self.now)
+        each.state, each.tries, each.due = "new", 0, 0.0
+        each.body = "b" if mended else each.body
+
+    @invariant()
+    def both_count_the_same(self):
+        if not hasattr(self, "around"):
+            return
+        for address in self.first_seen:
+            mine = self.at(address)
+            free = [each for each in mine if each.state == "new" or self.lapsed(each)]
+            found = delivery.counts(self.project, address, now=self.now)
+            found.pop("oldest_age_secs")
+            assert found == {
+                "new": len(free),
+                "claimed": sum(each.state == "claimed" for each in mine) - sum(map(self.lapsed, mine)),
+                "admitted": sum(each.state == "admitted" for each in mine),
+                "quarantined": sum(each.state == "quarantined" for each in mine),
+            }
+
+    @invariant()
+    def first_deliveries_are_in_order(self):
+        for seen in getattr(self, "first_seen", {}).values():
+            kept = [seq for position, seq in enumerate(seen) if seq not in seen[:position]]
+            assert kept == sorted(kept)
+
+
+@pytest.mark.django_db
+@pytest.mark.timeout(300)
+def test_a_mailbox_behaves_as_its_model(settings):
+    settings.WARDROOM = settings.WARDROOM | {"claim_tries": TRIES}
+    run_state_machine_as_test(MailboxMachine, settings=_effort())
+
+
+def _effort():
+    slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+    return settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=slow)
