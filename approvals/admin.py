@@ -98,7 +98,7 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         """Alike for the unknown and for what belongs to a project that the reader does not see."""
         self._look(request)
         try:
-            found = self._rows(request).filter(id=UUID(str(approval_id))).first()
+            found = judged(self._rows(request)).filter(id=UUID(str(approval_id))).first()
         except ValueError:
             found = None
         if found is None:
@@ -106,8 +106,9 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         return found
 
     def _rows(self, request: HttpRequest) -> ApprovalQuerySet:
-        rows: Any = self.get_queryset(request).select_related("project")
-        return judged(rows)
+        mine: Any = self.get_queryset(request).select_related("project")
+        rows: ApprovalQuerySet = mine
+        return rows
 
     def _look(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):

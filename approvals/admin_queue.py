@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.core.paginator import Page
 from django.http import HttpRequest
 
 from accounts import projects
 from accounts.staffroom import MOST_COUNTED, BoundedPaginator
 from approvals.actions import storable
+from approvals.finding import judged
 from approvals.models import ApprovalQuerySet
 from approvals.states import Risk, Status
 
@@ -74,7 +76,7 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     chosen = {name: request.GET.get(name, "").strip() for name in ("session", "tool", "risk", "project")}
     rows = _filtered(rows, chosen)
     tab = next((tab for tab in TABS if tab.name == request.GET.get("status")), TABS[0])
-    page = BoundedPaginator(tab.rows(rows).order_by(*tab.order), PER_PAGE).get_page(request.GET.get("page"))
+    page = _page(tab.rows(rows).order_by(*tab.order), request.GET.get("page"))
     return {
         "tab": tab,
         "tabs": [_heading(other, tab, rows, request) for other in TABS],
@@ -86,6 +88,13 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
         "pending": _number(TABS[0].rows(rows)),
         "here": request.GET.urlencode(),
     }
+
+
+def _page(rows: ApprovalQuerySet, number: str | None) -> Page[Any]:
+    # Counted bare, and judged only where it is shown: a long queue opens as fast as a short one.
+    page = BoundedPaginator(rows, PER_PAGE).get_page(number)
+    page.object_list = judged(rows)[max(0, page.start_index() - 1) : page.end_index()]
+    return page
 
 
 def _heading(tab: Tab, current: Tab, rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from accounts.problems import Problem
 from approvals import decisions
 from approvals.answers import Answer
 from approvals.models import Approval
+from approvals.states import Status
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import NOON, child
 
@@ -183,6 +184,15 @@ def test_the_deadline_is_judged_by_the_databases_clock(asked, decide):
     assert (refusal.type, refusal.status) == ("expired", 410)
     assert Approval.objects.get().status == "expired"
     assert refusal_of(decide, approval, now=NOON).type == "expired"
+
+
+def test_the_update_itself_looks_at_the_deadline(asked):
+    """The deadline may pass between the look and the UPDATE."""
+    seen = asked(expires_in_secs=60, now=NOON)
+    columns = {"decision_kind": "approve", "decided_by": {}, "decided_via": "rest"}
+    assert decisions._settle(seen, Status.APPROVED, NOON + timedelta(seconds=60), **columns) == 0
+    assert decisions._settle(seen, Status.APPROVED, NOON + timedelta(seconds=59), **columns) == 1
+    assert decisions._settle(seen, Status.DENIED, NOON + timedelta(seconds=59), **columns) == 0
 
 
 def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(asked):

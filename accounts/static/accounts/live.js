@@ -80,10 +80,12 @@
       const open = [...this.element.querySelectorAll("details[id][open]")].map((details) => details.id);
       const known = new Set([...this.element.querySelectorAll("[data-live-row]")].map((row) => row.dataset.liveRow));
       const first = this.shown === null;
+      const focused = this.element.contains(document.activeElement) ? document.activeElement.id : "";
       const scrolled = [...this.element.querySelectorAll("[id]")].filter((part) => part.scrollTop || part.scrollLeft);
       const places = scrolled.map((part) => [part.id, part.scrollTop, part.scrollLeft]);
       this.element.innerHTML = html;
       this.shown = html;
+      if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
       open.forEach((id) => this.element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", ""));
       places.forEach(([id, top, left]) => this.element.querySelector(`#${CSS.escape(id)}`)?.scrollTo(left, top));
       if (!first || known.size) {
