@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from accounts import projects
 from mailbox import delivery
 from mailbox.letters import NewMessage
-from orchestration import lifecycle, spawning
+from orchestration import lifecycle, line_outgoing, line_terminal, spawning
 from orchestration.models import TranscriptItem
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
@@ -168,6 +169,32 @@ def test_a_terminal_ends_the_session_and_the_line(server: Server, child: Spawn, 
     assert (session.status, session.result) == (status, '{"rows":3}')
     with server.knock(child) as peer:
         assert peer.code() == 4410
+
+
+def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_over(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, urgent = line_terminal.end, line_outgoing.urgent
+    looked = threading.Event()
+
+    def slow_end(*args: Any, **kwargs: Any) -> None:
+        end(*args, **kwargs)
+        looked.clear()
+        assert looked.wait(7)
+        threading.Event().wait(0.5)  # Long enough for whoever looked to act on what it saw.
+
+    def noted_look(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return urgent(*args, **kwargs)
+        finally:
+            looked.set()
+
+    with server.child(child) as peer:
+        monkeypatch.setattr(line_terminal, "end", slow_end)
+        monkeypatch.setattr(line_outgoing, "urgent", noted_look)
+        peer.say("terminal", status="completed")
+        assert peer.hear("terminal_ack", timeout=9)["status"] == "completed"
+        assert peer.code() == 1000
 
 
 def test_a_terminal_that_was_sent_before_the_socket_went_is_taken(server: Server, child: Spawn) -> None:
