@@ -139,5 +139,6 @@ def test_of_32_answers_at_once_one_wins_and_31_are_told_so(stack):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_of_32_answers_to_each_of_100_approvals_one_wins(stack):
     expect_one_winner(stack(web=2, worker=False, beat=False), rounds=100)
