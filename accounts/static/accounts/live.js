@@ -9,6 +9,7 @@
 
   const FEED = "/admin/live/feed";
   const GAP_MS = 300; // between two fetches of one fragment, however busy its topics are
+  const MOST_GAP_MS = 2000;
   const RETRY_MS = 3000;
   const DEFAULT_EVERY_SECS = 60;
 
@@ -32,8 +33,8 @@
 
     refresh() {
       if (this.timer !== null) return;
-      // A page that takes long to make is asked for less often.
-      const pause = Math.max(0, this.last + Math.max(GAP_MS, 4 * this.took) - Date.now());
+      // A server that takes long over the answer is asked less often.
+      const pause = Math.max(0, this.last + Math.min(Math.max(GAP_MS, this.took), MOST_GAP_MS) - Date.now());
       this.timer = window.setTimeout(() => {
         this.timer = null;
         this.load();
