@@ -169,9 +169,15 @@ def test_what_the_child_left_behind_ends_with_it(front: Desk, start: Start, tmp_
     daemon = "import os, time; os.setsid(); open('daemon', 'w').write(str(os.getpid())); time.sleep(60)"
     script = f"""trap '' TERM; sleep 60 & echo $! > group
     {sys.executable} -c "{daemon}" & while ! [ -s daemon ]; do sleep 0.02; done; exit 0"""
+    seen: list[bool] = []
+
+    def watch(path: str) -> None:
+        if path.endswith("/exited"):
+            seen.extend(gone(read_pid(tmp_path / name)) for name in ("group", "daemon"))
+
+    front.watch = watch
     start(*sh(script)).wait(20)
-    assert gone(read_pid(tmp_path / "group"))
-    assert gone(read_pid(tmp_path / "daemon"))
+    assert seen == [True, True], "the exit is reported when nothing is left"
     assert front.of("/exited")[0]["exit_status"] == 0
 
 

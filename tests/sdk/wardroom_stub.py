@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +17,8 @@ class Desk:
     posts: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
     answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
 
+    watch: Callable[[str], None] = lambda path: None
+
     def of(self, what: str) -> list[dict[str, Any]]:
         return [body for path, body, _ in self.posts if path.endswith(what)]
 
@@ -28,6 +30,7 @@ def desk() -> Iterator[Desk]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            it.watch(self.path)
             it.posts.append((self.path, body, self.headers["Authorization"]))
             status, answer = it.answers.get(self.path.rsplit("/", 1)[1], (200, {"action": "continue"}))
             raw = json.dumps(answer).encode()
