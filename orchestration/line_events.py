@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from accounts import problems
 from accounts.clock import database_now
 from ledger import journal
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, Snapshot
 from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, qos_of
 
-TYPE_CHARACTERS = 200
 TOOL_CHARACTERS = 200
 MAX_ROUNDS = 2**31 - 1
 
@@ -54,7 +52,6 @@ def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = Non
     A durable event is new when its number is beyond the highest one committed: within a connection numbers grow, and
     after a reconnect the child goes on from that number. What is not new was sent again, and is acknowledged again.
     """
-    _refuse_long_types(events)
     with held(line):
         return _keep(line, events, now)
 
@@ -63,7 +60,6 @@ def accept_plain(line: Line, frame: PlainEvent, *, now: datetime | None = None) 
     """The same for a plain child's event, which is numbered here."""
     with held(line):
         event = Numbered(_acked(line) + 1, frame.event)
-        _refuse_long_types([event])
         return _keep(line, [event], now)
 
 
@@ -93,13 +89,6 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
     _keep_snapshots(line, [event for event in events if qos_of(event.type) == "snapshot"])
     _move(line, acked, fresh, now)
     return acked
-
-
-def _refuse_long_types(events: Sequence[Numbered]) -> None:
-    for event in events:
-        if len(event.type) > TYPE_CHARACTERS:
-            detail = f"an event's type has at most {TYPE_CHARACTERS} characters"
-            raise problems.invalid([{"field": "event.type", "detail": detail}], detail)
 
 
 def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:

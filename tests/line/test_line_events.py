@@ -157,14 +157,6 @@ def test_a_batch_that_contradicts_itself_is_4400(server: Server, child: Spawn, b
     assert told(child) == []
 
 
-def test_a_type_too_long_for_the_feed_is_refused_and_the_line_stays(server: Server, child: Spawn) -> None:
-    with server.child(child) as peer:
-        peer.say("event", seq=1, event={"type": "x" * 256})
-        assert peer.hear("error")["code"] == "invalid"
-        peer.say("event", seq=2, event={"type": "note"})
-        assert peer.hear("event_ack")["seq"] == 2
-
-
 def test_a_slow_verb_does_not_stop_the_pongs(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
 ) -> None:

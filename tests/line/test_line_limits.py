@@ -45,6 +45,7 @@ HOSTILE = {
     "seq zero": '{"kind":"event","seq":0,"event":{"type":"note"}}',
     "seq is true": '{"kind":"event","seq":true,"event":{"type":"note"}}',
     "an event without type": '{"kind":"event","seq":1,"event":{}}',
+    "a type too long for the feed": '{"kind":"event","seq":1,"event":{"type":"' + "x" * 201 + '"}}',
     "a status of its own": '{"kind":"terminal","status":"timeout"}',
     "a state of its own": '{"kind":"approval_ack","id":"a","state":"approved"}',
 }
