@@ -14,12 +14,12 @@ from accounts.permissions import ScopeMap
 from accounts.problems import Problem
 from accounts.views import ProjectView
 from mailbox import addresses, claims, delivery, orders, schema, shapes
+from mailbox.accepting import Outcome
 from mailbox.letters import NewMessage
 from mailbox.models import Message
 from mailbox.states import MessageState
 
 WRITE: ScopeMap = {"POST": "mailboxes:write"}
-Outcome = delivery.Outcome
 
 
 class Mailbox(ProjectView):

@@ -16,7 +16,7 @@ from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters, shapes
+from mailbox import accepting, addresses, delivery, letters, shapes
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined
 from mailbox.states import MESSAGE_ARROWS, QUARANTINE_ARROWS, MessageState, QuarantineState, sources
@@ -171,7 +171,7 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
     )
     if not moved:
         raise problems.conflict("The message is not in quarantine any more.")
-    delivery.nudge(message.project_id, [address])
+    accepting.nudge(message.project_id, [address])
 
 
 def _parse(raw: bytes) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from django.test import Client
 
 from accounts import credentials, scopes
 from accounts.models import Project
-from mailbox import delivery, quarantine
+from mailbox import addresses, delivery, quarantine
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined
 from tests.mailbox.conftest import task
@@ -274,3 +274,12 @@ def test_a_discard_needs_its_note(caller, project):
     row = quarantine.put(project, b"{", "amqp", "cut off")
     assert caller.post(f"/api/v1/quarantine/{row.pk}/discard", {}).status_code == 422
     assert caller.post(f"/api/v1/quarantine/{row.pk}/discard", {"note": "spam"}).json()["state"] == "discarded"
+
+
+def test_where_sessions_are_known_one_that_is_not_there_takes_no_message(caller, project, monkeypatch):
+    here = uuid4()
+    monkeypatch.setattr(addresses, "_has_session", lambda of, session: (of, session) == (project, here))
+    for session, status in ((here, 201), (uuid4(), 404)):
+        path = f"/api/v1/mailboxes/{session_address(session)}/messages"
+        assert caller.post(path, GOOD | {"id": str(session)}).status_code == status
+    assert Message.objects.count() == 1

@@ -108,8 +108,9 @@ def test_a_delivery_belongs_to_the_transaction_around_it(project):
 
 
 def test_many_addresses_at_once(project):
-    found = delivery.deliver_to_many(project, {"b": [task("1")], "a": [task("2"), task("3")], "c": []})
-    assert {name: [each.seq for each in done] for name, done in found.items()} == {"b": [1], "a": [1, 2], "c": []}
+    messages = [("b", task("1")), ("a", task("2")), ("a b", task("3")), ("b", task("")), ("a", task("4"))]
+    outcomes = delivery.deliver_each_to(project, messages)
+    assert [getattr(each, "seq", None) for each in outcomes] == [1, 1, None, None, 2]
 
 
 def test_a_thousand_in_one_call_keep_their_order(project):

@@ -1,0 +1,138 @@
+"""Writing messages: numbered under their addresses' locks, one row for one id. The transaction is the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from accounts import problems
+from accounts.problems import Problem
+from ledger import journal
+from mailbox import addresses, sql
+from mailbox.letters import Sealed
+from mailbox.models import Message
+
+#: Rows of one INSERT; SQLite takes at most 32,766 parameters in a statement.
+CHUNK = 500
+
+#: Where a message is: its address's row, and its number there.
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An accepted message. `duplicate`: it had been accepted before, and nothing was written now."""
+
+    id: str
+    seq: int
+    duplicate: bool
+
+
+Outcome = Delivered | Problem
+
+
+def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None = None) -> list[Outcome]:
+    """Number and insert, in this order; the outcomes stand in that of the letters:
+
+    1. The address rows are locked, sorted by name, and their counters moved. Whoever comes second waits here
+       until the first has committed, so a message with a lower number is never visible later (I3).
+    2. The messages are inserted; an id that is there already is left alone. Its number stays unused: numbers
+       have holes, the order has none.
+    3. What was left alone is compared with what is there.
+
+    Needs an open `journal.transaction()`, in which it also notes the nudges.
+    """
+    if not letters:
+        return []
+    places = _take_places(project_id, [address for address, _ in letters])
+    rows = [(place, each) for place, (_, each) in zip(places, letters, strict=True)]
+    fresh: dict[str, Place] = {}
+    for start in range(0, len(rows), CHUNK):
+        fresh |= _insert(project_id, rows[start : start + CHUNK], now)
+    standing = _standing(project_id, {each.id for place, each in rows if fresh.get(each.id) != place})
+    nudge(project_id, {address for address, each in letters if each.id in fresh})
+    return [_outcome(each, place, fresh, standing) for place, each in rows]
+
+
+def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
+    """A place for each message, at the address of that name; the addresses are locked, in the order of their names."""
+    wanted = {name: names.count(name) for name in sorted(set(names))}
+    project = sql.uid(project_id)
+    taken = sql.run(
+        "INSERT INTO mailbox_address (project_id, name, last_seq) "  # noqa: S608 - placeholders
+        f"VALUES {', '.join(['(%s, %s, %s)'] * len(wanted))} "
+        "ON CONFLICT (project_id, name) DO UPDATE SET last_seq = mailbox_address.last_seq + excluded.last_seq "
+        "RETURNING name, id, last_seq",
+        [value for name, many in wanted.items() for value in (project, name, many)],
+    )
+    rows = {name: pk for name, pk, _ in taken}
+    numbers = {name: count(last - wanted[name] + 1) for name, _, last in taken}
+    return [(rows[name], next(numbers[name])) for name in names]
+
+
+COLUMNS = (
+    "project_id, address_id, seq, message_id, message_kind, body_text, content_hash, correlation_id, "
+    "sender_session, sender_role, claimed_sender, state, tries, consumer, created_at, received_at"
+)
+
+
+def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
+    """Insert, and return id -> place of those that were not there yet."""
+    clock = sql.at(now)
+    values = f"({sql.marks([0] * 11)}, 'new', 0, '', COALESCE({sql.timestamp()}, {clock.text}), {clock.text})"
+    project = sql.uid(project_id)
+    params: list[Any] = []
+    for place, each in rows:
+        params += [project, *place, *_stored(each)]
+        params += [sql.moment(each.message.created_at), *clock.params, *clock.params]
+    inserted = sql.run(
+        f"INSERT INTO mailbox_message ({COLUMNS}) VALUES {', '.join([values] * len(rows))} "  # noqa: S608
+        "ON CONFLICT (project_id, message_id) DO NOTHING RETURNING message_id, address_id, seq",
+        params,
+    )
+    return {name: (address, seq) for name, address, seq in inserted}
+
+
+def _stored(each: Sealed) -> list[Any]:
+    message = each.message
+    return [
+        each.id,
+        message.message_kind,
+        each.body_text,
+        each.content_hash,
+        message.correlation_id or "",
+        sql.uid(message.sender_session),
+        message.sender_role or "",
+        message.claimed_sender,
+    ]
+
+
+def _standing(project_id: UUID, ids: Collection[str]) -> dict[str, tuple[int, str]]:
+    """The number and content of every id that was there before, or is named more than once."""
+    if not ids:
+        return {}
+    found = Message.objects.filter(project_id=project_id, message_id__in=ids)
+    return {name: (seq, content) for name, seq, content in found.values_list("message_id", "seq", "content_hash")}
+
+
+def _outcome(
+    each: Sealed, place: Place, fresh: Mapping[str, Place], standing: Mapping[str, tuple[int, str]]
+) -> Outcome:
+    if fresh.get(each.id) == place:
+        return Delivered(each.id, place[1], duplicate=False)
+    seq, content = standing[each.id]
+    if content == each.content_hash:
+        return Delivered(each.id, seq, duplicate=True)
+    return problems.conflict(f"There is another message with the id {each.id!r}.", id=each.id)
+
+
+def nudge(project_id: UUID, names: Collection[str]) -> None:
+    """Wake who reads these addresses, when the open transaction commits."""
+    for name in names:
+        journal.nudge(f"mailbox:{project_id}:{name}")
+        if addresses.is_reserved(name):
+            journal.nudge(name)

@@ -1,0 +1,168 @@
+"""Concurrent deliveries share one commit: who comes while another commits goes with the next.
+
+There is no timer and no thread of its own. The first caller leads: it commits what waits, which is at least its own
+message, at once. Whoever comes meanwhile waits; the first of them leads next, and takes all the others along. So a
+single caller waits for nobody, and many pay for one commit instead of one each.
+
+A batch that the database refuses is tried again one by one, so that one bad row costs no neighbour. Deliveries inside
+a transaction never come here: they belong to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
+
+from accounts.problems import Problem
+from ledger import journal
+from mailbox import accepting
+from mailbox.accepting import Outcome
+from mailbox.letters import Sealed
+
+#: Messages of one commit.
+MOST = 500
+TRIES = 3
+_DEADLOCKS = ("40P01", "40001")
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One caller's messages. `whole`: all of them, or none."""
+
+    project_id: UUID
+    letters: Sequence[tuple[str, Sealed]]
+    whole: bool
+    outcomes: list[Outcome] | None = None
+    error: Exception | None = None
+    turn: Event = field(default_factory=Event)
+
+    @property
+    def settled(self) -> bool:
+        return self.outcomes is not None or self.error is not None
+
+
+class Undone(Exception):
+    """One ticket of a batch wants all or nothing and cannot have all: nothing of the batch was kept."""
+
+
+class _Queue:
+    """Who waits in this process, and whether somebody leads."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.waiting: deque[Ticket] = deque()
+        self.led = False
+
+    def join(self, ticket: Ticket) -> bool:
+        """Whether the caller leads now."""
+        with self.lock:
+            self.waiting.append(ticket)
+            leads, self.led = not self.led, True
+            return leads
+
+    def take(self) -> list[Ticket]:
+        """The next batch: the first of those that wait, and as many after it as fit."""
+        with self.lock:
+            batch = [self.waiting.popleft()]
+            room = MOST - len(batch[0].letters)
+            while self.waiting and len(self.waiting[0].letters) <= room:
+                room -= len(self.waiting[0].letters)
+                batch.append(self.waiting.popleft())
+            return batch
+
+    def hand_over(self, batch: list[Ticket]) -> None:
+        """Tell those of the batch, and let the next in line lead. What a leader that broke off left undone waits on."""
+        with self.lock:
+            self.waiting.extendleft(reversed([ticket for ticket in batch[1:] if not ticket.settled]))
+            following = self.waiting[0] if self.waiting else None
+            self.led = following is not None
+        for ticket in batch[1:]:
+            if ticket.settled:
+                ticket.turn.set()
+        if following:
+            following.turn.set()
+
+
+_queue = _Queue()
+
+
+def _forget() -> None:
+    # A fork has none of the threads that wait, and perhaps a lock that nobody will ever open.
+    global _queue
+    _queue = _Queue()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def post(ticket: Ticket) -> list[Outcome]:
+    """Commit these, with whoever else is there. Returns their outcomes once they are durable, or raises."""
+    queue = _queue
+    if not queue.join(ticket):
+        ticket.turn.wait()
+    if not ticket.settled:
+        batch = queue.take()
+        try:
+            commit(batch)
+        finally:
+            queue.hand_over(batch)
+    if ticket.error:
+        raise ticket.error
+    return ticket.outcomes or []
+
+
+def commit(batch: Sequence[Ticket]) -> None:
+    """Settle every ticket: together, or one by one when together is refused."""
+    try:
+        _together(batch)
+    except (OperationalError, InterfaceError) as error:
+        # The database is away, or too busy: it would be for each of them.
+        for ticket in batch:
+            ticket.error = error
+    except Exception as error:
+        if len(batch) == 1:
+            batch[0].error = error
+            return
+        for ticket in batch:
+            commit([ticket])
+
+
+def _together(batch: Sequence[Ticket]) -> None:
+    for attempt in range(1, TRIES + 1):
+        try:
+            found = _transaction(batch)
+            break
+        except OperationalError as error:
+            if attempt == TRIES or getattr(error.__cause__, "sqlstate", None) not in _DEADLOCKS:
+                raise
+    for ticket, outcomes in zip(batch, found, strict=True):
+        ticket.outcomes = outcomes
+
+
+def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
+    by_project: dict[UUID, list[tuple[str, Sealed]]] = {}
+    for ticket in batch:
+        by_project.setdefault(ticket.project_id, []).extend(ticket.letters)
+    with journal.transaction():
+        accepted = {
+            project_id: iter(accepting.accept(project_id, found)) for project_id, found in sorted(by_project.items())
+        }
+        outcomes = [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
+        for ticket, found in zip(batch, outcomes, strict=True):
+            if ticket.whole:
+                _insist(found, alone=len(batch) == 1)
+    return outcomes
+
+
+def _insist(outcomes: list[Outcome], *, alone: bool) -> None:
+    """All or none: the refusal itself when nobody else is in the transaction, else the word to go one by one."""
+    refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
+    if refusal is None or (not alone and len(outcomes) == 1):
+        return
+    raise refusal if alone else Undone

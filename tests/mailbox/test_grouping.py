@@ -1,0 +1,188 @@
+"""Deliveries that share a commit: each gets its own answer, and nobody pays for a neighbour."""
+
+from __future__ import annotations
+
+from concurrent.futures import wait
+from threading import Event
+from uuid import uuid4
+
+import pytest
+from django.db import DataError, connection, transaction
+
+from accounts import projects
+from accounts.models import Project
+from accounts.problems import Problem
+from ledger import journal
+from mailbox import accepting, delivery, grouping, reading
+from mailbox.addresses import session_address
+from mailbox.models import Message
+from tests.mailbox.conftest import task
+from tests.mailbox.crowd import crowd, together
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
+
+
+@pytest.fixture
+def project(transactional_db):
+    return projects.default().pk
+
+
+@pytest.fixture
+def commits(monkeypatch):
+    """The sizes of the batches that were committed."""
+    seen = []
+    together_ = grouping._transaction
+
+    def counted(batch):
+        found = together_(batch)
+        seen.append(len(batch))
+        return found
+
+    monkeypatch.setattr(grouping, "_transaction", counted)
+    return seen
+
+
+@pytest.fixture
+def slow_first(monkeypatch):
+    """The first batch waits for `finish` before it begins, so that others gather behind it."""
+    begun, finish = Event(), Event()
+    commit = grouping.commit
+
+    def slow(batch):
+        if not begun.is_set():
+            begun.set()
+            assert finish.wait(30)
+        commit(batch)
+
+    monkeypatch.setattr(grouping, "commit", slow)
+    return begun, finish
+
+
+def behind(slow_first, first, others):
+    """The answers of `others`, all of which came while `first` was being committed."""
+    begun, finish = slow_first
+    with crowd(len(others) + 1) as call:
+        leader = call(first)
+        assert begun.wait(30)
+        followers = [call(other) for other in others]
+        wait_until(lambda: len(grouping._queue.waiting) == len(others))
+        finish.set()
+        wait([leader, *followers], timeout=30)
+        return [each.exception() or each.result() for each in followers]
+
+
+def test_one_caller_waits_for_nobody(project, commits):
+    delivery.deliver(project, "desk", [task("a"), task("b")])
+    delivery.deliver(project, "desk", [task("c")])
+    assert commits == [1, 1]
+
+
+def test_who_comes_meanwhile_shares_the_next_commit(project, commits, slow_first):
+    sends = [lambda n=n: delivery.deliver(project, f"desk-{n % 3}", [task(str(n))]) for n in range(20)]
+    answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
+    assert commits == [1, 20]
+    assert sorted(each[0].seq for each in answers) == sorted([*range(1, 8), *range(1, 8), *range(1, 7)])
+
+
+def test_each_is_told_its_own_outcome(project, slow_first):
+    def send(body, id):
+        return lambda: delivery.deliver(project, "desk", [task(body, id=id)])[0].duplicate
+
+    def two():
+        return delivery.deliver(project, "desk", [task("y", id="free"), task("other", id="one")])
+
+    answers = behind(slow_first, send("x", "one"), [send("x", "one"), send("other", "one"), two, send("z", "two")])
+    assert answers[0] is True and answers[3] is False
+    assert [getattr(each, "type", None) for each in answers[1:3]] == ["conflict", "conflict"]
+    assert set(Message.objects.values_list("message_id", flat=True)) == {"one", "two"}
+
+
+def test_one_bad_row_costs_no_neighbour(project, slow_first, monkeypatch):
+    accept = accepting.accept
+
+    def refusing(project_id, letters, now=None):
+        if any(each.message.body == "bad" for _, each in letters):
+            raise DataError("no room")
+        return accept(project_id, letters, now)
+
+    monkeypatch.setattr(accepting, "accept", refusing)
+    bodies = ["a", "bad", "c"]
+    sends = [lambda body=body: delivery.deliver(project, "desk", [task(body)])[0].duplicate for body in bodies]
+    answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
+    assert [type(each) for each in answers] == [bool, DataError, bool]
+    assert Message.objects.count() == 3
+
+
+def test_projects_share_a_commit_and_nothing_else(project, slow_first, commits):
+    other = Project.objects.create(slug="other").pk
+    sends = [lambda p=p: delivery.deliver(p, "desk", [task("x", id="one")])[0] for p in (project, other)]
+    answers = behind(slow_first, lambda: delivery.deliver(project, "shelf", [task()]), sends)
+    assert [(each.seq, each.duplicate) for each in answers] == [(1, False), (1, False)]
+    assert commits == [1, 2]
+
+
+def test_a_leader_that_breaks_off_leaves_the_others_to_the_next(project, monkeypatch):
+    class Stopped(BaseException):
+        pass
+
+    commit, begun, finish, stopped = grouping.commit, Event(), Event(), []
+
+    def broken(batch):
+        if not begun.is_set():
+            begun.set()
+            assert finish.wait(30)
+        elif not stopped:
+            stopped.append(len(batch))
+            raise Stopped
+        commit(batch)
+
+    monkeypatch.setattr(grouping, "commit", broken)
+    sends = [lambda n=n: delivery.deliver(project, "desk", [task(str(n))])[0].duplicate for n in range(5)]
+    answers = behind((begun, finish), lambda: delivery.deliver(project, "desk", [task("first")]), sends)
+    assert stopped == [5]
+    assert sorted(map(str, answers)) == ["", *["False"] * 4]
+    assert Message.objects.count() == 5
+
+
+def test_a_delivery_inside_a_transaction_is_not_shared_and_vanishes_with_it(project, commits):
+    for around in (transaction.atomic, journal.transaction):
+        with pytest.raises(ZeroDivisionError), around():
+            delivery.deliver(project, "desk", [task()])
+            assert connection.in_atomic_block
+            raise ZeroDivisionError
+    assert commits == [] and not Message.objects.exists()
+
+
+def test_many_threads_keep_each_address_in_order(project, commits):
+    address = session_address(uuid4())
+
+    def send(number):
+        return [delivery.deliver(project, address, [task(f"{number}/{turn}")], internal=True) for turn in range(20)]
+
+    together(16, send)
+    bodies = [row.body for row in reading.unadmitted(project, address, limit=1000)]
+    assert len(bodies) == 320 and sum(commits) == 320
+    for number in range(16):
+        mine = [body for body in bodies if body.startswith(f"{number}/")]
+        assert mine == [f"{number}/{turn}" for turn in range(20)]
+
+
+def test_the_database_is_away_and_each_is_told_so(project, monkeypatch, slow_first):
+    from django.db import OperationalError
+
+    def away(batch):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(grouping, "_transaction", away)
+    sends = [lambda: delivery.deliver(project, "desk", [task()])] * 3
+    answers = behind(slow_first, sends[0], sends)
+    assert [type(each) for each in answers] == [OperationalError] * 3
+    assert not grouping._queue.led and not grouping._queue.waiting
+
+
+def test_a_conflict_of_one_among_many_in_one_call_keeps_none_of_them(project):
+    delivery.deliver(project, "desk", [task("a", id="one")])
+    with pytest.raises(Problem):
+        delivery.deliver(project, "desk", [task("free"), task("b", id="one")])
+    assert Message.objects.count() == 1
