@@ -47,7 +47,7 @@ __all__ = [
 log = logging.getLogger("wardroom.child")
 
 UNREACHABLE_SECS = 600.0
-INTERRUPTED_SECS = 5.0
+INTERRUPTED_SECS = 2.0
 # What a frame needs besides its one large member.
 FRAME_ROOM = 32 * 1024
 

@@ -25,6 +25,7 @@ from wardroom.children import shell
 from wardroom.children.steps import Outcome, Result, Step, parse, past, record_id, table
 
 STEPS_PER_EVENT = 200
+HEARTBEAT_SECS = 60.0
 _REFUSALS: dict[str, Outcome] = {"denied": "denied", "expired": "expired"}
 
 
@@ -165,11 +166,16 @@ class Runbook:
         )
 
     async def _until_cancelled(self, work: Coroutine[Any, Any, shell.Ran]) -> shell.Ran:
-        """The work's result; when the child is told to stop, the work is killed and Cancelled raised."""
+        """The work's result; when the child is told to stop, the work is ended and Cancelled raised."""
         running = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._wait_cancelled())
         try:
-            await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+            while not (running.done() or stop.done()):
+                done, _ = await asyncio.wait(
+                    {running, stop}, timeout=HEARTBEAT_SECS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:  # A command may say nothing for long, and is work all the same.
+                    await self.child.emit("sub_agent_heartbeat")
             if running.done():
                 return running.result()
             raise Cancelled(self.child.cancelled.reason)
