@@ -4,11 +4,14 @@ import functools
 import logging
 import time
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from amqp.exceptions import AMQPError
 from celery import current_app
 from django.db.models import F
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from accounts.clock import database_now, later
 from ledger import journal
@@ -18,6 +21,7 @@ from orchestration.models import Session
 LAUNCH = "launch"
 TASK = "orchestration.launch_session"
 BRAKE_SECS = 5.0
+CONNECT_SECS = 1.0
 log = logging.getLogger(__name__)
 _silent_until = 0.0
 
@@ -42,6 +46,14 @@ def settle(session_id: UUID, attempt: int, *, now: datetime | None = None) -> No
     OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now(now))
 
 
+def _connection() -> Any:
+    """A connection that tries once: the pooled ones wait and try again, for six seconds, while a caller waits."""
+    options = {"max_retries": 0, "socket_timeout": CONNECT_SECS, "socket_connect_timeout": CONNECT_SECS}
+    if str(current_app.conf.broker_url).startswith("amqp"):
+        options = {"max_retries": 0}
+    return current_app.connection_for_write(connect_timeout=CONNECT_SECS, transport_options=options)
+
+
 def _send(key: str, session_id: UUID, attempt: int) -> bool:
     """Publish once. After a failure nothing is tried for some seconds, so that a broker that hangs slows nobody."""
     global _silent_until
@@ -49,8 +61,11 @@ def _send(key: str, session_id: UUID, attempt: int) -> bool:
         return False
     owed = OutboxEntry.objects.filter(key=key, sent_at=None)
     try:
-        current_app.send_task(TASK, args=[str(session_id), attempt], retry=False, ignore_result=True)
-    except (OperationalError, OSError) as problem:
+        with _connection() as broker:
+            current_app.send_task(
+                TASK, args=[str(session_id), attempt], connection=broker, retry=False, ignore_result=True
+            )
+    except (OperationalError, OSError, AMQPError, RedisError) as problem:
         _silent_until = time.monotonic() + BRAKE_SECS
         log.warning("launch hint not sent (%s): the sweeper will find it", type(problem).__name__)
         owed.update(tries=F("tries") + 1, last_error=type(problem).__name__)

@@ -6,6 +6,9 @@ from typing import Any
 
 from accounts.actors import Actor
 from accounts.models import Project
+from approvals import asking
+from approvals.actions import Ask
+from approvals.models import Approval
 from orchestration import attempts, lifecycle, spawning
 from orchestration.models import Attempt, Session
 from orchestration.spawning import SpawnOrder
@@ -46,6 +49,20 @@ def ended(status: Status = Status.COMPLETED, **order: Any) -> Session:
     session = running(**order)
     assert lifecycle.finish(session.pk, session.attempt, status)
     return again(session)
+
+
+def asked(session: Session) -> Approval:
+    """A question of this attempt, asked over its line."""
+    ask = Ask(
+        session=session.pk,
+        attempt=session.attempt,
+        request_id=f"{session.pk}/{session.attempt}",
+        tool_name="shell",
+        permission="run",
+        resource="ls",
+    )
+    approval, _ = asking.ask(session.project_id, ask, actor=ACTOR, over="line")
+    return approval
 
 
 def again(session: Session) -> Session:

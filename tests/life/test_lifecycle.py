@@ -59,6 +59,30 @@ def test_the_end_of_an_attempt_ends_its_tokens() -> None:
     assert credentials.recognise(token).state == "ended"
 
 
+@pytest.mark.parametrize("end", ["finish", "suspend", "requeue"])
+def test_the_end_of_an_attempt_settles_its_approvals_and_no_other(end: str) -> None:
+    session, other = stages.running(), stages.running()
+    mine, theirs = stages.asked(session), stages.asked(other)
+    stages.queued(parent=session.pk)
+    if end == "finish":
+        lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    elif end == "suspend":
+        lifecycle.suspend(session.pk, 1)
+    else:
+        attempts.requeue(session.pk, 1, "line lost")
+    mine.refresh_from_db()
+    theirs.refresh_from_db()
+    assert (mine.status, mine.cancel_reason, theirs.status) == ("cancelled", "attempt_ended", "pending")
+
+
+def test_a_new_attempt_may_ask_and_an_old_one_may_not() -> None:
+    session = stages.running()
+    attempts.requeue(session.pk, 1, "again")
+    with pytest.raises(lifecycle.problems.Problem):
+        stages.asked(session)
+    assert stages.asked(stages.again(session)).status == "pending"
+
+
 def test_a_completion_reaches_the_parent_with_the_result() -> None:
     parent = stages.running()
     child = stages.running(parent=parent.pk)

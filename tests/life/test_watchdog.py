@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from accounts.clock import read_database_clock
-from approvals import asking, decisions
-from approvals.actions import Ask
+from approvals import decisions
 from ledger import sweeps
 from ledger.models import Outage
 from orchestration import watchdog
@@ -38,14 +37,6 @@ def judged(session: Session, secs: float) -> tuple[str, str | None]:
     watchdog.sweep(now=since(session, secs))
     row = stages.again(session)
     return row.status, row.error
-
-
-def ask(session: Session) -> Any:
-    wanted = Ask(
-        session=session.pk, attempt=session.attempt, request_id="q1", tool_name="shell", permission="run", resource="ls"
-    )
-    approval, _ = asking.ask(session.project_id, wanted, actor=stages.ACTOR, over="line")
-    return approval
 
 
 def test_total_is_judged_before_idle_with_its_text() -> None:
@@ -93,7 +84,7 @@ def test_it_is_judged_at_its_own_interval_only() -> None:
 
 def test_both_clocks_stand_still_while_a_person_is_waited_for() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
-    ask(session)
+    stages.asked(session)
     assert judged(session, 5000)[0] == "running"
     seen = watchdog.clocks(session, stages.attempt(session), now=since(session, 5000))
     assert seen is not None and seen.stopped_since is not None
@@ -102,7 +93,7 @@ def test_both_clocks_stand_still_while_a_person_is_waited_for() -> None:
 
 def test_after_the_answer_idle_begins_anew_and_the_wait_does_not_count() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
-    approval = ask(session)
+    approval = stages.asked(session)
     answered = since(session, 1000)
     decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=answered)
     assert judged(session, 1029)[0] == "running"
@@ -111,7 +102,7 @@ def test_after_the_answer_idle_begins_anew_and_the_wait_does_not_count() -> None
 
 def test_the_wait_is_taken_off_the_total() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=50)
-    approval = ask(session)
+    approval = stages.asked(session)
     decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=since(session, 1000))
     stages.set_attempt(session, last_event_at=since(session, 1040))
     assert judged(session, 1058)[0] == "running"

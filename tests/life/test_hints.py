@@ -1,0 +1,68 @@
+"""Hints to the workers: bounded when the broker is away or hangs, owed until sent, sent again by the sweeper."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import current_app
+
+from accounts.clock import read_database_clock
+from ledger.models import OutboxEntry
+from orchestration import hints
+from tests.life import stages
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_brake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "_silent_until", 0.0)
+
+
+@pytest.fixture
+def silent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """It takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        real = current_app.connection_for_write
+        monkeypatch.setattr(current_app, "connection_for_write", lambda **options: real(url, **options))
+        yield
+
+
+def owed() -> Any:
+    return OutboxEntry.objects.get(kind=hints.LAUNCH)
+
+
+def later() -> Any:
+    return read_database_clock() + timedelta(seconds=6)
+
+
+def test_a_hint_goes_out_with_the_commit_and_is_no_longer_owed() -> None:
+    stages.queued()
+    assert owed().sent_at
+    assert hints.sweep(now=later()) == 0
+
+
+def test_a_broker_that_hangs_holds_nobody_for_long_and_leaves_the_hint_owed(silent_broker: None) -> None:
+    began = time.monotonic()
+    stages.queued()
+    assert time.monotonic() - began < 8
+    assert (owed().sent_at, owed().tries) == (None, 1)
+    assert owed().last_error
+    began = time.monotonic()
+    stages.queued()
+    assert time.monotonic() - began < 2, "after a failure nothing is tried for some seconds"
+
+
+def test_the_sweeper_sends_what_was_not_sent(silent_broker: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages.queued()
+    monkeypatch.undo()
+    monkeypatch.setattr(hints, "_silent_until", 0.0)
+    assert hints.sweep() == 0, "a fresh one may still be on its way"
+    assert hints.sweep(now=later()) == 1
+    assert owed().sent_at
