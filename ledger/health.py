@@ -9,7 +9,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 
-from accounts.clock import Now
+from accounts.clock import database_now, later
+from accounts.models import Project
 from ledger.models import Sweep
 
 SLACK_SECS = 10.0  # a job may wait that long behind others before anybody need look
@@ -23,7 +24,7 @@ def interval(name: str) -> float | None:
 
 def timed(rows: QuerySet[Sweep]) -> QuerySet[Any]:
     """The rows with `silent_for`: how long ago each last finished."""
-    silent = ExpressionWrapper(Now() - F("finished_at"), output_field=DurationField())
+    silent = ExpressionWrapper(database_now() - F("finished_at"), output_field=DurationField())
     return rows.annotate(silent_for=silent)
 
 
@@ -34,23 +35,28 @@ def of_sweep(sweep: Any) -> tuple[str, str]:
         return "failing", "bad"
     if every is None:
         return "not scheduled", ""
+    patience = timedelta(seconds=2 * every + SLACK_SECS)
     if sweep.finished_at is None:
-        return "never finished", "bad"
-    if sweep.silent_for > timedelta(seconds=2 * every + SLACK_SECS):
-        return "late", "bad"
-    return "on time", "good"
+        # In a house as young as this it has not been due yet.
+        return ("never finished", "bad") if _is_older_than(patience) else ("not yet due", "")
+    return ("late", "bad") if sweep.silent_for > patience else ("on time", "good")
+
+
+def _is_older_than(age: timedelta) -> bool:
+    """Whether this Wardroom, which begins with its first project, is."""
+    return Project.objects.filter(created_at__lt=later(-age.total_seconds())).exists()
 
 
 def sweeps() -> list[dict[str, Any]]:
-    """Every job of the schedule, run or not: `{name, every, word, tone, finished_at}`."""
+    """Every job of the schedule, run or not: `{title, every, word, tone, finished_at}`."""
     known = {sweep.name: sweep for sweep in timed(Sweep.objects.all())}
     found = []
     for name in sorted({*settings.CELERY_BEAT_SCHEDULE, *known}):
         sweep = known.get(name) or Sweep(name=name)
         word, tone = of_sweep(sweep)
-        found.append(
-            {"name": name, "every": interval(name), "word": word, "tone": tone, "finished_at": sweep.finished_at}
-        )
+        title = name.removesuffix("_sweep").replace("_", " ")
+        told = {"title": title, "every": interval(name), "word": word, "tone": tone}
+        found.append({**told, "finished_at": sweep.finished_at})
     return found
 
 

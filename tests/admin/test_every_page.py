@@ -168,7 +168,7 @@ def test_every_page_keeps_the_policy_and_shows_planted_text_as_text(mine: Plante
     ("model", "fields"),
     [
         ("orchestration.Session", "title role assignment result error cancel tool by ended host stderr waits body "
-         "payload type shell resource"),
+         "payload type shell command"),
         ("approvals.Approval", "shell permission resource question name argument command asker"),
         ("ledger.Event", "type payload key"),
         ("ledger.AuditEntry", "actor subject payload"),

@@ -97,10 +97,12 @@ def test_a_session_is_steered_by_two_buttons_and_its_page_follows(house: House, 
     with elsewhere(house) as client:
         session, other = spawn(client, "told and cancelled here"), spawn(client, "cancelled by REST")
         live(page, f"/admin/orchestration/session/{session}/change/")
+        page.get_by_text("Send it a message").click()
         page.fill("#id_text", "look at the logs first")
         page.get_by_role("button", name="Send").click()
         expect(page.locator(".messagelist")).to_contain_text("it waits in the mailbox")
         expect(page.locator("main")).to_contain_text("look at the logs first")
+        page.get_by_text("Cancel it", exact=True).click()
         page.fill("#id_reason", "wrong branch")
         page.get_by_role("button", name="Cancel this session").click()
         expect(page.locator(".messagelist")).to_contain_text("It is cancelled.")

@@ -1,0 +1,48 @@
+"""Whether a beat job is on time: against its own schedule, by the database's clock."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from accounts.clock import read_database_clock
+from accounts.models import Project
+from ledger import health
+from ledger.models import Sweep
+
+pytestmark = pytest.mark.django_db
+
+
+def finished(name: str, secs_ago: float, **fields: str) -> None:
+    at = read_database_clock() - timedelta(seconds=secs_ago)
+    Sweep.objects.update_or_create(name=name, defaults={"started_at": at, "finished_at": at, **fields})
+
+
+def word(title: str) -> tuple[str, str]:
+    (found,) = [(sweep["word"], sweep["tone"]) for sweep in health.sweeps() if sweep["title"] == title]
+    return found
+
+
+def test_every_job_of_the_schedule_is_listed_run_or_not():
+    assert {sweep["title"] for sweep in health.sweeps()} >= {"watchdog", "lines", "approvals expiry", "housekeeping"}
+
+
+def test_a_job_is_late_after_two_of_its_own_intervals_and_some_slack():
+    finished("watchdog_sweep", 1)
+    finished("lines_sweep", 2 * 5 + health.SLACK_SECS + 2)
+    finished("housekeeping", 2 * 5 + health.SLACK_SECS + 2)
+    assert word("watchdog") == ("on time", "good")
+    assert word("lines") == ("late", "bad")
+    assert word("housekeeping") == ("on time", "good")
+
+
+def test_a_job_whose_last_run_raised_is_failing_however_young():
+    finished("watchdog_sweep", 1, error="OperationalError: gone")
+    assert word("watchdog") == ("failing", "bad")
+
+
+def test_a_job_that_never_finished_alarms_only_in_a_house_that_is_old_enough():
+    assert word("housekeeping") == ("not yet due", "")
+    Project.objects.update(created_at=read_database_clock() - timedelta(hours=1))
+    assert word("housekeeping") == ("never finished", "bad")
