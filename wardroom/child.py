@@ -29,6 +29,7 @@ from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
 from wardroom.identity import Identity
 from wardroom.line import End
 from wardroom.protocol import Close, Message, Run, Terminal, WaitFor
+from wardroom.queries import Handler
 from wardroom.wire import TERMINAL, Cancellation, Cancelled, Ended, Refused, Wire
 
 __all__ = [
@@ -113,6 +114,7 @@ class Child:
             if not self._finished and self._wire.end is None:
                 await self._say_how_it_ended(error)
         finally:
+            await self._wire.queries.close()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -283,6 +285,29 @@ class Child:
         except TimeoutError:
             return False
         return True
+
+    def on_query(self, handler: Handler) -> Handler:
+        """`@child.on_query async def answer(question, state)`: answer asks beside the work.
+
+        `state` is a copy of `child.state` as it was when the question came. Without a handler, and with the mode
+        `steer`, an ask arrives at the next checkpoint; `reply` answers it.
+        """
+        self._wire.queries.handler = handler
+        return handler
+
+    @property
+    def state(self) -> Any:
+        """What a query may be answered from; keep it up to date."""
+        return self._wire.queries.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._wire.queries.state = state
+
+    async def reply(self, message: Message, answer: Any) -> None:
+        """Answer an ask; the answer goes where the ask came from."""
+        self._check(answer)
+        await self._wire.reply(message, answer)
 
     async def send(
         self,

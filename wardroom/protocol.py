@@ -77,6 +77,7 @@ __all__ = [
     "RESULT_BYTES",
     "RUN_MESSAGES_BYTES",
     "SNAPSHOT",
+    "TEXTS",
     "V1",
     "ApprovalAck",
     "ApprovalBody",
@@ -148,6 +149,8 @@ MAX_UNACKED_EVENTS: Final = 512
 HELLO_SECS: Final = 10
 PING_SECS: Final = 20
 CLOSE_REASON_BYTES: Final = 123
+# Where an object keeps its plain text, in the order of looking.
+TEXTS: Final = ("text", "question", "answer", "task", "message", "content")
 
 
 class Close(IntEnum):
@@ -309,11 +312,13 @@ def refuse_oversize(frame: Frame) -> None:
 
 
 def text_of(value: Any) -> str | None:
-    """Plain text of a body or a result: a string as it is, an object's own `text`, else its compact JSON."""
+    """Plain text of a body or a result: a string as it is, an object's own text, else its compact JSON."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, dict) and isinstance(value.get("text"), str):
-        return str(value["text"])
+    if isinstance(value, dict):
+        found = next((value[name] for name in TEXTS if isinstance(value.get(name), str)), None)
+        if found is not None:
+            return str(found)
     return msgspec.json.encode(value).decode()
 
 

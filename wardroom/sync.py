@@ -149,6 +149,10 @@ class Child:
         """Wait until a checkpoint would return something."""
         return self._wait(self._child.wait_message(timeout))
 
+    def reply(self, message: Message, answer: Any) -> None:
+        """Answer an ask; the answer goes where the ask came from."""
+        self._wait(self._child.reply(message, answer))
+
     def send(self, message_kind: str, body: Any, **options: Any) -> str:
         """Put a message into another mailbox."""
         return self._wait(self._child.send(message_kind, body, **options))

@@ -15,6 +15,7 @@ from wardroom.identity import Identity
 from wardroom.lanes import Lanes, parts
 from wardroom.line import End, Line
 from wardroom.protocol import Frame, Hello, Message, Run, Welcome
+from wardroom.queries import Queries
 
 log = logging.getLogger("wardroom.wire")
 
@@ -77,6 +78,7 @@ class Wire:
         self.max_frame_bytes = protocol.FRAME_BYTES
         self.acked_at_start: int | None = None
         self.lanes = Lanes()
+        self.queries = Queries(self.reply)
         self.line = Line(identity, self._hello, self._opened, self._arrived, self.lanes.line_lost, unreachable_secs)
         self._client = client
         self._owed: dict[tuple[str, str], Frame] = {}
@@ -130,6 +132,16 @@ class Wire:
             frames.append(protocol.Transcript(first=first, items=part))
             first += len(part)
         return frames
+
+    async def reply(self, message: Message, answer: Any) -> None:
+        """Answer an ask, and only then call it admitted: whoever restarts in between is asked again."""
+        id = f"reply:{message.id}"[:256]
+        about = message.correlation_id or message.id
+        frame = protocol.Send(id=id, message_kind="reply", body={"answer": answer}, correlation_id=about)
+        self.owe("send", id, frame)
+        await self.answer("send", id)
+        if self.admitted.add(message.id):
+            self.line.send(protocol.MessageAdmitted(ids=[message.id]))
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
@@ -230,7 +242,7 @@ class Wire:
     def _on_message(self, message: Message) -> None:
         if message.id in self.admitted:  # The word that it was admitted got lost with a line.
             self.line.send(protocol.MessageAdmitted(ids=[message.id]))
-        else:
+        elif not self.queries.take(message):
             self.inbox.setdefault(message.id, message)
 
     def _on_transcript_ack(self, position: int) -> None:

@@ -302,6 +302,32 @@ async def test_a_child_writes_to_its_parent(spawn: Spawn) -> None:
             await two.send("task", "x", to="nobody-we-know")
 
 
+async def test_a_query_is_answered_beside_the_work_from_a_copy(spawn: Spawn) -> None:
+    parent = spawn()
+    session = spawn("x", parent=parent.id)
+    async with Child(parent.identity) as one, Child(session.identity) as two:
+        two.state = {"done": [1, 2]}
+
+        @two.on_query
+        async def answer(question: str, state: Any) -> str:
+            state["done"].append("the copy is the handler's own")
+            return f"{question} {len(two.state['done'])}"
+
+        asked = await one.send("ask", {"question": "how many?"}, to=f"session:{session.id}", correlation_id="q1")
+        assert asked == "delivered_live"
+        assert await one.wait_message(20)
+        [reply] = await one.checkpoint()
+        assert (reply.message_kind, reply.body, reply.correlation_id) == ("reply", {"answer": "how many? 2"}, "q1")
+        assert await two.checkpoint() == []
+        await one.send("ask", {"question": "sure?", "mode": "steer"}, to=f"session:{session.id}")
+        assert await two.wait_message(20)
+        [turn] = await two.checkpoint()
+        assert turn.text == "sure?"
+        await two.reply(turn, {"sure": True})
+        assert await one.wait_message(20)
+        assert (await one.checkpoint())[0].body == {"answer": {"sure": True}}
+
+
 def test_the_plain_face_does_the_same(spawn: Spawn) -> None:
     session = spawn("plainly")
     with sync.Child(session.identity) as child:

@@ -260,7 +260,14 @@ def test_the_close_code_says_whether_to_come_back(code: int, back: bool) -> None
 
 @pytest.mark.parametrize(
     ("body", "plain"),
-    [("hi", "hi"), ({"text": "hi", "x": 1}, "hi"), ({"a": [1]}, '{"a":[1]}'), (None, None), (5, "5")],
+    [
+        ("hi", "hi"),
+        ({"text": "hi", "x": 1}, "hi"),
+        ({"question": "why?"}, "why?"),
+        ({"a": [1]}, '{"a":[1]}'),
+        (None, None),
+        (5, "5"),
+    ],
 )
 def test_the_plain_text_of_a_body(body: Any, plain: str | None) -> None:
     assert protocol.text_of(body) == plain

@@ -48,6 +48,8 @@ class Runbook:
         """Every step in turn, then the table."""
         try:
             for step in self.steps:
+                now = f"now at step {step.number} of {len(self.steps)}: {step.command[:200]}"
+                self.child.state = "\n".join([table(self.results), now] if self.results else [now])
                 self.results.append(await self._settle(step))
         except (Cancelled, asyncio.CancelledError):
             rest = self.steps[len(self.results) :]
@@ -201,12 +203,18 @@ class Runbook:
             processes.kill_group(pgid, signal.SIGKILL)
 
 
+async def _where_it_is(question: str, state: str) -> str:
+    """Whatever is asked: the steps so far, and the one that it is at."""
+    return state
+
+
 async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> None:
     """The whole life of a runbook child, from its run to its end."""
     steps = parse(child.run.assignment)
     if not steps:
         await child.fail("runbook is empty")
         return
+    child.on_query(_where_it_is)
     runbook = Runbook(child, steps, stop_on_deny=stop_on_deny, expires_in=expires_in)
     try:
         await runbook.run()
