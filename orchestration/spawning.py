@@ -119,8 +119,12 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
 def _plan(order: SpawnOrder, actor: Actor) -> _Plan:
     roles = settings.WARDROOM["roles"]
     role = roles.get(order.role, {})
-    if order.command is not None and actor.kind in ("key", "child") and not _may_command(actor):
+    if order.command is not None and not _may_command(actor):
         raise problems.forbidden("A command of one's own needs the scope sessions:command; name a role instead.")
+    if _runs_unasked(order) and not _may_command(actor):
+        raise problems.forbidden(
+            "A runbook line that begins with ! runs without an approval, so it needs the scope sessions:command."
+        )
     command = list(order.command) if order.command is not None else role.get("command")
     runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
     errors = [*_runner_errors(order, runner, command, roles), *_assignment_errors(order, runner)]
@@ -131,7 +135,18 @@ def _plan(order: SpawnOrder, actor: Actor) -> _Plan:
 
 
 def _may_command(actor: Actor) -> bool:
+    if actor.kind not in ("key", "child"):
+        return True
     return "sessions:command" in actor.scopes or "admin" in actor.scopes
+
+
+def _runs_unasked(order: SpawnOrder) -> bool:
+    """A line of a runbook that nobody is asked about is a command of one's own, whatever the role.
+
+    Without this a contained `external` child could spawn itself a way around the gate, on our own host.
+    """
+    mine = order.role == RUNBOOK and order.runner != Runner.EXTERNAL
+    return mine and any(line.lstrip().startswith("!") for line in order.assignment.splitlines())
 
 
 def _runner_errors(
