@@ -1,0 +1,130 @@
+"""The list and the page of sessions, their two buttons, and the front page: who may press, and what is shown."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.clock import read_database_clock
+from accounts.models import Project, User
+from mailbox.models import Message
+from orchestration.models import Attempt, Session
+from tests.admin.planting import Planted, plant, staff
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def mine() -> Planted:
+    return plant("mine", "MINE")
+
+
+@pytest.fixture
+def theirs() -> Planted:
+    return plant("theirs", "THEIRS")
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def holder(project: Project, *names: str) -> Client:
+    member = staff("holder", project, permissions=False)
+    member.user_permissions.set(Permission.objects.filter(codename__in=names))
+    return signed_in(member)
+
+
+def queued(project: Project, **fields: Any) -> Session:
+    pk = uuid.uuid4()
+    return Session.objects.create(id=pk, root=pk, project=project, assignment="work", **fields)
+
+
+def press(client: Client, session: Session, button: str, **data: Any) -> Any:
+    return client.post(f"/admin/orchestration/session/{session.pk}/{button}/", data)
+
+
+def test_cancel_needs_the_permission_to_change_and_a_reason(mine: Planted) -> None:
+    session = queued(mine.project)
+    assert press(holder(mine.project, "view_session"), session, "cancel", reason="no").status_code == 403
+    client = signed_in(User.objects.create_superuser("super"))
+    press(client, session, "cancel", reason="")
+    client.get(f"/admin/orchestration/session/{session.pk}/cancel/", {"reason": "by a link"})
+    session.refresh_from_db()
+    assert (session.status, session.cancel_requested_at) == ("queued", None)
+    press(client, session, "cancel", reason="wrong branch")
+    session.refresh_from_db()
+    assert (session.status, session.cancel_reason) == ("cancelled", "wrong branch")
+
+
+def test_a_message_needs_the_permission_to_change_and_a_double_press_is_one_message(mine: Planted) -> None:
+    session = queued(mine.project)
+    told = {"id": str(uuid.uuid4()), "text": "look at the logs"}
+    assert press(holder(mine.project, "view_session"), session, "message", **told).status_code == 403
+    client = signed_in(User.objects.create_superuser("super"))
+    press(client, session, "message", **told)
+    press(client, session, "message", **told)
+    press(client, session, "message", id=str(uuid.uuid4()), text=" ")
+    (message,) = Message.objects.filter(address__name=session.address)
+    assert (message.body, message.sender_role, message.claimed_sender) == ({"text": told["text"]}, "staff", False)
+
+
+def test_the_buttons_do_not_reach_over_the_wall(mine: Planted, theirs: Planted) -> None:
+    client = signed_in(staff("neighbour", mine.project))
+    session = queued(theirs.project)
+    assert press(client, session, "cancel", reason="no").status_code == 404
+    assert press(client, session, "message", id=str(uuid.uuid4()), text="x").status_code == 404
+    session.refresh_from_db()
+    assert session.cancel_requested_at is None
+    assert not Message.objects.filter(address__name=session.address).exists()
+
+
+def test_other_apps_rows_are_on_the_page_only_with_their_own_permissions(mine: Planted) -> None:
+    session = mine.rows[Session]
+    path = f"/admin/orchestration/session/{session.pk}/change/"
+    seen = holder(mine.project, "view_session").get(path).content.decode()
+    assert "MINE-payload" in seen
+    assert "MINE-body" not in seen and "its queue" not in seen
+    assert "Cancel this session" not in seen
+
+
+def test_the_list_finds_by_title_role_and_id_and_filters_the_lost(mine: Planted) -> None:
+    client = signed_in(User.objects.create_superuser("super"))
+    session = queued(mine.project, title="Rotate the logs", role="janitor")
+    Attempt.objects.update(line_lost_at=read_database_clock())
+
+    def listed(**query: str) -> list[Any]:
+        answer = client.get("/admin/orchestration/session/", query)
+        return [row.pk for row in answer.context["cl"].result_list]
+
+    assert listed(q="rotate") == listed(q="janitor") == listed(q=str(session.pk)) == [session.pk]
+    assert session.pk not in listed(state="lost")
+    assert mine.rows[Session].pk in listed(state="lost")
+    assert session.pk in listed(state="open") and session.pk in listed(state="queued")
+
+
+def test_the_rows_alone_are_sent_to_a_page_that_updates_itself(mine: Planted) -> None:
+    client = signed_in(User.objects.create_superuser("super"))
+    part = client.get("/admin/orchestration/session/", headers={"X-Requested-With": "live"}).content.decode()
+    assert "MINE-title" in part and "<html" not in part
+
+
+def test_the_front_page_counts_only_what_its_reader_may_see(mine: Planted, theirs: Planted) -> None:
+    Attempt.objects.update(line_lost_at=read_database_clock())
+
+    def cards(client: Client) -> dict[str, int]:
+        return {
+            card["name"]: card["count"] for card in client.get("/admin/orchestration/session/front/").context["cards"]
+        }
+
+    everything = cards(signed_in(User.objects.create_superuser("super")))
+    assert (everything["waiting for an answer"], everything["quarantined"], everything["lost children"]) == (2, 2, 4)
+    member = cards(signed_in(staff("member", mine.project)))
+    assert (member["waiting for an answer"], member["quarantined"], member["lost children"]) == (1, 1, 2)
+    assert set(cards(holder(mine.project, "view_quarantined"))) == {"quarantined"}
+    assert cards(signed_in(staff("newcomer", permissions=False))) == {}
