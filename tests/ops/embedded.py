@@ -78,6 +78,11 @@ class Embedded:
                 start_new_session=True,
             )
 
+    def parts(self) -> dict[str, Any]:
+        """What /readyz says of each part."""
+        told: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=5).json()["parts"]
+        return told
+
     def is_ready(self) -> bool:
         if self.process is None or self.process.poll() is not None:
             raise RuntimeError(f"up has ended: {self.said()[-2000:]}")

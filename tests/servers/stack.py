@@ -198,7 +198,7 @@ class House:
         for service in self.services.values():
             if service.process is not None:
                 end_group(service.process, signal.SIGKILL)
-        for pid in processes_naming(str(self.folder)):
+        for pid in [*keepers_in(self.data), *processes_naming(str(self.folder))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.broker.close()
@@ -223,6 +223,17 @@ def worker_command() -> list[str]:
 def beat_command(folder: Path) -> list[str]:
     options = ["-s", str(folder / "schedule"), "-l", "INFO"]
     return [sys.executable, "-m", "celery", "-A", "config", "beat", *options]
+
+
+def keepers_in(data: Path) -> list[int]:
+    """Each running keeper of a data folder and its guard: nothing about them names the folder but their state files."""
+    found: list[int] = []
+    for file in data.glob("keepers/*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            keeper = json.loads(file.read_text())["pid"]
+            guard = int(Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1])
+            found += [guard, keeper]
+    return [pid for pid in found if pid > 1]
 
 
 def processes_naming(text: str) -> list[int]:
