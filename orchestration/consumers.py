@@ -51,7 +51,7 @@ class ChildConsumer(AsyncConsumer):
         self.wire = Wire(receive, send, self.limits)
         self.inbox = Inbox()
         self.sent = Sent()
-        self.ending = False
+        self.holds = self.ending = False
         self.touched = 0.0
         self.offer = line_door.read(scope)
         try:
@@ -61,6 +61,8 @@ class ChildConsumer(AsyncConsumer):
             end = _end(error)
             if end.code is not None:
                 await self.wire.close(end.code, end.reason)
+        finally:
+            await self._let_go()
 
     # --- the connection -------------------------------------------------------------------------------------
 
@@ -75,15 +77,24 @@ class ChildConsumer(AsyncConsumer):
             await self._hello(caller)
         async with hub.get().listen(f"session:{caller.session_id}") as self.ears:
             self.line = await in_thread(claim, caller, plain=self.offer.plain)
+            self.holds = True
+            if not self.offer.plain:
+                await self.wire.send(await in_thread(line_run.welcome, self.line))
             try:
-                if not self.offer.plain:
-                    await self.wire.send(await in_thread(line_run.welcome, self.line))
                 await _until_one_fails(self._work(), self._feed())
             except LineClosed:
                 await self._last_words()
                 raise
-            finally:
+
+    async def _let_go(self) -> None:
+        """Note that the line is lost. As long as that cannot be written it would look live, so we do not give up."""
+        while self.holds:
+            try:
                 await asyncio.shield(in_thread(disconnect, self.line))
+                return
+            except DatabaseError:
+                log.warning("the end of a line could not be noted", exc_info=True)
+            await asyncio.sleep(self.limits["heartbeat_secs"])
 
     async def _hello(self, caller: Caller) -> None:
         try:

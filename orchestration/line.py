@@ -157,12 +157,14 @@ def disconnect(line: Line, *, now: datetime | None = None) -> bool:
         return bool(lost)
 
 
-def refuse_closed(line: Line) -> None:
-    """LineClosed when this connection may no longer act; reads only, for the poll behind the nudges."""
-    ours = Attempt.objects.filter(**line.row(), ended_at=None, connection=line.connection)
-    if not ours.exists():
+def look(line: Line) -> Attempt:
+    """This line's attempt, with its session; LineClosed when this connection may no longer act. Locks nothing."""
+    ours = Attempt.objects.select_related("session").filter(**line.row(), ended_at=None, connection=line.connection)
+    attempt = ours.first()
+    if attempt is None:
         raise why_closed(line)
     refuse_dead_token(line)
+    return attempt
 
 
 def refuse_dead_token(line: Line) -> None:

@@ -14,6 +14,8 @@ from orchestration.models import Attempt, Session, Snapshot
 from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, qos_of
 
 TOOL_CHARACTERS = 200
+SUBJECT_CHARACTERS = 256
+DETAIL_CHARACTERS = 2000
 MAX_ROUNDS = 2**31 - 1
 
 
@@ -85,10 +87,20 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
             attempt=line.attempt,
             seq=event.seq,
         )
+        _note_unknown_outcome(line, event)
     acked = max([acked, *(event.seq for event in fresh)])
     _keep_snapshots(line, [event for event in events if qos_of(event.type) == "snapshot"])
     _move(line, acked, fresh, now)
     return acked
+
+
+def _note_unknown_outcome(line: Line, event: Numbered) -> None:
+    """What may have run once, and was not seen to end, is for a person to look at: the audit chain says so for ever."""
+    match event.event:
+        case {"type": "unknown_outcome", "approval": str(approval)}:
+            told = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
+            subject = approval[:SUBJECT_CHARACTERS]
+            journal.audit(line.project_id, line.actor, "approval.unknown_outcome", subject, {"detail": told})
 
 
 def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:

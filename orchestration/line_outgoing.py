@@ -13,7 +13,7 @@ from django.conf import settings
 
 from accounts.clock import database_now
 from orchestration import line_approvals, line_run
-from orchestration.line import Line, held, refuse_closed
+from orchestration.line import Line, held, look
 from orchestration.models import Attempt, Session
 from orchestration.states import Status
 from wardroom.protocol import Cancel, Frame
@@ -36,8 +36,7 @@ def urgent(line: Line, sent: Sent) -> list[Frame]:
 
     What is returned counts as sent: the caller writes it, or loses the connection and with it `sent`.
     """
-    refuse_closed(line)
-    attempt = Attempt.objects.select_related("session").get(**line.row())
+    attempt = look(line)
     return [*_cancel(attempt.session, sent), *_run(line, attempt, sent), *_decisions(line, sent)]
 
 

@@ -112,7 +112,7 @@ class Peer:
 class Server:
     """uvicorn in a thread of the tests' process, configured as `manage.py up` does it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ping_secs: float = 20) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._server = uvicorn.Server(
@@ -121,8 +121,8 @@ class Server:
                 lifespan="off",
                 log_level="warning",
                 ws_max_size=2 * 1024 * 1024,
-                ws_ping_interval=20,
-                ws_ping_timeout=20,
+                ws_ping_interval=ping_secs,
+                ws_ping_timeout=ping_secs,
                 ws_per_message_deflate=False,
                 timeout_graceful_shutdown=5,
             )

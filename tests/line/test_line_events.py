@@ -13,7 +13,7 @@ import pytest
 
 from accounts import offload
 from ledger import glimpses, journal
-from ledger.models import Event
+from ledger.models import AuditEntry, Event
 from orchestration.models import Snapshot
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
@@ -130,6 +130,19 @@ def test_what_wardroom_reads_moves_the_session(server: Server, child: Spawn) -> 
     session = child.session
     assert (session.rounds, session.last_tool) == (4, "shell")
     assert session.last_event_at is not None
+
+
+def test_an_unknown_outcome_is_in_the_audit_chain_once(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        for _ in range(2):
+            event = {"type": "unknown_outcome", "approval": "req-1", "detail": "killed while it ran"}
+            peer.say("event", seq=1, event=event)
+            peer.hear("event_ack")
+        peer.say("event", seq=2, event={"type": "unknown_outcome", "approval": 7})
+        peer.hear("event_ack")
+    (entry,) = AuditEntry.objects.filter(action="approval.unknown_outcome")
+    assert (entry.subject, entry.actor) == ("req-1", f"child:{child.id}/1")
+    assert "killed while it ran" in entry.detail
 
 
 def test_a_child_cannot_forge_an_event_of_wardroom(server: Server, child: Spawn) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from websockets.exceptions import ConnectionClosed
 
 from accounts import projects
 from ledger.models import Event
 from mailbox import delivery
 from mailbox.letters import NewMessage
+from orchestration import line as lines
+from orchestration import presence
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 
@@ -210,8 +213,6 @@ def test_a_server_that_fails_lets_the_child_come_back(
 def test_a_database_that_does_not_answer_is_1013_at_the_door(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django.db import OperationalError
-
     def down(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("no connection")
 
@@ -223,8 +224,6 @@ def test_a_database_that_does_not_answer_is_1013_at_the_door(
 def test_a_quiet_line_outlives_a_database_that_does_not_answer(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
 ) -> None:
-    from django.db import OperationalError
-
     looked: list[int] = []
 
     def down(*args: Any, **kwargs: Any) -> None:
@@ -234,7 +233,50 @@ def test_a_quiet_line_outlives_a_database_that_does_not_answer(
     timings(line_poll_secs=0.05)
     with server.child(child) as peer:
         with monkeypatch.context() as patch:
-            patch.setattr("orchestration.line_outgoing.refuse_closed", down)
+            patch.setattr("orchestration.line_outgoing.look", down)
             wait_until(lambda: len(looked) > 3)
+        peer.say("event", seq=1, event={"type": "note"})
+        assert peer.hear("event_ack")["seq"] == 1
+
+
+def test_the_end_of_a_line_is_noted_however_often_the_database_does_not_answer(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
+) -> None:
+    tried: list[int] = []
+
+    def reluctant(*args: Any, **kwargs: Any) -> bool:
+        tried.append(1)
+        if len(tried) < 3:
+            raise OperationalError("no connection")
+        return lines.disconnect(*args, **kwargs)
+
+    timings(heartbeat_secs=0.05)
+    monkeypatch.setattr("orchestration.consumers.disconnect", reluctant)
+    with server.child(child) as peer:
+        peer.drop()
+        wait_until(lambda: child.attempt().line_lost_at)
+    assert len(tried) == 3
+
+
+@pytest.fixture
+def hasty(transactional_db: None) -> Iterator[Server]:
+    """A server that asks for signs of life three times a second."""
+    server = Server(ping_secs=0.3).start()
+    yield server
+    server.stop()
+    presence.end()
+
+
+def test_a_ping_without_an_answer_is_1011(hasty: Server, child: Spawn) -> None:
+    with contextlib.closing(_deaf(hasty, child)) as line:
+        line.settimeout(5)
+        heard = b"".join(iter(lambda: line.recv(65536), b""))
+        assert b"\x03\xf3keepalive ping timeout" in heard
+        wait_until(lambda: child.attempt().line_lost_at)
+
+
+def test_pings_that_are_answered_keep_a_quiet_line_open(hasty: Server, child: Spawn) -> None:
+    with hasty.child(child) as peer:
+        assert peer.silent(1.5)
         peer.say("event", seq=1, event={"type": "note"})
         assert peer.hear("event_ack")["seq"] == 1
