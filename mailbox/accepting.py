@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from accounts import problems
 from accounts.problems import Problem
-from ledger import journal
+from ledger import journal, nudges
 from mailbox import addresses, sql
 from mailbox.letters import Sealed
 from mailbox.models import Message
@@ -56,6 +57,49 @@ def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetim
     standing = _standing(project_id, {each.id for place, each in rows if fresh.get(each.id) != place})
     nudge(project_id, {address for address, each in letters if each.id in fresh})
     return [_outcome(each, place, fresh, standing) for place, each in rows]
+
+
+def accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> list[Outcome]:
+    """`accept` as one statement that commits itself: PostgreSQL only, each id once, and nobody wants all or nothing.
+
+    Steps 1 and 2 are the same; the statement is its own transaction, and the nudges leave after it.
+    """
+    behind: dict[str, int] = {}
+    rows = []
+    for address, each in reversed(letters):
+        rows.append([address, behind.get(address, 0), *_stored(each), sql.moment(each.message.created_at)])
+        behind[address] = behind.get(address, 0) + 1
+    found = sql.run(AT_ONCE, [json.dumps(rows[::-1], ensure_ascii=False, default=str), project_id, project_id])
+    fresh = {name: (address, seq) for name, address, seq in found}
+    standing = _standing(project_id, {each.id for _, each in letters if each.id not in fresh})
+    topics = _topics(project_id, {address for address, each in letters if each.id in fresh})
+    if topics:
+        nudges.publish(topics)
+    return [_outcome(each, fresh.get(each.id, NOWHERE), fresh, standing) for _, each in letters]
+
+
+#: One parameter holds every letter, so the statement is the same for one and for five hundred.
+AT_ONCE = """
+    WITH letters AS MATERIALIZED (
+        SELECT l ->> 0 AS name, (l ->> 1)::bigint AS behind, l ->> 2 AS message_id, l ->> 3 AS message_kind,
+            l ->> 4 AS body_text, l ->> 5 AS content_hash, l ->> 6 AS correlation_id, (l ->> 7)::uuid AS sender_session,
+            l ->> 8 AS sender_role, (l ->> 9)::boolean AS claimed_sender, (l ->> 10)::timestamptz AS created_at
+        FROM json_array_elements(%s::json) AS l
+    ), taken AS (
+        INSERT INTO mailbox_address AS a (project_id, name, last_seq)
+        SELECT %s::uuid, name, count(*) FROM letters GROUP BY name ORDER BY name
+        ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + excluded.last_seq
+        RETURNING a.id, a.name, a.last_seq
+    )
+    INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
+        correlation_id, sender_session, sender_role, claimed_sender, state, tries, consumer, created_at, received_at)
+    SELECT %s::uuid, t.id, t.last_seq - l.behind, l.message_id, l.message_kind, l.body_text, l.content_hash,
+        l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender, 'new', 0, '',
+        COALESCE(l.created_at, statement_timestamp()), statement_timestamp()
+    FROM letters l JOIN taken t ON t.name = l.name
+    ON CONFLICT (project_id, message_id) DO NOTHING RETURNING message_id, address_id, seq
+"""
+NOWHERE: Place = (0, 0)
 
 
 def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
@@ -132,7 +176,9 @@ def _outcome(
 
 def nudge(project_id: UUID, names: Collection[str]) -> None:
     """Wake who reads these addresses, when the open transaction commits."""
-    for name in names:
-        journal.nudge(f"mailbox:{project_id}:{name}")
-        if addresses.is_reserved(name):
-            journal.nudge(name)
+    for topic in _topics(project_id, names):
+        journal.nudge(topic)
+
+
+def _topics(project_id: UUID, names: Collection[str]) -> list[str]:
+    return [f"mailbox:{project_id}:{name}" for name in names] + [name for name in names if addresses.is_reserved(name)]

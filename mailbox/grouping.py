@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts.problems import Problem
 from ledger import journal
@@ -109,12 +110,24 @@ def post(ticket: Ticket) -> list[Outcome]:
     if not ticket.settled:
         batch = queue.take()
         try:
-            commit(batch)
+            with _borrowed_connection():
+                commit(batch)
         finally:
             queue.hand_over(batch)
     if ticket.error:
         raise ticket.error
     return ticket.outcomes or []
+
+
+@contextmanager
+def _borrowed_connection() -> Iterator[None]:
+    """A thread that had no connection of the pool keeps none: callers may be many more than connections."""
+    borrowed = connection.connection is None and connection.settings_dict["OPTIONS"].get("pool")
+    try:
+        yield
+    finally:
+        if borrowed:
+            connection.close()
 
 
 def commit(batch: Sequence[Ticket]) -> None:
@@ -149,6 +162,10 @@ def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
     by_project: dict[UUID, list[tuple[str, Sealed]]] = {}
     for ticket in batch:
         by_project.setdefault(ticket.project_id, []).extend(ticket.letters)
+    if _goes_at_once(batch, by_project):
+        [(project_id, letters)] = by_project.items()
+        accepted = {project_id: iter(accepting.accept_at_once(project_id, letters))}
+        return [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
     with journal.transaction():
         accepted = {
             project_id: iter(accepting.accept(project_id, found)) for project_id, found in sorted(by_project.items())
@@ -158,6 +175,16 @@ def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
             if ticket.whole:
                 _insist(found, alone=len(batch) == 1)
     return outcomes
+
+
+def _goes_at_once(batch: Sequence[Ticket], by_project: Mapping[UUID, Sequence[tuple[str, Sealed]]]) -> bool:
+    """Whether one statement can do it: see `accept_at_once`."""
+    if connection.vendor != "postgresql" or len(by_project) > 1:
+        return False
+    if any(ticket.whole and len(ticket.letters) > 1 for ticket in batch):
+        return False
+    ids = [each.id for ticket in batch for _, each in ticket.letters]
+    return len(set(ids)) == len(ids)
 
 
 def _insist(outcomes: list[Outcome], *, alone: bool) -> None:
