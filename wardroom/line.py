@@ -23,6 +23,8 @@ log = logging.getLogger("wardroom.line")
 LARGEST_ANSWER = 4 * 1024 * 1024
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
+# On one machine there is no herd to fear, and a person who waits.
+LONGEST_LOCAL_PAUSE = 3.0
 BEHIND = 64
 IN_FLIGHT = 16
 WELCOME_SECS = 30.0
@@ -36,14 +38,13 @@ class End:
     reason: str
 
 
-def pause_before(code: int, reason: str, failures: int, random: random.Random) -> float:
+def pause_before(code: int, reason: str, failures: int, random: random.Random, longest: float = LONGEST_PAUSE) -> float:
     """Seconds to wait before connecting again after a close with `code`: jittered, so that a herd spreads out."""
     if code == Close.RESTARTING:
         return random.uniform(FIRST_PAUSE, LONGEST_PAUSE)
     if code == Close.TOO_MANY and (seconds := re.search(r"\d+(\.\d+)?", reason)):
         return min(float(seconds[0]), 3600.0) + random.uniform(0, FIRST_PAUSE)
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))
-    return random.uniform(FIRST_PAUSE / 2, longest)
+    return random.uniform(FIRST_PAUSE / 2, min(longest, FIRST_PAUSE * 2 ** min(failures, 10)))
 
 
 class Line:
@@ -99,7 +100,8 @@ class Line:
             if silent >= self._unreachable_secs:
                 return End(Close.LOST, f"Wardroom was unreachable for {silent:.0f} seconds")
             failures = 0 if self._reached > before else failures + 1
-            pause = pause_before(code, reason, failures, self._random)
+            longest = LONGEST_LOCAL_PAUSE if self._identity.is_local else LONGEST_PAUSE
+            pause = pause_before(code, reason, failures, self._random, longest)
             log.info("line closed (%s %s), next try in %.1f s", code, reason, pause)
             await asyncio.sleep(min(pause, self._unreachable_secs))
 

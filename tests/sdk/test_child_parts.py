@@ -104,6 +104,7 @@ def test_the_pause_before_coming_back_depends_on_why_the_line_closed() -> None:
     assert all(pause_before(1006, "", 0, dice) <= 0.5 for _ in range(50))
     assert all(pause_before(1006, "", 99, dice) <= LONGEST_PAUSE for _ in range(50))
     assert max(pause_before(1006, "", 4, dice) for _ in range(200)) > 6
+    assert max(pause_before(1006, "", 4, dice, longest=3) for _ in range(200)) <= 3
 
 
 def test_a_stream_of_events_is_read_by_the_book() -> None:
