@@ -136,6 +136,16 @@ def test_a_first_word_disarms_it(started: list[runners.Orders]) -> None:
     assert launching.sweep(now=later(3600)) == 0
 
 
+def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[runners.Orders]) -> None:
+    session = silent(started)
+    lifecycle.started(session.pk, 1)
+    assert not launching.give_up_waiting(session.pk, 1)
+    attempts.requeue(session.pk, 1, "line lost")
+    launch(session)
+    assert not launching.give_up_waiting(session.pk, 1)
+    assert (stages.again(session).status, stages.again(session).attempt) == ("starting", 2)
+
+
 def test_an_outage_of_ours_gives_it_its_time_again(started: list[runners.Orders]) -> None:
     silent(started)
     Outage.objects.create(name="sweeps", ended_at=later(100))

@@ -58,6 +58,7 @@ def test_a_line_that_came_back_is_left_alone(start: datetime) -> None:
     live = WebProcess.objects.get()
     stages.set_attempt(session, line_lost_at=None, web_process=live)
     assert sweep(start, 61) == 0
+    assert not losses.end_lost(session.pk, 1, now=start + timedelta(seconds=61)), "found lost, but back meanwhile"
 
 
 def test_the_grace_of_a_dead_web_process_counts_from_its_last_heartbeat(start: datetime) -> None:
