@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import wait
+from functools import partial
 from threading import Event
 from uuid import uuid4
 
@@ -99,14 +100,13 @@ def test_each_is_told_its_own_outcome(project, slow_first):
 
 
 def test_one_bad_row_costs_no_neighbour(project, slow_first, monkeypatch):
+    def refusing(accept, project_id, letters):
+        if any(each.message.body == "bad" for _, each in letters):
+            raise DataError("no room")
+        return accept(project_id, letters)
+
     for name in ("accept", "accept_at_once"):
-
-        def refusing(project_id, letters, *, accept=getattr(accepting, name)):
-            if any(each.message.body == "bad" for _, each in letters):
-                raise DataError("no room")
-            return accept(project_id, letters)
-
-        monkeypatch.setattr(accepting, name, refusing)
+        monkeypatch.setattr(accepting, name, partial(refusing, getattr(accepting, name)))
     bodies = ["a", "bad", "c"]
     sends = [lambda body=body: delivery.deliver(project, "desk", [task(body)])[0].duplicate for body in bodies]
     answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
