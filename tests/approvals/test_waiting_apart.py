@@ -1,0 +1,77 @@
+"""Waiting on one web process for what is decided on another, and through the end of either."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+BODY = {"tool_name": "shell", "permission": "execute", "resource": "ls", "arguments": {"command": "ls"}}
+
+
+def ask(client, request_id):
+    return client.post("/api/v1/approvals", json=BODY | {"request_id": request_id}).raise_for_status().json()
+
+
+def approve(client, approval):
+    body = {"decision": "approve", "digest": approval["digest"]}
+    return client.post(f"/api/v1/approvals/{approval['id']}/decide", json=body).raise_for_status().json()
+
+
+def waiters(client, approval):
+    return client.get(f"/api/v1/approvals/{approval['id']}").json()["waiters"]
+
+
+@pytest.fixture
+def house(stack):
+    # The poll behind the nudges is put out of reach: what comes soon came by a nudge.
+    return stack(web=2, worker=False, beat=False, timings={"hub_poll_secs": 20})
+
+
+def test_a_wait_hears_of_a_decision_on_another_web_process_and_ends_with_its_own(house):
+    here, there = house.client(web=1), house.client(web=2)
+    with ThreadPoolExecutor(1) as pool:
+
+        def waiting(approval):
+            held = pool.submit(here.get, f"/api/v1/approvals/{approval['id']}/wait", params={"timeout": 25})
+            wait_until(lambda: waiters(there, approval) == 1, 20)
+            return held
+
+        first = ask(there, "first")
+        held = waiting(first)
+        started = time.monotonic()
+        approve(there, first)
+        answer = held.result(15).json()
+        assert time.monotonic() - started < 10
+        assert (answer["status"], answer["timed_out"]) == ("approved", False)
+        assert answer["delivered_at"]
+        wait_until(lambda: waiters(there, first) == 0, 10)
+
+        second = ask(there, "second")
+        held = waiting(second)
+        started = time.monotonic()
+        house.stop("web1")
+        assert time.monotonic() - started < 15
+        assert (held.result(5).json()["status"], held.result().json()["timed_out"]) == ("pending", True)
+        approve(there, second)
+        house.start("web1")
+        again = here.get(f"/api/v1/approvals/{second['id']}/wait").json()
+        assert (again["status"], again["timed_out"]) == ("approved", False)
+
+
+def test_a_decision_survives_the_death_of_the_process_that_waited(house):
+    there = house.client(web=2)
+    approval = ask(there, "third")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(house.client(web=1).get, f"/api/v1/approvals/{approval['id']}/wait", params={"timeout": 25})
+        wait_until(lambda: waiters(there, approval) == 1, 20)
+        house.kill("web1")
+        assert held.exception(20) is not None
+    approve(there, approval)
+    answer = there.get(f"/api/v1/approvals/{approval['id']}/wait").json()
+    assert (answer["status"], answer["timed_out"]) == ("approved", False)
