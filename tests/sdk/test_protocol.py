@@ -1,10 +1,13 @@
 """Frames: what each may be, what closes the socket, what is only answered."""
 
+import contextlib
 import json
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wardroom import frames, protocol
 from wardroom.protocol import Close, ProtocolError, UnknownKind
@@ -168,6 +171,25 @@ def test_what_is_not_a_frame_closes_with_4400(raw: str) -> None:
     with pytest.raises(ProtocolError) as refusal:
         protocol.decode_child(raw)
     assert refusal.value.close_code == Close.NOT_PROTOCOL
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(kind=st.sampled_from([*CHILD, *SERVER]), data=st.data())
+def test_whatever_the_fields_hold_there_is_a_frame_or_a_refusal(kind: str, data: st.DataObject) -> None:
+    known = {**CHILD, **SERVER}[kind]
+    fields = {name: data.draw(JSON | st.just(value)) for name, value in known.items()}
+    for decode in (protocol.decode_child, protocol.decode_server):
+        with contextlib.suppress(ProtocolError, UnknownKind):
+            frame = decode(text(kind, fields))
+            assert decode(protocol.encode(frame)) == frame
+            with contextlib.suppress(protocol.FrameRefused):
+                protocol.refuse_oversize(frame)
 
 
 def test_a_frame_over_the_limit_closes_with_4413() -> None:
