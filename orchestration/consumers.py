@@ -163,26 +163,28 @@ class ChildConsumer(AsyncConsumer):
                 await self._on_unknown(frame)
 
     async def _on_events(self, frame: protocol.EventFrame | protocol.EventBatch) -> None:
-        events = line_events.numbered(frame)
-        if protocol.qos_of(events[0].type) == "ephemeral":
-            await self._on_ephemeral(events)
-            return
-        acked = await in_thread(line_events.accept, self.line, events)
-        await self.wire.send(protocol.EventAck(seq=acked))
+        frames = [frame, *await self.inbox.take_more((protocol.EventFrame, protocol.EventBatch))]
+        events = await self._without_ephemeral(line_events.numbered(frames))
+        if events:
+            acked = await in_thread(line_events.accept, self.line, events)
+            await self.wire.send(protocol.EventAck(seq=acked))
 
     async def _on_plain_event(self, frame: protocol.PlainEvent) -> None:
-        if protocol.qos_of(frame.event["type"]) == "ephemeral":
-            await self._on_ephemeral([line_events.Numbered(0, frame.event)])
-        else:
-            await in_thread(line_events.accept_plain, self.line, frame)
+        frames = [frame, *await self.inbox.take_more(protocol.PlainEvent)]
+        events = await self._without_ephemeral([line_events.Numbered(0, each.event) for each in frames])
+        if events:
+            await in_thread(line_events.accept_plain, self.line, [each.event for each in events])
 
-    async def _on_ephemeral(self, events: list[line_events.Numbered]) -> None:
-        for event in events:
+    async def _without_ephemeral(self, events: list[line_events.Numbered]) -> list[line_events.Numbered]:
+        """Show what is not kept to whoever watches; the rest."""
+        passing = [event for event in events if event.qos == "ephemeral"]
+        for event in passing:
             glimpses.show(self.line.session_id, event.glimpse(self.line))
         # A stream of tokens is work going on, but not worth a commit each.
-        if time.monotonic() - self.touched > TOUCH_SECS:
+        if passing and time.monotonic() - self.touched > TOUCH_SECS:
             self.touched = time.monotonic()
             await in_thread(line_events.touch, self.line)
+        return [event for event in events if event.qos != "ephemeral"]
 
     async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
         self.sent.asking.add(frame.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from accounts.clock import database_now
 from ledger import journal
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, Snapshot
-from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, qos_of
+from wardroom.protocol import Event, EventBatch, EventFrame, Qos, qos_of
 
 TOOL_CHARACTERS = 200
 SUBJECT_CHARACTERS = 256
@@ -36,16 +36,25 @@ class Numbered:
         return {"cursor": None, **where, "source": "child", "type": self.type, "payload": self.payload}
 
     @property
+    def qos(self) -> Qos:
+        """Its class: kept, the latest kept, or passed on."""
+        return qos_of(self.type)
+
+    @property
     def payload(self) -> dict[str, Any]:
         """Everything but the type, which has a column of its own."""
         return {key: value for key, value in self.event.items() if key != "type"}
 
 
-def numbered(frame: EventFrame | EventBatch) -> list[Numbered]:
-    """The events of a frame with their numbers."""
-    if isinstance(frame, EventFrame):
-        return [Numbered(frame.seq, frame.event)]
-    return [Numbered(frame.first_seq + offset, event) for offset, event in enumerate(frame.events)]
+def numbered(frames: Iterable[EventFrame | EventBatch]) -> list[Numbered]:
+    """The events of some frames with their numbers."""
+    events: list[Numbered] = []
+    for frame in frames:
+        if isinstance(frame, EventFrame):
+            events.append(Numbered(frame.seq, frame.event))
+        else:
+            events += (Numbered(frame.first_seq + offset, event) for offset, event in enumerate(frame.events))
+    return events
 
 
 def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
@@ -58,11 +67,11 @@ def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = Non
         return _keep(line, events, now)
 
 
-def accept_plain(line: Line, frame: PlainEvent, *, now: datetime | None = None) -> int:
-    """The same for a plain child's event, which is numbered here."""
+def accept_plain(line: Line, events: Sequence[Event], *, now: datetime | None = None) -> int:
+    """The same for a plain child's events, which are numbered here."""
     with held(line):
-        event = Numbered(_acked(line) + 1, frame.event)
-        return _keep(line, [event], now)
+        first = _acked(line) + 1
+        return _keep(line, [Numbered(first + offset, event) for offset, event in enumerate(events)], now)
 
 
 def touch(line: Line, *, now: datetime | None = None) -> None:
@@ -77,7 +86,7 @@ def _acked(line: Line) -> int:
 
 def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
     acked = _acked(line)
-    fresh = [event for event in events if qos_of(event.type) == "durable" and event.seq > acked]
+    fresh = [event for event in events if event.qos == "durable" and event.seq > acked]
     for event in fresh:
         journal.child_event(
             line.project_id,
@@ -89,7 +98,7 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
         )
         _note_unknown_outcome(line, event)
     acked = max([acked, *(event.seq for event in fresh)])
-    _keep_snapshots(line, [event for event in events if qos_of(event.type) == "snapshot"])
+    _keep_snapshots(line, [event for event in events if event.qos == "snapshot"])
     _move(line, acked, fresh, now)
     return acked
 

@@ -59,6 +59,17 @@ class Inbox:
             raise item
         return item
 
+    async def take_more(self, kinds: type | tuple[type, ...]) -> list[Any]:
+        """What follows at once and is of one of these kinds, oldest first: whoever fell behind catches up in one go."""
+        taken: list[Any] = []
+        async with self._changed:
+            while self._items and isinstance(self._items[0][0], kinds):
+                item, weight = self._items.popleft()
+                self._weight -= weight
+                taken.append(item)
+            self._changed.notify_all()
+        return taken
+
     def _full(self, weight: int) -> bool:
         if not self._items:
             return False

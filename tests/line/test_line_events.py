@@ -14,6 +14,7 @@ import pytest
 from accounts import offload
 from ledger import glimpses, journal
 from ledger.models import AuditEntry, Event
+from orchestration import line_events
 from orchestration.models import Snapshot
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
@@ -85,6 +86,34 @@ def test_a_batch_is_one_transaction(server: Server, child: Spawn, monkeypatch: p
         peer.say("event_batch", first_seq=2, last_seq=65, qos="durable", events=[{"type": "note"}] * 64)
         assert peer.hear("event_ack")["seq"] == 65
         assert len(opened) == 1
+
+
+def test_events_that_wait_are_committed_together_in_order(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, free = threading.Event(), threading.Event()
+    sizes: list[int] = []
+    accept = line_events.accept
+
+    def slow(line: Any, events: Any, **kwargs: Any) -> int:
+        begun.set()
+        assert free.wait(10)
+        sizes.append(len(events))
+        return accept(line, events, **kwargs)
+
+    with server.child(child) as peer:
+        monkeypatch.setattr(line_events, "accept", slow)
+        peer.say("event", seq=1, event={"type": "note"})
+        assert begun.wait(5)
+        for seq in range(2, 21):
+            peer.say("event", seq=seq, event={"type": "token" if seq % 2 else "note"})
+        assert peer.socket.ping().wait(5)  # The server has read what came before.
+        free.set()
+        while peer.hear("event_ack")["seq"] < 20:
+            pass
+    assert sum(sizes) == 11
+    assert len(sizes) < 6
+    assert [seq for seq, _ in told(child)] == [1, *range(2, 21, 2)]
 
 
 def test_of_a_snapshot_the_latest_is_kept_and_none_is_in_the_feed(server: Server, child: Spawn) -> None:
