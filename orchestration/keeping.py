@@ -83,7 +83,7 @@ def judge_exit(session_id: UUID, number: int, *, now: datetime | None = None) ->
     """End an attempt whose process has ended without a terminal frame. False when it was over, or has not ended."""
     with journal.transaction():
         session = attempts.lock(session_id)
-        attempt = Attempt.objects.filter(session=session, number=number, ended_at=None).exclude(exited_at=None).first()
+        attempt = Attempt.objects.filter(session=session, number=number).exclude(exited_at=None).first()
         if attempt is None:
             return False
         how = Exit(exit_status=attempt.exit_status, exit_signal=attempt.exit_signal, stderr_tail=attempt.stderr_tail)

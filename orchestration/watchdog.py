@@ -113,8 +113,6 @@ def judge(session_id: UUID, moment: datetime, outage: datetime | None) -> bool:
     """Judge one session under its lock, so that an event or an ask of this very moment is either seen or late."""
     with journal.transaction():
         session = attempts.lock(session_id)
-        if session.status != Status.RUNNING:
-            return False
         attempt = Attempt.objects.get(session=session, number=session.attempt)
         tick = _last_tick(attempt, limits(session.metadata).check_interval_secs, moment)
         why = verdict(_clocks(session, attempt, tick, outage)) if tick else None

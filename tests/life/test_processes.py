@@ -135,3 +135,10 @@ def test_a_spawn_from_a_shell_follows_a_runbook_to_its_end(house: House) -> None
     shown = house.manage("spawn", "! echo hello\n! exit 4", "--role", "runbook", "--follow", timeout=60)
     assert "session_completed" in shown
     assert "tool_started" in shown and "hello" in shown
+
+
+@pytest.mark.parametrize("broker", [None, "rabbitmq"])
+def test_a_hint_alone_launches_without_any_sweeper(stack: Stack, broker: str | None) -> None:
+    house = stack(timings=FAST, broker=broker, beat=False)
+    spawned = spawn(house, role="runbook", assignment="! echo hello")
+    assert over(house, spawned)["status"] == "completed"

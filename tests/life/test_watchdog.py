@@ -91,6 +91,13 @@ def test_both_clocks_stand_still_while_a_person_is_waited_for() -> None:
     assert seen.total_secs < 60 and seen.idle_secs < 30
 
 
+def test_a_limit_that_passed_before_the_wait_is_not_judged_during_it() -> None:
+    session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
+    stages.asked(session)
+    stages.set_attempt(session, running_at=since(session, -100))
+    assert judged(session, 500)[0] == "running"
+
+
 def test_after_the_answer_idle_begins_anew_and_the_wait_does_not_count() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
     approval = stages.asked(session)
