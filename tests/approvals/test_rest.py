@@ -328,3 +328,31 @@ def test_a_superuser_outside_the_projects_groups_may_decide(bearer, project, ask
     root.is_superuser = True
     root.save()
     assert Caller(bearer(project, root)).post(f"/{asked().id}/decide", {"decision": "deny"}).status_code == 200
+
+
+STRANGE = [None, True, 0, -1, 1.5, 10**15, "", "x", "x" * 70_000, "\u202e", [], [[]], [None], {}, {"a": {"b": []}}]
+
+
+@pytest.mark.parametrize("field", [*BODY, "session", "question", "risk", "expires_in_secs", "allowed_decisions"])
+def test_no_value_of_a_request_breaks_the_server(key, field):
+    for number, value in enumerate(STRANGE):
+        answer = key.post(body=BODY | {"request_id": f"r-{number}", field: value})
+        assert answer.status_code in (202, 404, 409, 422), (field, value, answer.content)
+
+
+@pytest.mark.parametrize("field", ["decision", "digest", "version", "message", "note", "arguments", "reason", "claim"])
+def test_no_value_of_an_answer_breaks_the_server(key, asked, field):
+    for value in STRANGE:
+        for call in ("decide", "withdraw", "consume"):
+            approval = asked()
+            body = {"decision": "edit", "digest": approval.digest, "arguments": {}, field: value}
+            answer = key.post(f"/{approval.id}/{call}", body)
+            assert answer.status_code in (200, 409, 422), (call, field, value, answer.content)
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", "7", '"x"', "{}", "\ufeff{}", "\x00"])
+def test_no_body_breaks_the_server(key, asked, body):
+    approval = asked()
+    for path in ("", f"/{approval.id}/decide", f"/{approval.id}/withdraw", f"/{approval.id}/consume"):
+        answer = key.client.post(f"/api/v1/approvals{path}", body, content_type="application/json", headers=key.headers)
+        assert answer.status_code in (200, 409, 422), (path, answer.content)
