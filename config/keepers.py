@@ -23,13 +23,17 @@ log = logging.getLogger(__name__)
 PATIENCE_SECS, LAST_SECS = 1.5, 0.5
 
 
-def end_all(wait: Callable[[float], None]) -> list[tuple[UUID, int]]:
-    """End the keepers of this data folder; the attempts that they kept. `wait(secs)` passes some time.
+def kept() -> list[tuple[UUID, int]]:
+    """The attempts, by session and number, that keepers of this data folder hold."""
+    return [(UUID(state["session"]), int(state["attempt"])) for state in map(read, state_files()) if state]
+
+
+def end_all(wait: Callable[[float], None]) -> None:
+    """End the keepers of this data folder. `wait(secs)` passes some time.
 
     The services must have ended before: nobody else may write what the end of a child means, or start another.
     """
-    files = list(runners.keepers_folder().glob("*.json"))
-    attempts = [(UUID(state["session"]), int(state["attempt"])) for state in map(read, files) if state]
+    files = state_files()
     for file in files:
         ask_to_end(file)
     deadline = time.monotonic() + PATIENCE_SECS
@@ -37,7 +41,6 @@ def end_all(wait: Callable[[float], None]) -> list[tuple[UUID, int]]:
         wait(0.05)
     with ThreadPoolExecutor(max_workers=32) as threads:
         list(threads.map(lambda file: runners.end_keeper(file, LAST_SECS), files))
-    return attempts
 
 
 def settle(attempts: list[tuple[UUID, int]]) -> int:
@@ -52,6 +55,10 @@ def written(session_id: UUID, attempt: int) -> bool:
     except Exception:
         log.exception("the end of %s/%s could not be written", session_id, attempt)
         return False
+
+
+def state_files() -> list[Path]:
+    return list(runners.keepers_folder().glob("*.json"))
 
 
 def ask_to_end(file: Path) -> None:

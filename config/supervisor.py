@@ -66,10 +66,15 @@ class Supervisor:
     # Signals
 
     def listen_to_signals(self) -> None:
-        """SIGINT, SIGTERM and SIGHUP stop everything; a second one no longer waits. SIGCHLD only wakes."""
+        """SIGINT, SIGTERM and SIGHUP stop everything; a second one no longer waits. SIGCHLD only wakes.
+
+        SIGHUP stays ignored where it was: nohup means it.
+        """
         signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._asked_to_stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._asked_to_stop)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
@@ -212,6 +217,8 @@ class Supervisor:
             self.out.write(f"{text}\n")
             self.out.flush()
         except OSError:
+            with contextlib.suppress(OSError):
+                self.out.close()
             self.out = open(os.devnull, "w")  # noqa: SIM115  kept until the process ends
 
 

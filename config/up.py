@@ -103,6 +103,7 @@ class Up:
         )
 
     def serve(self) -> None:
+        self.supervisor.say("starting web, worker and beat ...")
         self.services = [self.supervisor.add(part) for part in parts()]
         self.supervisor.run(self.tell_when_ready)
 
@@ -126,8 +127,10 @@ class Up:
         self.supervisor.say("stopped")
 
     def end_children(self) -> None:
-        attempts = keepers.end_all(self.supervisor.watch)
+        attempts = keepers.kept()
         if attempts:
+            self.supervisor.say(f"ending {len(attempts)} children ...")
+            keepers.end_all(self.supervisor.watch)
             ended = keepers.settle(attempts)
             self.supervisor.say(f"{ended} of {len(attempts)} children stopped with the server")
         connections.close_all()

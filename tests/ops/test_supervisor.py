@@ -17,6 +17,9 @@ from tests.ops import processes
 from tests.waiting import wait_until
 
 
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+
+
 def python(code: str) -> tuple[str, ...]:
     return sys.executable, "-c", code
 
@@ -60,8 +63,7 @@ def test_what_is_left_of_a_dead_parts_group_is_ended_before_its_return(superviso
 
 
 def test_a_part_that_ignores_sigterm_is_killed_when_its_time_is_over(supervisor):
-    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
-    part = supervisor.add(Part("deaf", python(deaf), os.environ))
+    part = supervisor.add(Part("deaf", python(DEAF), os.environ))
     watch_until(supervisor, lambda: "deaf   | up" in supervisor.out.getvalue())
     began = time.monotonic()
     supervisor.stop([part], 0.5)
@@ -91,6 +93,38 @@ def test_nobody_reading_the_log_does_not_stop_the_services(supervisor):
     part = supervisor.add(Part("talker", python("print('x', flush=True); import signal; signal.pause()"), os.environ))
     watch_until(supervisor, lambda: supervisor.out.name == os.devnull)
     assert part.process is not None and part.process.poll() is None
+    supervisor.out.close()
+    supervisor.out = io.StringIO()
+
+
+def test_nohup_is_believed():
+    code = """
+import signal
+from config.supervisor import Supervisor
+Supervisor().listen_to_signals()
+print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+"""
+    told = subprocess.run(["nohup", *python(code)], capture_output=True, text=True, timeout=20)
+    assert told.stdout == "True\n"
+
+
+def test_a_second_signal_no_longer_waits():
+    code = f"""
+import os, signal, sys
+from config.supervisor import Part, Supervisor
+supervisor = Supervisor()
+supervisor.listen_to_signals()
+part = supervisor.add(Part("deaf", (sys.executable, "-c", {DEAF!r}), os.environ))
+supervisor.run()
+supervisor.stop([part], 60)
+"""
+    process = subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "deaf   | up\n"
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
 
 
 def test_a_tethered_process_ends_with_its_parent_and_what_it_started_does_not(tmp_path):
