@@ -16,7 +16,6 @@ from config.supervisor import TETHER, Part, Supervisor
 from tests.ops import processes
 from tests.waiting import wait_until
 
-
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
 
 
