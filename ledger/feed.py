@@ -34,7 +34,9 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
     if after is not None and (after > newest or (after < oldest and _has_gap(after, session))):
         return Page([], newest, resync=True)
     events = found[:limit]
-    return Page(events, events[-1].cursor if events else after or 0, more=len(found) > limit)
+    # Not the newest cursor, which may have moved since the rows were read: only what is pruned is surely behind us.
+    standing = oldest if after is None else after
+    return Page(events, events[-1].cursor if events else standing, more=len(found) > limit)
 
 
 def _has_gap(after: int, session: UUID | None) -> bool:

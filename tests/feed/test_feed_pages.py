@@ -92,6 +92,17 @@ def test_a_cursor_older_than_what_is_kept_or_from_the_future_is_410_resync(proje
     assert [event["cursor"] for event in get(FEED).json()["results"]] == [3]
 
 
+def test_a_reader_without_a_cursor_of_a_feed_that_was_pruned_to_nothing_goes_on_without_resync(
+    project: Project,
+) -> None:
+    happen(project, "a", "b")
+    Event.objects.all().delete()
+    Head.objects.update(oldest=2)
+    page = caller(project, "feed:read")(FEED).json()
+    assert page == {"results": [], "next": None, "cursor": 2}
+    assert not feed.beyond(project.pk, page["cursor"]).resync
+
+
 def test_a_session_that_began_after_the_pruning_is_read_from_its_start(project: Project) -> None:
     session = spawned(project)
     happen(project, "old", "old")
