@@ -58,3 +58,8 @@ def _look(seen: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 def _complaint(seen: Callable[..., object], timeout: float, why: str, value: object) -> str:
     return f"{why or inspect.getsource(seen).strip()} did not happen within {timeout} s (last seen: {value!r})"
+
+
+def breathe(secs: float = PAUSE) -> None:
+    """For the processes of a test that work in a loop: leave the machine to the others for a moment."""
+    time.sleep(secs)

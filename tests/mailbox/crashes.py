@@ -27,11 +27,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from tests.waiting import breathe
+
 T = TypeVar("T")
 LEASE_SECS = 0.8
-PAUSE_SECS = 1.4
+PAUSE_SECS = 2.0
 DONE, ALLOWED = 0, 8  # offsets in the shared page: all is sent; how many messages may be sent by now
-IDLE, BUSY = 0, 1
+IDLE, BUSY, HOLDING = 0, 1, 2  # in a verb; or with messages in hand, between two
 
 
 @dataclass(slots=True)
@@ -57,8 +59,8 @@ class Page:
     def mark(self, process: int, state: int) -> None:
         self.map[1024 + process] = state
 
-    def busy(self, process: int) -> bool:
-        return self.map[1024 + process] == BUSY
+    def state(self, process: int) -> int:
+        return self.map[1024 + process]
 
     def put(self, offset: int, value: int) -> None:
         self.map[offset : offset + 8] = value.to_bytes(8, "little")
@@ -108,7 +110,7 @@ class Life:
             except Error:
                 self.page.mark(self.process, IDLE)
                 connection.close()
-                time.sleep(0.05)
+                breathe(0.05)
 
 
 def produce(life: Life, producer: int) -> None:
@@ -120,7 +122,7 @@ def produce(life: Life, producer: int) -> None:
     while sent < plan.share():
         if sent * plan.producers >= life.page.get(ALLOWED):
             life.page.mark(life.process, IDLE)
-            time.sleep(0.002)
+            breathe(0.002)
             continue
         last = min(sent - sent % 4 + 4, plan.share())
         letters = [
@@ -165,11 +167,13 @@ def _handle(life: Life, name: str, claim: Any, *, drained: bool) -> None:
 
     if not claim.messages:
         life.page.mark(life.process, IDLE)
-        time.sleep(0.004)
+        breathe(0.004)
         return
     if drained:
         life.write("D", name, claim.token, *(f"{row.seq}:{row.tries}" for row in claim.messages))
     ids = [row.message_id for row in claim.messages]
+    life.page.mark(life.process, HOLDING)
+    breathe(life.random.random() * 0.01)
     settled = life.insist(lambda: claims.ack(life.plan.project, name, claim.token, ids))
     life.write("A", name, claim.token, *settled.done)
 
@@ -210,7 +214,7 @@ class Ward:
             self.wake()
             self.strike()
             self.pace()
-            time.sleep(0.004)
+            breathe(0.004)
         self.findings.secs = round(time.monotonic() - begun, 1)
 
     def start(self, process: int) -> None:
@@ -231,16 +235,16 @@ class Ward:
                 self.start(process)
 
     def strike(self) -> None:
-        """Kill a busy process, or stop a busy consumer for longer than its lease."""
+        """Kill a busy process, or stop a consumer that holds messages for longer than its lease."""
         process = self.random.randrange(len(self.jobs))
-        if process not in self.pids or process in self.paused or not self.page.busy(process):
+        if process not in self.pids or process in self.paused:
             return
-        consumer = process >= self.plan.producers
-        if consumer and self.findings.pauses < self.plan.pauses and self.random.random() < 0.2:
+        state = self.page.state(process)
+        if state == HOLDING and self.findings.pauses < self.plan.pauses and len(self.paused) < 2:
             os.kill(self.pids[process], signal.SIGSTOP)
             self.paused[process] = time.monotonic() + PAUSE_SECS
             self.findings.pauses += 1
-        elif self.findings.kills < self.plan.kills and self.random.random() < 0.25:
+        elif state != IDLE and self.findings.kills < self.plan.kills and self.random.random() < 0.25:
             os.kill(self.pids[process], signal.SIGKILL)
             self.findings.kills += 1
 

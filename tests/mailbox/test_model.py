@@ -246,9 +246,11 @@ class MailboxMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(300)
 def test_a_mailbox_behaves_as_its_model(settings):
     settings.WARDROOM = settings.WARDROOM | {"claim_tries": TRIES}
-    run_state_machine_as_test(MailboxMachine, settings=_effort())
+    check_against_model()
 
 
-def _effort():
+def check_against_model():
+    """Many random walks; the first on which the two differ is shown, made as short as it can be."""
     slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-    return settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=slow)
+    effort = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=slow)
+    run_state_machine_as_test(MailboxMachine, settings=effort)
