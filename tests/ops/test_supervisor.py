@@ -124,6 +124,7 @@ supervisor.stop([part], 60)
         process.wait(1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+    process.stdout.close()
 
 
 def test_a_tethered_process_ends_with_its_parent_and_what_it_started_does_not(tmp_path):
