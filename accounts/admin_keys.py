@@ -66,7 +66,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
     """API keys. A child's token has no page: it begins and ends with its attempt."""
 
     list_display = ("label", "project", "user", "granted", "state", "created_at", "expires_at")
-    list_filter = (ProjectFilter, "kind")
+    list_filter = (ProjectFilter,)
     search_fields = ("name", "public_id", "user__username")
     list_select_related = ("project", "user")
     fields = (

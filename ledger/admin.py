@@ -31,7 +31,7 @@ class EventAdmin(ProjectWall, ReadOnly):
     search_fields = ("=session", "type__startswith")
     search_help_text = "A session's id, or the beginning of a type."
     list_select_related = ("project",)
-    ordering = ("-at", "-cursor")
+    ordering = ("-id",)
     fields = ("project", "cursor", "at", "who", "what", "session", "attempt", "seq", "whole")
     readonly_fields = fields
 
@@ -44,7 +44,7 @@ class EventAdmin(ProjectWall, ReadOnly):
             return rows.filter(session=term), False
         return rows.filter(type__startswith=term), False
 
-    @admin.display(description="at", ordering="at")
+    @admin.display(description="at")
     def when(self, event: Event) -> Any:
         """How long ago."""
         return age(event.at)
@@ -69,7 +69,7 @@ class EventAdmin(ProjectWall, ReadOnly):
     @admin.display(description="payload")
     def told(self, event: Event) -> SafeString:
         """The beginning of the payload."""
-        return format_html('<span class="wr-mono">{}</span>', line(json.dumps(event.payload, ensure_ascii=False), 120))
+        return format_html('<span class="wr-mono">{}</span>', line(json.dumps(event.payload, ensure_ascii=False), 80))
 
     @admin.display(description="payload")
     def whole(self, event: Event) -> SafeString:
