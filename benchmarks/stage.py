@@ -14,6 +14,8 @@ from tests.servers.stack import House
 def servers(backend: str = "postgres") -> Iterator[Run]:
     """A PostgreSQL (or SQLite files) and a Redis of our own, and this process's Django on a migrated database there."""
     run = Run(backend)
+    if backend == "postgres":
+        run.postgres.durable = True  # The tests' own does not wait for its disk; a figure must.
     try:
         run.up(run.broker)
         databases = run.databases(backend)
