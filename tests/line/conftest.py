@@ -74,11 +74,12 @@ class Peer:
             return True
         return False
 
-    def end(self, timeout: float = PATIENCE) -> tuple[int, str]:
-        """The close code and reason; frames that come before are read away."""
+    def end(self, timeout: float = PATIENCE, *, silently: bool = False) -> tuple[int, str]:
+        """The close code and reason; frames that come before are read away, or are a failure when `silently`."""
         try:
             while True:
-                self.socket.recv(timeout=timeout)
+                frame = self.socket.recv(timeout=timeout)
+                assert not silently, frame
         except ConnectionClosed as closed:
             return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
 

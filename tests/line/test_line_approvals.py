@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from typing import Any
 
@@ -12,7 +13,7 @@ from accounts.actors import Actor
 from approvals import decisions
 from approvals.answers import Answer
 from approvals.models import Approval
-from orchestration import lifecycle
+from orchestration import lifecycle, line_approvals, line_outgoing
 from orchestration.states import Status
 from tests.line.conftest import Peer, Server, Spawn
 from tests.waiting import wait_until
@@ -110,6 +111,34 @@ def test_need_run_gets_every_decision_that_is_not_consumed(server: Server, child
     with server.child(child, run=False, need_run=True) as peer:
         assert peer.hear("run")["assignment"] == "do it"
         assert peer.hear("approval_reply")["id"] == request
+
+
+def test_a_request_is_registered_before_it_is_answered_however_fast_the_answer_is(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register, urgent = line_approvals.register, line_outgoing.urgent
+    looked = threading.Event()
+
+    def slow_register(*args: Any, **kwargs: Any) -> Any:
+        answers = register(*args, **kwargs)
+        decide("fast")
+        looked.clear()
+        assert looked.wait(7)
+        threading.Event().wait(0.5)  # Long enough for whoever looked to write what it saw.
+        return answers
+
+    def noted_look(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return urgent(*args, **kwargs)
+        finally:
+            looked.set()
+
+    with server.child(child) as peer:
+        monkeypatch.setattr(line_approvals, "register", slow_register)
+        monkeypatch.setattr(line_outgoing, "urgent", noted_look)
+        peer.say("approval_request", id="fast", body=BODY)
+        peer.hear("approval_registered", timeout=10)
+        assert peer.hear("approval_reply")["approved"] is True
 
 
 def test_the_same_request_again_is_the_same_and_another_body_is_a_conflict(server: Server, child: Spawn) -> None:

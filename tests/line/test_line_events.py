@@ -67,12 +67,14 @@ def test_an_acknowledgement_comes_after_the_commit(
         raise RuntimeError("the commit fails")
 
     with server.child(child) as peer:
-        monkeypatch.setattr("ledger.entries.write", refuse)
         peer.say("event", seq=1, event={"type": "note"})
-        assert peer.code() == 1011
+        peer.hear("event_ack")
+        monkeypatch.setattr("ledger.entries.write", refuse)
+        peer.say("event", seq=2, event={"type": "note"})
+        assert peer.end(silently=True)[0] == 1011
         monkeypatch.undo()
     with server.child(child, run=False) as peer:
-        assert peer.welcome["acked_event_seq"] == 0  # type: ignore[attr-defined]
+        assert peer.welcome["acked_event_seq"] == 1  # type: ignore[attr-defined]
 
 
 def test_a_batch_is_one_transaction(server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
