@@ -186,3 +186,11 @@ def test_a_conflict_of_one_among_many_in_one_call_keeps_none_of_them(project):
     with pytest.raises(Problem):
         delivery.deliver(project, "desk", [task("free"), task("b", id="one")])
     assert Message.objects.count() == 1
+
+
+def test_of_the_same_message_several_times_in_one_batch_one_is_new(project, commits, slow_first):
+    sends = [lambda: delivery.deliver(project, "desk", [task("x", id="one")])[0]] * 4
+    answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
+    assert commits == [1, 4]
+    assert sorted(each.duplicate for each in answers) == [False, True, True, True]
+    assert len({each.seq for each in answers}) == 1
