@@ -183,9 +183,23 @@ def _kill_what_is_left(file: Path, state: dict[str, Any]) -> None:
     if state["pgid"] and _runs(state, "pgid", "pgid_start"):
         processes.kill_group(state["pgid"], signal.SIGKILL)
     if _runs(state, "pid", "start"):
+        guard = _guard_of(state["pid"])
         _signal(state["pid"], signal.SIGKILL)
         _wait_for_end(state, 5)
+        # It would go on reporting this end for as long as a keeper waits for an answer.
+        if guard:
+            _signal(guard, signal.SIGKILL)
     file.unlink(missing_ok=True)
+
+
+def _guard_of(pid: int) -> int | None:
+    """The process that watches over a keeper: its parent, if that is one of ours."""
+    try:
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        named = b"wardroom.keeper" in Path(f"/proc/{parent}/cmdline").read_bytes()
+    except (OSError, ValueError, IndexError):
+        return None
+    return parent if named else None
 
 
 def _runs(state: dict[str, Any], pid: str, start: str) -> bool:

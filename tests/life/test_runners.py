@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -75,9 +76,12 @@ def test_ending_a_keeper_ends_a_child_that_ignores_term(session: UUID) -> None:
 
 def test_a_keeper_that_does_not_leave_is_killed_with_its_child(session: UUID) -> None:
     state = start(session)
-    os.kill(state["pid"], 19)
+    guard = int(Path(f"/proc/{state['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    born = processes.start_time(guard)
+    os.kill(state["pid"], signal.SIGSTOP)
     assert runners.end_keeper(runners.state_file(session, 1), 0.2)
     wait_until(lambda: not runs(state) and not runs(state, "pgid", "pgid_start"), 10)
+    wait_until(lambda: not processes.is_same(guard, state["boot_id"], born), 10, why="the guard's end")
 
 
 def test_earlier_attempts_are_ended_and_the_current_one_is_not(session: UUID) -> None:
