@@ -89,8 +89,11 @@ def test_a_child_whose_keeper_was_killed_with_it_is_a_lost_line(stack: Stack) ->
     asked(house, spawned)
     process = process_of(house, spawned)
     guard = int(Path(f"/proc/{process['keeper_pid']}/stat").read_text().rpartition(")")[2].split()[1])
-    for pid in (guard, process["keeper_pid"], process["pid"]):
-        os.kill(pid, signal.SIGKILL)
+    pids = (process["pid"], guard, process["keeper_pid"])
+    # Stopped first: a child that sees its keeper go would still have the time to say so.
+    for sig in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, sig)
     ended = over(house, spawned, 60)
     assert (ended["status"], ended["error"]) == ("error", f"line lost for {GRACE} s")
     assert not alive(process["pid"])
