@@ -3,7 +3,7 @@
 #
 # Makes it with debootstrap in a temporary folder, copies a clean clone of HEAD in, and runs there, as root and in name
 # spaces of its own: `make run` until /readyz says 200, SIGTERM, and then `make test`. Package sources, certificates and
-# pip's configuration are taken over from this machine, whatever they are.
+# pip's configuration are taken over from this machine, whatever they are. ARGS goes to `make test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -96,5 +96,5 @@ echo "SIGTERM ended it in $((SECONDS - began)) s"
 
 # --- make test -----------------------------------------------------------------------------------------------------------
 began=$SECONDS
-bare sh -c 'cd /srv/wardroom && make test'
+bare sh -c 'cd /srv/wardroom && make test ARGS="$1"' sh "${ARGS:-}"
 echo "make test passed after $((SECONDS - began)) s"
