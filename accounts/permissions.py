@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -17,6 +18,8 @@ class Scoped(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Raise a 403 that names what is missing, or allow."""
+        if request.method not in (*getattr(view, "scopes", {}), *getattr(view, "child_may", ())):
+            raise MethodNotAllowed(str(request.method))
         credential: Any = request.auth
         allow(
             credential,

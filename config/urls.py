@@ -1,8 +1,19 @@
 """Every address that Django answers. Sockets and held calls are mounted before it, in `config.asgi`."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.http import HttpRequest, JsonResponse
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
+
+from accounts import problems
+
+
+def nothing_here(request: HttpRequest) -> JsonResponse:
+    """404 for programs: no page of HTML where they expect a problem document."""
+    problem = problems.not_found("There is nothing at this address.")
+    return JsonResponse(problem.body(), status=problem.status, content_type=problems.CONTENT_TYPE)
+
 
 api: list[URLPattern | URLResolver] = [
     path("schema", SpectacularAPIView.as_view(), name="schema"),
@@ -14,6 +25,8 @@ api: list[URLPattern | URLResolver] = [
 ]
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/v1/", include(api)),
+    re_path(r"^api/", nothing_here),
     path("admin/", admin.site.urls),
 ]

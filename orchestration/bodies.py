@@ -9,6 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.bodies import Body, Flag, Text, Whole
+from mailbox.states import PUBLIC_KINDS
 from orchestration.states import Runner, WaitFor
 
 MAX_METADATA_BYTES = 64 * 1024
@@ -74,7 +75,7 @@ class SenderBody(Body):
 class MessageBody(Body):
     """`POST sessions/{id}/messages`."""
 
-    message_kind = Text(max_length=40)
+    message_kind = Text(max_length=40, help_text=f"One of {', '.join(sorted(PUBLIC_KINDS))}.")
     body = serializers.JSONField(allow_null=True)
     id = Text(required=False, max_length=256, help_text="The same id is the same message.")
     correlation_id = Text(required=False, max_length=256)

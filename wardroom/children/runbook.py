@@ -107,13 +107,14 @@ class Runbook:
         return {"command": step.command, "cwd": self.cwd, "env": shell.names()}
 
     async def _ask_and_run(self, step: Step) -> Result:
+        about = step.heading[:1000].rstrip(" .:!?")
         try:
             decision = await self.child.approve(
                 "shell",
                 self._arguments(step),
                 permission="shell",
                 resource=self.cwd,
-                question=f"{step.heading[:1000] or 'Runbook'}: run step {step.number} of {len(self.steps)}?",
+                question=f"{about or 'Runbook'}: run step {step.number} of {len(self.steps)}?",
                 expires_in=self._expires_in,
                 id=self.child.request_id(f"step-{step.number}"),
             )
