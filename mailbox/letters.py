@@ -20,6 +20,8 @@ from mailbox.states import KINDS, PUBLIC_KINDS
 from wardroom import strict
 
 LONGEST_ID = 256
+#: Ids that begin so are given by Wardroom alone: nobody can take one before the message that it is for.
+OWN = "wardroom:"
 LONGEST_ROLE = 64
 
 Error = dict[str, str]
@@ -73,6 +75,8 @@ def read(value: Any) -> NewMessage:
 def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed:
     """Check everything that storage or a reader would stumble over; 422 with every error. Pure: touches no row."""
     errors = list(_errors(message, KINDS if internal else PUBLIC_KINDS))
+    if not internal and message.id is not None and message.id.startswith(OWN):
+        errors.append({"field": "id", "detail": f"ids that begin with {OWN} are Wardroom's own"})
     if errors:
         raise problems.invalid(errors, "The message is not valid.")
     text = json.dumps(message.body, ensure_ascii=False, separators=(",", ":"))

@@ -3,20 +3,18 @@
 It never starts a session: it is an event in the feed and, while the parent is not over, a message to it.
 """
 
-import uuid
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from ledger import journal
 from mailbox import delivery
 from mailbox.addresses import session_address
-from mailbox.letters import NewMessage
+from mailbox.letters import OWN, NewMessage
 from orchestration.models import Session
 from orchestration.states import TERMINAL
 
 KIND = "completion"
-# Ids of completion messages are made from this and (session, attempt), so that the same end is never told twice.
-NAMESPACE = uuid.UUID("6f3a64a5-5f0e-5b4e-9d0e-0c1a86a2d7f4")
 
 
 def complete(session: Session, attempt: int, *, now: datetime | None = None) -> None:
@@ -28,9 +26,12 @@ def complete(session: Session, attempt: int, *, now: datetime | None = None) -> 
         _message(session, attempt, body, now)
 
 
-def message_id(session_id: uuid.UUID, attempt: int) -> str:
-    """The id of the one completion message of this attempt."""
-    return str(uuid.uuid5(NAMESPACE, f"{session_id}/{attempt}"))
+def message_id(session_id: UUID, attempt: int) -> str:
+    """The id of the one completion message of this attempt: made from both, so that the same end is never told twice.
+
+    No sender can take it. One that could would have made the transaction that ends this attempt fail, for ever.
+    """
+    return f"{OWN}completion:{session_id}/{attempt}"
 
 
 def _message(session: Session, attempt: int, body: dict[str, Any], now: datetime | None) -> None:

@@ -7,7 +7,8 @@ import pytest
 from accounts import credentials
 from ledger.models import Event, OutboxEntry
 from mailbox import reading
-from orchestration import attempts, completion, lifecycle, spawning
+from mailbox.letters import NewMessage
+from orchestration import attempts, completion, lifecycle, spawning, steering
 from orchestration.models import Attempt, Session
 from orchestration.states import ENDED, Status
 from tests.life import stages
@@ -99,6 +100,17 @@ def test_a_completion_reaches_the_parent_with_the_result() -> None:
         "result": "three",
     }
     assert letter.body["completed_at"]
+
+
+def test_a_child_that_takes_the_id_of_its_own_completion_is_refused_and_can_be_ended() -> None:
+    parent = stages.running()
+    child = stages.running(parent=parent.pk)
+    squatting = NewMessage(id=completion.message_id(child.pk, 1), message_kind="reply", body={"answer": "hello"})
+    with pytest.raises(lifecycle.problems.Problem):
+        steering.send(stages.project(), parent.pk, squatting, stages.ACTOR)
+    assert lifecycle.finish(child.pk, 1, Status.TIMEOUT, error="too long")
+    (letter,) = reading.unadmitted(parent.project_id, parent.address)
+    assert (letter.message_kind, letter.body["status"]) == ("completion", "timeout")
 
 
 def test_a_parent_that_is_over_gets_no_message() -> None:

@@ -157,6 +157,14 @@ def test_what_breaks_its_kinds_schema_or_a_limit_is_refused(project, kind, body,
     assert not Message.objects.exists()
 
 
+def test_an_id_of_wardrooms_own_is_nobody_elses(project):
+    with pytest.raises(Problem) as refusal:
+        delivery.deliver(project, "desk", [task("a", id="wardroom:completion:x/1")])
+    assert [error["field"] for error in refusal.value.extra["errors"]] == ["id"]
+    assert not Message.objects.exists()
+    assert delivery.deliver(project, "desk", [task("a", id="wardroom:completion:x/1")], internal=True)
+
+
 def test_sixty_four_levels_are_taken_and_one_more_is_not(project):
     def nested(levels):
         body = "core"
