@@ -16,7 +16,7 @@ from approvals import records, shapes, subjects
 from approvals.actions import MAX_WORD
 from approvals.finding import find
 from approvals.models import Approval
-from approvals.states import Over, Status
+from approvals.states import RUNS, Over, Status
 from ledger import journal
 
 
@@ -86,8 +86,10 @@ def consume_request(
 
 def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, now: datetime | None) -> Approval:
     at = database_now(now)
-    free = Approval.objects.filter(id=approval.id, status=Status.APPROVED, consumed_at__isnull=True, digest=digest)
-    if not free.update(consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)):
+    free = Approval.objects.filter(id=approval.id, consumed_at__isnull=True, digest=digest)
+    if not free.filter(status=Status.APPROVED, decision_kind__in=sorted(RUNS)).update(
+        consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)
+    ):
         return _consumed_before(Approval.objects.get(id=approval.id), digest, claim)
     if approval.session is not None and not subjects.is_open(approval.session, approval.attempt or 0):
         raise subjects.over(approval.session)
@@ -99,7 +101,7 @@ def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, 
 def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Approval:
     if digest != approval.digest:
         raise problems.conflict("That is not the action that was decided on.", "digest-mismatch")
-    if approval.status != Status.APPROVED:
+    if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
         raise problems.conflict(shapes.standing_sentence(approval), "not-approved", approval=shapes.standing(approval))
     if claim is None or claim != approval.consume_claim:
         raise problems.conflict("Its one execution has been taken.", "consumed")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from approvals.models import Approval
-from approvals.states import CancelReason, Decision, Status
+from approvals.states import RUNS, CancelReason, Decision, Status
 
 # What the agent is told where no person said anything.
 SILENCE = {
@@ -92,7 +92,7 @@ def reply_frame(row: Approval) -> dict[str, Any]:
         "approved": approved,
         "decision": str(row.status),
         "message": row.message or SILENCE.get(Status(row.status)),
-        "arguments": row.arguments if approved else None,
+        "arguments": row.arguments if row.decision_kind in RUNS else None,
         "digest": row.digest,
         "version": row.version,
     }
@@ -116,7 +116,7 @@ def _outcome(row: Approval) -> dict[str, Any]:
 def _decision(row: Approval) -> dict[str, Any] | None:
     if row.decision_kind is None:
         return None
-    runs = row.decision_kind in (Decision.APPROVE, Decision.EDIT)
+    runs = row.decision_kind in RUNS
     return {
         "kind": str(row.decision_kind),
         "message": row.message,

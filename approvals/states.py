@@ -73,6 +73,9 @@ LEADS_TO: dict[Decision, Status] = {
 
 DECIDED = frozenset(LEADS_TO.values())
 
+# The answers that let an action run. A response answers a question, whatever else its asker put into the request.
+RUNS = frozenset({Decision.APPROVE, Decision.EDIT})
+
 # An asker may raise the risk above this, never lower it.
 BASE_RISK = Risk.MEDIUM
 

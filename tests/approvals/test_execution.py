@@ -63,6 +63,17 @@ def test_what_was_not_approved_never_runs(asked, consume, project, alice):
     assert not Approval.objects.filter(consumed_at__isnull=False).exists()
 
 
+def test_an_answer_to_a_question_lets_nothing_run(asked, consume, project, alice):
+    """An asker that dresses an action as a question gets words for it, and no execution."""
+    question = asked(allowed_decisions=["respond"], question="Which colour?")
+    answer = Answer(decision="respond", message="no, do not")
+    answered = decisions.decide(project.pk, question.id, answer, Actor.of_user(alice), "admin")
+    assert type_of(consume, answered) == "not-approved"
+    assert not Approval.objects.filter(consumed_at__isnull=False).exists()
+    frame = shapes.reply_frame(answered)
+    assert (frame["message"], frame["arguments"]) == ("no, do not", None)
+
+
 @pytest.mark.parametrize("wrong", [{"digest": None}, {"digest": 5}, {"claim": ""}, {"claim": 5}, {"claim": "x" * 300}])
 def test_a_consume_must_name_the_action(approved, consume, wrong):
     assert type_of(consume, approved(), **wrong) == "invalid"
