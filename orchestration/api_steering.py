@@ -115,9 +115,10 @@ class Messages(Steering):
     def post(self, request: Request, session_id: UUID) -> Response:
         """Send it a message. The outcome says what will become of it; only its admission proves that it was read."""
         said = strict.read(bodies.MessageBody, request.data)
-        reach.readable(self.credential, session_id)
-        message = self._message(request.data)
         interrupt = said.get("interrupt", False)
+        # Who interrupts itself would start anew for ever: each attempt has its own total time.
+        (reach.steerable if interrupt else reach.readable)(self.credential, session_id)
+        message = self._message(request.data)
         sent = steering.send(self.project, session_id, message, self.actor, interrupt=interrupt)
         return Response({"id": sent.id, "outcome": sent.outcome}, status=202)
 

@@ -250,6 +250,17 @@ def test_a_childs_message_is_from_itself_whatever_it_says(child_of: ChildOf) -> 
     assert (letter.sender_session, letter.claimed_sender) == (me.pk, False)
 
 
+def test_a_child_interrupts_what_is_below_it_and_never_itself(child_of: ChildOf) -> None:
+    me = stages.running()
+    mine = stages.running(parent=me.pk)
+    body = {"message_kind": "task", "body": {"text": "x"}, "interrupt": True}
+    assert problem(post(child_of(me), url(me, "/messages"), body)) == (403, "forbidden")
+    assert stages.again(me).cancel_requested_at is None
+    assert not reading.unadmitted(me.project_id, me.address)
+    assert post(child_of(me), url(mine, "/messages"), body).status_code == 202
+    assert stages.again(mine).restart
+
+
 def test_a_dead_token_opens_nothing(child_of: ChildOf) -> None:
     me = stages.running()
     client = child_of(me)
