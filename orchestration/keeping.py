@@ -91,9 +91,15 @@ def judge_exit(session_id: UUID, number: int, *, now: datetime | None = None) ->
 
 
 def _recognise(token: str, session_id: UUID, number: int) -> None:
-    """The token of this very attempt, live or ended; anything else is nobody, and its keeper kills and leaves."""
-    credential = credentials.recognise(token).credential
+    """The token of this very attempt, live or ended with it; anything else is nobody, and its keeper kills and leaves.
+
+    A token that ended before its attempt was replaced by a fresh one: whoever holds it may not end what goes on.
+    """
+    found = credentials.recognise(token)
+    credential = found.credential
     if credential is None or credential.kind != CredentialKind.CHILD:
         raise problems.unauthenticated()
     if (credential.subject, credential.attempt) != (str(session_id), number):
+        raise problems.unauthenticated()
+    if found.state != "live" and Attempt.objects.filter(session=session_id, number=number, ended_at=None).exists():
         raise problems.unauthenticated()

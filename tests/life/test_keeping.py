@@ -61,6 +61,19 @@ def test_a_token_of_another_attempt_or_session_is_nobody() -> None:
         keeping.alive("wr_child_0000000000000000_" + "x" * 43, session.pk, 1, LIFE)
 
 
+def test_a_token_that_was_replaced_reports_nothing_while_its_attempt_goes_on() -> None:
+    session = stages.queued(runner="external", command=None)
+    stolen = spawning.mint(session)
+    fresh = spawning.fresh_token(stages.project(), session.pk, stages.ACTOR).child_token
+    with pytest.raises(Problem, match="live token"):
+        keeping.alive(stolen, session.pk, 1, LIFE)
+    with pytest.raises(Problem, match="live token"):
+        keeping.exited(stolen, session.pk, 1, FAILED)
+    row = stages.attempt(session)
+    assert (row.exited_at, row.ended_at, row.keeper_pid) == (None, None, None)
+    assert fresh and keeping.exited(fresh, session.pk, 1, FAILED) == "error"
+
+
 def test_an_exit_without_a_word_is_an_error_at_once() -> None:
     session, token = kept()
     assert keeping.exited(token, session.pk, 1, FAILED) == "error"
