@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Case, DateTimeField, DurationField, ExpressionWrapper, F, When
+from django.db.models import Case, DateTimeField, DurationField, Exists, ExpressionWrapper, F, OuterRef, When
 from django.db.models.functions import Coalesce
 
 from accounts import problems
@@ -106,7 +106,7 @@ def settle(
 
     An ask that is being committed right now holds the subject's row: so look once before taking that row (the order
     of locks is approval, subject) and once after. The second look leaves rows that somebody is deciding at this
-    moment: they are about to be settled by that decision.
+    moment: they are about to be settled by that decision, or by `settle_left` when it comes to nothing.
     """
     with journal.transaction():
         cancelled = _cancel_pending(session_id, attempt, reason, now, skip_locked=False)
@@ -116,6 +116,17 @@ def settle(
         for approval in cancelled:
             records.changed(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
         return len(cancelled)
+
+
+def settle_left(limit: int = 200, *, now: datetime | None = None) -> int:
+    """The sweeper: settle again where an end left something pending; answers how many approvals.
+
+    That happens when whoever was deciding at the second look of `settle` was rolled back, or died.
+    """
+    closed = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at__isnull=False)
+    left = Approval.objects.pending().filter(Exists(closed)).order_by("session", "attempt")
+    found = left.values_list("session", "attempt").distinct()[:limit]
+    return sum(settle(session, attempt, now=now) for session, attempt in list(found) if session and attempt)
 
 
 def _cancel_pending(

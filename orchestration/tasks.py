@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from approvals import decisions
+from approvals import decisions, subjects
 from ledger import sweeps
 from mailbox import claims
 from orchestration import hints, housekeeping, launching, losses, waits, watchdog
@@ -43,8 +43,8 @@ def waits_sweep() -> None:
 
 @shared_task(name="orchestration.approvals_expiry_sweep")
 def approvals_expiry_sweep() -> None:
-    """Expire what nobody answered in time."""
-    sweeps.run("approvals_expiry_sweep", decisions.expire_due)
+    """Expire what nobody answered in time, and cancel what an ended attempt left pending."""
+    sweeps.run("approvals_expiry_sweep", lambda: decisions.expire_due() + subjects.settle_left())
 
 
 @shared_task(name="orchestration.claims_sweep")

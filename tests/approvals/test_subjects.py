@@ -79,6 +79,20 @@ def test_settling_twice_changes_nothing_more(asked, session):
     assert subjects.clock(session, 1) == (0, None, 5.0, after(5))
 
 
+def test_what_an_end_left_pending_is_cancelled_by_the_sweeper(asked, project, session):
+    """As it is when somebody was answering at the second look of `settle`, and was rolled back."""
+    left = asked()
+    subjects.settle(session, 1)
+    Approval.objects.update(status="pending", settled_at=None, cancel_reason=None)
+    subjects.open(project.pk, session, 2)
+    running, alone = asked(attempt=2), asked(session=None, attempt=None)
+    assert subjects.settle_left() == 1
+    assert subjects.settle_left() == 0
+    for approval, status in ((left, "cancelled"), (running, "pending"), (alone, "pending")):
+        approval.refresh_from_db()
+        assert approval.status == status
+
+
 def test_another_attempts_approvals_stay(asked, project, session):
     subjects.open(project.pk, session, 2)
     later = asked(attempt=2)
