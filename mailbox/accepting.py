@@ -78,7 +78,8 @@ def accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> l
     return [_outcome(each, fresh.get(each.id, NOWHERE), fresh, standing) for _, each in letters]
 
 
-#: One parameter holds every letter, so the statement is the same for one and for five hundred.
+#: One parameter holds every letter, so the statement is the same for one and for five hundred. The addresses are taken
+#: by code point, as Python sorts them in `_take_places`: a database's own collation would be another order of locks.
 AT_ONCE = """
     WITH letters AS MATERIALIZED (
         SELECT l ->> 0 AS name, (l ->> 1)::bigint AS behind, l ->> 2 AS message_id, l ->> 3 AS message_kind,
@@ -87,7 +88,7 @@ AT_ONCE = """
         FROM json_array_elements(%s::json) AS l
     ), taken AS (
         INSERT INTO mailbox_address AS a (project_id, name, last_seq)
-        SELECT %s::uuid, name, count(*) FROM letters GROUP BY name ORDER BY name
+        SELECT %s::uuid, name, count(*) FROM letters GROUP BY name ORDER BY name COLLATE "C"
         ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + excluded.last_seq
         RETURNING a.id, a.name, a.last_seq
     )
