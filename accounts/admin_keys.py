@@ -22,7 +22,16 @@ from accounts.models import Credential, CredentialKind, Project, User
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, badge, may
 
 #: A key never gives more than the one who mints it could do in person.
-NEEDS = {"approvals:decide": "approvals.decide"}
+NEEDS = {
+    "approvals:decide": "approvals.decide",
+    "approvals:read": "approvals.view_approval",
+    "feed:read": "ledger.view_event",
+    "mailboxes:read": "mailbox.view_message",
+    "quarantine:read": "mailbox.inspect_quarantine",
+    "quarantine:write": "mailbox.requeue",
+    "sessions:read": "orchestration.view_session",
+    "sessions:write": "orchestration.change_session",
+}
 FOR_SUPERUSERS = frozenset({"admin", "sessions:command"})
 
 

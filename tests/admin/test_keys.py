@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import credentials
+from accounts import credentials, scopes
 from accounts.models import Credential, Project, User
 from tests.admin.planting import staff
 
@@ -48,7 +48,8 @@ def token_in(answer: Any) -> str | None:
 
 
 def test_a_key_is_shown_in_the_answer_to_the_post_and_nowhere_after(project: Project) -> None:
-    client = signed_in(allowed(staff("minter", project, permissions=False), "add_credential", "view_credential"))
+    mine = ("add_credential", "view_credential", "view_event", "view_approval")
+    client = signed_in(allowed(staff("minter", project, permissions=False), *mine))
     assert token_in(client.get(MINT)) is None
     answer = mint(client, project, "feed:read", "approvals:read")
     assert "no-store" in answer.headers["Cache-Control"]
@@ -66,12 +67,14 @@ def test_a_key_is_shown_in_the_answer_to_the_post_and_nowhere_after(project: Pro
 def test_nobody_grants_what_they_could_not_do_themselves(project: Project) -> None:
     member = allowed(staff("minter", project, permissions=False), "add_credential")
     client = signed_in(member)
-    for scope in ("admin", "sessions:command", "approvals:decide"):
-        assert token_in(mint(client, project, "feed:read", scope)) is None
+    for scope in set(scopes.ALL) - {"approvals:ask", "mailboxes:write"}:
+        assert token_in(mint(client, project, "approvals:ask", scope)) is None
         assert f'value="{scope}"' not in client.get(MINT).content.decode()
     assert not Credential.objects.exists()
     allowed(member, "add_credential", "decide")
     assert token_in(mint(client, project, "approvals:decide"))
+    allowed(member, "add_credential", "change_session", "requeue")
+    assert token_in(mint(client, project, "sessions:write", "quarantine:write"))
     superuser = User.objects.create_superuser("super")
     assert token_in(mint(signed_in(superuser), project, "admin", "sessions:command"))
 
