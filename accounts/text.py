@@ -21,6 +21,7 @@ _IGNORABLE = (
 _BLANK = frozenset({0x2800, 0x1D159, 0x16FE4})
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _OVERLAY = 1  # the combining class of strokes through a letter: they cross text out
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 _MARKS_PER_LETTER = 4  # more than any living orthography needs; beyond it, marks climb over the lines around
 
 _HIDDEN, _MARK, _LETTER, _OTHER = range(4)
@@ -57,6 +58,11 @@ def shortened(text: str, limit: int = 120) -> str:
     """One visible line of at most `limit` characters of `text`, and how many were left out."""
     rest = len(text) - limit
     return visible(text) if rest <= 0 else f"{visible(text[:limit])}… ({rest} more characters)"
+
+
+def turns(text: str) -> bool:
+    """Whether letters of `text` run from right to left, and so turn the digits and signs around them on the screen."""
+    return not text.isascii() and any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
 
 
 class MixedToken(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from accounts import problems
-from accounts.text import mixed_scripts, visible
+from accounts.text import mixed_scripts, turns, visible
 from approvals import approvers, shapes, subjects
 from approvals.answers import Answer
 from approvals.models import Approval
@@ -77,6 +77,8 @@ def warnings(approval: Approval) -> list[str]:
     found = [f"{mixed}." for text in texts for mixed in mixed_scripts(text)]
     if any(visible(text, lines=True) != text for text in _strings(approval.action)):
         found.append("Some characters would not show; they are written as \\u{…} below.")
+    if any(turns(text) for text in _strings(approval.action)):
+        found.append("Some letters read from right to left: what stands around them may run in another order.")
     return found
 
 

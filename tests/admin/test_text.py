@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from accounts.text import mixed_scripts, shortened, visible, visible_json
+from accounts.text import mixed_scripts, shortened, turns, visible, visible_json
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 # Written again by hand, from the standard's table: default-ignorable characters that no category gives away.
@@ -102,3 +102,8 @@ def test_a_word_of_several_scripts_is_warned_of(word):
 )
 def test_words_of_one_script_are_not_warned_of(text):
     assert mixed_scripts(text) == []
+
+
+@pytest.mark.parametrize(("text", "said"), [("mv 1 2", False), ("mv é 漢 2", False), ("mv א 1 2 ב", True), ("م", True)])
+def test_letters_that_turn_their_neighbours_are_noticed(text, said):
+    assert turns(text) is said

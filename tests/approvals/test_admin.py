@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from accounts.actors import Actor
 from accounts.problems import Problem
-from approvals import decisions, subjects
+from approvals import admin_page, decisions, subjects
 from approvals.answers import Answer
 from approvals.models import Approval
 from ledger.models import AuditEntry
@@ -367,3 +367,9 @@ def test_the_verb_itself_refuses_who_may_only_look(project, viewer, asked):
         answer = Answer(decision="deny", digest=approval.digest)
         decisions.decide(project.pk, approval.id, answer, Actor.of_user(viewer), "admin")
     assert refusal.value.type == "not-an-approver"
+
+
+def test_staff_are_warned_of_letters_that_turn_what_stands_around_them(asked):
+    (warning,) = admin_page.warnings(asked(arguments={"command": "mv א 1 2 ב"}))
+    assert "right to left" in warning
+    assert admin_page.warnings(asked()) == []
