@@ -106,7 +106,10 @@ def _filtered(rows: QuerySet[Session], params: Any) -> QuerySet[Session]:
     for name in ("parent", "root"):
         if name in params:
             rows = rows.filter(**{name: _uuid(name, params[name])})
-    return rows.filter(role=params["role"]) if "role" in params else rows
+    if "role" not in params:
+        return rows
+    # PostgreSQL cannot even compare with a NUL, and no role's name holds one.
+    return rows.none() if "\0" in params["role"] else rows.filter(role=params["role"])
 
 
 def _words(name: str, text: str, known: list[str]) -> list[str]:
