@@ -73,6 +73,7 @@ def test_history_tells_a_restarted_runbook_what_it_did() -> None:
         {"id": record_id(2, None, steps[0])},
         {"id": record_id(2, Result(steps[0], "failed", -9), steps[0])},
         {"id": record_id(2, None, steps[1])},
+        {"role": "user", "content": "skip it", "id": record_id(2, Result(steps[2], "done", 0), steps[2])},
         {"id": "runbook:2:99:done:0"},
         {"id": "runbook:2:x"},
     ]

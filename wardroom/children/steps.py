@@ -87,9 +87,12 @@ def past(history: Iterable[dict[str, Any]], attempt: int, steps: Sequence[Step])
     """What an earlier process of this very attempt did, by step.
 
     A step that was started and never recorded as ended is *unknown*: it may have run, so it must not run again.
+    A message is no record, whatever id its sender gave it.
     """
     found: dict[int, Result] = {}
     for item in history:
+        if item.get("role") == "user":
+            continue
         match = _RECORD.match(str(item.get("id") or ""))
         if match and int(match[1]) == attempt and 1 <= int(match[2]) <= len(steps):
             step = steps[int(match[2]) - 1]
