@@ -11,6 +11,8 @@ The line is held by a thread of its own, so that a long step of the program does
 
 import _thread
 import asyncio
+import ctypes
+import signal
 import threading
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
@@ -33,6 +35,7 @@ class Child:
     def __init__(self, identity: Identity, **options: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._child = asynchronous.Child(identity, **options)
+        self._body = 0
         self._thread = threading.Thread(target=self._loop.run_forever, name="wardroom-line", daemon=True)
         self._left = asyncio.Event()
         self._entered: asyncio.Future[None] = self._loop.create_future()
@@ -60,6 +63,7 @@ class Child:
         return self._child.was_restarted
 
     def __enter__(self) -> Self:
+        self._body = threading.get_ident()
         self._thread.start()
         try:
             self._wait(self._enter())
@@ -88,7 +92,7 @@ class Child:
                 try:
                     await self._left.wait()
                 except asyncio.CancelledError:
-                    _thread.interrupt_main()
+                    self._interrupt()
                     raise
                 if self._error is not None:
                     raise self._error
@@ -97,6 +101,18 @@ class Child:
                 self._entered.set_exception(error)
             elif error is not self._error:
                 raise
+
+    def _interrupt(self) -> None:
+        """KeyboardInterrupt in the program's thread.
+
+        By SIGINT where that is heard, because it also ends a call that waits. Elsewhere (another thread, or a process
+        that was started with SIGINT ignored, as a shell does in the background) at the thread's next instruction.
+        """
+        if self._body == threading.main_thread().ident and callable(signal.getsignal(signal.SIGINT)):
+            _thread.interrupt_main()
+        else:
+            thread, error = ctypes.c_ulong(self._body), ctypes.py_object(KeyboardInterrupt)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
 
     async def _leave(self, error: BaseException | None) -> bool:
         self._error = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -344,14 +345,23 @@ def test_the_plain_face_does_the_same(spawn: Spawn) -> None:
     assert (session.now()["status"], session.now()["result"]) == ("completed", "done")
 
 
-def test_the_plain_face_is_interrupted_when_it_goes_on_after_the_grace(spawn: Spawn) -> None:
+@pytest.mark.parametrize("heard", [signal.default_int_handler, signal.SIG_IGN])
+def test_the_plain_face_is_interrupted_when_it_goes_on_after_the_grace(spawn: Spawn, heard: Any) -> None:
     session = spawn()
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        _go_on_after_the_grace(session)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert session.now()["status"] == "cancelled"
+
+
+def _go_on_after_the_grace(session: Any) -> None:
     with pytest.raises(KeyboardInterrupt), sync.Child(session.identity) as child:
         session.client.cancel(session.id, "enough")
         assert not child.cancelled.is_set() or child.cancelled.grace_secs == 3
         while True:
             threading.Event().wait(0.05)
-    assert session.now()["status"] == "cancelled"
 
 
 def test_the_plain_face_tells_of_an_exception(spawn: Spawn) -> None:

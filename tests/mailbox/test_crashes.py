@@ -98,6 +98,7 @@ def test_they_survive_the_kills_on_sqlite_too(tmp_path):
     assert whole(found), found
 
 
+@pytest.mark.slow
 def test_without_the_fence_the_same_run_fails(tmp_path):
     ward = Ward(tmp_path, SqliteFiles(tmp_path).url("crashes"))
     with ward.at_work("--without-fence", "--messages", "2000", "--kills", "10", "--pauses", "25") as process:
