@@ -99,7 +99,7 @@ class WaitFor(Steering):
         """Record what the running attempt waits for, and return at once: it counts when the attempt suspends."""
         said = strict.read(bodies.WaitBody, request.data)
         reach.own(self.credential, session_id)
-        return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**said))))
+        return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**said), self.actor)))
 
 
 class Messages(Steering):

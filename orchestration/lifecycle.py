@@ -144,10 +144,12 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
         return True
 
 
-def wait(project: Project, session_id: UUID, wanted: Wait, *, now: datetime | None = None) -> Session:
-    """Record what the running attempt waits for. Raises 404, 409 `not-running`, 422."""
+def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now: datetime | None = None) -> Session:
+    """Record what the running attempt waits for; a child only for its own. Raises 404, 409 `not-running`, 422."""
     with journal.transaction():
         session = _mine(project, session_id)
+        if actor.kind == "child" and actor.attempt != session.attempt:
+            raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
         if session.status != Status.RUNNING:
             raise problems.conflict(f"The session is {session.status}: no attempt of it is running.", "not-running")
         return waits.record(session, wanted, now=now)

@@ -8,10 +8,11 @@ from uuid import uuid4
 
 import pytest
 
+from accounts.actors import Actor
 from accounts.clock import read_database_clock
 from accounts.problems import Problem
 from mailbox import reading
-from orchestration import lifecycle, waits
+from orchestration import attempts, lifecycle, waits
 from orchestration.models import Session
 from orchestration.states import Status
 from orchestration.waits import Wait
@@ -101,7 +102,7 @@ def test_named_children_that_are_over_count_as_over() -> None:
 
 def test_a_recorded_wait_counts_when_the_end_says_nothing() -> None:
     parent, children = family(2)
-    lifecycle.wait(stages.project(), parent.pk, Wait(wait_for="any", children=[children[0].pk]))
+    lifecycle.wait(stages.project(), parent.pk, Wait(wait_for="any", children=[children[0].pk]), stages.ACTOR)
     assert suspend(parent) == "suspended"
     end(children[1])
     assert resumed(parent) is None
@@ -121,8 +122,21 @@ def test_a_stranger_cannot_be_waited_for_and_nothing_changes() -> None:
 
 def test_only_a_running_attempt_can_record_a_wait() -> None:
     with pytest.raises(Problem) as refusal:
-        lifecycle.wait(stages.project(), stages.queued().pk, Wait())
+        lifecycle.wait(stages.project(), stages.queued().pk, Wait(), stages.ACTOR)
     assert (refusal.value.status, refusal.value.type) == (409, "not-running")
+
+
+def test_an_attempt_that_is_over_records_no_wait_for_the_next_one() -> None:
+    """Its token may have been looked at just before it ended."""
+    parent = stages.running()
+    old = Actor(kind="child", id="x", name="x", session=parent.pk, attempt=1)
+    attempts.requeue(parent.pk, 1, "line lost")
+    attempts.move(parent.pk, 2, Status.STARTING)
+    lifecycle.started(parent.pk, 2)
+    with pytest.raises(Problem) as refusal:
+        lifecycle.wait(stages.project(), parent.pk, Wait(), old)
+    assert refusal.value.type == "not-running"
+    assert stages.again(parent).waiting_for is None
 
 
 def test_the_lease_ends_a_wait_that_nothing_else_ends() -> None:
