@@ -1,23 +1,20 @@
 #!/bin/sh
-# Installs the servers that the tests start privately: PostgreSQL, Redis, RabbitMQ, Node and Chromium.
+# Installs the servers that the tests start privately: PostgreSQL, Redis, RabbitMQ and Chromium.
+# Node comes with Playwright, because Debian 12's own is too old for the children in JavaScript.
 #
 # Says nothing and changes nothing when all of them are there. As root on Debian it installs what is missing, without
 # starting any service; otherwise it names each missing thing on a line of its own and exits 1.
 set -eu
 
-NODE_FLOOR=18 # Debian 12's own; 20 is used where the machine's sources have it.
-
 have() { command -v "$1" >/dev/null 2>&1; }
 have_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || have initdb; }
 have_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
-have_node() { have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$NODE_FLOOR" ]; }
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 
 missing() {
     have_postgres || echo postgresql-15
     have redis-server || echo redis-server
     have_rabbitmq || echo rabbitmq-server
-    have_node || echo nodejs
     have_chromium || echo chromium
 }
 

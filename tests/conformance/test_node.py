@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import playwright
 import pytest
 
 from tests.servers.stack import House
@@ -18,7 +19,19 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-NODE = shutil.which("node") or "node"
+
+
+def node() -> str:
+    """Node 20 or newer: the machine's own, else the one that Playwright brings."""
+    own = shutil.which("node")
+    if own:
+        version = subprocess.run([own, "--version"], capture_output=True, text=True, check=True).stdout
+        if int(version.lstrip("v").split(".")[0]) >= 20:
+            return own
+    return str(Path(playwright.__file__).parent / "driver" / "node")
+
+
+NODE = node()
 
 
 @pytest.mark.parametrize("dialect", ["v1", "plain"])
