@@ -203,7 +203,12 @@ def test_sweeps_go_on_after_each_service_was_killed(house):
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_everything_within_ten_seconds(own_house, sig):
-    own_house.start()
+    # Also where the tests themselves were started with SIGHUP ignored, which `up` would inherit and believe.
+    before = signal.signal(sig, signal.SIG_DFL)
+    try:
+        own_house.start()
+    finally:
+        signal.signal(sig, before)
     ours = own_house.all_parts()
     began = time.monotonic()
     assert own_house.stop(sig) == 0
