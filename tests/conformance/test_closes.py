@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tests.conformance.conftest import Session, Spawn
-from tests.conformance.peer import line
+from tests.conformance.peer import announce, line
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
@@ -35,7 +35,7 @@ def test_1009_a_frame_over_twice_the_limit(spawn: Spawn) -> None:
     session = spawn()
     with line(session) as peer:
         peer.begin()
-        peer.say("event", seq=1, event={"type": "x", "pad": "x" * (2 * 1024 * 1024 + 1)})
+        announce(peer.socket, 2 * 1024 * 1024 + 1)
         assert peer.closed() == 1009
     assert running(session)
 

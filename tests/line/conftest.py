@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -51,7 +52,9 @@ class Peer:
         self.socket: ClientConnection = context.__enter__()
 
     def say(self, kind: str, **fields: Any) -> None:
-        self.socket.send(json.dumps({"kind": kind, **fields}))
+        """Send a frame. The server may have closed already: who listens next hears that."""
+        with contextlib.suppress(ConnectionClosed):
+            self.socket.send(json.dumps({"kind": kind, **fields}))
 
     def hear(self, kind: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """The next frame, which must be of this kind."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
-from websockets.exceptions import ConnectionClosed
 
 from accounts import projects
 from ledger.models import Event
@@ -18,6 +17,7 @@ from mailbox import delivery
 from mailbox.letters import NewMessage
 from orchestration import line as lines
 from orchestration import presence
+from tests.conformance.peer import announce
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 
@@ -143,8 +143,7 @@ def test_the_limit_counts_bytes_not_characters(server: Server, child: Spawn) -> 
 
 def test_a_frame_over_the_ceiling_is_1009(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
-        with contextlib.suppress(ConnectionClosed):
-            peer.socket.send(sized(2 * 1024 * 1024 + 1))
+        announce(peer.socket, 2 * 1024 * 1024 + 1)
         assert peer.code() == 1009
 
 
@@ -154,9 +153,8 @@ def test_too_many_frames_are_4429_and_the_reason_says_for_how_long(
 ) -> None:
     timings(max_frames_per_10_secs=20)
     with server.child(child) if dialect == "v1" else server.plain(child) as peer:
-        with contextlib.suppress(ConnectionClosed):
-            for _ in range(50):
-                peer.say("unheard-of")
+        for _ in range(50):
+            peer.say("unheard-of")
         code, reason = peer.end()
         assert code == 4429
         assert any(word.isdigit() for word in reason.split())
