@@ -32,6 +32,7 @@ from tests.waiting import breathe
 T = TypeVar("T")
 LEASE_SECS = 0.8
 PAUSE_SECS = 2.0
+LULL_SECS = 3.0
 DONE, ALLOWED = 0, 8  # offsets in the shared page: all is sent; how many messages may be sent by now
 IDLE, BUSY, HOLDING = 0, 1, 2  # in a verb; or with messages in hand, between two
 
@@ -204,6 +205,8 @@ class Ward:
         self.pids: dict[int, int] = {}
         self.paused: dict[int, float] = {}
         self.told = -1
+        self.struck_at = time.monotonic()
+        self.lull = 0
 
     def run(self) -> None:
         begun = time.monotonic()
@@ -255,13 +258,19 @@ class Ward:
                 del self.paused[process]
 
     def pace(self) -> None:
-        """Let no more be sent than the kills allow, so that they hit a mailbox at work; say how far it is."""
+        """Let no more be sent than the strikes allow, so that they hit a mailbox at work; say how far it is.
+
+        When all of that is read and nobody is left to strike, a little more is sent.
+        """
         done = self.findings.kills + self.findings.pauses
         of = self.plan.kills + self.plan.pauses
-        self.page.put(ALLOWED, self.plan.messages * (done + 2) // max(of, 1) if done < of else self.plan.messages)
         if done != self.told:
             (self.plan.folder / "progress").write_text(str(done))
-            self.told = done
+            self.told, self.struck_at = done, time.monotonic()
+        elif time.monotonic() - self.struck_at > LULL_SECS:
+            self.lull, self.struck_at = self.lull + 1, time.monotonic()
+        allowed = self.plan.messages * (done + self.lull + 2) // max(of, 1)
+        self.page.put(ALLOWED, min(allowed, self.plan.messages) if done < of else self.plan.messages)
         if not any(process in self.pids for process in range(self.plan.producers)):
             self.page.put(DONE, 1)
 
