@@ -17,22 +17,9 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
-from accounts import credentials, projects, scopes
+from accounts import credentials, owners, projects, scopes
 from accounts.models import Credential, CredentialKind, Project, User
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, badge, may
-
-#: A key never gives more than the one who mints it could do in person.
-NEEDS = {
-    "approvals:decide": "approvals.decide",
-    "approvals:read": "approvals.view_approval",
-    "feed:read": "ledger.view_event",
-    "mailboxes:read": "mailbox.view_message",
-    "quarantine:read": "mailbox.inspect_quarantine",
-    "quarantine:write": "mailbox.requeue",
-    "sessions:read": "orchestration.view_session",
-    "sessions:write": "orchestration.change_session",
-}
-FOR_SUPERUSERS = frozenset({"admin", "sessions:command"})
 
 
 class KeyForm(forms.Form):
@@ -52,7 +39,7 @@ class KeyForm(forms.Form):
         if len(mine.queryset) == 1:
             mine.initial = mine.queryset[0]
         choices: Any = self.fields["scopes"]
-        choices.choices = [(scope, scope) for scope in grantable(user)]
+        choices.choices = [(scope, scope) for scope in scopes.grantable(user)]
 
     def clean_expires_at(self) -> Any:
         """A key that is born dead is a slip of the hand."""
@@ -60,14 +47,6 @@ class KeyForm(forms.Form):
         if moment is not None and moment <= timezone.now():
             raise forms.ValidationError("This is in the past.")
         return moment
-
-
-def grantable(user: User) -> list[str]:
-    """The scopes that this person may put into a key."""
-    if user.is_superuser:
-        return list(scopes.ALL)
-    mine = (scope for scope in scopes.ALL if scope not in FOR_SUPERUSERS)
-    return [scope for scope in mine if scope not in NEEDS or user.has_perm(NEEDS[scope])]
 
 
 @admin.register(Credential)
@@ -95,9 +74,9 @@ class KeyAdmin(ProjectWall, ReadOnly):
     change_list_template = "admin/accounts/credential/keys.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Credential]:
-        """Not the children's."""
-        rows: QuerySet[Credential] = super().get_queryset(request).exclude(kind=CredentialKind.CHILD)
-        return rows
+        """Not the children's; each with what its owner's rights leave of it."""
+        keys = super().get_queryset(request).exclude(kind=CredentialKind.CHILD)
+        return owners.judged(credentials.dated(keys))
 
     @admin.display(description="name", ordering="name")
     def label(self, key: Credential) -> str:
@@ -106,19 +85,16 @@ class KeyAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="scopes")
     def granted(self, key: Credential) -> str:
-        """All of them."""
-        return ", ".join(key.scopes) or "none"
+        """All of them, and which of them its owner may no longer use."""
+        lost = [scope for scope in key.scopes if scope not in owners.worth(key)]
+        asleep = f" (without effect, for the owner lacks the right: {', '.join(lost)})" if lost else ""
+        return (", ".join(key.scopes) or "none") + asleep
 
     @admin.display(description="state")
     def state(self, key: Credential) -> SafeString:
-        """Whether it opens anything."""
-        if key.ended_at is not None:
-            return badge("ended")
-        if key.expires_at is not None and key.expires_at <= timezone.now():
-            return badge("expired")
-        if key.user is not None and not key.user.is_active:
-            return badge("owner inactive")
-        return badge("live", "good")
+        """Whether it opens anything, and if not, why."""
+        why = owners.why_dead(key)
+        return badge(why) if why else badge("live", "good")
 
     def get_urls(self) -> list[URLPattern]:
         """The stock pages without *add* and *delete*; with *mint* and *end*."""

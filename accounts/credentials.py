@@ -16,8 +16,9 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from django.db.models import BooleanField, Case, Q, Value, When
+from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 
+from accounts import owners
 from accounts.clock import database_now
 from accounts.models import Credential, CredentialKind, Project, User
 
@@ -68,29 +69,39 @@ def mint(
 
 
 def recognise(token: str, *, now: datetime | None = None) -> Recognised:
-    """Whose token this is, also when it no longer opens anything (the socket tells 4401 from 4410)."""
+    """Whose token this is, also when it no longer opens anything (the socket tells 4401 from 4410).
+
+    The credential's `scopes` are those that its owner could still grant; see `accounts.owners`.
+    """
     shape = SHAPE.match(token)
     word, public_id, secret = shape.groups() if shape else ("key", "", "")
-    credential = (
-        Credential.objects.select_related("project", "user")
-        .annotate(
-            has_expired=Case(
-                When(Q(expires_at__lte=database_now(now)), then=Value(True)),
-                default=Value(False),
-                output_field=BooleanField(),
-            )
-        )
-        .filter(public_id=public_id, kind=_KINDS[word])
-        .first()
-    )
+    rows = dated(Credential.objects.select_related("project", "user"), now)
+    # A child's token has no owner, and each of its frames asks.
+    rows = rows if word == WORDS[CredentialKind.CHILD] else owners.judged(rows)
+    credential = rows.filter(public_id=public_id, kind=_KINDS[word]).first()
     same = hmac.compare_digest(_hash(secret), credential.secret_hash if credential else NOBODY)
     if credential is None or not same:
         return Recognised(None, "unknown")
-    if credential.user is not None and not credential.user.is_active:
-        return Recognised(credential, "ended")
-    if credential.ended_at is not None:
-        return Recognised(credential, "ended")
-    return Recognised(credential, "expired" if credential.has_expired else "live")
+    # On this value alone, never in the row: a permission that comes back brings its scopes back.
+    credential.scopes = owners.worth(credential)
+    match owners.why_dead(credential):
+        case "":
+            return Recognised(credential, "live")
+        case owners.EXPIRED:
+            return Recognised(credential, "expired")
+    return Recognised(credential, "ended")
+
+
+def dated(rows: QuerySet[Credential], now: datetime | None = None) -> QuerySet[Credential]:
+    """Each with `has_expired`, by the database's clock."""
+    # The model declares it for readers; only here it gets a value.
+    return rows.annotate(  # type: ignore[no-redef]
+        has_expired=Case(
+            When(Q(expires_at__lte=database_now(now)), then=Value(True)),
+            default=Value(False),
+            output_field=BooleanField(),
+        )
+    )
 
 
 def check(token: str, *, now: datetime | None = None) -> Credential | None:

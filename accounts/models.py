@@ -57,6 +57,11 @@ class Credential(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
+    # What the database says of its clock and its owner; only rows from `credentials.dated` and `owners.judged` do.
+    has_expired: bool
+    owner_sees: bool
+    owner_holds: str | None
+
     class Meta:
         verbose_name = "API key"
         ordering: ClassVar = ["-created_at", "-pk"]

@@ -14,13 +14,14 @@ from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential, User
 from accounts.redaction import redacted
+from tests.people import owner
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_a_token_opens_what_it_was_minted_for_and_its_secret_is_not_in_the_database():
-    credential, token = credentials.mint(kind="api", project=projects.default(), scopes=["feed:read"])
+    credential, token = credentials.mint(kind="api", user=owner(), project=projects.default(), scopes=["feed:read"])
     assert credentials.check(token) == credential
     secret = token[-43:]
     assert secret not in serializers.serialize("json", Credential.objects.all())
@@ -33,13 +34,13 @@ def test_what_is_not_a_token_of_ours_opens_nothing(wrong):
 
 
 def test_a_right_id_with_a_wrong_secret_is_as_unknown_as_a_wrong_id():
-    _, token = credentials.mint(kind="api", project=projects.default())
+    _, token = credentials.mint(kind="api", user=owner(), project=projects.default())
     flipped = token[:-1] + ("a" if token[-1] != "a" else "b")
     assert credentials.recognise(flipped) == credentials.Recognised(None, "unknown")
 
 
 def test_a_token_of_one_kind_does_not_pass_for_another():
-    _, token = credentials.mint(kind="api", project=projects.default())
+    _, token = credentials.mint(kind="api", user=owner(), project=projects.default())
     assert credentials.check(token.replace("wr_key_", "wr_child_")) is None
 
 
@@ -54,14 +55,14 @@ def test_an_ended_token_is_recognised_but_opens_nothing():
 
 
 def test_a_token_expires_by_the_databases_clock():
-    _, token = credentials.mint(kind="api", project=projects.default(), expires_at=NOON)
+    _, token = credentials.mint(kind="api", user=owner(), project=projects.default(), expires_at=NOON)
     assert credentials.check(token, now=NOON - timedelta(seconds=1)) is not None
     assert credentials.recognise(token, now=NOON).state == "expired"
 
 
 def test_the_keys_of_a_person_who_left_open_nothing():
-    user = User.objects.create_user("ann")
-    _, token = credentials.mint(kind="api", project=projects.default(), user=user)
+    user = owner("ann")
+    _, token = credentials.mint(kind="api", user=user, project=projects.default())
     assert credentials.check(token) is not None
     User.objects.filter(pk=user.pk).update(is_active=False)
     assert credentials.check(token) is None
@@ -82,7 +83,7 @@ def test_an_actor_is_made_from_the_credential_alone():
 
 
 def test_logs_keep_the_id_of_a_token_and_drop_its_secret():
-    _, token = credentials.mint(kind="api", project=projects.default())
+    _, token = credentials.mint(kind="api", user=owner(), project=projects.default())
     line = redacted(json.dumps({"authorization": f"Bearer {token}", "protocols": f"wardroom.v1, bearer.{token}"}))
     assert token[-43:][:8] not in line
     assert "[redacted]" in line

@@ -12,6 +12,7 @@ from django.test import Client
 from accounts import credentials, scopes
 from accounts.models import Credential, Project, User
 from tests.admin.planting import staff
+from tests.people import owner
 
 pytestmark = pytest.mark.django_db
 MINT = "/admin/accounts/credential/mint/"
@@ -100,7 +101,7 @@ def test_minting_and_ending_have_their_own_permissions(project: Project) -> None
     client = signed_in(member)
     assert client.get(MINT).status_code == 403
     assert mint(client, project, "feed:read").status_code == 403
-    key, token = credentials.mint(kind="api", project=project, scopes=["feed:read"])
+    key, token = credentials.mint(kind="api", user=owner(), project=project, scopes=["feed:read"])
     end = f"/admin/accounts/credential/{key.pk}/end/"
     assert client.post(end).status_code == 403
     assert credentials.check(token)
@@ -113,7 +114,7 @@ def test_minting_and_ending_have_their_own_permissions(project: Project) -> None
 
 def test_a_foreign_key_cannot_be_ended_and_a_childs_token_has_no_page(project: Project, other: Project) -> None:
     client = signed_in(staff("member", project))
-    foreign, token = credentials.mint(kind="api", project=other)
+    foreign, token = credentials.mint(kind="api", user=owner(), project=other)
     child, _ = credentials.mint(kind="child", project=project, subject="x", attempt=1)
     for key in (foreign, child):
         assert client.post(f"/admin/accounts/credential/{key.pk}/end/").status_code == 404

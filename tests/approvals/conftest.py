@@ -18,6 +18,7 @@ from approvals import asking, decisions, subjects
 from approvals.actions import Ask
 from approvals.answers import Answer
 from approvals.models import Approval
+from tests.people import owner
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -123,7 +124,7 @@ def bearer() -> Callable[..., dict[str, str]]:
         if "session" in mint:
             mint = {"kind": "child", "subject": str(mint["session"]), "attempt": mint.get("attempt", 1)}
         else:
-            mint = {"kind": "api", "user": user, "scopes": mint.get("scopes", scopes.ALL)}
+            mint = {"kind": "api", "user": user or owner(), "scopes": mint.get("scopes", scopes.ALL)}
         _, token = credentials.mint(project=project, **mint)
         return {"Authorization": f"Bearer {token}"}
 

@@ -6,13 +6,14 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts import credentials, projects
+from tests.people import owner
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def client() -> APIClient:
-    _, token = credentials.mint(kind="api", project=projects.default(), scopes=["sessions:read"])
+    _, token = credentials.mint(kind="api", user=owner(), project=projects.default(), scopes=["sessions:read"])
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
     return client

@@ -15,6 +15,7 @@ from accounts.models import Project
 from ledger import feed, journal
 from ledger.models import Event, Head
 from orchestration.models import Session
+from tests.people import owner
 
 pytestmark = pytest.mark.django_db
 FEED = "/api/v1/feed"
@@ -32,7 +33,7 @@ def other() -> Project:
 
 
 def caller(project: Project, *scopes: str, **kind: Any) -> Get:
-    _, token = credentials.mint(**{"kind": "api", "project": project, "scopes": scopes, **kind})
+    _, token = credentials.mint(**{"kind": "api", "user": owner(), "project": project, "scopes": scopes, **kind})
     client = Client(headers={"Authorization": f"Bearer {token}"})
     return lambda path, **params: client.get(path, params)
 

@@ -9,9 +9,10 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts import credentials, scopes
-from accounts.models import CredentialKind, Project, User
+from accounts.models import CredentialKind, Project
 from orchestration import spawning
 from orchestration.models import Session
+from tests import people
 
 Caller = Callable[..., APIClient]
 
@@ -28,7 +29,7 @@ def key(db: None) -> Caller:
 
     def make(project: str = "default", only: Iterable[str] | None = None) -> APIClient:
         where, _ = Project.objects.get_or_create(slug=project)
-        user, _ = User.objects.get_or_create(username=f"of-{project}")
+        user = people.owner(f"of-{project}")
         wanted = [scope for scope in scopes.ALL if scope != "admin"] if only is None else only
         _, token = credentials.mint(kind=CredentialKind.API, project=where, user=user, scopes=wanted, name="k")
         return bearer(token)

@@ -14,6 +14,7 @@ from mailbox import addresses, delivery, quarantine
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined
 from tests.mailbox.conftest import task
+from tests.people import owner
 
 pytestmark = pytest.mark.django_db
 DESK = "/api/v1/mailboxes/desk"
@@ -24,7 +25,8 @@ class Caller:
     """Somebody with a token."""
 
     def __init__(self, project, **mint):
-        _, self.token = credentials.mint(project=Project.objects.get(pk=project), **{"kind": "api"} | mint)
+        mint = {"kind": "api", "user": owner()} | mint
+        _, self.token = credentials.mint(project=Project.objects.get(pk=project), **mint)
         self.client = Client(headers={"Authorization": f"Bearer {self.token}"})
 
     def get(self, path, **query):

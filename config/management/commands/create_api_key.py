@@ -24,7 +24,7 @@ class Command(BaseCommand):
             action="append",
             choices=scopes.ALL,
             metavar="SCOPE",
-            help=f"what it may do, repeatable (default: all of {', '.join(scopes.ALL)})",
+            help=f"what it may do, repeatable (default: all that its user may grant of {', '.join(scopes.ALL)})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,13 +33,19 @@ class Command(BaseCommand):
             project = Project.objects.get(slug=options["project"])
         except (User.DoesNotExist, Project.DoesNotExist) as missing:
             raise CommandError(f"{missing} Name one that exists with --user or --project.") from missing
+        mine = scopes.grantable(user)
+        beyond = sorted(set(options["scope"] or ()) - set(mine))
+        if not projects.visible_to(user).filter(pk=project.pk).exists():
+            raise CommandError(f"{user} does not see the project {project}: put them in a group that it names.")
+        if beyond:
+            raise CommandError(f"{user} lacks the permissions behind {', '.join(beyond)}.")
         if options["days"] < 0:
             raise CommandError("--days counts from now on; leave it out for a key that does not expire.")
         expires_at = clock.read_database_clock() + timedelta(days=options["days"]) if options["days"] else None
         _, token = credentials.mint(
             kind=CredentialKind.API,
             project=project,
-            scopes=options["scope"] or scopes.ALL,
+            scopes=options["scope"] or mine,
             user=user,
             name=options["name"],
             expires_at=expires_at,
