@@ -64,14 +64,16 @@ class ApprovalCount(ProjectView):
 
 
 class OneApproval(ProjectView):
-    scopes: ClassVar = {"GET": "approvals:read"}
+    # One of two scopes will do, which the map of scopes cannot say.
+    permission_classes = []
 
     @extend_schema(
         operation_id="approvals_get",
         responses={200: schema.Approval, **schema.refusals(401, 403, 404)},
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
-        """Show one approval."""
+        """Show one approval: to who asked, or with the scope approvals:read."""
+        held.may_look(self.credential, child=False)
         return Response(shapes.approval(find(self.project.pk, approval_id, self.actor)))
 
 
@@ -87,7 +89,7 @@ class Wait(ProjectView):
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
-        held.may_wait(self.credential)
+        held.may_look(self.credential)
         held.patience(request.query_params.get("timeout"))
         return Response(held.outcome(waiting.look(self.project.pk, approval_id, self.actor)))
 
@@ -105,6 +107,7 @@ class Decide(ProjectView):
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Answer it: approve, deny, edit (approve other arguments) or respond (answer a question)."""
+        held.may_look(self.credential)
         answer = bodies.answer(request.data)
         approval = decisions.decide(self.project.pk, approval_id, answer, self.actor, "rest")
         return Response(shapes.approval(approval))
@@ -122,7 +125,7 @@ class Withdraw(ProjectView):
     )
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:
-        """Take the request back: nobody needs the answer any more."""
+        """Take the request back: nobody needs the answer any more. For who asked, or who may answer."""
         reason = bodies.mapping(request.data).get("reason")
         return Response(shapes.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
 
@@ -139,7 +142,7 @@ class Consume(ProjectView):
     )
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:
-        """Take its one execution, right before running exactly this action."""
+        """Take its one execution, right before running exactly this action. For who asked, or who may answer."""
         body = bodies.mapping(request.data)
         words = {"digest": body.get("digest"), "claim": body.get("claim")}
         return Response(shapes.approval(execution.consume(self.project.pk, approval_id, actor=self.actor, **words)))

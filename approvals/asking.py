@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from accounts import problems
 from accounts.actors import Actor
 from accounts.clock import database_now, later
-from approvals import records, subjects
+from approvals import askers, records, subjects
 from approvals.actions import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
@@ -28,7 +28,7 @@ def ask(
     with journal.transaction():
         standing = _standing(project_id, ask)
         if standing is not None:
-            return _same(standing, made), False
+            return _same(standing, made, actor), False
         try:
             with journal.transaction():
                 return _register(project_id, made, actor, over, now), True
@@ -37,7 +37,7 @@ def ask(
             standing = _standing(project_id, ask)
             if standing is None:
                 raise
-            return _same(standing, made), False
+            return _same(standing, made, actor), False
 
 
 def _standing(project_id: Any, ask: Ask) -> Approval | None:
@@ -45,7 +45,10 @@ def _standing(project_id: Any, ask: Ask) -> Approval | None:
     return mine.of(ask.session, ask.attempt).first()
 
 
-def _same(standing: Approval, made: Prepared) -> Approval:
+def _same(standing: Approval, made: Prepared, actor: Actor) -> Approval:
+    if not askers.may_see(standing, actor):
+        # By an id that it guessed, nobody is handed what another asked, nor told where it is.
+        raise problems.conflict("This request id stands for a request of somebody else.")
     if standing.asked_digest != made.asked_digest:
         raise problems.conflict("This request id stands for another request.", approval_id=str(standing.id))
     return standing

@@ -10,7 +10,7 @@ from uuid import UUID
 from accounts import problems
 from accounts.actors import Actor
 from accounts.clock import database_now
-from approvals import answers, approvers, records, shapes, subjects
+from approvals import answers, approvers, askers, records, shapes, subjects
 from approvals.answers import Answer
 from approvals.finding import find, judged
 from approvals.models import Approval
@@ -45,10 +45,14 @@ def decide(
 def withdraw(
     project_id: Any, approval_id: UUID, actor: Actor, reason: str | None = None, *, now: datetime | None = None
 ) -> Approval:
-    """The asker no longer needs an answer. Withdrawing twice is withdrawing once; raises what stands otherwise."""
+    """The asker no longer needs an answer. Withdrawing twice is withdrawing once; raises what stands otherwise.
+
+    Raises not-found, and forbidden for who neither asked nor may answer.
+    """
     answers.check_text("reason", reason)
     with journal.transaction():
         approval = find(project_id, approval_id, actor, now)
+        askers.check(approval, actor)
         changed = _settle(approval, Status.CANCELLED, now, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)
         approval = find(project_id, approval_id, actor, now)
         if changed:

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from accounts import problems
 from accounts.actors import Actor
 from accounts.clock import database_now
-from approvals import records, shapes, subjects
+from approvals import askers, records, shapes, subjects
 from approvals.actions import MAX_WORD
 from approvals.finding import find
 from approvals.models import Approval
@@ -42,7 +42,7 @@ def acknowledge(
 
 def hand_over(approval: Approval, actor: Actor, *, now: datetime | None = None) -> Approval:
     """The asker's wait returns the answer: that is its delivery. Anybody else's look delivers nothing."""
-    if approval.status == Status.PENDING or approval.delivered_at or not _is_asker(approval, actor):
+    if approval.status == Status.PENDING or approval.delivered_at or not askers.is_asker(approval, actor):
         return approval
     with journal.transaction():
         return _delivered(approval, actor, now)
@@ -59,12 +59,14 @@ def consume(
 ) -> Approval:
     """Take the one execution of exactly this action (I7). The same claim again gets the same answer again.
 
-    Raises not-found, invalid, digest-mismatch, not-approved, consumed, and not-running when the attempt that asked
-    is over: then nothing of it may run any more.
+    Raises not-found, forbidden (neither who asked nor who may answer), invalid, digest-mismatch, not-approved,
+    consumed, and not-running when the attempt that asked is over: then nothing of it may run any more.
     """
     _check_words(digest, claim)
     with journal.transaction():
-        return _consumed(find(project_id, approval_id, actor, now), digest, claim, actor, now)
+        approval = find(project_id, approval_id, actor, now)
+        askers.check(approval, actor)
+        return _consumed(approval, digest, claim, actor, now)
 
 
 def consume_request(
@@ -122,12 +124,6 @@ def _asked(session_id: UUID, attempt: int, request_id: str) -> Approval:
     if approval is None:
         raise problems.not_found("This attempt asked for no approval by that id.")
     return approval
-
-
-def _is_asker(approval: Approval, actor: Actor) -> bool:
-    if actor.kind == "child":
-        return (approval.session, approval.attempt) == (actor.session, actor.attempt)
-    return bool((approval.requested_by["kind"], approval.requested_by["id"]) == (actor.kind, actor.id))
 
 
 def _check_words(digest: Any, claim: Any) -> None:

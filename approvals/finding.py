@@ -1,4 +1,4 @@
-"""Which approvals a caller may see: those of its project, and a child only those of its own attempt."""
+"""Which approvals a caller may see: those of its project; a child, and a key that may only ask, those that it asked."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.db.models.functions import Coalesce
 from accounts import problems
 from accounts.actors import Actor
 from accounts.clock import database_now
+from approvals import askers
 from approvals.models import Approval, ApprovalQuerySet, Waiter
 from approvals.states import Status
 
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
     """The approvals of this project that this caller may name."""
-    mine = Approval.objects.filter(project_id=project_id)
-    return mine.of(actor.session, actor.attempt) if actor.kind == "child" else mine
+    return Approval.objects.filter(askers.seen_by(actor), project_id=project_id)
 
 
 def find(project_id: Any, approval_id: UUID, actor: Actor, now: datetime | None = None) -> Approval:

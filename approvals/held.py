@@ -25,16 +25,16 @@ from ledger import hub, stopping
 async def wait(request: Request) -> JSONResponse:
     """Hold until the approval is answered, or `timeout` seconds passed: then it is pending, which is no answer."""
     credential = await of_held(request)
-    may_wait(credential)
+    may_look(credential)
     secs = patience(request.query_params.get("timeout"))
     approval = await _answered(credential, request.path_params["approval_id"], secs)
     return JSONResponse(outcome(approval))
 
 
-def may_wait(credential: Credential) -> None:
-    """A child's token, and a key that may ask or read."""
-    asks = "approvals:ask" in credential.scopes
-    allow(credential, "approvals:ask" if asks else "approvals:read", child=True)
+def may_look(credential: Credential, *, child: bool = True) -> None:
+    """A child's token, and a key that may ask (and then finds only what it asked), read or answer."""
+    held = [scope for scope in ("approvals:ask", "approvals:decide") if scope in credential.scopes]
+    allow(credential, held[0] if held else "approvals:read", child=child)
 
 
 def patience(raw: str | None) -> float:

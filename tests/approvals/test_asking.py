@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from accounts.actors import Actor
 from accounts.problems import Problem
 from approvals import asking, subjects
 from approvals.actions import Ask
@@ -173,9 +174,10 @@ def test_an_attempt_that_was_never_opened_or_is_foreign_cannot_ask(asked, elsewh
     assert refusals[0]["status"] == 404
 
 
-def test_a_request_without_a_session_has_its_id_within_the_project(project, elsewhere, asked):
-    first = asked(session=None, attempt=None, request_id="r", over="rest")
-    assert asked(session=None, attempt=None, request_id="r", over="rest").id == first.id
+def test_a_request_without_a_session_has_its_id_within_the_project(project, elsewhere, asked, alice):
+    alone = {"session": None, "attempt": None, "request_id": "r", "over": "rest", "actor": Actor.of_user(alice)}
+    first = asked(**alone)
+    assert asked(**alone).id == first.id
     ask = Ask(request_id="r", tool_name="t", permission="p", resource="")
     other, created = asking.ask(elsewhere.pk, ask, actor=child(uuid4()), over="rest")
     assert created

@@ -1,0 +1,58 @@
+"""Who asked, and so who may act on the request: the same key, another key of its owner, or the session itself."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+
+from accounts import problems
+from accounts.actors import Actor
+from approvals.approvers import PERMISSION, SCOPES
+from approvals.models import Approval
+
+#: What lets a key see what others asked.
+SEE_ALL = frozenset({"approvals:read", *SCOPES})
+
+
+def seen_by(actor: Actor) -> Q:
+    """The condition that this caller may see it; `may_see` in SQL."""
+    return _asked_by(actor) if _is_blind(actor) else Q()
+
+
+def _asked_by(actor: Actor) -> Q:
+    if actor.kind == "child":
+        return Q(session=actor.session, attempt=actor.attempt)
+    itself = Q(requested_by__kind=actor.kind, requested_by__id=actor.id)
+    return itself if actor.user_id is None else itself | Q(requested_by__user_id=actor.user_id)
+
+
+def is_asker(approval: Approval, actor: Actor) -> bool:
+    """Whether it was this very caller, not just another key of the same person."""
+    if actor.kind == "child":
+        return (approval.session, approval.attempt) == (actor.session, actor.attempt)
+    return bool((approval.requested_by["kind"], approval.requested_by["id"]) == (actor.kind, actor.id))
+
+
+def may_see(approval: Approval, actor: Actor) -> bool:
+    """Whether this caller finds it: what others asked is hidden from children, and from keys that may only ask."""
+    return _owns(approval, actor) or not _is_blind(actor)
+
+
+def check(approval: Approval, actor: Actor) -> None:
+    """Raise forbidden for who may see it and neither asked nor may answer: another's one execution is not theirs."""
+    if not (_owns(approval, actor) or _answers(actor)):
+        raise problems.forbidden("Only who asked, or who may answer, does this.")
+
+
+def _is_blind(actor: Actor) -> bool:
+    return actor.kind == "child" or (actor.kind == "key" and not SEE_ALL & set(actor.scopes))
+
+
+def _owns(approval: Approval, actor: Actor) -> bool:
+    by_owner = actor.user_id is not None and approval.requested_by.get("user_id") == actor.user_id
+    return by_owner or is_asker(approval, actor)
+
+
+def _answers(actor: Actor) -> bool:
+    if actor.kind == "key":
+        return bool(SCOPES & set(actor.scopes))
+    return actor.kind == "system" or (actor.user is not None and actor.user.has_perm(PERMISSION))
