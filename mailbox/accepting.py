@@ -119,6 +119,19 @@ def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
     return [(rows[name], next(numbers[name])) for name in names]
 
 
+def hold(project_id: UUID, names: Collection[str]) -> None:
+    """Lock these addresses now, in the order that every delivery takes them; the open transaction delivers later."""
+    ordered, project = sorted(set(names)), sql.uid(project_id)
+    if not ordered:
+        return
+    sql.run(
+        "INSERT INTO mailbox_address (project_id, name, last_seq) "  # noqa: S608 - placeholders
+        f"VALUES {', '.join(['(%s, %s, 0)'] * len(ordered))} "
+        "ON CONFLICT (project_id, name) DO UPDATE SET last_seq = mailbox_address.last_seq RETURNING id",
+        [value for name in ordered for value in (project, name)],
+    )
+
+
 COLUMNS = (
     "project_id, address_id, seq, message_id, message_kind, body_text, content_hash, correlation_id, "
     "sender_session, sender_role, claimed_sender, state, tries, consumer, created_at, received_at"

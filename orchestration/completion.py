@@ -3,12 +3,13 @@
 It never starts a session: it is an event in the feed and, while the parent is not over, a message to it.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from ledger import journal
-from mailbox import delivery
+from mailbox import accepting, delivery
 from mailbox.addresses import session_address
 from mailbox.letters import OWN, NewMessage
 from orchestration.models import Session
@@ -24,6 +25,17 @@ def complete(session: Session, attempt: int, *, now: datetime | None = None) -> 
     journal.event(session.project_id, "sub_agent_completed", told, session=session.pk, attempt=attempt)
     if session.parent_id and not Session.objects.filter(pk=session.parent_id, status__in=sorted(TERMINAL)).exists():
         _message(session, attempt, body, now)
+
+
+def hold_addresses(ending: Collection[Session]) -> None:
+    """Inside the transaction that is about to end these of one project: lock where their completions go, all at once.
+
+    One by one they would be taken deepest first, and deliveries take theirs by name: each could wait for the other.
+    """
+    parents = [session for session in ending if session.parent_id]
+    if len(parents) > 1:
+        names = {session_address(session.parent_id) for session in parents if session.parent_id}
+        accepting.hold(parents[0].project_id, names)
 
 
 def message_id(session_id: UUID, attempt: int) -> str:

@@ -171,7 +171,8 @@ def cancel(
 
     1. Lock the tree level by level, parents first. A spawn locks its parent too, so no child slips in unseen.
     2. Write the request on every row that is not over.
-    3. End what does not run, deepest first, so that completions still find their parents.
+    3. Lock every address that a completion will go to, in their one order.
+    4. End what does not run, deepest first, so that completions still find their parents.
     """
     with journal.transaction():
         tree = [_mine(project, session_id)]
@@ -181,6 +182,7 @@ def cancel(
             level = list(below.order_by("pk"))
             tree += level
         told = [session for session in tree if not session.is_terminal]
+        completion.hold_addresses([session for session in told if does_not_run(session)])
         for session in reversed(told):
             ask_to_stop(session, reason, now=now)
         if told:
