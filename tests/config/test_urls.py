@@ -13,8 +13,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def client() -> APIClient:
+    """As picky about forms as a real one."""
     _, token = credentials.mint(kind="api", user=owner(), project=projects.default(), scopes=["sessions:read"])
-    client = APIClient()
+    client = APIClient(enforce_csrf_checks=True)
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
     return client
 
@@ -24,6 +25,7 @@ def test_an_unknown_address_of_the_api_is_a_problem_document(client: APIClient, 
     answer = client.get(f"/api/v1/{path}")
     assert (answer.status_code, answer.json()["type"]) == (404, "not-found")
     assert answer["Content-Type"] == "application/problem+json"
+    assert client.post(f"/api/v1/{path}/x", {}).status_code == 404
 
 
 def test_a_method_that_a_view_does_not_know_is_405_and_names_those_that_it_does(client: APIClient) -> None:
