@@ -55,6 +55,7 @@ WARDROOM: dict[str, Any] = {
     "max_keys": 10_000,
     # answers
     "max_result_bytes": 128 * 1024,
+    "max_error_bytes": 16 * 1024,
     "run_history_bytes": 512 * 1024,
     "max_request_bytes": 2 * MIB,
     # what is kept

@@ -79,7 +79,7 @@ def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed
         errors.append({"field": "id", "detail": f"ids that begin with {OWN} are Wardroom's own"})
     if errors:
         raise problems.invalid(errors, "The message is not valid.")
-    text = json.dumps(message.body, ensure_ascii=False, separators=(",", ":"))
+    text = body_text(message.body)
     if (
         len(text) > settings.WARDROOM["max_body_bytes"] // 4
         and len(text.encode()) > settings.WARDROOM["max_body_bytes"]
@@ -87,6 +87,11 @@ def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed
         limit = settings.WARDROOM["max_body_bytes"]
         raise problems.invalid([{"field": "body", "detail": f"more than {limit} bytes"}], "The message is too large.")
     return Sealed(message.id or str(uuid.uuid4()), message, text, _content_hash(address, message))
+
+
+def body_text(body: Any) -> str:
+    """A body as it is stored, and as its size is counted."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def _content_hash(address: str, message: NewMessage) -> str:

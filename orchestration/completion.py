@@ -8,10 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from ledger import journal
 from mailbox import accepting, delivery
 from mailbox.addresses import session_address
-from mailbox.letters import OWN, NewMessage
+from mailbox.letters import OWN, NewMessage, body_text
+from orchestration.cutting import cut, json_bytes
 from orchestration.models import Session
 from orchestration.states import TERMINAL
 
@@ -51,12 +54,25 @@ def _message(session: Session, attempt: int, body: dict[str, Any], now: datetime
     message = NewMessage(
         id=message_id(session.pk, attempt),
         message_kind=KIND,
-        body=body,
+        body=_fitting(body),
         sender_session=session.pk,
         sender_role=session.role,
     )
     address = session_address(session.parent_id)
     delivery.deliver(session.project_id, address, [message], internal=True, now=now)
+
+
+def _fitting(body: dict[str, Any]) -> dict[str, Any]:
+    """The body, with as much of the result as a message can carry: the end of a child is never refused for its size.
+
+    A result that a session can hold may take six times as much in a message, where it is escaped.
+    """
+    most = settings.WARDROOM["max_body_bytes"]
+    if len(body_text(body).encode()) <= most:
+        return body
+    short = {**body, "result": "", "result_cut": True}
+    room = most - len(body_text(short).encode())
+    return {**short, "result": cut(body["result"] or "", room, "; the whole is the session's result", json_bytes)}
 
 
 def _body(session: Session, attempt: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from accounts.models import Project
 from ledger import journal
 from orchestration import attempts, completion, waits
 from orchestration.attempts import StaleState, move, new_attempt, requeue
+from orchestration.cutting import cut
 from orchestration.models import Attempt, Session
 from orchestration.states import TERMINAL, Runner, Status
 from orchestration.waits import Wait
@@ -69,10 +70,11 @@ def finish(
     """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one go.
 
     False when it was already over or the attempt is not the current one: a late word changes nothing. Its process
-    has `kill_in` seconds (by default the grace of a cancel) to leave by itself. Raises Problem 422 for a result
-    that is too long.
+    has `kill_in` seconds (by default the grace of a cancel) to leave by itself. An error that is too long is cut, with
+    a mark. Raises Problem 422 for a result that is too long.
     """
     _check_size(result, "result")
+    error = None if error is None else cut(error, settings.WARDROOM["max_error_bytes"], "")
     to = Status(status)
     if to not in TERMINAL:
         raise ValueError(f"{to} is not an end.")

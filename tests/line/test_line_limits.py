@@ -278,3 +278,18 @@ def test_pings_that_are_answered_keep_a_quiet_line_open(hasty: Server, child: Sp
         assert peer.silent(1.5)
         peer.say("event", seq=1, event={"type": "note"})
         assert peer.hear("event_ack")["seq"] == 1
+
+
+def test_a_last_word_that_is_hard_to_carry_is_taken(server: Server) -> None:
+    """A result of control characters takes six times its size in a message, and an error has no bound but the frame's."""
+    parent = Spawn()
+    child = Spawn(parent=parent.id)
+    with server.child(child) as peer:
+        peer.say("terminal", status="error", result="\x01" * (128 * 1024), error="x" * 100_000)
+        peer.hear("terminal_ack")
+    assert (child.session.status, child.session.result) == ("error", "\x01" * (128 * 1024))
+    assert len(child.session.error or "") == 16 * 1024
+    with server.child(parent) as peer:
+        told = peer.hear("message")
+        assert told["body"]["result_cut"] is True
+        assert told["body"]["child_session_id"] == str(child.id)
