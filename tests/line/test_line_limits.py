@@ -281,7 +281,7 @@ def test_pings_that_are_answered_keep_a_quiet_line_open(hasty: Server, child: Sp
 
 
 def test_a_last_word_that_is_hard_to_carry_is_taken(server: Server) -> None:
-    """A result of control characters takes six times its size in a message, and an error has no bound but the frame's."""
+    """A result of control characters takes six times its size in a message; an error has the frame's bound alone."""
     parent = Spawn()
     child = Spawn(parent=parent.id)
     with server.child(child) as peer:
