@@ -101,6 +101,9 @@ else:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
+        # Statements that are always the same are parsed and planned once per connection. A pooler that hands one
+        # connection to many (PgBouncer in transaction mode, before 1.21) cannot have that: say 0 there.
+        "prepare_threshold": 5 if env.number("WARDROOM_DB_PREPARE", 1) else None,
         # After an outage the pool would double its pauses for five minutes before it asks the database again.
         "pool": {
             "min_size": 0,

@@ -69,7 +69,7 @@ def accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> l
     for address, each in reversed(letters):
         rows.append([address, behind.get(address, 0), *_stored(each), sql.moment(each.message.created_at)])
         behind[address] = behind.get(address, 0) + 1
-    found = sql.run(AT_ONCE, [json.dumps(rows[::-1], ensure_ascii=False, default=str), project_id, project_id])
+    found = sql.run_prepared(AT_ONCE, [json.dumps(rows[::-1], ensure_ascii=False, default=str), project_id, project_id])
     fresh = {name: (address, seq) for name, address, seq in found}
     standing = _standing(project_id, {each.id for _, each in letters if each.id not in fresh})
     topics = _topics(project_id, {address for address, each in letters if each.id in fresh})
@@ -85,7 +85,7 @@ AT_ONCE = """
         SELECT l ->> 0 AS name, (l ->> 1)::bigint AS behind, l ->> 2 AS message_id, l ->> 3 AS message_kind,
             l ->> 4 AS body_text, l ->> 5 AS content_hash, l ->> 6 AS correlation_id, (l ->> 7)::uuid AS sender_session,
             l ->> 8 AS sender_role, (l ->> 9)::boolean AS claimed_sender, (l ->> 10)::timestamptz AS created_at
-        FROM json_array_elements(%s::json) AS l
+        FROM jsonb_array_elements(%s::jsonb) AS l
     ), taken AS (
         INSERT INTO mailbox_address AS a (project_id, name, last_seq)
         SELECT %s::uuid, name, count(*) FROM letters GROUP BY name ORDER BY name COLLATE "C"

@@ -16,8 +16,9 @@ from django.conf import settings
 
 from accounts import problems
 from ledger import journal
-from mailbox import addresses, moves, quarantine, sql
+from mailbox import addresses, moves, parcels, quarantine, sql
 from mailbox.models import Message
+from mailbox.parcels import Parcel
 from mailbox.sql import Fragment
 
 MOST = 1000
@@ -29,7 +30,7 @@ class Claim:
 
     token: UUID | None = None
     lease_expires_at: datetime | None = None
-    messages: list[Message] = field(default_factory=list)
+    messages: list[Parcel] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,10 @@ def ack(
     if token is None or not ids:
         return _settled(ids, set())
     clock = sql.at(now)
-    live = _live(token, ids, now)
+    live = _live(project_id, token, ids, now)
     done_now = Fragment(f"state = 'admitted', admitted_at = {clock.text}", clock.params)
-    rows = moves.move(project_id, address, done_now, live, columns=moves.NAMES)
-    done = {row.message_id for row in rows}
+    rows = _run(moves.statement(project_id, address, done_now, live, None, "message_id"))
+    done = {name for (name,) in rows}
     if len(done) < len(set(ids)):
         before = Message.objects.filter(
             project_id=project_id, address__name=address, claim=token, state="admitted", message_id__in=ids
@@ -120,7 +121,7 @@ def nack(
     token = _token(claim)
     if token is None or not ids:
         return _settled(ids, set())
-    live = _live(token, ids, now)
+    live = _live(project_id, token, ids, now)
     spent = _quarantine_spent(project_id, live, now, address)
     due = sql.at(now, delay_secs)
     rows = moves.move(
@@ -140,10 +141,9 @@ def extend(
     if token is None:
         return Claim()
     end = sql.at(now, _lease(lease_secs))
-    rows = moves.move(
-        project_id, address, Fragment(f"claim_expires_at = {end.text}", end.params), _live(token, None, now)
-    )
-    return _as_claim(token, rows)
+    longer = Fragment(f"claim_expires_at = {end.text}", end.params)
+    live = _live(project_id, token, None, now)
+    return _as_claim(token, parcels.run(moves.statement(project_id, address, longer, live, None, parcels.columns())))
 
 
 def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
@@ -158,7 +158,7 @@ def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
     clock = sql.at(now)
     statement = f"""
         SELECT DISTINCT a.project_id, a.name FROM mailbox_message m JOIN mailbox_address a ON a.id = m.address_id
-        WHERE m.state = 'claimed' AND m.claim_expires_at <= {clock.text} LIMIT %s
+        WHERE m.waits AND m.state = 'claimed' AND m.claim_expires_at <= {clock.text} LIMIT %s
     """  # noqa: S608 - our own words
     due = sql.run(statement, [*clock.params, limit])
     count = 0
@@ -186,7 +186,7 @@ def _hold(
     lease_secs: float | None,
     consumer: str,
     now: datetime | None,
-) -> list[Message]:
+) -> list[Parcel]:
     """Put messages under a new claim; this is what a try is."""
     end = sql.at(now, _lease(lease_secs))
     change = Fragment(
@@ -194,7 +194,7 @@ def _hold(
         f"claim_expires_at = {end.text}",
         (sql.uid(token), consumer, *end.params),
     )
-    return moves.move(project_id, address, change, where, min(limit, MOST))
+    return parcels.run(moves.statement(project_id, address, change, where, min(limit, MOST), parcels.columns()))
 
 
 def _quarantine_spent(project_id: UUID, where: Fragment, now: datetime | None, address: str) -> list[Message]:
@@ -202,8 +202,8 @@ def _quarantine_spent(project_id: UUID, where: Fragment, now: datetime | None, a
     most = settings.WARDROOM["claim_tries"]
     spent = Fragment(f"tries >= %s AND {where.text}", (most, *where.params))
     scope, params = moves.scope(project_id, address)
-    seen = sql.run(
-        f"SELECT 1 FROM mailbox_message WHERE {scope} AND state = 'claimed' AND {spent.text} LIMIT 1",  # noqa: S608
+    seen = sql.run_prepared(
+        f"SELECT 1 FROM mailbox_message WHERE {scope} AND waits AND state = 'claimed' AND {spent.text} LIMIT 1",  # noqa: S608
         [*params, *spent.params],
     )
     if not seen:
@@ -220,15 +220,18 @@ def _back_to_new(due: Fragment | None = None) -> Fragment:
     return Fragment(f"state = 'new', claim = NULL, consumer = '', claim_expires_at = NULL, {due.text}", due.params)
 
 
-def _live(token: UUID, ids: Collection[str] | None, now: datetime | None) -> Fragment:
+def _live(project_id: UUID, token: UUID, ids: Collection[str] | None, now: datetime | None) -> Fragment:
     """Held by this claim, whose lease has not ended: the fence of every verb that a claim's owner may call."""
     clock = sql.at(now)
     text = f"state = 'claimed' AND claim = %s AND claim_expires_at > {clock.text}"
     params = (sql.uid(token), *clock.params)
     if ids is None:
         return Fragment(text, params)
-    named = sorted(set(ids))
-    return Fragment(f"{text} AND message_id IN ({sql.marks(named)})", (*params, *named))
+    named = sql.among("message_id", sorted(set(ids)))
+    return Fragment(
+        f"project_id = %s AND {named.text} AND {text}",
+        (sql.uid(project_id), *named.params, *params),
+    )
 
 
 def _free(now: datetime | None) -> Fragment:
@@ -250,10 +253,13 @@ def _lease(lease_secs: float | None) -> float:
     return settings.WARDROOM["claim_lease_secs"] if lease_secs is None else lease_secs
 
 
-def _as_claim(token: UUID, rows: list[Message]) -> Claim:
-    if not rows:
-        return Claim()
-    return Claim(token, min(row.claim_expires_at for row in rows if row.claim_expires_at), rows)
+def _as_claim(token: UUID, found: list[Parcel]) -> Claim:
+    # One statement gave them all the same end.
+    return Claim(token, found[0].claim_expires_at, found) if found else Claim()
+
+
+def _run(statement: Fragment) -> list[sql.Row]:
+    return sql.run_prepared(statement.text, statement.params)
 
 
 def _settled(ids: Collection[str], done: set[str]) -> Settled:

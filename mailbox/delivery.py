@@ -144,4 +144,4 @@ def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> di
 def is_empty(project_id: UUID, address: str) -> bool:
     """Whether nothing waits at the address: nothing new, nothing claimed."""
     waiting = Message.objects.filter(project_id=project_id, address__name=address)
-    return not waiting.filter(state__in=[MessageState.NEW, MessageState.CLAIMED]).exists()
+    return not waiting.filter(waits=True).exists()

@@ -26,23 +26,42 @@ def move(
     Rows are locked in the order of their numbers, so that two of these never wait for each other crosswise. Whoever
     had to wait sees each row as it is then, and passes over those that no longer meet the condition.
     """
+    found = statement(project_id, address, change, where, limit, columns)
+    return sorted(Message.objects.raw(found.text, found.params), key=lambda row: row.seq)
+
+
+def statement(
+    project_id: UUID, address: str, change: Fragment, where: Fragment, limit: int | None, columns: str
+) -> Fragment:
+    """What `move` runs."""
+    picked, changed = parts(project_id, address, change, where, limit, columns)
+    return Fragment(f"WITH picked AS MATERIALIZED ({picked.text}) {changed.text}", (*picked.params, *changed.params))
+
+
+def parts(
+    project_id: UUID, address: str, change: Fragment, where: Fragment, limit: int | None, columns: str
+) -> tuple[Fragment, Fragment]:
+    """The two halves of it: the SELECT that locks, to be called `picked`, and the UPDATE of what it picked."""
     mine, params = scope(project_id, address)
-    bound = "" if limit is None else "LIMIT %s"
-    statement = f"""
-        WITH picked AS MATERIALIZED (
-            SELECT id FROM mailbox_message WHERE {mine} AND state IN ('new', 'claimed') AND {where.text}
-            ORDER BY seq {bound} {sql.for_update()}
-        )
-        UPDATE mailbox_message SET {change.text} WHERE id IN (SELECT id FROM picked) RETURNING {columns}
-    """  # noqa: S608 - placeholders and our own words
-    values = [*params, *where.params, *([] if limit is None else [limit]), *change.params]
-    return sorted(Message.objects.raw(statement, values), key=lambda row: row.seq)
+    bound = Fragment("") if limit is None else Fragment("LIMIT %s", (limit,))
+    picked = (
+        f"SELECT id FROM mailbox_message WHERE {mine} AND waits AND {where.text} "  # noqa: S608 - our own words
+        f"ORDER BY seq {bound.text} {sql.for_update()}"
+    )
+    changed = (
+        f"UPDATE mailbox_message SET {change.text} WHERE id IN (SELECT id FROM picked) "  # noqa: S608
+        f"RETURNING {columns}"
+    )
+    return Fragment(picked, (*params, *where.params, *bound.params)), Fragment(changed, change.params)
 
 
 def scope(project_id: UUID, address: str) -> tuple[str, list[Any]]:
-    """The condition that a row belongs to this address of this project, and its parameters."""
-    project = sql.uid(project_id)
+    """The condition that a row belongs to this address of this project, and its parameters.
+
+    Of the message it asks the address alone: with the project too, a planner that knows no numbers yet might read
+    all of the project by the index of its ids.
+    """
     return (
-        "project_id = %s AND address_id = (SELECT id FROM mailbox_address WHERE project_id = %s AND name = %s)",
-        [project, project, address],
+        "address_id = (SELECT id FROM mailbox_address WHERE project_id = %s AND name = %s)",
+        [sql.uid(project_id), address],
     )

@@ -17,14 +17,14 @@ MOST = 1000
 def unadmitted(project_id: UUID, address: str, after_seq: int = 0, limit: int = 100) -> list[Message]:
     """What the agent has not taken in yet, oldest first. Sending it changes nothing."""
     rows = Message.objects.filter(
-        project_id=project_id, address__name=address, state=MessageState.NEW, seq__gt=after_seq
+        project_id=project_id, address__name=address, waits=True, state=MessageState.NEW, seq__gt=after_seq
     )
     return list(rows.order_by("seq")[: min(limit, MOST)])
 
 
 def has_unadmitted(project_id: UUID, address: str) -> bool:
     """Whether anything waits there: a new attempt without an assignment would have work."""
-    rows = Message.objects.filter(project_id=project_id, address__name=address, state=MessageState.NEW)
+    rows = Message.objects.filter(project_id=project_id, address__name=address, waits=True, state=MessageState.NEW)
     return rows.exists()
 
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mailbox.models import Message, Quarantined
+from mailbox.parcels import Parcel
 
 if TYPE_CHECKING:
     from mailbox.claims import Claim
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 GLIMPSE = 4096
 
 
-def message(row: Message, address: str) -> dict[str, Any]:
+def message(row: Message | Parcel, address: str) -> dict[str, Any]:
     """A message going out."""
     return {
         **letter(row),
@@ -27,7 +28,7 @@ def message(row: Message, address: str) -> dict[str, Any]:
     }
 
 
-def letter(row: Message) -> dict[str, Any]:
+def letter(row: Message | Parcel) -> dict[str, Any]:
     """A message as a sender would hand it in again."""
     session = str(row.sender_session) if row.sender_session else None
     return {

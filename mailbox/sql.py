@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from django.db import connection
 
 Row = tuple[Any, ...]
@@ -29,7 +30,9 @@ def at(now: datetime | None = None, plus: float = 0.0) -> Fragment:
     if now is not None:
         return Fragment("%s", (moment(now + timedelta(seconds=plus)),))
     if connection.vendor == "postgresql":
-        return Fragment("(statement_timestamp() + %s * interval '1 second')", (plus,))
+        if not plus:
+            return Fragment("statement_timestamp()")
+        return Fragment("(statement_timestamp() + %s * interval '1 second')", (float(plus),))
     return Fragment(SQLITE_NOW, (f"{plus:+.3f} seconds",))
 
 
@@ -60,9 +63,27 @@ def marks(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
+def among(column: str, values: Collection[Any]) -> Fragment:
+    """The column is one of these. On PostgreSQL one parameter, so that the statement is the same for any number."""
+    listed = list(values)
+    if connection.vendor == "postgresql":
+        return Fragment(f"{column} = ANY(%s)", (listed,))
+    return Fragment(f"{column} IN ({marks(listed)})", tuple(listed))
+
+
 def run(statement: str, params: Sequence[Any]) -> list[Row]:
     """Every row that a statement returns."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         found: list[Row] = cursor.fetchall()
         return found
+
+
+def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
+    """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once per connection."""
+    if connection.vendor != "postgresql":
+        return run(statement, params)
+    connection.ensure_connection()
+    connection.validate_no_broken_transaction()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        return cursor.execute(statement, params, prepare=True).fetchall()

@@ -50,6 +50,7 @@ class Migration(migrations.Migration):
                 ('claim_expires_at', models.DateTimeField(null=True)),
                 ('admitted_at', models.DateTimeField(null=True)),
                 ('admitted_attempt', models.PositiveIntegerField(null=True)),
+                ('waits', models.GeneratedField(db_persist=True, expression=models.Q(('state__in', ['claimed', 'new'])), output_field=models.BooleanField())),
                 ('address', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='mailbox.address')),
                 ('project', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
             ],
@@ -90,11 +91,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('state__in', ['new', 'claimed'])), fields=['address', 'seq'], name='message_waiting'),
+            index=models.Index(condition=models.Q(('waits', True)), fields=['address', 'seq'], name='message_waiting'),
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('state', 'admitted')), fields=['admitted_at'], name='message_to_purge'),
+            index=models.Index(condition=models.Q(('admitted_at__isnull', False)), fields=['admitted_at'], name='message_to_purge'),
         ),
         migrations.AddConstraint(
             model_name='message',

@@ -1,8 +1,9 @@
 from django.db import migrations
 
-# Hot rows are updated twice in their life: room beside them, and a vacuum that comes early and often.
+# Hot rows are updated twice in their life: room for as many beside them, so that a claim stays on its page and no
+# index is written again; and a vacuum that comes early and often.
 MESSAGE = (
-    "fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, "
+    "fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, "
     "autovacuum_vacuum_cost_delay = 1, autovacuum_vacuum_insert_scale_factor = 0.05"
 )
 ADDRESS = "fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 200"
