@@ -51,15 +51,25 @@ class Mailbox:
 
     def ack(self, claim: Claim | str | UUID, ids: Collection[str] | None = None) -> Settled:
         """These (of a `Claim`: all, unless named) are done. `unknown` are those that the claim does not hold."""
-        return claims.ack(self.project_id, self.address, *_named(claim, ids))
+        return claims.ack(self.project_id, self.address, claim, ids)
+
+    def next(self, claim: Claim, limit: int = 100, lease_secs: float | None = None) -> Claim:
+        """`ack` all of this claim and `drain` what follows, in one commit; `acked` of the answer says what the ack did.
+
+        claim = desk.drain()
+        while claim.messages:
+            ...
+            claim = desk.next(claim)
+        """
+        return claims.follow(self.project_id, self.address, claim, limit, lease_secs, self.consumer)
 
     def nack(self, claim: Claim | str | UUID, ids: Collection[str] | None = None, *, delay_secs: float = 0) -> Settled:
         """Give these back, to be claimed again after the delay."""
-        return claims.nack(self.project_id, self.address, *_named(claim, ids), delay_secs)
+        return claims.nack(self.project_id, self.address, claim, ids, delay_secs)
 
     def extend(self, claim: Claim | str | UUID, lease_secs: float | None = None) -> Claim:
         """Hold what the claim still holds for `lease_secs` from now; an empty `Claim` when that is nothing."""
-        return claims.extend(self.project_id, self.address, _token(claim), lease_secs)
+        return claims.extend(self.project_id, self.address, claim, lease_secs)
 
     def recover(self, lease_secs: float | None = None) -> Claim:
         """Claim anew what lapsed, and what this consumer held before."""
@@ -72,13 +82,3 @@ class Mailbox:
     def counts(self) -> dict[str, Any]:
         """`{new, claimed, admitted, quarantined, oldest_age_secs}`."""
         return delivery.counts(self.project_id, self.address)
-
-
-def _named(claim: Claim | str | UUID, ids: Collection[str] | None) -> tuple[str | UUID, Collection[str]]:
-    if ids is None:
-        ids = [row.message_id for row in claim.messages] if isinstance(claim, Claim) else []
-    return _token(claim), ids
-
-
-def _token(claim: Claim | str | UUID) -> str | UUID:
-    return (claim.token or "") if isinstance(claim, Claim) else claim

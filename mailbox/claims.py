@@ -6,6 +6,7 @@ claim that lapsed is dead, whether or not a sweep has seen it yet, and its late 
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection
 
 from accounts import problems
 from ledger import journal
@@ -31,6 +33,8 @@ class Claim:
     token: UUID | None = None
     lease_expires_at: datetime | None = None
     messages: list[Parcel] = field(default_factory=list)
+    #: What became of the claim before this one, where `follow` acknowledged it.
+    acked: Settled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Settled:
 
     done: list[str]
     unknown: list[str]
+
+
+#: A claim, or as much of it as a caller in another process has.
+Token = Claim | UUID | str
 
 
 def drain(
@@ -57,10 +65,48 @@ def drain(
     """
     plain(address)
     token = uuid.uuid4()
-    found = _hold(project_id, address, token, _free(now), limit, lease_secs, consumer, now)
+    where, change = moves.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
+    found = parcels.run(moves.statement(where, change, min(limit, MOST), parcels.columns()))
     if len(found) < limit:
-        _quarantine_spent(project_id, _overdue(now), now, address)
+        _quarantine_overdue(project_id, address, now)
     return _as_claim(token, found)
+
+
+def follow(
+    project_id: UUID,
+    address: str,
+    claim: Claim,
+    limit: int = 100,
+    lease_secs: float | None = None,
+    consumer: str = "",
+    *,
+    now: datetime | None = None,
+) -> Claim:
+    """`ack` all of this claim and `drain` what comes after it, in one commit. `acked` says what the ack did."""
+    if not claim.token or connection.vendor != "postgresql":
+        with journal.transaction():
+            acked = ack(project_id, address, claim, now=now)
+            following = drain(project_id, address, limit, lease_secs, consumer, now=now)
+            return dataclasses.replace(following, acked=acked)
+    plain(address)
+    token = uuid.uuid4()
+    # What is picked asks for what is done, so that rows are locked in this order and not crosswise to another's.
+    free = _free(now)
+    free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
+    parts = {
+        "known": moves.pick(_named(project_id, address, claim, None, _live(claim.token, now))),
+        "done": moves.changing("known", _admitted(now), "id"),
+        "picked": moves.pick(moves.waiting(project_id, address, free), min(limit, MOST)),
+        "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.columns()),
+    }
+    rows = _run(sql.together(parts, "SELECT held.*, (SELECT count(*) FROM done) FROM held"))
+    if len(rows) < limit:
+        _quarantine_overdue(project_id, address, now)
+    ids = [parcel.message_id for parcel in claim.messages]
+    whole = rows and rows[0][-1] == len(ids)
+    done = set(ids) if whole else _acked_before(project_id, address, claim.token, ids)
+    found = _as_claim(token, parcels.read([row[:-1] for row in rows]))
+    return dataclasses.replace(found, acked=_settled(ids, done))
 
 
 def recover(
@@ -78,37 +124,36 @@ def recover(
         f"state = 'claimed' AND (claim_expires_at <= {clock.text} OR (consumer <> '' AND consumer = %s))",
         (*clock.params, consumer),
     )
-    _quarantine_spent(project_id, held, now, address)
+    where = moves.waiting(project_id, address, held)
+    _quarantine_spent(where, address, now)
     token = uuid.uuid4()
-    return _as_claim(token, _hold(project_id, address, token, held, MOST, lease_secs, consumer, now))
+    change = _held(token, lease_secs, consumer, now)
+    return _as_claim(token, parcels.run(moves.statement(where, change, MOST, parcels.columns())))
 
 
 def ack(
-    project_id: UUID, address: str, claim: str | UUID, ids: Collection[str], *, now: datetime | None = None
+    project_id: UUID, address: str, claim: Token, ids: Collection[str] | None = None, *, now: datetime | None = None
 ) -> Settled:
-    """These are done. Said again by the same claim it is true again; by a dead claim it changes nothing."""
+    """These are done (of a `Claim`: all, unless named).
+
+    Said again by the same claim it is true again; by a dead claim it changes nothing.
+    """
     plain(address)
-    token = _token(claim)
-    if token is None or not ids:
-        return _settled(ids, set())
-    clock = sql.at(now)
-    live = _live(project_id, token, ids, now)
-    done_now = Fragment(f"state = 'admitted', admitted_at = {clock.text}", clock.params)
-    rows = _run(moves.statement(project_id, address, done_now, live, None, "message_id"))
-    done = {name for (name,) in rows}
-    if len(done) < len(set(ids)):
-        before = Message.objects.filter(
-            project_id=project_id, address__name=address, claim=token, state="admitted", message_id__in=ids
-        )
-        done |= set(before.values_list("message_id", flat=True))
-    return _settled(ids, done)
+    token, names = _token(claim), _names(claim, ids)
+    if token is None or not names:
+        return _settled(names, set())
+    live = _named(project_id, address, claim, ids, _live(token, now))
+    done = {name for (name,) in _run(moves.statement(live, _admitted(now), None, "message_id"))}
+    if len(done) < len(set(names)):
+        done |= _acked_before(project_id, address, token, names)
+    return _settled(names, done)
 
 
 def nack(
     project_id: UUID,
     address: str,
-    claim: str | UUID,
-    ids: Collection[str],
+    claim: Token,
+    ids: Collection[str] | None = None,
     delay_secs: float = 0,
     *,
     now: datetime | None = None,
@@ -118,22 +163,20 @@ def nack(
     One that has used up its tries goes into quarantine instead.
     """
     plain(address)
-    token = _token(claim)
-    if token is None or not ids:
-        return _settled(ids, set())
-    live = _live(project_id, token, ids, now)
-    spent = _quarantine_spent(project_id, live, now, address)
+    token, names = _token(claim), _names(claim, ids)
+    if token is None or not names:
+        return _settled(names, set())
+    live = _named(project_id, address, claim, ids, _live(token, now))
+    spent = _quarantine_spent(live, address, now)
     due = sql.at(now, delay_secs)
-    rows = moves.move(
-        project_id, address, _back_to_new(Fragment(f"due_at = {due.text}", due.params)), live, columns=moves.NAMES
-    )
+    rows = moves.move(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)), columns=moves.NAMES)
     if rows and not delay_secs:
         _nudge(project_id, address)
-    return _settled(ids, {row.message_id for row in rows} | {row.message_id for row in spent})
+    return _settled(names, {row.message_id for row in rows} | {row.message_id for row in spent})
 
 
 def extend(
-    project_id: UUID, address: str, claim: str | UUID, lease_secs: float | None = None, *, now: datetime | None = None
+    project_id: UUID, address: str, claim: Token, lease_secs: float | None = None, *, now: datetime | None = None
 ) -> Claim:
     """Let everything that this claim still holds be held for `lease_secs` from now. A lapsed claim stays dead."""
     plain(address)
@@ -142,15 +185,15 @@ def extend(
         return Claim()
     end = sql.at(now, _lease(lease_secs))
     longer = Fragment(f"claim_expires_at = {end.text}", end.params)
-    live = _live(project_id, token, None, now)
-    return _as_claim(token, parcels.run(moves.statement(project_id, address, longer, live, None, parcels.columns())))
+    live = moves.waiting(project_id, address, _live(token, now))
+    return _as_claim(token, parcels.run(moves.statement(live, longer, None, parcels.columns())))
 
 
 def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
     """Bring one address's lapsed claims back, or into quarantine when their tries are used up."""
-    overdue = _overdue(now)
-    spent = _quarantine_spent(project_id, overdue, now, address)
-    return len(moves.move(project_id, address, _back_to_new(), overdue, columns=moves.NAMES)) + len(spent)
+    overdue = moves.waiting(project_id, address, _overdue(now))
+    spent = _quarantine_spent(overdue, address, now)
+    return len(moves.move(overdue, _back_to_new(), columns=moves.NAMES)) + len(spent)
 
 
 def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
@@ -177,39 +220,39 @@ def plain(address: str) -> None:
         raise problems.forbidden("A session's mailbox is read by its live line alone.", "reserved-address")
 
 
-def _hold(
-    project_id: UUID,
-    address: str,
-    token: UUID,
-    where: Fragment,
-    limit: int,
-    lease_secs: float | None,
-    consumer: str,
-    now: datetime | None,
-) -> list[Parcel]:
-    """Put messages under a new claim; this is what a try is."""
+def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | None) -> Fragment:
+    """Under a new claim; this is what a try is."""
     end = sql.at(now, _lease(lease_secs))
-    change = Fragment(
+    return Fragment(
         "state = 'claimed', claim = %s, consumer = %s, tries = tries + 1, due_at = NULL, "
         f"claim_expires_at = {end.text}",
         (sql.uid(token), consumer, *end.params),
     )
-    return parcels.run(moves.statement(project_id, address, change, where, min(limit, MOST), parcels.columns()))
 
 
-def _quarantine_spent(project_id: UUID, where: Fragment, now: datetime | None, address: str) -> list[Message]:
-    """Put away those of `where` that have had all their tries; the address goes on without them (I10)."""
+def _admitted(now: datetime | None) -> Fragment:
+    clock = sql.at(now)
+    return Fragment(f"state = 'admitted', admitted_at = {clock.text}", clock.params)
+
+
+def _acked_before(project_id: UUID, address: str, token: UUID, ids: Collection[str]) -> set[str]:
+    """Those that this claim has acknowledged."""
+    rows = Message.objects.filter(project_id=project_id, address__name=address, claim=token, state="admitted")
+    return set(rows.filter(message_id__in=ids).values_list("message_id", flat=True))
+
+
+def _quarantine_overdue(project_id: UUID, address: str, now: datetime | None) -> None:
+    _quarantine_spent(moves.waiting(project_id, address, _overdue(now)), address, now)
+
+
+def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> list[Message]:
+    """Put away those claimed ones of `where` that had all their tries; the address goes on without them (I10)."""
     most = settings.WARDROOM["claim_tries"]
-    spent = Fragment(f"tries >= %s AND {where.text}", (most, *where.params))
-    scope, params = moves.scope(project_id, address)
-    seen = sql.run_prepared(
-        f"SELECT 1 FROM mailbox_message WHERE {scope} AND waits AND state = 'claimed' AND {spent.text} LIMIT 1",  # noqa: S608
-        [*params, *spent.params],
-    )
-    if not seen:
+    spent = Fragment(f"{where.text} AND state = 'claimed' AND tries >= %s", (*where.params, most))
+    if not _run(Fragment(f"SELECT 1 FROM mailbox_message WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
         return []
     with journal.transaction():
-        rows = moves.move(project_id, address, Fragment("state = 'quarantined', claim = NULL"), spent)
+        rows = moves.move(spent, Fragment("state = 'quarantined', claim = NULL"))
         for row in rows:
             quarantine.put_message(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
     return rows
@@ -220,26 +263,35 @@ def _back_to_new(due: Fragment | None = None) -> Fragment:
     return Fragment(f"state = 'new', claim = NULL, consumer = '', claim_expires_at = NULL, {due.text}", due.params)
 
 
-def _live(project_id: UUID, token: UUID, ids: Collection[str] | None, now: datetime | None) -> Fragment:
+def _live(token: UUID, now: datetime | None) -> Fragment:
     """Held by this claim, whose lease has not ended: the fence of every verb that a claim's owner may call."""
     clock = sql.at(now)
-    text = f"state = 'claimed' AND claim = %s AND claim_expires_at > {clock.text}"
-    params = (sql.uid(token), *clock.params)
-    if ids is None:
-        return Fragment(text, params)
-    named = sql.among("message_id", sorted(set(ids)))
     return Fragment(
-        f"project_id = %s AND {named.text} AND {text}",
-        (sql.uid(project_id), *named.params, *params),
+        f"state = 'claimed' AND claim = %s AND claim_expires_at > {clock.text}", (sql.uid(token), *clock.params)
     )
+
+
+def _named(project_id: UUID, address: str, claim: Token, ids: Collection[str] | None, which: Fragment) -> Fragment:
+    """The messages that a claim's owner means; a whole `Claim` knows its rows."""
+    if ids is None and isinstance(claim, Claim):
+        return moves.numbered(project_id, address, [parcel.pk for parcel in claim.messages], which)
+    return moves.named(project_id, address, _names(claim, ids), which)
+
+
+def _names(claim: Token, ids: Collection[str] | None) -> list[str]:
+    if ids is None:
+        return [parcel.message_id for parcel in claim.messages] if isinstance(claim, Claim) else []
+    return list(dict.fromkeys(ids))
 
 
 def _free(now: datetime | None) -> Fragment:
     """What a drain may take: new and due, or held by a claim that lapsed, with tries left."""
     clock = sql.at(now)
+    # A CASE, because no planner guesses how many rows meet one. From an OR of these it concludes that there are hardly
+    # any, and reads and sorts the whole address for a hundred, instead of walking the index until it has them.
     return Fragment(
-        f"((state = 'new' AND (due_at IS NULL OR due_at <= {clock.text})) "
-        f"OR (state = 'claimed' AND claim_expires_at <= {clock.text} AND tries < %s))",
+        f"CASE state WHEN 'new' THEN due_at IS NULL OR due_at <= {clock.text} "
+        f"WHEN 'claimed' THEN claim_expires_at <= {clock.text} AND tries < %s ELSE false END",
         (*clock.params, *clock.params, settings.WARDROOM["claim_tries"]),
     )
 
@@ -262,12 +314,13 @@ def _run(statement: Fragment) -> list[sql.Row]:
     return sql.run_prepared(statement.text, statement.params)
 
 
-def _settled(ids: Collection[str], done: set[str]) -> Settled:
-    named = list(dict.fromkeys(ids))
-    return Settled([each for each in named if each in done], [each for each in named if each not in done])
+def _settled(ids: list[str], done: set[str]) -> Settled:
+    return Settled([each for each in ids if each in done], [each for each in ids if each not in done])
 
 
-def _token(claim: str | UUID) -> UUID | None:
+def _token(claim: Token) -> UUID | None:
+    if isinstance(claim, Claim):
+        return claim.token
     try:
         return claim if isinstance(claim, UUID) else UUID(claim)
     except ValueError:

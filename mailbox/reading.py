@@ -45,11 +45,10 @@ def admit(
     """
     if not ids:
         return []
-    named = sorted(set(ids))
     clock = sql.at(now)
     change = Fragment(
         f"state = 'admitted', admitted_at = {clock.text}, admitted_attempt = %s", (*clock.params, attempt)
     )
-    waiting = Fragment(f"state = 'new' AND message_id IN ({sql.marks(named)})", tuple(named))
-    rows = moves.move(project_id, address, change, waiting, columns=moves.NAMES)
+    new = moves.named(project_id, address, ids, Fragment("state = 'new'"))
+    rows = moves.move(new, change, columns=moves.NAMES)
     return [row.message_id for row in rows]

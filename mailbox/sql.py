@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,6 +69,12 @@ def among(column: str, values: Collection[Any]) -> Fragment:
     if connection.vendor == "postgresql":
         return Fragment(f"{column} = ANY(%s)", (listed,))
     return Fragment(f"{column} IN ({marks(listed)})", tuple(listed))
+
+
+def together(parts: Mapping[str, Fragment], last: str) -> Fragment:
+    """Several statements as one, of which the last reads what the others return by their names."""
+    named = ", ".join(f"{name} AS MATERIALIZED ({part.text})" for name, part in parts.items())
+    return Fragment(f"WITH {named} {last}", tuple(value for part in parts.values() for value in part.params))
 
 
 def run(statement: str, params: Sequence[Any]) -> list[Row]:

@@ -28,6 +28,63 @@ def test_the_example_of_its_docstring(project):
     assert desk.is_empty() and desk.counts()["admitted"] == 2
 
 
+def test_next_acknowledges_and_goes_on_in_order(project):
+    desk = Mailbox("desk")
+    desk.deliver(*(letter(str(number)) for number in range(5)))
+    seen, claim = [], desk.drain(limit=2)
+    while claim.messages:
+        seen.append([message.message_id for message in claim.messages])
+        before, claim = claim, desk.next(claim, limit=2)
+        assert claim.acked.done == [message.message_id for message in before.messages]
+    assert seen == [["0", "1"], ["2", "3"], ["4"]]
+    assert desk.counts() | {"oldest_age_secs": None} == {
+        "new": 0,
+        "claimed": 0,
+        "admitted": 5,
+        "quarantined": 0,
+        "oldest_age_secs": None,
+    }
+    assert desk.next(claim).acked.done == []
+
+
+def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(project):
+    desk = Mailbox("desk")
+    desk.deliver(letter("1"), letter("2"))
+    dead = desk.drain(limit=1, lease_secs=-1)
+    claim = desk.next(dead)
+    assert claim.acked.unknown == ["1"] and claim.acked.done == []
+    assert [(message.message_id, message.tries) for message in claim.messages] == [("1", 2), ("2", 1)]
+
+
+def test_next_acknowledges_what_is_left_of_a_claim(project):
+    desk = Mailbox("desk")
+    desk.deliver(letter("1"), letter("2"), letter("3"))
+    claim = desk.drain(limit=3)
+    assert desk.ack(claim, ["1"]).done == ["1"] and desk.nack(claim, ["2"]).done == ["2"]
+    following = desk.next(claim)
+    assert (following.acked.done, following.acked.unknown) == (["1", "3"], ["2"])
+    assert [message.message_id for message in following.messages] == ["2"]
+
+
+def test_next_within_a_transaction_belongs_to_it(project):
+    desk = Mailbox("desk")
+    desk.deliver(letter("1"), letter("2"))
+    claim = desk.drain(limit=1)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        desk.next(claim)
+        raise ZeroDivisionError
+    assert desk.counts()["claimed"] == 1 and desk.ack(claim).done == ["1"]
+
+
+def test_a_whole_claim_says_nothing_about_another_address(project):
+    desk, shelf = Mailbox("desk"), Mailbox("shelf")
+    desk.deliver(letter("1"))
+    claim = desk.drain()
+    assert shelf.ack(claim).unknown == ["1"] and shelf.nack(claim).unknown == ["1"]
+    assert shelf.next(claim).acked.unknown == ["1"]
+    assert desk.ack(claim).done == ["1"]
+
+
 def test_a_new_life_of_a_consumer_gets_back_what_the_old_one_held(project):
     Mailbox("desk").deliver(letter("1"))
     old = Mailbox("desk", consumer="worker-1").drain()

@@ -70,6 +70,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.secs = 0.0
         self.messages: dict[str, Held] = {}
         self.seqs = itertools.count(1)
+        self.claims_given: dict[UUID | None, claims.Claim] = {}
         self.first_seen: dict[str, list[int]] = {"desk": [], "shelf": []}
 
     def teardown(self):
@@ -90,9 +91,19 @@ class MailboxMachine(RuleBasedStateMachine):
     def put_away(self, each):
         each.state, each.claim = "quarantined", None
 
+    def free(self, address, limit):
+        free = [
+            each
+            for each in self.at(address)
+            if (each.state == "new" and each.due <= self.secs) or (self.lapsed(each) and each.tries < TRIES)
+        ][:limit]
+        self.first_seen[address] += [each.seq for each in free if each.tries == 0]
+        return free
+
     def hold(self, wanted, claim, consumer, lease):
         """The model's side of a claim."""
         assert [row.message_id for row in claim.messages] == [each.id for each in wanted]
+        self.claims_given[claim.token] = claim
         for each, row in zip(wanted, claim.messages, strict=True):
             each.state, each.claim, each.consumer, each.until = "claimed", claim.token, consumer, self.secs + lease
             each.tries += 1
@@ -117,13 +128,8 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(target=taken, address=ADDRESSES, limit=st.integers(1, 4), lease=LEASES, consumer=CONSUMERS)
     def drain(self, address, limit, lease, consumer):
-        free = [
-            each
-            for each in self.at(address)
-            if (each.state == "new" and each.due <= self.secs) or (self.lapsed(each) and each.tries < TRIES)
-        ][:limit]
+        free = self.free(address, limit)
         claim = claims.drain(self.project, address, limit, lease, consumer, now=self.now)
-        self.first_seen[address] += [each.seq for each in free if each.tries == 0]
         if len(free) < limit:
             self.put_away_spent(address)
         return self.hold(free, claim, consumer, lease)
@@ -165,6 +171,21 @@ class MailboxMachine(RuleBasedStateMachine):
         assert set(settled.done) | set(settled.unknown) == set(ids)
         for each in wanted:
             each.state = "admitted"
+
+    @rule(address=ADDRESSES, one=taken, lease=LEASES, limit=st.integers(1, 4), target=taken)
+    def follow(self, address, one, lease, limit):
+        held = {each.message_id: each for each in self.claims_given[one[0]].messages}
+        acked = [self.messages[id] for id in held if self.messages[id].address == address]
+        wanted = self.held_by(address, one[0], held)
+        before = [each for each in acked if each.state == "admitted" and each.claim == one[0]]
+        claim = claims.follow(self.project, address, self.claims_given[one[0]], limit, lease, now=self.now)
+        assert set(claim.acked.done) == {each.id for each in wanted + before}
+        for each in wanted:
+            each.state = "admitted"
+        free = self.free(address, limit)
+        if len(free) < limit:
+            self.put_away_spent(address)
+        return self.hold(free, claim, "", lease)
 
     @rule(address=ADDRESSES, one=taken, delay=st.sampled_from([0, 7]))
     def nack(self, address, one, delay):
