@@ -53,6 +53,7 @@ WARDROOM: dict[str, Any] = {
     "max_body_bytes": 256 * 1024,
     "max_depth": 64,
     "max_keys": 10_000,
+    "max_question_bytes": 64 * 1024,
     # answers
     "max_result_bytes": 128 * 1024,
     "max_error_bytes": 16 * 1024,

@@ -195,4 +195,4 @@ def nudge(project_id: UUID, names: Collection[str]) -> None:
 
 
 def _topics(project_id: UUID, names: Collection[str]) -> list[str]:
-    return [f"mailbox:{project_id}:{name}" for name in names] + [name for name in names if addresses.is_reserved(name)]
+    return [f"mailbox:{project_id}:{name}" for name in names] + [name for name in names if addresses.is_session(name)]

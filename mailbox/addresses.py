@@ -1,4 +1,4 @@
-"""Addresses: opaque strings of one project. Those that begin with `session:` are a session's own, and reserved."""
+"""Addresses: opaque strings of one project. Those of sessions (`session:`) and Wardroom's own are reserved."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from accounts import problems
 
 LONGEST = 200
 SESSION = "session:"
+#: What begins so, an id or an address, is given by Wardroom alone.
+OWN = "wardroom:"
+#: Where answers are kept whose asker reads no mailbox. It takes none but those of `asking.answer`.
+ANSWERS = f"{OWN}answers"
 
 
 def session_address(session_id: UUID) -> str:
@@ -27,21 +31,30 @@ def reserve_for(has_session: Callable[[UUID, UUID], bool]) -> None:
     _has_session = has_session
 
 
-def must_exist(project_id: UUID, address: str) -> None:
-    """404 for the address of a session that is not there: nobody would ever read what waits at it."""
+def must_take(project_id: UUID, address: str) -> None:
+    """404 for the address of a session that is not there: nobody would ever read what waits at it. 403 for Wardroom's
+    own: what stands there was put there by a verb.
+    """
+    if address.startswith(OWN):
+        raise problems.forbidden(f"Addresses that begin with {OWN} are Wardroom's own.", "reserved-address")
     session_id = session_of(address)
     if session_id and _has_session and not _has_session(project_id, session_id):
         raise problems.not_found("There is no such session.")
 
 
-def is_reserved(address: str) -> bool:
-    """Whether only a session's live line may read it."""
+def is_session(address: str) -> bool:
+    """Whether it is a session's, which only its live line reads."""
     return address.startswith(SESSION)
+
+
+def is_reserved(address: str) -> bool:
+    """Whether nobody can drain it."""
+    return address.startswith((SESSION, OWN))
 
 
 def session_of(address: str) -> UUID | None:
     """The session whose address it is, or None for a plain one."""
-    return UUID(address.removeprefix(SESSION)) if is_reserved(address) else None
+    return UUID(address.removeprefix(SESSION)) if is_session(address) else None
 
 
 def check(address: object) -> str:
@@ -58,7 +71,7 @@ def _wrong(address: object) -> str | None:
     # A slash would end it in a URL; a character that nobody sees would make two addresses look like one.
     if any(character == "/" or unicodedata.category(character)[0] in "CZ" for character in address):
         return "no slashes, no spaces, no invisible characters"
-    if is_reserved(address) and not _is_uuid(address.removeprefix(SESSION)):
+    if is_session(address) and not _is_uuid(address.removeprefix(SESSION)):
         return f"{SESSION} is reserved: what follows is a session's id, in lower case"
     return None
 

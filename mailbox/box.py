@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from accounts import projects
+from accounts import problems, projects
 from accounts.models import Project
-from mailbox import addresses, claims, delivery, letters
+from mailbox import addresses, asked, asking, claims, delivery, letters
+from mailbox.asked import Asked
 from mailbox.claims import Claim, Settled
 from mailbox.delivery import Delivered
 from mailbox.letters import NewMessage
+from mailbox.models import Message
 
 
 class Mailbox:
@@ -74,6 +76,29 @@ class Mailbox:
     def recover(self, lease_secs: float | None = None) -> Claim:
         """Claim anew what lapsed, and what this consumer held before."""
         return claims.recover(self.project_id, self.address, lease_secs, self.consumer)
+
+    def ask(self, question: str, *, mode: str = "query", timeout_secs: float = 25, id: str | None = None) -> Asked:
+        """Ask whoever reads this mailbox, and wait for the answer; *pending* when `timeout_secs` passed without.
+
+        `.answer` is what was said; `.wait(secs)` of a pending one goes on waiting, and so does `asked(id)` in another
+        process, or the same question with the same `id`. Not inside a transaction: nobody could see the question.
+        """
+        return asked.ask(self.project_id, self.address, asking.question(question, mode, id=id), timeout_secs)
+
+    def asked(self, ask_id: str, timeout_secs: float = 0) -> Asked:
+        """An ask of before, as it stands or after waiting so long; 404 when there is none, or not any more."""
+        return asked.again(self.project_id, self.address, ask_id, timeout_secs)
+
+    def reply(self, ask: Message, answer: Any) -> Delivered:
+        """Answer an ask that was drained here: the answer goes where the ask came from, once.
+
+        The same answer again is no error; another one is a 409 `already-answered`, and the first stands.
+        """
+        claims.plain(self.address)
+        found = asking.find(self.project_id, self.address, ask.message_id)
+        if found is None:
+            raise problems.not_found("There is no such ask here.")
+        return asking.answer(found, {"answer": answer})
 
     def is_empty(self) -> bool:
         """Nothing new, nothing claimed."""

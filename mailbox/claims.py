@@ -214,10 +214,12 @@ def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
 
 
 def plain(address: str) -> None:
-    """Refuse a session's address: only its live line reads it."""
+    """Refuse a session's address, which only its live line reads, and Wardroom's own."""
     addresses.check(address)
     if addresses.is_reserved(address):
-        raise problems.forbidden("A session's mailbox is read by its live line alone.", "reserved-address")
+        owner = "A session's mailbox is read by its live line alone."
+        own = f"Addresses that begin with {addresses.OWN} are Wardroom's own."
+        raise problems.forbidden(owner if addresses.is_session(address) else own, "reserved-address")
 
 
 def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | None) -> Fragment:

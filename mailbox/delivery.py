@@ -112,7 +112,7 @@ def _seal(address: str, message: NewMessage | Problem, internal: bool) -> Sealed
 def _check(project_id: UUID, address: str, internal: bool) -> None:
     addresses.check(address)
     if not internal:
-        addresses.must_exist(project_id, address)
+        addresses.must_take(project_id, address)
 
 
 def _refusal(project_id: UUID, address: str, internal: bool) -> Problem | None:

@@ -16,12 +16,11 @@ from django.conf import settings
 
 from accounts import problems
 from mailbox import bodies
+from mailbox.addresses import OWN
 from mailbox.states import KINDS, PUBLIC_KINDS
 from wardroom import strict
 
 LONGEST_ID = 256
-#: Ids that begin so are given by Wardroom alone: nobody can take one before the message that it is for.
-OWN = "wardroom:"
 LONGEST_ROLE = 64
 
 Error = dict[str, str]
@@ -103,9 +102,9 @@ def _content_hash(address: str, message: NewMessage) -> str:
 
 def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
     for field, text in (("id", message.id), ("correlation_id", message.correlation_id)):
-        if text is not None and not _is_name(text, LONGEST_ID):
+        if text is not None and not is_name(text, LONGEST_ID):
             yield {"field": field, "detail": f"1 to {LONGEST_ID} characters, none of them invisible"}
-    if message.sender_role and not _is_name(message.sender_role, LONGEST_ROLE):
+    if message.sender_role and not is_name(message.sender_role, LONGEST_ROLE):
         yield {"field": "from.role", "detail": f"at most {LONGEST_ROLE} characters, none of them invisible"}
     if message.message_kind not in kinds:
         yield {"field": "message_kind", "detail": f"one of {', '.join(sorted(kinds))}"}
@@ -118,7 +117,8 @@ def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
     yield from bodies.errors(message.message_kind, message.body)
 
 
-def _is_name(text: str, longest: int) -> bool:
+def is_name(text: str, longest: int) -> bool:
+    """Whether it can name something: not empty, not too long, and nothing in it that nobody sees."""
     if not 0 < len(text) <= longest:
         return False
     if text.isascii():

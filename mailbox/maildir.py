@@ -48,7 +48,7 @@ def bring(
     project_id: UUID, address: str, folder: Path, *, progress: Callable[[int, int], object] = lambda done, of: None
 ) -> Tally:
     """Deliver everything in the folder, in order, a batch per transaction. 422 or 404 when the address is wrong."""
-    addresses.must_exist(project_id, addresses.check(address))
+    addresses.must_take(project_id, addresses.check(address))
     tally, found = Tally(), files(folder)
     for start in range(0, len(found), BATCH):
         progress(start, len(found))

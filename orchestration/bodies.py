@@ -9,7 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.bodies import Body, Flag, Text, Whole
-from mailbox.states import PUBLIC_KINDS
+from mailbox.states import ASK_MODES, PUBLIC_KINDS
 from orchestration.states import Runner, WaitFor
 
 MAX_METADATA_BYTES = 64 * 1024
@@ -81,6 +81,18 @@ class MessageBody(Body):
     correlation_id = Text(required=False, max_length=256)
     interrupt = Flag(required=False, help_text="Ask a running attempt to stop first.")
     created_at = serializers.DateTimeField(required=False)
+
+
+class AskBody(Body):
+    """`POST sessions/{id}/ask`, for the OpenAPI document: the held call reads its own."""
+
+    question = Text(max_length=64 * 1024, help_text="At most 64 KiB.")
+    mode = serializers.ChoiceField(
+        choices=ASK_MODES, required=False, help_text="`query` (default): beside the work; `steer`: a turn of the agent."
+    )
+    timeout_secs = serializers.FloatField(
+        required=False, min_value=0, max_value=300, help_text="Held so long, at most 25 s; 25 unless told."
+    )
 
 
 MessageBody._declared_fields["from"] = SenderBody(required=False)

@@ -12,8 +12,8 @@ from django.conf import settings
 
 from ledger import journal
 from mailbox import accepting, delivery
-from mailbox.addresses import session_address
-from mailbox.letters import OWN, NewMessage, body_text
+from mailbox.addresses import OWN, session_address
+from mailbox.letters import NewMessage, body_text
 from orchestration.cutting import cut, json_bytes
 from orchestration.models import Session
 from orchestration.states import TERMINAL

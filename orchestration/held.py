@@ -2,6 +2,6 @@
 
 from starlette.routing import Route
 
-from orchestration import held_events, held_keeping
+from orchestration import held_asks, held_events, held_keeping
 
-routes: list[Route] = [*held_events.routes, *held_keeping.routes]
+routes: list[Route] = [*held_asks.routes, *held_events.routes, *held_keeping.routes]

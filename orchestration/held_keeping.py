@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -12,10 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from accounts import credentials, problems
+from accounts import credentials, heldbodies, problems
 from accounts.offload import in_thread
 from orchestration import keeping
-from wardroom import strict
 
 PATH = "/api/v1/sessions/{session_id:uuid}/attempts/{number:int}"
 MAX_REPORT_BYTES = 256 * 1024
@@ -41,7 +40,7 @@ class ExitReport(msgspec.Struct):
 
 async def alive(request: Request) -> Response:
     """The process lives; the answer says whether it may go on."""
-    said: AliveReport = await _read(request, AliveReport)
+    said = await heldbodies.read(request, AliveReport, MAX_REPORT_BYTES)
     life = keeping.Life(pid=said.pid, pgid=said.pgid, host=said.host)
     reason = await in_thread(keeping.alive, *_who(request), life)
     return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
@@ -49,7 +48,7 @@ async def alive(request: Request) -> Response:
 
 async def exited(request: Request) -> Response:
     """The process has ended, and how."""
-    said: ExitReport = await _read(request, ExitReport)
+    said = await heldbodies.read(request, ExitReport, MAX_REPORT_BYTES)
     if (said.exit_status is None) == (said.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "one of exit_status and exit_signal"}])
     tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
@@ -60,18 +59,6 @@ async def exited(request: Request) -> Response:
 def _who(request: Request) -> tuple[str, UUID, int]:
     token = credentials.bearer(request.headers.get("authorization", ""))
     return token, request.path_params["session_id"], request.path_params["number"]
-
-
-async def _read(request: Request, report: type[Any]) -> Any:
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_REPORT_BYTES:
-            raise problems.Problem("too-large", 413, f"A report is at most {MAX_REPORT_BYTES} bytes.")
-    try:
-        return msgspec.convert(strict.loads(bytes(raw)), report)
-    except msgspec.ValidationError as error:
-        raise problems.invalid([{"field": "", "detail": str(error)}]) from None
 
 
 routes: list[Route] = [

@@ -20,7 +20,8 @@ Dated = tuple[datetime, int, dict[str, Any]]
 def entries(session: Session, start: int = 0) -> Iterator[dict[str, Any]]:
     """`{role, content, id?}` of the whole session from its `start`th on.
 
-    A message that the transcript already holds (an item with its id) is not told twice. Entries are only ever
+    A message that the transcript already holds (an item with its id) is not told twice. A question of the mode `query`
+    is no part of it: it was answered beside the work. Entries are only ever
     added at the end, so that a number goes on meaning the same place.
     """
     merged = heapq.merge(_items(session), _messages(session), key=lambda dated: dated[:2])
@@ -51,8 +52,12 @@ def _items(session: Session) -> Iterator[Dated]:
 def _messages(session: Session) -> Iterator[Dated]:
     told = set(TranscriptItem.objects.filter(session=session).exclude(item_id="").values_list("item_id", flat=True))
     for message in reading.admitted_since(session.project_id, session.address):
-        if message.message_id not in told:
+        if message.message_id not in told and not _is_query(message):
             yield message.admitted_at or message.created_at, 1, _told(message)
+
+
+def _is_query(message: Message) -> bool:
+    return message.message_kind == "ask" and (message.body.get("mode") or "query") == "query"
 
 
 def _told(message: Message) -> dict[str, Any]:

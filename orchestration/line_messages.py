@@ -6,11 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 
 from accounts import problems
-from mailbox import addresses, bodies, delivery, reading
-from mailbox.letters import NewMessage
+from ledger import journal
+from mailbox import addresses, asking, bodies, delivery, reading
+from mailbox.letters import LONGEST_ID, NewMessage, is_name
 from mailbox.models import Message as Letter
 from orchestration import steering
 from orchestration.line import Line, held
@@ -27,9 +27,15 @@ def admit(line: Line, ids: list[str], *, now: datetime | None = None) -> None:
 
 
 def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
-    """The next messages not admitted yet beyond `after_seq`, oldest first, each with its number."""
+    """The next messages not admitted yet beyond `after_seq`, oldest first, each with its number.
+
+    None for an attempt that a message interrupts: the next one reads it. Looked at after the letters, because the
+    message and its interrupt are one commit.
+    """
     address = addresses.session_address(line.session_id)
     letters = reading.unadmitted(line.project_id, address, after_seq=after_seq, limit=CHUNK)
+    if letters and Session.objects.filter(pk=line.session_id, restart=True).exclude(cancel_requested_at=None).exists():
+        return []
     return [(letter.seq, frame(letter)) for letter in letters]
 
 
@@ -54,7 +60,11 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
 
     Its sender is this session, whatever the frame says. The same id again is the same message.
     """
-    address = _address(Session.objects.get(pk=line.session_id), frame)
+    mine = Session.objects.get(pk=line.session_id)
+    ask = _ask(mine, frame)
+    if ask is not None and asking.reply_address(ask) == addresses.ANSWERS:
+        return _answer(line, ask, frame, now)
+    address = _address(mine, frame, ask)
     target = addresses.session_of(address)
     with held(line, also=target) as session:
         message = NewMessage(
@@ -71,9 +81,25 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
         return steering.Outcome.PENDING.value
 
 
-def _address(session: Session, frame: Send) -> str:
+def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
+    """Answer an ask that came from no mailbox: the one who asked waits for it, or will look for it."""
+    if frame.message_kind != "reply":
+        raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
+    with held(line) as session:
+        asking.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
+        journal.nudge(f"session:{session.pk}")
+    return steering.Outcome.PENDING.value
+
+
+def _address(session: Session, frame: Send, ask: Letter | None) -> str:
     """Where a send goes: a reply without `to` back to where its ask came from, all else where the child may write."""
-    address = _as_address(frame.to) if frame.to else _asked_from(session, frame)
+    if frame.to:
+        address = _as_address(frame.to)
+    elif ask is not None:
+        address = asking.reply_address(ask)
+    else:
+        detail = "needs `to`, or the `correlation_id` of an ask that came here"
+        raise problems.invalid([{"field": "to", "detail": detail}])
     target = addresses.session_of(address)
     allowed = _in_tree(session, target) if target else address in role_addresses(session)
     if not allowed:
@@ -90,19 +116,18 @@ def _as_address(to: str) -> str:
         return addresses.check(to)
 
 
-def _asked_from(session: Session, frame: Send) -> str:
-    asked = Letter.objects.filter(
-        project_id=session.project_id,
-        address__name=session.address,
-        message_kind="ask",
-        sender_session__isnull=False,
-    )
-    found = asked.filter(Q(correlation_id=frame.correlation_id) | Q(message_id=frame.correlation_id))
-    ask = found.order_by("-seq").first() if frame.correlation_id else None
-    if ask is None or ask.sender_session is None:
-        detail = "needs `to`, or the `correlation_id` of an ask that a session sent here"
-        raise problems.invalid([{"field": "to", "detail": detail}])
-    return addresses.session_address(ask.sender_session)
+def _ask(session: Session, frame: Send) -> Letter | None:
+    """The ask in this session's mailbox that a send without `to` answers.
+
+    Its id comes before its correlation id, for anybody may send an ask with another one's correlation id.
+    """
+    if frame.to or not frame.correlation_id:
+        return None
+    named = asking.find(session.project_id, session.address, frame.correlation_id)
+    if named is not None or not is_name(frame.correlation_id, LONGEST_ID):
+        return named
+    asked = Letter.objects.filter(project_id=session.project_id, address__name=session.address, message_kind="ask")
+    return asked.filter(correlation_id=frame.correlation_id).order_by("-seq").first()
 
 
 def _in_tree(session: Session, target: UUID) -> bool:

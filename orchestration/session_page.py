@@ -14,6 +14,7 @@ from accounts.text import shortened
 from approvals.models import Approval
 from approvals.states import Status as Answer
 from ledger.models import Event
+from mailbox import addresses, asking
 from mailbox.models import Message
 from orchestration import shapes, watchdog
 from orchestration.models import Attempt, Session
@@ -110,6 +111,21 @@ def _approvals(session: Session) -> list[tuple[Approval, str]]:
     return [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in newest]
 
 
-def _letters(session: Session) -> list[Message]:
+def _letters(session: Session) -> list[tuple[Message, int | None]]:
+    """The newest messages to it with their numbers, each ask followed by the answer that stands in no mailbox."""
     mine = Message.objects.filter(project=session.project_id, address__name=session.address)
-    return list(mine.order_by("-seq")[:MESSAGES])
+    letters = list(mine.order_by("-seq")[:MESSAGES])
+    asks = {asking.answer_id(session.project_id, each.message_id): each for each in letters if _is_ask(each)}
+    found = Message.objects.filter(
+        project=session.project_id, address__name=addresses.ANSWERS, message_id__in=list(asks)
+    )
+    answers = {asks[answer.message_id].pk: answer for answer in found}
+    shown: list[tuple[Message, int | None]] = []
+    for each in letters:
+        answer = answers.get(each.pk)
+        shown += [(each, each.seq)] + ([(answer, None)] if answer else [])
+    return shown
+
+
+def _is_ask(letter: Message) -> bool:
+    return letter.message_kind == "ask"

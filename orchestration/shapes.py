@@ -161,6 +161,19 @@ class SentShape(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=["delivered_live", "queued", "started", "pending"])
 
 
+class AskShape(serializers.Serializer[Any]):
+    """Where an ask stands; the last three only with an answer."""
+
+    status = serializers.CharField(help_text="`answered`, `pending`, or `ended`: its session is over.")
+    ask_id = serializers.CharField()
+    session_status = serializers.CharField()
+    answer = serializers.JSONField(required=False)
+    answered_at = serializers.DateTimeField(required=False)
+
+
+AskShape._declared_fields["from"] = serializers.DictField(required=False, help_text="`{session_id, role}`")
+
+
 class AttemptShape(serializers.Serializer[Any]):
     """One try."""
 

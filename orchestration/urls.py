@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from orchestration import api_events, api_history, api_sessions, api_steering
+from orchestration import api_asking, api_events, api_history, api_sessions, api_steering
 
 urlpatterns: list[URLPattern] = [
     path("snapshot", api_events.SnapshotView.as_view(), name="snapshot"),
@@ -15,6 +15,8 @@ urlpatterns: list[URLPattern] = [
     path("sessions/<uuid:session_id>/retry", api_steering.Retry.as_view(), name="session-retry"),
     path("sessions/<uuid:session_id>/wait", api_steering.WaitFor.as_view(), name="session-wait"),
     path("sessions/<uuid:session_id>/messages", api_steering.Messages.as_view(), name="session-messages"),
+    path("sessions/<uuid:session_id>/ask", api_asking.Ask.as_view(), name="session-ask"),
+    path("sessions/<uuid:session_id>/asks/<str:ask_id>", api_asking.OneAsk.as_view(), name="session-asked"),
     path("sessions/<uuid:session_id>/history", api_history.History.as_view(), name="session-history"),
     path("sessions/<uuid:session_id>/events", api_events.SessionEventsView.as_view(), name="session-events"),
 ]

@@ -10,6 +10,7 @@ Every method returns the JSON of the answer; a refusal raises Problem.
 
 import http.client
 import json
+import secrets
 import time
 import urllib.error
 import urllib.request
@@ -79,6 +80,25 @@ class Client:
         content = {"message_kind": message_kind, "body": body, **fields}
         return self.post(f"sessions/{quote(session)}/messages", content)
 
+    def ask(
+        self, session: str, question: str, *, mode: str = "query", timeout: float = LONGEST_WAIT, **fields: Any
+    ) -> dict[str, Any]:
+        """Ask a session and wait for its answer; `status` is `answered`, `pending` after `timeout` seconds, or `ended`.
+
+        A lost connection is no lost question: it is asked again under the same key, and is the same question.
+        """
+        until = time.monotonic() + timeout
+        order = {"question": question, "mode": mode, "timeout_secs": min(timeout, LONGEST_WAIT), **fields}
+        standing = self._once(f"sessions/{quote(session)}/ask", order, secrets.token_urlsafe(24))
+        while standing["status"] == "pending" and (left := until - time.monotonic()) > 0:
+            standing = self.asked(session, standing["ask_id"], timeout=left)
+        return standing
+
+    def asked(self, session: str, ask_id: str, *, timeout: float = 0) -> dict[str, Any]:
+        """An ask of before: its answer, also a late one, or where it stands after waiting so long (at most 25 s)."""
+        query = {"timeout": round(min(timeout, LONGEST_WAIT), 3)}
+        return self.get(f"sessions/{quote(session)}/asks/{quote(ask_id, safe='')}", query)
+
     # --- approvals ---------------------------------------------------------------------------------
 
     def approvals(self, **query: Any) -> Iterator[dict[str, Any]]:
@@ -118,6 +138,13 @@ class Client:
         """POST under /api/v1."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._call("POST", path, body, headers)
+
+    def _once(self, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
+        """POST, and once more under the same key when the connection broke."""
+        try:
+            return self.post(path, body, key)
+        except (OSError, http.client.HTTPException):
+            return self.post(path, body, key)
 
     def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> dict[str, Any]:
         with self._open(method, path, body, headers, self._timeout) as response:

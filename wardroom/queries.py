@@ -6,6 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
+from wardroom import protocol, strict
 from wardroom.protocol import Message
 
 log = logging.getLogger("wardroom.queries")
@@ -16,7 +19,7 @@ Handler = Callable[[str, Any], Awaitable[Any]]
 def is_query(message: Message) -> bool:
     """An ask that wants an answer and no turn of the agent (`steer` is a real turn, and arrives as one)."""
     body = message.body
-    return message.message_kind == "ask" and isinstance(body, dict) and body.get("mode", "query") == "query"
+    return message.message_kind == "ask" and isinstance(body, dict) and (body.get("mode") or "query") == "query"
 
 
 class Queries:
@@ -33,15 +36,22 @@ class Queries:
         if self.handler is None or not is_query(message):
             return False
         if message.id not in self._running:
-            state = copy.deepcopy(self.state)
-            self._running[message.id] = asyncio.create_task(self._answer(self.handler, message, state))
+            self._running[message.id] = asyncio.create_task(self._answer(message, self._asked(self.handler, message)))
         return True
 
-    async def _answer(self, handler: Handler, message: Message, state: Any) -> None:
+    def _asked(self, handler: Handler, message: Message) -> Awaitable[Any]:
+        """The handler at work on the state as it is now; what cannot be copied fails when it is awaited."""
+        try:
+            state = copy.deepcopy(self.state)
+        except Exception as error:
+            return _failing(error)
+        return _checked(handler, str(message.body.get("question", "")), state)
+
+    async def _answer(self, message: Message, asked: Awaitable[Any]) -> None:
         try:
             answer: Any
             try:
-                answer = await handler(str(message.body.get("question", "")), state)
+                answer = await asked
             except Exception as error:
                 log.exception("a question could not be answered")
                 answer = f"could not answer: {type(error).__name__}"
@@ -56,3 +66,16 @@ class Queries:
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+
+async def _checked(handler: Handler, question: str, state: Any) -> Any:
+    """What the handler answers; ValueError for what no message can carry."""
+    answer = await handler(question, state)
+    strict.check(answer)
+    if len(msgspec.json.encode({"answer": answer})) > protocol.BODY_BYTES:
+        raise ValueError(f"an answer has at most {protocol.BODY_BYTES} bytes")
+    return answer
+
+
+async def _failing(error: Exception) -> Any:
+    raise error

@@ -134,12 +134,23 @@ class Wire:
         return frames
 
     async def reply(self, message: Message, answer: Any) -> None:
-        """Answer an ask, and only then call it admitted: whoever restarts in between is asked again."""
+        """Answer an ask, and only then call it admitted: whoever restarts in between is asked again.
+
+        Raises Refused. Who is told `already-answered` has answered it in an earlier life, and that answer stands.
+        """
         id = f"reply:{message.id}"[:256]
         about = message.correlation_id or message.id
         frame = protocol.Send(id=id, message_kind="reply", body={"answer": answer}, correlation_id=about)
         self.owe("send", id, frame)
-        await self.answer("send", id)
+        try:
+            await self.answer("send", id)
+        except Refused as refusal:
+            if refusal.code == "already-answered":
+                self._admit(message)
+            raise
+        self._admit(message)
+
+    def _admit(self, message: Message) -> None:
         if self.admitted.add(message.id):
             self.line.send(protocol.MessageAdmitted(ids=[message.id]))
 

@@ -1,0 +1,77 @@
+"""Hearing nudges without an event loop: one subscription for as long as somebody waits.
+
+    with listening.to("ask:...") as ears:
+        while not done():
+            ears.wait(timeout=5.0)    # True: nudged; False: the poll behind it
+
+A web process has its hub; this is for a program that waits by itself. Without Redis it is the poll alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.client import PubSub
+from redis.retry import Retry
+
+from ledger.nudges import CHANNEL
+
+log = logging.getLogger(__name__)
+
+
+class Ears:
+    """One listener to one topic."""
+
+    def __init__(self, topic: str, channel: PubSub | None) -> None:
+        self._topic = topic
+        self._channel = channel
+
+    def wait(self, timeout: float) -> bool:
+        """True when nudged since the last wait, False when `timeout` seconds passed without."""
+        until = time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            if self._channel is None:
+                time.sleep(left)
+            elif self._heard(self._channel, left):
+                return True
+        return False
+
+    def _heard(self, channel: PubSub, secs: float) -> bool:
+        try:
+            message = channel.get_message(ignore_subscribe_messages=True, timeout=secs)
+        except (redis.RedisError, OSError) as error:
+            log.warning("no nudges (%s): the poll goes on", type(error).__name__)
+            self._channel = None
+            return False
+        return message is not None and self._topic in message["data"].decode().split("\n")
+
+
+@contextmanager
+def to(topic: str) -> Iterator[Ears]:
+    """Listen from now on: what commits after this wakes the listener."""
+    secs = settings.WARDROOM["nudge_timeout_secs"]
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=secs, socket_connect_timeout=secs, retry=Retry(NoBackoff(), 0)
+    )
+    try:
+        yield Ears(topic, _subscribed(client, secs))
+    finally:
+        client.close()
+
+
+def _subscribed(client: redis.Redis, secs: float) -> PubSub | None:
+    """The channel, once Redis has said that we hear it."""
+    try:
+        channel: PubSub = client.pubsub()  # type: ignore[no-untyped-call]
+        channel.subscribe(CHANNEL)
+        channel.get_message(timeout=secs)
+    except (redis.RedisError, OSError) as error:
+        log.warning("no nudges (%s): the poll goes on", type(error).__name__)
+        return None
+    return channel

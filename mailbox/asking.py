@@ -1,0 +1,130 @@
+"""A question and its one answer: both are messages, and the answer's id follows from the question's.
+
+An ask is a message like any other. Its answer goes where it came from: into the mailbox of the session that sent it,
+or, when its asker reads no mailbox, to `wardroom:answers`, where it is found by the ask's id for as long as admitted
+messages are kept. Its id is Wardroom's own, so nobody else can write it, and there can only be one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts import problems
+from accounts.clock import database_now
+from accounts.problems import Problem
+from ledger import journal
+from mailbox import addresses, delivery, letters
+from mailbox.accepting import Delivered
+from mailbox.addresses import ANSWERS, OWN
+from mailbox.letters import NewMessage
+from mailbox.models import Message
+from mailbox.states import ASK_MODES, MESSAGE_ARROWS, MessageState, sources
+
+#: Asks made by the verb `ask`: whoever asked waits for the answer itself, and has no mailbox for it.
+ASKED = f"{OWN}ask:"
+
+
+def question(text: str, mode: str = "query", *, id: str | None = None) -> NewMessage:
+    """The ask as a message, with its id as its correlation id; 422 for what is no question."""
+    errors = []
+    most = settings.WARDROOM["max_question_bytes"]
+    if not text.strip():
+        errors.append({"field": "question", "detail": "a text that is not empty"})
+    elif len(text.encode(errors="replace")) > most:
+        errors.append({"field": "question", "detail": f"more than {most} bytes"})
+    if mode not in ASK_MODES:
+        errors.append({"field": "mode", "detail": f"one of {', '.join(ASK_MODES)}"})
+    if errors:
+        raise problems.invalid(errors, "That is no question.")
+    name = id or str(uuid.uuid4())
+    return NewMessage(id=name, message_kind="ask", body={"question": text, "mode": mode}, correlation_id=name)
+
+
+def new_id(seed: str | None = None) -> str:
+    """An id for an ask that nobody else can take; the same seed gives the same id."""
+    return f"{ASKED}{uuid.uuid5(uuid.NAMESPACE_OID, seed) if seed else uuid.uuid4()}"
+
+
+def find(project_id: UUID, address: str, ask_id: str) -> Message | None:
+    """The ask with this id at this address, as long as it is kept."""
+    if not letters.is_name(ask_id, letters.LONGEST_ID):
+        return None
+    asks = Message.objects.filter(project_id=project_id, address__name=address, message_kind="ask")
+    return asks.filter(message_id=ask_id).first()
+
+
+def reply_address(ask: Message) -> str:
+    """Where its answer belongs. What a sender only claims decides nothing."""
+    proven = ask.sender_session is not None and not ask.claimed_sender
+    if proven and ask.sender_session and not ask.message_id.startswith(ASKED):
+        return addresses.session_address(ask.sender_session)
+    return ANSWERS
+
+
+def answer(
+    ask: Message,
+    body: Any,
+    *,
+    sender_session: UUID | None = None,
+    sender_role: str | None = None,
+    now: datetime | None = None,
+) -> Delivered:
+    """Answer it, once: the same answer again is no error, another one is a 409 `already-answered` and changes nothing.
+
+    The caller has made sure that whoever answers is the one who was asked.
+    """
+    message = NewMessage(
+        id=answer_id(ask.project_id, ask.message_id),
+        message_kind="reply",
+        body=body,
+        correlation_id=ask.correlation_id or ask.message_id,
+        sender_session=sender_session,
+        sender_role=sender_role,
+    )
+    address = reply_address(ask)
+    with journal.transaction():
+        delivered = _once(ask.project_id, address, message, now)
+        if address == ANSWERS:
+            # Nobody drains it. Admitted is what housekeeping lets go of in the end.
+            waiting = Message.objects.filter(project_id=ask.project_id, message_id=delivered.id)
+            waiting.filter(state__in=sources(MESSAGE_ARROWS, MessageState.ADMITTED)).update(
+                state=MessageState.ADMITTED, admitted_at=database_now(now)
+            )
+        journal.nudge(topic(ask.project_id, ask.message_id))
+    return delivered
+
+
+def _once(project_id: UUID, address: str, message: NewMessage, now: datetime | None) -> Delivered:
+    try:
+        (delivered,) = delivery.deliver(project_id, address, [message], internal=True, now=now)
+    except Problem as refusal:
+        if refusal.type != "conflict":
+            raise
+        raise problems.conflict("This ask has been answered; the first answer stands.", "already-answered") from None
+    return delivered
+
+
+def answer_to(project_id: UUID, ask_id: str) -> Message | None:
+    """The answer that came to an ask, or None so far."""
+    return Message.objects.filter(project_id=project_id, message_id=answer_id(project_id, ask_id)).first()
+
+
+def answer_id(project_id: UUID, ask_id: str) -> str:
+    """The id of the one answer to this ask."""
+    return f"{OWN}answer:{_digest(project_id, ask_id)}"
+
+
+def topic(project_id: UUID, ask_id: str) -> str:
+    """What is nudged when the answer is there."""
+    return f"ask:{_digest(project_id, ask_id)}"
+
+
+def _digest(project_id: UUID, ask_id: str) -> str:
+    # An ask's id may be as long as an id can be, so the answer's is not made by adding to it.
+    return hashlib.sha256(f"{project_id}/{ask_id}".encode()).hexdigest()

@@ -1,0 +1,57 @@
+"""Asks in the OpenAPI document, and on a server without the held app: there a question is put, and not waited for."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import heldbodies
+from accounts.views import ProjectView
+from orchestration import asking, bodies, held_asks, shapes
+from orchestration.api_sessions import IDEMPOTENCY_KEY, refusals
+
+TIMEOUT = OpenApiParameter("timeout", OpenApiTypes.FLOAT, description="Seconds to wait, at most 25; none unless told.")
+
+
+class Ask(ProjectView):
+    """A question to a session."""
+
+    permission_classes = []
+
+    @extend_schema(
+        operation_id="sessions_ask",
+        parameters=[IDEMPOTENCY_KEY],
+        request=bodies.AskBody,
+        responses={200: shapes.AskShape, **refusals(401, 403, 404, 409, 422)},
+    )
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Ask it, and wait for the answer. `pending` after `timeout_secs`; `ended` when its session ended without one.
+
+        A question is durable before anybody waits, and its answer is kept for seven days: `GET asks/{ask_id}` gives a
+        late one. 409 `not-running`: the session is over. The same `Idempotency-Key` is the same question again.
+        """
+        held_asks.may_ask(self.credential)
+        said = heldbodies.convert(request.data, held_asks.AskBody)
+        asked = held_asks.put(self.credential, session_id, said, request.headers.get("Idempotency-Key", ""))
+        return Response(asking.shape(asking.look(asked)))
+
+
+class OneAsk(ProjectView):
+    """Where a question stands."""
+
+    permission_classes = []
+
+    @extend_schema(
+        operation_id="sessions_asked",
+        parameters=[TIMEOUT],
+        responses={200: shapes.AskShape, **refusals(401, 403, 404, 422)},
+    )
+    def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
+        """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""
+        held_asks.may_look(self.credential)
+        held_asks.patience(request.query_params.get("timeout"))
+        return Response(asking.shape(asking.look(asking.find(self.credential, session_id, ask_id))))

@@ -1,0 +1,183 @@
+"""A question to a session over REST, answered over its line: held, late, once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from accounts import projects
+from accounts.models import Credential, Project
+from mailbox import asking
+from mailbox.models import Message
+from orchestration import asking as asks
+from orchestration import lifecycle
+from orchestration.models import Session
+from tests.line.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
+from tests.line.conftest import TESTS, Server, Spawn
+from tests.waiting import wait_until
+
+__all__ = ["asker", "caller"]
+
+# --- asked and answered ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["query", "steer"])
+def test_a_question_is_held_until_the_child_answers(server: Server, child: Spawn, asker: Caller, mode: str) -> None:
+    with server.child(child) as peer:
+        held = asker.asks(child.id, "how far?", mode=mode)
+        message = peer.hear("message")
+        assert (message["message_kind"], message["body"]) == ("ask", {"question": "how far?", "mode": mode})
+        assert message["text"] == "how far?"
+        assert message["correlation_id"] == message["id"]
+        assert not held.done()
+        started = time.monotonic()
+        assert reply(peer, message, {"step": 3})["kind"] == "send_ack"
+        answer = held.result(10).json()
+        assert time.monotonic() - started < 3, "a nudge ends the wait, not the poll"
+    assert (answer["status"], answer["answer"], answer["ask_id"]) == ("answered", {"step": 3}, message["id"])
+    assert answer["from"] == {"session_id": str(child.id), "role": None}
+    assert answer["answered_at"] and answer["session_status"] == "running"
+
+
+def test_a_deadline_is_pending_and_the_late_answer_is_there(server: Server, child: Spawn, asker: Caller) -> None:
+    ask_id = pending(asker, child.id, timeout_secs=0.2)
+    assert standing(asker.look(child.id, ask_id)) == ("pending", None)
+    with server.child(child) as peer:
+        held = asker.looks(child.id, ask_id, timeout=20)
+        assert reply(peer, peer.hear("message"), "late")["kind"] == "send_ack"
+        assert standing(held.result(10)) == ("answered", "late")
+    assert standing(asker.look(child.id, ask_id)) == ("answered", "late")
+
+
+def test_an_answer_that_is_lost_on_the_way_is_found_by_the_poll(
+    server: Server, child: Spawn, asker: Caller, timings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timings(hub_poll_secs=0.3)
+    with server.child(child) as peer:
+        held = asker.asks(child.id)
+        message = peer.hear("message")
+        monkeypatch.setattr("ledger.nudges.publish", lambda topics: False)
+        reply(peer, message, "unheard")
+        assert standing(held.result(10)) == ("answered", "unheard")
+
+
+def test_no_answer_at_all_is_still_an_answer(server: Server, child: Spawn, asker: Caller) -> None:
+    with server.child(child) as peer:
+        held = asker.asks(child.id)
+        reply(peer, peer.hear("message"), None)
+        answer = held.result(10).json()
+    assert answer["status"] == "answered" and answer["answer"] is None
+
+
+def test_the_first_answer_stands(server: Server, child: Spawn, asker: Caller) -> None:
+    ask_id = pending(asker, child.id)
+    with server.child(child) as peer:
+        message = peer.hear("message")
+        assert reply(peer, message, "one", id="r1")["kind"] == "send_ack"
+        assert reply(peer, message, "one", id="r1")["kind"] == "send_ack", "the same again is no error"
+        refused = reply(peer, message, "two", id="r2")
+        assert (refused["kind"], refused["code"], refused["ref"]) == ("error", "already-answered", "r2")
+    assert standing(asker.look(child.id, ask_id)) == ("answered", "one")
+    assert Message.objects.filter(message_kind="reply").count() == 1
+
+
+def test_the_same_key_is_the_same_question(server: Server, child: Spawn, asker: Caller) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = pending(asker, child.id, headers=key)
+    assert pending(asker, child.id, headers=key) == first
+    other = asker.ask(child.id, "something else", headers=key)
+    assert refusal(other) == (422, "invalid")
+    assert other.json()["errors"][0]["field"] == "Idempotency-Key"
+    assert refusal(asker.ask(child.id, headers={"Idempotency-Key": "x" * 256})) == (422, "invalid")
+    with server.child(child) as peer:
+        reply(peer, peer.hear("message"), "once")
+        assert peer.silent()
+    lifecycle.finish(child.id, 1, "completed")
+    again = asker.ask(child.id, headers=key).json()
+    assert (again["ask_id"], again["status"], again["answer"]) == (first, "answered", "once")
+
+
+def test_another_callers_key_is_another_question(child: Spawn, caller: Asker) -> None:
+    key = {"Idempotency-Key": "k1"}
+    assert pending(caller(), child.id, headers=key) != pending(caller(), child.id, headers=key)
+
+
+# --- its end --------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_over_cannot_be_asked_and_is_not_started(child: Spawn, asker: Caller) -> None:
+    lifecycle.started(child.id, 1)
+    lifecycle.finish(child.id, 1, "completed")
+    answer = asker.ask(child.id)
+    assert refusal(answer) == (409, "not-running")
+    assert answer.json()["session_status"] == "completed"
+    assert not Message.objects.exists()
+    assert child.session.attempt == 1
+
+
+def test_who_waits_learns_that_the_session_ended(server: Server, child: Spawn, asker: Caller) -> None:
+    with server.child(child) as peer:
+        held = asker.asks(child.id)
+        ask_id = peer.hear("message")["id"]
+        started = time.monotonic()
+        peer.say("terminal", status="completed")
+        answer = held.result(10).json()
+        assert time.monotonic() - started < 3
+    assert (answer["status"], answer["session_status"]) == ("ended", "completed")
+    assert "answer" not in answer
+    lifecycle.retry(projects.default(), child.id, TESTS)
+    assert standing(asker.look(child.id, ask_id)) == ("pending", None), "a new attempt may answer"
+
+
+def test_an_answer_and_then_the_end_is_an_answer(server: Server, child: Spawn, asker: Caller) -> None:
+    ask_id = pending(asker, child.id)
+    with server.child(child) as peer:
+        reply(peer, peer.hear("message"), "done soon")
+        peer.say("terminal", status="completed")
+        peer.hear_until("terminal_ack")
+    assert standing(asker.look(child.id, ask_id)) == ("answered", "done soon")
+
+
+def test_a_plain_child_reads_the_question_and_has_no_way_to_answer(server: Server, child: Spawn, asker: Caller) -> None:
+    ask_id = pending(asker, child.id)
+    with server.plain(child) as peer:
+        peer.hear("run")
+        assert peer.hear("message")["text"] == "how far?"
+        peer.say("terminal", status="completed")
+        peer.code()
+    assert standing(asker.look(child.id, ask_id)) == ("ended", None)
+
+
+# --- without the held app, and in the rows --------------------------------------------------------------------------
+
+
+def test_an_answer_is_let_go_with_admitted_messages(server: Server, child: Spawn, asker: Caller) -> None:
+    ask_id = pending(asker, child.id)
+    with server.child(child) as peer:
+        reply(peer, peer.hear("message"), "kept for a while")
+    kept = Message.objects.get(message_kind="reply")
+    assert (kept.address.name, kept.state, kept.admitted_at is not None) == ("wardroom:answers", "admitted", True)
+    assert (kept.sender_session, kept.correlation_id, kept.claimed_sender) == (child.id, ask_id, False)
+
+
+def test_a_query_is_no_part_of_the_history_and_a_steer_is(server: Server, child: Spawn, asker: Caller) -> None:
+    pending(asker, child.id, "beside", mode="query")
+    pending(asker, child.id, "a turn", mode="steer")
+    with server.child(child) as peer:
+        for message in [peer.hear("message") for _ in range(2)]:
+            reply(peer, message, "yes")
+            peer.say("message_admitted", ids=[message["id"]])
+        wait_until(lambda: Message.objects.filter(address__name=child.session.address, state="new").count() == 0)
+    with server.child(child, run=False, need_run=True) as peer:
+        run = peer.hear("run")
+    assert [entry["content"] for entry in run["messages"]] == ["a turn"]
+
+
+def test_the_verb_itself_refuses_what_another_project_has(child: Spawn) -> None:
+    elsewhere = Project.objects.create(slug="elsewhere")
+    with pytest.raises(Exception, match="nothing here"):
+        asks.ask(elsewhere, child.id, asking.question("?"), TESTS)
+    assert Session.objects.get(pk=child.id).attempt == 1
+    assert not Credential.objects.filter(project=elsewhere).exists()
