@@ -73,14 +73,23 @@ def recognise(token: str, *, now: datetime | None = None) -> Recognised:
 
     The credential's `scopes` are those that its owner could still grant; see `accounts.owners`.
     """
-    shape = SHAPE.match(token)
-    word, public_id, secret = shape.groups() if shape else ("key", "", "")
+    word, public_id, secret = parts(token)
     rows = dated(Credential.objects.select_related("project", "user"), now)
     # A child's token has no owner, and each of its frames asks.
     rows = rows if word == WORDS[CredentialKind.CHILD] else owners.judged(rows)
-    credential = rows.filter(public_id=public_id, kind=_KINDS[word]).first()
+    return verdict(rows.filter(public_id=public_id).first(), word, secret)
+
+
+def parts(token: str) -> tuple[str, str, str]:
+    """Its word, its id and its secret; of what is no token, those of nobody."""
+    shape = SHAPE.match(token)
+    return (shape[1], shape[2], shape[3]) if shape else ("key", "", "")
+
+
+def verdict(credential: Credential | None, word: str, secret: str) -> Recognised:
+    """What a token is worth whose id found this row, dated and judged. Every check of a token ends here."""
     same = hmac.compare_digest(_hash(secret), credential.secret_hash if credential else NOBODY)
-    if credential is None or not same:
+    if credential is None or not same or credential.kind != _KINDS[word]:
         return Recognised(None, "unknown")
     # On this value alone, never in the row: a permission that comes back brings its scopes back.
     credential.scopes = owners.worth(credential)

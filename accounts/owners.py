@@ -37,14 +37,19 @@ HOLDS = """(
 
 def judged(keys: QuerySet[Credential]) -> QuerySet[Credential]:
     """Each with what the database says of its owner: `owner_sees` and `owner_holds`."""
-    names = sorted({name.partition(".")[2] for name in scopes.NEEDS.values()})
-    joined = "STRING_AGG" if connection.vendor == "postgresql" else "GROUP_CONCAT"
-    holds = HOLDS.format(joined=joined, names=", ".join(["%s"] * len(names)))
+    holding, names = holds()
     # The model declares both for readers; only here they get a value. No word of anybody's is in this SQL.
     return keys.annotate(  # type: ignore[no-redef]
         owner_sees=RawSQL(SEES, (), output_field=BooleanField()),  # noqa: S611
-        owner_holds=RawSQL(holds, names, output_field=TextField()),  # noqa: S611
+        owner_holds=RawSQL(holding, names, output_field=TextField()),  # noqa: S611
     )
+
+
+def holds() -> tuple[str, list[str]]:
+    """`HOLDS` for this database, and its parameters."""
+    names = sorted({name.partition(".")[2] for name in scopes.NEEDS.values()})
+    joined = "STRING_AGG" if connection.vendor == "postgresql" else "GROUP_CONCAT"
+    return HOLDS.format(joined=joined, names=", ".join(["%s"] * len(names))), names
 
 
 def why_dead(key: Credential) -> str:

@@ -1,0 +1,52 @@
+"""Many tokens at once: each is judged as it would be alone, in one query, and nothing is remembered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from accounts import credentials, holders, projects
+from tests.people import owner
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def token(**more):
+    wanted = {"kind": "api", "user": owner(), "project": projects.default(), "scopes": ["feed:read"]} | more
+    return credentials.mint(**wanted)[1]
+
+
+def test_each_is_judged_as_it_would_be_alone(django_assert_num_queries):
+    child = {"kind": "child", "user": None, "subject": str(uuid4()), "attempt": 1}
+    live, expired, ended, orphan = token(), token(expires_at=NOON), token(), token(user=None)
+    credentials.end(credentials.check(ended).pk)
+    wrong_secret = live[:-1] + ("a" if live[-1] != "a" else "b")
+    other_kind = live.replace("wr_key_", "wr_child_")
+    tokens = [live, expired, ended, orphan, token(**child), wrong_secret, other_kind, "", "x", "wr_key_\x00", "é" * 60]
+    alone = {each: credentials.check(each) for each in tokens}
+    with django_assert_num_queries(1):
+        assert holders.check_all(tokens) == alone
+    assert [each is not None for each in alone.values()] == [True, False, False, False, True, *[False] * 6]
+
+
+def test_what_is_asked_of_a_holder_needs_no_more_queries(django_assert_num_queries):
+    mine, project = token(), projects.default().pk
+    found = holders.check_all([mine])[mine]
+    with django_assert_num_queries(0):
+        assert (found.project_id, found.scopes, found.kind) == (project, ["feed:read"], "api")
+
+
+def test_a_token_expires_by_the_databases_clock():
+    mine = token(expires_at=NOON)
+    assert holders.check_all([mine], now=NOON - timedelta(seconds=1))[mine] is not None
+    assert holders.check_all([mine], now=NOON)[mine] is None
+
+
+def test_a_key_that_was_ended_opens_nothing_at_the_next_asking():
+    mine = token()
+    assert holders.check_all([mine])[mine] is not None
+    credentials.end(credentials.check(mine).pk)
+    assert holders.check_all([mine])[mine] is None
