@@ -30,10 +30,15 @@ def servers(backend: str = "postgres") -> Iterator[Run]:
 
 
 @contextmanager
-def house(backend: str = "postgres", *, broker: str = "redis", web: int = 1) -> Iterator[House]:
-    """A whole Wardroom of real processes."""
+def house(backend: str = "postgres", *, broker: str = "redis", web: int = 1, only_web: bool = False) -> Iterator[House]:
+    """A whole Wardroom of real processes, or its web processes alone. PostgreSQL waits for its disk."""
     run = Run(backend)
-    place = House(run, database=backend, broker=broker, web=web)
+    if backend == "postgres":
+        run.postgres.durable = True
+    place = House(run, database=backend, broker=broker, web=web, worker=not only_web, beat=not only_web)
+    for name, service in place.services.items():
+        if name.startswith("web"):
+            service.command.append("--no-access-log")  # As the Procfile has it.
     try:
         yield place.open()
     finally:

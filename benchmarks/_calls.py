@@ -1,0 +1,108 @@
+"""A load generator in a process of its own: `python -m benchmarks._calls '{"port": ..., ...}'` prints calls a second.
+
+Each connection sends its next request when the answer to the last is there, and keeps the line where the server does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import uvloop
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def calls(port: int, path: str, token: str, *, connections: int, many: int = 1, secs: float = 4.0) -> float:
+    """Answered calls a second, each of `many` messages with ids of their own; every answer must be a 200 or 201."""
+    order = {"port": port, "path": path, "token": token, "connections": connections, "many": many, "secs": secs}
+    command = [sys.executable, "-m", "benchmarks._calls", json.dumps(order)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(done.stdout)
+
+
+class Line(asyncio.Protocol):
+    """One caller."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.heard = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.write(self.load.request())
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        head, found, body = self.heard.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+        if len(body) < length:
+            return
+        self.heard = b""
+        self.load.answered(head, body)
+        if b"connection: close" not in head.lower():
+            self.transport.write(self.load.request())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.load.lost(self)
+
+
+class Load:
+    """All callers, and what they were answered."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.order = order
+        self.done = 0
+        self.failed = ""
+        self.number, self.run = count(), uuid4().hex
+        self.head = (
+            f"POST {order['path']} HTTP/1.1\r\nHost: 127.0.0.1:{order['port']}\r\n"
+            f"Authorization: {order['token']}\r\nContent-Type: application/json\r\nContent-Length: "
+        )
+
+    def request(self) -> bytes:
+        each = [f'{{"id": "{self.run}-{next(self.number)}", {REST}}}' for _ in range(self.order["many"])]
+        body = each[0] if len(each) == 1 else f'{{"messages": [{", ".join(each)}]}}'
+        return f"{self.head}{len(body)}\r\n\r\n{body}".encode()
+
+    def answered(self, head: bytes, body: bytes) -> None:
+        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
+            self.failed = (head + b"\n" + body).decode(errors="replace")
+        self.done += 1
+
+    def lost(self, line: Line) -> None:
+        if not self.failed:
+            task = asyncio.get_running_loop().create_task(self.connect())
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def connect(self) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: Line(self), "127.0.0.1", self.order["port"])
+
+    async def measure(self) -> float:
+        self.tasks: set[asyncio.Task[None]] = set()
+        await asyncio.gather(*(self.connect() for _ in range(self.order["connections"])))
+        await asyncio.sleep(0.5)
+        began, before = time.perf_counter(), self.done
+        await asyncio.sleep(self.order["secs"])
+        rate = (self.done - before) / (time.perf_counter() - began)
+        if self.failed:
+            raise SystemExit(self.failed)
+        return rate
+
+
+REST = '"message_kind": "task", "body": {"text": "look into the failing build of last night", "priority": 2}'
+
+if __name__ == "__main__":
+    print(uvloop.run(Load(json.loads(sys.argv[1])).measure()))
