@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from wardroom.strict import StrictJSONError
@@ -129,6 +130,8 @@ def asgi_errors(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
 
         try:
             await app(scope, receive, watched)
+        except ClientDisconnect:
+            return  # Nobody is left to be told.
         except Exception as error:
             problem = as_problem(error)
             if started:

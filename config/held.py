@@ -1,11 +1,11 @@
-"""Which calls are answered before Django, and how: one Starlette router over each app's `held.routes`."""
+"""Which calls are answered before Django, and how: the Starlette routes of each app's `held.routes`."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-from starlette.routing import Match, Route, Router
+from starlette.routing import Match, Route
 
 from accounts.problems import asgi_errors
 from config import health
@@ -20,12 +20,15 @@ def routes() -> list[Route]:
 
 
 def held_or_django(django: Any) -> Any:
-    """An ASGI app: a full match of path and method goes to Starlette, everything else to Django."""
-    held = routes()
-    router = asgi_errors(Router(routes=held))
+    """An ASGI app: a full match of path and method is answered here, everything else goes to Django."""
+    held = [(route, asgi_errors(route.handle)) for route in routes()]
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        mine = any(route.matches(scope)[0] is Match.FULL for route in held)
-        await (router if mine else django)(scope, receive, send)
+        for route, handle in held:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                return await handle(scope, receive, send)
+        await django(scope, receive, send)
 
     return application

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,17 @@ from mailbox.letters import NewMessage, Sealed
 from mailbox.models import Message, Quarantined
 from mailbox.states import MessageState, QuarantineState
 
-__all__ = ["Delivered", "Outcome", "counts", "deliver", "deliver_each", "deliver_each_to", "is_empty"]
+__all__ = [
+    "Delivered",
+    "Outcome",
+    "Post",
+    "counts",
+    "deliver",
+    "deliver_each",
+    "deliver_each_to",
+    "deliver_posts",
+    "is_empty",
+]
 
 
 def deliver(
@@ -71,13 +82,56 @@ def deliver_each_to(
     return _deliver_each(project_id, judged, internal, now)
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One caller's messages for one address, each on its own."""
+
+    project_id: UUID
+    address: str
+    messages: Sequence[NewMessage | Problem]
+
+
+def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
+    """`deliver_each` for many callers at once, outside a transaction, in shared commits. An error is its caller's."""
+    sealed = [_seal_post(post) for post in posts]
+    tickets = [Ticket(post.project_id, _good(each), whole=False) for post, each in zip(posts, sealed, strict=True)]
+    grouping.settle([ticket for ticket in tickets if ticket.letters])
+    return [_outcomes(each, ticket) for each, ticket in zip(sealed, tickets, strict=True)]
+
+
+#: Messages as they were judged, in their order, each with its address.
+_Judged = list[tuple[str, Sealed | Problem]]
+
+
+def _seal_post(post: Post) -> _Judged | Problem:
+    refusal = _refusal(post.project_id, post.address, internal=False)
+    return refusal or [(post.address, _seal(post.address, each, internal=False)) for each in post.messages]
+
+
+def _outcomes(sealed: _Judged | Problem, ticket: Ticket) -> list[Outcome] | Exception:
+    if isinstance(sealed, Problem):
+        return sealed
+    return ticket.error or _in_order(sealed, ticket.outcomes or [])
+
+
+def _good(sealed: _Judged | Problem) -> list[tuple[str, Sealed]]:
+    if isinstance(sealed, Problem):
+        return []
+    return [(address, each) for address, each in sealed if isinstance(each, Sealed)]
+
+
+def _in_order(sealed: _Judged, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of the good ones, and between them the refusals of the others."""
+    found = iter(outcomes)
+    return [next(found) if isinstance(each, Sealed) else each for _, each in sealed]
+
+
 def _deliver_each(
     project_id: UUID, messages: Sequence[tuple[str, NewMessage | Problem]], internal: bool, now: datetime | None
 ) -> list[Outcome]:
-    sealed = [(address, _seal(address, message, internal)) for address, message in messages]
-    good = [(address, each) for address, each in sealed if isinstance(each, Sealed)]
-    outcomes = iter(_post(project_id, good, whole=False, now=now) if good else [])
-    return [next(outcomes) if isinstance(each, Sealed) else each for _, each in sealed]
+    sealed: _Judged = [(address, _seal(address, message, internal)) for address, message in messages]
+    good = _good(sealed)
+    return _in_order(sealed, _post(project_id, good, whole=False, now=now) if good else [])
 
 
 def _post(

@@ -60,10 +60,10 @@ class _Queue:
         self.waiting: deque[Ticket] = deque()
         self.led = False
 
-    def join(self, ticket: Ticket) -> bool:
+    def join(self, tickets: Sequence[Ticket]) -> bool:
         """Whether the caller leads now."""
         with self.lock:
-            self.waiting.append(ticket)
+            self.waiting.extend(tickets)
             leads, self.led = not self.led, True
             return leads
 
@@ -104,19 +104,40 @@ os.register_at_fork(after_in_child=_forget)
 
 def post(ticket: Ticket) -> list[Outcome]:
     """Commit these, with whoever else is there. Returns their outcomes once they are durable, or raises."""
-    queue = _queue
-    if not queue.join(ticket):
-        ticket.turn.wait()
-    if not ticket.settled:
-        batch = queue.take()
-        try:
-            with _borrowed_connection():
-                commit(batch)
-        finally:
-            queue.hand_over(batch)
+    settle([ticket])
     if ticket.error:
         raise ticket.error
     return ticket.outcomes or []
+
+
+def settle(tickets: Sequence[Ticket]) -> None:
+    """Commit the tickets of many callers that share a thread; each then has its outcomes or its error."""
+    if not tickets:
+        return
+    queue = _queue
+    leads = queue.join(tickets)
+    broken: BaseException | None = None
+    for ticket in tickets:
+        if not leads:
+            ticket.turn.wait()
+        leads = False
+        if not ticket.settled:
+            try:
+                _lead(queue)
+            except BaseException as error:
+                # The turns of the other tickets still come, and this thread is who takes them.
+                broken = error
+    if broken:
+        raise broken
+
+
+def _lead(queue: _Queue) -> None:
+    batch = queue.take()
+    try:
+        with _borrowed_connection():
+            commit(batch)
+    finally:
+        queue.hand_over(batch)
 
 
 @contextmanager

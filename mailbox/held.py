@@ -1,5 +1,37 @@
-"""The held and hot calls of mailbox, answered before Django."""
+"""The held and hot calls of mailbox, answered before Django: delivering is called all the time."""
 
+from __future__ import annotations
+
+from rest_framework.exceptions import APIException
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-routes: list[Route] = []
+from accounts import credentials, hot
+from accounts.problems import Problem
+from accounts.together import Together
+from mailbox import posting
+from mailbox.posting import Answer, Call
+
+
+class Deliver:
+    """`POST mailboxes/{address}/messages`, in one turn with whoever else delivers now."""
+
+    def __init__(self) -> None:
+        self._turns: Together[Call, Answer] = Together(posting.answer_all)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One call: its body, its turn, its answer."""
+        token = credentials.bearer(hot.header(scope, b"authorization"))
+        body = await _body(scope, receive)
+        answer = await self._turns.ask(Call(token, scope["path_params"]["address"], body))
+        await hot.answer(send, answer.status, answer.body)
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes | Exception:
+    try:
+        return await hot.body(scope, receive)
+    except (Problem, APIException) as refusal:
+        return refusal
+
+
+routes: list[Route] = [Route("/api/v1/mailboxes/{address}/messages", Deliver(), methods=["POST"])]

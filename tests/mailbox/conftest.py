@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 
-from accounts import projects
+from accounts import projects, scopes
 from accounts.models import Project
 from mailbox import addresses
 from mailbox.letters import NewMessage
+from tests.mailbox.faces import Caller, Django, Server, serving
 
 
 @pytest.fixture
@@ -32,3 +34,28 @@ def task(text: str = "do it", id: str | None = None, **more: object) -> NewMessa
 def no_sessions_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mailbox as it is alone: nobody has told it which sessions there are."""
     monkeypatch.setattr(addresses, "_has_session", None)
+
+
+@pytest.fixture(scope="session")
+def web_server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(params=["django", pytest.param("server", marks=pytest.mark.django_db(transaction=True))])
+def face(request: pytest.FixtureRequest) -> Django | Server:
+    """Each face of REST in turn."""
+    if request.param == "django":
+        return Django()
+    server: Server = request.getfixturevalue("web_server")
+    return server
+
+
+@pytest.fixture
+def caller(face: Django | Server, project: UUID) -> Caller:
+    return Caller(face, project, scopes=scopes.ALL)
+
+
+@pytest.fixture
+def stranger(face: Django | Server, foreign: UUID) -> Caller:
+    return Caller(face, foreign, scopes=scopes.ALL)

@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 
-from accounts import credentials, scopes
-from accounts.models import Project
+from accounts import scopes
 from mailbox import addresses, delivery, quarantine
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined
 from tests.mailbox.conftest import task
-from tests.people import owner
+from tests.mailbox.faces import Caller
 
 pytestmark = pytest.mark.django_db
 DESK = "/api/v1/mailboxes/desk"
 GOOD = {"id": "one", "message_kind": "task", "body": "do it"}
-
-
-class Caller:
-    """Somebody with a token."""
-
-    def __init__(self, project, **mint):
-        mint = {"kind": "api", "user": owner()} | mint
-        _, self.token = credentials.mint(project=Project.objects.get(pk=project), **mint)
-        self.client = Client(headers={"Authorization": f"Bearer {self.token}"})
-
-    def get(self, path, **query):
-        return self.client.get(path, query)
-
-    def post(self, path, body=None, raw=None):
-        data = json.dumps(body).encode() if raw is None else raw
-        return self.client.post(path, data, content_type="application/json")
-
-
-@pytest.fixture
-def caller(project):
-    return Caller(project, scopes=scopes.ALL)
-
-
-@pytest.fixture
-def stranger(foreign):
-    return Caller(foreign, scopes=scopes.ALL)
 
 
 def test_deliver_drain_ack(caller):
@@ -152,16 +123,16 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), CALLS)
-def test_each_call_needs_its_scope_and_no_child_may_make_it(project, method, path, scope):
+def test_each_call_needs_its_scope_and_no_child_may_make_it(face, project, method, path, scope):
     def status(**mint):
-        caller = Caller(project, **mint)
+        caller = Caller(face, project, **mint)
         return (caller.get(path) if method == "GET" else caller.post(path, {})).status_code
 
     others = [name for name in scopes.ALL if name not in (scope, "admin")]
     assert status(scopes=others) == 403
     assert status(kind="child", subject=str(uuid4()), attempt=1) == 403
     assert status(scopes=[scope]) in (200, 404, 422)
-    assert Client().generic(method, path, "{}", content_type="application/json").status_code == 401
+    assert Caller(face, project).call(method, path, b"{}", Authorization="").status_code == 401
 
 
 def test_what_is_foreign_cannot_be_named_read_or_settled(caller, stranger, project):

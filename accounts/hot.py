@@ -1,0 +1,65 @@
+"""A hot call's body and answer, in bare ASGI: a Request and a Response would cost more than what the call does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.utils.mediatypes import media_type_matches
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from accounts.parsers import StrictJSONParser, too_large
+from accounts.problems import Problem
+
+HEADERS = ((b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff"))
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A header's first value, or nothing. `name` is in lower case."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+async def body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body, judged as DRF and our parser do: 415 unless it is JSON, 413 as soon as it is too long.
+
+    408 unless all of it arrives within the time that any call may be held.
+    """
+    limit = settings.WARDROOM["max_request_bytes"]
+    length = header(scope, b"content-length")
+    if length.isdecimal() and int(length) > limit:
+        raise too_large()
+    try:
+        async with asyncio.timeout(settings.WARDROOM["held_call_secs"]):
+            raw = await _whole(receive, limit)
+    except TimeoutError:
+        raise Problem("too-slow", 408, "The body did not arrive in time.") from None
+    said = header(scope, b"content-type")
+    if raw and said != StrictJSONParser.media_type and not media_type_matches(StrictJSONParser.media_type, said):
+        raise UnsupportedMediaType(said)
+    return raw
+
+
+async def _whole(receive: Receive, limit: int) -> bytes:
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise too_large()
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+async def answer(send: Send, status: int, value: Any) -> None:
+    """A JSON answer."""
+    raw = msgspec.json.encode(value)
+    headers = [*HEADERS, (b"content-length", str(len(raw)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": raw})

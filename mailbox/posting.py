@@ -1,0 +1,105 @@
+"""`POST mailboxes/{address}/messages`: what is judged, in which order, and what is answered.
+
+The call has two faces, the hot route in front of Django and Django's own view, and both come through here. In front of
+Django, calls that come together share a turn: one key check, one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from accounts import holders, parsers, permissions, problems
+from accounts.models import Credential
+from accounts.problems import Problem
+from mailbox import delivery, orders
+from mailbox.accepting import Outcome
+from mailbox.delivery import Post
+from mailbox.letters import NewMessage
+
+SCOPE = "mailboxes:write"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it came. A body that could not be taken is its refusal, which waits for the key check."""
+
+    token: str
+    address: str
+    body: bytes | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller is told."""
+
+    status: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    post: Post
+    many: bool
+
+
+def answer(project_id: UUID, address: str, data: Any) -> Answer:
+    """Deliver what a decoded body holds: one message (201 once it is durable) or many (200, each with its status)."""
+    messages, many = orders.messages(data)
+    post = Post(project_id, address, messages)
+    return _tell(_Asked(post, many), delivery.deliver_each(project_id, address, messages))
+
+
+def answer_all(calls: Sequence[Call]) -> list[Answer | Exception]:
+    """What each call is told, or what it is refused with, in the same order.
+
+    1. Their keys are checked, now and all in one query. Nothing is remembered: a key that was ended opens nothing.
+    2. Who may deliver has the body read and judged. What goes wrong there is that caller's own.
+    3. Whatever is good is delivered in shared commits.
+    """
+    known = holders.check_all({call.token for call in calls})
+    read = [_read(call, known[call.token]) for call in calls]
+    asked = [each for each in read if isinstance(each, _Asked)]
+    outcomes = iter(delivery.deliver_posts([each.post for each in asked]))
+    return [_told(each, next(outcomes)) if isinstance(each, _Asked) else each for each in read]
+
+
+def _read(call: Call, holder: Credential | None) -> _Asked | Exception:
+    try:
+        if holder is None:
+            raise problems.unauthenticated()
+        permissions.allow(holder, SCOPE)
+        if isinstance(call.body, Exception):
+            raise call.body
+        messages, many = orders.messages(parsers.decode(call.body))
+        return _Asked(Post(holder.project_id, call.address, messages), many)
+    except Exception as error:
+        return error
+
+
+def _told(asked: _Asked, outcomes: list[Outcome] | Exception) -> Answer | Exception:
+    if isinstance(outcomes, Exception):
+        return outcomes
+    try:
+        return _tell(asked, outcomes)
+    except Problem as refusal:
+        return refusal
+
+
+def _tell(asked: _Asked, outcomes: Sequence[Outcome]) -> Answer:
+    if asked.many:
+        pairs = zip(asked.post.messages, outcomes, strict=True)
+        return Answer(200, {"results": [_result(message, outcome) for message, outcome in pairs]})
+    [outcome] = outcomes
+    if isinstance(outcome, Problem):
+        raise outcome
+    return Answer(201, {"id": outcome.id, "address": asked.post.address, "seq": outcome.seq})
+
+
+def _result(message: NewMessage | Problem, outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Problem):
+        named = message.id if isinstance(message, NewMessage) else None
+        return {"id": named, "status": outcome.status, "problem": outcome.body()}
+    return {"id": outcome.id, "status": 201, "seq": outcome.seq}
