@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
 from accounts import projects
-from accounts.text import shortened
+from accounts.text import shortened, visible
 
 MOST_COUNTED = 10_000
 NOTHING = "\u2013"
@@ -143,6 +143,12 @@ def _clock(moment: Any, kind: str) -> SafeString | str:
 def line(text: Any, limit: int = 80) -> str:
     """One visible line of somebody's text, cut for a list."""
     return shortened(str(text), limit) if text not in (None, "") else NOTHING
+
+
+def clipped(text: str) -> SafeString:
+    """One visible line that a list cuts where its column ends; the whole is the tooltip, and on the row's page."""
+    shown = visible(text) or NOTHING
+    return format_html('<span class="wr-mono wr-clip" title="{}">{}</span>', shown, shown)
 
 
 def _user(request: HttpRequest) -> Any:

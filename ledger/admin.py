@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -11,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line
+from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, until
 from accounts.text import visible, visible_json
 from ledger import health
 from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
@@ -81,7 +82,7 @@ class EventAdmin(ProjectWall, ReadOnly):
 class AuditAdmin(ProjectWall, ReadOnly):
     """The audit chain, newest first. `manage.py verify_audit` checks it."""
 
-    list_display = ("number", "project", "at", "by", "action", "about")
+    list_display = ("number", "project", "when", "by", "action", "about")
     list_filter = (ProjectFilter, "action")
     search_fields = ("actor", "subject", "action")
     list_select_related = ("project",)
@@ -89,15 +90,20 @@ class AuditAdmin(ProjectWall, ReadOnly):
     fields = ("project", "number", "at", "by", "action", "about", "told", "previous_hash", "hash")
     readonly_fields = fields
 
+    @admin.display(description="at")
+    def when(self, entry: AuditEntry) -> Any:
+        """How long ago."""
+        return age(datetime.fromisoformat(entry.at))
+
     @admin.display(description="actor", ordering="actor")
-    def by(self, entry: AuditEntry) -> str:
+    def by(self, entry: AuditEntry) -> SafeString:
         """Who did it."""
-        return visible(entry.actor)
+        return clipped(entry.actor)
 
     @admin.display(description="subject", ordering="subject")
-    def about(self, entry: AuditEntry) -> str:
+    def about(self, entry: AuditEntry) -> SafeString:
         """To what."""
-        return visible(entry.subject)
+        return clipped(entry.subject)
 
     @admin.display(description="detail")
     def told(self, entry: AuditEntry) -> SafeString:
@@ -109,7 +115,7 @@ class AuditAdmin(ProjectWall, ReadOnly):
 class OutboxAdmin(ProjectWall, ReadOnly):
     """What the outside was told, and is still owed."""
 
-    list_display = ("id", "project", "kind", "of", "state", "tries", "created_at", "due_at", "sent_at")
+    list_display = ("id", "project", "kind", "of", "state", "tries", "queued", "due", "sent")
     list_filter = (ProjectFilter, ("sent_at", admin.EmptyFieldListFilter))
     search_fields = ("key",)
     list_select_related = ("project",)
@@ -118,9 +124,24 @@ class OutboxAdmin(ProjectWall, ReadOnly):
     readonly_fields = fields
 
     @admin.display(description="key")
-    def of(self, entry: OutboxEntry) -> str:
+    def of(self, entry: OutboxEntry) -> SafeString:
         """What it is about."""
-        return visible(entry.key)
+        return clipped(entry.key)
+
+    @admin.display(description="queued", ordering="created_at")
+    def queued(self, entry: OutboxEntry) -> Any:
+        """How long ago."""
+        return age(entry.created_at)
+
+    @admin.display(description="next try", ordering="due_at")
+    def due(self, entry: OutboxEntry) -> Any:
+        """In how long, while it is owed."""
+        return NOTHING if entry.sent_at else until(entry.due_at)
+
+    @admin.display(description="sent", ordering="sent_at")
+    def sent(self, entry: OutboxEntry) -> Any:
+        """How long ago, if it is."""
+        return age(entry.sent_at)
 
     @admin.display(description="state")
     def state(self, entry: OutboxEntry) -> SafeString:

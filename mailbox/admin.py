@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line
+from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
 from accounts.text import visible, visible_json
 from mailbox import admin_quarantine
 from mailbox.models import Message
@@ -75,7 +75,7 @@ class MessageAdmin(ProjectWall, ReadOnly):
     @admin.display(description="id", ordering="message_id")
     def name(self, message: Message) -> SafeString:
         """The id, which its sender chose."""
-        return admin_quarantine.mono(message.message_id)
+        return clipped(message.message_id)
 
     @admin.display(description="kind", ordering="message_kind")
     def kind(self, message: Message) -> SafeString:
@@ -85,7 +85,7 @@ class MessageAdmin(ProjectWall, ReadOnly):
     @admin.display(description="address", ordering="address__name")
     def to(self, message: Message) -> SafeString:
         """Whose mailbox."""
-        return admin_quarantine.mono(message.address.name)
+        return clipped(message.address.name)
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, message: Message) -> SafeString:

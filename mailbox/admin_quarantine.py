@@ -12,14 +12,12 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from accounts.actors import Actor
 from accounts.problems import Problem, as_problem
-from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line
-from accounts.text import visible
+from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
 from mailbox import inspection, quarantine
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
@@ -158,12 +156,12 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
     @admin.display(description="for", ordering="address")
     def to(self, row: Quarantined) -> SafeString:
         """Whom it was for, if it said."""
-        return mono(row.address)
+        return clipped(row.address)
 
     @admin.display(description="message id", ordering="message_id")
     def name(self, row: Quarantined) -> SafeString:
         """Its id, if it said."""
-        return mono(row.message_id)
+        return clipped(row.message_id)
 
     @admin.display(description="reason")
     def why(self, row: Quarantined) -> str:
@@ -174,12 +172,6 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
     def shown_state(self, row: Quarantined) -> SafeString:
         """The state's word."""
         return badge(row.state, TONES[QuarantineState(row.state)])
-
-
-def mono(text: str) -> SafeString:
-    """An id or an address in a list, cut by the page where there is no room."""
-    shown = visible(text) or NOTHING
-    return format_html('<span class="wr-mono" title="{}">{}</span>', shown, shown)
 
 
 def _may(request: HttpRequest, permission: str) -> bool:

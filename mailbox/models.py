@@ -124,7 +124,7 @@ class Quarantined(models.Model):
 
     class Meta:
         verbose_name = "quarantined message"
-        verbose_name_plural = "quarantine"
+        verbose_name_plural = "quarantined messages"
         default_permissions: ClassVar = ("view",)
         permissions: ClassVar = [
             ("inspect_quarantine", "Can look into quarantined messages"),

@@ -38,7 +38,8 @@ ANSWER_TONES = {Answer.PENDING: "wait", Answer.APPROVED: "good", Answer.DENIED: 
 
 def label(session: Session, limit: int = 60) -> str:
     """One visible line that names it."""
-    return shortened(session.title or session.role or session.assignment or str(session.pk), limit)
+    begins = next((line for line in session.assignment.splitlines() if line.strip(" \t#")), "").strip(" \t#")
+    return shortened(session.title or session.role or begins or str(session.pk), limit)
 
 
 def line_badge(session: Any) -> SafeString | str:

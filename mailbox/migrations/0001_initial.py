@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'quarantined message',
-                'verbose_name_plural': 'quarantine',
+                'verbose_name_plural': 'quarantined messages',
                 'permissions': [('inspect_quarantine', 'Can look into quarantined messages'), ('requeue', 'Can requeue and discard quarantined messages')],
                 'default_permissions': ('view',),
             },

@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.clock import read_database_clock
 from accounts.models import Project, User
 from mailbox.models import Message
+from orchestration import session_page
 from orchestration.models import Attempt, Session
 from tests.admin.planting import Planted, plant, staff
 
@@ -128,3 +129,14 @@ def test_the_front_page_counts_only_what_its_reader_may_see(mine: Planted, their
     assert (member["waiting for an answer"], member["quarantined"], member["lost children"]) == (1, 1, 2)
     assert set(cards(holder(mine.project, "view_quarantined"))) == {"quarantined"}
     assert cards(signed_in(staff("newcomer", permissions=False))) == {}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "named"),
+    [("\n#  Clean up \nrm -rf build\n", "Clean up"), ("ls\nrm x", "ls"), ("#\n\n!echo hi", "!echo hi")],
+)
+def test_a_session_without_a_title_is_named_by_the_first_line_that_says_something(assignment: str, named: str) -> None:
+    session = Session(assignment=assignment)
+    assert session_page.label(session) == named
+    assert session_page.label(Session(id=session.pk, assignment=" \n#")) == str(session.pk)
+    assert session_page.label(Session(assignment=assignment, title="Mine")) == "Mine"
