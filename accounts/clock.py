@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, models
@@ -35,15 +35,20 @@ def later(secs: float, now: datetime | None = None) -> Expression:
     return shifted(database_now(now), secs)
 
 
-def shifted(moment: Any, secs: float) -> Expression:
+def shifted(when: Any, secs: float) -> Expression:
     """An SQL moment, `secs` seconds later."""
-    moved = moment + Value(timedelta(seconds=secs), output_field=models.DurationField())
+    moved = when + Value(timedelta(seconds=secs), output_field=models.DurationField())
     return ExpressionWrapper(moved, output_field=models.DateTimeField())
 
 
 def field_shifted(name: str, secs: float) -> Expression:
     """A column's moment, `secs` seconds later."""
     return shifted(F(name), secs)
+
+
+def moment(at: datetime) -> str:
+    """How every surface that programs read writes a time: RFC 3339, in UTC, to the microsecond."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def read_database_clock(now: datetime | None = None) -> datetime:
@@ -53,7 +58,7 @@ def read_database_clock(now: datetime | None = None) -> datetime:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT statement_timestamp()")
-            moment: datetime = cursor.fetchone()[0]
-            return moment
+            told: datetime = cursor.fetchone()[0]
+            return told
         cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
         return datetime.fromisoformat(cursor.fetchone()[0])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from accounts import clock
 from approvals.models import Approval
 from approvals.states import RUNS, CancelReason, Decision, Status
 
@@ -99,8 +100,8 @@ def reply_frame(row: Approval) -> dict[str, Any]:
 
 
 def moment(at: datetime | None) -> str | None:
-    """ISO 8601 in UTC."""
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """A time, if there is one."""
+    return None if at is None else clock.moment(at)
 
 
 def _outcome(row: Approval) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from accounts.clock import moment
 from ledger.models import Event, Head
 
 
@@ -69,5 +70,5 @@ def shape(event: Event) -> dict[str, Any]:
         "source": event.source,
         "type": event.type,
         "payload": event.payload,
-        "at": event.at.isoformat(),
+        "at": moment(event.at),
     }

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
+from accounts.clock import moment
 from mailbox.models import Message, Quarantined
 from mailbox.parcels import Parcel
 
@@ -24,7 +25,7 @@ def message(row: Message | Parcel, address: str) -> dict[str, Any]:
         "seq": row.seq,
         "tries": row.tries,
         "state": row.state,
-        "received_at": row.received_at.isoformat(),
+        "received_at": moment(row.received_at),
     }
 
 
@@ -37,7 +38,7 @@ def letter(row: Message | Parcel) -> dict[str, Any]:
         "from": {"session_id": session, "role": row.sender_role or None, "claimed": row.claimed_sender},
         "body": row.body,
         "correlation_id": row.correlation_id or None,
-        "created_at": row.created_at.isoformat(),
+        "created_at": moment(row.created_at),
     }
 
 
@@ -51,7 +52,7 @@ def claim(claimed: Claim, address: str) -> dict[str, Any]:
     end = claimed.lease_expires_at
     return {
         "claim": str(claimed.token) if claimed.token else None,
-        "lease_expires_at": end.isoformat() if end else None,
+        "lease_expires_at": moment(end) if end else None,
         "messages": [message(row, address) for row in claimed.messages],
     }
 
@@ -61,7 +62,7 @@ def extended(held: Claim) -> dict[str, Any]:
     end = held.lease_expires_at
     return {
         "claim": str(held.token) if held.token else None,
-        "lease_expires_at": end.isoformat() if end else None,
+        "lease_expires_at": moment(end) if end else None,
         "ids": [row.message_id for row in held.messages],
     }
 
@@ -78,8 +79,8 @@ def quarantined(row: Quarantined, *, whole: bool = False) -> dict[str, Any]:
         "position": row.position,
         "size": row.size,
         "state": row.state,
-        "created_at": row.created_at.isoformat(),
-        "settled_at": row.settled_at.isoformat() if row.settled_at else None,
+        "created_at": moment(row.created_at),
+        "settled_at": moment(row.settled_at) if row.settled_at else None,
         "settled_by": row.settled_by or None,
         "note": row.note or None,
         "raw": base64.b64encode(raw if whole else raw[:GLIMPSE]).decode(),

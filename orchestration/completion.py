@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from accounts.clock import moment
 from ledger import journal
 from mailbox import accepting, delivery
 from mailbox.addresses import OWN, session_address
@@ -83,5 +84,5 @@ def _body(session: Session, attempt: int) -> dict[str, Any]:
         "status": session.status,
         "result": session.result,
         "error": session.error,
-        "completed_at": session.finished_at.isoformat() if session.finished_at else None,
+        "completed_at": moment(session.finished_at) if session.finished_at else None,
     }

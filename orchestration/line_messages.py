@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts import problems
+from accounts.clock import moment
 from ledger import journal
 from mailbox import addresses, asking, bodies, delivery, reading
 from mailbox.letters import LONGEST_ID, NewMessage, is_name
@@ -50,7 +51,7 @@ def frame(letter: Letter) -> Message:
         message_kind=letter.message_kind,
         body=letter.body,
         text=bodies.text(letter.body),
-        created_at=letter.created_at.isoformat(),
+        created_at=moment(letter.created_at),
         correlation_id=letter.correlation_id or None,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts import problems
-from accounts.clock import database_now, read_database_clock
+from accounts.clock import database_now, moment, read_database_clock
 from orchestration import history, watchdog
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, TranscriptItem
@@ -29,7 +29,7 @@ def welcome(line: Line) -> Welcome:
         transcript_next=kept,
         limits=LineLimits(max_frame_bytes=limits["max_frame_bytes"], max_unacked_events=limits["max_unacked_events"]),
         ping_secs=limits["ping_secs"],
-        server_time=read_database_clock().isoformat(),
+        server_time=moment(read_database_clock()),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Exists, F, OuterRef, QuerySet
 from rest_framework import serializers
 
+from accounts import clock
 from orchestration import presence
 from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status
@@ -97,8 +98,8 @@ def current_attempts(sessions: QuerySet[Session]) -> QuerySet[Attempt]:
 
 
 def moment(at: datetime | None) -> str | None:
-    """ISO 8601, or nothing."""
-    return at.isoformat() if at else None
+    """A time, if there is one."""
+    return None if at is None else clock.moment(at)
 
 
 class SessionShape(serializers.Serializer[Any]):
