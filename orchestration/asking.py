@@ -10,6 +10,7 @@ from uuid import UUID
 
 from accounts import problems
 from accounts.actors import Actor
+from accounts.clock import moment
 from accounts.models import Credential, CredentialKind, Project
 from accounts.problems import Problem
 from ledger import journal
@@ -124,4 +125,4 @@ def shape(standing: Standing) -> dict[str, Any]:
     if reply is None:
         return shown
     sender = {"session_id": str(reply.sender_session), "role": reply.sender_role or None}
-    return {**shown, "answer": reply.body.get("answer"), "from": sender, "answered_at": reply.received_at.isoformat()}
+    return {**shown, "answer": reply.body.get("answer"), "from": sender, "answered_at": moment(reply.received_at)}
