@@ -12,7 +12,8 @@ from uuid import UUID
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from accounts import credentials
+from accounts import credentials, problems
+from accounts.actors import Actor
 from accounts.clock import database_now, later
 from accounts.problems import Problem
 from approvals import subjects
@@ -141,6 +142,19 @@ def lock(session_id: UUID) -> Session:
     already selects, so any other condition is to be judged on what comes back. Raises Session.DoesNotExist.
     """
     return Session.objects.select_for_update(no_key=True).get(pk=session_id)
+
+
+def fence(actor: Actor) -> None:
+    """Inside a transaction: a child acts only while its attempt is open; its session's lock keeps that so until COMMIT.
+
+    Its token was judged before the transaction began. First of all locks, for what a child steers is below it. Raises
+    409 `not-running`.
+    """
+    if actor.session is None:
+        return
+    Session.objects.select_for_update(no_key=True).filter(pk=actor.session).first()
+    if not Attempt.objects.filter(session=actor.session, number=actor.attempt or 0, ended_at=None).exists():
+        raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
 
 
 def _tell(session_id: UUID, status: Status, reason: str) -> Session:

@@ -166,7 +166,7 @@ def cancel(
     *,
     now: datetime | None = None,
 ) -> Session:
-    """Tell the session, and with `cascade` everything below it, to stop. Raises 404.
+    """Tell the session, and with `cascade` everything below it, to stop. Raises 404, and 409 for a child that is over.
 
     What does not run ends at once. A running child is told over its line and has the grace; if it finishes by
     itself meanwhile, its own outcome stands. Asked again, or of what is over: nothing changes.
@@ -177,6 +177,7 @@ def cancel(
     4. End what does not run, deepest first, so that completions still find their parents.
     """
     with journal.transaction():
+        attempts.fence(actor)
         tree = [_mine(project, session_id)]
         level = tree
         while cascade and level:
@@ -226,6 +227,7 @@ def does_not_run(session: Session) -> bool:
 def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Session:
     """Start a session that is over once more, with the same assignment. Raises 404, 409."""
     with journal.transaction():
+        attempts.fence(actor)
         session = _mine(project, session_id)
         if not session.is_terminal:
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")

@@ -65,6 +65,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
     """
     plan = _plan(order, actor)
     with journal.transaction():
+        attempts.fence(actor)
         parent = _parent(project, order, actor)
         session = _store(project, order, plan, parent, actor)
         told = {"role": session.role, "title": session.title, "runner": session.runner, "depth": session.depth}
@@ -198,14 +199,12 @@ def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None
     parent = Session.objects.select_for_update(no_key=True).filter(pk=wanted, project=project).first()
     if parent is None:
         raise problems.not_found("There is no session by the id of `parent`.")
-    _refuse_parent(parent, actor)
+    _refuse_parent(parent)
     return parent
 
 
-def _refuse_parent(parent: Session, actor: Actor) -> None:
+def _refuse_parent(parent: Session) -> None:
     deepest, most = settings.WARDROOM["spawn_depth"], settings.WARDROOM["children_per_parent"]
-    if actor.kind == "child" and parent.attempt != actor.attempt:
-        raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
     if parent.is_terminal or parent.cancel_requested_at is not None:
         raise problems.conflict("The parent is over, or is being cancelled.", "not-running")
     if parent.depth >= deepest:

@@ -52,6 +52,7 @@ def send(
     The same id again is the same message: it is not stored twice, and starts nothing that has read it.
     """
     with journal.transaction():
+        attempts.fence(actor)
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
