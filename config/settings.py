@@ -231,8 +231,10 @@ SPECTACULAR_SETTINGS = {
 # --- the rest -----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
-USE_I18N = True
+# One language; a format of our own only counts without the locales' formats.
+USE_I18N = False
 USE_TZ = True
+DATETIME_FORMAT = r"Y-m-d H:i:s \U\T\C"
 APPEND_SLASH = True
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("WARDROOM_STATIC_ROOT", str(BASE_DIR / "staticfiles")))

@@ -32,7 +32,7 @@ TONES = {QuarantineState.WAITING: "bad", QuarantineState.REQUEUED: "good", Quara
 class QuarantineAdmin(ProjectWall, ReadOnly):
     """What could not be read, or not be handled. To look needs one permission, to settle another."""
 
-    list_display = ("when", "why", "shown_state", "source", "to", "name", "size", "project")
+    list_display = ("when", "why", "shown_state", "source", "to", "name", "project")
     list_display_links = ("when", "why")
     list_filter = (ProjectFilter, "state", "source")
     search_fields = ("=message_id", "address__startswith")
