@@ -11,7 +11,7 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from accounts.offload import in_thread
 
@@ -49,28 +49,41 @@ class _Crowd(Generic[Q, A]):
     def __init__(self, verb: Callable[[Sequence[Q]], Sequence[A | Exception]]) -> None:
         self._verb = verb
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._driving = 0
+        self._lanes: set[asyncio.Task[None]] = set()  # The loop itself holds its tasks only weakly.
 
     def join(self, question: Q, loop: asyncio.AbstractEventLoop) -> asyncio.Future[A]:
+        """The answer to come. A lane that still drives takes everybody who waits when its turn ends."""
         answer: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, answer))
-        if len(self._lanes) < LANES:
+        if self._driving < LANES:
+            self._driving += 1
             lane = loop.create_task(self._drive())
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
         return answer
 
     async def _drive(self) -> None:
-        while self._waiting:
-            turn = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-            try:
-                answers = await in_thread(self._verb, [question for question, _ in turn])
-            except Exception as error:
-                answers = [error] * len(turn)
-            for (_, waiter), answer in zip(turn, answers, strict=True):
-                if waiter.done():  # Its caller has left.
-                    continue
-                if isinstance(answer, Exception):
-                    waiter.set_exception(answer)
-                else:
-                    waiter.set_result(answer)
+        try:
+            while self._waiting:
+                turn = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+                _tell(turn, await self._answers([question for question, _ in turn]))
+        finally:
+            # Here, and not when the task is seen to be done: whoever joins between the two would wait for ever.
+            self._driving -= 1
+
+    async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
+        try:
+            return await in_thread(self._verb, questions)
+        except Exception as error:
+            return [error] * len(questions)
+
+
+def _tell(turn: Sequence[tuple[Any, asyncio.Future[Any]]], answers: Sequence[Any]) -> None:
+    for (_, waiter), answer in zip(turn, answers, strict=True):
+        if waiter.done():  # Its caller has left.
+            continue
+        if isinstance(answer, Exception):
+            waiter.set_exception(answer)
+        else:
+            waiter.set_result(answer)

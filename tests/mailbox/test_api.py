@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from uuid import uuid4
 
 import pytest
@@ -192,6 +194,43 @@ def test_a_hostile_body_gets_a_clear_refusal_and_is_not_kept(caller, raw):
     assert answer.json()["type"] in ("invalid", "too-large")
     assert not Message.objects.exists()
     assert not Quarantined.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content_Type": "application/json; charset=utf-8"}, 201),
+        ({"Content_Type": "Application/JSON"}, 201),
+        ({"Content_Type": ""}, 415),
+        ({"Content_Type": "text/plain"}, 415),
+        ({"Content_Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content_Type": "application/json, text/plain"}, 415),
+        ({"Content_Type": "nonsense"}, 415),
+        ({"Content_Type": "text/plain", "Authorization": "Bearer wr_key_x"}, 401),
+        ({"Authorization": "Basic eDp5"}, 401),
+    ],
+)
+def test_only_json_is_read_and_only_from_who_is_known(caller, headers, status):
+    answer = caller.post(f"{DESK}/messages", GOOD, **headers)
+    assert answer.status_code == status
+    assert status == 201 or answer.headers["Content-Type"] == "application/problem+json"
+    assert (answer.headers.get("WWW-Authenticate") == "Bearer") is (status == 401)
+
+
+def test_a_compressed_body_is_not_undone(caller):
+    answer = caller.post(f"{DESK}/messages", raw=gzip.compress(json.dumps(GOOD).encode()), Content_Encoding="gzip")
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_other_methods_are_not_allowed(caller, method):
+    answer = caller.call(method, f"{DESK}/messages", b"{}")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST, HEAD, OPTIONS")
+
+
+def test_what_stands_beside_the_address_is_not_found(caller):
+    for path in (f"{DESK}/messages/", f"{DESK}/messages/x", f"{DESK}%2Fx/messages", "/api/v1/mailboxes//messages"):
+        assert caller.post(path, GOOD).status_code == 404, path
 
 
 @pytest.mark.parametrize("address", ["session:x", "a%20b", "%00", "%E2%80%AE", "x" * 201])

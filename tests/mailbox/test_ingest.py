@@ -20,6 +20,8 @@ from accounts import projects
 from accounts.models import Project
 from mailbox import addresses, claims, ingest
 from mailbox.models import Message, Quarantined
+from tests.mailbox import hostile
+from tests.mailbox.hostile import letter
 from tests.servers import RabbitMQ
 from tests.servers.databases import ROOT
 from tests.waiting import wait_until
@@ -89,10 +91,6 @@ class Sender:
             return (queue or self.queue).bind(broker.channel()).queue_declare(passive=True).message_count
 
 
-def letter(number, **more):
-    return {"id": f"m-{number:05}", "address": "desk", "message_kind": "task", "body": f"do {number}"} | more
-
-
 def test_messages_arrive_in_the_order_of_the_queue(project, url):
     sender = Sender(url)
     sender.send(letter(number) for number in range(300))
@@ -140,32 +138,13 @@ def test_what_is_redelivered_is_there_once(project, url):
     assert not Quarantined.objects.exists()
 
 
-def hostile(count):
-    """Bodies that break each rule in turn, each of them a little different."""
-    good = json.dumps(letter(1)).encode()
-    kinds = [
-        lambda n: good[: 5 + n % (len(good) - 6)],
-        lambda n: b'{"address": "desk", "body": ' + b"[" * (100 + n),
-        lambda n: b'{"address": "desk", "message_kind": "task", "body": "' + b"x" * (262_144 + n) + b'"}',
-        lambda n: b'{"body": "' + b"x" * (600_000 + n) + b'"}',
-        lambda n: json.dumps(letter(n)).encode("utf-16"),
-        lambda n: b'{"address": "desk", "body": "\xff\xfe' + str(n).encode() + b'"}',
-        lambda n: b'{"address": "desk", "address": "desk-' + str(n).encode() + b'"}',
-        lambda n: b'{"address": "desk", "body": NaN, "n": ' + str(n).encode() + b"}",
-        lambda n: b'{"address": "desk", "body": "a\\u0000' + str(n).encode() + b'"}',
-        lambda n: b'{"address": "desk\\ud800", "body": "' + str(n).encode() + b'"}',
-        lambda n: json.dumps(letter(n, message_kind="completion")).encode(),
-        lambda n: json.dumps(letter(n, address=f"session:{uuid4()}")).encode(),
-        lambda n: json.dumps(letter(n, address=None)).encode(),
-        lambda n: json.dumps(letter(n, message_kind="ask")).encode(),
-        lambda n: b"\x00" * n,
-    ]
-    return [kinds[number % len(kinds)](number) for number in range(count)]
-
-
 def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_nothing(project, url, monkeypatch):
     monkeypatch.setattr(addresses, "_has_session", lambda project_id, session_id: False)
-    bodies = hostile(1000)
+    bodies = hostile.bodies(
+        1000,
+        lambda n: json.dumps(letter(n, address=f"session:{uuid4()}")).encode(),
+        lambda n: json.dumps(letter(n, address=None)).encode(),
+    )
     good = [letter(number) for number in range(100)]
     mixed = [*bodies, *good]
     random.Random(7).shuffle(mixed)

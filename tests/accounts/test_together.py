@@ -1,0 +1,100 @@
+"""Calls that come together share a turn; each gets its own answer, and nobody waits for a turn that is not needed."""
+
+from __future__ import annotations
+
+import asyncio
+from threading import Event
+
+import pytest
+
+from accounts import together
+from accounts.together import Together
+
+
+class Verb:
+    """Doubles numbers, refuses negative ones; every turn waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.turns: list[list[int]] = []
+        self.go = Event()
+
+    def __call__(self, questions):
+        self.turns.append(list(questions))
+        assert self.go.wait(10)
+        return [ValueError(each) if each < 0 else 2 * each for each in questions]
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    monkeypatch.setattr(together, "LANES", 1)
+    made = Verb()
+    yield made
+    made.go.set()
+
+
+async def asked(crowd, *questions):
+    """The questions as tasks that have begun to wait."""
+    tasks = [asyncio.create_task(crowd.ask(each)) for each in questions]
+    await asyncio.wait(tasks, timeout=0.05)
+    return tasks
+
+
+async def test_who_comes_alone_goes_at_once(verb):
+    verb.go.set()
+    crowd = Together(verb)
+    assert [await crowd.ask(1), await crowd.ask(2)] == [2, 4]
+    assert verb.turns == [[1], [2]]
+
+
+async def test_who_comes_meanwhile_goes_with_the_next_turn_in_order(verb):
+    crowd = Together(verb)
+    first = await asked(crowd, 1)
+    others = await asked(crowd, 2, 3, 4)
+    verb.go.set()
+    assert await asyncio.gather(*first, *others) == [2, 4, 6, 8]
+    assert verb.turns == [[1], [2, 3, 4]]
+
+
+async def test_a_turn_is_bounded(verb, monkeypatch):
+    monkeypatch.setattr(together, "MOST", 2)
+    crowd = Together(verb)
+    tasks = await asked(crowd, 1) + await asked(crowd, 2, 3, 4)
+    verb.go.set()
+    await asyncio.gather(*tasks)
+    assert verb.turns == [[1], [2, 3], [4]]
+
+
+async def test_a_refusal_is_its_own_callers(verb):
+    verb.go.set()
+    crowd = Together(verb)
+    answers = await asyncio.gather(*(crowd.ask(each) for each in (1, -1, 2)), return_exceptions=True)
+    assert (answers[0], answers[2]) == (2, 4) and isinstance(answers[1], ValueError)
+
+
+async def test_a_verb_that_breaks_is_told_to_each_and_the_next_turn_comes():
+    calls = []
+
+    def verb(questions):
+        calls.append(questions)
+        if len(calls) == 1:
+            raise RuntimeError("broken")
+        return questions
+
+    crowd = Together(verb)
+    answers = await asyncio.gather(crowd.ask(1), crowd.ask(2), return_exceptions=True)
+    assert {type(each) for each in answers} == {RuntimeError}
+    assert await crowd.ask(3) == 3
+
+
+async def test_who_has_left_costs_the_others_nothing(verb):
+    crowd = Together(verb)
+    [_, gone, stays] = await asked(crowd, 1) + await asked(crowd, 2, 3)
+    gone.cancel()
+    verb.go.set()
+    assert await stays == 6
+
+
+def test_each_event_loop_has_its_own_crowd(verb):
+    verb.go.set()
+    crowd = Together(verb)
+    assert [asyncio.run(crowd.ask(each)) for each in (1, 2)] == [2, 4]

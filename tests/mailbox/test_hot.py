@@ -1,0 +1,212 @@
+"""Delivering in front of Django: in shared turns, each caller with its own answer, whatever others or the line do."""
+
+from __future__ import annotations
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError
+
+from accounts import credentials, scopes
+from accounts.models import Credential
+from mailbox import api, delivery
+from mailbox.models import Message, Quarantined
+from tests.mailbox import hostile
+from tests.mailbox.faces import Caller
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATH = "/api/v1/mailboxes/desk/messages"
+
+
+@pytest.fixture
+def caller(web_server, project):
+    return Caller(web_server, project, scopes=scopes.ALL)
+
+
+def letter(id="one", **more):
+    return {"id": id, "message_kind": "task", "body": "do it"} | more
+
+
+def test_django_is_not_asked(caller, monkeypatch):
+    monkeypatch.delattr(api.Messages, "post")
+    assert caller.post(PATH, letter()).status_code == 201
+    assert caller.call("PUT", PATH, b"{}").status_code == 405
+    assert caller.get(PATH).json()["results"][0]["id"] == "one"
+
+
+def test_many_at_once_each_get_their_own_answer(web_server, project, foreign):
+    mine, theirs = (Caller(web_server, each, scopes=["mailboxes:write"]) for each in (project, foreign))
+    reader = Caller(web_server, project, scopes=["mailboxes:read"])
+    nobody = Caller(web_server, project, scopes=scopes.ALL)
+    credentials.end(nobody.credential.pk)
+    kinds = [
+        (201, lambda n: mine.post(PATH, letter(f"m-{n}"))),
+        (201, lambda n: theirs.post(PATH, letter(f"m-{n - 1}", body="their own"))),
+        (403, lambda n: reader.post(PATH, letter())),
+        (401, lambda n: nobody.post(PATH, letter())),
+        (422, lambda n: mine.post(PATH, raw=b"{")),
+        (409, lambda n: mine.post(PATH, letter("m-0", body=f"other {n}"))),
+        (200, lambda n: mine.post(PATH, {"messages": [letter(f"b-{n}-{each}") for each in range(5)]})),
+    ]
+    mine.post(PATH, letter("m-0"))
+    with ThreadPoolExecutor(16) as callers:
+        answers = list(callers.map(lambda n: kinds[n % 7][1](n), range(210)))
+    assert [answer.status_code for answer in answers] == [kinds[n % 7][0] for n in range(210)]
+    assert [answer.json()["id"] for answer in answers[::7]] == [f"m-{n}" for n in range(0, 210, 7)]
+    batches = [[each["id"] for each in answer.json()["results"]] for answer in answers[6::7]]
+    assert batches == [[f"b-{n}-{each}" for each in range(5)] for n in range(6, 210, 7)]
+    assert Message.objects.filter(project=project).count() == 30 + 30 * 5
+    assert Message.objects.filter(project=foreign).count() == 30
+
+
+def test_a_batch_keeps_its_order(caller):
+    many = [letter(f"{number:03}") for number in range(500)]
+    results = caller.post(PATH, {"messages": many}).json()["results"]
+    assert [each["seq"] for each in results] == sorted(each["seq"] for each in results)
+    assert [row.message_id for row in Message.objects.order_by("seq")] == [each["id"] for each in many]
+
+
+@pytest.mark.parametrize("change", [{"ended_at": "2026-01-01T00:00:00Z"}, {"scopes": []}])
+def test_a_key_that_loses_its_right_loses_it_with_the_next_call(caller, change):
+    assert caller.post(PATH, letter()).status_code == 201
+    Credential.objects.filter(pk=caller.credential.pk).update(**change)
+    assert caller.post(PATH, letter("two")).status_code in (401, 403)
+    assert Message.objects.count() == 1
+
+
+def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(caller, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("mailbox.grouping._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away")))
+        answer = caller.post(PATH, letter())
+    assert (answer.status_code, answer.json()["type"]) == (500, "internal")
+    assert caller.post(PATH, letter()).status_code == 201
+
+
+def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(caller, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "deliver_posts", lambda posts: 1 / 0)
+        assert caller.post(PATH, letter()).status_code == 500
+    assert caller.post(PATH, letter()).status_code == 201
+
+
+# --- what a line can do -------------------------------------------------------------------------------------------
+
+
+def request(caller, body=b"", *headers, path=PATH, method="POST"):
+    lines = [f"{method} {path} HTTP/1.1", "Host: testserver", f"Authorization: Bearer {caller.token}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def length(body):
+    return f"Content-Length: {len(body)}"
+
+
+JSON = "Content-Type: application/json"
+BODY = json.dumps(letter()).encode()
+
+
+@pytest.fixture
+def line(web_server):
+    with closing(socket.create_connection(("127.0.0.1", web_server.port), timeout=10)) as opened:
+        yield opened
+
+
+def heard(line, answers=1):
+    """As many whole answers as were asked for: status and body."""
+    data, found = b"", []
+    while len(found) < answers:
+        chunk = line.recv(65536)
+        assert chunk, data
+        data += chunk
+        while b"\r\n\r\n" in data:
+            head, _, rest = data.partition(b"\r\n\r\n")
+            size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            if len(rest) < size:
+                break
+            found.append((int(head.split()[1]), json.loads(rest[:size])))
+            data = rest[size:]
+    return found
+
+
+def test_a_body_in_small_pieces_is_one_body(caller, line):
+    whole = request(caller, BODY, JSON, length(BODY))
+    for at in range(0, len(whole), 7):
+        line.sendall(whole[at : at + 7])
+    assert heard(line)[0][0] == 201
+
+
+def test_a_chunked_body_is_a_body(caller, line):
+    line.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
+    for at in range(0, len(BODY), 10):
+        piece = BODY[at : at + 10]
+        line.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    line.sendall(b"0\r\n\r\n")
+    assert heard(line)[0][0] == 201
+
+
+def test_an_endless_body_is_refused_when_it_is_too_long(caller, line):
+    line.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
+    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    for _ in range(settings.WARDROOM["max_request_bytes"] // 0x10000 + 1):
+        line.sendall(piece)
+    status, problem = heard(line)[0]
+    assert (status, problem["type"]) == (413, "too-large")
+
+
+def test_a_length_over_the_limit_is_refused_before_the_body_comes(caller, line):
+    line.sendall(request(caller, b"", JSON, f"Content-Length: {10**12}"))
+    status, problem = heard(line)[0]
+    assert (status, problem["type"]) == (413, "too-large")
+
+
+def test_who_may_not_deliver_learns_nothing_of_the_body(web_server, project, line):
+    reader = Caller(web_server, project, scopes=["mailboxes:read"])
+    line.sendall(request(reader, b"", JSON, f"Content-Length: {10**12}"))
+    assert heard(line)[0][0] == 403
+
+
+def test_a_body_that_does_not_come_is_given_up(caller, line, monkeypatch):
+    monkeypatch.setitem(settings.WARDROOM, "held_call_secs", 0.2)
+    line.sendall(request(caller, BODY[:5], JSON, length(BODY)))
+    status, problem = heard(line)[0]
+    assert (status, problem["type"]) == (408, "too-slow")
+    assert not Message.objects.exists()
+
+
+def test_calls_behind_one_another_on_one_line_are_each_answered_in_order(caller, line):
+    bodies = [json.dumps(letter(str(number))).encode() for number in range(20)]
+    line.sendall(b"".join(request(caller, body, JSON, length(body)) for body in bodies))
+    assert [(status, told["id"], told["seq"]) for status, told in heard(line, 20)] == [
+        (201, str(number), number + 1) for number in range(20)
+    ]
+
+
+def test_who_leaves_in_the_middle_of_the_body_has_sent_nothing(caller, line, caplog):
+    line.sendall(request(caller, BODY[:-3], JSON, length(BODY)))
+    line.close()
+    assert caller.post(PATH, letter("two")).status_code == 201
+    assert [row.message_id for row in Message.objects.all()] == ["two"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_who_leaves_before_the_answer_has_delivered_and_may_ask_again(caller, line):
+    line.sendall(request(caller, BODY, JSON, length(BODY)))
+    line.close()
+    wait_until(Message.objects.exists)
+    again = caller.post(PATH, letter())
+    assert (again.status_code, again.json()) == (201, {"id": "one", "address": "desk", "seq": 1})
+    assert Message.objects.count() == 1
+
+
+def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(caller):
+    bodies = hostile.bodies(1000)
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda raw: caller.post(PATH, raw=raw), bodies))
+    told = {(answer.status_code, answer.json()["type"], bool(answer.json()["detail"])) for answer in answers}
+    assert told == {(422, "invalid", True)}
+    assert not Message.objects.exists() and not Quarantined.objects.exists()
