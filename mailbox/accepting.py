@@ -10,6 +10,8 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
+
 from accounts import problems
 from accounts.problems import Problem
 from ledger import journal, nudges
@@ -49,36 +51,69 @@ def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetim
     """
     if not letters:
         return []
+    if now is None and can_at_once(letters):
+        outcomes, named = _accept_at_once(project_id, letters)
+    else:
+        outcomes, named = _accept_in_steps(project_id, letters, now)
+    nudge(project_id, named)
+    return outcomes
+
+
+def accept_alone(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> list[Outcome]:
+    """`accept` as a statement that commits itself, for those that `can_at_once` and of which nobody wants all or none.
+
+    The nudges leave after it.
+    """
+    outcomes, named = _accept_at_once(project_id, letters)
+    if named:
+        nudges.publish(_topics(project_id, named))
+    return outcomes
+
+
+def can_at_once(letters: Sequence[tuple[str, Sealed]]) -> bool:
+    """Whether one statement can number and insert them: on PostgreSQL, each id once."""
+    return connection.vendor == "postgresql" and len({each.id for _, each in letters}) == len(letters)
+
+
+def _accept_in_steps(
+    project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None
+) -> tuple[list[Outcome], set[str]]:
+    """The outcomes, and the addresses that got something."""
     places = _take_places(project_id, [address for address, _ in letters])
     rows = [(place, each) for place, (_, each) in zip(places, letters, strict=True)]
     fresh: dict[str, Place] = {}
     for start in range(0, len(rows), CHUNK):
         fresh |= _insert(project_id, rows[start : start + CHUNK], now)
     standing = _standing(project_id, {each.id for place, each in rows if fresh.get(each.id) != place})
-    nudge(project_id, {address for address, each in letters if each.id in fresh})
-    return [_outcome(each, place, fresh, standing) for place, each in rows]
+    named = {address for address, each in letters if each.id in fresh}
+    return [_outcome(each, place, fresh, standing) for place, each in rows], named
 
 
-def accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> list[Outcome]:
-    """`accept` as one statement that commits itself: PostgreSQL only, each id once, and nobody wants all or nothing.
+def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> tuple[list[Outcome], set[str]]:
+    """The same in one statement."""
+    if len(letters) == 1:
+        [(address, each)] = letters
+        row = [project_id, address, project_id, *_stored(each), sql.moment(each.message.created_at)]
+        found = sql.run_prepared(ONE, row)
+    else:
+        found = sql.run_prepared(AT_ONCE, [_as_json(letters), project_id, project_id])
+    fresh = {name: (address, seq) for name, address, seq in found}
+    standing = _standing(project_id, {each.id for _, each in letters if each.id not in fresh})
+    outcomes = [_outcome(each, fresh.get(each.id, NOWHERE), fresh, standing) for _, each in letters]
+    return outcomes, {address for address, each in letters if each.id in fresh}
 
-    Steps 1 and 2 are the same; the statement is its own transaction, and the nudges leave after it.
-    """
+
+def _as_json(letters: Sequence[tuple[str, Sealed]]) -> str:
+    """What `AT_ONCE` reads: of each its address, how many follow it there, and its columns."""
     behind: dict[str, int] = {}
     rows = []
     for address, each in reversed(letters):
         rows.append([address, behind.get(address, 0), *_stored(each), sql.moment(each.message.created_at)])
         behind[address] = behind.get(address, 0) + 1
-    found = sql.run_prepared(AT_ONCE, [json.dumps(rows[::-1], ensure_ascii=False, default=str), project_id, project_id])
-    fresh = {name: (address, seq) for name, address, seq in found}
-    standing = _standing(project_id, {each.id for _, each in letters if each.id not in fresh})
-    topics = _topics(project_id, {address for address, each in letters if each.id in fresh})
-    if topics:
-        nudges.publish(topics)
-    return [_outcome(each, fresh.get(each.id, NOWHERE), fresh, standing) for _, each in letters]
+    return json.dumps(rows[::-1], ensure_ascii=False, default=str)
 
 
-#: One parameter holds every letter, so the statement is the same for one and for five hundred. The addresses are taken
+#: One parameter holds every letter, so the statement is the same for two and for five hundred. The addresses are taken
 #: by code point, as Python sorts them in `_take_places`: a database's own collation would be another order of locks.
 AT_ONCE = """
     WITH letters AS MATERIALIZED (
@@ -98,6 +133,20 @@ AT_ONCE = """
         l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender, 'new', 0, '',
         COALESCE(l.created_at, statement_timestamp()), statement_timestamp()
     FROM letters l JOIN taken t ON t.name = l.name
+    ON CONFLICT (project_id, message_id) DO NOTHING RETURNING message_id, address_id, seq
+"""
+#: `AT_ONCE` for one letter, which is what a lone sender waits for.
+ONE = """
+    WITH taken AS (
+        INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES (%s, %s, 1)
+        ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + 1
+        RETURNING a.id, a.last_seq
+    )
+    INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
+        correlation_id, sender_session, sender_role, claimed_sender, state, tries, consumer, created_at, received_at)
+    SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s::uuid, %s, %s::boolean, 'new', 0, '',
+        COALESCE(%s::timestamptz, statement_timestamp()), statement_timestamp()
+    FROM taken t
     ON CONFLICT (project_id, message_id) DO NOTHING RETURNING message_id, address_id, seq
 """
 NOWHERE: Place = (0, 0)

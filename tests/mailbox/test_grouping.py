@@ -105,7 +105,7 @@ def test_one_bad_row_costs_no_neighbour(project, slow_first, monkeypatch):
             raise DataError("no room")
         return accept(project_id, letters)
 
-    for name in ("accept", "accept_at_once"):
+    for name in ("accept", "accept_alone"):
         monkeypatch.setattr(accepting, name, partial(refusing, getattr(accepting, name)))
     bodies = ["a", "bad", "c"]
     sends = [lambda body=body: delivery.deliver(project, "desk", [task(body)])[0].duplicate for body in bodies]
