@@ -13,7 +13,7 @@ from benchmarks.figures import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
-PARTS = {"__init__", "__main__", "figures", "stage"}
+PARTS = {"__init__", "__main__", "crowd", "figures", "stage"}
 
 
 def names() -> list[str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.servers.postgres import Postgres
 from tests.servers.run import Run
 from tests.servers.stack import House
 
@@ -44,3 +45,12 @@ def house(backend: str = "postgres", *, broker: str = "redis", web: int = 1, onl
     finally:
         place.close()
         run.close()
+
+
+def insist_on_durability(server: Postgres) -> None:
+    """Refuse to measure a PostgreSQL that does not wait for its disk."""
+    with server.connect() as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            row = connection.execute("SELECT current_setting(%s)", [setting]).fetchone()
+            if row != ("on",):
+                raise SystemExit(f"{setting} is {row}: these figures would mean nothing")
