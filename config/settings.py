@@ -231,10 +231,9 @@ SPECTACULAR_SETTINGS = {
 # --- the rest -----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
-# One language; a format of our own only counts without the locales' formats.
-USE_I18N = False
+USE_I18N = True
 USE_TZ = True
-DATETIME_FORMAT = r"Y-m-d H:i:s \U\T\C"
+FORMAT_MODULE_PATH = "config.formats"
 APPEND_SLASH = True
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("WARDROOM_STATIC_ROOT", str(BASE_DIR / "staticfiles")))

@@ -3,8 +3,11 @@
 import sys
 import time
 import unicodedata
+from datetime import UTC, datetime
 
 import pytest
+from django.utils.formats import localize
+from django.utils.timezone import localtime
 
 from accounts.text import mixed_scripts, shortened, turns, visible, visible_json
 
@@ -107,3 +110,8 @@ def test_words_of_one_script_are_not_warned_of(text):
 @pytest.mark.parametrize(("text", "said"), [("mv 1 2", False), ("mv é 漢 2", False), ("mv א 1 2 ב", True), ("م", True)])
 def test_letters_that_turn_their_neighbours_are_noticed(text, said):
     assert turns(text) is said
+
+
+def test_a_time_on_a_page_says_that_it_is_utc() -> None:
+    at = datetime(2026, 3, 1, 23, 5, 9, tzinfo=UTC)
+    assert localize(localtime(at)) == "2026-03-01 23:05:09 UTC"
