@@ -14,6 +14,7 @@ from mailbox.claims import Claim, Settled
 from mailbox.delivery import Delivered
 from mailbox.letters import NewMessage
 from mailbox.models import Message
+from mailbox.parcels import Parcel
 
 
 class Mailbox:
@@ -89,7 +90,7 @@ class Mailbox:
         """An ask of before, as it stands or after waiting so long; 404 when there is none, or not any more."""
         return asked.again(self.project_id, self.address, ask_id, timeout_secs)
 
-    def reply(self, ask: Message, answer: Any) -> Delivered:
+    def reply(self, ask: Parcel | Message, answer: Any) -> Delivered:
         """Answer an ask that was drained here: the answer goes where the ask came from, once.
 
         The same answer again is no error; another one is a 409 `already-answered`, and the first stands.

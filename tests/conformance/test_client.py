@@ -113,3 +113,31 @@ def test_a_session_is_waited_for(client: Client, spawn: Spawn) -> None:
         peer.begin()
         peer.finish(result="done")
     assert client.wait_session(session.id, timeout=10)["result"] == "done"
+
+
+def test_an_ask_waits_for_the_answer_over_as_many_calls_as_it_takes(spawn: Spawn, client: Client) -> None:
+    session = spawn()
+    asked = client.ask(session.id, "how far?", timeout=0)
+    assert asked["status"] == "pending"
+    with line(session) as peer:
+        peer.begin()
+        waits: list[dict[str, object]] = []
+        for wait in (
+            lambda: client.asked(session.id, asked["ask_id"], timeout=20),
+            lambda: client.ask(session.id, "?"),
+        ):
+            thread = threading.Thread(target=lambda wait=wait: waits.append(wait()))
+            thread.start()
+            ask = peer.hear("message")
+            body = {"answer": ask["text"]}
+            peer.say("send", id=f"r-{ask['id']}", message_kind="reply", body=body, correlation_id=ask["id"])
+            peer.hear("send_ack")
+            thread.join(20)
+        assert [each["answer"] for each in waits] == ["how far?", "?"]
+        peer.finish()
+    with pytest.raises(Problem) as refusal:
+        client.ask(session.id, "still there?")
+    assert (refusal.value.status, refusal.value.type) == (409, "not-running")
+    with pytest.raises(Problem) as refusal:
+        client.asked(session.id, "a/b?c")
+    assert refusal.value.status == 404

@@ -246,3 +246,22 @@ def test_a_restarted_runbook_repeats_nothing_that_it_cannot_prove_not_to_have_ru
     assert run.outcomes() == {1: "done", 2: "done", 3: "unknown", 4: "done"}
     assert [event["step"] for event in run.events("unknown_outcome")] == [3]
     assert session.now()["status"] == "completed"
+
+
+def test_whoever_asks_is_told_where_it_is_and_a_steer_acts_at_the_next_step(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run = start(f"! echo one >> {log}\necho two >> {log}\n! echo three >> {log}\n! echo four >> {log}")
+    run.pending(f"echo two >> {log}")
+    told = run.client.ask(run.id, "where are you?")
+    assert told["status"] == "answered", told
+    assert "now at step 2 of 4" in told["answer"] and "done" in told["answer"]
+    assert run.client.session(run.id)["status"] == "running"
+    steer = run.client.ask(run.id, "skip", mode="steer", timeout=0)
+    assert steer["status"] == "pending"
+    run.answer(f"echo two >> {log}", "approve")
+    late = run.client.asked(run.id, steer["ask_id"], timeout=20)
+    assert late["status"] == "answered" and late["answer"].startswith("skipping the next step\n"), late
+    assert "now at step 3 of 4" in late["answer"]
+    run.over()
+    assert run.outcomes() == {1: "done", 2: "done", 3: "skipped", 4: "done"}
+    assert lines(log) == ["one", "two", "four"]

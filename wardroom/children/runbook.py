@@ -6,8 +6,10 @@ The assignment is the runbook: a shell command a line; a line that begins with `
 says that it needs no approval. Every other command is asked for as the tool `shell` with the arguments
 `{command, cwd, env}` (`env` is a list of names), and runs exactly as it was approved, at most once.
 
-The messages `skip` and `stop` act at the next step; any other text is written down. A command that fails does not
-end the run: its exit code is in the table.
+The messages `skip` and `stop` act at the next step; any other text is written down. Whoever asks is told where it is,
+at once; an ask that is to steer it acts as its text does, and is answered at the next step.
+
+A command that fails does not end the run: its exit code is in the table.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from wardroom import processes
 from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, NotConsumed, Refused
 from wardroom.children import shell
 from wardroom.children.steps import Outcome, Result, Step, parse, past, record_id, table
+from wardroom.protocol import Message
 
 STEPS_PER_EVENT = 200
 HEARTBEAT_SECS = 60.0
@@ -102,6 +105,16 @@ class Runbook:
                 self._skip = True
             else:
                 await self.child.emit("message_noted", id=message.id, text=message.text[:8192])
+            if message.message_kind == "ask":
+                await self._say_what_comes(message, word)
+
+    async def _say_what_comes(self, ask: Message, word: str) -> None:
+        """Answer an ask that arrived as a turn: what it changed, and where the run is."""
+        does = {"stop": "stopping", "skip": "skipping the next step"}.get(word, "noted, and going on")
+        try:
+            await self.child.reply(ask, f"{does}\n{self.child.state}")
+        except Refused as refusal:  # Nobody is told by it, and no step depends on it.
+            await self.child.emit("message_noted", id=ask.id, text=f"could not be answered: {refusal}"[:8192])
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         return {"command": step.command, "cwd": self.cwd, "env": shell.names()}
@@ -204,9 +217,9 @@ class Runbook:
             processes.kill_group(pgid, signal.SIGKILL)
 
 
-async def _where_it_is(question: str, state: str) -> str:
+async def _where_it_is(question: str, state: str | None) -> str:
     """Whatever is asked: the steps so far, and the one that it is at."""
-    return state
+    return state or "at no step yet"
 
 
 async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> None:
