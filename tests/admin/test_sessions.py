@@ -11,6 +11,7 @@ from django.test import Client
 
 from accounts.clock import read_database_clock
 from accounts.models import Project, User
+from mailbox import asking, delivery
 from mailbox.models import Message
 from orchestration import session_page
 from orchestration.models import Attempt, Session
@@ -140,3 +141,20 @@ def test_a_session_without_a_title_is_named_by_the_first_line_that_says_somethin
     assert session_page.label(session) == named
     assert session_page.label(Session(id=session.pk, assignment=" \n#")) == str(session.pk)
     assert session_page.label(Session(assignment=assignment, title="Mine")) == "Mine"
+
+
+def test_a_sessions_page_shows_each_ask_with_its_answer(mine: Planted) -> None:
+    session = queued(mine.project)
+    question = asking.question("how\u202e far <b>?", id="q1")
+    delivery.deliver(mine.project.pk, session.address, [question, asking.question("unanswered", id="q2")])
+    ask = Message.objects.get(message_id="q1")
+    asking.answer(ask, {"answer": "<script>step\u2066 3"}, sender_session=session.pk, sender_role="runbook")
+    client = signed_in(User.objects.create_superuser("super"))
+    shown = client.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
+    assert "<script>step" not in shown and "\u202e" not in shown and "\u2066" not in shown
+    assert shown.count('data-live-row="letter-') == 3
+    rows = [row for row in shown.split("<tr ") if 'data-live-row="letter-' in row]
+    assert ["unanswered" in rows[0], "far &lt;b&gt;" in rows[1], "&lt;script&gt;step" in rows[2]] == [True] * 3
+    assert "runbook" in rows[2] and "↳" in rows[2]
+    blind = holder(mine.project, "view_session")
+    assert "letter-" not in blind.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
