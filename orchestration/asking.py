@@ -18,7 +18,7 @@ from mailbox import asking, delivery
 from mailbox.addresses import ANSWERS, session_address
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import reach, steering
+from orchestration import attempts, reach, steering
 from orchestration.models import Session
 from orchestration.states import TERMINAL
 
@@ -63,6 +63,7 @@ def ask(
     """
     message = steering.signed(question, actor) if actor.session else question
     with journal.transaction():
+        attempts.fence(actor)
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()

@@ -37,6 +37,7 @@ ACTS: dict[str, Act] = {
     "message": lambda client, mine, below: client.post(
         f"{API}/{below.pk}/messages", {"message_kind": "task", "body": "more"}, format="json"
     ),
+    "ask": lambda client, mine, below: client.post(f"{API}/{below.pk}/ask", {"question": "?"}, format="json"),
 }
 ENDS: dict[str, Callable[[UUID], Any]] = {
     "suspended": lambda pk: lifecycle.suspend(pk, 1),
@@ -77,7 +78,7 @@ def test_an_attempt_that_ends_after_its_token_was_judged_does_nothing_more(
     _, answer = race(finish, lambda: ACTS[act](client, mine, below))
     assert (answer.status_code, answer.json()["type"]) == (409, "not-running")
     assert Session.objects.count() == before
-    assert not Message.objects.filter(message_kind="task").exists()
+    assert not Message.objects.filter(message_kind__in=["task", "ask"]).exists()
     row = stages.again(below)
     assert (row.cancel_requested_at, row.attempt) == (None, 1)
 

@@ -45,17 +45,19 @@ def test_only_an_ask_that_is_no_steer_is_a_query() -> None:
 
 
 async def test_the_handler_gets_a_copy_as_it_was_when_the_question_came() -> None:
+    changed = asyncio.Event()
+
     async def handler(question: str, state: Any) -> Any:
-        await asyncio.sleep(0)
+        await changed.wait()
         state["done"].append("not the child's")
         return [question, state["done"][:-1]]
 
     answers = Answers(handler, {"done": [1]})
-    taken = answers.to(ask())
-    task = asyncio.create_task(taken)
-    await asyncio.sleep(0)
+    assert answers.queries.take(ask())
     answers.queries.state["done"].append(2)
-    assert await task == ["how far?", [1]]
+    changed.set()
+    await asyncio.wait_for(answers.came.wait(), 5)
+    assert answers.sent == [("q", ["how far?", [1]])]
     assert answers.queries.state == {"done": [1, 2]}
 
 
