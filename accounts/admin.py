@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import admin_keys, projects
+from accounts.admin_rights import Recorded, RecordedPassword
 from accounts.models import Project, User
 from accounts.staffroom import NOTHING, Named, SuperusersOnly
 
@@ -24,17 +25,17 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class PersonAdmin(SuperusersOnly, UserAdmin):
+class PersonAdmin(SuperusersOnly, RecordedPassword, UserAdmin):
     """People on the staff."""
 
 
 @admin.register(Group)
-class TeamAdmin(SuperusersOnly, GroupAdmin):
+class TeamAdmin(SuperusersOnly, Recorded, GroupAdmin):
     """Groups of people; a project names those that see it."""
 
 
 @admin.register(Project)
-class ProjectAdmin(Named):
+class ProjectAdmin(Named, Recorded):
     """Projects, and the groups whose members see them. A project is never deleted: its records belong to it."""
 
     list_display = ("slug", "name", "seen_by", "created_at")

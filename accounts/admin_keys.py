@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import credentials, owners, projects, scopes
+from accounts.admin_rights import actor
 from accounts.models import Credential, CredentialKind, Project, User
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, badge, may
 
@@ -131,6 +132,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
             user=user,
             name=wanted["name"],
             expires_at=wanted["expires_at"],
+            actor=actor(request),
         )
         self.log_addition(request, key, f"Minted with {', '.join(key.scopes)}.")
         page = self._page(request, "minted", key=key, token=token, title="Your new API key")
@@ -145,7 +147,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
         if not may(request, "change", Credential):
             raise PermissionDenied
         if request.method == "POST":
-            if credentials.end(key.pk):
+            if credentials.end(key.pk, actor(request)):
                 self.log_change(request, key, "Ended.")
                 self.message_user(request, "The key has ended: it opens nothing from now on.")
             else:

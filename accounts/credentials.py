@@ -18,7 +18,8 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 
-from accounts import owners
+from accounts import owners, recording
+from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.models import Credential, CredentialKind, Project, User
 
@@ -48,23 +49,31 @@ def mint(
     attempt: int | None = None,
     expires_at: datetime | None = None,
     name: str = "",
+    actor: Actor | None = None,
 ) -> tuple[Credential, str]:
-    """Store a new credential and give it with its token, which cannot be had again."""
+    """Store a new credential and give it with its token, which cannot be had again.
+
+    A key leaves an audit row that says who minted it: `actor`, or else its owner. A child's token leaves none of its
+    own: it belongs to an attempt, whose verbs leave theirs.
+    """
     kind = CredentialKind(kind)
     public_id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(16))
     secret = secrets.token_urlsafe(32)
-    credential = Credential.objects.create(
-        public_id=public_id,
-        secret_hash=_hash(secret),
-        kind=kind,
-        project=project,
-        user=user,
-        name=name,
-        subject=subject,
-        attempt=attempt,
-        scopes=sorted(scopes),
-        expires_at=expires_at,
-    )
+    with recording.transaction():
+        credential = Credential.objects.create(
+            public_id=public_id,
+            secret_hash=_hash(secret),
+            kind=kind,
+            project=project,
+            user=user,
+            name=name,
+            subject=subject,
+            attempt=attempt,
+            scopes=sorted(scopes),
+            expires_at=expires_at,
+        )
+        if kind != CredentialKind.CHILD:
+            _record(credential, actor or _of_owner(user), "key.minted")
     return credential, f"wr_{WORDS[kind]}_{public_id}_{secret}"
 
 
@@ -119,9 +128,13 @@ def check(token: str, *, now: datetime | None = None) -> Credential | None:
     return found.credential if found.state == "live" else None
 
 
-def end(credential_id: int, *, now: datetime | None = None) -> bool:
-    """End one credential. False when it had ended before."""
-    return bool(Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now(now)))
+def end(credential_id: int, actor: Actor, *, now: datetime | None = None) -> bool:
+    """End one credential, with an audit row. False when it had ended before."""
+    with recording.transaction():
+        if not Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now(now)):
+            return False
+        _record(Credential.objects.select_related("user").get(pk=credential_id), actor, "key.ended")
+        return True
 
 
 def end_for_attempt(project_id: UUID, subject: str, attempt: int, *, now: datetime | None = None) -> int:
@@ -136,6 +149,17 @@ def bearer(header: str) -> str:
     """The token of an `Authorization: Bearer <token>` header, or nothing."""
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _of_owner(user: User | None) -> Actor:
+    return Actor.of_user(user) if user else Actor.system("wardroom")
+
+
+def _record(key: Credential, actor: Actor, action: str) -> None:
+    owner = key.user.get_username() if key.user else None
+    until = key.expires_at.isoformat() if key.expires_at else None
+    told = {"name": key.name, "owner": owner, "scopes": key.scopes, "expires_at": until}
+    recording.audit(key.project_id, actor, action, f"key:{key.public_id}", told)
 
 
 def _hash(secret: str) -> str:

@@ -44,7 +44,12 @@ def greet(show: Callable[[str], None]) -> None:
         user = User.objects.create_superuser(username=NAME, email="", password=password)
         project = projects.default()
         _, token = credentials.mint(
-            kind=CredentialKind.API, project=project, scopes=scopes.ALL, user=user, name="first start"
+            kind=CredentialKind.API,
+            project=project,
+            scopes=scopes.ALL,
+            user=user,
+            name="first start",
+            actor=Actor.system("first start"),
         )
         if wants_demo():
             spawning.spawn(project, WELCOME, Actor.of_user(user))

@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class LedgerConfig(AppConfig):
     name = "ledger"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Tell accounts, which stands below, how to write into the audit chain."""
+        from accounts import recording
+        from ledger import journal
+
+        recording.record_with(journal)

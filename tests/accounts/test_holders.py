@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from accounts import credentials, holders, projects
+from accounts.actors import Actor
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +23,7 @@ def token(**more):
 def test_each_is_judged_as_it_would_be_alone(django_assert_num_queries):
     child = {"kind": "child", "user": None, "subject": str(uuid4()), "attempt": 1}
     live, expired, ended, orphan = token(), token(expires_at=NOON), token(), token(user=None)
-    credentials.end(credentials.check(ended).pk)
+    credentials.end(credentials.check(ended).pk, Actor.system("test"))
     wrong_secret = live[:-1] + ("a" if live[-1] != "a" else "b")
     other_kind = live.replace("wr_key_", "wr_child_")
     tokens = [live, expired, ended, orphan, token(**child), wrong_secret, other_kind, "", "x", "wr_key_\x00", "é" * 60]
@@ -48,5 +49,5 @@ def test_a_token_expires_by_the_databases_clock():
 def test_a_key_that_was_ended_opens_nothing_at_the_next_asking():
     mine = token()
     assert holders.check_all([mine])[mine] is not None
-    credentials.end(credentials.check(mine).pk)
+    credentials.end(credentials.check(mine).pk, Actor.system("test"))
     assert holders.check_all([mine])[mine] is None

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import clock, credentials, projects, scopes
+from accounts.actors import Actor
 from accounts.models import CredentialKind, Project, User
 
 
@@ -49,5 +50,6 @@ class Command(BaseCommand):
             user=user,
             name=options["name"],
             expires_at=expires_at,
+            actor=Actor.system("manage.py create_api_key"),
         )
         self.stdout.write(f"api key: {token}")

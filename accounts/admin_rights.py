@@ -1,0 +1,69 @@
+"""Admin pages on which rights change: each change leaves its audit row, in the transaction of the change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from accounts import recording, rights
+from accounts.actors import Actor
+from accounts.models import User
+
+
+class Recorded(admin.ModelAdmin):
+    """Compares what somebody may before and after, around whatever the stock page does."""
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Add and change."""
+        with recording.transaction():
+            return super().changeform_view(request, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """The row; what it was is kept for `save_related`, after which it is complete."""
+        form.rights_before = rights.of(obj) if change else rights.NOTHING
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Groups and permissions."""
+        super().save_related(request, form, formsets, change)
+        rights.changed(actor(request), form.instance, form.rights_before, rights.of(form.instance))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """One."""
+        with recording.transaction():
+            self._gone(request, obj)
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Many, by the action of the list."""
+        with recording.transaction():
+            for obj in queryset:
+                self._gone(request, obj)
+            super().delete_queryset(request, queryset)
+
+    def _gone(self, request: HttpRequest, obj: Any) -> None:
+        rights.changed(actor(request), obj, rights.of(obj), rights.NOTHING)
+
+
+class RecordedPassword(Recorded):
+    """Whoever sets another's password can be them."""
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """The stock page, with a row when the password did change."""
+        with recording.transaction():
+            before = User.objects.filter(pk=id).values_list("password", flat=True).first() if id.isdecimal() else None
+            answer: HttpResponse = super().user_change_password(request, id, form_url)  # type: ignore[misc]
+            user = User.objects.filter(pk=id).first() if before is not None else None
+            if user is not None and user.password != before:
+                told = {"name": str(user)}
+                rights.write(actor(request), "rights.password", f"user:{user.pk}", told, rights.of(user).projects)
+            return answer
+
+
+def actor(request: HttpRequest) -> Actor:
+    """Who is at the keyboard."""
+    user: Any = request.user
+    return Actor.of_user(user)

@@ -1,0 +1,86 @@
+"""What rights people, groups and projects have, and the audit row that a change of them leaves.
+
+A row stands in the chain of every project that is touched: those that the person (or the group) saw before or sees
+after. A change that touches none stands in that of the first project, so that no change is without a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import Group, Permission
+from django.db.models import QuerySet
+
+from accounts import projects, recording
+from accounts.actors import Actor
+from accounts.models import Project, User
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What somebody or something has: by name, a word or a list of words; and the projects where that counts."""
+
+    held: dict[str, bool | list[str]]
+    projects: frozenset[UUID]
+
+
+NOTHING = Rights({}, frozenset())
+
+
+def of(thing: User | Group | Project) -> Rights:
+    """As the database says now; NOTHING for what is not there."""
+    match thing:
+        case User():
+            user = User.objects.filter(pk=thing.pk).first()
+            return _of_user(user) if user else NOTHING
+        case Group():
+            named = frozenset(Project.objects.filter(groups=thing.pk).values_list("pk", flat=True))
+            return Rights({"permissions": _names(Permission.objects.filter(group=thing.pk))}, named)
+        case Project():
+            seen_by = Group.objects.filter(projects=thing.pk).order_by("name").values_list("name", flat=True)
+            return Rights({"groups": list(seen_by)}, frozenset({thing.pk}))
+
+
+def changed(actor: Actor, thing: User | Group | Project, before: Rights, after: Rights) -> None:
+    """Record what differs, if anything does. Inside `recording.transaction()`."""
+    if before == after:
+        return
+    word = type(thing).__name__.lower()
+    detail = {name: _difference(before.held.get(name), after.held.get(name)) for name in before.held | after.held}
+    differing = {name: value for name, value in detail.items() if value is not None}
+    told = {"name": str(thing), "gone": after is NOTHING, **differing}
+    write(actor, f"rights.{word}", f"{word}:{thing.pk}", told, before.projects | after.projects)
+
+
+def write(actor: Actor, action: str, subject: str, detail: dict[str, Any], where: Iterable[UUID]) -> None:
+    """One row in the chain of each of these projects, or in the first project's when there is none."""
+    for project_id in sorted(where) or [projects.default().pk]:
+        recording.audit(project_id, actor, action, subject, detail)
+
+
+def _of_user(user: User) -> Rights:
+    held: dict[str, bool | list[str]] = {
+        "active": user.is_active,
+        "staff": user.is_staff,
+        "superuser": user.is_superuser,
+        "groups": list(user.groups.order_by("name").values_list("name", flat=True)),
+        "permissions": _names(user.user_permissions.all()),
+    }
+    return Rights(held, frozenset(projects.visible_to(user).values_list("pk", flat=True)))
+
+
+def _names(permissions: QuerySet[Permission]) -> list[str]:
+    rows = permissions.order_by("content_type__app_label", "codename")
+    return [f"{app}.{name}" for app, name in rows.values_list("content_type__app_label", "codename")]
+
+
+def _difference(before: Any, after: Any) -> Any:
+    if before == after:
+        return None
+    if isinstance(before, list) or isinstance(after, list):
+        was, now = set(before or ()), set(after or ())
+        return {"added": sorted(now - was), "removed": sorted(was - now)}
+    return {"before": before, "after": after}
