@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 #: How long a crowd calls.
 SECS = 3
@@ -34,6 +35,24 @@ def callers(count: int, verb: Callable[[int], object]) -> float:
     for thread in threads:
         thread.join()
     return sum(done) / (time.perf_counter() - began)
+
+
+def tasks(count: int, verb: Callable[[int], Awaitable[object]]) -> float:
+    """Calls a second, of `count` tasks of one event loop that call for `SECS` seconds."""
+
+    async def work(number: int, until: float) -> int:
+        done = 0
+        while time.perf_counter() < until:
+            await verb(number)
+            done += 1
+        return done
+
+    async def crowd() -> float:
+        began = time.perf_counter()
+        done = await asyncio.gather(*(work(number, began + SECS) for number in range(count)))
+        return sum(done) / (time.perf_counter() - began)
+
+    return asyncio.run(crowd())
 
 
 def median_ms(verb: Callable[[], object], times: int = 200) -> float:

@@ -12,11 +12,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from benchmarks import stage
-from benchmarks.crowd import SECS, callers, median_ms
+from benchmarks.crowd import SECS, callers, median_ms, tasks
 from benchmarks.figures import Figure, Table, main
 from tests.servers.postgres import OWNER, PORT, Postgres, program
 
 ADDRESSES = 64
+LETTER = {"message_kind": "task", "body": {"text": "hello"}}
 SCRIPT = f"""
 \\set n random(0, {ADDRESSES - 1})
 BEGIN;
@@ -72,21 +73,26 @@ def measure(rounds: int) -> Table:
     with stage.servers("postgres") as run:
         stage.insist_on_durability(run.postgres)
         from accounts import projects
+        from mailbox import Mailbox
         from mailbox.models import Address
 
         project = projects.default().pk
         deliver(project, "single")
+        desks = [Mailbox(f"desk-{number}") for number in range(ADDRESSES)]
         row, seq = Address.objects.get(name="single").pk, iter(range(10**9, 2 * 10**9))
         for _ in range(rounds):
             for count in (16, 256):
-                note(f"{count}", callers(count, lambda number: deliver(project, f"desk-{number % ADDRESSES}")))
                 note(f"pgbench {count}", pgbench(run.postgres, run.name, project, 16))
+                note(f"{count} tasks", tasks(count, lambda number: desks[number % ADDRESSES].adeliver(LETTER)))
+                note(f"{count} threads", callers(count, lambda number: deliver(project, f"desk-{number % ADDRESSES}")))
             note("alone", median_ms(lambda: deliver(project, "single")))
             note("create", median_ms(lambda: create(project, row, next(seq))))
     pgbench_16, alone = "pgbench, 16 clients", "Django's `create()` of the row"
     figures = [
-        Figure("deliver, 16 callers", "/s", found["16"], pgbench_16, found["pgbench 16"], 1.0),
-        Figure("deliver, 256 callers", "/s", found["256"], pgbench_16, found["pgbench 256"], 2.0),
+        Figure("deliver, 16 tasks", "/s", found["16 tasks"], pgbench_16, found["pgbench 16"], 1.0),
+        Figure("deliver, 16 threads", "/s", found["16 threads"], pgbench_16, found["pgbench 16"], 1.0),
+        Figure("deliver, 256 tasks", "/s", found["256 tasks"], pgbench_16, found["pgbench 256"], 2.0),
+        Figure("deliver, 256 threads", "/s", found["256 threads"], pgbench_16, found["pgbench 256"], 2.0),
         Figure("one deliver alone, p50", "ms", found["alone"], alone, found["create"], 1.0, more_is_better=False),
     ]
     return Table("deliver", "Delivering", figures, (__doc__ or "").split("\n\n", 1)[1])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -29,20 +31,61 @@ def _client(pid: int) -> redis.Redis:
     )
 
 
+class _Mouth:
+    """A connection that only speaks: Redis is told to answer nothing, so a nudge costs a write and waits for nobody."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.lock = threading.Lock()
+        self._connection: Any = client.connection_pool.make_connection()
+        self._open = False
+
+    def say(self, topics: str) -> None:
+        """Needs the lock."""
+        if self._open and self._has_ended():
+            self._close()
+        try:
+            if not self._open:
+                self._connection.connect()
+                self._connection.send_command("CLIENT", "REPLY", "OFF")
+                self._open = True
+            self._connection.send_command("PUBLISH", CHANNEL, topics)
+        except BaseException:
+            self._close()
+            raise
+
+    def _has_ended(self) -> bool:
+        # Nothing is ever answered, so what can be read is the end of the connection.
+        try:
+            return bool(self._connection.can_read(timeout=0))
+        except (redis.RedisError, OSError):
+            return True
+
+    def _close(self) -> None:
+        self._open = False
+        self._connection.disconnect()
+
+
+@functools.cache
+def _mouth(client: redis.Redis) -> _Mouth:
+    return _Mouth(client)
+
+
 def publish(topics: Iterable[str]) -> bool:
     """Send the topics; False when Redis would not take them (the listeners' own polls find the work).
 
     After a failure nothing is tried for two seconds, so that a server that hangs does not slow every commit.
     """
     global _silent_until
-    if time.monotonic() < _silent_until:
-        return False
-    try:
-        _client(os.getpid()).publish(CHANNEL, "\n".join(topics))
-    except (redis.RedisError, OSError) as error:
-        _silent_until = time.monotonic() + BRAKE_SECS
-        log.warning("nudge not sent (%s): the polls will find the work", type(error).__name__)
-        return False
+    mouth = _mouth(_client(os.getpid()))
+    with mouth.lock:
+        if time.monotonic() < _silent_until:
+            return False
+        try:
+            mouth.say("\n".join(topics))
+        except (redis.RedisError, OSError) as error:
+            _silent_until = time.monotonic() + BRAKE_SECS
+            log.warning("nudge not sent (%s): the polls will find the work", type(error).__name__)
+            return False
     return True
 
 

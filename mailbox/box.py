@@ -8,13 +8,17 @@ from uuid import UUID
 
 from accounts import problems, projects
 from accounts.models import Project
+from accounts.problems import Problem
+from accounts.together import Together
 from mailbox import addresses, asked, asking, claims, delivery, letters
 from mailbox.asked import Asked
 from mailbox.claims import Claim, Settled
-from mailbox.delivery import Delivered
+from mailbox.delivery import Delivered, Outcome, Post
 from mailbox.letters import NewMessage
 from mailbox.models import Message
 from mailbox.parcels import Parcel
+
+_posts: Together[Post, list[Outcome]] = Together(delivery.deliver_posts)
 
 
 class Mailbox:
@@ -47,6 +51,17 @@ class Mailbox:
         """
         read = [each if isinstance(each, NewMessage) else letters.read(each) for each in messages]
         return delivery.deliver(self.project_id, self.address, read)
+
+    async def adeliver(self, message: NewMessage | Mapping[str, Any]) -> Delivered:
+        """`deliver` of one message from an event loop. Callers that come together share a commit.
+
+        It is never part of a transaction: durable when this returns.
+        """
+        read = message if isinstance(message, NewMessage) else letters.read(message)
+        [outcome] = await _posts.ask(Post(self.project_id, self.address, [read]))
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
 
     def drain(self, limit: int = 100, lease_secs: float | None = None) -> Claim:
         """Claim up to `limit` messages, oldest first, for `lease_secs` (60 unless told)."""

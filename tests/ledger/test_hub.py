@@ -57,6 +57,15 @@ async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
         assert await ears.wait(5)
 
 
+async def test_who_nudges_notices_that_redis_hung_up_and_says_it_on_a_new_connection():
+    async with hub.get().listen("session:a") as ears:
+        await listening(ears)
+        assert await in_thread(nudges.publish, ["session:b"])
+        await in_thread(_hang_up_on_nudgers)
+        assert await in_thread(nudges.publish, ["session:a"])
+        assert await ears.wait(2) and ears.heard() == {"session:a"}
+
+
 async def test_a_listener_that_left_is_forgotten():
     async with hub.get().listen("session:a"):
         pass
@@ -91,3 +100,9 @@ def _drop_subscribers() -> None:
     import os
 
     nudges._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+
+def _hang_up_on_nudgers() -> None:
+    import os
+
+    nudges._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

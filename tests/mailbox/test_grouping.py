@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import wait
 from functools import partial
 from threading import Event
@@ -12,9 +13,10 @@ from django.db import DataError, connection, transaction
 
 from accounts import projects
 from accounts.models import Project
+from accounts.offload import in_thread
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import accepting, delivery, grouping, reading
+from mailbox import Mailbox, accepting, delivery, grouping, reading
 from mailbox.addresses import session_address
 from mailbox.models import Message
 from tests.mailbox.conftest import task
@@ -194,3 +196,27 @@ def test_of_the_same_message_several_times_in_one_batch_one_is_new(project, comm
     assert commits == [1, 4]
     assert sorted(each.duplicate for each in answers) == [False, True, True, True]
     assert len({each.seq for each in answers}) == 1
+
+
+async def test_tasks_of_one_loop_share_commits_and_each_keeps_its_order(project, commits):
+    desk = Mailbox("desk", project=project)
+
+    async def send(number):
+        for turn in range(10):
+            await desk.adeliver({"message_kind": "task", "body": f"{number}/{turn}"})
+
+    await asyncio.gather(*map(send, range(20)))
+    bodies = [message.body for message in (await in_thread(desk.drain, 1000)).messages]
+    assert len(bodies) == sum(commits) == 200 and len(commits) < 100
+    for number in range(20):
+        mine = [body for body in bodies if body.startswith(f"{number}/")]
+        assert mine == [f"{number}/{turn}" for turn in range(10)]
+
+
+async def test_of_tasks_that_share_a_commit_each_is_told_its_own_outcome(project):
+    desk = Mailbox("desk", project=project)
+    bodies = ["a", "a", "other", ""]
+    sends = [desk.adeliver({"id": "one", "message_kind": "task", "body": body}) for body in bodies]
+    found = await asyncio.gather(*sends, return_exceptions=True)
+    assert [getattr(each, "duplicate", None) for each in found] == [False, True, None, None]
+    assert [getattr(each, "type", None) for each in found] == [None, None, "conflict", "invalid"]
