@@ -65,6 +65,10 @@ WARDROOM: dict[str, Any] = {
     "keep_idempotency_secs": 86400,
     "keep_dead_messages_secs": 30 * 86400,
     "keep_settled_approvals_secs": 400 * 86400,
+    # What was requeued or discarded; what waits in quarantine is kept until somebody settles it.
+    "keep_settled_quarantine_secs": 30 * 86400,
+    # The folders of `process` children on this host, after their session has ended.
+    "keep_work_folders_secs": 30 * 86400,
     # the beat
     "sweep_secs": 5,
     "slow_sweep_secs": 15,

@@ -147,6 +147,7 @@ class Quarantined(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["project", "state", "created_at"], name="quarantine_by_age"),
             models.Index(fields=["project", "address"], name="quarantine_waiting", condition=Q(state="waiting")),
+            models.Index(fields=["settled_at"], name="quarantine_to_purge", condition=Q(settled_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 
 from accounts import problems, projects
 from accounts.actors import Actor
@@ -21,6 +22,9 @@ from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined
 from mailbox.states import MESSAGE_ARROWS, QUARANTINE_ARROWS, MessageState, QuarantineState, sources
 from wardroom import strict
+
+#: Where nothing waits for a person any more.
+SETTLED = sorted(state.value for state, onward in QUARANTINE_ARROWS.items() if not onward)
 
 
 def put(
@@ -121,6 +125,20 @@ def discard(
         row = _get(quarantine_id, project_id)
         _tell(row, "message_discarded", actor, note=note)
     return row
+
+
+def purge(before: Any, limit: int) -> int:
+    """Forget what was requeued or discarded before this SQL moment, oldest first; how many rows.
+
+    The message behind a discarded one goes along: it was neither admitted nor will be. What waits is never touched.
+    """
+    settled = Quarantined.objects.filter(state__in=SETTLED, settled_at__lt=before)
+    with journal.transaction():
+        found = list(settled.order_by("settled_at", "pk").values_list("pk", "accepted")[:limit])
+        gone: int = settled.filter(pk__in=[pk for pk, _ in found]).delete()[0]
+        dead = Message.objects.filter(pk__in={pk for _, pk in found if pk}, state=MessageState.QUARANTINED)
+        dead.filter(~Exists(Quarantined.objects.filter(accepted=OuterRef("pk")))).delete()
+    return gone
 
 
 def _settle(

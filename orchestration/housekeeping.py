@@ -19,10 +19,11 @@ from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
 from ledger import journal
 from ledger.models import Event, Head, OutboxEntry
+from mailbox import quarantine
 from mailbox.addresses import session_of
 from mailbox.models import Message
 from mailbox.states import MessageState
-from orchestration import runners
+from orchestration import folders, runners
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import ENDED, TERMINAL
 
@@ -34,7 +35,7 @@ DAY = 86400
 def sweep(*, now: datetime | None = None) -> int:
     """One round over everything; how many rows and files went."""
     rows = sum(_delete(due) for due in _due(now))
-    return rows + _dead_messages(now) + _events(now) + _files()
+    return rows + _quarantine(now) + _dead_messages(now) + _events(now) + _files() + folders.sweep(now=now)
 
 
 def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
@@ -63,6 +64,17 @@ def _delete(due: QuerySet[Any]) -> int:
             break
         with journal.transaction():
             gone += due.model._default_manager.filter(pk__in=batch).delete()[0]
+    return gone
+
+
+def _quarantine(now: datetime | None) -> int:
+    """What staff have settled; what waits for them is kept however old it is."""
+    old, gone = _ago("keep_settled_quarantine_secs", now), 0
+    for _ in range(BATCHES):
+        batch = quarantine.purge(old, BATCH)
+        gone += batch
+        if batch < BATCH:
+            break
     return gone
 
 

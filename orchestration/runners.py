@@ -81,9 +81,15 @@ def child_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
+def work_folder() -> Path:
+    """Where the children of this host have theirs."""
+    data: Path = settings.DATA_FOLDER
+    return data / "work"
+
+
 def working_folder(session_id: UUID) -> Path:
-    """A folder of the session's own, the same for every attempt."""
-    folder = settings.DATA_FOLDER / "work" / str(session_id)
+    """A folder of the session's own, the same for every attempt, until `folders.sweep` lets go of it."""
+    folder = work_folder() / str(session_id)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 

@@ -129,6 +129,10 @@ class Migration(migrations.Migration):
             model_name='quarantined',
             index=models.Index(condition=models.Q(('state', 'waiting')), fields=['project', 'address'], name='quarantine_waiting'),
         ),
+        migrations.AddIndex(
+            model_name='quarantined',
+            index=models.Index(condition=models.Q(('settled_at__isnull', False)), fields=['settled_at'], name='quarantine_to_purge'),
+        ),
         migrations.AddConstraint(
             model_name='quarantined',
             constraint=models.CheckConstraint(condition=models.Q(('state__in', ['discarded', 'requeued', 'waiting'])), name='quarantine_state_is_known'),

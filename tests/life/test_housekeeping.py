@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from accounts.clock import read_database_clock
+from accounts.clock import later, read_database_clock
 from accounts.models import IdempotencyKey
 from ledger import feed
 from ledger.models import Event, OutboxEntry
-from mailbox import delivery, reading
+from mailbox import claims, delivery, quarantine, reading
 from mailbox.letters import NewMessage
-from mailbox.models import Message
+from mailbox.models import Message, Quarantined
 from orchestration import housekeeping, lifecycle
 from orchestration.models import Session, WebProcess
 from orchestration.states import Status
@@ -120,3 +120,40 @@ def test_logs_of_keepers_that_are_long_gone_go(settings: Any, tmp_path: Any) -> 
     os.utime(kept, (0, 0))
     housekeeping.sweep()
     assert sorted(log.name for log in folder.glob("*.log")) == ["fresh.log", "kept.log"]
+
+
+def test_settled_quarantine_goes_after_a_month_and_what_waits_never_does() -> None:
+    project = stages.project().pk
+    rows = [quarantine.put(project, b"broken", "rest", "not JSON", message_id=name) for name in ("out", "waiting")]
+    good = quarantine.put(project, b'{"message_kind": "task", "body": "x", "id": "in"}', "rest", "why", address="desk")
+    quarantine.discard(rows[0].pk, stages.ACTOR, "not ours")
+    quarantine.requeue(good.pk, stages.ACTOR)
+    housekeeping.sweep(now=days(29.9))
+    assert Quarantined.objects.count() == 3
+    housekeeping.sweep(now=days(30.1))
+    assert list(Quarantined.objects.values_list("message_id", flat=True)) == ["waiting"]
+    assert left() == {"in"}
+    housekeeping.sweep(now=days(4000))
+    assert Quarantined.objects.get().state == "waiting"
+
+
+def test_with_what_was_discarded_goes_the_message_that_was_tried_too_often() -> None:
+    project = stages.project().pk
+    for name in ("discarded", "waiting"):
+        delivery.deliver(project, name, [NewMessage(message_kind="task", body={"text": "x"}, id=name)])
+        for tries in range(5):
+            claims.drain(project, name, now=days(tries / 100))
+            claims.lapse(project, name, now=days(tries / 100 + 0.005))
+    first = Quarantined.objects.get(message_id="discarded")
+    quarantine.discard(first.pk, stages.ACTOR, "hopeless")
+    housekeeping.sweep(now=days(31))
+    assert left() == {"waiting"}
+    assert Quarantined.objects.get().message_id == "waiting"
+
+
+def test_settled_quarantine_goes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = stages.project().pk
+    for number in range(5):
+        quarantine.discard(quarantine.put(project, b"x", "rest", str(number)).pk, stages.ACTOR, "no")
+    before = later(-30 * 86400, days(31))
+    assert [quarantine.purge(before, 2) for _ in range(4)] == [2, 2, 1, 0]

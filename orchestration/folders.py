@@ -1,0 +1,86 @@
+"""The working folders of `process` children on this host, and letting go of those whose session has long been over.
+
+A child may have left anything in its folder: links to elsewhere, folders that nobody may write to. Nothing outside is
+ever touched: every step goes by descriptors, below the folder `<data>/work`, and follows no link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from accounts.clock import later
+from ledger import journal
+from orchestration import attempts, runners
+from orchestration.models import Session
+from orchestration.states import TERMINAL
+
+MOST = 200
+GONE = ".gone-"
+
+
+def sweep(*, now: datetime | None = None) -> int:
+    """Remove the folders of sessions that ended `keep_work_folders_secs` ago, some at a time; how many went.
+
+    1. Under the session's lock, so that no retry begins meanwhile, its folder is renamed: a next attempt makes itself
+    a new one. 2. What was renamed is removed, also what an earlier round could not finish.
+    """
+    try:
+        top = os.open(runners.work_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return 0
+    try:
+        for session_id in _long_over(top, now):
+            _put_aside(top, session_id, now)
+        return sum(_remove(top, name) for name in os.listdir(top) if name.startswith(GONE))
+    finally:
+        os.close(top)
+
+
+def _long_over(top: int, now: datetime | None) -> list[UUID]:
+    here = list(_named(top))
+    found: list[UUID] = []
+    for start in range(0, len(here), MOST):
+        found += _ended(now).filter(pk__in=here[start : start + MOST]).values_list("pk", flat=True)
+        if len(found) >= MOST:
+            break
+    return found[:MOST]
+
+
+def _named(top: int) -> Iterator[UUID]:
+    """Real folders whose name is a session's id, as we write one."""
+    with os.scandir(top) as entries:
+        for entry in entries:
+            with contextlib.suppress(ValueError):
+                named = UUID(entry.name)
+                if str(named) == entry.name and entry.is_dir(follow_symlinks=False):
+                    yield named
+
+
+def _ended(now: datetime | None) -> QuerySet[Session]:
+    old = later(-settings.WARDROOM["keep_work_folders_secs"], now)
+    return Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
+
+
+def _put_aside(top: int, session_id: UUID, now: datetime | None) -> None:
+    with journal.transaction():
+        attempts.lock(session_id)
+        if _ended(now).filter(pk=session_id).exists():
+            with contextlib.suppress(OSError):
+                os.rename(str(session_id), f"{GONE}{session_id}", src_dir_fd=top, dst_dir_fd=top)
+
+
+def _remove(top: int, name: str) -> int:
+    """Whether all of it went. What a child made unwritable is made writable first."""
+    with contextlib.suppress(OSError):
+        for _, _, _, folder in os.fwalk(name, dir_fd=top, follow_symlinks=False):
+            os.fchmod(folder, 0o700)
+    shutil.rmtree(name, ignore_errors=True, dir_fd=top)
+    return int(name not in os.listdir(top))
