@@ -9,6 +9,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 FORGETFUL = ("memory", "filesystem", "sqla", "sqlalchemy", "django")
 
 
+def rabbitmq(*urls: str) -> str:
+    """The first of these addresses that is a RabbitMQ's, or nothing."""
+    return next((url for url in urls if url.startswith(("amqp://", "amqps://"))), "")
+
+
 def redis_url(url: str, *, verify: bool = True) -> str:
     """The address for redis-py. Without `verify`, `rediss://` takes any certificate: some platforms sign their own."""
     parts = urlsplit(url)

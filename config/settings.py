@@ -123,6 +123,8 @@ REDIS_URL = brokers.redis_url(
 )
 BROKER_URL = env.text("BROKER_URL") or env.text("CLOUDAMQP_URL") or brokers.queue_url(REDIS_URL)
 _quorum = BROKER_URL.startswith("amqp")
+# Where `manage.py ingest` takes messages from; nowhere, unless there is a RabbitMQ.
+INGEST_URL = env.text("INGEST_URL") or brokers.rabbitmq(BROKER_URL, env.text("CLOUDAMQP_URL"))
 
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True

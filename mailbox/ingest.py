@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -99,28 +100,30 @@ class Ingest:
     url: str
     only: frozenset[str] = frozenset()
     taken: int = 0
-    _stopping: bool = False
+    stopping: Event = field(default_factory=Event)
     _batch: list[Any] = field(default_factory=list)
     _queues: dict[str, tuple[str, UUID]] = field(default_factory=dict)
 
     def stop(self) -> None:
-        """Finish what is in hand, then return from `run`."""
-        self._stopping = True
+        """Finish what is in hand, then return from `run`. What a database that is away cannot take goes back."""
+        self.stopping.set()
 
     def run(self) -> None:
         """Consume until `stop()`. A broker that goes away is looked for again, for ever."""
         pause = 0.1
         broker = kombu.Connection(self.url, heartbeat=10, connect_timeout=5)
         away = (*broker.connection_errors, *broker.channel_errors)
-        while not self._stopping:
+        while not self.stopping.is_set():
             try:
                 with broker.clone() as line:
                     line.connect()
                     pause = 0.1
                     self._consume(line)
+            except Stopped:
+                break
             except away as error:
                 log.warning("the broker is away (%s: %s): trying again", type(error).__name__, str(error)[:200])
-                time.sleep(pause)
+                self.stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECS)
             finally:
                 # What was not acknowledged comes again.
@@ -133,7 +136,7 @@ class Ingest:
         channel.basic_qos(0, PREFETCH, False)
         self._queues.clear()
         looked = -LOOK_FOR_PROJECTS_SECS
-        while not self._stopping:
+        while not self.stopping.is_set():
             if time.monotonic() - looked > LOOK_FOR_PROJECTS_SECS:
                 self._look_for_projects(channel)
                 looked = time.monotonic()
@@ -142,7 +145,7 @@ class Ingest:
 
     def _look_for_projects(self, channel: Any) -> None:
         """A queue for each project that has none yet in this connection."""
-        for slug, pk in patiently(lambda: list(Project.objects.values_list("slug", "pk"))):
+        for slug, pk in patiently(lambda: list(Project.objects.values_list("slug", "pk")), self.stopping):
             queue = queue_of(slug)
             if queue.name in self._queues or (self.only and slug not in self.only):
                 continue
@@ -155,7 +158,7 @@ class Ingest:
     def _gather(self, broker: kombu.Connection) -> None:
         """A batch: full, or as much as came before the line fell silent for a moment."""
         wait = 1.0
-        while len(self._batch) < BATCH and not self._stopping:
+        while len(self._batch) < BATCH and not self.stopping.is_set():
             try:
                 broker.drain_events(timeout=wait)
             except TimeoutError:
@@ -172,26 +175,28 @@ class Ingest:
             by_queue.setdefault(each.delivery_info["consumer_tag"], []).append(each)
         for name, batch in by_queue.items():
             slug, project_id = self._queues[name]
-            for refused in keep(project_id, [(body(each), each.properties.get("message_id")) for each in batch]):
+            raw = [(body(each), each.properties.get("message_id")) for each in batch]
+            for refused in keep(project_id, raw, self.stopping):
                 bury(broker, slug, body(batch[refused]))
         channel.basic_ack(self._batch[-1].delivery_tag, multiple=True)
         self.taken += len(self._batch)
         self._batch.clear()
 
 
-def keep(project_id: UUID, batch: Sequence[tuple[bytes, str | None]]) -> list[int]:
+def keep(project_id: UUID, batch: Sequence[tuple[bytes, str | None]], stopping: Event) -> list[int]:
     """Deliver or quarantine each, in one transaction. Returns the places of those that even quarantine refused.
 
     Waits for a database that is away. One that refuses the batch gets its halves, so that one bad row costs no other.
     """
     try:
-        patiently(lambda: _keep(project_id, batch))
+        patiently(lambda: _keep(project_id, batch), stopping)
     except DatabaseError:
         if len(batch) == 1:
             log.exception("neither a mailbox nor quarantine took a message")
             return [0]
         half = len(batch) // 2
-        return [*keep(project_id, batch[:half]), *(half + place for place in keep(project_id, batch[half:]))]
+        refused = keep(project_id, batch[:half], stopping)
+        return [*refused, *(half + place for place in keep(project_id, batch[half:], stopping))]
     return []
 
 
@@ -241,8 +246,12 @@ def body(message: Any) -> bytes:
     return raw.encode() if isinstance(raw, str) else bytes(raw)
 
 
-def patiently(verb: Callable[[], Any]) -> Any:
-    """Call until the database is there. Nothing is acknowledged meanwhile."""
+class Stopped(Exception):
+    """We are to stop, and the database is away: what is in hand goes back to the broker."""
+
+
+def patiently(verb: Callable[[], Any], stopping: Event) -> Any:
+    """Call until the database is there, or we are to stop. Nothing is acknowledged meanwhile."""
     pause = 0.1
     while True:
         try:
@@ -250,5 +259,6 @@ def patiently(verb: Callable[[], Any]) -> Any:
         except (OperationalError, InterfaceError) as error:
             log.warning("the database is away (%s): trying again", type(error).__name__)
             connection.close()
-            time.sleep(pause)
+            if stopping.wait(pause):
+                raise Stopped from error
             pause = min(2 * pause, LONGEST_PAUSE_SECS)

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import kombu
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 
 from accounts import projects
 from accounts.models import Project
@@ -215,6 +215,34 @@ def test_the_command_takes_messages_and_stops_cleanly(project, url):
             process.kill()
     assert process.returncode == 0 and "stopped after 50 messages" in told
     assert sender.waiting() == 0
+
+
+def test_it_stops_also_while_the_database_is_away(project, url, monkeypatch):
+    def away(project_id, batch):
+        raise OperationalError("away")
+
+    tried = []
+    monkeypatch.setattr(ingest, "_keep", lambda project_id, batch: tried.append(1) or away(project_id, batch))
+    sender = Sender(url)
+    sender.send([letter(1)])
+    with taking(url) as worker:
+        wait_until(lambda: tried, 30)
+        worker.stop()
+    assert worker.taken == 0
+    wait_until(lambda: sender.waiting() == 1, 10)
+
+
+def test_the_command_idles_where_there_is_no_rabbitmq(project):
+    command = [sys.executable, "manage.py", "ingest"]
+    with subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert "idle until stopped" in process.stdout.readline()
+            assert process.poll() is None
+            process.terminate()
+            told, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, told) == (0, "stopped after 0 messages\n")
 
 
 def test_the_command_wants_a_rabbitmq(project):

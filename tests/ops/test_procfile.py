@@ -134,8 +134,9 @@ def sigterm(process):
 def test_honcho_runs_the_whole_of_it(dyno):
     dyno.run(sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0")
     dyno.run(*HONCHO, "start", "release")
-    honcho = dyno.begin([*HONCHO, "start", "-p", str(dyno.port), "web", "worker", "beat"], "honcho.log")
+    honcho = dyno.begin([*HONCHO, "start", "-p", str(dyno.port), "web", "worker", "beat", "ingest"], "honcho.log")
     wait_until(dyno.is_ready, 40)
+    wait_until(lambda: "no RabbitMQ to take messages from" in dyno.said("honcho"), 20)
     wait_until(lambda: dyno.parts()["beat"]["ok"], 20)
     page = httpx.get(f"{dyno.url}/admin/login/").text
     sheet = re.search(r'href="(/static/[^"]+\.[0-9a-f]{12}\.css)"', page)[1]
@@ -168,6 +169,36 @@ def test_a_worker_that_is_stopped_puts_its_tasks_back(migrated):
         waiting = queued(migrated.queue_url)
         assert sigterm(worker) < DRAIN_SECS
         assert wait_until(lambda: queued(migrated.queue_url) >= waiting + 2, 10)
+
+
+def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(migrated):
+    url = migrated.environment.get("BROKER_URL", "")
+    ingest = migrated.process("ingest")
+    if url:
+        wait_until(lambda: "taking messages" in migrated.said("ingest"), 30)
+        letter = {"id": "1", "address": "desk", "message_kind": "task", "body": "do it"}
+        wait_until(lambda: sent(url, letter), 20)
+        with migrated.postgres.connect(migrated.database) as line:
+            wait_until(lambda: line.execute("SELECT count(*) FROM mailbox_message").fetchone() == (1,), 20)
+    else:
+        wait_until(lambda: "idle until stopped" in migrated.said("ingest"), 30)
+    assert sigterm(ingest) < DRAIN_SECS
+    # The shell before it may have ended first.
+    wait_until(lambda: f"stopped after {1 if url else 0} messages" in migrated.said("ingest"), DRAIN_SECS)
+
+
+def sent(url, letter):
+    """To the default project's queue, once ingest has made it."""
+    with kombu.Connection(url) as line:
+        queue = "wardroom.ingest.default"
+        line.default_channel.queue_declare(queue, passive=True)
+        kombu.Producer(line).publish(letter, routing_key=queue, delivery_mode=2)
+    return True
+
+
+def test_the_formation_names_every_line_of_the_procfile():
+    lines = {line.partition(":")[0] for line in (ROOT / "Procfile").read_text().splitlines()}
+    assert set(json.loads((ROOT / "app.json").read_text())["formation"]) == lines - {"release"}
 
 
 def test_a_web_process_that_is_stopped_sends_its_children_to_another(migrated):

@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mailbox.ingest import Ingest, queue_of
 
+AMQP = ("amqp://", "amqps://")
+
 
 class Command(BaseCommand):
     """One durable queue per project, `wardroom.ingest.<project>`. Any number of these may run."""
@@ -18,17 +20,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Where from, and for whom."""
-        parser.add_argument("--url", help="An amqp:// URL. Without it the broker of BROKER_URL or CLOUDAMQP_URL.")
+        parser.add_argument("--url", help="An amqp:// URL. Without it INGEST_URL, or the broker if that is a RabbitMQ.")
         parser.add_argument("--project", action="append", default=[], help="Only this project's queue; repeatable.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or SIGINT; the batch in hand is finished first."""
-        url = options["url"] or settings.BROKER_URL
-        if not url.startswith(("amqp://", "amqps://")):
-            raise CommandError("ingest reads from RabbitMQ: give --url amqp://..., or set BROKER_URL to one.")
+        url = options["url"] or settings.INGEST_URL
+        if url and not url.startswith(AMQP):
+            raise CommandError("ingest reads from RabbitMQ: give --url amqp://..., or set INGEST_URL to one.")
         ingest = Ingest(url, frozenset(options["project"]))
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, lambda *_: ingest.stop())
-        self.stdout.write(f"taking messages from {queue_of('<project>').name}")
-        ingest.run()
+        if url:
+            self.stdout.write(f"taking messages from {queue_of('<project>').name}")
+            self.stdout.flush()
+            ingest.run()
+        else:
+            # A formation starts every line of the Procfile, and takes one that ends for one that died.
+            self.stdout.write("no RabbitMQ to take messages from (INGEST_URL): idle until stopped")
+            self.stdout.flush()
+            ingest.stopping.wait()
         self.stdout.write(f"stopped after {ingest.taken} messages")
