@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import OperationalError
 
 from accounts import credentials, scopes
+from accounts.actors import Actor
 from accounts.models import Credential
 from mailbox import api, delivery
 from mailbox.models import Message, Quarantined
@@ -43,7 +44,7 @@ def test_many_at_once_each_get_their_own_answer(web_server, project, foreign):
     mine, theirs = (Caller(web_server, each, scopes=["mailboxes:write"]) for each in (project, foreign))
     reader = Caller(web_server, project, scopes=["mailboxes:read"])
     nobody = Caller(web_server, project, scopes=scopes.ALL)
-    credentials.end(nobody.credential.pk)
+    credentials.end(nobody.credential.pk, Actor.system("test"))
     kinds = [
         (201, lambda n: mine.post(PATH, letter(f"m-{n}"))),
         (201, lambda n: theirs.post(PATH, letter(f"m-{n - 1}", body="their own"))),
