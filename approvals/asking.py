@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from django.conf import settings
 from django.db import IntegrityError
 
 from accounts import problems
 from accounts.actors import Actor
 from accounts.clock import database_now, later
+from accounts.models import Project
 from approvals import askers, records, subjects
 from approvals.actions import Ask, Prepared, prepare
 from approvals.models import Approval
@@ -54,10 +56,29 @@ def _same(standing: Approval, made: Prepared, actor: Actor) -> Approval:
     return standing
 
 
+def _make_room(project_id: Any, actor: Actor) -> None:
+    """For what belongs to no attempt, whose end would end it: so much of one key, and of one project. Raises too-many.
+
+    The project's row is the lock under which these are counted, so that asks at the same moment count each other.
+    """
+    Project.objects.select_for_update(no_key=True).get(pk=project_id)
+    alone = Approval.objects.pending().filter(project_id=project_id, session=None)
+    mine = alone.filter(requested_by__kind=actor.kind, requested_by__id=actor.id)
+    for rows, setting, whose in (
+        (mine, "pending_approvals_per_key", "by you"),
+        (alone, "pending_approvals_per_project", "in this project"),
+    ):
+        if rows.count() >= settings.WARDROOM[setting]:
+            detail = f"Too many approvals without a session are already pending, asked {whose}."
+            raise problems.too_many(detail, subjects.RETRY_SECS)
+
+
 def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: datetime | None) -> Approval:
     ask = made.ask
     if ask.session is not None and ask.attempt is not None:
         subjects.wait_begins(project_id, ask.session, ask.attempt, over, now)
+    else:
+        _make_room(project_id, actor)
     approval = Approval.objects.create(
         project_id=project_id,
         session=ask.session,

@@ -47,6 +47,9 @@ WARDROOM: dict[str, Any] = {
     "held_call_secs": 25,
     # approvals
     "pending_approvals_per_attempt": 64,
+    # Of those without a session, asked by REST.
+    "pending_approvals_per_key": 256,
+    "pending_approvals_per_project": 2048,
     # the mailbox
     "claim_lease_secs": 60,
     "claim_tries": 5,
