@@ -35,7 +35,7 @@ def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
     """
     address = addresses.session_address(line.session_id)
     letters = reading.unadmitted(line.project_id, address, after_seq=after_seq, limit=CHUNK)
-    if letters and Session.objects.filter(pk=line.session_id, restart=True).exclude(cancel_requested_at=None).exists():
+    if letters and Session.objects.filter(pk=line.session_id, restart=True).exists():
         return []
     return [(letter.seq, frame(letter)) for letter in letters]
 

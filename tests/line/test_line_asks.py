@@ -140,6 +140,26 @@ def test_an_answer_and_then_the_end_is_an_answer(server: Server, child: Spawn, a
     assert standing(asker.look(child.id, ask_id)) == ("answered", "done soon")
 
 
+def test_an_answer_that_comes_with_the_end_is_not_taken_for_an_end_without_one(
+    child: Spawn, asker: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are committed between the two looks of whoever waits."""
+    lifecycle.started(child.id, 1)
+    ask = asks.Ask(projects.default().pk, child.id, pending(asker, child.id))
+    look = asking.answer_to
+
+    def late(*args: Any) -> Message | None:
+        found = look(*args)
+        asking.answer(Message.objects.get(message_id=ask.id), {"answer": "in time"}, sender_session=child.id)
+        lifecycle.finish(child.id, 1, "completed")
+        return found
+
+    with monkeypatch.context() as between:
+        between.setattr(asking, "answer_to", late)
+        assert asks.look(ask).status == "pending"
+    assert asks.look(ask).status == "answered"
+
+
 def test_a_plain_child_reads_the_question_and_has_no_way_to_answer(server: Server, child: Spawn, asker: Caller) -> None:
     ask_id = pending(asker, child.id)
     with server.plain(child) as peer:

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from accounts import projects
+from mailbox import reading
+from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import attempts, lifecycle, presence
+from orchestration import attempts, lifecycle, line_messages, presence, steering
+from orchestration.line import Caller as Holder
+from orchestration.line import Line
 from orchestration.models import WebProcess
 from tests.line.callers import Caller, asker, caller, pending, reply, standing
 from tests.line.conftest import TESTS, Peer, Server, Spawn
@@ -157,3 +161,20 @@ def test_a_question_to_what_is_interrupted_is_for_the_next_attempt(
         peer.hear("message")
         reply(peer, peer.hear("message"), "the second says")
     assert standing(asker.look(child.id, ask_id)) == ("answered", "the second says")
+
+
+def test_a_message_that_interrupts_is_not_read_before_its_interrupt_is_seen(
+    child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is committed between the two looks of the line that it stops."""
+    lifecycle.started(child.id, 1)
+    line = Line(Holder(projects.default().pk, child.id, 1, child.token), 1)
+    look = reading.unadmitted
+
+    def late(*args: Any, **options: Any) -> Any:
+        message = NewMessage(message_kind="task", body={"text": "instead"})
+        steering.send(projects.default(), child.id, message, TESTS, interrupt=True)
+        return look(*args, **options)
+
+    monkeypatch.setattr(reading, "unadmitted", late)
+    assert line_messages.waiting(line, 0) == []
