@@ -49,6 +49,11 @@ class Extend(msgspec.Struct, frozen=True):
     lease_secs: Lease | None = None
 
 
+class Reply(msgspec.Struct, frozen=True):
+    ask_id: str
+    answer: Any = None
+
+
 class Requeue(msgspec.Struct, frozen=True):
     message: Any = None
     address: str | None = None

@@ -26,7 +26,7 @@ WHY = {
     401: "`unauthenticated`",
     403: "`forbidden`: a scope is missing, or `reserved-address`: a session's mailbox is read by its live line alone",
     404: "`not-found`: unknown, or another project's",
-    409: "`conflict`: the same id with other content, or settled otherwise before",
+    409: "`conflict`: the same id with other content, or settled otherwise before; `already-answered`",
     413: "`too-large`",
     422: "`invalid`, with `errors`",
 }
@@ -129,6 +129,21 @@ Nack = inline_serializer(
 )
 Nacked = inline_serializer("MailboxNacked", {"nacked": rest.ListField(child=rest.CharField()), "unknown": _unknown})
 Extend = inline_serializer("MailboxExtend", {"claim": rest.UUIDField(), "lease_secs": rest.FloatField(**_lease)})
+Reply = inline_serializer(
+    "MailboxReply",
+    {"ask_id": rest.CharField(help_text="The id of an ask that was drained here."), "answer": rest.JSONField()},
+)
+Replied = inline_serializer("MailboxReplied", {"id": rest.CharField(), "ask_id": rest.CharField()})
+Asked = inline_serializer(
+    "MailboxAsked",
+    {
+        "status": rest.CharField(help_text="`answered` or `pending`; what follows only with an answer."),
+        "ask_id": rest.CharField(),
+        "answer": rest.JSONField(required=False),
+        "from": _from,
+        "answered_at": rest.DateTimeField(required=False),
+    },
+)
 Counts = inline_serializer(
     "MailboxCounts",
     {

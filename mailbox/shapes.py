@@ -42,6 +42,20 @@ def letter(row: Message | Parcel) -> dict[str, Any]:
     }
 
 
+def asked(ask_id: str, reply: Message | None) -> dict[str, Any]:
+    """Where an ask stands by its answer alone: `{status, ask_id}`, and what was said once there is one."""
+    if reply is None:
+        return {"status": "pending", "ask_id": ask_id}
+    session = str(reply.sender_session) if reply.sender_session else None
+    return {
+        "status": "answered",
+        "ask_id": ask_id,
+        "answer": reply.body.get("answer"),
+        "from": {"session_id": session, "role": reply.sender_role or None},
+        "answered_at": moment(reply.received_at),
+    }
+
+
 def letter_bytes(row: Message) -> bytes:
     """`letter` as the bytes that quarantine keeps."""
     return json.dumps(letter(row), ensure_ascii=False, indent=2).encode()

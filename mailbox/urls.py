@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from mailbox import api, api_quarantine
+from mailbox import api, api_asking, api_quarantine
 
 urlpatterns: list[URLPattern] = [
     path("mailboxes/<str:address>", api.Mailbox.as_view()),
@@ -12,6 +12,8 @@ urlpatterns: list[URLPattern] = [
     path("mailboxes/<str:address>/nack", api.Nack.as_view()),
     path("mailboxes/<str:address>/recover", api.Recover.as_view()),
     path("mailboxes/<str:address>/extend", api.Extend.as_view()),
+    path("mailboxes/<str:address>/reply", api_asking.Reply.as_view()),
+    path("mailboxes/<str:address>/asks/<str:ask_id>", api_asking.OneAsk.as_view()),
     path("quarantine", api_quarantine.Quarantine.as_view()),
     path("quarantine/<uuid:quarantine_id>", api_quarantine.OneQuarantined.as_view()),
     path("quarantine/<uuid:quarantine_id>/requeue", api_quarantine.Requeue.as_view()),

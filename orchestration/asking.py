@@ -10,7 +10,6 @@ from uuid import UUID
 
 from accounts import problems
 from accounts.actors import Actor
-from accounts.clock import moment
 from accounts.models import Credential, CredentialKind, Project
 from accounts.problems import Problem
 from ledger import journal
@@ -18,6 +17,7 @@ from mailbox import asking, delivery
 from mailbox.addresses import ANSWERS, session_address
 from mailbox.letters import NewMessage
 from mailbox.models import Message
+from mailbox.shapes import asked
 from orchestration import attempts, reach, steering
 from orchestration.models import Session
 from orchestration.states import TERMINAL
@@ -117,13 +117,5 @@ def topics(ask: Ask) -> tuple[str, str]:
 
 def shape(standing: Standing) -> dict[str, Any]:
     """`{status, ask_id, session_status}`, and the answer when there is one."""
-    shown: dict[str, Any] = {
-        "status": standing.status,
-        "ask_id": standing.ask.id,
-        "session_status": standing.session_status,
-    }
-    reply = standing.reply
-    if reply is None:
-        return shown
-    sender = {"session_id": str(reply.sender_session), "role": reply.sender_role or None}
-    return {**shown, "answer": reply.body.get("answer"), "from": sender, "answered_at": moment(reply.received_at)}
+    ended = {"status": standing.status, "session_status": standing.session_status}
+    return {**asked(standing.ask.id, standing.reply), **ended}

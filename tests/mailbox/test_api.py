@@ -117,6 +117,8 @@ CALLS = [
     ("GET", f"{DESK}/messages", "mailboxes:read"),
     ("POST", f"{DESK}/messages", "mailboxes:write"),
     *[("POST", f"{DESK}/{verb}", "mailboxes:write") for verb in ("drain", "ack", "nack", "recover", "extend")],
+    ("GET", f"{DESK}/asks/one", "mailboxes:read"),
+    ("POST", f"{DESK}/reply", "mailboxes:write"),
     ("GET", "/api/v1/quarantine", "quarantine:read"),
     ("GET", f"/api/v1/quarantine/{uuid4()}", "quarantine:read"),
     ("POST", f"/api/v1/quarantine/{uuid4()}/requeue", "quarantine:write"),

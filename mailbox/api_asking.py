@@ -1,0 +1,47 @@
+"""Answering an ask at a plain address by REST, and looking for the answer to one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import problems
+from accounts.permissions import ScopeMap
+from accounts.views import ProjectView
+from mailbox import addresses, asking, claims, orders, schema, shapes
+
+
+class Reply(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"POST": "mailboxes:write"}
+
+    @extend_schema(
+        operation_id="mailbox_reply",
+        request=schema.Reply,
+        responses={201: schema.Replied, **schema.refusals(401, 403, 404, 409, 422)},
+    )
+    def post(self, request: Request, address: str) -> Response:
+        """Answer an ask that was drained here, once; the answer goes where the ask came from."""
+        claims.plain(address)
+        order = orders.read(orders.Reply, request.data)
+        if "answer" not in request.data:
+            raise problems.invalid([{"field": "answer", "detail": "is required; null is an answer too"}])
+        ask = asking.find(self.project.pk, address, order.ask_id)
+        if ask is None:
+            raise problems.not_found()
+        replied = asking.answer(ask, {"answer": order.answer})
+        return Response({"id": replied.id, "ask_id": order.ask_id}, status=201)
+
+
+class OneAsk(ProjectView):
+    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read"}
+
+    @extend_schema(operation_id="mailbox_asked", responses={200: schema.Asked, **schema.refusals(401, 403, 404, 422)})
+    def get(self, request: Request, address: str, ask_id: str) -> Response:
+        """Give the answer to an ask that came from no mailbox, or say that there is none yet. It is kept seven days."""
+        ask = asking.find(self.project.pk, addresses.check(address), ask_id)
+        if ask is None or asking.reply_address(ask) != addresses.ANSWERS:
+            raise problems.not_found()
+        return Response(shapes.asked(ask_id, asking.answer_to(self.project.pk, ask_id)))
