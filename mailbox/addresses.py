@@ -69,11 +69,17 @@ def _wrong(address: object) -> str | None:
     if not isinstance(address, str) or not 0 < len(address) <= LONGEST:
         return f"1 to {LONGEST} characters"
     # A slash would end it in a URL; a character that nobody sees would make two addresses look like one.
-    if any(character == "/" or unicodedata.category(character)[0] in "CZ" for character in address):
+    if "/" in address or not _is_visible(address):
         return "no slashes, no spaces, no invisible characters"
     if is_session(address) and not _is_uuid(address.removeprefix(SESSION)):
         return f"{SESSION} is reserved: what follows is a session's id, in lower case"
     return None
+
+
+def _is_visible(text: str) -> bool:
+    if text.isascii():
+        return text.isprintable() and " " not in text
+    return all(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
 def _is_uuid(text: str) -> bool:

@@ -66,7 +66,7 @@ def drain(
     plain(address)
     token = uuid.uuid4()
     where, change = moves.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
-    found = parcels.run(moves.statement(where, change, min(limit, MOST), parcels.columns()))
+    found = parcels.run(moves.statement(where, change, min(limit, MOST), parcels.COLUMNS))
     if len(found) < limit:
         _quarantine_overdue(project_id, address, now)
     return _as_claim(token, found)
@@ -97,7 +97,7 @@ def follow(
         "known": moves.pick(_named(project_id, address, claim, None, _live(claim.token, now))),
         "done": moves.changing("known", _admitted(now), "id"),
         "picked": moves.pick(moves.waiting(project_id, address, free), min(limit, MOST)),
-        "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.columns()),
+        "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.COLUMNS),
     }
     rows = _run(sql.together(parts, "SELECT held.*, (SELECT count(*) FROM done) FROM held"))
     if len(rows) < limit:
@@ -128,7 +128,7 @@ def recover(
     _quarantine_spent(where, address, now)
     token = uuid.uuid4()
     change = _held(token, lease_secs, consumer, now)
-    return _as_claim(token, parcels.run(moves.statement(where, change, MOST, parcels.columns())))
+    return _as_claim(token, parcels.run(moves.statement(where, change, MOST, parcels.COLUMNS)))
 
 
 def ack(
@@ -186,7 +186,7 @@ def extend(
     end = sql.at(now, _lease(lease_secs))
     longer = Fragment(f"claim_expires_at = {end.text}", end.params)
     live = moves.waiting(project_id, address, _live(token, now))
-    return _as_claim(token, parcels.run(moves.statement(live, longer, None, parcels.columns())))
+    return _as_claim(token, parcels.run(moves.statement(live, longer, None, parcels.COLUMNS)))
 
 
 def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:

@@ -14,7 +14,7 @@ from mailbox.states import MessageState
 
 
 class Parcel(NamedTuple):
-    """One message of a claim. A drain of hundreds makes hundreds of these and few of their moments are looked at."""
+    """One message of a claim. A drain of hundreds makes hundreds of these, so they are tuples."""
 
     seq: int
     pk: int
@@ -26,9 +26,9 @@ class Parcel(NamedTuple):
     sender_role: str
     claimed: bool | int
     tries: int
-    created: str
-    received: str
-    claim_ends: str
+    created: datetime
+    received: datetime
+    claim_ends: datetime
 
     @property
     def state(self) -> MessageState:
@@ -53,40 +53,36 @@ class Parcel(NamedTuple):
     @property
     def created_at(self) -> datetime:
         """The sender's word, which decides nothing."""
-        return _moment(self.created)
+        return _aware(self.created)
 
     @property
     def received_at(self) -> datetime:
         """When it was accepted, by the database's clock."""
-        return _moment(self.received)
+        return _aware(self.received)
 
     @property
     def claim_expires_at(self) -> datetime:
         """When the claim lapses, by the database's clock."""
-        return _moment(self.claim_ends)
+        return _aware(self.claim_ends)
 
 
-_NAMES = (
-    "seq, id, message_id, message_kind, body_text, correlation_id, sender_session, sender_role, claimed_sender, tries"
+#: What a statement must return for `read`.
+COLUMNS = (
+    "seq, id, message_id, message_kind, body_text, correlation_id, sender_session, sender_role, claimed_sender, tries, "
+    "created_at, received_at, claim_expires_at"
 )
-_MOMENTS = ("created_at", "received_at", "claim_expires_at")
-
-
-def columns() -> str:
-    """What a statement must return for `read`. Moments come as text: most readers never ask for them."""
-    return ", ".join([_NAMES, *(f"CAST({moment} AS text)" for moment in _MOMENTS)])
 
 
 def run(statement: Fragment) -> list[Parcel]:
-    """What a statement returns in `columns`, in the order of acceptance."""
+    """What a statement returns in `COLUMNS`, in the order of acceptance."""
     return read(sql.run_prepared(statement.text, statement.params))
 
 
 def read(rows: list[sql.Row]) -> list[Parcel]:
-    """Rows of `columns`, in the order of acceptance."""
+    """Rows of `COLUMNS`, in the order of acceptance."""
     return sorted(map(Parcel._make, rows), key=itemgetter(0))
 
 
-def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def _aware(moment: datetime) -> datetime:
+    # SQLite keeps UTC and does not say so.
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -92,4 +92,4 @@ def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        return cursor.execute(statement, params, prepare=True).fetchall()
+        return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
