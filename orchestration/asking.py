@@ -14,7 +14,7 @@ from accounts.models import Credential, CredentialKind, Project
 from accounts.problems import Problem
 from ledger import journal
 from mailbox import asking, delivery
-from mailbox.addresses import ANSWERS, session_address
+from mailbox.addresses import ANSWERS
 from mailbox.letters import NewMessage
 from mailbox.models import Message
 from mailbox.shapes import asked
@@ -112,7 +112,7 @@ def look(ask: Ask) -> Standing:
 
 def topics(ask: Ask) -> tuple[str, str]:
     """What is nudged when its standing may have changed: the answer, and the session's own end."""
-    return asking.topic(ask.project_id, ask.id), session_address(ask.session_id)
+    return asking.topic(ask.project_id, ask.id), attempts.over(ask.session_id)
 
 
 def shape(standing: Standing) -> dict[str, Any]:

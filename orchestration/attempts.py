@@ -162,4 +162,11 @@ def _tell(session_id: UUID, status: Status, reason: str) -> Session:
     payload = {"status": str(status), "reason": reason} if reason else {"status": str(status)}
     journal.event(session.project_id, f"session_{status}", payload, session=session.pk, attempt=session.attempt)
     journal.nudge(f"session:{session.pk}")
+    if status in TERMINAL:
+        journal.nudge(over(session.pk))
     return session
+
+
+def over(session_id: UUID) -> str:
+    """What is nudged when a session is over, and by nothing else: many may wait for that, and much happens before."""
+    return f"over:{session_id}"

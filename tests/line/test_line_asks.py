@@ -63,6 +63,22 @@ def test_an_answer_that_is_lost_on_the_way_is_found_by_the_poll(
         assert standing(held.result(10)) == ("answered", "unheard")
 
 
+def test_who_waits_is_not_woken_by_what_others_ask_and_are_answered(
+    server: Server, child: Spawn, asker: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a hundred who wait for one session would look ten thousand times."""
+    mine = asks.Ask(projects.default().pk, child.id, pending(asker, child.id, "mine"))
+    heard: list[str] = []
+    monkeypatch.setattr("ledger.nudges.publish", lambda topics: bool(heard.extend(topics)))
+    with server.child(child) as peer:
+        first = peer.hear("message")
+        pending(asker, child.id, "another's")
+        reply(peer, {"correlation_id": wait_until(lambda: Message.objects.get(seq=2)).message_id}, "theirs")
+        assert heard and not {*asks.topics(mine)} & {*heard}
+        reply(peer, first, "mine")
+        assert {*asks.topics(mine)} & {*heard}
+
+
 def test_no_answer_at_all_is_still_an_answer(server: Server, child: Spawn, asker: Caller) -> None:
     with server.child(child) as peer:
         held = asker.asks(child.id)
