@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from accounts import credentials, owners
+from accounts import credentials, owners, sql
 from accounts.clock import database_now
 from accounts.models import Credential, User
 
@@ -23,10 +23,13 @@ Row = TypeVar("Row", bound=models.Model)
 #: The rest of a row is read when somebody asks for it.
 FIELDS = ("id", "public_id", "secret_hash", "kind", "project_id", "user_id", "scopes", "ended_at")
 OWNERS_FIELDS = ("id", "is_active", "is_superuser")
+COLUMNS = ", ".join(
+    [f"accounts_credential.{name}" for name in FIELDS] + [f"accounts_user.{name}" for name in OWNERS_FIELDS]
+)
 FIND = """
     SELECT {columns}, COALESCE(accounts_credential.expires_at <= {clock}, FALSE), {sees}, {holds}
     FROM accounts_credential LEFT JOIN accounts_user ON accounts_user.id = accounts_credential.user_id
-    WHERE accounts_credential.public_id IN ({marks})
+    WHERE accounts_credential.public_id {among}
 """
 
 
@@ -45,18 +48,17 @@ def _find(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credenti
     """The rows of these ids, dated and judged as `credentials.recognise` has them."""
     clock, moment = Credential.objects.all().query.get_compiler(connection=connection).compile(database_now(now))
     holds, names = owners.holds()
-    columns = [f"accounts_credential.{name}" for name in FIELDS] + [f"accounts_user.{name}" for name in OWNERS_FIELDS]
-    marks = ", ".join(["%s"] * len(public_ids))
-    statement = FIND.format(columns=", ".join(columns), clock=clock, sees=owners.SEES, holds=holds, marks=marks)
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*moment, *names, *public_ids])
-        rows = [_row(values) for values in cursor.fetchall()]
-    return {row.public_id: row for row in rows}
+    # On PostgreSQL the ids are one parameter: the statement is always the same, and is planned once per connection.
+    postgres = connection.vendor == "postgresql"
+    among = "= ANY(%s)" if postgres else f"IN ({', '.join(['%s'] * len(public_ids))})"
+    statement = FIND.format(columns=COLUMNS, clock=clock, sees=owners.SEES, holds=holds, among=among)
+    found = sql.run_prepared(statement, [*moment, *names, *([list(public_ids)] if postgres else public_ids)])
+    return {row.public_id: row for row in map(_row, found)}
 
 
 def _row(values: Sequence[Any]) -> Credential:
     mine = dict(zip(FIELDS, values, strict=False))
-    mine |= {"scopes": json.loads(mine["scopes"]), "project_id": _uuid(mine["project_id"])}
+    mine |= {"scopes": _list(mine["scopes"]), "project_id": _uuid(mine["project_id"])}
     credential = _partly(Credential, mine)
     if credential.user_id is not None:
         credential.user = _partly(User, dict(zip(OWNERS_FIELDS, values[len(FIELDS) :], strict=False)))
@@ -68,6 +70,11 @@ def _partly(model: type[Row], values: dict[str, Any]) -> Row:
     # `from_db` wants them in the model's own order.
     names = [field.attname for field in model._meta.concrete_fields if field.attname in values]
     return model.from_db(connection.alias, names, [values[name] for name in names])
+
+
+def _list(value: Any) -> list[str]:
+    found: list[str] = value if isinstance(value, list) else json.loads(value)
+    return found
 
 
 def _uuid(value: Any) -> UUID:

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from django.db import connection
 
-Row = tuple[Any, ...]
+from accounts.sql import Row, run, run_prepared
+
+__all__ = ["Fragment", "Row", "among", "at", "for_update", "marks", "moment", "run", "run_prepared", "together", "uid"]
 
 # As Python writes its datetimes, for SQLite compares moments as text; see accounts.clock.Now.
 SQLITE_NOW = "replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s) || '000', '.000000', '')"
@@ -75,21 +76,3 @@ def together(parts: Mapping[str, Fragment], last: str) -> Fragment:
     """Several statements as one, of which the last reads what the others return by their names."""
     named = ", ".join(f"{name} AS MATERIALIZED ({part.text})" for name, part in parts.items())
     return Fragment(f"WITH {named} {last}", tuple(value for part in parts.values() for value in part.params))
-
-
-def run(statement: str, params: Sequence[Any]) -> list[Row]:
-    """Every row that a statement returns."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        found: list[Row] = cursor.fetchall()
-        return found
-
-
-def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
-    """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once per connection."""
-    if connection.vendor != "postgresql":
-        return run(statement, params)
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
