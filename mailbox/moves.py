@@ -42,9 +42,9 @@ def pick(where: Fragment, limit: int | None = None) -> Fragment:
 
 def changing(picked: str, change: Fragment, columns: str) -> Fragment:
     """The UPDATE of what a `pick` of this name picked."""
-    found = f"id IN (SELECT id FROM {picked})"  # noqa: S608 - our own words
+    found = sql.one_of(f"SELECT id FROM {picked}")  # noqa: S608 - our own words
     return Fragment(
-        f"UPDATE mailbox_message SET {change.text} WHERE {found} RETURNING {columns}",  # noqa: S608
+        f"UPDATE mailbox_message SET {change.text} WHERE id {found} RETURNING {columns}",  # noqa: S608
         change.params,
     )
 

@@ -72,6 +72,11 @@ def among(column: str, values: Collection[Any]) -> Fragment:
     return Fragment(f"{column} IN ({marks(listed)})", tuple(listed))
 
 
+def one_of(subquery: str) -> str:
+    """That a key is one of these few. PostgreSQL is given an array, for which it never reads the whole table."""
+    return f"= ANY(ARRAY({subquery}))" if connection.vendor == "postgresql" else f"IN ({subquery})"
+
+
 def together(parts: Mapping[str, Fragment], last: str) -> Fragment:
     """Several statements as one, of which the last reads what the others return by their names."""
     named = ", ".join(f"{name} AS MATERIALIZED ({part.text})" for name, part in parts.items())
