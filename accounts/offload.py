@@ -31,5 +31,8 @@ def _clean(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     close_old_connections()
     try:
         return verb(*args, **kwargs)
+    except StopIteration as error:
+        # No future takes one: who waits would wait for ever.
+        raise RuntimeError("the verb ran out") from error
     finally:
         close_old_connections()

@@ -67,23 +67,30 @@ class _Crowd(Generic[Q, A]):
         try:
             while self._waiting:
                 turn = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-                _tell(turn, await self._answers([question for question, _ in turn]))
+                answers = await self._answers([question for question, _ in turn])
+                for (_, waiter), answer in zip(turn, answers, strict=True):
+                    _tell(waiter, answer)
         finally:
             # Here, and not when the task is seen to be done: whoever joins between the two would wait for ever.
             self._driving -= 1
 
     async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
+        """One for each, whatever the verb did: who is told nothing would wait for ever."""
         try:
-            return await in_thread(self._verb, questions)
+            answers = await in_thread(self._verb, questions)
+            if len(answers) == len(questions):
+                return answers
+            raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
         except Exception as error:
             return [error] * len(questions)
 
 
-def _tell(turn: Sequence[tuple[Any, asyncio.Future[Any]]], answers: Sequence[Any]) -> None:
-    for (_, waiter), answer in zip(turn, answers, strict=True):
-        if waiter.done():  # Its caller has left.
-            continue
-        if isinstance(answer, Exception):
-            waiter.set_exception(answer)
-        else:
-            waiter.set_result(answer)
+def _tell(waiter: asyncio.Future[Any], answer: Any) -> None:
+    if waiter.done():  # Its caller has left.
+        return
+    if isinstance(answer, StopIteration):  # No future takes one.
+        answer = RuntimeError("the verb ran out")
+    if isinstance(answer, Exception):
+        waiter.set_exception(answer)
+    else:
+        waiter.set_result(answer)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import stat
 from collections.abc import Iterator
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -78,9 +78,41 @@ def _put_aside(top: int, session_id: UUID, now: datetime | None) -> None:
 
 
 def _remove(top: int, name: str) -> int:
-    """Whether all of it went. What a child made unwritable is made writable first."""
-    with contextlib.suppress(OSError):
-        for _, _, _, folder in os.fwalk(name, dir_fd=top, follow_symlinks=False):
-            os.fchmod(folder, 0o700)
-    shutil.rmtree(name, ignore_errors=True, dir_fd=top)
+    """Whether it went. A folder in it is put beside it first, so that no depth is too deep for a stack or a path.
+
+    What cannot be removed stays for the next round. What a child made unwritable is made writable first.
+    """
+    waiting = [name]
+    while waiting:
+        here = waiting.pop()
+        with contextlib.suppress(OSError):
+            waiting += _emptied(top, here)
+            os.rmdir(here, dir_fd=top)
     return int(name not in os.listdir(top))
+
+
+def _emptied(top: int, name: str) -> list[str]:
+    """Remove its files, put its folders beside it; their new names."""
+    beside = []
+    with _opened(top, name) as folder:
+        for each in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                if stat.S_ISDIR(os.stat(each, dir_fd=folder, follow_symlinks=False).st_mode):
+                    with _opened(folder, each):  # A folder that may not be written to cannot be moved.
+                        pass
+                    os.rename(each, new := f"{GONE}{uuid4()}", src_dir_fd=folder, dst_dir_fd=top)
+                    beside.append(new)
+                else:
+                    os.unlink(each, dir_fd=folder)
+    return beside
+
+
+@contextlib.contextmanager
+def _opened(parent: int, name: str) -> Iterator[int]:
+    """A folder, made writable."""
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        os.fchmod(folder, 0o700)
+        yield folder
+    finally:
+        os.close(folder)

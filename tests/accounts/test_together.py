@@ -86,6 +86,17 @@ async def test_a_verb_that_breaks_is_told_to_each_and_the_next_turn_comes():
     assert await crowd.ask(3) == 3
 
 
+@pytest.mark.parametrize(
+    "breaks", [lambda _: next(iter(())), lambda _: [1], lambda each: [StopIteration()] * len(each), lambda _: None]
+)
+async def test_nobody_waits_for_ever_however_a_verb_breaks(breaks, monkeypatch):
+    monkeypatch.setattr(together, "LANES", 1)
+    crowd = Together(breaks)
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(crowd.ask(1), crowd.ask(2), return_exceptions=True)
+        assert {type(each) for each in answers} <= {RuntimeError, TypeError}
+
+
 async def test_who_has_left_costs_the_others_nothing(verb):
     crowd = Together(verb)
     [_, gone, stays] = await asked(crowd, 1) + await asked(crowd, 2, 3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,22 @@ def test_what_a_child_made_unwritable_goes_too() -> None:
     mine.chmod(0o500)
     assert folders.sweep(now=days(31)) == 1
     assert not mine.exists()
+
+
+def test_no_depth_is_too_deep() -> None:
+    mine, other = folder(stages.ended()), folder(stages.ended())
+    here = os.open(mine, os.O_RDONLY)
+    for _ in range(sys.getrecursionlimit()):
+        os.mkdir("deeper", dir_fd=here)
+        inner = os.open("deeper", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    try:
+        assert folders.sweep(now=days(31)) == 2
+        assert os.listdir(runners.work_folder()) == [], [mine, other]
+    finally:
+        subprocess.run(["rm", "-rf", runners.work_folder()], check=True)  # Nor are pytest's own hands deep enough.
 
 
 def test_what_an_earlier_round_put_aside_is_finished() -> None:
