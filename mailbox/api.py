@@ -52,7 +52,7 @@ class Messages(ProjectView):
         responses={
             201: schema.Accepted,
             200: schema.Results,
-            **schema.refusals(401, 403, 409, 413, 422),
+            **schema.refusals(401, 403, 404, 408, 409, 413, 415, 422),
         },
     )
     def post(self, request: Request, address: str) -> Response:

@@ -26,8 +26,10 @@ WHY = {
     401: "`unauthenticated`",
     403: "`forbidden`: a scope is missing, or `reserved-address`: a session's mailbox is read by its live line alone",
     404: "`not-found`: unknown, or another project's",
+    408: "`too-slow`: the body did not arrive in time",
     409: "`conflict`: the same id with other content, or settled otherwise before; `already-answered`",
     413: "`too-large`",
+    415: "`invalid`: the body is not JSON",
     422: "`invalid`, with `errors`",
 }
 

@@ -147,6 +147,48 @@ def test_a_leader_that_breaks_off_leaves_the_others_to_the_next(project, monkeyp
     assert Message.objects.count() == 5
 
 
+def posts(project, count):
+    return [delivery.Post(project, "desk", [task(str(number), id=f"m-{number}")]) for number in range(count)]
+
+
+def test_callers_that_share_a_thread_are_settled_over_as_many_commits_as_they_need(project, commits, monkeypatch):
+    monkeypatch.setattr(grouping, "MOST", 2)
+    outcomes = delivery.deliver_posts(posts(project, 5))
+    assert [outcome.seq for [outcome] in outcomes] == [1, 2, 3, 4, 5]
+    assert commits == [2, 2, 1]
+
+
+def test_of_callers_that_share_a_thread_each_has_its_own_refusal(project):
+    wrong = delivery.Post(project, "a b", [task()])
+    mixed = delivery.Post(project, "desk", [task("other", id="m-0"), Problem("invalid", 422, "unread"), task("new")])
+    good, refused, several, nothing = delivery.deliver_posts(
+        [*posts(project, 1), wrong, mixed, delivery.Post(project, "desk", [])]
+    )
+    assert (good[0].id, refused.status, nothing) == ("m-0", 422, [])
+    assert [getattr(each, "status", 201) for each in several] == [409, 422, 201]
+
+
+def test_a_commit_that_breaks_off_leaves_no_caller_of_its_thread_unsettled(project, monkeypatch):
+    class Stopped(BaseException):
+        pass
+
+    monkeypatch.setattr(grouping, "MOST", 2)
+    commit, broken = grouping.commit, []
+
+    def breaking(batch):
+        if not broken:
+            broken.append(len(batch))
+            raise Stopped
+        commit(batch)
+
+    monkeypatch.setattr(grouping, "commit", breaking)
+    with pytest.raises(Stopped):
+        delivery.deliver_posts(posts(project, 5))
+    # The first of them broke off; the others went on, and nobody who comes now finds the lead taken.
+    assert Message.objects.count() == 4
+    assert delivery.deliver(project, "desk", [task()])[0].duplicate is False
+
+
 def test_a_delivery_inside_a_transaction_is_not_shared_and_vanishes_with_it(project, commits):
     for around in (transaction.atomic, journal.transaction):
         with pytest.raises(ZeroDivisionError), around():
