@@ -15,9 +15,12 @@ from accounts import projects
 from accounts.models import Project
 from mailbox import addresses, asking
 from mailbox.models import Message
-from orchestration import lifecycle, spawning
+from orchestration import lifecycle, line_messages, spawning
+from orchestration.line import Caller as Holder
+from orchestration.line import Line, LineClosed
 from tests.line.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
 from tests.line.conftest import TESTS, Server, Spawn
+from wardroom.protocol import Send
 
 __all__ = ["asker", "caller"]
 
@@ -105,6 +108,19 @@ def test_an_older_attempt_cannot_answer(server: Server, child: Spawn, asker: Cal
         old.say("send", id="r", message_kind="reply", body={"answer": "stale"}, correlation_id=message["id"])
         assert old.code() in (4409, 4410)
     assert standing(asker.look(child.id, ask_id)) == ("pending", None)
+
+
+def test_a_connection_that_was_replaced_cannot_answer(server: Server, child: Spawn, asker: Caller) -> None:
+    ask_id = pending(asker, child.id)
+    frame = Send(id="r", message_kind="reply", body={"answer": "stale"}, correlation_id=ask_id)
+    holder = Holder(projects.default().pk, child.id, 1, child.token)
+    with server.child(child):
+        for connection in (0, 2):
+            with pytest.raises(LineClosed):
+                line_messages.send(Line(holder, connection), frame)
+        assert standing(asker.look(child.id, ask_id)) == ("pending", None)
+        assert line_messages.send(Line(holder, 1), frame) == "pending"
+    assert standing(asker.look(child.id, ask_id)) == ("answered", "stale")
 
 
 def test_a_role_cannot_name_wardrooms_own_address(
