@@ -1,7 +1,8 @@
 """Delivering, through the public verb, beside the same rows written one commit each.
 
 The rows beside ours are written by pgbench (the address's counter and the insert in one transaction, as many clients
-as we have callers) or by Django's own `create()`. Every figure is durable: fsync is on.
+as we have callers) or by Django's own `create()`. Every figure is durable: fsync is on. Tasks call `Mailbox.adeliver`
+on one event loop, threads call `deliver`; both are one process, and what limits it is Python, not the database.
 """
 
 from __future__ import annotations
