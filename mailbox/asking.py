@@ -67,6 +67,11 @@ def reply_address(ask: Message) -> str:
     return ANSWERS
 
 
+def about(ask: Message) -> str:
+    """The correlation id of its answer, by which its asker knows it."""
+    return ask.correlation_id or ask.message_id
+
+
 def answer(
     ask: Message,
     body: Any,
@@ -83,7 +88,7 @@ def answer(
         id=answer_id(ask.project_id, ask.message_id),
         message_kind="reply",
         body=body,
-        correlation_id=ask.correlation_id or ask.message_id,
+        correlation_id=about(ask),
         sender_session=sender_session,
         sender_role=sender_role,
     )

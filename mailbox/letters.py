@@ -81,6 +81,9 @@ def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed
     errors = list(_errors(message, KINDS if internal else PUBLIC_KINDS))
     if not internal and message.id is not None and message.id.startswith(OWN):
         errors.append({"field": "id", "detail": f"ids that begin with {OWN} are Wardroom's own"})
+    if message.message_kind == "ask" and _borrows(message):
+        # Whoever answers names what it answers by this: the answer would be that of somebody else's question.
+        errors.append({"field": "correlation_id", "detail": "of an ask: not that of one of Wardroom's own"})
     if errors:
         raise problems.invalid(errors, "The message is not valid.")
     text = body_text(message.body)
@@ -91,6 +94,11 @@ def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed
         limit = settings.WARDROOM["max_body_bytes"]
         raise problems.invalid([{"field": "body", "detail": f"more than {limit} bytes"}], "The message is too large.")
     return Sealed(message.id or _new_id(), message, text, _content_hash(address, message))
+
+
+def _borrows(message: NewMessage) -> bool:
+    named = message.correlation_id or ""
+    return named.startswith(OWN) and named != message.id
 
 
 def _new_id() -> str:

@@ -72,12 +72,14 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
             id=frame.id,
             message_kind=frame.message_kind,
             body=frame.body,
-            correlation_id=frame.correlation_id,
+            correlation_id=asking.about(ask) if ask else frame.correlation_id,
             sender_session=session.pk,
             sender_role=session.role or None,
         )
         if target is not None:
-            return str(steering.send(session.project, target, message, line.actor, now=now).outcome)
+            answers = ask if frame.message_kind == "reply" else None
+            sent = steering.send(session.project, target, message, line.actor, answers=answers, now=now)
+            return str(sent.outcome)
         delivery.deliver(line.project_id, address, [message], now=now)
         return steering.Outcome.PENDING.value
 

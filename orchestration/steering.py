@@ -10,8 +10,10 @@ from accounts import problems
 from accounts.actors import Actor
 from accounts.models import Project
 from ledger import journal
-from mailbox import delivery, reading
+from mailbox import asking, delivery, reading
+from mailbox.delivery import Delivered
 from mailbox.letters import NewMessage
+from mailbox.models import Message
 from orchestration import attempts, lifecycle, presence, waits
 from orchestration.models import Attempt, Session
 from orchestration.states import TERMINAL, Status
@@ -44,11 +46,13 @@ def send(
     actor: Actor,
     *,
     interrupt: bool = False,
+    answers: Message | None = None,
     now: datetime | None = None,
 ) -> Sent:
     """Put a message into the session's mailbox, in one transaction with what it sets off. Raises 404, 409, 422.
 
     `interrupt` first asks a running attempt to stop; the next one begins where that ends, and reads the message.
+    As the answer of an ask that this session sent, it is the one answer, whatever its id: raises `already-answered`.
     The same id again is the same message: it is not stored twice, and starts nothing that has read it.
     """
     with journal.transaction():
@@ -56,12 +60,22 @@ def send(
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
-        (delivered,) = delivery.deliver(project.pk, session.address, [message], now=now)
+        delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
             return Sent(delivered.id, Outcome.DELIVERED_LIVE)
         outcome = _set_off(session, message, actor, interrupt, now)
         journal.nudge(f"session:{session.pk}")
         return Sent(delivered.id, outcome)
+
+
+def _deliver(session: Session, message: NewMessage, now: datetime | None) -> Delivered:
+    (delivered,) = delivery.deliver(session.project_id, session.address, [message], now=now)
+    return delivered
+
+
+def _answer(ask: Message, message: NewMessage, now: datetime | None) -> Delivered:
+    who, role = message.sender_session, message.sender_role
+    return asking.answer(ask, message.body, sender_session=who, sender_role=role, now=now)
 
 
 def _waits_to_be_read(session: Session, seq: int) -> bool:

@@ -139,8 +139,8 @@ class Wire:
         Raises Refused. Who is told `already-answered` has answered it in an earlier life, and that answer stands.
         """
         id = f"reply:{message.id}"[:256]
-        about = message.correlation_id or message.id
-        frame = protocol.Send(id=id, message_kind="reply", body={"answer": answer}, correlation_id=about)
+        # By its id, which is its own: anybody may send an ask with the correlation id of another.
+        frame = protocol.Send(id=id, message_kind="reply", body={"answer": answer}, correlation_id=message.id)
         self.owe("send", id, frame)
         try:
             await self.answer("send", id)

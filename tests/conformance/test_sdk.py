@@ -303,6 +303,25 @@ async def test_a_child_writes_to_its_parent(spawn: Spawn) -> None:
             await two.send("task", "x", to="nobody-we-know")
 
 
+async def test_an_answer_goes_to_nobody_who_asks_under_the_same_name(spawn: Spawn) -> None:
+    parent = spawn()
+    session, thief = spawn("x", parent=parent.id), spawn("x", parent=parent.id)
+    here = f"session:{session.id}"
+    async with Child(parent.identity) as one, Child(session.identity) as two, Child(thief.identity) as three:
+        await three.send("ask", {"question": "?", "mode": "steer"}, to=here, id="q1")
+        await one.send("ask", {"question": "which?", "mode": "steer"}, to=here, id="asked", correlation_id="q1")
+        await three.send("ask", {"question": "?", "mode": "steer"}, to=here, correlation_id="q1")
+        turns: list[Any] = []
+        while len(turns) < 3:
+            assert await two.wait_message(20)
+            turns += await two.checkpoint()
+        await two.reply(turns[1], "for one alone")
+        assert await one.wait_message(20)
+        [reply] = await one.checkpoint()
+        assert (reply.body, reply.correlation_id) == ({"answer": "for one alone"}, "q1")
+        assert await three.checkpoint() == []
+
+
 async def test_a_query_is_answered_beside_the_work_from_a_copy(spawn: Spawn) -> None:
     parent = spawn()
     session = spawn("x", parent=parent.id)
