@@ -19,11 +19,15 @@ def run(statement: str, params: Sequence[Any]) -> list[Row]:
         return found
 
 
-def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
-    """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once per connection."""
+def run_prepared(statement: str, params: Sequence[Any], *, keep: bool = True) -> list[Row]:
+    """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once per connection.
+
+    `keep=False`: it plans anew at each call, by the table as it is then. What looks for rows needs that: the plan that
+    it makes for an empty table reads all of it, and would be kept while the table fills.
+    """
     if connection.vendor != "postgresql":
         return run(statement, params)
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
+        return cursor.execute(statement, params, prepare=keep, binary=True).fetchall()

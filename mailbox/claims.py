@@ -313,7 +313,7 @@ def _as_claim(token: UUID, found: list[Parcel]) -> Claim:
 
 
 def _run(statement: Fragment) -> list[sql.Row]:
-    return sql.run_prepared(statement.text, statement.params)
+    return sql.run_prepared(statement.text, statement.params, keep=False)
 
 
 def _settled(ids: list[str], done: set[str]) -> Settled:

@@ -75,7 +75,7 @@ COLUMNS = (
 
 def run(statement: Fragment) -> list[Parcel]:
     """What a statement returns in `COLUMNS`, in the order of acceptance."""
-    return read(sql.run_prepared(statement.text, statement.params))
+    return read(sql.run_prepared(statement.text, statement.params, keep=False))
 
 
 def read(rows: list[sql.Row]) -> list[Parcel]:
