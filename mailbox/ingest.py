@@ -54,6 +54,9 @@ def queue_of(slug: str) -> kombu.Queue:
         durable=True,
         queue_arguments={
             "x-queue-type": "quorum",
+            # One consumer at a time, the others stand by. Where two take turns, or one comes back before the broker has
+            # noticed that its last connection is gone, what was in its hands would be delivered after what follows it.
+            "x-single-active-consumer": True,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": dead_letters_of(slug).name,
             "x-dead-letter-strategy": "at-least-once",
