@@ -145,6 +145,7 @@ def test_a_program_of_ones_own_asks_a_session_of_the_house(ask: Ask) -> None:
 def test_a_storm_of_questions_has_one_answer_each(ask: Ask) -> None:
     """A hundred callers at once, on both web processes, one child that answers them as they come."""
     callers = ThreadPoolExecutor(100)
+    ask.here.timeout = ask.there.timeout = 90  # ours, not theirs: two cores may be busy with more than this
 
     def call(number: int) -> tuple[int, Any]:
         client = (ask.here, ask.there)[number % 2]
@@ -163,6 +164,6 @@ def test_a_storm_of_questions_has_one_answer_each(ask: Ask) -> None:
             asked += 1
             body = {"answer": int(frame["text"]) * 2}
             peer.say("send", id=f"r{asked}", message_kind="reply", body=body, correlation_id=frame["id"])
-        assert sorted(each.result(30) for each in calls) == [(number, number * 2) for number in range(100)]
+        assert sorted(each.result(60) for each in calls) == [(number, number * 2) for number in range(100)]
     callers.shutdown()
     wait_until(lambda: ask.there.get("/readyz").status_code == 200)
