@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -14,8 +12,7 @@ import pytest
 from tests.conformance.conftest import Session, Spawn
 from tests.servers.stack import House
 from tests.waiting import wait_until_async
-from wardroom import sync
-from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, Ended, NotConsumed, Refused
+from wardroom.child import AlreadyConsumed, Cancelled, Child, Ended, NotConsumed, Refused
 from wardroom.protocol import ApprovalConsumed
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -346,48 +343,6 @@ async def test_a_query_is_answered_beside_the_work_from_a_copy(spawn: Spawn) -> 
         await two.reply(turn, {"sure": True})
         assert await one.wait_message(20)
         assert (await one.checkpoint())[0].body == {"answer": {"sure": True}}
-
-
-def test_the_plain_face_does_the_same(spawn: Spawn) -> None:
-    session = spawn("plainly")
-    with sync.Child(session.identity) as child:
-        assert child.run.assignment == "plainly"
-        answering = threading.Thread(target=session.decide, args=("approve",))
-        answering.start()
-        decision: Decision = child.approve("shell", {"command": "ls"}, **ASK, timeout=20)
-        answering.join()
-        assert child.consume(decision) == {"command": "ls"}
-        child.emit("x", n=1)
-        child.transcript({"role": "user", "content": "a"})
-        assert child.checkpoint() == []
-        child.complete("done")
-    assert (session.now()["status"], session.now()["result"]) == ("completed", "done")
-
-
-@pytest.mark.parametrize("heard", [signal.default_int_handler, signal.SIG_IGN])
-def test_the_plain_face_is_interrupted_when_it_goes_on_after_the_grace(spawn: Spawn, heard: Any) -> None:
-    session = spawn()
-    before = signal.signal(signal.SIGINT, heard)
-    try:
-        _go_on_after_the_grace(session)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert session.now()["status"] == "cancelled"
-
-
-def _go_on_after_the_grace(session: Any) -> None:
-    with pytest.raises(KeyboardInterrupt), sync.Child(session.identity) as child:
-        session.client.cancel(session.id, "enough")
-        assert not child.cancelled.is_set() or child.cancelled.grace_secs == 3
-        while True:
-            threading.Event().wait(0.05)
-
-
-def test_the_plain_face_tells_of_an_exception(spawn: Spawn) -> None:
-    session = spawn()
-    with pytest.raises(KeyError), sync.Child(session.identity):
-        raise KeyError("gone")
-    assert session.now()["error"] == "KeyError: 'gone'"
 
 
 async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house: House, spawn: Spawn) -> None:
