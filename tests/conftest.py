@@ -16,7 +16,8 @@ import django
 import pytest
 from django.conf import settings
 
-from tests.servers import Postgres, RabbitMQ, Redis
+from tests.servers import RabbitMQ, Redis
+from tests.servers.postgres import Cluster
 from tests.servers.run import BACKENDS, SHARED, Run, chosen_backend
 from tests.servers.stack import House
 
@@ -150,9 +151,9 @@ def broker() -> Redis:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Postgres:
-    """A PostgreSQL. Not to be stopped by a test: that one makes its own."""
-    return RUN.up(RUN.postgres)
+def postgres() -> Cluster:
+    """A PostgreSQL: where that is the backend, the run's only one. A test that stops it makes its own."""
+    return Cluster(RUN.databases("postgres").folder)
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,8 @@ class Run:
         """The run's only one when that is the backend, else this process's own. Not started yet."""
         server = Postgres()
         if self.backend == "postgres":
+            # A worker that wrote its own here would send the others to a server that is not up yet.
+            assert not self.shared, "a worker uses its controller's PostgreSQL"
             (self.folder / "postgres").write_text(str(server.folder))
         return server
 
