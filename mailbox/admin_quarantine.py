@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 from accounts.actors import Actor
 from accounts.problems import Problem, as_problem
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
+from accounts.text import visible
 from mailbox import inspection, quarantine
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
@@ -93,7 +94,7 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
             quarantine.requeue(row.pk, Actor.of_user(_user(request)), raw, address=address)
         except Exception as error:
             return self._refused(request, row, error, edited=edited, address=address)
-        self.message_user(request, "It is in its mailbox.")
+        self._tell(request, row, "It is in its mailbox.")
         return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
 
     def discard(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
@@ -103,7 +104,7 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
             quarantine.discard(row.pk, Actor.of_user(_user(request)), request.POST.get("note", "").replace("\0", ""))
         except Problem as refusal:
             return self._refused(request, row, refusal)
-        self.message_user(request, "Discarded. Its bytes stay here, for the record.")
+        self._tell(request, row, "Discarded. Its bytes stay here, for the record.")
         return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
 
     def _row(self, request: HttpRequest, row_id: UUID) -> Quarantined:
@@ -119,6 +120,14 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
         if not _may(request, REQUEUE):
             raise PermissionDenied
         return row
+
+    def _tell(self, request: HttpRequest, before: Quarantined, done: str) -> None:
+        """Twice is once: who comes second is told that nothing happened."""
+        if before.state == QuarantineState.WAITING:
+            self.message_user(request, done)
+        else:
+            told = f"It was {before.state} before, by {visible(before.settled_by)}. Nothing was changed now."
+            self.message_user(request, told, level=messages.WARNING)
 
     def _refused(self, request: HttpRequest, row: Quarantined, error: Exception, **shown: Any) -> HttpResponse:
         """The page again, with what is wrong and what was typed. A bug goes on up."""

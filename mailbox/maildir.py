@@ -6,7 +6,10 @@ folder is changed. Read again, it brings nothing twice: messages are known by th
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,8 @@ class Tally:
     delivered: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    #: Links, pipes, and files that went away meanwhile: not read.
+    skipped: int = 0
 
 
 def files(folder: Path) -> list[Path]:
@@ -60,15 +65,36 @@ def bring(
 def _inside(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return [
+        path for path in folder.iterdir() if not path.name.startswith(".") and (path.is_symlink() or not path.is_dir())
+    ]
+
+
+def _content(path: Path) -> bytes | None:
+    """What a file holds, if it is one. A link would show whoever may write here what only we may read."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            file = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return None
+        raise
+    with open(file, "rb") as opened:
+        return opened.read() if stat.S_ISREG(os.fstat(file).st_mode) else None
 
 
 def _bring(project_id: UUID, address: str, batch: Sequence[Path], tally: Tally) -> None:
-    raws = [path.read_bytes() for path in batch]
-    read = [_read(path, raw) for path, raw in zip(batch, raws, strict=True)]
+    there = [(path, raw) for path in batch if (raw := _content(path)) is not None]
+    tally.skipped += len(batch) - len(there)
+    read = [_read(path, raw) for path, raw in there]
     with journal.transaction():
         outcomes = delivery.deliver_each(project_id, address, read)
-        for path, raw, outcome in zip(batch, raws, outcomes, strict=True):
+        for (path, raw), outcome in zip(there, outcomes, strict=True):
             if isinstance(outcome, Problem):
                 _quarantine(project_id, address, path, raw, outcome)
                 tally.quarantined += 1

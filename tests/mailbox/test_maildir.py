@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from io import StringIO
 
 import pytest
@@ -43,7 +44,7 @@ def test_claimed_and_new_ones_come_together_in_the_order_of_sending(project, fol
     put(folder, "new", 30, "c")
     put(folder, "cur", 10, "a")
     put(folder, "new", 20, "b", kind="ask", body={"question": "why?", "mode": "steer"}, correlation_id="k")
-    assert bring(folder) == "3 delivered, 0 were there already, 0 in quarantine"
+    assert bring(folder) == "3 delivered, 0 were there already, 0 unreadable (see the quarantine)"
     rows = claims.drain(project, "reviewer").messages
     assert [(row.message_id, row.message_kind) for row in rows] == [("a", "task"), ("b", "ask"), ("c", "task")]
     assert (rows[0].sender_role, rows[0].claimed_sender, rows[0].created_at.year) == ("planner planner-7", True, 2026)
@@ -56,7 +57,7 @@ def test_a_second_run_brings_nothing_twice(project, folder):
     put(folder, "corrupt", 3, "c", body=b"\xff")
     bring(folder)
     put(folder, "new", 4, "d")
-    assert bring(folder) == "1 delivered, 1 were there already, 2 in quarantine"
+    assert bring(folder) == "1 delivered, 1 were there already, 2 unreadable (see the quarantine)"
     assert Message.objects.count() == 2
     assert Quarantined.objects.count() == 2
 
@@ -67,7 +68,7 @@ def test_what_is_broken_is_quarantined_with_its_reason_and_the_rest_flows(projec
     put(folder, "new", 3, "c")
     put(folder, "new", 4, "c", body="another with its id")
     put(folder, "corrupt", 5, "d", body=b"whatever")
-    assert bring(folder) == "1 delivered, 0 were there already, 4 in quarantine"
+    assert bring(folder) == "1 delivered, 0 were there already, 4 unreadable (see the quarantine)"
     rows = {row.source_ref.split("/", 1)[1]: row for row in Quarantined.objects.all()}
     broken = rows[f"new/{1:020}-a.json"]
     assert (broken.message_id, broken.address, broken.position) == ("a", "reviewer", 36)
@@ -96,3 +97,29 @@ def test_a_folder_that_is_none_and_a_project_that_is_none_are_said(project, fold
         bring(folder, project="nobody")
     with pytest.raises(CommandError, match="--address"):
         bring(folder, address="a b")
+
+
+def test_links_and_pipes_are_left_out_and_said(project, folder, tmp_path):
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"id": "s", "kind": "task", "body": "only for us"}')
+    put(folder, "new", 1, "a")
+    (folder / "new" / "2.json").symlink_to(secret)
+    (folder / "corrupt" / "3.json").symlink_to(tmp_path)
+    os.mkfifo(folder / "cur" / "4.json")
+    complaints = StringIO()
+    assert bring(folder, stderr=complaints).startswith("1 delivered, 0 were there already, 0 unreadable")
+    assert complaints.getvalue().startswith("3 left out")
+    assert [row.message_id for row in Message.objects.all()] == ["a"]
+    assert not Quarantined.objects.exists()
+
+
+def test_a_part_that_is_a_link_is_not_followed(project, folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "1.json").write_text('{"id": "s", "kind": "task", "body": "only for us"}')
+    (folder / "new").rmdir()
+    (folder / "new").symlink_to(elsewhere)
+    complaints = StringIO()
+    bring(folder, stderr=complaints)
+    assert complaints.getvalue().startswith("1 left out")
+    assert not Message.objects.exists() and not Quarantined.objects.exists()

@@ -39,8 +39,11 @@ class Command(BaseCommand):
         except Problem as refusal:
             raise CommandError(f"{refusal.detail} Name another with --address.") from refusal
         self.stdout.write(
-            f"{tally.delivered} delivered, {tally.duplicates} were there already, {tally.quarantined} in quarantine"
+            f"{tally.delivered} delivered, {tally.duplicates} were there already, "
+            f"{tally.quarantined} unreadable (see the quarantine)"
         )
+        if tally.skipped:
+            self.stderr.write(f"{tally.skipped} left out: links, pipes, or gone before they were read")
 
     def _progress(self, done: int, of: int) -> None:
         filled = WIDTH * done // of if of else WIDTH

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, lambda *_: ingest.stop())
         if url:
-            self.stdout.write(f"taking messages from {queue_of('<project>').name}")
+            self.stdout.write(f"taking messages from {queue_of('<project>').name}, for each project")
             self.stdout.flush()
             ingest.run()
         else:
