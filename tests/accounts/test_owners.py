@@ -15,20 +15,6 @@ pytestmark = pytest.mark.django_db
 LIST = "/api/v1/approvals"
 
 
-@pytest.fixture
-def team() -> Group:
-    team = Group.objects.create(name="team")
-    projects.default().groups.add(team)
-    return team
-
-
-@pytest.fixture
-def ann(team: Group) -> User:
-    user = User.objects.create_user("ann", is_staff=True)
-    user.groups.add(team)
-    return user
-
-
 def allowed(holder: User | Group, *names: str) -> None:
     mine = holder.user_permissions if isinstance(holder, User) else holder.permissions
     mine.add(*Permission.objects.filter(codename__in=names))

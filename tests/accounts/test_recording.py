@@ -26,20 +26,6 @@ def client() -> Client:
     return client
 
 
-@pytest.fixture
-def team() -> Group:
-    team = Group.objects.create(name="team")
-    projects.default().groups.add(team)
-    return team
-
-
-@pytest.fixture
-def ann(team: Group) -> User:
-    ann = User.objects.create_user("ann", is_staff=True)
-    ann.groups.add(team)
-    return ann
-
-
 @pytest.fixture(autouse=True)
 def holds(db: None) -> Any:
     """After every test the chain holds, as the command says."""

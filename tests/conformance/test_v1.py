@@ -60,7 +60,7 @@ def test_the_run_comes_again_until_it_is_acknowledged_and_then_only_when_needed(
         peer.begin(need_run=True)
 
 
-def test_cookies_and_origins_mean_nothing_here(spawn: Spawn) -> None:
+def test_an_origin_means_nothing_here(spawn: Spawn) -> None:
     session = spawn()
     with line(session, origin="https://evil.example") as peer:  # type: ignore[arg-type]
         peer.begin()

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Thread
 from uuid import uuid4
 
@@ -200,6 +200,23 @@ def test_the_broker_is_restarted_twice_in_mid_ingest_and_nothing_is_lost(project
     rows = Message.objects.order_by("seq").values_list("message_id", flat=True)
     assert list(rows) == [f"m-{number:05}" for number in range(count)]
     assert not Quarantined.objects.exists()
+
+
+def test_a_second_process_stands_by_and_takes_over_so_that_a_queue_keeps_its_order(project, url):
+    sender = Sender(url)
+    with ExitStack() as standing_by:
+        with taking(url) as first:
+            sender.send(letter(number) for number in range(10))
+            wait_until(lambda: first.taken == 10, 30)
+            second = standing_by.enter_context(taking(url))
+            wait_until(lambda: second._queues, 30)
+            sender.send(letter(number) for number in range(10, 60))
+            wait_until(lambda: first.taken + second.taken == 60, 30)
+            assert second.taken == 0
+        sender.send(letter(number) for number in range(60, 70))
+        wait_until(lambda: second.taken == 10, 30)
+    rows = Message.objects.order_by("seq").values_list("message_id", flat=True)
+    assert list(rows) == [f"m-{number:05}" for number in range(70)]
 
 
 def test_the_command_takes_messages_and_stops_cleanly(project, url):
