@@ -232,6 +232,10 @@ class ChildConsumer(AsyncConsumer):
             try:
                 await self._urgent()
                 more = await self._messages()
+            except LineClosed:
+                if self.ending:  # The worker is about to say it better.
+                    await asyncio.sleep(self.limits["send_timeout_secs"])
+                raise
             except DatabaseError:
                 # The child is not to blame, and a reconnect would not help it: look again at the next poll.
                 log.warning("a line could not look at its rows", exc_info=True)
@@ -240,13 +244,7 @@ class ChildConsumer(AsyncConsumer):
                 await self.ears.wait(self.limits["line_poll_secs"])
 
     async def _urgent(self) -> None:
-        try:
-            frames = await in_thread(line_outgoing.urgent, self.line, self.sent)
-        except LineClosed:
-            if self.ending:  # The worker is about to say it better.
-                await asyncio.sleep(self.limits["send_timeout_secs"])
-            raise
-        for frame in frames:
+        for frame in await in_thread(line_outgoing.urgent, self.line, self.sent):
             await self._answer(frame)
 
     async def _last_words(self) -> None:

@@ -23,7 +23,7 @@ from orchestration.models import Attempt, Session
 from tests.waiting import wait_until
 
 TESTS = Actor.system("tests")
-PATIENCE = 5.0
+PATIENCE = 10.0  # Twice the poll: a nudge may be lost, and then the next look is due.
 
 
 class Spawn:

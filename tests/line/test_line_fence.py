@@ -189,4 +189,4 @@ def test_a_line_sees_its_token_replaced(server: Server, child: Spawn) -> None:
 
     with server.child(child) as peer:
         spawning.fresh_token(projects.default(), child.id, TESTS)
-        assert peer.code(timeout=2) == 4401
+        assert peer.code(timeout=4) == 4401

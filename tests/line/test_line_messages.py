@@ -45,7 +45,7 @@ def state(message: str) -> str:
 def test_a_message_reaches_a_live_child_at_once_and_is_admitted_when_it_says_so(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         (sent,) = post(child, "look here")
-        message = peer.hear("message", timeout=2)
+        message = peer.hear("message", timeout=4)
         assert (message["id"], message["text"], message["body"]) == (sent, "look here", {"text": "look here"})
         assert state(sent) == "new"
         peer.say("message_admitted", ids=[sent])

@@ -11,7 +11,7 @@ import pytest
 from accounts import projects
 from mailbox import delivery
 from mailbox.letters import NewMessage
-from orchestration import lifecycle, line_outgoing, line_terminal, spawning
+from orchestration import lifecycle, line_outgoing, line_run, line_terminal, spawning
 from orchestration.models import TranscriptItem
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
@@ -195,6 +195,33 @@ def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_
         peer.say("terminal", status="completed")
         assert peer.hear("terminal_ack", timeout=9)["status"] == "completed"
         assert peer.code() == 1000
+
+
+def test_the_end_that_a_plain_child_declares_is_done_though_its_run_was_not_noted_before(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, acknowledge = line_terminal.end, line_run.acknowledge
+    ended, refused = threading.Event(), threading.Event()
+
+    def slow_end(*args: Any, **kwargs: Any) -> None:
+        end(*args, **kwargs)
+        ended.set()
+        assert refused.wait(7)
+        threading.Event().wait(0.5)  # Long enough for whoever was refused to act on it.
+
+    def late_acknowledge(*args: Any, **kwargs: Any) -> None:
+        assert ended.wait(7)
+        try:
+            acknowledge(*args, **kwargs)
+        finally:
+            refused.set()
+
+    monkeypatch.setattr(line_terminal, "end", slow_end)
+    monkeypatch.setattr(line_run, "acknowledge", late_acknowledge)
+    with server.plain(child) as peer:
+        peer.hear("run")
+        peer.say("terminal", status="completed")
+        assert peer.code(timeout=9) == 1000
 
 
 def test_a_terminal_that_was_sent_before_the_socket_went_is_taken(server: Server, child: Spawn) -> None:

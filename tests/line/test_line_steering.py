@@ -35,7 +35,7 @@ def unread() -> list[str]:
 def test_delivered_live_while_a_line_is_held(server: Server, child: Spawn, asker: Caller) -> None:
     with server.child(child) as peer:
         assert send(asker, child, "now") == "delivered_live"
-        assert peer.hear("message", timeout=2)["text"] == "now"
+        assert peer.hear("message", timeout=4)["text"] == "now"
         assert unread() == ["now"], "written is not read"
 
 
