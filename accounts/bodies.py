@@ -7,6 +7,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from accounts import problems
+
 
 class Text(serializers.CharField):
     """A JSON string, kept as it is."""
@@ -48,8 +50,9 @@ class Body(serializers.Serializer[Any]):
         """Refuse unknown fields together with whatever else is wrong."""
         if not isinstance(data, Mapping):
             raise serializers.ValidationError({"": "must be a JSON object"})
-        errors: dict[str, Any] = {name: "is no field of this call" for name in data if name not in self.fields}
-        given = {name: value for name, value in data.items() if value is not None and name not in errors}
+        said = {name: value for name, value in data.items() if value is not None}
+        errors: dict[str, Any] = {name: problems.UNKNOWN for name in said if name not in self.fields}
+        given = {name: value for name, value in said.items() if name not in errors}
         try:
             found = super().to_internal_value(given)
         except serializers.ValidationError as error:

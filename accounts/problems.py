@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse
 from wardroom.strict import StrictJSONError
 
 CONTENT_TYPE = "application/problem+json"
+#: What is said of a field that a body should not have.
+UNKNOWN = "is no field of this call"
 log = logging.getLogger(__name__)
 
 

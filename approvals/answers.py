@@ -24,6 +24,7 @@ class Answer:
     message: Any = None
     note: Any = None
     arguments: Any = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
 
 
 def _shape_errors(answer: Answer) -> list[dict[str, str]]:
-    errors = []
+    errors = [_error(name, problems.UNKNOWN) for name in answer.unknown]
     if answer.version is not None and not _is_number(answer.version):
         errors.append(_error("version", "must be a whole number"))
     return [*errors, *_text_errors("message", answer.message), *_text_errors("note", answer.note)]

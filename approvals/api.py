@@ -126,7 +126,8 @@ class Withdraw(ProjectView):
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Take the request back: nobody needs the answer any more. For who asked, or who may answer."""
-        reason = bodies.mapping(request.data).get("reason")
+        find(self.project.pk, approval_id, self.actor)  # Who may not see it is told so before the body is judged.
+        reason = bodies.words(request.data, bodies.WITHDRAWN)["reason"]
         return Response(shapes.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
 
 
@@ -143,6 +144,6 @@ class Consume(ProjectView):
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Take its one execution, right before running exactly this action. For who asked, or who may answer."""
-        body = bodies.mapping(request.data)
-        words = {"digest": body.get("digest"), "claim": body.get("claim")}
+        find(self.project.pk, approval_id, self.actor)
+        words = bodies.words(request.data, bodies.CONSUMED)
         return Response(shapes.approval(execution.consume(self.project.pk, approval_id, actor=self.actor, **words)))

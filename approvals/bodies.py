@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,27 +26,40 @@ ASKED = (
     "allowed_decisions",
 )
 ANSWERED = ("decision", "digest", "version", "message", "note", "arguments")
+CONSUMED = ("digest", "claim")
+WITHDRAWN = ("reason",)
 
 
-def mapping(data: Any) -> dict[str, Any]:
-    """The body as an object, or invalid."""
+def words(data: Any, names: Sequence[str]) -> dict[str, Any]:
+    """These members of the body, None for what is absent; invalid for what is no object, or has others."""
+    body = _mapping(data)
+    if unknown := _unknown(body, names):
+        raise problems.invalid([{"field": name, "detail": problems.UNKNOWN} for name in unknown])
+    return {name: body.get(name) for name in names}
+
+
+def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
+    """The request in a body. A child asks for its own attempt; a key for the session it names, or for none."""
+    said = words(data, ("session", *ASKED))
+    session, attempt = _subject(_session(said.pop("session")), project_id, actor)
+    return Ask(session=session, attempt=attempt, **said)
+
+
+def answer(data: Any) -> Answer:
+    """The answer in a body. Who answers is never read from it. Fields that it should not have are judged with it."""
+    body = _mapping(data)
+    said: dict[str, Any] = {name: body.get(name) for name in ANSWERED}
+    return Answer(**said, unknown=_unknown(body, ANSWERED))
+
+
+def _mapping(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise problems.invalid([{"field": "", "detail": "The body must be a JSON object."}])
     return data
 
 
-def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
-    """The request in a body. A child asks for its own attempt; a key for the session it names, or for none."""
-    body = mapping(data)
-    session, attempt = _subject(_session(body.get("session")), project_id, actor)
-    said: dict[str, Any] = {name: body.get(name) for name in ASKED}
-    return Ask(session=session, attempt=attempt, **said)
-
-
-def answer(data: Any) -> Answer:
-    """The answer in a body. Who answers is never read from it."""
-    body = mapping(data)
-    return Answer(**{"decision": None} | {name: body.get(name) for name in ANSWERED})
+def _unknown(body: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name, value in body.items() if name not in names and value is not None)
 
 
 def _subject(session: UUID | None, project_id: Any, actor: Actor) -> tuple[UUID | None, int | None]:

@@ -26,6 +26,10 @@ LONGEST_ROLE = 64
 
 Error = dict[str, str]
 
+FIELDS = frozenset({"id", "message_kind", "from", "body", "correlation_id", "created_at"})
+#: `claimed` is ours, and shown: the `from` of a message that was drained can be handed on as it is.
+SENDER_FIELDS = frozenset({"session_id", "role", "claimed"})
+
 # Made once: `json.dumps` with words of its own makes one at every call.
 _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _CANON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -55,11 +59,14 @@ class Sealed:
     content_hash: str
 
 
-def read(value: Any) -> NewMessage:
-    """The message in a decoded JSON object of the public shape; 422 with every error. Its sender is only a claim."""
+def read(value: Any, *, closed: bool = False) -> NewMessage:
+    """The message in a decoded JSON object of the public shape; 422 with every error. Its sender is only a claim.
+
+    Members beyond the shape are left out, or with `closed` they are errors: for a caller who can be told.
+    """
     if not isinstance(value, Mapping):
         raise problems.invalid([{"field": "", "detail": "a message is an object"}], "That is not a message.")
-    errors: list[Error] = []
+    errors = _beyond(value) if closed else []
     sender = _sender(value.get("from"), errors)
     message = NewMessage(
         id=_optional_text(value, "id", errors),
@@ -74,6 +81,20 @@ def read(value: Any) -> NewMessage:
     if errors:
         raise problems.invalid(errors, "The message is not valid.")
     return message
+
+
+def beyond(value: Mapping[str, Any], known: frozenset[str], under: str = "") -> list[Error]:
+    """An error for each member that is none of `known`; null equals absent."""
+    if value.keys() <= known:
+        return []
+    unknown = (name for name, member in value.items() if name not in known and member is not None)
+    return [{"field": f"{under}{name}", "detail": problems.UNKNOWN} for name in unknown]
+
+
+def _beyond(value: Mapping[str, Any]) -> list[Error]:
+    sender = value.get("from")
+    inside = beyond(sender, SENDER_FIELDS, "from.") if isinstance(sender, Mapping) else []
+    return beyond(value, FIELDS) + inside
 
 
 def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed:

@@ -1,4 +1,7 @@
-"""The bodies of the mailbox calls, as typed values. Messages themselves are read by `mailbox.letters`."""
+"""The bodies of the mailbox calls, as typed values. Messages themselves are read by `mailbox.letters`.
+
+A field that a call does not know is refused: what is misspelt would be left out, and a default taken in its place.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from accounts import problems
+from accounts import heldbodies, problems
 from accounts.problems import Problem
 from mailbox import letters
 from mailbox.claims import MOST
@@ -16,71 +19,72 @@ from mailbox.letters import LONGEST_ID, NewMessage
 MOST_AT_ONCE = 1000
 LONGEST_LEASE = 12 * 3600
 LONGEST_DELAY = 30 * 86400
+MANY = frozenset({"messages"})
 
 Consumer = Annotated[str, Meta(max_length=LONGEST_ID)]
 Lease = Annotated[float, Meta(gt=0, le=LONGEST_LEASE)]
 Ids = Annotated[list[Annotated[str, Meta(max_length=LONGEST_ID)]], Meta(max_length=MOST)]
 
 
-class Drain(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The base of each."""
+
+
+class Drain(Body):
     limit: Annotated[int, Meta(ge=1, le=MOST)] = 100
     lease_secs: Lease | None = None
     consumer: Consumer = ""
 
 
-class Recover(msgspec.Struct, frozen=True):
+class Recover(Body):
     lease_secs: Lease | None = None
     consumer: Consumer = ""
 
 
-class Ack(msgspec.Struct, frozen=True):
+class Ack(Body):
     claim: str
     ids: Ids
 
 
-class Nack(msgspec.Struct, frozen=True):
+class Nack(Body):
     claim: str
     ids: Ids
     delay_secs: Annotated[float, Meta(ge=0, le=LONGEST_DELAY)] = 0
 
 
-class Extend(msgspec.Struct, frozen=True):
+class Extend(Body):
     claim: str
     lease_secs: Lease | None = None
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(Body):
     ask_id: str
     answer: Any = None
 
 
-class Requeue(msgspec.Struct, frozen=True):
+class Requeue(Body):
     message: Any = None
     address: str | None = None
 
 
-class Discard(msgspec.Struct, frozen=True):
+class Discard(Body):
     note: Annotated[str, Meta(max_length=10_000)]
 
 
-Order = TypeVar("Order", bound=msgspec.Struct)
+Order = TypeVar("Order", bound=Body)
 
 
 def read(kind: type[Order], data: Any) -> Order:
     """The order in a decoded body, or 422 with the field that is wrong. Null equals absent."""
-    if isinstance(data, dict):
-        data = {name: value for name, value in data.items() if value is not None}
-    try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
-        detail, _, path = str(error).partition(" - at `$")
-        raise problems.invalid([{"field": path.rstrip("`").lstrip("."), "detail": detail}]) from None
+    return heldbodies.convert(data, kind)
 
 
 def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
     """The messages in a body, and whether it was a list of many; one that cannot be read stands as its problem."""
     if not isinstance(data, dict) or "messages" not in data:
-        return [letters.read(data)], False
+        return [letters.read(data, closed=True)], False
+    if errors := letters.beyond(data, MANY):
+        raise problems.invalid(errors)
     many = data["messages"]
     if not isinstance(many, list) or not 0 < len(many) <= MOST_AT_ONCE:
         raise problems.invalid([{"field": "messages", "detail": f"a list of 1 to {MOST_AT_ONCE} messages"}])
@@ -89,6 +93,6 @@ def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
 
 def _read(value: Any) -> NewMessage | Problem:
     try:
-        return letters.read(value)
+        return letters.read(value, closed=True)
     except Problem as refusal:
         return refusal

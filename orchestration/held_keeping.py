@@ -23,7 +23,7 @@ Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class AliveReport(msgspec.Struct):
-    """`POST .../alive`."""
+    """`POST .../alive`. Unknown fields are ignored: keepers outlive a server, and may meet an older one."""
 
     pid: Pid
     pgid: Pid
@@ -31,7 +31,7 @@ class AliveReport(msgspec.Struct):
 
 
 class ExitReport(msgspec.Struct):
-    """`POST .../exited`."""
+    """`POST .../exited`. Unknown fields are ignored, as above."""
 
     exit_status: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     exit_signal: Annotated[int, Meta(ge=1, le=255)] | None = None

@@ -238,10 +238,31 @@ def test_an_expired_request_is_410(key, asked):
 def test_who_decided_is_never_read_from_the_body(key, asked, alice):
     approval = asked()
     body = {"decision": "deny", "decided_by": {"name": "root"}, "user": 1, "via": "rule"}
-    shape = key.post(f"/{approval.id}/decide", body).json()
-    assert shape["decision"]["via"] == "rest"
+    assert fields(key.post(f"/{approval.id}/decide", body)) == ["decided_by", "user", "via"]
+    approval.refresh_from_db()
+    assert (approval.status, approval.decided_by) == ("pending", None)
+    assert key.post(f"/{approval.id}/decide", {"decision": "deny"}).json()["decision"]["via"] == "rest"
     approval.refresh_from_db()
     assert approval.decided_by["user_id"] == alice.pk
+
+
+def fields(refused):
+    assert (refused.status_code, refused.json()["type"]) == (422, "invalid")
+    return [each["field"] for each in refused.json()["errors"]]
+
+
+def test_a_field_that_a_call_does_not_know_is_named_and_nothing_is_done(key, asked):
+    assert fields(key.post(body=BODY | {"expires_in": 60})) == ["expires_in"]
+    assert not Approval.objects.exists()
+    approval = asked()
+    right = {"decision": "approve", "digest": approval.digest}
+    for call, body in (("decide", right), ("withdraw", {}), ("consume", {"digest": approval.digest})):
+        assert fields(key.post(f"/{approval.id}/{call}", body | {"versoin": 1})) == ["versoin"]
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+    assert key.post(f"/{approval.id}/decide", right | {"versoin": None}).status_code == 200
+    # What stands is judged before the answer is read.
+    assert key.post(f"/{approval.id}/decide", right | {"decision": "deny", "versoin": 1}).status_code == 409
 
 
 def test_an_idempotency_key_repeats_the_answer(key, asked):

@@ -105,6 +105,10 @@ def test_a_bad_order_is_refused_by_field_and_nothing_is_stored(
     assert field in refused(post(owner, SESSIONS, order))
 
 
+def test_null_equals_absent_also_in_a_field_that_nobody_knows(owner: APIClient) -> None:
+    assert post(owner, SESSIONS, {**RUNBOOK, "title": None, "assigment": None}).status_code == 201
+
+
 @pytest.mark.parametrize(
     "raw", [b"[1]", b'"x"', b"{", b'{"assignment": "a", "assignment": "b"}', b'{"a": NaN}', b"\xff"]
 )

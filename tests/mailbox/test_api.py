@@ -156,6 +156,46 @@ def test_what_is_foreign_cannot_be_named_read_or_settled(caller, stranger, proje
         assert call.status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (f"{DESK}/messages", GOOD),
+        (f"{DESK}/messages", {"messages": [GOOD]}),
+        (f"{DESK}/drain", {}),
+        (f"{DESK}/recover", {}),
+        (f"{DESK}/ack", {"claim": str(uuid4()), "ids": []}),
+        (f"{DESK}/nack", {"claim": str(uuid4()), "ids": []}),
+        (f"{DESK}/extend", {"claim": str(uuid4())}),
+        (f"{DESK}/reply", {"ask_id": "q", "answer": 1}),
+        (f"/api/v1/quarantine/{uuid4()}/requeue", {}),
+        (f"/api/v1/quarantine/{uuid4()}/discard", {"note": "x"}),
+    ],
+)
+def test_a_field_that_a_call_does_not_know_is_named_and_nothing_is_done(caller, call, body):
+    caller.post(f"{DESK}/messages", GOOD | {"id": "before"})
+    answer = caller.post(call, body | {"limt": 3})
+    assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (422, ["limt"])
+    assert [(row.message_id, row.state) for row in Message.objects.all()] == [("before", "new")]
+    assert caller.post(call, body | {"limt": None}).status_code in (200, 201, 404)
+
+
+def test_every_field_that_is_wrong_in_a_message_is_named_also_among_many(caller):
+    wrong = GOOD | {"from": {"sesion": "x"}, "corelation_id": "c", "body": "x", "id": 7}
+    named = ["corelation_id", "from.sesion", "id"]
+    assert [each["field"] for each in caller.post(f"{DESK}/messages", wrong).json()["errors"]] == named
+    results = caller.post(f"{DESK}/messages", {"messages": [wrong, GOOD]}).json()["results"]
+    assert [each["status"] for each in results] == [422, 201]
+    assert [each["field"] for each in results[0]["problem"]["errors"]] == named
+
+
+def test_the_sender_of_a_drained_message_can_be_handed_on_as_it_is(caller):
+    caller.post(f"{DESK}/messages", GOOD | {"from": {"role": "boss"}})
+    (drained,) = caller.post(f"{DESK}/drain", {}).json()["messages"]
+    assert drained["from"]["claimed"] is True
+    onward = caller.post("/api/v1/mailboxes/other/messages", GOOD | {"id": "2", "from": drained["from"]})
+    assert onward.status_code == 201
+
+
 HOSTILE = {
     "cut off": b'{"message_kind": "task", "body": "x',
     "deep": b'{"message_kind": "task", "body": ' + b"[" * 5000 + b"]" * 5000 + b"}",
@@ -254,7 +294,7 @@ def test_a_hostile_address_gets_a_clear_refusal(caller, address):
         ("drain", {"lease_secs": 10**9}, "lease_secs"),
         ("drain", {"consumer": 7}, "consumer"),
         ("drain", [], ""),
-        ("ack", {}, ""),
+        ("ack", {}, "claim"),
         ("ack", {"claim": "x", "ids": "one"}, "ids"),
         ("ack", {"claim": "x", "ids": [1]}, "ids[0]"),
         ("nack", {"claim": "x", "ids": [], "delay_secs": -1}, "delay_secs"),
