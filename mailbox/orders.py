@@ -30,44 +30,44 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The base of each."""
 
 
-class Drain(Body):
+class Drain(Body, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=MOST)] = 100
     lease_secs: Lease | None = None
     consumer: Consumer = ""
 
 
-class Recover(Body):
+class Recover(Body, frozen=True):
     lease_secs: Lease | None = None
     consumer: Consumer = ""
 
 
-class Ack(Body):
+class Ack(Body, frozen=True):
     claim: str
     ids: Ids
 
 
-class Nack(Body):
+class Nack(Body, frozen=True):
     claim: str
     ids: Ids
     delay_secs: Annotated[float, Meta(ge=0, le=LONGEST_DELAY)] = 0
 
 
-class Extend(Body):
+class Extend(Body, frozen=True):
     claim: str
     lease_secs: Lease | None = None
 
 
-class Reply(Body):
+class Reply(Body, frozen=True):
     ask_id: str
     answer: Any = None
 
 
-class Requeue(Body):
+class Requeue(Body, frozen=True):
     message: Any = None
     address: str | None = None
 
 
-class Discard(Body):
+class Discard(Body, frozen=True):
     note: Annotated[str, Meta(max_length=10_000)]
 
 
