@@ -158,18 +158,30 @@ def disconnect(line: Line, *, now: datetime | None = None) -> bool:
 
 
 def look(line: Line) -> Attempt:
-    """This line's attempt, with its session; LineClosed when this connection may no longer act. Locks nothing."""
+    """This line's attempt, with its session; LineClosed when this connection may no longer act. Locks nothing.
+
+    The token is looked at before the attempt, and judged after it: an attempt ends with its token in one commit, so
+    whoever saw the token dead sees the end as well, and says that.
+    """
+    token = _token_state(line)
     ours = Attempt.objects.select_related("session").filter(**line.row(), ended_at=None, connection=line.connection)
     attempt = ours.first()
     if attempt is None:
         raise why_closed(line)
-    refuse_dead_token(line)
+    _refuse_dead(token)
     return attempt
 
 
 def refuse_dead_token(line: Line) -> None:
     """LineClosed 4401 when the token that opened this line was ended, replaced or has expired."""
-    state = credentials.recognise(line.caller.token).state
+    _refuse_dead(_token_state(line))
+
+
+def _token_state(line: Line) -> credentials.State:
+    return credentials.recognise(line.caller.token).state
+
+
+def _refuse_dead(state: credentials.State) -> None:
     if state != "live":
         raise LineClosed(Close.UNAUTHENTICATED, f"{state} token")
 

@@ -61,6 +61,36 @@ def test_an_attempt_that_is_over_can_do_nothing(child: Spawn) -> None:
     assert line.disconnect(mine) is False
 
 
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize(("end", "code"), [("ended", 4410), ("replaced", 4409)])
+def test_a_line_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_its_token(
+    child: Spawn, monkeypatch: pytest.MonkeyPatch, end: str, code: int, early: bool
+) -> None:
+    """The end of an attempt is the end of its token as well: one commit, which comes between two looks."""
+    mine, recognise = held(child), credentials.recognise
+
+    def commit() -> None:
+        if end == "ended":
+            lifecycle.finish(child.id, 1, Status.TIMEOUT, error="too long")
+        else:
+            attempts.requeue(child.id, 1, "once more")
+
+    def beside(*args: Any, **options: Any) -> credentials.Recognised:
+        monkeypatch.undo()
+        if early:
+            commit()
+        found = recognise(*args, **options)
+        if not early:
+            commit()
+        return found
+
+    monkeypatch.setattr(credentials, "recognise", beside)
+    with pytest.raises(LineClosed) as refusal:
+        line.look(mine)
+        line.look(mine)  # What came just after the first look is seen by the next.
+    assert refusal.value.code == code
+
+
 def test_an_attempt_that_was_replaced_can_do_nothing(child: Spawn) -> None:
     mine = held(child)
     attempts.requeue(child.id, 1, "once more")
