@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.db import connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,11 +28,21 @@ async def in_thread(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def _clean(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    close_old_connections()
+    _tidy()
     try:
         return verb(*args, **kwargs)
     except StopIteration as error:
         # No future takes one: who waits would wait for ever.
         raise RuntimeError("the verb ran out") from error
     finally:
-        close_old_connections()
+        _tidy()
+
+
+def _tidy() -> None:
+    """Close what broke or is too old. These threads are few and stay, so that each keeps its connection to SQLite: to
+    open one takes as long as the work, for it reads the whole schema, and the last to close writes the log back.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.vendor == "sqlite":
+            connection.close_at = 0 if connection.errors_occurred else None
+        connection.close_if_unusable_or_obsolete()

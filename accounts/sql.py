@@ -19,6 +19,13 @@ def run(statement: str, params: Sequence[Any]) -> list[Row]:
         return found
 
 
+def run_each(statement: str, rows: Sequence[Sequence[Any]]) -> int:
+    """How many rows a statement wrote that is run once with each of these parameters."""
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, rows)
+        return int(cursor.rowcount)
+
+
 def run_prepared(statement: str, params: Sequence[Any], *, keep: bool = True) -> list[Row]:
     """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once per connection.
 

@@ -10,9 +10,22 @@ from uuid import UUID
 
 from django.db import connection
 
-from accounts.sql import Row, run, run_prepared
+from accounts.sql import Row, run, run_each, run_prepared
 
-__all__ = ["Fragment", "Row", "among", "at", "for_update", "marks", "moment", "run", "run_prepared", "together", "uid"]
+__all__ = [
+    "Fragment",
+    "Row",
+    "among",
+    "at",
+    "for_update",
+    "marks",
+    "moment",
+    "run",
+    "run_each",
+    "run_prepared",
+    "together",
+    "uid",
+]
 
 # As Python writes its datetimes, for SQLite compares moments as text; see accounts.clock.Now.
 SQLITE_NOW = "replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s) || '000', '.000000', '')"

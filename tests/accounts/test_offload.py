@@ -1,0 +1,33 @@
+"""Verbs off the event loop: what becomes of the connections of their threads."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError, ProgrammingError, connections
+
+from accounts import projects
+from accounts.offload import in_thread
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def used():
+    """The connection of this thread, after a query."""
+    projects.default()
+    return connections["default"]
+
+
+def broken():
+    found = used()
+    with found.cursor() as cursor, pytest.raises((OperationalError, ProgrammingError)):
+        cursor.execute("SELECT nothing_of_this_name")
+    return found
+
+
+async def test_a_thread_keeps_its_connection_to_sqlite_and_gives_that_of_a_pool_back():
+    mine = await in_thread(used)
+    assert (mine.connection is not None) == (mine.vendor == "sqlite")
+
+
+async def test_no_thread_keeps_a_connection_after_an_error():
+    assert (await in_thread(broken)).connection is None
