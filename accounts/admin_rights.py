@@ -58,8 +58,7 @@ class RecordedPassword(Recorded):
             answer: HttpResponse = super().user_change_password(request, id, form_url)  # type: ignore[misc]
             user = User.objects.filter(pk=id).first() if before is not None else None
             if user is not None and user.password != before:
-                told = {"name": str(user)}
-                rights.write(actor(request), "rights.password", f"user:{user.pk}", told, rights.of(user).projects)
+                rights.password_set(actor(request), user)
             return answer
 
 

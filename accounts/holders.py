@@ -22,7 +22,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 #: The rest of a row is read when somebody asks for it.
 FIELDS = ("id", "public_id", "secret_hash", "kind", "project_id", "user_id", "scopes", "ended_at")
-OWNERS_FIELDS = ("id", "is_active", "is_superuser")
+OWNERS_FIELDS = ("id", "is_active", "is_staff", "is_superuser")
 COLUMNS = ", ".join(
     [f"accounts_credential.{name}" for name in FIELDS] + [f"accounts_user.{name}" for name in OWNERS_FIELDS]
 )

@@ -48,7 +48,8 @@ class Credential(models.Model):
     secret_hash = models.CharField(max_length=64, editable=False)
     kind = models.CharField(max_length=8, choices=CredentialKind)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="credentials")
-    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="credentials")
+    # The audit chain speaks of keys: who has one is made inactive, and not deleted.
+    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="credentials")
     name = models.CharField(max_length=200, blank=True)
     subject = models.CharField(max_length=64, blank=True, default="")
     attempt = models.PositiveIntegerField(null=True, blank=True)

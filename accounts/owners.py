@@ -1,7 +1,7 @@
 """What an API key is worth today: at most what its owner could mint now.
 
 It is judged at each use, by the one query that finds the key, so what a person loses their keys lose with the next
-call: the person themselves, the project, a permission, being a superuser.
+call: the person themselves, the project, a permission, being a superuser on the staff.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
 from accounts import scopes
-from accounts.models import Credential, CredentialKind
+from accounts.models import Credential, CredentialKind, User
 
 #: Why a key opens nothing, in the words that staff read.
 ENDED, EXPIRED, NO_OWNER = "ended", "expired", "no owner"
 OWNER_INACTIVE, OWNER_OUTSIDE = "owner inactive", "owner does not see the project"
+OWNER_OFF_STAFF = "owner is a superuser off the staff"
 
 
 # Written by hand: every call of every key asks this, and Django takes longer to build it than a database to answer it.
@@ -58,6 +59,8 @@ def why_dead(key: Credential) -> str:
         return NO_OWNER
     if key.user is not None and not key.user.is_active:
         return OWNER_INACTIVE
+    if key.user is not None and is_off_staff(key.user):
+        return OWNER_OFF_STAFF
     if key.ended_at is not None:
         return ENDED
     if key.has_expired:
@@ -65,6 +68,11 @@ def why_dead(key: Credential) -> str:
     if key.user is None or key.kind == CredentialKind.CHILD or key.user.is_superuser:
         return ""
     return "" if key.owner_sees else OWNER_OUTSIDE
+
+
+def is_off_staff(user: User) -> bool:
+    """Whether this is a superuser whom the admin does not let in: what it shut out, no key of theirs lets in again."""
+    return user.is_superuser and not user.is_staff
 
 
 def worth(key: Credential) -> list[str]:

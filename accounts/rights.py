@@ -55,6 +55,11 @@ def changed(actor: Actor, thing: User | Group | Project, before: Rights, after: 
     write(actor, f"rights.{word}", f"{word}:{thing.pk}", told, before.projects | after.projects)
 
 
+def password_set(actor: Actor, user: User) -> None:
+    """Record that somebody's password is another. Inside `recording.transaction()`."""
+    write(actor, "rights.password", f"user:{user.pk}", {"name": str(user)}, of(user).projects)
+
+
 def write(actor: Actor, action: str, subject: str, detail: dict[str, Any], where: Iterable[UUID]) -> None:
     """One row in the chain of each of these projects, or in the first project's when there is none."""
     for project_id in sorted(where) or [projects.default().pk]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-from accounts import credentials, projects, scopes
+from accounts import credentials, projects, rights, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, User
 from ledger import journal
@@ -14,6 +14,7 @@ from orchestration import spawning
 from orchestration.spawning import SpawnOrder
 
 NAME = "admin"
+SELF = Actor.system("first start")
 WELCOME = SpawnOrder(
     role="runbook",
     title="Welcome to Wardroom",
@@ -42,6 +43,7 @@ def greet(show: Callable[[str], None]) -> None:
     password = secrets.token_urlsafe(15)
     with journal.transaction():
         user = User.objects.create_superuser(username=NAME, email="", password=password)
+        rights.changed(SELF, user, rights.NOTHING, rights.of(user))
         project = projects.default()
         _, token = credentials.mint(
             kind=CredentialKind.API,
@@ -49,7 +51,7 @@ def greet(show: Callable[[str], None]) -> None:
             scopes=scopes.ALL,
             user=user,
             name="first start",
-            actor=Actor.system("first start"),
+            actor=SELF,
         )
         if wants_demo():
             spawning.spawn(project, WELCOME, Actor.of_user(user))

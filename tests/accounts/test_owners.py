@@ -79,6 +79,24 @@ def test_who_is_no_superuser_any_more_has_no_admin_keys(ann: User) -> None:
     assert Credential.objects.get().scopes == sorted(scopes.ALL)
 
 
+def test_a_superuser_who_leaves_the_staff_has_no_keys_any_more(ann: User) -> None:
+    User.objects.filter(pk=ann.pk).update(is_superuser=True)
+    token = key_of(ann)
+    assert status(token) == 200
+    User.objects.filter(pk=ann.pk).update(is_staff=False)
+    assert status(token) == 401
+    with pytest.raises(CommandError, match="not on the staff"):
+        call_command("create_api_key", user="ann")
+    User.objects.filter(pk=ann.pk).update(is_staff=True)
+    assert status(token) == 200
+
+
+def test_a_key_of_who_was_never_on_the_staff_is_worth_what_their_groups_may(ann: User, team: Group) -> None:
+    allowed(team, "view_approval")
+    User.objects.filter(pk=ann.pk).update(is_staff=False)
+    assert worth(key_of(ann)) == ["approvals:ask", "approvals:read", "mailboxes:write"]
+
+
 @pytest.mark.parametrize("scope", sorted(scopes.NEEDS))
 @pytest.mark.parametrize("through", ["person", "team"])
 def test_a_scope_is_worth_what_the_permission_behind_it_is(ann: User, team: Group, scope: str, through: str) -> None:

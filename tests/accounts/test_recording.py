@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.models import ProtectedError
 from django.test import Client
 
 from accounts import credentials, projects, recording
 from accounts.models import Credential, Project, User
+from config import firststart
 from ledger.models import AuditEntry
 from tests.people import owner
 
@@ -123,6 +126,61 @@ def test_a_new_password_by_another_leaves_a_row_without_it(client: Client, ann: 
     assert [told for _, _, _, told in rows("rights.password")] == [{"name": "ann"}]
 
 
+def test_so_does_one_by_command(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = iter(["one-thing-and-long", "another", "long-and-secret-7", "long-and-secret-7"])
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked_outside_of_a_transaction(next(typed)))
+    call_command("changepassword", "ann")
+    assert User.objects.get(pk=ann.pk).check_password("long-and-secret-7")
+    by = "system:manage.py changepassword"
+    assert rows("rights.password") == [("default", by, f"user:{ann.pk}", {"name": "ann"})]
+
+
+@pytest.mark.parametrize("typed", [["123", "123"] * 3, ["a-long-one-77", "another"] * 3, [""]])
+def test_a_password_that_is_not_taken_leaves_none(ann: User, typed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(typed)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
+    with pytest.raises(CommandError):
+        call_command("changepassword", "ann")
+    with pytest.raises(CommandError, match="nobody"):
+        call_command("changepassword", "nobody")
+    assert User.objects.get(pk=ann.pk).password == ann.password
+    assert not AuditEntry.objects.exists()
+
+
+def test_a_superuser_who_is_made_by_command_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    Project.objects.create(slug="other")
+    call_command("createsuperuser", interactive=False, username="eve", email="eve@example.com")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    typed = iter(["eve", "una", "una@example.com"])
+    monkeypatch.setattr("builtins.input", lambda prompt: asked_outside_of_a_transaction(next(typed)))
+    monkeypatch.setattr("getpass.getpass", lambda *prompt: asked_outside_of_a_transaction("long-and-secret-7"))
+    call_command("createsuperuser")
+    assert User.objects.get(username="una").check_password("long-and-secret-7")
+    told = [(slug, by, detail["name"], detail["superuser"]) for slug, by, _, detail in rows("rights.user")]
+    by, now = "system:manage.py createsuperuser", {"before": None, "after": True}
+    assert told == [(slug, by, name, now) for slug in ("default", "other") for name in ("eve", "una")]
+
+
+def test_so_is_the_administrator_of_the_first_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARDROOM_DEMO", "0")
+    firststart.greet(lambda line: None)
+    [(_, by, _, told)] = rows("rights.user")
+    assert (by, told["name"]) == ("system:first start", "admin")
+
+
+def test_who_cannot_be_put_on_record_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "audit", lambda *told: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        call_command("createsuperuser", interactive=False, username="eve", email="eve@example.com")
+    assert not User.objects.filter(username="eve").exists()
+
+
+def asked_outside_of_a_transaction(answer: str) -> str:
+    """While somebody types, nothing is locked. (The test itself is one block.)"""
+    assert len(connection.savepoint_ids) == 0
+    return answer
+
+
 def test_who_is_deleted_loses_rights_on_record(client: Client, ann: User) -> None:
     assert client.post(f"{PEOPLE}/{ann.pk}/delete/", {"post": "yes"}).status_code == 302
     assert not User.objects.filter(pk=ann.pk).exists()
@@ -132,8 +190,13 @@ def test_who_is_deleted_loses_rights_on_record(client: Client, ann: User) -> Non
 
 def test_who_has_keys_is_made_inactive_and_not_deleted(client: Client, ann: User) -> None:
     """A deletion would take the keys along, of which the chain still speaks."""
-    token = credentials.mint(kind="api", project=projects.default(), user=ann)[1]
-    assert client.post(f"{PEOPLE}/{ann.pk}/delete/", {"post": "yes"}).status_code == 403
+    key, token = credentials.mint(kind="api", project=projects.default(), user=ann, name="robot")
+    assert "robot" in client.post(f"{PEOPLE}/{ann.pk}/delete/", {"post": "yes"}).content.decode()
+    client.post(f"{PEOPLE}/", {"action": "delete_selected", "_selected_action": [ann.pk], "post": "yes"})
+    with pytest.raises(ProtectedError):
+        ann.delete()
+    assert credentials.check(token) == key
+    assert not rows("rights.user")
     assert client.post(f"{PEOPLE}/{ann.pk}/change/", person(ann, is_active=False)).status_code == 302
     assert credentials.check(token) is None
 
