@@ -50,6 +50,8 @@ WARDROOM: dict[str, Any] = {
     # Of those without a session, asked by REST.
     "pending_approvals_per_key": 256,
     "pending_approvals_per_project": 2048,
+    # Questions that wait in one session's mailbox until its child takes them in.
+    "open_asks_per_session": 256,
     # the mailbox
     "claim_lease_secs": 60,
     "claim_tries": 5,

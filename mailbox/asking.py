@@ -59,6 +59,12 @@ def find(project_id: UUID, address: str, ask_id: str) -> Message | None:
     return asks.filter(message_id=ask_id).first()
 
 
+def count_open(project_id: UUID, address: str, most: int) -> int:
+    """How many asks wait at this address for somebody to take them in; counted up to `most`."""
+    waiting = Message.objects.filter(project_id=project_id, address__name=address, waits=True, message_kind="ask")
+    return waiting.order_by()[:most].count()
+
+
 def reply_address(ask: Message) -> str:
     """Where its answer belongs. What a sender only claims decides nothing."""
     proven = ask.sender_session is not None and not ask.claimed_sender

@@ -26,7 +26,7 @@ class Ask(ProjectView):
         operation_id="sessions_ask",
         parameters=[IDEMPOTENCY_KEY],
         request=bodies.AskBody,
-        responses={200: shapes.AskShape, **refusals(401, 403, 404, 409, 422)},
+        responses={200: shapes.AskShape, **refusals(401, 403, 404, 409, 422, 429)},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Ask it, and wait for the answer. `pending` after `timeout_secs`; `ended` when its session ended without one.

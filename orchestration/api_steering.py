@@ -110,7 +110,7 @@ class Messages(Steering):
     @extend_schema(
         operation_id="sessions_message",
         request=bodies.MessageBody,
-        responses={202: shapes.SentShape, **refusals(401, 403, 404, 409, 422)},
+        responses={202: shapes.SentShape, **refusals(401, 403, 404, 409, 422, 429)},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Send it a message. The outcome says what will become of it; only its admission proves that it was read."""

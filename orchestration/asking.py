@@ -56,8 +56,8 @@ def ask(
     *,
     now: datetime | None = None,
 ) -> Ask:
-    """Put the question into the session's mailbox, in its turn. Raises 404, 422, and 409 `not-running` when the session
-    is over: a question alone starts nothing.
+    """Put the question into the session's mailbox, in its turn. Raises 404, 422, 409 `not-running` when the session is
+    over (a question alone starts nothing), and 429 when too many wait there.
 
     The same id again is the same question, whatever became of the session since; another question under it is a 409.
     """
@@ -71,6 +71,8 @@ def ask(
         if known is None and session.is_terminal:
             detail = f"The session is {session.status}: nobody is there to answer."
             raise problems.conflict(detail, "not-running", session_status=session.status)
+        if known is None:
+            steering.make_room(session)
         (delivered,) = delivery.deliver(project.pk, session.address, [message], internal=True, now=now)
     return Ask(project.pk, session_id, delivered.id)
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from accounts import problems
 from accounts.actors import Actor
 from accounts.models import Project
@@ -20,6 +22,7 @@ from orchestration.states import TERMINAL, Status
 
 #: Kinds that ask for work, and so start a session that is over. An answer alone starts nothing.
 STARTING_KINDS = frozenset({"task", "ask", "handoff"})
+RETRY_SECS = 5
 
 
 class Outcome(enum.StrEnum):
@@ -49,7 +52,7 @@ def send(
     answers: Message | None = None,
     now: datetime | None = None,
 ) -> Sent:
-    """Put a message into the session's mailbox, in one transaction with what it sets off. Raises 404, 409, 422.
+    """Put a message into the session's mailbox, in one transaction with what it sets off. Raises 404, 409, 422, 429.
 
     `interrupt` first asks a running attempt to stop; the next one begins where that ends, and reads the message.
     As the answer of an ask that this session sent, it is the one answer, whatever its id: raises `already-answered`.
@@ -60,12 +63,21 @@ def send(
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
+        if message.message_kind == "ask" and not asking.find(project.pk, session.address, message.id or ""):
+            make_room(session)
         delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
             return Sent(delivered.id, Outcome.DELIVERED_LIVE)
         outcome = _set_off(session, message, actor, interrupt, now)
         journal.nudge(f"session:{session.pk}")
         return Sent(delivered.id, outcome)
+
+
+def make_room(session: Session) -> None:
+    """For one more question, or too-many. Under the session's lock, so that those of one moment count each other."""
+    most = settings.WARDROOM["open_asks_per_session"]
+    if asking.count_open(session.project_id, session.address, most) >= most:
+        raise problems.too_many(f"{most} questions already wait for the session to take them in.", RETRY_SECS)
 
 
 def _deliver(session: Session, message: NewMessage, now: datetime | None) -> Delivered:

@@ -63,6 +63,22 @@ def test_an_answer_that_is_lost_on_the_way_is_found_by_the_poll(
         assert standing(held.result(10)) == ("answered", "unheard")
 
 
+def test_only_so_many_questions_wait_for_one_session(server: Server, child: Spawn, asker: Caller, timings: Any) -> None:
+    timings(open_asks_per_session=3)
+    again = {"headers": {"Idempotency-Key": "again"}}
+    known = pending(asker, child.id, "the same", **again)
+    many = [asker.asks(child.id, str(number), timeout_secs=0) for number in range(12)]
+    assert sorted(each.result(20).status_code for each in many) == [200] * 2 + [429] * 10
+    refused = asker.ask(child.id, "one more", timeout_secs=0)
+    assert (refusal(refused), refused.headers["retry-after"]) == ((429, "too-many"), "5")
+    assert refusal(asker.send(child.id, message_kind="ask", body={"question": "?"})) == (429, "too-many")
+    assert asker.send(child.id, message_kind="task", body="what is no question").status_code == 202
+    assert pending(asker, child.id, "the same", **again) == known
+    with server.child(child) as peer:
+        peer.say("message_admitted", ids=[peer.hear("message")["id"]])
+        wait_until(lambda: asker.ask(child.id, "one more", timeout_secs=0).status_code == 200)
+
+
 def test_who_waits_is_not_woken_by_what_others_ask_and_are_answered(
     server: Server, child: Spawn, asker: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

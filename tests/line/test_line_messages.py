@@ -203,6 +203,19 @@ def test_a_reply_without_to_goes_where_its_ask_came_from(server: Server, family:
         assert send(peer, **because)["code"] == "invalid"
 
 
+def test_a_child_is_told_that_too_many_questions_wait_where_it_asks(
+    server: Server, family: tuple[Spawn, Spawn], timings: Any
+) -> None:
+    timings(open_asks_per_session=1)
+    parent, child = family
+    with server.child(parent) as above:
+        ask = {"to": str(child.id), "message_kind": "ask", "body": {"question": "why?"}}
+        assert send(above, id="first", **ask)["kind"] == "send_ack"
+        assert send(above, **ask)["code"] == "too-many"
+        assert send(above, id="first", **ask)["kind"] == "send_ack"
+        assert send(above, to=str(child.id))["kind"] == "send_ack"
+
+
 def test_nothing_outside_its_tree_can_be_written_to(
     server: Server, family: tuple[Spawn, Spawn], spawn: Callable[..., Spawn]
 ) -> None:
