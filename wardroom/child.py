@@ -272,7 +272,7 @@ class Child:
 
     async def checkpoint(self) -> list[Message]:
         """A safe point: the messages that arrived since the last one, oldest first, now admitted."""
-        fresh = [message for message in self._wire.inbox.values() if self.admitted.add(message.id)]
+        fresh = [message for message in self._wire.turns().values() if self.admitted.add(message.id)]
         self._wire.inbox.clear()
         if fresh:
             self._wire.line.send(protocol.MessageAdmitted(ids=[message.id for message in fresh]))
@@ -281,7 +281,7 @@ class Child:
     async def wait_message(self, timeout: float | None = None) -> bool:
         """Wait until a checkpoint would return something; False when `timeout` seconds passed first."""
         try:
-            await asyncio.wait_for(self._wire.until(lambda: bool(self._wire.inbox), heed_cancel=True), timeout)
+            await asyncio.wait_for(self._wire.until(lambda: bool(self._wire.turns()), heed_cancel=True), timeout)
         except TimeoutError:
             return False
         return True
@@ -293,6 +293,9 @@ class Child:
         `steer`, an ask arrives at the next checkpoint; `reply` answers it.
         """
         self._wire.queries.handler = handler
+        with contextlib.suppress(RuntimeError):  # Without a loop there is no line, and nothing has come.
+            # Soon, not now: the body may set its state on the next line.
+            asyncio.get_running_loop().call_soon(self._wire.turns)
         return handler
 
     @property

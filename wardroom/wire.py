@@ -256,6 +256,13 @@ class Wire:
         elif not self.queries.take(message):
             self.inbox.setdefault(message.id, message)
 
+    def turns(self) -> dict[str, Message]:
+        """What waits for a checkpoint. A query that came with the run, before its handler, is left to that now."""
+        for message in list(self.inbox.values()):
+            if self.queries.take(message):
+                del self.inbox[message.id]
+        return self.inbox
+
     def _on_transcript_ack(self, position: int) -> None:
         kept = max(0, position - self._first)
         self._first += min(kept, len(self._items))

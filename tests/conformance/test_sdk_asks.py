@@ -66,3 +66,23 @@ async def test_a_query_that_an_earlier_life_answered_is_put_away(spawn: Spawn) -
         assert await child.checkpoint() == []
     found = await threaded(lambda: session.client.asked(session.id, asked["ask_id"]))
     assert (found["status"], found["answer"]) == ("answered", "the first says")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_query_that_came_before_its_handler_is_answered_by_it(spawn: Spawn, at_once: bool) -> None:
+    """The question is there before the child is: it comes with the run, and the work has not begun yet."""
+    session = spawn()
+    asked = await threaded(lambda: session.client.ask(session.id, "how far?", timeout=0))
+    async with Child(session.identity) as child:
+        await wait_until_async(lambda: child._wire.inbox)
+
+        @child.on_query
+        async def answer(question: str, state: Any) -> Any:
+            return [question, state]
+
+        child.state = "this far"
+        if at_once:
+            assert await child.checkpoint() == []
+        found = await threaded(lambda: session.client.asked(session.id, asked["ask_id"], timeout=20))
+        assert await child.checkpoint() == []
+    assert (found["status"], found["answer"]) == ("answered", ["how far?", "this far"])
