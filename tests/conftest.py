@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import django
+import hypothesis
 import pytest
 from django.conf import settings
 
@@ -33,6 +34,10 @@ for _name in set(os.environ) - set(RUN.environment()):
 os.environ.update(RUN.environment() | {"WARDROOM_TEST_BACKEND": RUN.backend})
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 django.setup()
+
+# An example that takes its time says that the machine is busy, not that the code is wrong.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -120,6 +125,10 @@ def django_db_serialized_rollback() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    from tests.threads import verbs_have_ended
+
+    if is_transactional(item):
+        verbs_have_ended()
     yield
     if nextitem is not None and is_transactional(item):
         from pytest_django.plugin import blocking_manager_key

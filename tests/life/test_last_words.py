@@ -34,7 +34,7 @@ def filled(word: str, size: int) -> str:
 @given(word=pattern, size=of_any_size, other=pattern, more=st.one_of(st.none(), st.integers(0, 900_000)))
 @example(word="\x01", size=RESULT, other="\x02", more=900_000)
 @example(word='"', size=RESULT, other="\\", more=None)
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_terminal_within_the_limits_is_accepted(
     transactional: None, word: str, size: int, other: str, more: int | None
 ) -> None:
@@ -81,7 +81,6 @@ def test_a_result_beyond_its_limit_is_refused_and_the_session_goes_on() -> None:
 
 
 @given(text=st.text(max_size=300), most=st.integers(80, 400))
-@examples(deadline=None)
 def test_a_cut_text_fits_and_one_that_fits_is_left_alone(text: str, most: int) -> None:
     text = text.encode(errors="ignore").decode()
     for size in (stored_bytes, json_bytes):

@@ -20,6 +20,7 @@ from accounts import projects
 from accounts.actors import Actor
 from orchestration import presence, spawning
 from orchestration.models import Attempt, Session
+from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
 
 TESTS = Actor.system("tests")
@@ -195,6 +196,7 @@ def server(_uvicorn: Server, transactional_db: None) -> Iterator[Server]:
     """The server, on a database that is emptied after the test: when no line writes to it any more."""
     yield _uvicorn
     wait_until(lambda: not _uvicorn.tasks(), 15, why="every line has ended")
+    verbs_have_ended()
     presence.end()
 
 

@@ -145,7 +145,7 @@ def test_any_text_gives_a_value_or_a_refusal(data: bytes | str) -> None:
     "data", [b'"' + b'\\"' * 500_000, b"[" * 1_000_000, b'{"' * 500_000, b'"\\' * 500_000, b"[]," * 300_000]
 )
 def test_a_megabyte_of_malice_costs_no_more_than_a_blink(data: bytes) -> None:
-    start = time.monotonic()
+    start = time.thread_time()  # Its own: others may be at work.
     with pytest.raises(strict.StrictJSONError):
         strict.loads(data)
-    assert time.monotonic() - start < 1
+    assert time.thread_time() - start < 1

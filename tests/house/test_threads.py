@@ -1,0 +1,30 @@
+"""Whoever waits for the verbs to end waits for those whose caller has left, too."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from accounts.offload import in_thread
+from tests.threads import verbs_have_ended
+from tests.waiting import wait_until_async
+
+
+async def test_a_verb_whose_caller_was_cancelled_is_waited_for() -> None:
+    begun, free = threading.Event(), threading.Event()
+
+    def verb() -> None:
+        begun.set()
+        assert free.wait(30)
+
+    caller = asyncio.create_task(in_thread(verb))
+    await wait_until_async(begun.is_set)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    with pytest.raises(threading.BrokenBarrierError):
+        await asyncio.to_thread(verbs_have_ended, 0.2)
+    waiting = asyncio.create_task(asyncio.to_thread(verbs_have_ended))
+    free.set()
+    await waiting

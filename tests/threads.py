@@ -1,0 +1,24 @@
+"""The threads in which verbs run for an event loop, and the moment when none of them works any more."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from accounts import offload
+
+
+def verbs_have_ended(timeout: float = 30.0) -> None:
+    """Return when no verb runs. Nobody may start one meanwhile.
+
+    Cancelling who waits for a verb does not stop it: it may still write when its connection has long ended. On
+    PostgreSQL the flush after a test and such a verb wait for each other's tables, and one of them fails.
+    """
+    pool = offload._pool(os.getpid())
+    if not pool._threads:
+        return
+    # Each thread has to come here: what was begun before is then over.
+    gate = threading.Barrier(pool._max_workers + 1)
+    for _ in range(pool._max_workers):
+        pool.submit(gate.wait, timeout)
+    gate.wait(timeout)
