@@ -1,6 +1,7 @@
 """A private server: its own folder, its own process, its log, and an end that leaves nothing behind."""
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -20,19 +21,41 @@ class ServerMissing(RuntimeError):
     """The server's program is not installed; scripts/install_test_servers.sh says how."""
 
 
+# A lock on its byte for each port that was given away: no other process of these tests, of this run or another, gives
+# the same one while its server is not up yet, or stopped. The locks end with the process.
+_PORTS = open(Path(tempfile.gettempdir(), f"wardroom-test-ports-{os.getuid()}"), "ab")  # noqa: SIM115 - kept open
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nobody listens on, below the range that the kernel gives to outgoing connections.
+    """A port that nobody listens on, below the range that the kernel gives to outgoing connections; ours from now on.
 
     So it is still free when a server is stopped and started again in the middle of a test.
     """
     for port in random.sample(range(20000, 32000), 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if _claim(port) and _is_free(port):
             return port
     raise RuntimeError("no free port between 20000 and 32000")
+
+
+def _claim(port: int) -> bool:
+    if port in _given:
+        return False
+    try:
+        fcntl.lockf(_PORTS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _given.add(port)
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def short_folder() -> Path:

@@ -1,11 +1,14 @@
 """The private servers keep what they promised their clients, and leave nothing behind."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.servers import Postgres, Redis, Valkey
+from tests.servers import Postgres, Redis, Valkey, free_port
+from tests.servers.databases import ROOT
 from tests.waiting import wait_until
 
 
@@ -63,6 +66,20 @@ def test_closing_leaves_no_process_and_no_folder() -> None:
     server.close()
     assert not server.folder.exists()
     wait_until(lambda: gone(pid), 5)
+
+
+def test_a_port_is_given_away_once_while_its_server_is_not_up_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = [sys.executable, "-c", "from tests.servers import free_port; print(free_port(), flush=True); input()"]
+    with subprocess.Popen(other, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        theirs, ours = int(run.stdout.readline()), free_port()
+        for port in (theirs, ours):
+            monkeypatch.setattr("random.sample", lambda *_, port=port: [port])
+            with pytest.raises(RuntimeError, match="no free port"):
+                free_port()
+        run.communicate("\n")
+    monkeypatch.setattr("random.sample", lambda *_: [theirs])
+    assert free_port() == theirs, "and again when that run is over"
 
 
 def test_only_its_owner_can_open_the_folder() -> None:
