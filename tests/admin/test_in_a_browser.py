@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -67,30 +68,29 @@ def live(page: Page, path: str) -> None:
     expect(page.locator("[data-live-state=live]")).to_be_visible()
 
 
-def soonest(happen: Callable[[int], None], seen: Callable[[int], None]) -> float:
-    """The shortest of three times from a change to its sight: a busy machine may be late once, not always."""
-    took = []
-    for number in (1, 2, 3):
+def within_a_second(happen: Callable[[int], None], seen: Callable[[int], None]) -> int:
+    """Change things until one is seen within a second, and say how many: a busy machine may be late, not always."""
+    for number in range(1, 11):
         happen(number)
         began = time.monotonic()
         seen(number)
-        took.append(time.monotonic() - began)
-    return min(took)
+        if time.monotonic() - began < 1:
+            return number
+    raise AssertionError("none of ten changes was seen within a second")
 
 
 def test_pages_show_within_a_second_what_happened_at_another_web_process(house: House, page: Page) -> None:
     with elsewhere(house) as client:
         live(page, "/admin/")
         count = page.locator(".wr-card", has_text="waiting for an answer").locator(".wr-number")
-        assert soonest(lambda _: ask(client), lambda number: expect(count).to_have_text(str(number))) < 1
-        assert page.title().startswith("(3) ")
+        asked = within_a_second(lambda _: ask(client), lambda number: expect(count).to_have_text(str(number)))
+        expect(page).to_have_title(re.compile(rf"^\({asked}\) "))
         live(page, "/admin/orchestration/session/")
         rows = page.locator("#result_list")
-        took = soonest(
+        within_a_second(
             lambda number: spawn(client, f"session {number}") and None,
             lambda number: expect(rows.get_by_role("link", name=f"session {number}", exact=True)).to_be_visible(),
         )
-        assert took < 1
 
 
 def test_a_session_is_steered_by_two_buttons_and_its_page_follows(house: House, page: Page) -> None:
@@ -125,7 +125,7 @@ def test_a_page_comes_back_by_itself_after_its_web_process_was_killed(house: Hou
         ask(client)
         house.start("web1")
         count = page.locator(".wr-card", has_text="waiting for an answer").locator(".wr-number")
-        expect(count).to_have_text("1", timeout=10_000)
+        expect(count).to_have_text("1")
 
 
 def test_a_key_is_shown_once_works_and_can_be_ended(house: House, page: Page) -> None:

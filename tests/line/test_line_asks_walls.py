@@ -235,7 +235,7 @@ def test_a_call_is_not_held_for_longer_than_any_call(child: Spawn, asker: Caller
     timings(held_call_secs=0.3)
     started = time.monotonic()
     assert standing(asker.ask(child.id, timeout_secs=300)) == ("pending", None)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_many_wait_at_once_and_cost_no_thread(server: Server, child: Spawn, caller: Asker) -> None:

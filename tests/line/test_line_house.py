@@ -83,15 +83,14 @@ def test_a_web_process_that_stops_says_1012_and_its_lines_are_lost_at_once(
 def test_a_decision_on_another_web_process_reaches_the_child_at_once(
     stack: Callable[..., House], sockets: ExitStack
 ) -> None:
-    house = stack(web=2, worker=False, beat=False)
+    # The poll behind the nudges is put out of reach: what comes soon came by a nudge.
+    house = stack(web=2, worker=False, beat=False, timings={"line_poll_secs": 60})
     child = Child(house, sockets)
     peer = child.join(web=1)
     peer.say("approval_request", id="one", body=BODY)
     peer.hear("approval_registered")
     child.decide(web=2)
-    began = time.monotonic()
     assert peer.hear("approval_reply")["approved"] is True
-    assert time.monotonic() - began < 2
 
 
 def test_the_answer_waits_for_a_child_whose_web_process_was_killed(
@@ -117,11 +116,11 @@ def test_the_answer_waits_for_a_child_whose_web_process_was_killed(
 def test_without_redis_the_poll_finds_the_cancel_and_the_dead_token(
     stack: Callable[..., House], sockets: ExitStack
 ) -> None:
-    house = stack(web=2, worker=False, beat=False)
+    house = stack(web=2, worker=False, beat=False, timings={"line_poll_secs": 1})
     child, other = Child(house, sockets), Child(house, sockets)
     peer, revoked = child.join(web=1), other.join(web=1)
     house.broker.kill()
     assert house.client(2).post(f"/api/v1/sessions/{child.id}/cancel", json={"reason": "stop"}).status_code == 200
-    assert peer.hear("cancel", timeout=7)["reason"] == "stop"
+    assert peer.hear("cancel")["reason"] == "stop"
     assert house.client(2).post(f"/api/v1/sessions/{other.id}/token", json={}).status_code in (200, 201)
-    assert revoked.code(timeout=7) == 4401
+    assert revoked.code() == 4401

@@ -12,6 +12,7 @@ from accounts import projects
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from orchestration import lifecycle, line_outgoing, line_run, line_terminal, spawning
+from orchestration.line import LineClosed
 from orchestration.models import TranscriptItem
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
@@ -179,21 +180,21 @@ def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_
 
     def slow_end(*args: Any, **kwargs: Any) -> None:
         end(*args, **kwargs)
-        looked.clear()
-        assert looked.wait(7)
+        assert looked.wait(20)
         threading.Event().wait(0.5)  # Long enough for whoever looked to act on what it saw.
 
     def noted_look(*args: Any, **kwargs: Any) -> Any:
         try:
             return urgent(*args, **kwargs)
-        finally:
+        except LineClosed:
             looked.set()
+            raise
 
     with server.child(child) as peer:
         monkeypatch.setattr(line_terminal, "end", slow_end)
         monkeypatch.setattr(line_outgoing, "urgent", noted_look)
         peer.say("terminal", status="completed")
-        assert peer.hear("terminal_ack", timeout=9)["status"] == "completed"
+        assert peer.hear("terminal_ack", timeout=25)["status"] == "completed"
         assert peer.code() == 1000
 
 
@@ -206,11 +207,11 @@ def test_the_end_that_a_plain_child_declares_is_done_though_its_run_was_not_note
     def slow_end(*args: Any, **kwargs: Any) -> None:
         end(*args, **kwargs)
         ended.set()
-        assert refused.wait(7)
+        assert refused.wait(20)
         threading.Event().wait(0.5)  # Long enough for whoever was refused to act on it.
 
     def late_acknowledge(*args: Any, **kwargs: Any) -> None:
-        assert ended.wait(7)
+        assert ended.wait(20)
         try:
             acknowledge(*args, **kwargs)
         finally:
@@ -221,7 +222,7 @@ def test_the_end_that_a_plain_child_declares_is_done_though_its_run_was_not_note
     with server.plain(child) as peer:
         peer.hear("run")
         peer.say("terminal", status="completed")
-        assert peer.code(timeout=9) == 1000
+        assert peer.code(timeout=25) == 1000
 
 
 def test_a_terminal_that_was_sent_before_the_socket_went_is_taken(server: Server, child: Spawn) -> None:

@@ -38,7 +38,7 @@ def test_a_broker_that_is_gone_or_hangs_is_named_within_seconds(lonely, fault):
     assert told["status"] == "unavailable"
     assert not told["parts"]["broker"]["ok"] and not told["parts"]["hub"]["ok"]
     assert told["parts"]["database"] == {"ok": True}
-    assert httpx.get(f"{lonely.url}/healthz", timeout=2).json() == {"status": "ok"}
+    assert httpx.get(f"{lonely.url}/healthz", timeout=10).json() == {"status": "ok"}
     if fault == "pause":
         lonely.broker.resume()
     lonely.broker.start()
@@ -62,8 +62,15 @@ def test_missing_migrations_are_named(lonely):
 
 
 def test_a_crowd_of_probes_costs_one_look_a_second(lonely):
-    with httpx.Client(base_url=lonely.url) as probe:
-        began = time.monotonic()
+    with httpx.Client(base_url=lonely.url, timeout=30) as probe:
+        began, before = time.monotonic(), pings(lonely)
         for _ in range(100):
             assert probe.get("/readyz").status_code == 200
-        assert time.monotonic() - began < 3
+        looks_at_most = time.monotonic() - began + 1
+    assert 0 <= pings(lonely) - before <= 2 * looks_at_most
+
+
+def pings(house):
+    """How often the broker was asked whether it is there. Nobody but /readyz asks it more than once in 15 s."""
+    with house.broker.client() as client:
+        return client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]

@@ -1,5 +1,6 @@
 """The Procfile, as a platform runs it: released, started, asked to stop with SIGTERM, on real servers."""
 
+import contextlib
 import json
 import os
 import re
@@ -90,7 +91,8 @@ class Dyno:
         for process in self.running:
             end_group(process, signal.SIGKILL)
         for pid in processes.mentioning(str(self.folder)):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.redis.close()
         self.postgres.drop(self.database)
         shutil.rmtree(self.folder, ignore_errors=True)

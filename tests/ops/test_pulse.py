@@ -13,9 +13,9 @@ SILENT = "from config.pulse import Pulse; Pulse('nothing heard', 0.3).watch(); i
 BUSY = """
 import threading, time
 from config.pulse import Pulse
-pulse = Pulse('nothing heard', 1.0)
+pulse = Pulse('nothing heard', 2.0)
 pulse.watch()
-for _ in range(20):
+for _ in range(40):
     pulse.beat()
     threading.Event().wait(0.1)
 """

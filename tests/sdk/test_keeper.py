@@ -119,9 +119,11 @@ def test_life_is_reported_again_and_again(front: Desk, start: Start, tmp_path: P
 
 
 def test_a_kill_in_the_answer_is_term_then_kill(front: Desk, start: Start, tmp_path: Path) -> None:
-    front.answers["alive"] = (200, {"action": "kill", "reason": "asked"})
     begun = time.monotonic()
-    start(*sh("trap 'echo termed >&2' TERM; echo $$ > pid; while :; do sleep 0.05; done"), grace_secs=0.3).wait(20)
+    process = start(*sh("trap 'echo termed >&2' TERM; echo $$ > pid; while :; do sleep 0.05; done"), grace_secs=0.3)
+    read_pid(tmp_path / "pid")  # Before that, nothing keeps TERM from ending it.
+    front.answers["alive"] = (200, {"action": "kill", "reason": "asked"})
+    process.wait(20)
     [end] = front.of("/exited")
     assert end["exit_signal"] == 9
     assert time.monotonic() - begun < 10
