@@ -18,7 +18,7 @@ LIMIT, MOST = 50, 200
 def page(
     rows: QuerySet[Any],
     params: Any,
-    shape: Callable[[Any], dict[str, Any]],
+    shape: Callable[[Any], Any] = lambda row: row,
     *,
     key: Sequence[str] = ("created_at", "pk"),
     descending: bool = False,

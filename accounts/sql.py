@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connection
@@ -26,15 +28,31 @@ def run_each(statement: str, rows: Sequence[Sequence[Any]]) -> int:
         return int(cursor.rowcount)
 
 
-def run_prepared(statement: str, params: Sequence[Any], *, keep: bool = True) -> list[Row]:
-    """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once per connection.
+def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
+    """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once, not at each call.
 
-    `keep=False`: it plans anew at each call, by the table as it is then. What looks for rows needs that: the plan that
-    it makes for an empty table reads all of it, and would be kept while the table fills.
+    A plan is used for `PLAN_SECS`. One that was made for an empty table reads all of it, and would be kept while the
+    table fills until somebody analyzes it.
     """
     if connection.vendor != "postgresql":
         return run(statement, params)
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        return cursor.execute(statement, params, prepare=keep, binary=True).fetchall()
+        _renew_plans(cursor)
+        return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
+
+
+PLAN_SECS = 1.0
+#: When each connection last let go of its plans.
+_renewed: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()
+
+
+def _renew_plans(cursor: psycopg.Cursor[Any]) -> None:
+    line, now = cursor.connection, time.monotonic()
+    if line.prepare_threshold is None or now - _renewed.get(line, -PLAN_SECS) < PLAN_SECS:
+        return
+    # Without the setting PostgreSQL plans for each call's own values where it believes that to be cheaper; to plan
+    # takes longer than what is planned. A transaction that is rolled back takes the setting along: until the next time.
+    cursor.execute("SET plan_cache_mode = force_generic_plan; DISCARD PLANS")
+    _renewed[line] = now

@@ -129,14 +129,20 @@ AT_ONCE = """
         SELECT %s::uuid, name, count(*) FROM letters GROUP BY name ORDER BY name COLLATE "C"
         ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + excluded.last_seq
         RETURNING a.id, a.name, a.last_seq
+    ),
+    fresh AS (
+        INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
+            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+        SELECT %s::uuid, t.id, t.last_seq - l.behind, l.message_id, l.message_kind, l.body_text, l.content_hash,
+            l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender,
+            COALESCE(l.created_at, statement_timestamp()), statement_timestamp(), false, 0
+        FROM letters l JOIN taken t ON t.name = l.name
+        ON CONFLICT (project_id, message_id) DO NOTHING RETURNING id, message_id, address_id, seq
+    ), waiting AS (
+        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer)
+        SELECT id, address_id, seq, 'new', 0, '' FROM fresh
     )
-    INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_session, sender_role, claimed_sender, state, tries, consumer, created_at, received_at)
-    SELECT %s::uuid, t.id, t.last_seq - l.behind, l.message_id, l.message_kind, l.body_text, l.content_hash,
-        l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender, 'new', 0, '',
-        COALESCE(l.created_at, statement_timestamp()), statement_timestamp()
-    FROM letters l JOIN taken t ON t.name = l.name
-    ON CONFLICT (project_id, message_id) DO NOTHING RETURNING message_id, address_id, seq
+    SELECT message_id, address_id, seq FROM fresh
 """
 #: `AT_ONCE` for one letter, which is what a lone sender waits for.
 ONE = """
@@ -144,13 +150,18 @@ ONE = """
         INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES (%s, %s, 1)
         ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + 1
         RETURNING a.id, a.last_seq
+    ), fresh AS (
+        INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
+            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+        SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s::uuid, %s, %s::boolean,
+            COALESCE(%s::timestamptz, statement_timestamp()), statement_timestamp(), false, 0
+        FROM taken t
+        ON CONFLICT (project_id, message_id) DO NOTHING RETURNING id, message_id, address_id, seq
+    ), waiting AS (
+        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer)
+        SELECT id, address_id, seq, 'new', 0, '' FROM fresh
     )
-    INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_session, sender_role, claimed_sender, state, tries, consumer, created_at, received_at)
-    SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s::uuid, %s, %s::boolean, 'new', 0, '',
-        COALESCE(%s::timestamptz, statement_timestamp()), statement_timestamp()
-    FROM taken t
-    ON CONFLICT (project_id, message_id) DO NOTHING RETURNING message_id, address_id, seq
+    SELECT message_id, address_id, seq FROM fresh
 """
 NOWHERE: Place = (0, 0)
 
@@ -186,14 +197,14 @@ def hold(project_id: UUID, names: Collection[str]) -> None:
 
 COLUMNS = (
     "project_id, address_id, seq, message_id, message_kind, body_text, content_hash, correlation_id, "
-    "sender_session, sender_role, claimed_sender, state, tries, consumer, created_at, received_at"
+    "sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries"
 )
 
 
 def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
     """Insert, and return id -> place of those that were not there yet."""
     clock = sql.at(now)
-    values = f"({sql.marks([0] * 11)}, 'new', 0, '', COALESCE({sql.timestamp()}, {clock.text}), {clock.text})"
+    values = f"({sql.marks([0] * 11)}, COALESCE({sql.timestamp()}, {clock.text}), {clock.text}, false, 0)"
     project = sql.uid(project_id)
     params: list[Any] = []
     for place, each in rows:
@@ -201,10 +212,17 @@ def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetim
         params += [sql.moment(each.message.created_at), *clock.params, *clock.params]
     inserted = sql.run(
         f"INSERT INTO mailbox_message ({COLUMNS}) VALUES {', '.join([values] * len(rows))} "  # noqa: S608
-        "ON CONFLICT (project_id, message_id) DO NOTHING RETURNING message_id, address_id, seq",
+        "ON CONFLICT (project_id, message_id) DO NOTHING RETURNING id, address_id, seq, message_id",
         params,
     )
-    return {name: (address, seq) for name, address, seq in inserted}
+    if inserted:
+        waiting = ", ".join(["(%s, %s, %s, 'new', 0, '')"] * len(inserted))
+        sql.run(
+            "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer) "  # noqa: S608
+            f"VALUES {waiting} RETURNING seq",
+            [value for row in inserted for value in row[:3]],
+        )
+    return {name: (address, seq) for _, address, seq, name in inserted}
 
 
 def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
@@ -215,9 +233,15 @@ def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: da
         created = each.message.created_at
         values.append([project, *place, *_stored(each), sql.moment(created) if created else clock, clock])
     written = sql.run_each(
-        f"INSERT INTO mailbox_message ({COLUMNS}) VALUES ({sql.marks([0] * 11)}, 'new', 0, '', %s, %s) "  # noqa: S608
+        f"INSERT INTO mailbox_message ({COLUMNS}) VALUES ({sql.marks([0] * 13)}, false, 0) "  # noqa: S608
         "ON CONFLICT (project_id, message_id) DO NOTHING",
         values,
+    )
+    # At a place that was taken for a message that is there already stands nothing.
+    sql.run_each(
+        "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer) "
+        "SELECT id, address_id, seq, 'new', 0, '' FROM mailbox_message WHERE address_id = %s AND seq = %s",
+        [place for place, _ in rows],
     )
     if written == len(rows):
         return {each.id: place for place, each in rows}

@@ -26,16 +26,32 @@ TONES = {
 }
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Where a message is."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The states."""
+        return list(MessageState.choices)
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Those in the chosen one."""
+        chosen = self.value()
+        return queryset.in_state(chosen) if chosen in MessageState.values else queryset
+
+
 @admin.register(Message)
 class MessageAdmin(ProjectWall, ReadOnly):
     """Messages, newest first. Only verbs move them."""
 
-    list_display = ("name", "kind", "to", "shown_state", "received", "tries", "sender")
+    list_display = ("name", "kind", "to", "shown_state", "received", "spent", "sender")
     list_display_links = ("name",)
-    list_filter = (ProjectFilter, "state", "message_kind")
+    list_filter = (ProjectFilter, StateFilter, "message_kind")
     search_fields = ("=message_id", "address__name__startswith")
     search_help_text = "A message's id, a correlation id, or the beginning of an address."
-    list_select_related = ("project", "address")
+    list_select_related = ("project", "address", "waiting")
     ordering = ("-pk",)
     fields = (
         "project",
@@ -50,8 +66,8 @@ class MessageAdmin(ProjectWall, ReadOnly):
         "received_at",
         "shown_state",
         "tries",
-        "due_at",
-        "held",
+        "due",
+        "holder",
         "admitted_at",
         "admitted_attempt",
     )
@@ -87,7 +103,17 @@ class MessageAdmin(ProjectWall, ReadOnly):
         """Whose mailbox."""
         return clipped(message.address.name)
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description="tries")
+    def spent(self, message: Message) -> Any:
+        """How often it was claimed, of what still waits or was put away."""
+        return message.held.tries if message.held else message.spent_tries or NOTHING
+
+    @admin.display(description="not before")
+    def due(self, message: Message) -> str:
+        """Until when a consumer wants it left alone."""
+        return f"{message.held.due_at:%Y-%m-%d %H:%M:%S} UTC" if message.held and message.held.due_at else NOTHING
+
+    @admin.display(description="state")
     def shown_state(self, message: Message) -> SafeString:
         """The state's word."""
         return badge(message.state, TONES[MessageState(message.state)])
@@ -110,12 +136,12 @@ class MessageAdmin(ProjectWall, ReadOnly):
         return age(message.received_at)
 
     @admin.display(description="held by")
-    def held(self, message: Message) -> str:
+    def holder(self, message: Message) -> str:
         """The consumer whose claim it is, and until when."""
-        if message.state != MessageState.CLAIMED:
+        if message.held is None or message.held.state != MessageState.CLAIMED:
             return NOTHING
-        who = visible(message.consumer) or "a consumer without a name"
-        return f"{who}, until {message.claim_expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        who = visible(message.held.consumer) or "a consumer without a name"
+        return f"{who}, until {message.held.claim_expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
     @admin.display(description="body")
     def body_shown(self, message: Message) -> SafeString:

@@ -12,7 +12,7 @@ from accounts import problems
 from accounts.pages import page
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
-from mailbox import addresses, claims, delivery, orders, posting, schema, shapes
+from mailbox import addresses, claims, delivery, orders, posting, receipts, schema, shapes
 from mailbox.models import Message
 from mailbox.states import MessageState
 
@@ -43,8 +43,10 @@ class Messages(ProjectView):
         rows = Message.objects.filter(project=self.project, address__name=addresses.check(address))
         state = request.query_params.get("state")
         if state is not None:
-            rows = rows.filter(state=_known_state(state))
-        return Response(page(rows, request.query_params, lambda row: shapes.message(row, address), key=("seq",)))
+            rows = rows.in_state(_known_state(state))
+        found = page(rows.placed(), request.query_params, key=("seq",))
+        receipts.attach(found["results"])
+        return Response(found | {"results": [shapes.message(row, address) for row in found["results"]]})
 
     @extend_schema(
         operation_id="mailbox_deliver",

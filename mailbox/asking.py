@@ -16,15 +16,15 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts import problems
-from accounts.clock import database_now
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters
+from mailbox import addresses, delivery, letters, moves, receipts
 from mailbox.accepting import Delivered
 from mailbox.addresses import ANSWERS, OWN
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from mailbox.states import ASK_MODES, MESSAGE_ARROWS, MessageState, sources
+from mailbox.sql import Fragment
+from mailbox.states import ASK_MODES
 
 #: Asks made by the verb `ask`: whoever asked waits for the answer itself, and has no mailbox for it.
 ASKED = f"{OWN}ask:"
@@ -103,10 +103,8 @@ def answer(
         delivered = _once(ask.project_id, address, message, now)
         if address == ANSWERS:
             # Nobody drains it. Admitted is what housekeeping lets go of in the end.
-            waiting = Message.objects.filter(project_id=ask.project_id, message_id=delivered.id)
-            waiting.filter(state__in=sources(MESSAGE_ARROWS, MessageState.ADMITTED)).update(
-                state=MessageState.ADMITTED, admitted_at=database_now(now)
-            )
+            kept = Message.objects.get(project_id=ask.project_id, message_id=delivered.id)
+            receipts.note(moves.remove(moves.numbered(ask.project_id, address, [kept.pk], Fragment("true"))), now=now)
         journal.nudge(topic(ask.project_id, ask.message_id))
     return delivered
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,7 @@ from django.db import connection
 
 from accounts import problems
 from ledger import journal
-from mailbox import addresses, moves, parcels, quarantine, sql
+from mailbox import addresses, moves, parcels, quarantine, receipts, sql
 from mailbox.models import Message
 from mailbox.parcels import Parcel
 from mailbox.sql import Fragment
@@ -66,7 +66,7 @@ def drain(
     plain(address)
     token = uuid.uuid4()
     where, change = moves.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
-    found = parcels.run(moves.statement(where, change, min(limit, MOST), parcels.COLUMNS))
+    found = parcels.take(where, change, min(limit, MOST))
     if len(found) < limit:
         _quarantine_overdue(project_id, address, now)
     return _as_claim(token, found)
@@ -89,24 +89,22 @@ def follow(
             following = drain(project_id, address, limit, lease_secs, consumer, now=now)
             return dataclasses.replace(following, acked=acked)
     plain(address)
-    token = uuid.uuid4()
+    token, keys = uuid.uuid4(), [parcel.pk for parcel in claim.messages]
     # What is picked asks for what is done, so that rows are locked in this order and not crosswise to another's.
     free = _free(now)
     free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
     parts = {
-        "known": moves.pick(_named(project_id, address, claim, None, _live(claim.token, now))),
-        "done": moves.changing("known", _admitted(now), "id"),
+        **_acknowledging(moves.numbered(project_id, address, keys, _live(claim.token, now)), claim.token, now),
         "picked": moves.pick(moves.waiting(project_id, address, free), min(limit, MOST)),
-        "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.COLUMNS),
+        "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.HELD),
     }
-    rows = _run(sql.together(parts, "SELECT held.*, (SELECT count(*) FROM done) FROM held"))
+    rows = _run(sql.together(parts, parcels.letters_of("held", ", (SELECT count(*) FROM done)")))
     if len(rows) < limit:
         _quarantine_overdue(project_id, address, now)
-    ids = [parcel.message_id for parcel in claim.messages]
-    whole = rows and rows[0][-1] == len(ids)
-    done = set(ids) if whole else _acked_before(project_id, address, claim.token, ids)
+    whole = rows and rows[0][-1] == len(keys)
+    done = set(keys) if whole else receipts.acknowledged(project_id, address, claim.token, keys)
     found = _as_claim(token, parcels.read([row[:-1] for row in rows]))
-    return dataclasses.replace(found, acked=_settled(ids, done))
+    return dataclasses.replace(found, acked=_settled(_named(claim), done))
 
 
 def recover(
@@ -127,8 +125,7 @@ def recover(
     where = moves.waiting(project_id, address, held)
     _quarantine_spent(where, address, now)
     token = uuid.uuid4()
-    change = _held(token, lease_secs, consumer, now)
-    return _as_claim(token, parcels.run(moves.statement(where, change, MOST, parcels.COLUMNS)))
+    return _as_claim(token, parcels.take(where, _held(token, lease_secs, consumer, now), MOST))
 
 
 def ack(
@@ -139,14 +136,15 @@ def ack(
     Said again by the same claim it is true again; by a dead claim it changes nothing.
     """
     plain(address)
-    token, names = _token(claim), _names(claim, ids)
-    if token is None or not names:
-        return _settled(names, set())
-    live = _named(project_id, address, claim, ids, _live(token, now))
-    done = {name for (name,) in _run(moves.statement(live, _admitted(now), None, "message_id"))}
-    if len(done) < len(set(names)):
-        done |= _acked_before(project_id, address, token, names)
-    return _settled(names, done)
+    token, named = _token(claim), _keys(project_id, claim, ids)
+    if token is None or not named:
+        return _settled(named, set())
+    keys = [key for key in named.values() if key]
+    live = moves.numbered(project_id, address, keys, _live(token, now))
+    done = _acknowledge(live, token, now)
+    if len(done) < len(keys):
+        done |= receipts.acknowledged(project_id, address, token, keys)
+    return _settled(named, done)
 
 
 def nack(
@@ -163,16 +161,16 @@ def nack(
     One that has used up its tries goes into quarantine instead.
     """
     plain(address)
-    token, names = _token(claim), _names(claim, ids)
-    if token is None or not names:
-        return _settled(names, set())
-    live = _named(project_id, address, claim, ids, _live(token, now))
+    token, named = _token(claim), _keys(project_id, claim, ids)
+    if token is None or not named:
+        return _settled(named, set())
+    live = moves.numbered(project_id, address, [key for key in named.values() if key], _live(token, now))
     spent = _quarantine_spent(live, address, now)
     due = sql.at(now, delay_secs)
-    rows = moves.move(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)), columns=moves.NAMES)
+    rows = moves.change(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)))
     if rows and not delay_secs:
         _nudge(project_id, address)
-    return _settled(names, {row.message_id for row in rows} | {row.message_id for row in spent})
+    return _settled(named, {row.message for row in rows} | spent)
 
 
 def extend(
@@ -186,22 +184,22 @@ def extend(
     end = sql.at(now, _lease(lease_secs))
     longer = Fragment(f"claim_expires_at = {end.text}", end.params)
     live = moves.waiting(project_id, address, _live(token, now))
-    return _as_claim(token, parcels.run(moves.statement(live, longer, None, parcels.COLUMNS)))
+    return _as_claim(token, parcels.take(live, longer))
 
 
 def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
     """Bring one address's lapsed claims back, or into quarantine when their tries are used up."""
     overdue = moves.waiting(project_id, address, _overdue(now))
     spent = _quarantine_spent(overdue, address, now)
-    return len(moves.move(overdue, _back_to_new(), columns=moves.NAMES)) + len(spent)
+    return len(moves.change(overdue, _back_to_new())) + len(spent)
 
 
 def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
     """The sweep: bring back lapsed claims of every address, at most `limit` in one run. Returns how many."""
     clock = sql.at(now)
     statement = f"""
-        SELECT DISTINCT a.project_id, a.name FROM mailbox_message m JOIN mailbox_address a ON a.id = m.address_id
-        WHERE m.waits AND m.state = 'claimed' AND m.claim_expires_at <= {clock.text} LIMIT %s
+        SELECT DISTINCT a.project_id, a.name FROM mailbox_waiting w JOIN mailbox_address a ON a.id = w.address_id
+        WHERE w.state = 'claimed' AND w.claim_expires_at <= {clock.text} LIMIT %s
     """  # noqa: S608 - our own words
     due = sql.run(statement, [*clock.params, limit])
     count = 0
@@ -232,32 +230,41 @@ def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | 
     )
 
 
-def _admitted(now: datetime | None) -> Fragment:
-    clock = sql.at(now)
-    return Fragment(f"state = 'admitted', admitted_at = {clock.text}", clock.params)
+def _acknowledging(live: Fragment, token: UUID | None, now: datetime | None) -> dict[str, Fragment]:
+    """The parts of a statement by which these are admitted: `done` is what a `moves.removing` returns."""
+    return {
+        "known": moves.pick(live),
+        "done": moves.removing("known"),
+        "noted": receipts.noting("done", token, now),
+    }
 
 
-def _acked_before(project_id: UUID, address: str, token: UUID, ids: Collection[str]) -> set[str]:
-    """Those that this claim has acknowledged."""
-    rows = Message.objects.filter(project_id=project_id, address__name=address, claim=token, state="admitted")
-    return set(rows.filter(message_id__in=ids).values_list("message_id", flat=True))
+def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
+    """Admit these under one receipt; the keys of those that were."""
+    if connection.vendor == "postgresql":
+        done = Fragment("SELECT message_id FROM done")
+        return {key for (key,) in _run(sql.together(_acknowledging(live, token, now), done))}
+    with journal.transaction():
+        rows = moves.remove(live)
+        receipts.note(rows, claim=token, now=now)
+    return {row.message for row in rows}
 
 
 def _quarantine_overdue(project_id: UUID, address: str, now: datetime | None) -> None:
     _quarantine_spent(moves.waiting(project_id, address, _overdue(now)), address, now)
 
 
-def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> list[Message]:
+def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> set[int]:
     """Put away those claimed ones of `where` that had all their tries; the address goes on without them (I10)."""
     most = settings.WARDROOM["claim_tries"]
     spent = Fragment(f"{where.text} AND state = 'claimed' AND tries >= %s", (*where.params, most))
-    if not _run(Fragment(f"SELECT 1 FROM mailbox_message WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
-        return []
+    if not _run(Fragment(f"SELECT 1 FROM mailbox_waiting WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
+        return set()
     with journal.transaction():
-        rows = moves.move(spent, Fragment("state = 'quarantined', claim = NULL"))
+        rows = moves.remove(spent)
         for row in rows:
-            quarantine.put_message(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
-    return rows
+            quarantine.put_away(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
+    return {row.message for row in rows}
 
 
 def _back_to_new(due: Fragment | None = None) -> Fragment:
@@ -273,17 +280,20 @@ def _live(token: UUID, now: datetime | None) -> Fragment:
     )
 
 
-def _named(project_id: UUID, address: str, claim: Token, ids: Collection[str] | None, which: Fragment) -> Fragment:
-    """The messages that a claim's owner means; a whole `Claim` knows its rows."""
-    if ids is None and isinstance(claim, Claim):
-        return moves.numbered(project_id, address, [parcel.pk for parcel in claim.messages], which)
-    return moves.named(project_id, address, _names(claim, ids), which)
+def _named(claim: Claim) -> dict[str, int | None]:
+    """The messages of a claim by their ids."""
+    return {parcel.message_id: parcel.pk for parcel in claim.messages}
 
 
-def _names(claim: Token, ids: Collection[str] | None) -> list[str]:
+def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[str, int | None]:
+    """What a claim's owner names, each with its row's key; None for an id that nobody knows."""
+    own = _named(claim) if isinstance(claim, Claim) else {}
     if ids is None:
-        return [parcel.message_id for parcel in claim.messages] if isinstance(claim, Claim) else []
-    return list(dict.fromkeys(ids))
+        return own
+    if all(name in own for name in ids):
+        return {name: own[name] for name in ids}
+    rows = Message.objects.filter(project_id=project_id, message_id__in=set(ids))
+    return dict.fromkeys(ids) | dict(rows.values_list("message_id", "pk"))
 
 
 def _free(now: datetime | None) -> Fragment:
@@ -313,11 +323,12 @@ def _as_claim(token: UUID, found: list[Parcel]) -> Claim:
 
 
 def _run(statement: Fragment) -> list[sql.Row]:
-    return sql.run_prepared(statement.text, statement.params, keep=False)
+    return sql.run_prepared(statement.text, statement.params)
 
 
-def _settled(ids: list[str], done: set[str]) -> Settled:
-    return Settled([each for each in ids if each in done], [each for each in ids if each not in done])
+def _settled(named: Mapping[str, int | None], done: Collection[int]) -> Settled:
+    unknown = [name for name, key in named.items() if key not in done]
+    return Settled([name for name in named if name not in set(unknown)], unknown)
 
 
 def _token(claim: Token) -> UUID | None:

@@ -18,7 +18,7 @@ from mailbox import accepting, addresses, grouping, letters
 from mailbox.accepting import Delivered, Outcome
 from mailbox.grouping import Ticket
 from mailbox.letters import NewMessage, Sealed
-from mailbox.models import Message, Quarantined
+from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import MessageState, QuarantineState
 
 __all__ = [
@@ -181,13 +181,12 @@ def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> di
     """How many are new, claimed (by a claim that still lives), admitted and in quarantine; the oldest new one's age."""
     addresses.check(address)
     moment = database_now(now)
-    lapsed = Q(state=MessageState.CLAIMED, claim_expires_at__lte=moment)
-    waiting = Q(state=MessageState.NEW) | lapsed
+    live = Q(waiting__state=MessageState.CLAIMED, waiting__claim_expires_at__gt=moment)
     found = Message.objects.filter(project_id=project_id, address__name=address).aggregate(
-        new=Count("pk", filter=waiting),
-        claimed=Count("pk", filter=Q(state=MessageState.CLAIMED) & ~lapsed),
-        admitted=Count("pk", filter=Q(state=MessageState.ADMITTED)),
-        oldest=Min("received_at", filter=waiting),
+        new=Count("pk", filter=Q(waiting__isnull=False) & ~live),
+        claimed=Count("pk", filter=live),
+        admitted=Count("pk", filter=Q(waiting=None, put_away=False)),
+        oldest=Min("received_at", filter=Q(waiting__isnull=False) & ~live),
     )
     oldest = found.pop("oldest")
     age = (read_database_clock(now) - oldest).total_seconds() if oldest else None
@@ -197,5 +196,4 @@ def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> di
 
 def is_empty(project_id: UUID, address: str) -> bool:
     """Whether nothing waits at the address: nothing new, nothing claimed."""
-    waiting = Message.objects.filter(project_id=project_id, address__name=address)
-    return not waiting.filter(waits=True).exists()
+    return not Waiting.objects.filter(address__project=project_id, address__name=address).exists()

@@ -1,18 +1,20 @@
-"""The rows: an address with its counter, a message, and what could not be read."""
+"""The rows: an address with its counter, a message and where it is, and what could not be read."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.functional import cached_property
 
 from accounts.clock import Now
 from accounts.models import Project
 from mailbox import addresses, letters
-from mailbox.states import KINDS, MessageState, QuarantineState
+from mailbox.states import KINDS, WAITING_STATES, MessageState, QuarantineState
 
 
 class Address(models.Model):
@@ -32,14 +34,35 @@ class Address(models.Model):
         return self.name
 
 
-class Message(models.Model):
-    """One message to one address. `created_at` is the sender's word; only `seq` says the order."""
+class Messages(models.QuerySet["Message"]):
+    """Messages by where they are."""
 
-    # The address's own foreign key already proves the project; a second check would lock its row at every insert.
+    def placed(self) -> Messages:
+        """With their `waiting` row, so that asking for `state` costs no query each."""
+        return self.select_related("waiting")
+
+    def in_state(self, state: str) -> Messages:
+        """Those in this state."""
+        if state in WAITING_STATES:
+            return self.filter(waiting__state=state)
+        return self.filter(waiting=None, put_away=state == MessageState.QUARANTINED)
+
+
+class Message(models.Model):
+    """One message to one address. `created_at` is the sender's word; only `seq` says the order.
+
+    The row stays as it was accepted, for its id must still be known when it comes again. Where the message is, other
+    rows say: it waits for as long as it has a `Waiting`, then it was `put_away` or has its number in a `Receipt`.
+    """
+
+    # The statement that inserts holds the lock of the address's row, which proves the project too. To check either
+    # again would cost as much as the insert.
     project = models.ForeignKey(
         Project, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
-    address = models.ForeignKey(Address, on_delete=models.PROTECT, related_name="messages", db_index=False)
+    address = models.ForeignKey(
+        Address, on_delete=models.PROTECT, related_name="messages", db_index=False, db_constraint=False
+    )
     seq = models.BigIntegerField()
     message_id = models.CharField(max_length=letters.LONGEST_ID)
     message_kind = models.CharField(max_length=16, choices=[(kind, kind) for kind in sorted(KINDS)])
@@ -52,20 +75,11 @@ class Message(models.Model):
     claimed_sender = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     received_at = models.DateTimeField()
-    state = models.CharField(max_length=12, choices=MessageState, default=MessageState.NEW)
-    tries = models.PositiveIntegerField(default=0)
-    due_at = models.DateTimeField(null=True)
-    claim = models.UUIDField(null=True)
-    consumer = models.CharField(max_length=letters.LONGEST_ID, blank=True)
-    claim_expires_at = models.DateTimeField(null=True)
-    admitted_at = models.DateTimeField(null=True)
-    admitted_attempt = models.PositiveIntegerField(null=True)
-    # What the waiting index asks. A claim changes `state` and not this, so PostgreSQL need not write any index again.
-    waits = models.GeneratedField(
-        expression=Q(state__in=["claimed", "new"]),  # type: ignore[arg-type]
-        output_field=models.BooleanField(),
-        db_persist=True,
-    )
+    # In quarantine, or discarded there: it neither waits nor was admitted.
+    put_away = models.BooleanField(default=False)
+    spent_tries = models.PositiveIntegerField(default=0)
+
+    objects = Messages.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-pk"]
@@ -74,20 +88,7 @@ class Message(models.Model):
             models.UniqueConstraint(fields=["project", "message_id"], name="message_once_in_its_project"),
             # Two messages with one number would have no order (I3).
             models.UniqueConstraint(fields=["address", "seq"], name="message_number_once_at_its_address"),
-            models.CheckConstraint(condition=Q(state__in=sorted(MessageState.values)), name="message_state_is_known"),
             models.CheckConstraint(condition=Q(message_kind__in=sorted(KINDS)), name="message_kind_is_known"),
-            # A claim without token or end could never be acknowledged, or never lapse.
-            models.CheckConstraint(
-                condition=~Q(state="claimed") | Q(claim__isnull=False, claim_expires_at__isnull=False),
-                name="message_claim_has_token_and_end",
-            ),
-            models.CheckConstraint(
-                condition=Q(admitted_at__isnull=True) ^ Q(state="admitted"), name="message_admitted_has_its_time"
-            ),
-        ]
-        indexes: ClassVar = [
-            models.Index(fields=["address", "seq"], name="message_waiting", condition=Q(waits=True)),
-            models.Index(fields=["admitted_at"], name="message_to_purge", condition=Q(admitted_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -97,6 +98,104 @@ class Message(models.Model):
     def body(self) -> Any:
         """The body as the sender's JSON value."""
         return json.loads(self.body_text)
+
+    @property
+    def held(self) -> Waiting | None:
+        """How it waits, if it does."""
+        return getattr(self, "waiting", None)
+
+    @property
+    def state(self) -> MessageState:
+        """Where it is."""
+        if self.put_away:
+            return MessageState.QUARANTINED
+        return MessageState(self.held.state) if self.held else MessageState.ADMITTED
+
+    @cached_property
+    def receipt(self) -> Receipt | None:
+        """What says that it was admitted."""
+        covering = Receipt.objects.filter(address=self.address_id, last_seq__gte=self.seq, first_seq__lte=self.seq)
+        return next((each for each in covering.order_by("last_seq") if each.tries_of(self.seq) is not None), None)
+
+    @property
+    def tries(self) -> int:
+        """How often it was claimed."""
+        if self.held:
+            return self.held.tries
+        return self.spent_tries if self.receipt is None else self.receipt.tries_of(self.seq) or 0
+
+    @property
+    def admitted_at(self) -> datetime | None:
+        """When it was acknowledged, or entered an agent's history."""
+        return self.receipt.admitted_at if self.receipt else None
+
+    @property
+    def admitted_attempt(self) -> int | None:
+        """Whose history: the session's attempt."""
+        return self.receipt.attempt if self.receipt else None
+
+
+class Waiting(models.Model):
+    """That a message waits to be taken, and who has claimed it. The row goes when the message is admitted or put away.
+
+    A narrow row of its own, because what is claimed, extended and acknowledged all day should be small, and what an
+    acknowledgement leaves behind is then nothing in any index.
+    """
+
+    # No constraints: both are of the row that the same statement has inserted.
+    message = models.OneToOneField(
+        Message, on_delete=models.CASCADE, primary_key=True, related_name="waiting", db_constraint=False
+    )
+    address = models.ForeignKey(
+        Address, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    seq = models.BigIntegerField()
+    state = models.CharField(max_length=12, choices=MessageState, default=MessageState.NEW)
+    tries = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
+    claim = models.UUIDField(null=True)
+    consumer = models.CharField(max_length=letters.LONGEST_ID, blank=True)
+    claim_expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["address", "seq"], name="waiting_in_order"),
+            models.CheckConstraint(condition=Q(state__in=sorted(WAITING_STATES)), name="waiting_state_is_known"),
+            # A claim without token or end could never be acknowledged, or never lapse.
+            models.CheckConstraint(
+                condition=~Q(state="claimed") | Q(claim__isnull=False, claim_expires_at__isnull=False),
+                name="waiting_claim_has_token_and_end",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.message_id}"
+
+
+class Receipt(models.Model):
+    """What one acknowledgement took from one address: the numbers, each with its tries."""
+
+    address = models.ForeignKey(
+        Address, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    # The claim that acknowledged, at a plain address; the attempt whose history it entered, at a session's.
+    claim = models.UUIDField(null=True)
+    attempt = models.PositiveIntegerField(null=True)
+    admitted_at = models.DateTimeField()
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+    taken = models.JSONField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["address", "last_seq"], name="receipt_by_number")]
+
+    def __str__(self) -> str:
+        return f"{len(self.taken)} at {self.admitted_at}"
+
+    def tries_of(self, seq: int) -> int | None:
+        """How often the message of this number had been claimed; None when it is not of this receipt."""
+        found: int | None = self.taken.get(str(seq))
+        return found
 
 
 class Quarantined(models.Model):

@@ -1,88 +1,97 @@
-"""The one statement by which a waiting message changes its state: locked in order, looked at again, changed.
+"""The one statement by which a waiting message moves: locked in order, looked at again, changed or taken away.
 
 Its conditions are written for a planner that knows nothing of the table, for the plan of a prepared statement may be
-older than the rows. It is left one way: by the index of what waits at an address, in its order, or by the ids named.
+older than the rows. It is left one way: by the index of what waits at an address, in its order, or by the keys named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 from uuid import UUID
 
 from mailbox import sql
-from mailbox.models import Message
 from mailbox.sql import Fragment
 
-#: What callers need who only ask which messages moved.
-NAMES = "id, seq, message_id"
+
+class Moved(NamedTuple):
+    """A row that was changed or taken away: the message's key, its address's, its number and its tries."""
+
+    message: int
+    address: int
+    seq: int
+    tries: int
 
 
-def move(where: Fragment, change: Fragment, limit: int | None = None, columns: str = "*") -> list[Message]:
-    """Apply `change` to the messages that meet `where`, which is `waiting` or `named`; return them in order.
+MOVED = "message_id, address_id, seq, tries"
+
+
+def change(where: Fragment, to: Fragment, limit: int | None = None) -> list[Moved]:
+    """Apply `to` to what waits and meets `where`, which is `waiting` or `numbered`; what was changed, in order.
 
     Rows are locked in the order of their numbers, so that two of these never wait for each other crosswise. Whoever
     had to wait sees each row as it is then, and passes over those that no longer meet the condition.
     """
-    found = statement(where, change, limit, columns)
-    return sorted(Message.objects.raw(found.text, found.params), key=lambda row: row.seq)
+    return _run({"picked": pick(where, limit)}, changing("picked", to, MOVED))
 
 
-def statement(where: Fragment, change: Fragment, limit: int | None, columns: str) -> Fragment:
-    """What `move` runs."""
-    picked, changed = pick(where, limit), changing("picked", change, columns)
-    return Fragment(f"WITH picked AS MATERIALIZED ({picked.text}) {changed.text}", (*picked.params, *changed.params))
+def remove(where: Fragment) -> list[Moved]:
+    """Take away what waits and meets `where`: it waits no longer."""
+    return _run({"picked": pick(where)}, removing("picked"))
 
 
 def pick(where: Fragment, limit: int | None = None) -> Fragment:
     """The SELECT that locks them."""
     bound = Fragment("") if limit is None else Fragment("LIMIT %s", (limit,))
-    text = f"SELECT id FROM mailbox_message WHERE {where.text} ORDER BY seq {bound.text} {sql.for_update()}"  # noqa: S608
-    return Fragment(text, (*where.params, *bound.params))
+    rows = f"SELECT message_id FROM mailbox_waiting WHERE {where.text}"  # noqa: S608 - our own words
+    order = f"ORDER BY address_id, seq {bound.text} {sql.for_update()}"
+    return Fragment(f"{rows} {order}", (*where.params, *bound.params))
 
 
-def changing(picked: str, change: Fragment, columns: str) -> Fragment:
+def changing(picked: str, to: Fragment, columns: str) -> Fragment:
     """The UPDATE of what a `pick` of this name picked."""
-    found = sql.one_of(f"SELECT id FROM {picked}")  # noqa: S608 - our own words
-    return Fragment(
-        f"UPDATE mailbox_message SET {change.text} WHERE id {found} RETURNING {columns}",  # noqa: S608
-        change.params,
-    )
+    text = f"UPDATE mailbox_waiting SET {to.text} WHERE {_picked(picked)} RETURNING {columns}"  # noqa: S608
+    return Fragment(text, to.params)
+
+
+def removing(picked: str) -> Fragment:
+    """The DELETE of what a `pick` of this name picked."""
+    return Fragment(f"DELETE FROM mailbox_waiting WHERE {_picked(picked)} RETURNING {MOVED}")  # noqa: S608
 
 
 def waiting(project_id: UUID, address: str, which: Fragment) -> Fragment:
-    """Those at this address that are new or claimed and meet `which`, found in their order.
+    """Those that wait at this address and meet `which`, found in their order.
 
-    `seq > 0` is true of all. It makes the ordered index the cheapest way also where nothing is known of the table;
-    to collect all that waits and sort it would cost as much for one message as for a hundred thousand.
+    As a range of the ordered index, of which a planner expects many rows whatever it knows of the table, and so walks
+    it until it has enough. Of an equal address it may expect hardly any; then it collects all that wait and sorts them,
+    which costs as much for one message as for a hundred thousand.
     """
-    at = _at(project_id, address)
-    return Fragment(f"{at.text} AND seq > 0 AND waits AND {which.text}", (*at.params, *which.params))
-
-
-def named(project_id: UUID, address: str, ids: Collection[str], which: Fragment) -> Fragment:
-    """Those of these ids that are at this address and meet `which`."""
-    names = sql.among("message_id", sorted(set(ids)))
-    fence = _fence(project_id, address, which)
-    return Fragment(
-        f"project_id = %s AND {names.text} AND {fence.text}", (sql.uid(project_id), *names.params, *fence.params)
-    )
+    at = _address(project_id, address)
+    within = f"(address_id, seq) > ({at.text}, 0) AND (address_id, seq) < ({at.text}, {2**63 - 1})"
+    return Fragment(f"{within} AND {which.text}", (*at.params, *at.params, *which.params))
 
 
 def numbered(project_id: UUID, address: str, keys: Collection[int], which: Fragment) -> Fragment:
-    """`named`, by the rows' own keys."""
-    rows, fence = sql.among("id", keys), _fence(project_id, address, which)
-    return Fragment(f"{rows.text} AND {fence.text}", (*rows.params, *fence.params))
-
-
-def _fence(project_id: UUID, address: str, which: Fragment) -> Fragment:
+    """Those of these keys that wait at this address and meet `which`."""
+    rows, at = sql.among("message_id", keys), _address(project_id, address)
     # A CASE, so that no index is chosen for what is in it.
-    at = _at(project_id, address)
-    return Fragment(f"CASE WHEN {which.text} THEN {at.text} ELSE false END", (*which.params, *at.params))
-
-
-def _at(project_id: UUID, address: str) -> Fragment:
-    """At this address of this project. The address's row proves the project."""
     return Fragment(
-        "address_id = (SELECT id FROM mailbox_address WHERE project_id = %s AND name = %s)",
-        (sql.uid(project_id), address),
+        f"{rows.text} AND CASE WHEN {which.text} THEN address_id = {at.text} ELSE false END",
+        (*rows.params, *which.params, *at.params),
     )
+
+
+def _picked(name: str) -> str:
+    return "message_id " + sql.one_of(f"SELECT message_id FROM {name}")  # noqa: S608 - our own words
+
+
+def _address(project_id: UUID, address: str) -> Fragment:
+    """The key of this address, whose row proves the project."""
+    return Fragment(
+        "(SELECT id FROM mailbox_address WHERE project_id = %s AND name = %s)", (sql.uid(project_id), address)
+    )
+
+
+def _run(parts: dict[str, Fragment], last: Fragment) -> list[Moved]:
+    whole = sql.together(parts, last)
+    return sorted(map(Moved._make, sql.run_prepared(whole.text, whole.params)), key=lambda row: row.seq)

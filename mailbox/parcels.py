@@ -8,7 +8,10 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from mailbox import sql
+from django.db import connection
+
+from ledger import journal
+from mailbox import moves, sql
 from mailbox.sql import Fragment
 from mailbox.states import MessageState
 
@@ -66,16 +69,38 @@ class Parcel(NamedTuple):
         return _aware(self.claim_ends)
 
 
-#: What a statement must return for `read`.
+#: What makes a `Parcel` of a waiting row and its message.
 COLUMNS = (
-    "seq, id, message_id, message_kind, body_text, correlation_id, sender_session, sender_role, claimed_sender, tries, "
-    "created_at, received_at, claim_expires_at"
+    "{0}.seq, m.id, m.message_id, m.message_kind, m.body_text, m.correlation_id, m.sender_session, m.sender_role, "
+    "m.claimed_sender, {0}.tries, m.created_at, m.received_at, {0}.claim_expires_at"
 )
+#: What a waiting row gives to it.
+HELD = "message_id, seq, tries, claim_expires_at"
 
 
-def run(statement: Fragment) -> list[Parcel]:
-    """What a statement returns in `COLUMNS`, in the order of acceptance."""
-    return read(sql.run_prepared(statement.text, statement.params, keep=False))
+def take(where: Fragment, to: Fragment, limit: int | None = None) -> list[Parcel]:
+    """`moves.change`, and the messages themselves, in the order of acceptance."""
+    if connection.vendor == "postgresql":
+        held = moves.changing("picked", to, HELD)
+        found = sql.together({"picked": moves.pick(where, limit), "held": held}, letters_of("held"))
+        return read(sql.run_prepared(found.text, found.params))
+    with journal.transaction():
+        keys = sql.among("w.message_id", [row.message for row in moves.change(where, to, limit)])
+        columns = COLUMNS.format("w")
+        return read(
+            sql.run(
+                f"SELECT {columns} FROM mailbox_waiting w JOIN mailbox_message m ON m.id = w.message_id "  # noqa: S608
+                f"WHERE {keys.text}",
+                keys.params,
+            )
+        )
+
+
+def letters_of(held: str, more: str = "") -> Fragment:
+    """The SELECT of parcels for the `HELD` of that name: each message by its key, however many a planner expects."""
+    columns = COLUMNS.format(held)
+    one = f"SELECT * FROM mailbox_message WHERE id = {held}.message_id OFFSET 0"  # noqa: S608 - our own words
+    return Fragment(f"SELECT {columns}{more} FROM {held}, LATERAL ({one}) m")  # noqa: S608
 
 
 def read(rows: list[sql.Row]) -> list[Parcel]:

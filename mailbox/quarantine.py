@@ -19,8 +19,9 @@ from accounts.problems import Problem
 from ledger import journal
 from mailbox import accepting, addresses, delivery, letters, shapes
 from mailbox.letters import NewMessage
-from mailbox.models import Message, Quarantined
-from mailbox.states import MESSAGE_ARROWS, QUARANTINE_ARROWS, MessageState, QuarantineState, sources
+from mailbox.models import Message, Quarantined, Waiting
+from mailbox.moves import Moved
+from mailbox.states import QUARANTINE_ARROWS, QuarantineState, sources
 from wardroom import strict
 
 #: Where nothing waits for a person any more.
@@ -65,8 +66,10 @@ def reason_of(refusal: Problem) -> str:
     return f"{refusal.detail} {errors}".strip()
 
 
-def put_message(message: Message, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
-    """Put an accepted message in front of staff. The caller has just moved it to `quarantined`."""
+def put_away(moved: Moved, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
+    """Put an accepted message in front of staff. The caller has just taken it from those that wait."""
+    Message.objects.filter(pk=moved.message).update(put_away=True, spent_tries=moved.tries)
+    message = Message.objects.get(pk=moved.message)
     row = Quarantined.objects.create(
         project_id=message.project_id,
         raw=(raw := shapes.letter_bytes(message)),
@@ -136,7 +139,7 @@ def purge(before: Any, limit: int) -> int:
     with journal.transaction():
         found = list(settled.order_by("settled_at", "pk").values_list("pk", "accepted")[:limit])
         gone: int = settled.filter(pk__in=[pk for pk, _ in found]).delete()[0]
-        dead = Message.objects.filter(pk__in={pk for _, pk in found if pk}, state=MessageState.QUARANTINED)
+        dead = Message.objects.filter(pk__in={pk for _, pk in found if pk}, put_away=True)
         dead.filter(~Exists(Quarantined.objects.filter(accepted=OuterRef("pk")))).delete()
     return gone
 
@@ -175,13 +178,9 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
         claimed_sender=message.claimed_sender,
     )
     sealed = letters.seal(address, edited, internal=True)
-    moved = Message.objects.filter(pk=message.pk, state__in=sources(MESSAGE_ARROWS, MessageState.NEW)).update(
-        state=MessageState.NEW,
-        tries=0,
-        claim=None,
-        claim_expires_at=None,
-        consumer="",
-        due_at=None,
+    moved = Message.objects.filter(pk=message.pk, put_away=True).update(
+        put_away=False,
+        spent_tries=0,
         message_kind=edited.message_kind,
         body_text=sealed.body_text,
         content_hash=sealed.content_hash,
@@ -189,6 +188,7 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
     )
     if not moved:
         raise problems.conflict("The message is not in quarantine any more.")
+    Waiting.objects.create(message_id=message.pk, address_id=message.address_id, seq=message.seq)
     accepting.nudge(message.project_id, [address])
 
 

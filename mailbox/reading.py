@@ -6,8 +6,11 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from mailbox import moves, sql
-from mailbox.models import Message
+from django.db.models import QuerySet
+
+from ledger import journal
+from mailbox import moves, receipts
+from mailbox.models import Message, Waiting
 from mailbox.sql import Fragment
 from mailbox.states import MessageState
 
@@ -16,24 +19,21 @@ MOST = 1000
 
 def unadmitted(project_id: UUID, address: str, after_seq: int = 0, limit: int = 100) -> list[Message]:
     """What the agent has not taken in yet, oldest first. Sending it changes nothing."""
-    rows = Message.objects.filter(
-        project_id=project_id, address__name=address, waits=True, state=MessageState.NEW, seq__gt=after_seq
-    )
-    return list(rows.order_by("seq")[: min(limit, MOST)])
+    rows = _waiting(project_id, address).filter(seq__gt=after_seq).select_related("message")
+    return [row.message for row in rows.order_by("seq")[: min(limit, MOST)]]
 
 
 def has_unadmitted(project_id: UUID, address: str) -> bool:
     """Whether anything waits there: a new attempt without an assignment would have work."""
-    rows = Message.objects.filter(project_id=project_id, address__name=address, waits=True, state=MessageState.NEW)
-    return rows.exists()
+    return _waiting(project_id, address).exists()
 
 
 def admitted_since(project_id: UUID, address: str, after_seq: int = 0) -> list[Message]:
     """What entered the agent's history, oldest first, as long as it is kept."""
-    rows = Message.objects.filter(
-        project_id=project_id, address__name=address, state=MessageState.ADMITTED, seq__gt=after_seq
-    )
-    return list(rows.order_by("seq"))
+    rows = Message.objects.in_state(MessageState.ADMITTED).placed()
+    found = list(rows.filter(project_id=project_id, address__name=address, seq__gt=after_seq).order_by("seq"))
+    receipts.attach(found)
+    return found
 
 
 def admit(
@@ -45,10 +45,13 @@ def admit(
     """
     if not ids:
         return []
-    clock = sql.at(now)
-    change = Fragment(
-        f"state = 'admitted', admitted_at = {clock.text}, admitted_attempt = %s", (*clock.params, attempt)
-    )
-    new = moves.named(project_id, address, ids, Fragment("state = 'new'"))
-    rows = moves.move(new, change, columns=moves.NAMES)
-    return [row.message_id for row in rows]
+    found = Message.objects.filter(project_id=project_id, message_id__in=set(ids))
+    names = dict(found.values_list("pk", "message_id"))
+    with journal.transaction():
+        rows = moves.remove(moves.numbered(project_id, address, list(names), Fragment("state = 'new'")))
+        receipts.note(rows, attempt=attempt, now=now)
+    return [names[row.message] for row in rows]
+
+
+def _waiting(project_id: UUID, address: str) -> QuerySet[Waiting]:
+    return Waiting.objects.filter(address__project=project_id, address__name=address, state=MessageState.NEW)

@@ -90,7 +90,8 @@ def one_of(subquery: str) -> str:
     return f"= ANY(ARRAY({subquery}))" if connection.vendor == "postgresql" else f"IN ({subquery})"
 
 
-def together(parts: Mapping[str, Fragment], last: str) -> Fragment:
-    """Several statements as one, of which the last reads what the others return by their names."""
+def together(parts: Mapping[str, Fragment], last: Fragment) -> Fragment:
+    """Several statements as one, of which each may read what the ones before it return, by their names."""
     named = ", ".join(f"{name} AS MATERIALIZED ({part.text})" for name, part in parts.items())
-    return Fragment(f"WITH {named} {last}", tuple(value for part in parts.values() for value in part.params))
+    params = (value for part in (*parts.values(), last) for value in part.params)
+    return Fragment(f"WITH {named} {last.text}", tuple(params))

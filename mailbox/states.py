@@ -17,6 +17,10 @@ class MessageState(models.TextChoices):
     QUARANTINED = "quarantined", "quarantined"
 
 
+#: Where a message can still be taken.
+WAITING_STATES = frozenset({MessageState.NEW, MessageState.CLAIMED})
+
+
 class QuarantineState(models.TextChoices):
     """What became of something that could not be read."""
 

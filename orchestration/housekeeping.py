@@ -6,7 +6,7 @@ Two at once delete the same rows once. What is kept for how long is said in `con
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +19,9 @@ from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
 from ledger import journal
 from ledger.models import Event, Head, OutboxEntry
-from mailbox import quarantine
+from mailbox import quarantine, receipts
 from mailbox.addresses import session_of
-from mailbox.models import Message
+from mailbox.models import Message, Waiting
 from mailbox.states import MessageState
 from orchestration import folders, runners
 from orchestration.models import Attempt, Session, WebProcess
@@ -35,14 +35,20 @@ DAY = 86400
 def sweep(*, now: datetime | None = None) -> int:
     """One round over everything; how many rows and files went."""
     rows = sum(_delete(due) for due in _due(now))
-    return rows + _quarantine(now) + _dead_messages(now) + _events(now) + _files() + folders.sweep(now=now)
+    return (
+        rows
+        + _admitted(now)
+        + _quarantine(now)
+        + _dead_messages(now)
+        + _events(now)
+        + _files()
+        + folders.sweep(now=now)
+    )
 
 
 def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
     """What may simply go once it is old enough."""
     yield IdempotencyKey.objects.filter(created_at__lt=_ago("keep_idempotency_secs", now))
-    admitted = Message.objects.filter(state=MessageState.ADMITTED)
-    yield admitted.filter(admitted_at__lt=_ago("keep_admitted_secs", now))
     yield Approval.objects.filter(settled_at__lt=_ago("keep_settled_approvals_secs", now))
     # Of held calls whose server died; the others went with their call.
     yield Waiter.objects.filter(lease_until__lt=later(0, now))
@@ -69,9 +75,19 @@ def _delete(due: QuerySet[Any]) -> int:
 
 def _quarantine(now: datetime | None) -> int:
     """What staff have settled; what waits for them is kept however old it is."""
-    old, gone = _ago("keep_settled_quarantine_secs", now), 0
+    return _purge(quarantine.purge, _ago("keep_settled_quarantine_secs", now))
+
+
+def _admitted(now: datetime | None) -> int:
+    """Messages that were acknowledged, and their receipts."""
+    return _purge(receipts.purge, _ago("keep_admitted_secs", now))
+
+
+def _purge(purge: Callable[[Any, int], int], before: Any) -> int:
+    """Batch by batch, as long as they are full."""
+    gone = 0
     for _ in range(BATCHES):
-        batch = quarantine.purge(old, BATCH)
+        batch = purge(before, BATCH)
         gone += batch
         if batch < BATCH:
             break
@@ -81,7 +97,9 @@ def _quarantine(now: datetime | None) -> int:
 def _dead_messages(now: datetime | None) -> int:
     """What was never taken in, at the addresses of sessions that have been over for long."""
     old = _ago("keep_dead_messages_secs", now)
-    waiting = Message.objects.filter(state=MessageState.NEW, address__name__startswith="session:", received_at__lt=old)
+    waiting = Waiting.objects.filter(
+        state=MessageState.NEW, address__name__startswith="session:", message__received_at__lt=old
+    )
     gone, last = 0, 0
     for _ in range(BATCHES):
         batch = list(waiting.filter(pk__gt=last).order_by("pk").values_list("pk", "address__name")[:BATCH])
@@ -91,8 +109,17 @@ def _dead_messages(now: datetime | None) -> int:
         over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
         dead = set(over.filter(pk__in={session_of(name) for _, name in batch}).values_list("pk", flat=True))
         pks = [pk for pk, name in batch if session_of(name) in dead]
-        gone += Message.objects.filter(pk__in=pks, state=MessageState.NEW).delete()[0] if pks else 0
+        gone += _forget_unread(pks)
     return gone
+
+
+def _forget_unread(keys: list[int]) -> int:
+    with journal.transaction():
+        # Whoever admits one of these meanwhile takes its row away first, or finds it gone.
+        mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW).order_by("pk")
+        still = list(mine.values_list("pk", flat=True))
+        Message.objects.filter(pk__in=still).delete()
+        return len(still)
 
 
 def _events(now: datetime | None) -> int:

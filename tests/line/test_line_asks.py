@@ -8,7 +8,7 @@ import pytest
 
 from accounts import projects
 from accounts.models import Credential, Project
-from mailbox import asking
+from mailbox import asking, reading
 from mailbox.models import Message
 from orchestration import asking as asks
 from orchestration import lifecycle
@@ -220,7 +220,7 @@ def test_a_query_is_no_part_of_the_history_and_a_steer_is(server: Server, child:
         for message in [peer.hear("message") for _ in range(2)]:
             reply(peer, message, "yes")
             peer.say("message_admitted", ids=[message["id"]])
-        wait_until(lambda: Message.objects.filter(address__name=child.session.address, state="new").count() == 0)
+        wait_until(lambda: not reading.has_unadmitted(projects.default().pk, child.session.address))
     with server.child(child, run=False, need_run=True) as peer:
         run = peer.hear("run")
     assert [entry["content"] for entry in run["messages"]] == ["a turn"]

@@ -29,7 +29,7 @@ def send(asker: Caller, child: Spawn, text: str = "go on", **more: Any) -> str:
 
 
 def unread() -> list[str]:
-    return [row.body["text"] for row in Message.objects.filter(state="new").order_by("seq")]
+    return [row.body["text"] for row in Message.objects.in_state("new").order_by("seq")]
 
 
 def test_delivered_live_while_a_line_is_held(

@@ -277,9 +277,13 @@ class Ward:
 
 def examine(plan: Plan, findings: Findings) -> None:
     """Hold what the processes were told against the tables."""
-    from mailbox.models import Message
+    from mailbox.models import Message, Receipt
 
-    rows = list(Message.objects.order_by("address", "seq").values_list("address__name", "seq", "message_id", "state"))
+    kept = Message.objects.order_by("address", "seq")
+    rows = list(kept.values_list("address__name", "seq", "message_id"))
+    # Only a receipt proves it: that a message waits no longer could be a message lost.
+    taken = Receipt.objects.values_list("address__name", "taken")
+    receipts = Counter((address, int(seq)) for address, numbers in taken for seq in numbers)
     accepted = {
         f"{producer}-{number:06}"
         for producer in range(plan.producers)
@@ -287,10 +291,10 @@ def examine(plan: Plan, findings: Findings) -> None:
         for number in range(int(words[1]), int(words[2]))
     }
     findings.sent, findings.kept = len(accepted), len(rows)
-    admitted = {name for _, _, name, state in rows if state == "admitted"}
+    admitted = {name for address, seq, name in rows if (address, seq) in receipts}
     findings.lost = len(accepted - admitted)
-    findings.quarantined = sum(state == "quarantined" for *_, state in rows)
-    findings.twice = _twice(plan) + len(rows) - len({name for _, _, name, _ in rows})
+    findings.quarantined = kept.filter(put_away=True).count()
+    findings.twice = _twice(plan) + receipts.total() - len(receipts) + len(rows) - len({name for *_, name in rows})
     findings.order_breaks = _sending_breaks(rows) + _claiming_breaks(plan)
 
 
@@ -303,11 +307,11 @@ def _twice(plan: Plan) -> int:
     return sum(len(claims) > 1 for claims in told.values())
 
 
-def _sending_breaks(rows: list[tuple[str, int, str, str]]) -> int:
+def _sending_breaks(rows: list[tuple[str, int, str]]) -> int:
     """A producer's later message with a lower number at the same address."""
     last: Counter[tuple[str, str]] = Counter()
     breaks = 0
-    for address, _, name, _ in rows:
+    for address, _, name in rows:
         producer, number = name.split("-")
         breaks += int(number) < last[address, producer]
         last[address, producer] = int(number)
@@ -352,13 +356,16 @@ def _lines(log: Path) -> list[str]:
 
 def without_fence() -> None:
     """The negative control: acknowledge by id alone, as many queues do."""
-    from accounts.clock import database_now
-    from mailbox import claims
+    from ledger import journal
+    from mailbox import claims, moves, receipts
     from mailbox.models import Message
+    from mailbox.sql import Fragment
 
     def unfenced(project_id: UUID, address: str, claim: UUID, ids: list[str]) -> claims.Settled:
-        rows = Message.objects.filter(project_id=project_id, message_id__in=ids)
-        rows.update(state="admitted", admitted_at=database_now())
+        keys = Message.objects.filter(project_id=project_id, message_id__in=ids).values_list("pk", flat=True)
+        with journal.transaction():
+            gone = moves.remove(moves.numbered(project_id, address, list(keys), Fragment("true")))
+            receipts.note(gone, claim=claim)
         return claims.Settled(ids, [])
 
     claims.ack = unfenced  # type: ignore[assignment]

@@ -11,7 +11,7 @@ from accounts.problems import Problem
 from ledger.models import Event
 from mailbox import claims, delivery
 from mailbox.addresses import session_address
-from mailbox.models import Message, Quarantined
+from mailbox.models import Message, Quarantined, Waiting
 from tests.mailbox.conftest import task
 
 pytestmark = pytest.mark.django_db
@@ -79,7 +79,7 @@ def test_an_ack_after_the_lease_is_a_no_op_that_says_so(project):
     ids = fill(project)
     claim = drain(project, lease_secs=30)
     assert claims.ack(project, "desk", claim.token, ids, now=after(31)) == claims.Settled([], ids)
-    assert Message.objects.filter(state="admitted").count() == 0
+    assert not Message.objects.in_state("admitted").exists()
 
 
 def test_an_ack_by_a_claim_that_another_replaced_changes_nothing(project):
@@ -182,7 +182,7 @@ def test_the_sweep_brings_lapsed_claims_back_and_leaves_live_ones(project):
     drain(project, limit=1, lease_secs=30)
     live = drain(project, limit=1, lease_secs=90)
     assert claims.lapse_due(now=after(31)) == 1
-    assert set(Message.objects.filter(state="claimed").values_list("claim", flat=True)) == {live.token}
+    assert set(Waiting.objects.filter(state="claimed").values_list("claim", flat=True)) == {live.token}
     assert claims.lapse_due(now=after(32)) == 0
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import pytest
 from django.db import DataError, connection
 
+from accounts import sql as sql_of_accounts
 from mailbox import Mailbox, claims, delivery, moves, parcels, sql
 from tests.mailbox.conftest import task
 
@@ -43,52 +45,81 @@ def plan(statement):
     return set(steps(whole["Plan"]))
 
 
+def tables(found):
+    """What is read by a scan of the whole."""
+    return {where for step, where in found if step == "Seq Scan"}
+
+
 def steps(node):
-    yield node["Node Type"], node.get("Index Name", "")
+    yield node["Node Type"], node.get("Index Name") or node.get("Relation Name", "")
     for child in node.get("Plans", []):
         yield from steps(child)
 
 
 def drain_of(project):
-    change = claims._held(uuid4(), 60, "", None)
-    return moves.statement(moves.waiting(project, "desk", claims._free(None)), change, 100, parcels.COLUMNS)
+    held = moves.changing("picked", claims._held(uuid4(), 60, "", None), parcels.HELD)
+    picked = moves.pick(moves.waiting(project, "desk", claims._free(None)), 100)
+    return sql.together({"picked": picked, "held": held}, parcels.letters_of("held"))
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_a_drain_walks_the_ordered_index_until_it_has_enough(crowded, analyzed):
     if analyzed:
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE mailbox_message")
+            cursor.execute("ANALYZE mailbox_waiting, mailbox_message")
     found = plan(drain_of(crowded))
-    assert ("Index Scan", "message_waiting") in found
-    assert not {("Sort", ""), ("Seq Scan", "")} & found
+    assert {("Index Scan", "waiting_in_order"), ("Index Scan", "mailbox_message_pkey")} <= found
+    assert ("Sort", "") not in found and tables(found) <= {"mailbox_address"}
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-def test_an_ack_looks_for_its_ids_and_not_through_the_backlog(crowded, analyzed):
+def test_an_ack_looks_for_its_keys_and_not_through_the_backlog(crowded, analyzed):
     if analyzed:
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE mailbox_message")
-    live = claims._live(uuid4(), None)
-    by_name = plan(moves.statement(moves.named(crowded, "desk", ["a"], live), claims._admitted(None), None, "id"))
-    by_row = plan(moves.statement(moves.numbered(crowded, "desk", [1], live), claims._admitted(None), None, "id"))
-    assert "message_once_in_its_project" in {index for _, index in by_name}
-    for found in (by_name, by_row):
-        assert ("Seq Scan", "") not in found
-        assert not {"message_waiting", "message_number_once_at_its_address"} & {index for _, index in found}
+            cursor.execute("ANALYZE mailbox_waiting, mailbox_message")
+    token = uuid4()
+    live = moves.numbered(crowded, "desk", [1], claims._live(token, None))
+    found = plan(sql.together(claims._acknowledging(live, token, None), sql.Fragment("SELECT message_id FROM done")))
+    assert "mailbox_waiting_pkey" in {where for _, where in found}
+    assert tables(found) <= {"mailbox_address"} and "waiting_in_order" not in {where for _, where in found}
 
 
 def test_a_claim_writes_no_index(crowded):
     def updates():
         with connection.cursor() as cursor:
-            row = "'mailbox_message'::regclass"
+            row = "'mailbox_waiting'::regclass"
             cursor.execute(f"SELECT pg_stat_get_xact_tuples_updated({row}), pg_stat_get_xact_tuples_hot_updated({row})")
             return cursor.fetchone()
 
     Mailbox("desk", project=crowded).drain(limit=100)
     changed, hot = updates()
     # The page where new rows go on has no room left for some.
-    assert changed == 100 and hot >= 90
+    assert changed == 100 and hot >= 70
+
+
+def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("accounts.sql.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("accounts.sql._renewed", WeakKeyDictionary())
+    lapses = []
+
+    def watched(cursor, run=sql_of_accounts._renew_plans):
+        before = sql_of_accounts._renewed.get(cursor.connection)
+        run(cursor)
+        lapses.append(sql_of_accounts._renewed[cursor.connection] != before)
+
+    monkeypatch.setattr("accounts.sql._renew_plans", watched)
+    for step in (0, 0.5, 0.6, 0.3):
+        now[0] += step
+        sql.run_prepared("SELECT seq FROM mailbox_waiting WHERE seq = %s", [1])
+    assert lapses == [True, False, True, False]
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW plan_cache_mode")
+        assert cursor.fetchone() == ("force_generic_plan",)
+        cursor.execute(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%WHERE seq = $1'"
+        )
+        assert cursor.fetchone() == (4, 0)
 
 
 def test_errors_of_prepared_statements_are_djangos(project):

@@ -15,7 +15,7 @@ from ledger import journal
 from ledger.models import AuditEntry
 from mailbox import claims, delivery, quarantine, reading
 from mailbox.addresses import session_address
-from mailbox.models import Message, Quarantined
+from mailbox.models import Message, Quarantined, Waiting
 from tests.mailbox.conftest import task
 from tests.mailbox.crowd import crowd, together
 from tests.waiting import wait_until
@@ -113,7 +113,7 @@ def test_two_drains_never_hold_the_same_message(project):
 
     taken = [each for one in together(8, take) for each in one]
     assert len(taken) == len(set(taken)) == 200
-    assert set(Message.objects.values_list("tries", flat=True)) == {1}
+    assert set(Waiting.objects.values_list("tries", flat=True)) == {1}
 
 
 def test_a_drain_does_not_overtake_one_that_may_yet_be_undone(project):
