@@ -32,12 +32,16 @@ FILL = """
         SELECT p.id, 'desk-' || n, %(each)s FROM accounts_project p, generate_series(0, %(addresses)s - 1) n
         ON CONFLICT (project_id, name) DO UPDATE SET last_seq = mailbox_address.last_seq + excluded.last_seq
         RETURNING id, project_id, last_seq
+    ), fresh AS (
+        INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
+            correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+        SELECT project_id, id, last_seq - %(each)s + n, gen_random_uuid()::text, 'task', '{"text":"hello"}',
+            repeat('0', 64), '', '', false, now(), now(), false, 0
+        FROM generate_series(1, %(each)s) n, taken
+        RETURNING id, address_id, seq
     )
-    INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_role, claimed_sender, state, tries, consumer, created_at, received_at)
-    SELECT project_id, id, last_seq - %(each)s + n, gen_random_uuid()::text, 'task', '{"text":"hello"}',
-        repeat('0', 64), '', '', false, 'new', 0, '', now(), now()
-    FROM generate_series(1, %(each)s) n, taken
+    INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer)
+    SELECT id, address_id, seq, 'new', 0, '' FROM fresh
 """
 
 

@@ -1,8 +1,9 @@
 """Delivering, through the public verb, beside the same rows written one commit each.
 
 The rows beside ours are written by pgbench (the address's counter and the insert in one transaction, as many clients
-as we have callers) or by Django's own `create()`. Every figure is durable: fsync is on. Tasks call `Mailbox.adeliver`
-on one event loop, threads call `deliver`; both are one process, and what limits it is Python, not the database.
+as we have callers) or by Django's own `create()`. They are spared the second row that ours write for each message, by
+which it waits. Every figure is durable: fsync is on. Tasks call `Mailbox.adeliver` on one event loop, threads call
+`deliver`; both are one process, and what limits it is Python, not the database.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ BEGIN;
 INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES ('{{project}}', 'peer-' || :n, 1)
     ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + 1 RETURNING id, last_seq \\gset
 INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-    correlation_id, sender_role, claimed_sender, state, tries, consumer, created_at, received_at)
+    correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
     VALUES ('{{project}}', :id, :last_seq, gen_random_uuid()::text, 'task', '{{{{"text":"hello"}}}}', repeat('0', 64),
-    '', '', false, 'new', 0, '', now(), now());
+    '', '', false, now(), now(), false, 0);
 COMMIT;
 """
 

@@ -29,8 +29,8 @@ COUNTER = """
 """
 INSERT = """
     INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_role, claimed_sender, state, tries, consumer, created_at, received_at)
-    VALUES (?, ?, ?, ?, 'task', '{"text":"hello"}', '0', '', '', false, 'new', 0, '', ?, ?)
+        correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+    VALUES (?, ?, ?, ?, 'task', '{"text":"hello"}', '0', '', '', false, ?, ?, false, 0)
 """
 
 
