@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 from accounts import projects
 from accounts.actors import Actor
 from accounts.problems import Problem
-from mailbox import claims, delivery, quarantine
+from mailbox import claims, delivery, quarantine, receipts
 from mailbox.letters import NewMessage
-from mailbox.models import Quarantined
+from mailbox.models import Message, Quarantined, Receipt
 
 ADDRESSES = st.sampled_from(["desk", "shelf"])
 CONSUMERS = st.sampled_from(["", "ann", "bob"])
@@ -255,6 +255,20 @@ class MailboxMachine(RuleBasedStateMachine):
                 "admitted": sum(each.state == "admitted" for each in mine),
                 "quarantined": sum(each.state == "quarantined" for each in mine),
             }
+
+    @invariant()
+    def each_is_where_the_model_has_it(self):
+        for address in getattr(self, "first_seen", {}):
+            rows = list(Message.objects.filter(address__name=address).placed())
+            receipts.attach(rows)
+            assert {row.message_id: (row.state, row.tries) for row in rows} == {
+                each.id: (each.state, each.tries) for each in self.at(address)
+            }
+            # Once admitted, proven once; all else not at all.
+            numbers = Receipt.objects.filter(address__name=address).values_list("taken", flat=True)
+            assert sorted(int(seq) for taken in numbers for seq in taken) == sorted(
+                row.seq for row in rows if row.state == "admitted"
+            )
 
     @invariant()
     def first_deliveries_are_in_order(self):

@@ -1,0 +1,102 @@
+"""What an acknowledgement leaves behind: one receipt, by which it is known again until both are let go."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from mailbox import claims, delivery, reading, receipts
+from mailbox.addresses import session_address
+from mailbox.models import Message, Receipt, Waiting
+from tests.mailbox.conftest import task
+from tests.mailbox.faces import Caller, Django
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def after(secs):
+    return NOON + timedelta(seconds=secs)
+
+
+def fill(project, count=3, address="desk"):
+    return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)], now=NOON)]
+
+
+def test_one_receipt_for_all_that_an_ack_took_and_nothing_waits(project):
+    ids = fill(project)
+    claim = claims.drain(project, "desk", now=NOON)
+    claims.ack(project, "desk", claim, ids[1:], now=after(7))
+    assert list(Waiting.objects.values_list("seq", flat=True)) == [1]
+    [receipt] = Receipt.objects.all()
+    assert (receipt.claim, receipt.admitted_at) == (claim.token, after(7))
+    assert (receipt.first_seq, receipt.last_seq, receipt.taken) == (2, 3, {"2": 1, "3": 1})
+
+
+def test_what_changes_nothing_leaves_no_receipt(project):
+    ids = fill(project)
+    claim = claims.drain(project, "desk", lease_secs=30, now=NOON)
+    claims.ack(project, "desk", claim, now=after(31))
+    claims.ack(project, "desk", claim, [], now=NOON)
+    assert not Receipt.objects.exists()
+    for _ in range(2):
+        assert claims.ack(project, "desk", claim, ids, now=after(1)).done == ids
+    assert Receipt.objects.count() == 1
+
+
+def test_an_ack_in_parts_is_known_again_by_its_claim_alone(project):
+    ids = fill(project, 4)
+    mine = claims.drain(project, "desk", 3, now=NOON)
+    other = claims.drain(project, "desk", 1, now=NOON)
+    for part in (ids[2:3], ids[:1]):
+        claims.ack(project, "desk", mine.token, part, now=after(1))
+    claims.ack(project, "desk", other, now=after(1))
+    again = claims.ack(project, "desk", mine.token, [ids[0], ids[2], ids[3]], now=after(3600))
+    assert again == claims.Settled([ids[0], ids[2]], [ids[3]])
+
+
+def test_an_admitted_message_says_when_after_how_many_tries_and_for_which_attempt(project):
+    fill(project, 2)
+    claims.drain(project, "desk", 1, lease_secs=10, now=NOON)
+    claim = claims.drain(project, "desk", now=after(11))
+    claims.ack(project, "desk", claim, now=after(12))
+    first, second = Message.objects.order_by("seq")
+    assert (first.state, first.tries, first.admitted_at) == ("admitted", 2, after(12))
+    assert (second.tries, second.admitted_attempt) == (1, None)
+    address = session_address("11111111-1111-4111-8111-111111111111")
+    delivery.deliver(project, address, [task("steer", id="s")])
+    reading.admit(project, address, ["s"], 3, now=after(13))
+    read = Message.objects.get(message_id="s")
+    assert (read.state, read.admitted_at, read.admitted_attempt) == ("admitted", after(13), 3)
+
+
+def test_a_list_asks_once_for_all_its_receipts(project):
+    caller = Caller(Django(), project, scopes={"mailboxes:read"})
+
+    def asked(count):
+        fill(project, count)
+        for _ in range(count):
+            claims.ack(project, "desk", claims.drain(project, "desk", 1))
+        with CaptureQueriesContext(connection) as queries:
+            listed = caller.get("/api/v1/mailboxes/desk/messages").json()["results"]
+        assert {each["tries"] for each in listed} == {1} and {each["state"] for each in listed} == {"admitted"}
+        return sum("mailbox_" in query["sql"] for query in queries)
+
+    assert asked(2) == asked(9)
+
+
+def test_letting_go_takes_the_oldest_in_bounded_steps_and_nothing_that_is_young_or_waits(project):
+    ids = fill(project, 8)
+    for day in range(3):
+        when = after(86400 * day)
+        claims.ack(project, "desk", claims.drain(project, "desk", 2, now=when), now=when)
+    moment = after(86400 + 1)
+    assert receipts.purge(moment, 2) == 2
+    assert set(Message.objects.values_list("message_id", flat=True)) == set(ids[2:])
+    assert receipts.purge(moment, 500) == 2
+    assert receipts.purge(moment, 500) == 0
+    assert set(Message.objects.values_list("message_id", flat=True)) == set(ids[4:])
+    assert (Receipt.objects.count(), Waiting.objects.count()) == (1, 2)
