@@ -43,6 +43,7 @@ def _tidy() -> None:
     open one takes as long as the work, for it reads the whole schema, and the last to close writes the log back.
     """
     for connection in connections.all(initialized_only=True):
-        if connection.vendor == "sqlite":
-            connection.close_at = 0 if connection.errors_occurred else None
-        connection.close_if_unusable_or_obsolete()
+        if connection.vendor != "sqlite":
+            connection.close_if_unusable_or_obsolete()
+        elif connection.errors_occurred:
+            connection.close()

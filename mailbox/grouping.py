@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.problems import Problem
 from ledger import journal
@@ -66,6 +67,8 @@ class _Queue:
         self.lock = Lock()
         self.waiting: deque[Ticket] = deque()
         self.led = False
+        #: On SQLite, the connection of every leader.
+        self.writer: BaseDatabaseWrapper | None = None
 
     def join(self, tickets: Sequence[Ticket]) -> bool:
         """Whether the caller leads now."""
@@ -98,11 +101,13 @@ class _Queue:
 
 
 _queue = _Queue()
+_inherited: list[_Queue] = []
 
 
 def _forget() -> None:
     # A fork has none of the threads that wait, and perhaps a lock that nobody will ever open.
     global _queue
+    _inherited.append(_queue)  # Not let go: a fork may not even close what its parent opened of SQLite.
     _queue = _Queue()
 
 
@@ -141,10 +146,28 @@ def settle(tickets: Sequence[Ticket]) -> None:
 def _lead(queue: _Queue) -> None:
     batch = queue.take()
     try:
-        with _borrowed_connection():
+        with _writing(queue) if connection.vendor == "sqlite" else _borrowed_connection():
             commit(batch)
     finally:
         queue.hand_over(batch)
+
+
+@contextmanager
+def _writing(queue: _Queue) -> Iterator[None]:
+    """All leaders use one connection: one to SQLite forgets every page that it read as soon as another one writes."""
+    if queue.writer is None:
+        queue.writer = connections.create_connection(DEFAULT_DB_ALIAS)
+        queue.writer.inc_thread_sharing()
+    writer, own, sound = queue.writer, connections[DEFAULT_DB_ALIAS], False
+    connections[DEFAULT_DB_ALIAS] = writer
+    try:
+        yield
+        sound = not writer.errors_occurred
+    finally:
+        connections[DEFAULT_DB_ALIAS] = own
+        if not sound:
+            queue.writer = None
+            writer.close()
 
 
 @contextmanager

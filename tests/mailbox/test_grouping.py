@@ -9,7 +9,7 @@ from threading import Event
 from uuid import uuid4
 
 import pytest
-from django.db import DataError, connection, transaction
+from django.db import DatabaseError, DataError, connection, connections, transaction
 
 from accounts import projects
 from accounts.models import Project
@@ -210,6 +210,31 @@ def test_many_threads_keep_each_address_in_order(project, commits):
     for number in range(16):
         mine = [body for body in bodies if body.startswith(f"{number}/")]
         assert mine == [f"{number}/{turn}" for turn in range(20)]
+
+
+def test_on_sqlite_all_leaders_commit_on_one_connection_and_keep_their_own(project, monkeypatch):
+    used, together_ = [], grouping._transaction
+    monkeypatch.setattr(grouping, "_transaction", lambda batch: used.append(connections["default"]) or together_(batch))
+
+    def send(number):
+        own = connections["default"]
+        delivery.deliver(project, "desk", [task(str(number))])
+        return connections["default"] is own and own.connection
+
+    kept = together(4, send)
+    on_sqlite = connection.vendor == "sqlite"
+    assert len(set(map(id, used))) == 1 or not on_sqlite
+    assert kept == [None] * 4 or not on_sqlite
+
+
+def test_a_connection_that_broke_is_not_the_next_leaders(project):
+    delivery.deliver(project, "desk", [task()])
+    if connection.vendor != "sqlite":
+        pytest.skip("leaders share a connection on SQLite only")
+    grouping._queue.writer.connection.close()
+    with pytest.raises(DatabaseError):
+        delivery.deliver(project, "desk", [task()])
+    assert delivery.deliver(project, "desk", [task()])[0].seq == 2
 
 
 def test_the_database_is_away_and_each_is_told_so(project, monkeypatch, slow_first):
