@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from accounts import naming
 from accounts.actors import Actor
 from accounts.problems import Problem, as_problem
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
@@ -126,7 +127,9 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
         if before.state == QuarantineState.WAITING:
             self.message_user(request, done)
         else:
-            told = f"It was {before.state} before, by {visible(before.settled_by)}. Nothing was changed now."
+            told = (
+                f"It was {before.state} before, by {visible(naming.named(before.settled_by))}. Nothing was changed now."
+            )
             self.message_user(request, told, level=messages.WARNING)
 
     def _refused(self, request: HttpRequest, row: Quarantined, error: Exception, **shown: Any) -> HttpResponse:
@@ -149,6 +152,7 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
             "row": row,
             "badge": badge(row.state, TONES[QuarantineState(row.state)]),
             "age": age(row.created_at),
+            "settled_by": naming.named(row.settled_by),
             "look": inspection.look(raw),
             "may_settle": _may(request, REQUEUE) and row.state == QuarantineState.WAITING,
             "copy": inspection.editable(text) if row.size <= EDITABLE_BYTES else None,

@@ -113,13 +113,14 @@ def test_requeue_from_the_page_arrives_once_and_is_audited(project, row, clerk):
     assert [each.message_id for each in claims.drain(project, "desk").messages] == ["one"]
     assert AuditEntry.objects.get().actor.startswith("user:")
     assert "stays so" in clerk.get(page(row)).content.decode()
+    assert " by clerk (user:" in clerk.get(page(row)).content.decode().partition("<dt>Settled</dt>")[2]
 
 
 def test_who_settles_second_is_told_that_nothing_was_changed(project, row, clerk):
     assert "It is in its mailbox." in clerk.post(page(row, "requeue"), follow=True).content.decode()
     other = GOOD.decode().replace("do it", "other")
     shown = clerk.post(page(row, "requeue"), {"edited": other}, follow=True).content.decode()
-    assert "It was requeued before, by user:" in shown and "It is in its mailbox." not in shown
+    assert "It was requeued before, by clerk (user:" in shown and "It is in its mailbox." not in shown
 
 
 def test_an_edited_copy_is_requeued(project, clerk):

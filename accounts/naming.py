@@ -1,0 +1,35 @@
+"""What people and keys are called now. Rows keep `user:7`: true also when somebody is renamed, but it says little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from accounts.models import Credential, User
+
+#: Beyond it no id of ours lies, and no database's integer.
+MOST_DIGITS = 9
+
+
+def names(words: Iterable[str]) -> dict[str, str]:
+    """The names of those of these words that mean a person or a key we have; two queries, however many words."""
+    split = {word: word.partition(":")[::2] for word in words}
+    users = {int(id) for kind, id in split.values() if kind == "user" and _is_number(id)}
+    keys = {id for kind, id in split.values() if kind == "key"}
+    found = {f"user:{user}": name for user, name in User.objects.filter(pk__in=users).values_list("pk", "username")}
+    told = Credential.objects.filter(public_id__in=keys).values_list("public_id", "name", "user__username")
+    return found | {f"key:{id}": f"{owner}'s key {name}" if owner else name for id, name, owner in told}
+
+
+def named(word: str, known: Mapping[str, str] | None = None) -> str:
+    """The name with the word behind it, `root (user:1)`, or the word alone where there is none."""
+    name = (names([word]) if known is None else known).get(word)
+    return f"{name} ({word})" if name else word
+
+
+def words(name: str) -> list[str]:
+    """The words by which rows mean the person who is called so."""
+    return [f"user:{user}" for user in User.objects.filter(username__iexact=name).values_list("pk", flat=True)]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
