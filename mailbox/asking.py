@@ -22,7 +22,7 @@ from mailbox import addresses, delivery, letters, moves, receipts
 from mailbox.accepting import Delivered
 from mailbox.addresses import ANSWERS, OWN
 from mailbox.letters import NewMessage
-from mailbox.models import Message
+from mailbox.models import Message, Waiting
 from mailbox.sql import Fragment
 from mailbox.states import ASK_MODES
 
@@ -61,8 +61,8 @@ def find(project_id: UUID, address: str, ask_id: str) -> Message | None:
 
 def count_open(project_id: UUID, address: str, most: int) -> int:
     """How many asks wait at this address for somebody to take them in; counted up to `most`."""
-    waiting = Message.objects.filter(project_id=project_id, address__name=address, waits=True, message_kind="ask")
-    return waiting.order_by()[:most].count()
+    waiting = Waiting.objects.filter(address__project_id=project_id, address__name=address)
+    return waiting.filter(message__message_kind="ask")[:most].count()
 
 
 def reply_address(ask: Message) -> str:
