@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import display_for_value
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -68,8 +69,8 @@ class MessageAdmin(ProjectWall, ReadOnly):
         "tries",
         "due",
         "holder",
-        "admitted_at",
-        "admitted_attempt",
+        "admitted",
+        "attempt",
     )
     readonly_fields = fields
 
@@ -111,7 +112,7 @@ class MessageAdmin(ProjectWall, ReadOnly):
     @admin.display(description="not before")
     def due(self, message: Message) -> str:
         """Until when a consumer wants it left alone."""
-        return f"{message.held.due_at:%Y-%m-%d %H:%M:%S} UTC" if message.held and message.held.due_at else NOTHING
+        return display_for_value(message.held.due_at if message.held else None, NOTHING)
 
     @admin.display(description="state")
     def shown_state(self, message: Message) -> SafeString:
@@ -141,7 +142,17 @@ class MessageAdmin(ProjectWall, ReadOnly):
         if message.held is None or message.held.state != MessageState.CLAIMED:
             return NOTHING
         who = visible(message.held.consumer) or "a consumer without a name"
-        return f"{who}, until {message.held.claim_expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{who}, until {display_for_value(message.held.claim_expires_at, NOTHING)}"
+
+    @admin.display(description="admitted")
+    def admitted(self, message: Message) -> str:
+        """When it was acknowledged, or entered an agent's history."""
+        return display_for_value(message.admitted_at, NOTHING)
+
+    @admin.display(description="by attempt")
+    def attempt(self, message: Message) -> str:
+        """Whose history it entered, at a session's address."""
+        return display_for_value(message.admitted_attempt, NOTHING)
 
     @admin.display(description="body")
     def body_shown(self, message: Message) -> SafeString:

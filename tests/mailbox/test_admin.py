@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -18,6 +19,7 @@ from tests.mailbox.conftest import task
 pytestmark = pytest.mark.django_db
 LIST = "/admin/mailbox/quarantined/"
 MESSAGES = "/admin/mailbox/message/"
+MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 GOOD = b'{"id": "one", "message_kind": "task", "body": "do it"}'
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -205,6 +207,17 @@ def test_messages_can_only_be_read(project, clerk):
         assert "m-1" in clerk.get(MESSAGES, {"q": term}).content.decode()
     assert "0 messages" in clerk.get(MESSAGES, {"q": "esk"}).content.decode()
     assert "0 messages" in clerk.get(MESSAGES, {"state": "claimed"}).content.decode()
+
+
+def test_a_message_says_who_holds_it_and_when_it_was_admitted(project, clerk):
+    delivery.deliver(project, "desk", [task(id="m-1")])
+    address = f"{MESSAGES}{Message.objects.get().pk}/change/"
+    assert "None" not in clerk.get(address).content.decode()
+    claim = claims.drain(project, "desk", consumer="worker-7")
+    assert re.search(f"worker-7, until {MOMENT}", clerk.get(address).content.decode())
+    claims.ack(project, "desk", claim)
+    shown = clerk.get(address).content.decode()
+    assert "worker-7" not in shown and re.search(MOMENT, shown.split("Admitted:")[1])
 
 
 @pytest.mark.parametrize(
