@@ -8,6 +8,7 @@ what the child is owed. Whichever fails first ends the connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Coroutine
@@ -31,7 +32,7 @@ from orchestration import (
 )
 from orchestration.line import Caller, Line, LineClosed, claim, disconnect, judge
 from orchestration.line_outgoing import Sent
-from orchestration.line_wire import HangUp, Inbox, Receive, Send, Wire
+from orchestration.line_wire import Gone, HangUp, Inbox, Receive, Send, Wire
 from wardroom import protocol
 from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
 
@@ -126,14 +127,19 @@ class ChildConsumer(AsyncConsumer):
     async def _work(self) -> None:
         while True:
             frame = await self.inbox.take()
-            try:
-                if isinstance(frame, Frame):
-                    protocol.refuse_oversize(frame)
-                await self._dispatch(frame)
-            except Problem as refusal:
-                await self._refuse(frame, refusal.type, refusal.detail)
-            except FrameRefused as refusal:
-                await self._refuse(frame, refusal.code, refusal.detail)
+            # To whom has left nothing can be answered, but what it said is taken: the inbox ends with its leaving.
+            with contextlib.suppress(Gone):
+                await self._take(frame)
+
+    async def _take(self, frame: Frame | UnknownKind) -> None:
+        try:
+            if isinstance(frame, Frame):
+                protocol.refuse_oversize(frame)
+            await self._dispatch(frame)
+        except Problem as refusal:
+            await self._refuse(frame, refusal.type, refusal.detail)
+        except FrameRefused as refusal:
+            await self._refuse(frame, refusal.code, refusal.detail)
 
     async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a line for each frame
         match frame:
@@ -236,6 +242,8 @@ class ChildConsumer(AsyncConsumer):
                 if self.ending:  # The worker is about to say it better.
                     await asyncio.sleep(self.limits["send_timeout_secs"])
                 raise
+            except Gone:  # The worker takes what it said last, and ends the connection.
+                return
             except DatabaseError:
                 # The child is not to blame, and a reconnect would not help it: look again at the next poll.
                 log.warning("a line could not look at its rows", exc_info=True)

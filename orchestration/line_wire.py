@@ -32,6 +32,10 @@ class HangUp(Exception):
         self.reason = reason
 
 
+class Gone(HangUp):
+    """The peer had left when we wrote to it. What it said before that may still be in the inbox, its end included."""
+
+
 class Inbox:
     """What the reader has decoded and the worker has not taken yet; `put` waits while it is full."""
 
@@ -110,7 +114,7 @@ class Wire:
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
 
     async def send(self, frame: protocol.Frame) -> None:
-        """Write one frame; HangUp when the peer has not read for `send_timeout_secs`."""
+        """Write one frame; HangUp when the peer has not read for `send_timeout_secs`, Gone when it has left."""
         await self._push({"type": "websocket.send", "text": protocol.encode(frame)})
 
     async def close(self, code: int, reason: str) -> None:
@@ -148,7 +152,7 @@ class Wire:
             self._abort()
             raise HangUp() from None
         except OSError:  # uvicorn's ClientDisconnected: the peer left while we wrote.
-            raise HangUp() from None
+            raise Gone() from None
 
     def _abort(self) -> None:
         # ASGI has no word for this: closing politely would wait for the peer to read what it does not read.

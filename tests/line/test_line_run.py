@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
 
 from accounts import projects
+from accounts.offload import in_thread
 from mailbox import delivery
 from mailbox.letters import NewMessage
-from orchestration import lifecycle, line_outgoing, line_run, line_terminal, spawning
+from mailbox.models import Message as Letter
+from orchestration import lifecycle, line_outgoing, line_run, line_terminal, presence, spawning
+from orchestration.consumers import ChildConsumer
 from orchestration.line import LineClosed
-from orchestration.models import TranscriptItem
+from orchestration.models import Session, TranscriptItem
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
 from tests.waiting import wait_until
@@ -233,6 +238,48 @@ def test_a_terminal_that_was_sent_before_the_socket_went_is_taken(server: Server
         peer.say("terminal", status="completed", result="and gone")
     wait_until(lambda: child.session.status == Status.COMPLETED)
     assert child.attempt().acked_event_seq == 20
+
+
+@pytest.mark.parametrize(("dialect", "written"), [("wardroom.plain", "message"), ("wardroom.v1", "event_ack")])
+async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_being_written(
+    child: Spawn, broker: object, dialect: str, written: str
+) -> None:
+    """The consumer with a transport of ours: what it writes finds nobody, and what was said before is still to read."""
+    await in_thread(_post, child)
+    says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    def say(*frames: dict[str, Any]) -> None:
+        for frame in frames:
+            says.put_nowait({"type": "websocket.receive", "text": json.dumps(frame)})
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        if json.loads(event.get("text") or "{}").get("kind") == written:
+            say({"kind": "terminal", "status": "completed", "result": "and gone"})
+            says.put_nowait({"type": "websocket.disconnect", "code": 1001})
+            raise OSError("the peer has left")
+
+    says.put_nowait({"type": "websocket.connect"})
+    if dialect == "wardroom.v1":
+        say({"kind": "hello", "attempt": 1}, {"kind": "event", "seq": 1, "event": {"type": "note"}})
+    headers = [(b"authorization", f"Bearer {child.token}".encode())]
+    scope = {"type": "websocket", "headers": headers, "subprotocols": [dialect]}
+    scope["url_route"] = {"kwargs": {"session_id": str(child.id)}}
+    try:
+        await asyncio.wait_for(ChildConsumer()(scope, says.get, send), 30)
+    finally:
+        await in_thread(presence.end)
+    session = await Session.objects.aget(pk=child.id)
+    assert (session.status, session.result) == (Status.COMPLETED, "and gone")
+    assert await in_thread(_state) == "new", "it was not read"
+
+
+def _post(child: Spawn) -> None:
+    message = NewMessage(message_kind="task", body={"text": "too late"})
+    delivery.deliver(projects.default().pk, child.session.address, [message])
+
+
+def _state() -> str:
+    return str(Letter.objects.get(message_kind="task").state)
 
 
 def test_a_result_that_is_too_long_is_refused_and_a_shorter_one_taken(server: Server, child: Spawn) -> None:
