@@ -138,9 +138,9 @@ def purge(before: Any, limit: int) -> int:
     settled = Quarantined.objects.filter(state__in=SETTLED, settled_at__lt=before)
     with journal.transaction():
         found = list(settled.order_by("settled_at", "pk").values_list("pk", "accepted")[:limit])
-        gone: int = settled.filter(pk__in=[pk for pk, _ in found]).delete()[0]
+        gone: int = settled.filter(pk__in=[pk for pk, _ in found]).only("pk").delete()[0]
         dead = Message.objects.filter(pk__in={pk for _, pk in found if pk}, put_away=True)
-        dead.filter(~Exists(Quarantined.objects.filter(accepted=OuterRef("pk")))).delete()
+        dead.filter(~Exists(Quarantined.objects.filter(accepted=OuterRef("pk")))).only("pk").delete()
     return gone
 
 

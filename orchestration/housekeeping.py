@@ -69,7 +69,7 @@ def _delete(due: QuerySet[Any]) -> int:
         if not batch:
             break
         with journal.transaction():
-            gone += due.model._default_manager.filter(pk__in=batch).delete()[0]
+            gone += due.model._default_manager.filter(pk__in=batch).only("pk").delete()[0]
     return gone
 
 
@@ -118,7 +118,7 @@ def _forget_unread(keys: list[int]) -> int:
         # Whoever admits one of these meanwhile takes its row away first, or finds it gone.
         mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW).order_by("pk")
         still = list(mine.values_list("pk", flat=True))
-        Message.objects.filter(pk__in=still).delete()
+        Message.objects.filter(pk__in=still).only("pk").delete()
         return len(still)
 
 
