@@ -11,7 +11,8 @@ from rest_framework.response import Response
 from accounts import problems
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
-from mailbox import addresses, asking, claims, orders, schema, shapes
+from ledger import holding
+from mailbox import asking, claims, held_asks, orders, schema, shapes
 
 
 class Reply(ProjectView):
@@ -36,12 +37,17 @@ class Reply(ProjectView):
 
 
 class OneAsk(ProjectView):
-    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read"}
+    """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
 
-    @extend_schema(operation_id="mailbox_asked", responses={200: schema.Asked, **schema.refusals(401, 403, 404, 422)})
+    scopes: ClassVar[ScopeMap] = {"GET": held_asks.SCOPE}
+
+    @extend_schema(
+        operation_id="mailbox_asked",
+        parameters=[schema.TIMEOUT],
+        responses={200: schema.Asked, **schema.refusals(401, 403, 404, 422)},
+    )
     def get(self, request: Request, address: str, ask_id: str) -> Response:
         """Give the answer to an ask that came from no mailbox, or say that there is none yet. It is kept seven days."""
-        ask = asking.find(self.project.pk, addresses.check(address), ask_id)
-        if ask is None or asking.reply_address(ask) != addresses.ANSWERS:
-            raise problems.not_found()
+        holding.patience(request.query_params.get("timeout"))
+        held_asks.must_be_here(self.project.pk, address, ask_id)
         return Response(shapes.asked(ask_id, asking.answer_to(self.project.pk, ask_id)))

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from accounts import credentials, hot
 from accounts.problems import Problem
 from accounts.together import Together
-from mailbox import posting
+from mailbox import held_asks, posting
 from mailbox.posting import Answer, Call
 
 
@@ -34,4 +34,4 @@ async def _body(scope: Scope, receive: Receive) -> bytes | Exception:
         return refusal
 
 
-routes: list[Route] = [Route("/api/v1/mailboxes/{address}/messages", Deliver(), methods=["POST"])]
+routes: list[Route] = [Route("/api/v1/mailboxes/{address}/messages", Deliver(), methods=["POST"]), *held_asks.routes]

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from accounts import heldbodies
 from accounts.views import ProjectView
+from ledger import holding
 from orchestration import asking, bodies, held_asks, shapes
 from orchestration.api_sessions import IDEMPOTENCY_KEY, refusals
 
@@ -53,5 +54,5 @@ class OneAsk(ProjectView):
     def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
         """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""
         held_asks.may_look(self.credential)
-        held_asks.patience(request.query_params.get("timeout"))
+        holding.patience(request.query_params.get("timeout"))
         return Response(asking.shape(asking.look(asking.find(self.credential, session_id, ask_id))))

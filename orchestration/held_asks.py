@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,19 +13,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import heldbodies, permissions, problems
+from accounts import heldbodies, permissions
 from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.models import Credential
 from accounts.offload import in_thread
 from accounts.problems import Problem
-from ledger import hub, stopping
+from ledger import holding
 from mailbox.asking import new_id, question
 from orchestration import asking, reach
 from orchestration.asking import Ask, Standing
-
-#: The longest that a caller may say it would wait; a call is held for `held_call_secs` at most.
-LONGEST_WAIT = 300
 
 
 class AskBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,7 +30,7 @@ class AskBody(msgspec.Struct, forbid_unknown_fields=True):
 
     question: str
     mode: str = "query"
-    timeout_secs: Annotated[float, Meta(ge=0, le=LONGEST_WAIT)] | None = None
+    timeout_secs: Annotated[float, Meta(ge=0, le=holding.LONGEST_WAIT)] | None = None
 
 
 async def ask(request: Request) -> JSONResponse:
@@ -43,17 +40,17 @@ async def ask(request: Request) -> JSONResponse:
     said = await heldbodies.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     key = request.headers.get("idempotency-key", "")
     asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
-    return JSONResponse(asking.shape(await _settled(asked, _held_for(said.timeout_secs))))
+    return JSONResponse(asking.shape(await _settled(asked, said.timeout_secs)))
 
 
 async def late(request: Request) -> JSONResponse:
     """An ask of before: its answer, or where it stands; with `?timeout=`, held until there is one."""
     credential = await of_held(request)
     may_look(credential)
-    secs = patience(request.query_params.get("timeout"))
+    secs = holding.patience(request.query_params.get("timeout"))
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
     asked = await in_thread(asking.find, credential, session_id, ask_id)
-    return JSONResponse(asking.shape(await _settled(asked, _held_for(secs))))
+    return JSONResponse(asking.shape(await _settled(asked, secs)))
 
 
 def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
@@ -78,34 +75,9 @@ def may_look(credential: Credential) -> None:
     permissions.allow(credential, "sessions:write" if writes else "sessions:read", child=True)
 
 
-def patience(raw: str | None) -> float:
-    """The seconds of `?timeout=`; without it, none."""
-    if raw is None:
-        return 0
-    if not raw.isascii() or not raw.replace(".", "", 1).isdigit() or float(raw) > LONGEST_WAIT:
-        raise problems.invalid([{"field": "timeout", "detail": f"must be a number of seconds up to {LONGEST_WAIT}"}])
-    return float(raw)
-
-
-def _held_for(secs: float | None) -> float:
-    most = float(settings.WARDROOM["held_call_secs"])
-    return most if secs is None else min(secs, most)
-
-
-async def _settled(asked: Ask, secs: float) -> Standing:
-    until = time.monotonic() + secs
-    stopping.watch()
-    # Listen first, then look, then wait: an answer that falls between is not missed.
-    async with hub.get().listen(*asking.topics(asked)) as ears:
-        standing = await in_thread(asking.look, asked)
-        # A process that is asked to stop lets its callers go: pending is a true answer, and they ask again.
-        while standing.status == "pending" and not stopping.asked():
-            left = until - time.monotonic()
-            if left <= 0:
-                break
-            await ears.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
-            standing = await in_thread(asking.look, asked)
-    return standing
+async def _settled(asked: Ask, secs: float | None) -> Standing:
+    look, topics = partial(asking.look, asked), asking.topics(asked)
+    return await holding.until(lambda standing: standing.status != "pending", look, topics, secs)
 
 
 _SESSION = "/api/v1/sessions/{session_id:uuid}"

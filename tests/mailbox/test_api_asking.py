@@ -60,6 +60,13 @@ def test_what_is_not_here_is_not_found(caller, stranger):
     assert not Message.objects.filter(message_kind="reply").exists()
 
 
+@pytest.mark.parametrize("timeout", ["x", "-1", "1e2", "nan", "", "301", "1.2.3"])
+def test_a_timeout_is_a_number_of_seconds(caller, timeout):
+    caller.post(f"{DESK}/messages", ASK)
+    refused = caller.get(f"{DESK}/asks/q", timeout=timeout)
+    assert problem(refused) == (422, "invalid") and refused.json()["errors"][0]["field"] == "timeout"
+
+
 def test_a_sessions_mailbox_is_answered_by_its_line_alone(caller, project):
     for address in (session_address(uuid4()), "wardroom:answers"):
         refused = caller.post(f"/api/v1/mailboxes/{address}/reply", {"ask_id": "q", "answer": 1})

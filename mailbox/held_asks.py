@@ -1,0 +1,43 @@
+"""`GET mailboxes/{address}/asks/{ask_id}`, answered before Django: waiting costs no thread."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from accounts import permissions, problems
+from accounts.authentication import of_held
+from accounts.offload import in_thread
+from ledger import holding
+from mailbox import addresses, asking, shapes
+
+SCOPE = "mailboxes:read"
+
+
+async def late(request: Request) -> JSONResponse:
+    """An ask of before: its answer, or that there is none; with `?timeout=`, held until there is one."""
+    credential = await of_held(request)
+    permissions.allow(credential, SCOPE)
+    secs = holding.patience(request.query_params.get("timeout"))
+    project_id, ask_id = credential.project_id, request.path_params["ask_id"]
+    await in_thread(must_be_here, project_id, request.path_params["address"], ask_id)
+    reply = await holding.until(
+        lambda reply: reply is not None,
+        lambda: asking.answer_to(project_id, ask_id),
+        (asking.topic(project_id, ask_id),),
+        secs,
+    )
+    return JSONResponse(shapes.asked(ask_id, reply))
+
+
+def must_be_here(project_id: UUID, address: str, ask_id: str) -> None:
+    """404 for what is no ask at this address, or is answered into its sender's own mailbox."""
+    ask = asking.find(project_id, addresses.check(address), ask_id)
+    if ask is None or asking.reply_address(ask) != addresses.ANSWERS:
+        raise problems.not_found()
+
+
+routes: list[Route] = [Route("/api/v1/mailboxes/{address}/asks/{ask_id}", late, methods=["GET"])]
