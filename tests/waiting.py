@@ -9,13 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSE = 0.02
+# Nobody waits for it in vain but a test that fails: long enough for a machine that is busy with other things.
+PATIENCE = 30.0
 
 
 class NeverHappened(AssertionError):
     """The deadline passed first. The text names what was waited for and what was last seen."""
 
 
-def wait_until(seen: Callable[[], T], timeout: float = 10.0, *, why: str = "") -> T:
+def wait_until(seen: Callable[[], T], timeout: float = PATIENCE, *, why: str = "") -> T:
     """Call `seen` until it returns something true, and return that.
 
     An exception from `seen` counts as not yet; the last one is shown when the deadline passes.
@@ -30,7 +32,7 @@ def wait_until(seen: Callable[[], T], timeout: float = 10.0, *, why: str = "") -
         time.sleep(PAUSE)
 
 
-async def wait_until_async(seen: Callable[[], T | Awaitable[T]], timeout: float = 10.0, *, why: str = "") -> T:
+async def wait_until_async(seen: Callable[[], T | Awaitable[T]], timeout: float = PATIENCE, *, why: str = "") -> T:
     """`wait_until` for async tests; `seen` may be a plain function or a coroutine function."""
     deadline = time.monotonic() + timeout
     while True:

@@ -39,7 +39,7 @@ def test_a_wait_hears_of_a_decision_on_another_web_process_and_ends_with_its_own
 
         def waiting(approval):
             held = pool.submit(here.get, f"/api/v1/approvals/{approval['id']}/wait", params={"timeout": 25})
-            wait_until(lambda: waiters(there, approval) == 1, 20)
+            wait_until(lambda: waiters(there, approval) == 1)
             return held
 
         first = ask(there, "first")
@@ -50,7 +50,7 @@ def test_a_wait_hears_of_a_decision_on_another_web_process_and_ends_with_its_own
         assert time.monotonic() - started < 10
         assert (answer["status"], answer["timed_out"]) == ("approved", False)
         assert answer["delivered_at"]
-        wait_until(lambda: waiters(there, first) == 0, 10)
+        wait_until(lambda: waiters(there, first) == 0)
 
         second = ask(there, "second")
         held = waiting(second)
@@ -69,7 +69,7 @@ def test_a_decision_survives_the_death_of_the_process_that_waited(house):
     approval = ask(there, "third")
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(house.client(web=1).get, f"/api/v1/approvals/{approval['id']}/wait", params={"timeout": 25})
-        wait_until(lambda: waiters(there, approval) == 1, 20)
+        wait_until(lambda: waiters(there, approval) == 1)
         house.kill("web1")
         assert held.exception(20) is not None
     approve(there, approval)

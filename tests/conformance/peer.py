@@ -12,8 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.conformance.conftest import Session
-
-PATIENCE = 10.0
+from tests.waiting import PATIENCE
 
 
 def announce(socket: ClientConnection, length: int) -> None:

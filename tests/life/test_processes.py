@@ -59,13 +59,13 @@ def test_nothing_secret_reaches_a_child_and_its_python_is_ours(house: House) -> 
 def test_a_cancel_kills_a_group_that_ignores_term(house: House) -> None:
     spawned = spawn(house, "python", "-c", QUIET)
     up = folder(house, spawned) / "up"
-    wait_until(up.exists, 20)
-    (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]], 10)
+    wait_until(up.exists)
+    (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]])
     answer = house.client().post(f"/api/v1/sessions/{spawned['id']}/cancel", json={"reason": "enough"})
     assert answer.json()["cancel_reason"] == "enough"
     ended = over(house, spawned)
     assert (ended["status"], ended["error"]) == ("cancelled", "enough")
-    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]), 15)
+    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]))
     assert attempts(house, spawned)[0]["exit_signal"] == signal.SIGKILL
 
 
@@ -75,8 +75,8 @@ def test_a_child_that_never_says_a_word_is_killed_launched_once_more_and_then_gi
     script = f"import os; print(os.getpid(), file=open('pids', 'a'))\n{QUIET}"
     spawned = spawn(house, "python", "-c", script)
     pids = folder(house, spawned) / "pids"
-    first = wait_until(lambda: pids.read_text().split(), 20)[0]
-    wait_until(lambda: len(pids.read_text().split()) == 2, 20, why="the relaunch")
+    first = wait_until(lambda: pids.read_text().split())[0]
+    wait_until(lambda: len(pids.read_text().split()) == 2, why="the relaunch")
     assert not alive(int(first)), "the old group must be dead before the new one starts"
     ended = over(house, spawned)
     assert (ended["status"], ended["attempt"]) == ("error", 2)
@@ -103,14 +103,14 @@ def stack_services(house: House) -> dict[str, Any]:
 def test_children_outlive_a_worker_and_leave_no_zombies(stack: Stack) -> None:
     house = stack(timings=FAST)
     spawned = [spawn(house, "sleep", "300") for _ in range(3)]
-    wait_until(lambda: all(attempts(house, one)[0]["pid"] for one in spawned), 20)
+    wait_until(lambda: all(attempts(house, one)[0]["pid"] for one in spawned))
     pids = [attempts(house, one)[0]["pid"] for one in spawned]
     house.kill("worker")
     house.start("worker")
     assert all(alive(pid) for pid in pids)
     os.kill(pids[0], signal.SIGKILL)
     assert over(house, spawned[0])["error"] == "killed by signal 9 (SIGKILL)"
-    assert not [pid for pid in _children_of(house.services["worker"].process.pid) if not alive(pid)]
+    wait_until(lambda: all(map(alive, _children_of(house.services["worker"].process.pid))), why="no zombie stays")
 
 
 def _children_of(top: int) -> list[int]:
@@ -126,9 +126,9 @@ def _children_of(top: int) -> list[int]:
 def test_a_keeper_that_nobody_answers_ends_its_child(stack: Stack) -> None:
     house = stack(timings={**FAST, "keeper_orphan_secs": 3})
     spawned = spawn(house, "sleep", "300")
-    (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]], 20)
+    (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]])
     house.kill("web1")
-    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]), 20)
+    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]))
 
 
 def test_a_spawn_from_a_shell_follows_a_runbook_to_its_end(house: House) -> None:

@@ -80,8 +80,8 @@ def test_a_keeper_that_does_not_leave_is_killed_with_its_child(session: UUID) ->
     born = processes.start_time(guard)
     os.kill(state["pid"], signal.SIGSTOP)
     assert runners.end_keeper(runners.state_file(session, 1), 0.2)
-    wait_until(lambda: not runs(state) and not runs(state, "pgid", "pgid_start"), 10)
-    wait_until(lambda: not processes.is_same(guard, state["boot_id"], born), 10, why="the guard's end")
+    wait_until(lambda: not runs(state) and not runs(state, "pgid", "pgid_start"))
+    wait_until(lambda: not processes.is_same(guard, state["boot_id"], born), why="the guard's end")
 
 
 def test_earlier_attempts_are_ended_and_the_current_one_is_not(session: UUID) -> None:

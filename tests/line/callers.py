@@ -14,7 +14,7 @@ import pytest
 from accounts import credentials, projects
 from accounts.models import CredentialKind, Project
 from tests import people
-from tests.line.conftest import Peer, Server
+from tests.line.conftest import PATIENCE, Peer, Server
 
 Asker = Callable[..., Any]
 
@@ -95,7 +95,7 @@ def reply(peer: Peer, message: dict[str, Any], answer: Any, **more: Any) -> dict
     """Answer it; the acknowledgement, or the refusal."""
     frame = {"id": str(uuid.uuid4()), "message_kind": "reply", "body": {"answer": answer}}
     peer.say("send", **{**frame, "correlation_id": message["correlation_id"], **more})
-    while (found := json.loads(peer.socket.recv(timeout=5)))["kind"] == "message":
+    while (found := json.loads(peer.socket.recv(timeout=PATIENCE)))["kind"] == "message":
         pass
     return dict(found)
 

@@ -24,7 +24,8 @@ from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
 
 TESTS = Actor.system("tests")
-PATIENCE = 10.0  # Twice the poll: a nudge may be lost, and then the next look is due.
+# Well over the poll, because a nudge may be lost; under the 20 s after which a peer is dropped for its silence.
+PATIENCE = 15.0
 
 
 class Spawn:
@@ -195,7 +196,7 @@ def _uvicorn(broker: object) -> Iterator[Server]:
 def server(_uvicorn: Server, transactional_db: None) -> Iterator[Server]:
     """The server, on a database that is emptied after the test: when no line writes to it any more."""
     yield _uvicorn
-    wait_until(lambda: not _uvicorn.tasks(), 15, why="every line has ended")
+    wait_until(lambda: not _uvicorn.tasks(), why="every line has ended")
     verbs_have_ended()
     presence.end()
 

@@ -16,7 +16,7 @@ from ledger import glimpses, journal
 from ledger.models import AuditEntry, Event
 from orchestration import line_events
 from orchestration.models import Snapshot
-from tests.line.conftest import Server, Spawn
+from tests.line.conftest import PATIENCE, Server, Spawn
 from tests.waiting import wait_until
 
 
@@ -99,17 +99,17 @@ def test_events_that_wait_are_committed_together_in_order(
 
     def slow(line: Any, events: Any, **kwargs: Any) -> int:
         begun.set()
-        assert free.wait(10)
+        assert free.wait(60)
         sizes.append(len(events))
         return accept(line, events, **kwargs)
 
     with server.child(child) as peer:
         monkeypatch.setattr(line_events, "accept", slow)
         peer.say("event", seq=1, event={"type": "note"})
-        assert begun.wait(5)
+        assert begun.wait(PATIENCE)
         for seq in range(2, 21):
             peer.say("event", seq=seq, event={"type": "token" if seq % 2 else "note"})
-        assert peer.socket.ping().wait(5)  # The server has read what came before.
+        assert peer.socket.ping().wait(PATIENCE)  # The server has read what came before.
         free.set()
         while peer.hear("event_ack")["seq"] < 20:
             pass
@@ -210,16 +210,16 @@ def test_a_slow_verb_does_not_stop_the_pongs(
     def slow(verb: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(verb, "__name__", "") == "accept":
             held.set()
-            free.wait(10)
+            free.wait(60)  # For longer than anybody waits for a pong.
         return accept(verb, *args, **kwargs)
 
     with server.child(child) as peer:
         monkeypatch.setattr(offload, "_clean", slow)
         peer.say("event", seq=1, event={"type": "note"})
-        assert held.wait(5)
+        assert held.wait(PATIENCE)
         for _ in range(5):  # More than one frame waits, and the server still reads.
             peer.say("event", seq=2, event={"type": "note"})
-        assert peer.socket.ping().wait(2)
+        assert peer.socket.ping().wait(PATIENCE)
         free.set()
         assert peer.hear("event_ack")["seq"] == 1
 
@@ -227,7 +227,7 @@ def test_a_slow_verb_does_not_stop_the_pongs(
 def test_a_stream_of_the_session_shows_what_passes_by(server: Server, child: Spawn) -> None:
     headers = {"Authorization": f"Bearer {child.token}", "Host": "testserver", "Accept": "text/event-stream"}
     address = f"http://127.0.0.1:{server.port}/api/v1/sessions/{child.id}/events"
-    with server.child(child) as peer, httpx.stream("GET", address, headers=headers, timeout=5) as stream:
+    with server.child(child) as peer, httpx.stream("GET", address, headers=headers, timeout=PATIENCE) as stream:
         lines = stream.iter_lines()
         assert next(line for line in lines if "session_running" in line)
         peer.say("event", seq=1, event={"type": "token", "text": "hel"})

@@ -18,7 +18,7 @@ from mailbox.letters import NewMessage
 from orchestration import line as lines
 from orchestration import presence
 from tests.conformance.peer import announce
-from tests.line.conftest import Server, Spawn
+from tests.line.conftest import PATIENCE, Server, Spawn
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
 
@@ -167,8 +167,8 @@ def test_a_peer_that_does_not_read_is_dropped(server: Server, child: Spawn, timi
     for _ in range(60):
         delivery.deliver(projects.default().pk, child.session.address, [large])
     with contextlib.closing(_deaf(server, child)):
-        wait_until(lambda: child.attempt().line_lost_at)
-        wait_until(lambda: not server.connections())
+        wait_until(lambda: child.attempt().line_lost_at, PATIENCE)
+        wait_until(lambda: not server.connections(), PATIENCE)
 
 
 def _deaf(server: Server, child: Spawn) -> socket.socket:
@@ -269,7 +269,7 @@ def hasty(transactional_db: None) -> Iterator[Server]:
 
 def test_a_ping_without_an_answer_is_1011(hasty: Server, child: Spawn) -> None:
     with contextlib.closing(_deaf(hasty, child)) as line:
-        line.settimeout(15)
+        line.settimeout(PATIENCE)
         heard = b"".join(iter(lambda: line.recv(65536), b""))
         assert b"\x03\xf3keepalive ping timeout" in heard
         wait_until(lambda: child.attempt().line_lost_at)

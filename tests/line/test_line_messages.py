@@ -19,7 +19,7 @@ from mailbox.letters import NewMessage
 from mailbox.models import Message
 from orchestration import lifecycle, presence, spawning
 from orchestration.consumers import ChildConsumer
-from tests.line.conftest import TESTS, Peer, Server, Spawn
+from tests.line.conftest import PATIENCE, TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until, wait_until_async
 
 
@@ -125,7 +125,7 @@ async def test_a_cancel_overtakes_messages_that_are_being_written(child: Spawn, 
     scope = {"type": "websocket", "headers": headers, "subprotocols": ["wardroom.v1"]}
     scope["url_route"] = {"kwargs": {"session_id": str(child.id)}}
     try:
-        await asyncio.wait_for(ChildConsumer()(scope, says.get, send), 20)
+        await asyncio.wait_for(ChildConsumer()(scope, says.get, send), PATIENCE)
     finally:
         await in_thread(presence.end)
     assert heard == ["welcome", "run", "message", "cancel", *(["message"] * 9)]
@@ -158,7 +158,7 @@ def test_another_childs_message_cannot_be_admitted(server: Server, child: Spawn,
 def send(peer: Peer, **fields: Any) -> dict[str, Any]:
     """The answer to a send: its acknowledgement or its refusal."""
     peer.say("send", **{"id": str(uuid.uuid4()), "message_kind": "handoff", "body": {"text": "hi"}, **fields})
-    frame: dict[str, Any] = json.loads(peer.socket.recv(timeout=5))
+    frame: dict[str, Any] = json.loads(peer.socket.recv(timeout=PATIENCE))
     return frame
 
 

@@ -13,7 +13,7 @@ from accounts.clock import read_database_clock
 from orchestration import line, presence
 from orchestration.lifespan import lifespan
 from orchestration.models import Attempt, WebProcess
-from tests.line.conftest import Spawn
+from tests.line.conftest import PATIENCE, Spawn
 from tests.waiting import wait_until, wait_until_async
 
 
@@ -79,6 +79,6 @@ async def test_the_lease_begins_and_ends_with_the_server() -> None:
     await wait_until_async(lambda: told == ["lifespan.startup.complete"])
     assert presence._lease is not None
     orders.put_nowait({"type": "lifespan.shutdown"})
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, PATIENCE)
     assert presence._lease is None
     assert told[-1] == "lifespan.shutdown.complete"

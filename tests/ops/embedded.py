@@ -55,7 +55,7 @@ class Embedded:
 
     # Its life
 
-    def start(self, timeout: float = 45.0) -> Self:
+    def start(self, timeout: float = 90.0) -> Self:
         """Start `up`, and return when /readyz says 200. The printed key and password are kept."""
         self.begin()
         wait_until(self.is_ready, timeout, why=f"{self.url}/readyz says 200 (log: {self.log})")
@@ -129,7 +129,7 @@ class Embedded:
 
     def all_parts(self) -> list[int]:
         """Every service process, once the worker has its pool."""
-        return wait_until(lambda: len(found := processes.descendants(self.pid)) >= 6 and found, 20)
+        return wait_until(lambda: len(found := processes.descendants(self.pid)) >= 6 and found)
 
     def part(self, name: str) -> int:
         """The process of a part; 0 while it has none."""
@@ -140,7 +140,7 @@ class Embedded:
 
     def kill(self, name: str, sig: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to a part's process; gives its pid."""
-        pid = wait_until(lambda: self.part(name), 10, why=f"there is a process of {name}")
+        pid = wait_until(lambda: self.part(name), why=f"there is a process of {name}")
         os.kill(pid, sig)
         return pid
 

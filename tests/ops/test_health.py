@@ -33,7 +33,7 @@ def test_without_beat_it_is_degraded_and_still_ready(lonely):
 def test_a_broker_that_is_gone_or_hangs_is_named_within_seconds(lonely, fault):
     getattr(lonely.broker, fault)()
     began = time.monotonic()
-    _, told = wait_until(lambda: (got := parts(lonely))[0] == 503 and got, 15)
+    _, told = wait_until(lambda: (got := parts(lonely))[0] == 503 and got)
     assert time.monotonic() - began < 8
     assert told["status"] == "unavailable"
     assert not told["parts"]["broker"]["ok"] and not told["parts"]["hub"]["ok"]
@@ -42,7 +42,7 @@ def test_a_broker_that_is_gone_or_hangs_is_named_within_seconds(lonely, fault):
     if fault == "pause":
         lonely.broker.resume()
     lonely.broker.start()
-    wait_until(lambda: parts(lonely)[0] == 200, 20)
+    wait_until(lambda: parts(lonely)[0] == 200)
 
 
 def test_probes_need_no_host_name_of_ours(lonely):
@@ -55,7 +55,7 @@ def test_missing_migrations_are_named(lonely):
     lonely.manage("migrate", "accounts", "zero", "--fake")
     lonely.stop("web1")
     lonely.start("web1", wait=False)
-    status, told = wait_until(lambda: parts(lonely), 20)
+    status, told = wait_until(lambda: parts(lonely))
     assert status == 503
     assert not told["parts"]["migrations"]["ok"]
     assert told["parts"]["migrations"]["error"].endswith(" to apply")

@@ -63,7 +63,7 @@ def assert_it_ends_well(run, asked, ledger):
 def test_kill_9_of_one_service_while_a_child_waits(house, ledger, name):
     run, asked = three_steps(house, ledger)
     house.kill(name)
-    wait_until(house.is_ready, 20)
+    wait_until(house.is_ready)
     assert_it_ends_well(run, asked, ledger)
 
 
@@ -72,7 +72,7 @@ def test_kill_9_of_the_broker_while_a_child_waits(house, ledger):
     house.kill_broker()
     if house.broker is not None:
         house.broker.start()
-    wait_until(house.is_ready, 20)
+    wait_until(house.is_ready)
     assert_it_ends_well(run, asked, ledger)
 
 
@@ -113,11 +113,11 @@ def test_kill_9_of_web_between_what_it_has_done_and_its_answer(wired, ledger, fr
 
 def test_everything_at_once_between_consume_and_its_answer(wired, ledger):
     house, wire = wired
-    wait_until(house.is_ready, 20)
+    wait_until(house.is_ready)
     run, asked = three_steps(house, ledger)
     wire.cut_at('"approval_consumed"', house.kill_everything)
     run.approve(asked)
-    wait_until(lambda: wire.cuts and house.process.poll() is not None, 20)
+    wait_until(lambda: wire.cuts and house.process.poll() is not None)
     assert ledger.words() == ["one"]
     house.start()
     run.approve(next_question(run, asked))
@@ -128,7 +128,7 @@ def test_everything_at_once_between_consume_and_its_answer(wired, ledger):
 def test_a_decision_made_while_the_child_is_away_reaches_it(own_house, ledger):
     run, asked = three_steps(own_house, ledger)
     own_house.kill("web")
-    wait_until(own_house.is_ready, 20)
+    wait_until(own_house.is_ready)
     run.approve(asked)
     wait_until(lambda: ledger.words() == ["one", "two"], 40)
     run.approve(next_question(run, asked))

@@ -138,8 +138,8 @@ def test_honcho_runs_the_whole_of_it(dyno):
     dyno.run(*HONCHO, "start", "release")
     honcho = dyno.begin([*HONCHO, "start", "-p", str(dyno.port), "web", "worker", "beat", "ingest"], "honcho.log")
     wait_until(dyno.is_ready, 40)
-    wait_until(lambda: "no RabbitMQ to take messages from" in dyno.said("honcho"), 20)
-    wait_until(lambda: dyno.parts()["beat"]["ok"], 20)
+    wait_until(lambda: "no RabbitMQ to take messages from" in dyno.said("honcho"))
+    wait_until(lambda: dyno.parts()["beat"]["ok"])
     page = httpx.get(f"{dyno.url}/admin/login/").text
     sheet = re.search(r'href="(/static/[^"]+\.[0-9a-f]{12}\.css)"', page)[1]
     assert httpx.get(dyno.url + sheet).status_code == 200
@@ -170,7 +170,7 @@ def test_a_worker_that_is_stopped_puts_its_tasks_back(migrated):
         beat.wait(10)
         waiting = queued(migrated.queue_url)
         assert sigterm(worker) < DRAIN_SECS
-        assert wait_until(lambda: queued(migrated.queue_url) >= waiting + 2, 10)
+        assert wait_until(lambda: queued(migrated.queue_url) >= waiting + 2)
 
 
 def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(migrated):
@@ -179,9 +179,9 @@ def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(mi
     if url:
         wait_until(lambda: "taking messages" in migrated.said("ingest"), 30)
         letter = {"id": "1", "address": "desk", "message_kind": "task", "body": "do it"}
-        wait_until(lambda: sent(url, letter), 20)
+        wait_until(lambda: sent(url, letter))
         with migrated.postgres.connect(migrated.database) as line:
-            wait_until(lambda: line.execute("SELECT count(*) FROM mailbox_message").fetchone() == (1,), 20)
+            wait_until(lambda: line.execute("SELECT count(*) FROM mailbox_message").fetchone() == (1,))
     else:
         wait_until(lambda: "idle until stopped" in migrated.said("ingest"), 30)
     assert sigterm(ingest) < DRAIN_SECS

@@ -58,7 +58,7 @@ def test_what_is_left_of_a_dead_parts_group_is_ended_before_its_return(superviso
     supervisor.add(Part("leaver", python(leaves_one), os.environ))
     watch_until(supervisor, lambda: "ended (status 1)" in supervisor.out.getvalue())
     left = int(supervisor.out.getvalue().split("leaver | ")[1].split()[0])
-    wait_until(lambda: not processes.alive(left), 5)
+    wait_until(lambda: not processes.alive(left))
 
 
 def test_a_part_that_ignores_sigterm_is_killed_when_its_time_is_over(supervisor):
@@ -142,10 +142,10 @@ signal.pause()
 """
     process = subprocess.Popen(python(parent))
     try:
-        tethered, apart = wait_until(lambda: [int(pid) for pid in note.read_text().split(" ")[:2]], 10)
+        tethered, apart = wait_until(lambda: [int(pid) for pid in note.read_text().split(" ")[:2]])
         process.kill()
         process.wait()
-        wait_until(lambda: not processes.alive(tethered), 5)
+        wait_until(lambda: not processes.alive(tethered))
         assert processes.alive(apart)
     finally:
         process.kill()

@@ -186,14 +186,14 @@ def test_a_broker_that_will_not_do_is_refused(house, tmp_path, script, complaint
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_killed_service_comes_back(house, name):
-    wait_until(house.is_ready, 20)
+    wait_until(house.is_ready)
     before = house.kill(name)
-    wait_until(lambda: house.part(name) not in (0, before), 10)
-    wait_until(house.is_ready, 20)
+    wait_until(lambda: house.part(name) not in (0, before))
+    wait_until(house.is_ready)
 
 
 def test_sweeps_go_on_after_each_service_was_killed(house):
-    wait_until(house.is_ready, 20)
+    wait_until(house.is_ready)
     parts = httpx.get(f"{house.url}/readyz").json()["parts"]
     assert parts["database"] == parts["migrations"] == parts["broker"] == parts["hub"] == {"ok": True}
 
@@ -220,7 +220,7 @@ def test_a_signal_ends_everything_within_ten_seconds(own_house, sig):
 
 def test_a_signal_during_the_preparation_ends_it_too(own_house):
     own_house.begin()
-    wait_until(lambda: "bringing the database" in own_house.said(), 20)
+    wait_until(lambda: "bringing the database" in own_house.said())
     assert own_house.stop() == 0
     assert "ready after" not in own_house.said()
     assert not processes.mentioning(str(own_house.folder))
@@ -230,7 +230,7 @@ def test_kill_9_of_the_supervisor_ends_its_services_and_up_again_works(own_house
     own_house.start()
     ours = own_house.all_parts()
     own_house.kill_supervisor()
-    wait_until(lambda: not [pid for pid in ours if processes.alive(pid)], 5)
+    wait_until(lambda: not [pid for pid in ours if processes.alive(pid)])
     key = own_house.key
     own_house.start()
     assert len(CARD.findall(own_house.said())) == 1

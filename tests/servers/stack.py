@@ -29,7 +29,7 @@ from tests.servers.redis import Redis, Valkey
 from tests.servers.run import Run
 from tests.waiting import wait_until
 
-READY_SECONDS = 40.0
+READY_SECONDS = 90.0
 
 
 @dataclass

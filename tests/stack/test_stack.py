@@ -29,9 +29,9 @@ def test_a_killed_service_can_be_started_again(stack: Stack) -> None:
 def test_a_stopped_broker_makes_the_house_unready_until_it_is_back(stack: Stack) -> None:
     house = stack(worker=False, beat=False)
     house.broker.kill()
-    wait_until(lambda: house.client().get("/readyz").status_code == 503, 15)
+    wait_until(lambda: house.client().get("/readyz").status_code == 503)
     house.broker.start()
-    wait_until(lambda: house.client().get("/readyz").status_code == 200, 15)
+    wait_until(lambda: house.client().get("/readyz").status_code == 200)
 
 
 def test_a_house_queues_on_rabbitmq(stack: Stack) -> None:
