@@ -16,6 +16,7 @@ from accounts import credentials
 from accounts.models import Project
 from tests.people import owner
 from tests.servers import free_port
+from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
 
 
@@ -56,6 +57,7 @@ def serving() -> Iterator[Server]:
         face.client.close()
         server.should_exit = True
         thread.join(20)
+        verbs_have_ended()
 
 
 class Caller:
