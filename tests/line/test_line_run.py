@@ -247,6 +247,7 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
     """The consumer with a transport of ours: what it writes finds nobody, and what was said before is still to read."""
     await in_thread(_post, child)
     says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    left = asyncio.Event()
 
     def say(*frames: dict[str, Any]) -> None:
         for frame in frames:
@@ -254,9 +255,16 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
 
     async def send(event: MutableMapping[str, Any]) -> None:
         if json.loads(event.get("text") or "{}").get("kind") == written:
+            left.set()
+            raise OSError("the peer has left")
+
+    async def receive() -> dict[str, Any]:
+        if says.empty():
+            await left.wait()
+            await in_thread(threading.Event().wait, 0.3)  # Long enough for who failed to write to act on it.
             say({"kind": "terminal", "status": "completed", "result": "and gone"})
             says.put_nowait({"type": "websocket.disconnect", "code": 1001})
-            raise OSError("the peer has left")
+        return await says.get()
 
     says.put_nowait({"type": "websocket.connect"})
     if dialect == "wardroom.v1":
@@ -265,7 +273,7 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
     scope = {"type": "websocket", "headers": headers, "subprotocols": [dialect]}
     scope["url_route"] = {"kwargs": {"session_id": str(child.id)}}
     try:
-        await asyncio.wait_for(ChildConsumer()(scope, says.get, send), 30)
+        await asyncio.wait_for(ChildConsumer()(scope, receive, send), 30)
     finally:
         await in_thread(presence.end)
     session = await Session.objects.aget(pk=child.id)
