@@ -7,10 +7,10 @@ pgmq is its documented queries as plain SQL, called on one connection by prepare
 
 What was acknowledged is kept for a week, so that its id is still known when it comes again: the message's row stays as
 it is, the small row by which it waited is deleted, and one receipt says what a batch took. Where the goal for one at a
-time is missed, this is why: two commits of ours stand beside three of pgmq's, and one of ours checks, hashes and numbers
-the message, looks whether its id was there, and wakes who waits for it. Letting claims and acknowledgements return
-before their commit is on disk would be faster, and after a crash of the database would hand out again what it had
-called done: not done here.
+time is missed, this is why: two commits of ours stand beside three of pgmq's, and one of ours checks, hashes and
+numbers the message, looks whether its id was there, and wakes who waits for it. Letting claims and acknowledgements
+return before their commit is on disk would be faster, and after a crash of the database would hand out again what it
+had called done: not done here.
 """
 
 from __future__ import annotations
