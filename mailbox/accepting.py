@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
@@ -38,6 +38,8 @@ class Delivered:
 
 
 Outcome = Delivered | Problem
+#: What became of each, None where what stood in its way is gone by now; and the addresses that got something.
+_Accepted = tuple[list[Outcome | None], set[str]]
 
 
 def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None = None) -> list[Outcome]:
@@ -54,9 +56,9 @@ def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetim
     if not letters:
         return []
     if now is None and can_at_once(letters):
-        outcomes, named = _accept_at_once(project_id, letters)
+        outcomes, named = _surely(letters, lambda some: _accept_at_once(project_id, some))
     else:
-        outcomes, named = _accept_in_steps(project_id, letters, now)
+        outcomes, named = _surely(letters, lambda some: _accept_in_steps(project_id, some, now))
     nudge(project_id, named)
     return outcomes
 
@@ -66,7 +68,7 @@ def accept_alone(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> lis
 
     The nudges leave after it.
     """
-    outcomes, named = _accept_at_once(project_id, letters)
+    outcomes, named = _surely(letters, lambda some: _accept_at_once(project_id, some))
     if named:
         nudges.publish(_topics(project_id, named))
     return outcomes
@@ -77,10 +79,22 @@ def can_at_once(letters: Sequence[tuple[str, Sealed]]) -> bool:
     return connection.vendor == "postgresql" and len({each.id for _, each in letters}) == len(letters)
 
 
-def _accept_in_steps(
-    project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None
+def _surely(
+    letters: Sequence[tuple[str, Sealed]], way: Callable[[Sequence[tuple[str, Sealed]]], _Accepted]
 ) -> tuple[list[Outcome], set[str]]:
-    """The outcomes, and the addresses that got something."""
+    """Accept once more what met an older message that was let go before it could be looked at."""
+    outcomes, named = way(letters)
+    again = [number for number, outcome in enumerate(outcomes) if outcome is None]
+    if again:
+        late, more = _surely([letters[number] for number in again], way)
+        outcomes, named = outcomes.copy(), named | more
+        for number, outcome in zip(again, late, strict=True):
+            outcomes[number] = outcome
+    return cast("list[Outcome]", outcomes), named
+
+
+def _accept_in_steps(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None) -> _Accepted:
+    """Each step a statement of its own."""
     places = _take_places(project_id, [address for address, _ in letters])
     rows = [(place, each) for place, (_, each) in zip(places, letters, strict=True)]
     insert = _insert_each if connection.vendor == "sqlite" else _insert
@@ -92,7 +106,7 @@ def _accept_in_steps(
     return [_outcome(each, place, fresh, standing) for place, each in rows], named
 
 
-def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> tuple[list[Outcome], set[str]]:
+def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> _Accepted:
     """The same in one statement."""
     if len(letters) == 1:
         [(address, each)] = letters
@@ -276,9 +290,11 @@ def _standing(project_id: UUID, ids: Collection[str]) -> dict[str, tuple[int, st
 
 def _outcome(
     each: Sealed, place: Place, fresh: Mapping[str, Place], standing: Mapping[str, tuple[int, str]]
-) -> Outcome:
+) -> Outcome | None:
     if fresh.get(each.id) == place:
         return Delivered(each.id, place[1], duplicate=False)
+    if each.id not in standing:
+        return None
     seq, content = standing[each.id]
     if content == each.content_hash:
         return Delivered(each.id, seq, duplicate=True)

@@ -9,7 +9,7 @@ import pytest
 
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import claims, delivery
+from mailbox import accepting, claims, delivery
 from mailbox.addresses import session_address
 from mailbox.letters import NewMessage
 from mailbox.models import Message
@@ -36,6 +36,23 @@ def test_the_same_id_and_content_again_is_the_same_message(project):
     assert (again.id, again.seq, again.duplicate) == (first.id, first.seq, True)
     assert not first.duplicate
     assert Message.objects.count() == 1
+
+
+@pytest.mark.parametrize("others", [["new"], ["new", "old"]])
+def test_what_is_let_go_between_two_looks_stands_in_nobodys_way(project, monkeypatch, others):
+    delivery.deliver(project, "desk", [task("a", id="old")])
+    look = accepting._standing
+
+    def too_late(project_id, ids):
+        monkeypatch.undo()
+        # As housekeeping does, once the old message has kept the same id from being inserted.
+        Message.objects.filter(message_id="old").delete()
+        return look(project_id, ids)
+
+    monkeypatch.setattr(accepting, "_standing", too_late)
+    sent = delivery.deliver(project, "desk", [task("a", id=id) for id in ["old", *others]])
+    assert [each.duplicate for each in sent] == [False, False, True][: len(sent)]
+    assert [row.message_id for row in claims.drain(project, "desk").messages] == ["new", "old"]
 
 
 def test_a_retry_may_stamp_itself_anew(project):
