@@ -77,7 +77,7 @@ WARDROOM: dict[str, Any] = {
     # the beat
     "sweep_secs": 5,
     "slow_sweep_secs": 15,
-    "housekeeping_secs": 600,
+    "housekeeping_secs": 60,
     "beat_stale_secs": 60,
     "beat_stuck_secs": 60,
     "worker_deaf_secs": 120,

@@ -13,7 +13,7 @@ from django.utils.functional import cached_property
 
 from accounts.clock import Now
 from accounts.models import Project
-from mailbox import addresses, letters
+from mailbox import addresses, covering, letters
 from mailbox.states import KINDS, WAITING_STATES, MessageState, QuarantineState
 
 
@@ -114,8 +114,7 @@ class Message(models.Model):
     @cached_property
     def receipt(self) -> Receipt | None:
         """What says that it was admitted."""
-        covering = Receipt.objects.filter(address=self.address_id, last_seq__gte=self.seq, first_seq__lte=self.seq)
-        return next((each for each in covering.order_by("last_seq") if each.tries_of(self.seq) is not None), None)
+        return Receipt.objects.filter(pk__in=covering.receipts_of([self.pk]).values()).first()
 
     @property
     def tries(self) -> int:

@@ -28,7 +28,9 @@ from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import ENDED, TERMINAL
 
 BATCH = 500
-BATCHES = 20
+#: How long one kind of thing may take of a round. A number of batches would be a rate, and what comes in faster than it
+#: would grow for ever.
+SHARE_SECS = 5.0
 DAY = 86400
 
 
@@ -44,6 +46,14 @@ def sweep(*, now: datetime | None = None) -> int:
         + _files()
         + folders.sweep(now=now)
     )
+
+
+def _turns() -> Iterator[None]:
+    """One turn for each batch of one kind, at least one, until its share of the round is over."""
+    end = time.monotonic() + SHARE_SECS
+    yield
+    while time.monotonic() < end:
+        yield
 
 
 def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
@@ -64,7 +74,7 @@ def _ago(setting: str, now: datetime | None) -> Any:
 
 def _delete(due: QuerySet[Any]) -> int:
     gone = 0
-    for _ in range(BATCHES):
+    for _ in _turns():
         batch = list(due.order_by("pk").values_list("pk", flat=True)[:BATCH])
         if not batch:
             break
@@ -86,7 +96,7 @@ def _admitted(now: datetime | None) -> int:
 def _purge(purge: Callable[[Any, int], int], before: Any) -> int:
     """Batch by batch, as long as they are full."""
     gone = 0
-    for _ in range(BATCHES):
+    for _ in _turns():
         batch = purge(before, BATCH)
         gone += batch
         if batch < BATCH:
@@ -101,7 +111,7 @@ def _dead_messages(now: datetime | None) -> int:
         state=MessageState.NEW, address__name__startswith="session:", message__received_at__lt=old
     )
     gone, last = 0, 0
-    for _ in range(BATCHES):
+    for _ in _turns():
         batch = list(waiting.filter(pk__gt=last).order_by("pk").values_list("pk", "address__name")[:BATCH])
         if not batch:
             break
@@ -116,8 +126,9 @@ def _dead_messages(now: datetime | None) -> int:
 def _forget_unread(keys: list[int]) -> int:
     with journal.transaction():
         # Whoever admits one of these meanwhile takes its row away first, or finds it gone.
-        mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW).order_by("pk")
-        still = list(mine.values_list("pk", flat=True))
+        mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW)
+        # In the order of every verb, which is not that of the keys.
+        still = list(mine.order_by("address", "seq").values_list("pk", flat=True))
         Message.objects.filter(pk__in=still).only("pk").delete()
         return len(still)
 
@@ -127,7 +138,7 @@ def _events(now: datetime | None) -> int:
     going_on = Session.objects.filter(pk=OuterRef("session")).exclude(status__in=sorted(TERMINAL))
     old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=_ago("keep_events_secs", now))
     gone = 0
-    for _ in range(BATCHES):
+    for _ in _turns():
         batch = list(old.order_by("pk").values_list("pk", flat=True)[:BATCH])
         if not batch:
             break

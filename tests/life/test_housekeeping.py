@@ -47,6 +47,21 @@ def test_admitted_messages_go_after_a_week_and_unread_ones_do_not() -> None:
     assert left() == {"unread"}
 
 
+def test_a_round_goes_on_for_as_long_as_it_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = stages.running()
+    for number in range(60):
+        post(session, str(number))
+        reading.admit(session.project_id, session.address, [str(number)], 1)
+    monkeypatch.setattr(housekeeping, "BATCH", 1)
+    monkeypatch.setattr(housekeeping, "SHARE_SECS", 0)
+    housekeeping.sweep(now=days(7.1))
+    assert len(left()) == 59
+    monkeypatch.undo()
+    monkeypatch.setattr(housekeeping, "BATCH", 1)
+    housekeeping.sweep(now=days(7.1))
+    assert not left()
+
+
 def test_unread_messages_go_a_month_after_their_session_ended_and_no_others() -> None:
     over, going_on = stages.ended(), stages.running()
     post(over, "dead")

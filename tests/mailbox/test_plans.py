@@ -8,9 +8,11 @@ from weakref import WeakKeyDictionary
 
 import pytest
 from django.db import DataError, connection
+from django.utils.timezone import now
 
 from accounts import sql as sql_of_accounts
-from mailbox import Mailbox, claims, delivery, moves, parcels, sql
+from mailbox import Mailbox, claims, delivery, moves, parcels, receipts, sql
+from mailbox.models import Message, Receipt
 from tests.mailbox.conftest import task
 
 pytestmark = [
@@ -82,6 +84,31 @@ def test_an_ack_looks_for_its_keys_and_not_through_the_backlog(crowded, analyzed
     found = plan(sql.together(claims._acknowledging(live, token, None), sql.Fragment("SELECT message_id FROM done")))
     assert "mailbox_waiting_pkey" in {where for _, where in found}
     assert tables(found) <= {"mailbox_address"} and "waiting_in_order" not in {where for _, where in found}
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_an_old_receipt_is_found_where_its_messages_were_and_not_among_all_that_came_since(project, analyzed):
+    sent = [each.id for each in delivery.deliver(project, "desk", [task(), task()])]
+    claim = claims.drain(project, "desk")
+    claims.ack(project, "desk", claim)
+    [old] = Message.objects.filter(message_id=sent[0])
+    since = [{"first_seq": seq, "last_seq": seq, "taken": {str(seq): 1}} for seq in range(3, MANY)]
+    Receipt.objects.bulk_create(Receipt(address=old.address, admitted_at=now(), **each) for each in since)
+    with connection.cursor() as cursor:
+        if analyzed:
+            cursor.execute("ANALYZE mailbox_receipt, mailbox_message")
+
+        def looked_at():
+            row = "'mailbox_receipt'::regclass"
+            cursor.execute(f"SELECT pg_stat_get_xact_tuples_returned({row}) + pg_stat_get_xact_tuples_fetched({row})")
+            return cursor.fetchone()[0]
+
+        before = looked_at()
+        assert claims.ack(project, "desk", claim).done == sent
+        assert claims.ack(project, "desk", uuid4(), sent).unknown == sent
+        receipts.attach([old])
+        assert old.receipt.claim == Message.objects.get(pk=old.pk).receipt.claim == claim.token
+        assert looked_at() - before < 50
 
 
 def test_a_claim_writes_no_index(crowded):
