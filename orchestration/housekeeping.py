@@ -127,8 +127,8 @@ def _forget_unread(keys: list[int]) -> int:
     with journal.transaction():
         # Whoever admits one of these meanwhile takes its row away first, or finds it gone.
         mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW)
-        # In the order of every verb, which is not that of the keys.
-        still = list(mine.order_by("address", "seq").values_list("pk", flat=True))
+        # In the order of every verb: keys may be in another one.
+        still = list(mine.order_by("address_id", "seq").values_list("pk", flat=True))
         Message.objects.filter(pk__in=still).only("pk").delete()
         return len(still)
 
