@@ -248,3 +248,20 @@ def test_an_answer_goes_when_admitted_messages_go(settings: Any) -> None:
     settings.WARDROOM = settings.WARDROOM | {"keep_admitted_secs": -1}
     housekeeping.sweep()
     assert not Message.objects.exists()
+
+
+def test_an_answer_that_is_let_go_while_it_is_said_again_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Mailbox("desk")
+    desk.ask("green?", timeout_secs=0)
+    [ask] = desk.drain().messages
+    first = desk.reply(ask, "yes")
+    say = asking._once
+
+    def too_late(*args: Any) -> Any:
+        said = say(*args)
+        Message.objects.filter(message_id=said.id).delete()  # As housekeeping does.
+        return said
+
+    monkeypatch.setattr(asking, "_once", too_late)
+    again = desk.reply(ask, "yes")
+    assert (again.id, again.duplicate) == (first.id, True)
