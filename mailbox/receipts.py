@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
+
 from accounts.clock import database_now
 from ledger import journal
 from mailbox import covering, sql
@@ -89,11 +91,25 @@ def purge(before: Any, limit: int) -> int:
 
 
 def _forget(address: int, seqs: Sequence[int]) -> None:
-    """By a statement of our own: Django's would first read every row that it is to delete, with its body."""
-    Quarantined.objects.filter(accepted__address=address, accepted__seq__in=seqs).update(accepted=None)
-    numbers = sql.among("seq", seqs)
+    """By statements of our own: Django's would first read every row that it is to delete, with its body."""
+    keys = _keys(address, seqs)
+    Quarantined.objects.filter(accepted__in=keys).update(accepted=None)
+    gone = sql.among("id", keys)
     sql.run(
-        f"DELETE FROM mailbox_message WHERE address_id = %s AND {numbers.text} "  # noqa: S608 - our own words
-        "AND NOT EXISTS (SELECT 1 FROM mailbox_waiting w WHERE w.message_id = mailbox_message.id) RETURNING seq",
-        [address, *numbers.params],
+        f"DELETE FROM mailbox_message WHERE {gone.text} AND "  # noqa: S608 - our own words
+        "(SELECT w.message_id FROM mailbox_waiting w WHERE w.message_id = mailbox_message.id) IS NULL RETURNING id",
+        gone.params,
     )
+
+
+#: One by one: of all at once a planner may think that the address has hardly more, and read what else it has.
+NUMBERED = """
+    SELECT m.id FROM unnest(%s::bigint[]) AS n(seq),
+        LATERAL (SELECT id FROM mailbox_message WHERE address_id = %s AND seq = n.seq OFFSET 0) m
+"""
+
+
+def _keys(address: int, seqs: Sequence[int]) -> list[int]:
+    if connection.vendor == "postgresql":
+        return [key for (key,) in sql.run_prepared(NUMBERED, [seqs, address])]
+    return list(Message.objects.filter(address=address, seq__in=seqs).values_list("pk", flat=True))

@@ -11,6 +11,7 @@ from django.db import DataError, connection
 from django.utils.timezone import now
 
 from accounts import sql as sql_of_accounts
+from accounts.clock import later
 from mailbox import Mailbox, claims, delivery, moves, parcels, receipts, sql
 from mailbox.models import Message, Receipt
 from tests.mailbox.conftest import task
@@ -109,6 +110,25 @@ def test_an_old_receipt_is_found_where_its_messages_were_and_not_among_all_that_
         receipts.attach([old])
         assert old.receipt.claim == Message.objects.get(pk=old.pk).receipt.claim == claim.token
         assert looked_at() - before < 50
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_letting_go_reads_what_goes_and_nothing_else_of_its_address(crowded, analyzed):
+    desk = Mailbox("desk", project=crowded)
+    desk.ack(desk.drain(limit=100))
+    with connection.cursor() as cursor:
+        if analyzed:
+            cursor.execute("ANALYZE mailbox_message, mailbox_receipt, mailbox_waiting")
+
+        def looked_at():
+            row = "'mailbox_message'::regclass"
+            cursor.execute(f"SELECT pg_stat_get_xact_tuples_returned({row}) + pg_stat_get_xact_tuples_fetched({row})")
+            return cursor.fetchone()[0]
+
+        before = looked_at()
+        assert receipts.purge(later(1), 500) == 100
+        assert looked_at() - before < 1000
+    assert Message.objects.filter(address__name="desk").count() == MANY - 100
 
 
 def test_a_claim_writes_no_index(crowded):
