@@ -36,8 +36,10 @@ class Mailbox:
     """
 
     def __init__(self, address: str, *, project: Project | UUID | None = None, consumer: str = "") -> None:
-        """422 for what is no address."""
+        """422 for what is no address, or no name of a consumer."""
         self.address = addresses.check(address)
+        if consumer and not letters.is_name(consumer, letters.LONGEST_ID):
+            raise problems.invalid([{"field": "consumer", "detail": f"1 to {letters.LONGEST_ID} printable characters"}])
         self.consumer = consumer
         self.project_id: UUID = project if isinstance(project, UUID) else (project or projects.default()).pk
 

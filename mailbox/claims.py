@@ -18,12 +18,13 @@ from django.db import connection
 
 from accounts import problems
 from ledger import journal
-from mailbox import addresses, moves, parcels, quarantine, receipts, sql
+from mailbox import addresses, letters, moves, parcels, quarantine, receipts, sql
 from mailbox.models import Message
 from mailbox.parcels import Parcel
 from mailbox.sql import Fragment
 
 MOST = 1000
+LONGEST_SECS = 366 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def drain(
     plain(address)
     token = uuid.uuid4()
     where, change = moves.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
-    found = parcels.take(where, change, min(limit, MOST))
+    found = parcels.take(where, change, _many(limit))
     if len(found) < limit:
         _quarantine_overdue(project_id, address, now)
     return _as_claim(token, found)
@@ -95,7 +96,7 @@ def follow(
     free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
     parts = {
         **_acknowledging(moves.numbered(project_id, address, keys, _live(claim.token, now)), claim.token, now),
-        "picked": moves.pick(moves.waiting(project_id, address, free), min(limit, MOST)),
+        "picked": moves.pick(moves.waiting(project_id, address, free), _many(limit)),
         "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.HELD),
     }
     rows = _run(sql.together(parts, parcels.letters_of("held", ", (SELECT count(*) FROM done)")))
@@ -161,12 +162,12 @@ def nack(
     One that has used up its tries goes into quarantine instead.
     """
     plain(address)
+    due = sql.at(now, _secs("delay_secs", delay_secs))
     token, named = _token(claim), _keys(project_id, claim, ids)
     if token is None or not named:
         return _settled(named, set())
     live = moves.numbered(project_id, address, [key for key in named.values() if key], _live(token, now))
     spent = _quarantine_spent(live, address, now)
-    due = sql.at(now, delay_secs)
     rows = moves.change(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)))
     if rows and not delay_secs:
         _nudge(project_id, address)
@@ -292,7 +293,8 @@ def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[s
         return own
     if all(name in own for name in ids):
         return {name: own[name] for name in ids}
-    rows = Message.objects.filter(project_id=project_id, message_id__in=set(ids))
+    known = {name for name in ids if letters.is_name(name, letters.LONGEST_ID)}
+    rows = Message.objects.filter(project_id=project_id, message_id__in=known)
     return dict.fromkeys(ids) | dict(rows.values_list("message_id", "pk"))
 
 
@@ -314,7 +316,19 @@ def _overdue(now: datetime | None) -> Fragment:
 
 
 def _lease(lease_secs: float | None) -> float:
-    return settings.WARDROOM["claim_lease_secs"] if lease_secs is None else lease_secs
+    return settings.WARDROOM["claim_lease_secs"] if lease_secs is None else _secs("lease_secs", lease_secs)
+
+
+def _secs(field: str, secs: float) -> float:
+    if not 0 <= secs < LONGEST_SECS:  # Not a number is neither.
+        raise problems.invalid([{"field": field, "detail": f"seconds, from 0 to less than {LONGEST_SECS}"}])
+    return secs
+
+
+def _many(limit: int) -> int:
+    if limit < 1:
+        raise problems.invalid([{"field": "limit", "detail": "at least 1"}])
+    return min(limit, MOST)
 
 
 def _as_claim(token: UUID, found: list[Parcel]) -> Claim:

@@ -50,7 +50,7 @@ def test_next_acknowledges_and_goes_on_in_order(project):
 def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(project):
     desk = Mailbox("desk")
     desk.deliver(letter("1"), letter("2"))
-    dead = desk.drain(limit=1, lease_secs=-1)
+    dead = desk.drain(limit=1, lease_secs=0)
     claim = desk.next(dead)
     assert claim.acked.unknown == ["1"] and claim.acked.done == []
     assert [(message.message_id, message.tries) for message in claim.messages] == [("1", 2), ("2", 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 
 from accounts.problems import Problem
 from ledger.models import Event
-from mailbox import claims, delivery
+from mailbox import Mailbox, claims, delivery
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined, Waiting
 from tests.mailbox.conftest import task
@@ -238,3 +239,35 @@ def test_a_sessions_mailbox_is_not_drained(project):
             call()
         assert refusal.value.status == 403
     assert Message.objects.get().state == "new"
+
+
+@pytest.mark.parametrize(
+    ("verb", "field"),
+    [
+        (lambda desk, claim: desk.drain(0), "limit"),
+        (lambda desk, claim: desk.next(claim, -1), "limit"),
+        (lambda desk, claim: desk.drain(lease_secs=math.inf), "lease_secs"),
+        (lambda desk, claim: desk.next(claim, lease_secs=-1), "lease_secs"),
+        (lambda desk, claim: desk.extend(claim, math.nan), "lease_secs"),
+        (lambda desk, claim: desk.recover(1e30), "lease_secs"),
+        (lambda desk, claim: desk.nack(claim, delay_secs=-5), "delay_secs"),
+        (lambda desk, claim: Mailbox("desk", consumer="a\0b"), "consumer"),
+        (lambda desk, claim: Mailbox("desk", consumer="a\ud800b"), "consumer"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(project, verb, field):
+    fill(project)
+    desk = Mailbox("desk", consumer="me")
+    claim = desk.drain(2)
+    with pytest.raises(Problem) as refusal:
+        verb(desk, claim)
+    assert [error["field"] for error in refusal.value.extra["errors"]] == [field]
+    assert desk.ack(claim).unknown == []
+
+
+@pytest.mark.parametrize("odd", ["", "a\0b", "\ud800", "x" * 5000])
+def test_an_id_that_can_be_nobodys_is_unknown(project, odd):
+    fill(project)
+    claim = claims.drain(project, "desk")
+    assert claims.ack(project, "desk", claim.token, [odd]).unknown == [odd]
+    assert claims.nack(project, "desk", claim, [odd]).unknown == [odd]
