@@ -35,6 +35,11 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.extra = extra
 
+    def __str__(self) -> str:
+        """What is wrong, and where, in one line."""
+        errors = (": ".join(filter(None, (error["field"], error["detail"]))) for error in self.extra.get("errors", []))
+        return f"{self.detail} {'; '.join(errors)}".strip()
+
     def body(self) -> dict[str, Any]:
         """The problem document."""
         title = HTTPStatus(self.status).phrase

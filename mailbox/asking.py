@@ -34,7 +34,7 @@ def question(text: str, mode: str = "query", *, id: str | None = None) -> NewMes
     """The ask as a message, with its id as its correlation id; 422 for what is no question."""
     errors = []
     most = settings.WARDROOM["max_question_bytes"]
-    if not text.strip():
+    if not isinstance(text, str) or not text.strip():
         errors.append({"field": "question", "detail": "a text that is not empty"})
     elif len(text.encode(errors="replace")) > most:
         errors.append({"field": "question", "detail": f"more than {most} bytes"})

@@ -51,7 +51,7 @@ class Mailbox:
 
         422 names what is wrong; 409 `conflict`: the same id with other content. The same message again is no error.
         """
-        read = [each if isinstance(each, NewMessage) else letters.read(each) for each in messages]
+        read = [each if isinstance(each, NewMessage) else letters.read(each, closed=True) for each in messages]
         return delivery.deliver(self.project_id, self.address, read)
 
     async def adeliver(self, message: NewMessage | Mapping[str, Any]) -> Delivered:
@@ -59,7 +59,7 @@ class Mailbox:
 
         It is never part of a transaction: durable when this returns.
         """
-        read = message if isinstance(message, NewMessage) else letters.read(message)
+        read = message if isinstance(message, NewMessage) else letters.read(message, closed=True)
         [outcome] = await _posts.ask(Post(self.project_id, self.address, [read]))
         if isinstance(outcome, Problem):
             raise outcome

@@ -24,7 +24,8 @@ from mailbox.parcels import Parcel
 from mailbox.sql import Fragment
 
 MOST = 1000
-LONGEST_SECS = 366 * 86400
+LONGEST_LEASE = 12 * 3600
+LONGEST_DELAY = 30 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def nack(
     One that has used up its tries goes into quarantine instead.
     """
     plain(address)
-    due = sql.at(now, _secs("delay_secs", delay_secs))
+    due = sql.at(now, _secs("delay_secs", delay_secs, LONGEST_DELAY))
     token, named = _token(claim), _keys(project_id, claim, ids)
     if token is None or not named:
         return _settled(named, set())
@@ -316,18 +317,20 @@ def _overdue(now: datetime | None) -> Fragment:
 
 
 def _lease(lease_secs: float | None) -> float:
-    return settings.WARDROOM["claim_lease_secs"] if lease_secs is None else _secs("lease_secs", lease_secs)
+    if lease_secs is None:
+        return float(settings.WARDROOM["claim_lease_secs"])
+    return _secs("lease_secs", lease_secs, LONGEST_LEASE, 0.001)
 
 
-def _secs(field: str, secs: float) -> float:
-    if not 0 <= secs < LONGEST_SECS:  # Not a number is neither.
-        raise problems.invalid([{"field": field, "detail": f"seconds, from 0 to less than {LONGEST_SECS}"}])
+def _secs(field: str, secs: float, most: float, least: float = 0) -> float:
+    if not isinstance(secs, (int, float)) or not least <= secs <= most:
+        raise problems.invalid([{"field": field, "detail": f"a number of seconds from {least} to {most}"}])
     return secs
 
 
 def _many(limit: int) -> int:
-    if limit < 1:
-        raise problems.invalid([{"field": "limit", "detail": "at least 1"}])
+    if not isinstance(limit, int) or limit < 1:
+        raise problems.invalid([{"field": "limit", "detail": "a whole number, at least 1"}])
     return min(limit, MOST)
 
 

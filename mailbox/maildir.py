@@ -13,18 +13,16 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters, quarantine
+from mailbox import addresses, bamboo, delivery, letters, quarantine
 from mailbox.letters import NewMessage
 from wardroom import strict
 
-SOURCE = "maildir"
 BATCH = 200
 _NAME = re.compile(r"\d{20}-(.+)\.json", re.DOTALL)
 
@@ -112,31 +110,11 @@ def _read(path: Path, raw: bytes) -> NewMessage | Problem:
         value = strict.loads(
             raw, max_bytes=2 * limits["max_body_bytes"], max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
         )
-        return letters.read(_ours(value))
+        return letters.read(bamboo.ours(value))
     except strict.StrictJSONError as error:
         return Problem("invalid", 422, error.reason, position=error.position)
     except Problem as refusal:
         return refusal
-
-
-def _ours(value: Any) -> Any:
-    """The reference's envelope in our words. Its session ids are any text; only a UUID is one of ours."""
-    if not isinstance(value, dict):
-        return value
-    ours = {**value, "message_kind": value.get("message_kind", value.get("kind"))}
-    sender = value.get("from")
-    if isinstance(sender, dict) and isinstance(sender.get("session_id"), str) and not _is_uuid(sender["session_id"]):
-        told = f"{sender.get('role') or ''} {sender['session_id']}".strip()
-        ours["from"] = {"role": told[: letters.LONGEST_ROLE]}
-    return ours
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _quarantine(project_id: UUID, address: str, path: Path, raw: bytes, refusal: Problem) -> None:
@@ -144,7 +122,7 @@ def _quarantine(project_id: UUID, address: str, path: Path, raw: bytes, refusal:
     quarantine.put(
         project_id,
         raw,
-        SOURCE,
+        bamboo.SOURCE,
         quarantine.reason_of(refusal),
         position=refusal.extra.get("position"),
         address=address,

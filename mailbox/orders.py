@@ -13,12 +13,10 @@ from msgspec import Meta
 from accounts import heldbodies, problems
 from accounts.problems import Problem
 from mailbox import letters
-from mailbox.claims import MOST
+from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST
 from mailbox.letters import LONGEST_ID, NewMessage
 
 MOST_AT_ONCE = 1000
-LONGEST_LEASE = 12 * 3600
-LONGEST_DELAY = 30 * 86400
 MANY = frozenset({"messages"})
 
 Consumer = Annotated[str, Meta(max_length=LONGEST_ID)]

@@ -17,7 +17,7 @@ from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import accepting, addresses, delivery, letters, shapes
+from mailbox import accepting, addresses, bamboo, delivery, letters, shapes
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.moves import Moved
@@ -62,8 +62,7 @@ def put(
 
 def reason_of(refusal: Problem) -> str:
     """A refusal as one line for people."""
-    errors = "; ".join(f"{error['field']}: {error['detail']}" for error in refusal.extra.get("errors", []))
-    return f"{refusal.detail} {errors}".strip()
+    return str(refusal)
 
 
 def put_away(moved: Moved, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
@@ -103,7 +102,7 @@ def requeue(
             return _standing(quarantine_id, QuarantineState.REQUEUED, project_id)
         row = _get(quarantine_id, project_id)
         found = _parse(bytes(row.raw) if raw is None else raw)
-        message = _keep_id(row, letters.read(found))
+        message = _keep_id(row, letters.read(bamboo.ours(found) if row.source == bamboo.SOURCE else found))
         if row.accepted:
             target = row.address
             _revive(row.accepted, target, message, now)

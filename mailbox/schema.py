@@ -8,7 +8,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, inline_serializer
 from rest_framework import serializers as rest
 
-from mailbox.orders import LONGEST_LEASE, MOST_AT_ONCE
+from mailbox.claims import LONGEST_LEASE
+from mailbox.orders import MOST_AT_ONCE
 from mailbox.states import PUBLIC_KINDS, MessageState, QuarantineState
 
 PAGE = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.db import transaction
 
 from accounts.models import Project
 from accounts.problems import Problem
-from mailbox import Mailbox
+from mailbox import Mailbox, claims
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +52,7 @@ def test_next_acknowledges_and_goes_on_in_order(project):
 def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(project):
     desk = Mailbox("desk")
     desk.deliver(letter("1"), letter("2"))
-    dead = desk.drain(limit=1, lease_secs=0)
+    dead = claims.drain(project, "desk", 1, now=datetime.now(UTC) - timedelta(hours=1))
     claim = desk.next(dead)
     assert claim.acked.unknown == ["1"] and claim.acked.done == []
     assert [(message.message_id, message.tries) for message in claim.messages] == [("1", 2), ("2", 1)]
@@ -122,3 +124,16 @@ def test_an_empty_claim_settles_nothing(project):
     desk = Mailbox("desk")
     nothing = desk.drain()
     assert desk.ack(nothing).done == [] and desk.extend(nothing).token is None
+
+
+def test_a_refusal_says_in_one_line_what_is_wrong_and_where(project):
+    desk = Mailbox("desk")
+    with pytest.raises(Problem) as refusal:
+        desk.deliver({"message_kind": "gossip", "body": "x", "limt": 3})
+    assert str(refusal.value).startswith("The message is not valid. ")
+    assert "limt: is no field" in str(refusal.value)
+    with pytest.raises(Problem, match="message_kind: one of ask"):
+        desk.deliver({"message_kind": "gossip", "body": "x"})
+    with pytest.raises(Problem, match="question: a text that is not empty"):
+        desk.ask(None)
+    assert desk.is_empty()

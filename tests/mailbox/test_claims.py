@@ -246,6 +246,11 @@ def test_a_sessions_mailbox_is_not_drained(project):
     [
         (lambda desk, claim: desk.drain(0), "limit"),
         (lambda desk, claim: desk.next(claim, -1), "limit"),
+        (lambda desk, claim: desk.drain(2.5), "limit"),
+        (lambda desk, claim: desk.drain("3"), "limit"),
+        (lambda desk, claim: desk.drain(lease_secs=0), "lease_secs"),
+        (lambda desk, claim: desk.drain(lease_secs="5"), "lease_secs"),
+        (lambda desk, claim: desk.drain(lease_secs=12 * 3600 + 1), "lease_secs"),
         (lambda desk, claim: desk.drain(lease_secs=math.inf), "lease_secs"),
         (lambda desk, claim: desk.next(claim, lease_secs=-1), "lease_secs"),
         (lambda desk, claim: desk.extend(claim, math.nan), "lease_secs"),

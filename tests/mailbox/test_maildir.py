@@ -9,7 +9,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from mailbox import claims
+from accounts.actors import Actor
+from mailbox import claims, quarantine
 from mailbox.models import Message, Quarantined
 
 pytestmark = pytest.mark.django_db
@@ -123,3 +124,18 @@ def test_a_part_that_is_a_link_is_not_followed(project, folder, tmp_path):
     bring(folder, stderr=complaints)
     assert complaints.getvalue().startswith("1 left out")
     assert not Message.objects.exists() and not Quarantined.objects.exists()
+
+
+def test_what_was_put_away_whole_is_let_in_as_it_is_or_mended_in_its_own_words(project, folder):
+    put(folder, "corrupt", 1, "a")
+    put(folder, "new", 2, "b", body=b'{"id": "b", "kind": "task", "body":')
+    bring(folder)
+    whole, cut = Quarantined.objects.order_by("source_ref")
+    staff = Actor.system("staff")
+    quarantine.requeue(whole.pk, staff)
+    quarantine.requeue(cut.pk, staff, b'{"id": "b", "from": {"session_id": "planner-7"}, "kind": "task", "body": "x"}')
+    rows = claims.drain(project, "reviewer").messages
+    assert [(row.message_id, row.sender_role, row.body) for row in rows] == [
+        ("a", "planner planner-7", "do it"),
+        ("b", "planner-7", "x"),
+    ]
