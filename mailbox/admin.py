@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
 from accounts.text import visible, visible_json
-from mailbox import admin_quarantine
+from mailbox import admin_quarantine, receipts
 from mailbox.models import Message
 from mailbox.states import MessageState
 
@@ -81,6 +81,12 @@ class MessageAdmin(ProjectWall, ReadOnly):
         """Under a plain title."""
         return super().changelist_view(request, {**(extra_context or {}), "title": "Messages"})
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With the receipts of all rows at once."""
+        shown = super().get_changelist_instance(request)
+        receipts.attach(list(shown.result_list))
+        return shown
+
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Message], term: str) -> Any:
         """By what people have at hand: an id, or whose mailbox it is."""
         term = term.strip().replace("\0", "")
@@ -106,8 +112,8 @@ class MessageAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="tries")
     def spent(self, message: Message) -> Any:
-        """How often it was claimed, of what still waits or was put away."""
-        return message.held.tries if message.held else message.spent_tries or NOTHING
+        """How often it was claimed."""
+        return message.tries
 
     @admin.display(description="not before")
     def due(self, message: Message) -> str:

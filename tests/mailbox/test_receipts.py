@@ -88,6 +88,19 @@ def test_a_list_asks_once_for_all_its_receipts(project):
     assert asked(2) == asked(9)
 
 
+def test_the_admins_list_asks_once_for_all_its_receipts(project, admin_client):
+    def asked(count):
+        fill(project, count)
+        for _ in range(count):
+            claims.ack(project, "desk", claims.drain(project, "desk", 1))
+        with CaptureQueriesContext(connection) as queries:
+            page = admin_client.get("/admin/mailbox/message/").content.decode()
+        assert page.count('<td class="field-spent">1</td>') == Message.objects.count()
+        return sum("mailbox_" in query["sql"] for query in queries)
+
+    assert asked(2) == asked(9)
+
+
 def test_letting_go_takes_the_oldest_in_bounded_steps_and_nothing_that_is_young_or_waits(project):
     ids = fill(project, 8)
     for day in range(3):
