@@ -16,7 +16,9 @@ PAGE = [
     OpenApiParameter("cursor", str, description="`next` of the page before."),
     OpenApiParameter("limit", int, description="At most 200."),
 ]
-TIMEOUT = OpenApiParameter("timeout", float, description="Seconds to wait, at most 25; none unless told.")
+TIMEOUT = OpenApiParameter(
+    "timeout", float, description="Seconds to wait, up to 300; none unless told. No call is held for over 25."
+)
 QUARANTINE_FILTERS = [
     OpenApiParameter("state", str, description=f"One of {', '.join(QuarantineState.values)}."),
     OpenApiParameter("source", str, description="Where it came from."),
