@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers as rest
 
+from accounts.outlines import outline
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -46,7 +47,7 @@ def _words(words: type[Status] | type[Risk] | type[Decision] | type[Over] | type
     return f"One of {', '.join(words.values)}."
 
 
-_person = inline_serializer(
+_person = outline(
     "ApprovalPerson",
     {
         "kind": rest.CharField(),
@@ -56,7 +57,7 @@ _person = inline_serializer(
     },
     allow_null=True,
 )
-_decision = inline_serializer(
+_decision = outline(
     "ApprovalDecision",
     {
         "kind": rest.CharField(help_text=_words(Decision)),
@@ -66,24 +67,30 @@ _decision = inline_serializer(
     },
     allow_null=True,
 )
-_asked: Fields = {
-    "request_id": rest.CharField(help_text="Unguessable; the same id is the same request."),
-    "tool_name": rest.CharField(),
-    "permission": rest.CharField(),
-    "resource": rest.CharField(),
-    "question": rest.CharField(allow_null=True, required=False),
-    "arguments": rest.DictField(allow_null=True, required=False),
-    "tool_call_id": rest.CharField(allow_null=True, required=False),
-    "tool_schema_version": rest.CharField(allow_null=True, required=False),
-    "risk": rest.CharField(allow_null=True, required=False, help_text=_words(Risk) + " It may raise, never lower."),
-    "allowed_decisions": rest.ListField(child=rest.CharField(), required=False, help_text=_words(Decision)),
-}
+
+
+def _asked(shown: bool) -> Fields:
+    """What is asked for; one that is shown has all of it, and one that is handed in need not."""
+    return {
+        "request_id": rest.CharField(help_text="Unguessable; the same id is the same request."),
+        "tool_name": rest.CharField(),
+        "permission": rest.CharField(),
+        "resource": rest.CharField(),
+        "question": rest.CharField(allow_null=True, required=shown),
+        "arguments": rest.DictField(allow_null=True, required=shown),
+        "tool_call_id": rest.CharField(allow_null=True, required=shown),
+        "tool_schema_version": rest.CharField(allow_null=True, required=shown),
+        "risk": rest.CharField(allow_null=True, required=shown, help_text=_words(Risk) + " It may raise, never lower."),
+        "allowed_decisions": rest.ListField(child=rest.CharField(), required=shown, help_text=_words(Decision)),
+    }
+
+
 _approval: Fields = {
     "id": rest.UUIDField(),
     "project": rest.UUIDField(),
     "session": rest.UUIDField(allow_null=True),
     "attempt": rest.IntegerField(allow_null=True),
-    **_asked,
+    **_asked(shown=True),
     "proposed_arguments": rest.DictField(allow_null=True, help_text="What was asked for before an edit."),
     "over": rest.CharField(help_text=_words(Over)),
     "status": rest.CharField(help_text=_words(Status)),
@@ -103,13 +110,13 @@ _approval: Fields = {
     "waiters": rest.IntegerField(),
 }
 
-Approval = inline_serializer("Approval", _approval)
-Waited = inline_serializer("ApprovalWaited", {**_approval, "timed_out": rest.BooleanField()})
-ApprovalPage = inline_serializer(
+Approval = outline("Approval", _approval)
+Waited = outline("ApprovalWaited", {**_approval, "timed_out": rest.BooleanField()})
+ApprovalPage = outline(
     "ApprovalPage",
-    {"results": inline_serializer("Approval", _approval, many=True), "next": rest.CharField(allow_null=True)},
+    {"results": type(Approval)(many=True), "next": rest.CharField(allow_null=True)},
 )
-Counts = inline_serializer(
+Counts = outline(
     "ApprovalCounts",
     {
         "count": rest.IntegerField(),
@@ -118,15 +125,15 @@ Counts = inline_serializer(
         "oldest_pending_at": rest.DateTimeField(allow_null=True),
     },
 )
-Ask = inline_serializer(
+Ask = outline(
     "ApprovalAsk",
     {
         "session": rest.UUIDField(allow_null=True, required=False),
-        **_asked,
+        **_asked(shown=False),
         "expires_in_secs": rest.IntegerField(allow_null=True, required=False, min_value=1),
     },
 )
-Answer = inline_serializer(
+Answer = outline(
     "ApprovalAnswer",
     {
         "decision": rest.CharField(help_text=_words(Decision)),
@@ -137,8 +144,8 @@ Answer = inline_serializer(
         "arguments": rest.DictField(allow_null=True, required=False, help_text="What shall run; only for `edit`."),
     },
 )
-Withdrawal = inline_serializer("ApprovalWithdrawal", {"reason": rest.CharField(allow_null=True, required=False)})
-Consumption = inline_serializer(
+Withdrawal = outline("ApprovalWithdrawal", {"reason": rest.CharField(allow_null=True, required=False)})
+Consumption = outline(
     "ApprovalConsumption",
     {"digest": rest.CharField(), "claim": rest.CharField(allow_null=True, required=False)},
 )

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import problems
+from accounts.outlines import outline
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
 from ledger import feed
@@ -36,7 +37,7 @@ class EventSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
 
 
-EVENTS = inline_serializer(
+EVENTS = outline(
     "Events",
     {
         "results": EventSerializer(many=True),

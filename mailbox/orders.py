@@ -17,6 +17,7 @@ from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST
 from mailbox.letters import LONGEST_ID, NewMessage
 
 MOST_AT_ONCE = 1000
+LONGEST_NOTE = 10_000
 MANY = frozenset({"messages"})
 
 Consumer = Annotated[str, Meta(max_length=LONGEST_ID)]
@@ -66,7 +67,7 @@ class Requeue(Body, frozen=True):
 
 
 class Discard(Body, frozen=True):
-    note: Annotated[str, Meta(max_length=10_000)]
+    note: Annotated[str, Meta(max_length=LONGEST_NOTE)]
 
 
 Order = TypeVar("Order", bound=Body)

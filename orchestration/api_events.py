@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.outlines import outline
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
 from ledger.api import EVENTS, PARAMETERS, events_page
 from orchestration import reach, snapshot
 from orchestration.shapes import SessionShape
 
-SNAPSHOT = inline_serializer(
+SNAPSHOT = outline(
     "Snapshot",
     {
         "cursor": serializers.IntegerField(help_text="Where to go on from in the feed."),

@@ -7,22 +7,23 @@ from uuid import UUID
 
 from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import problems
+from accounts.outlines import outline
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
 from orchestration import history, reach
 
-ENTRY = inline_serializer(
+ENTRY = outline(
     "HistoryEntry",
     {"role": serializers.CharField(), "content": serializers.JSONField(), "id": serializers.CharField(required=False)},
     many=True,
 )
-PAGE = inline_serializer("HistoryPage", {"results": ENTRY, "next": serializers.CharField(allow_null=True)})
+PAGE = outline("HistoryPage", {"results": ENTRY, "next": serializers.CharField(allow_null=True)})
 
 
 class History(ProjectView):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +16,7 @@ from accounts import bodies as strict
 from accounts import problems
 from accounts.idempotency import idempotent
 from accounts.models import CredentialKind
+from accounts.outlines import outline
 from accounts.pages import page
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
@@ -52,10 +53,10 @@ def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
     return {status: OpenApiResponse(OpenApiTypes.OBJECT, description=WHY[status]) for status in statuses}
 
 
-PAGE = inline_serializer(
+PAGE = outline(
     "SessionPage", {"results": shapes.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
 )
-ATTEMPTS = inline_serializer("Attempts", {"results": shapes.AttemptShape(many=True)})
+ATTEMPTS = outline("Attempts", {"results": shapes.AttemptShape(many=True)})
 
 
 class Sessions(ProjectView):
