@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from accounts.offload import in_thread
+from ledger import stopping
 from orchestration import presence
 
 
@@ -19,6 +20,8 @@ async def lifespan(
 ) -> None:
     """ASGI's lifespan protocol."""
     await receive()
+    # Before the first call: one that is on its way when the server is told to stop would else be held, and cut off.
+    stopping.watch()
     await in_thread(presence.begin)
     await send({"type": "lifespan.startup.complete"})
     await receive()

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+from django.db import connection
 
 from mailbox.addresses import session_address
 from tests.conformance.conftest import Session
@@ -130,6 +132,20 @@ def test_a_process_that_is_told_to_stop_lets_its_callers_go(ask: Ask) -> None:
         assert time.monotonic() - started < 15
         assert held.result(5).json()["status"] == "pending"
         assert ask.look(ask.there, held.result().json()["ask_id"])["status"] == "pending"
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the lock that holds the call up is PostgreSQL's")
+def test_a_first_call_that_is_not_held_yet_when_its_process_is_told_to_stop_is_let_go(ask: Ask) -> None:
+    held_up = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(ask.house.environment["DATABASE_URL"]) as other:
+        other.execute("LOCK TABLE mailbox_address")
+        held = ask.held()
+        wait_until(lambda: other.execute(held_up).fetchone() == (1,))
+        web = ask.house.services["web1"].process
+        assert web is not None
+        web.terminate()
+    answer = held.result(20)
+    assert (answer.status_code, answer.json()["status"]) == (200, "pending")
 
 
 def test_a_program_of_ones_own_asks_a_session_of_the_house(ask: Ask) -> None:
