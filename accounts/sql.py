@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 Row = tuple[Any, ...]
 
@@ -34,11 +34,12 @@ def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
     A plan is used for `PLAN_SECS`. One that was made for an empty table reads all of it, and would be kept while the
     table fills until somebody analyzes it.
     """
-    if connection.vendor != "postgresql":
+    line: Any = connections[DEFAULT_DB_ALIAS]
+    if line.vendor != "postgresql":
         return run(statement, params)
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    line.ensure_connection()
+    line.validate_no_broken_transaction()
+    with line.wrap_database_errors, psycopg.Cursor(line.connection) as cursor:
         _renew_plans(cursor)
         return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
 

@@ -1,9 +1,9 @@
 """Delivering, through the public verb, beside the same rows written one commit each.
 
-The rows beside ours are written by pgbench (the address's counter and the insert in one transaction, as many clients
-as we have callers) or by Django's own `create()`. They are spared the second row that ours write for each message, by
-which it waits. Every figure is durable: fsync is on. Tasks call `Mailbox.adeliver` on one event loop, threads call
-`deliver`; both are one process, and what limits it is Python, not the database.
+The rows beside ours are written by pgbench (the address's counter and the inserts in one transaction, as many clients
+as we have callers), or by Django's own `create()` of the message alone, without its counter and the row by which it
+waits. Every figure is durable: fsync is on. Tasks call `Mailbox.adeliver` on one event loop, threads call `deliver`;
+both are one process, and what limits it is Python, not the database: threads take turns with one interpreter.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ SCRIPT = f"""
 BEGIN;
 INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES ('{{project}}', 'peer-' || :n, 1)
     ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + 1 RETURNING id, last_seq \\gset
-INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-    correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+WITH fresh AS (
+    INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
+        correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
     VALUES ('{{project}}', :id, :last_seq, gen_random_uuid()::text, 'task', '{{{{"text":"hello"}}}}', repeat('0', 64),
-    '', '', false, now(), now(), false, 0);
+        '', '', false, now(), now(), false, 0)
+    RETURNING id, address_id, seq
+)
+INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer)
+    SELECT id, address_id, seq, 'new', 0, '' FROM fresh;
 COMMIT;
 """
 

@@ -1,9 +1,9 @@
 """Delivering on SQLite, through the public verb, beside one row a commit.
 
 Both wait for the disk at every commit (journal_mode=WAL, synchronous=FULL). The rows beside ours are written by
-Python's own `sqlite3`: the address's counter and the message in one transaction, on one connection for which its
-callers take turns, which is faster than sixteen connections that wait for one another's lock. Ours writes the row of
-what waits too. Tasks call `Mailbox.adeliver` on one event loop, threads call `deliver`.
+Python's own `sqlite3`: the address's counter, the message and the row by which it waits in one transaction, on one
+connection for which its callers take turns, which is faster than sixteen connections that wait for one another's lock.
+Tasks call `Mailbox.adeliver` on one event loop, threads call `deliver`.
 
 Sixteen tasks make one commit of sixteen, sixteen threads commits of about ten. So the wait for the disk is shared, and
 the slower the disk, the more that gains. The rest is not shared: half of it is Python (the event loop, checking,
@@ -37,6 +37,9 @@ INSERT = """
         correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
     VALUES (?, ?, ?, ?, 'task', '{"text":"hello"}', '0', '', '', false, ?, ?, false, 0)
 """
+WAITS = (
+    "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer) VALUES (?, ?, ?, 'new', 0, '')"
+)
 
 
 def deliver(project: UUID, address: str) -> None:
@@ -60,7 +63,8 @@ def direct(file: str, project: UUID) -> tuple[sqlite3.Connection, Callable[[int]
             connection.execute("BEGIN IMMEDIATE")
             name = f"peer-{number % ADDRESSES}"
             [(address, seq)] = connection.execute(COUNTER, [project.hex, name]).fetchall()
-            connection.execute(INSERT, [project.hex, address, seq, str(uuid4()), now, now])
+            row = connection.execute(INSERT, [project.hex, address, seq, str(uuid4()), now, now]).lastrowid
+            connection.execute(WAITS, [row, address, seq])
             connection.execute("COMMIT")
 
     return connection, write
