@@ -6,11 +6,11 @@ and pgmq's. The reference syncs no rename; the row that says so also syncs its f
 pgmq is its documented queries as plain SQL, called on one connection by prepared statements.
 
 What was acknowledged is kept for a week, so that its id is still known when it comes again: the message's row stays as
-it is, the small row by which it waited is deleted, and one receipt says what a batch took. Where the goal for one at a
-time is missed, this is why: two commits of ours stand beside three of pgmq's, and one of ours checks, hashes and
-numbers the message, looks whether its id was there, and wakes who waits for it. Letting claims and acknowledgements
-return before their commit is on disk would be faster, and after a crash of the database would hand out again what it
-had called done: not done here.
+it is, the small row by which it waited is deleted, and one receipt says what a batch took. Where a goal is missed, this
+is why. One at a time, two commits of ours stand beside three of pgmq's, and one of ours checks, hashes and numbers the
+message, looks whether its id was there, and wakes who waits for it. In hundreds, a batch reads two tables and writes a
+receipt where pgmq has one table and keeps nothing. Letting claims and acknowledgements return before their commit is on
+disk would be faster, and after a crash of the database would hand out again what it had called done: not done here.
 """
 
 from __future__ import annotations
