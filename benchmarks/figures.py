@@ -80,7 +80,7 @@ class Table:
     def sections(page: str) -> dict[str, str]:
         """The sections of a written page, by the name of their benchmark."""
         parts = re.split(r"(?m)^(?=## )", page)[1:]
-        return {found.group(1): part for part in parts if (found := re.search(r"<!-- (\w+) -->", part))}
+        return {found.group(1): f"{part.strip()}\n" for part in parts if (found := re.search(r"<!-- (\w+) -->", part))}
 
 
 def main(measure: Callable[[int], Table]) -> None:
