@@ -6,7 +6,7 @@ import logging
 import re
 
 TOKEN = re.compile(r"(wr_(?:key|child|pool)_[a-z0-9]+)_[A-Za-z0-9_-]+|(bearer\.)[A-Za-z0-9_.-]+", re.IGNORECASE)
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def redacted(text: str) -> str:
@@ -19,7 +19,8 @@ class TokenFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record in place; never drop it."""
-        record.msg, record.args = redacted(record.getMessage()), None
+        # A line that an agent's text begins is never taken for one of ours: it is indented.
+        record.msg, record.args = redacted(record.getMessage()).replace("\n", "\n    "), None
         return True
 
 
@@ -28,4 +29,8 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as text."""
-        return CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", redacted(super().format(record)))
+        return CONTROL.sub(lambda found: _escape(found.group()), redacted(super().format(record)))
+
+
+def _escape(sign: str) -> str:
+    return f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"\\u{ord(sign):04x}"

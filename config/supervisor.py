@@ -26,6 +26,7 @@ LONGEST_LINE = 16 * 1024
 
 # Log lines may carry what an agent wrote: no control character of it reaches the terminal.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\t")}
+CONTROLS |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from django.db import IntegrityError, transaction
 from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential, User
-from accounts.redaction import redacted
+from accounts.redaction import LineFormatter, TokenFilter, redacted
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db
@@ -87,3 +88,11 @@ def test_logs_keep_the_id_of_a_token_and_drop_its_secret():
     line = redacted(json.dumps({"authorization": f"Bearer {token}", "protocols": f"wardroom.v1, bearer.{token}"}))
     assert token[-43:][:8] not in line
     assert "[redacted]" in line
+
+
+def test_what_an_agent_wrote_begins_no_line_of_the_log():
+    record = logging.LogRecord("a", logging.INFO, "", 0, "took %s", ("x\n12:00 ERROR y\r\u2028z\x85",), None)
+    TokenFilter().filter(record)
+    shown = LineFormatter("%(levelname)s %(message)s").format(record)
+    assert shown == "INFO took x\n    12:00 ERROR y\\x0d\\u2028z\\x85"
+    assert len(shown.splitlines()) == 2

@@ -40,9 +40,9 @@ def watch_until(supervisor, seen, timeout=10.0):
 
 
 def test_what_a_part_says_is_prefixed_and_cannot_move_the_terminals_cursor(supervisor):
-    supervisor.add(Part("talker", python(r"print('red \x1b[31m'); print('half', end='')"), os.environ))
+    supervisor.add(Part("talker", python(r"print('red \x1b[31m\u2028\x85.'); print('half', end='')"), os.environ))
     watch_until(supervisor, lambda: "half" in supervisor.out.getvalue())
-    assert "talker | red \\x1b[31m\ntalker | half\n" in supervisor.out.getvalue()
+    assert "talker | red \\x1b[31m\\u2028\\x85.\ntalker | half\n" in supervisor.out.getvalue()
 
 
 def test_a_part_that_keeps_dying_is_started_again_with_growing_pauses(supervisor):
