@@ -19,6 +19,7 @@ from mailbox.models import Message
 from orchestration import shapes, watchdog
 from orchestration.models import Attempt, Session
 from orchestration.states import Status
+from wardroom.children import steps
 
 EVENTS, MESSAGES, APPROVALS, TREE, TOPICS = 60, 30, 30, 200, 40
 
@@ -38,7 +39,7 @@ ANSWER_TONES = {Answer.PENDING: "wait", Answer.APPROVED: "good", Answer.DENIED: 
 
 def label(session: Session, limit: int = 60) -> str:
     """One visible line that names it."""
-    begins = next((line for line in session.assignment.splitlines() if line.strip(" \t#")), "").strip(" \t#")
+    begins = next((line for line in steps.lines(session.assignment) if line.strip(" \t#")), "").strip(" \t#")
     return shortened(session.title or session.role or begins or str(session.pk), limit)
 
 

@@ -17,8 +17,11 @@ from ledger import journal
 from orchestration import attempts, runners
 from orchestration.models import Session
 from orchestration.states import TERMINAL, Runner, Status
+from wardroom.children import steps
 
 RUNBOOK = "runbook"
+#: Arguments and environment share what the kernel takes (a quarter of the stack's limit, usually 2 MiB).
+MAX_COMMAND_LINE_BYTES = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +150,7 @@ def _runs_unasked(order: SpawnOrder) -> bool:
     Without this a contained `external` child could spawn itself a way around the gate, on our own host.
     """
     mine = order.role == RUNBOOK and order.runner != Runner.EXTERNAL
-    return mine and any(line.lstrip().startswith("!") for line in order.assignment.splitlines())
+    return mine and not all(step.gated for step in steps.parse(order.assignment))
 
 
 def _runner_errors(
@@ -170,16 +173,22 @@ def _command_errors(command: list[str] | None) -> list[dict[str, str]]:
         return [_error("command", "a process needs a command, or a role that has one")]
     if any("\0" in part for part in command):
         return [_error("command", "holds a NUL character")]
+    if any(len(part.encode()) > steps.MAX_COMMAND_BYTES for part in command):
+        return [_error("command", f"an argument has at most {steps.MAX_COMMAND_BYTES} bytes: put it into a file")]
+    if sum(len(part.encode()) + 9 for part in command) > MAX_COMMAND_LINE_BYTES:
+        return [_error("command", f"all arguments together have at most {MAX_COMMAND_LINE_BYTES} bytes")]
     if shutil.which(command[0], path=runners.child_path()) is None:
         return [_error("command", f"{command[0]!r} is not a program that a child could start here")]
     return []
 
 
 def _assignment_errors(order: SpawnOrder, runner: str) -> list[dict[str, str]]:
-    steps = (line.strip() for line in order.assignment.splitlines())
-    if order.role == RUNBOOK and runner == Runner.PROCESS and not any(s.lstrip("! ") and s[0] != "#" for s in steps):
+    if order.role != RUNBOOK or runner != Runner.PROCESS:
+        return []
+    if not steps.parse(order.assignment):
         return [_error("assignment", "the runbook is empty: put one command on each line")]
-    return []
+    why = steps.refusal(order.assignment)
+    return [_error("assignment", why)] if why else []
 
 
 def _error(field: str, detail: str) -> dict[str, str]:

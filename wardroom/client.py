@@ -157,7 +157,7 @@ class Client:
     ) -> "http.client.HTTPResponse":
         request = urllib.request.Request(  # noqa: S310 - the caller chose the address.
             f"{self.url}/api/v1/{path}",
-            data=None if body is None else json.dumps(body).encode(),
+            data=None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"),
             headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", **headers},
             method=method,
         )

@@ -161,6 +161,30 @@ def test_an_empty_runbook_is_an_error(start: Start, text: str) -> None:
     assert (over["status"], over["error"]) == ("error", "runbook is empty")
 
 
+def test_a_heading_and_a_command_of_any_size_are_cut_where_they_are_told(start: Start) -> None:
+    run = start("# " + "\U0001f600" * 260_000 + "\n!true " + "\x01" * 2100)
+    assert run.over()["status"] == "completed"
+    [began] = run.events("round_started")
+    assert len(began["heading"].encode()) < 2010
+    assert began["heading"].endswith("…")
+    assert began["command"].endswith("…")
+
+
+def test_a_command_that_was_edited_beyond_what_the_kernel_takes_is_a_failed_step(start: Start) -> None:
+    run = start("true one\ntrue two")
+    run.edit("true one", "true " + "x" * 131_067)
+    run.answer("true two", "approve")
+    assert run.over()["status"] == "completed"
+    assert run.outcomes() == {1: "failed", 2: "done"}
+
+
+@pytest.mark.parametrize("text", ["true\ncat <<EOF\nEOF", "true\necho \\\n", "true\necho 'it"])
+def test_a_command_of_several_lines_ends_the_runbook_before_anything_runs(start: Start, text: str) -> None:
+    over = start(f"!touch never\n{text}").over()
+    assert over["status"] == "error"
+    assert "runbook refused: line 3 " in over["error"]
+
+
 def test_a_cancel_ends_the_running_step_and_what_it_started(start: Start, tmp_path: Path) -> None:
     run = start(f"! echo $$ > {tmp_path}/pid; sleep 77 & echo $! > {tmp_path}/other; sleep 77\nls")
     wait_until(lambda: lines(tmp_path / "other"), 30)

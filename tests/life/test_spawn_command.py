@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ledger import journal
-from orchestration import following, lifecycle
+from orchestration import following, lifecycle, session_page
 from orchestration.models import Session
 from orchestration.states import Status
 from tests.life import stages
@@ -48,12 +48,35 @@ def test_an_assignment_can_come_from_a_file(tmp_path: Any) -> None:
     assert Session.objects.get().assignment == "echo from a file\n"
 
 
+@pytest.mark.parametrize("sign", ["\r", "\u2028", "\x85", "\x0c"])
+def test_a_file_is_taken_as_it_is_and_its_lines_end_at_line_feeds_only(tmp_path: Any, sign: str) -> None:
+    book = f"# a{sign}!touch x\r\ntrue\n"
+    (tmp_path / "book").write_bytes(b"\xef\xbb\xbf" + book.encode())
+    spawn("--file", str(tmp_path / "book"), "--role", "runbook")
+    session = Session.objects.get()
+    assert session.assignment == book
+    assert "touch x" in session_page.label(Session(assignment=book, role="", title=""), 60)
+
+
+@pytest.mark.parametrize("content", [b"echo \0", b"echo \xff"], ids=["NUL", "not UTF-8"])
+def test_a_file_that_is_no_text_is_refused(tmp_path: Any, content: bytes) -> None:
+    (tmp_path / "book").write_bytes(content)
+    with pytest.raises(CommandError, match=r"NUL|cannot be read"):
+        spawn("--file", str(tmp_path / "book"), "--role", "runbook")
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (["x", "--role", "wizard"], "role: the role 'wizard' is not known here; known are: runbook"),
         (["x", "--command", "no-such-program"], "command: 'no-such-program' is not a program"),
         (["#", "--role", "runbook"], "the runbook is empty"),
+        (["ls\ncat <<EOF\nEOF", "--role", "runbook"], "assignment: line 2 begins a here-document"),
+        (["true " + "x" * 131_067, "--role", "runbook"], "assignment: line 1 has 131072 bytes"),
+        (["x", "--command", "echo 'a"], "No closing quotation"),
+        (["x", "--command", "true " + "x" * 131_072], "command: an argument has at most 131071 bytes"),
+        (["x", "--command", "true " + "x " * 110_000], "command: all arguments together"),
+        (["x\udcff", "--command", "true"], "assignment is not UTF-8"),
         (["x", "--role", "runbook", "--project", "none"], "There is no project 'none'."),
         (["x", "--role", "runbook", "--metadata", "odd"], "say KEY=VALUE"),
     ],

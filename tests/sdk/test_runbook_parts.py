@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,18 @@ import pytest
 from tests.waiting import wait_until_async
 from wardroom import processes
 from wardroom.children import shell
-from wardroom.children.steps import SHOWN_TABLE, Result, Step, parse, past, record_id, table
+from wardroom.children.steps import (
+    MAX_COMMAND_BYTES,
+    MAX_STEPS,
+    SHOWN_TABLE,
+    Result,
+    Step,
+    parse,
+    past,
+    record_id,
+    refusal,
+    table,
+)
 
 TEXT = """# Prepare
 echo one
@@ -38,6 +50,102 @@ def test_a_runbook_without_commands_is_empty(text: str) -> None:
     assert parse(text) == []
 
 
+NO_LINE_END = ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\r"]
+
+
+@pytest.mark.parametrize("sign", NO_LINE_END)
+def test_a_line_ends_at_a_line_feed_only(sign: str) -> None:
+    [step] = parse(f"# heading{sign}!touch x\n{sign}!echo{sign}")
+    assert step == Step(1, f"{sign}!echo{sign}", True, f"heading{sign}!touch x")
+
+
+def test_a_carriage_return_before_the_line_feed_belongs_to_the_end_of_the_line() -> None:
+    assert [(step.command, step.gated) for step in parse("# a\r\n!b\r\n c \r\nd\r")] == [
+        ("b", False),
+        ("c", True),
+        ("d\r", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat <<EOF",
+        "cat <<-'EOF' | sh",
+        "(cat <<X",
+        "echo one \\",
+        "echo 'it",
+        'echo "it',
+        "echo `date",
+        "echo $(date",
+        "echo ${x",
+        "(cd /",
+        "echo $((1 + 2)",
+        "if true; then echo yes",
+        "for i in 1 2",
+        "while true; do sleep 1",
+        "case $x in",
+        "then echo no",
+        "done",
+        "}",
+    ],
+)
+def test_a_command_of_several_lines_is_refused_with_its_line(line: str) -> None:
+    assert (why := refusal(f"# heading\n\necho fine\n!{line}\n"))
+    assert why.startswith("line 4 ")
+    assert subprocess.run(["sh", "-n", "-c", f"{line}\n"], capture_output=True).returncode or any(
+        sign in line for sign in ("<<", "\\")
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo one; echo two # it's fine",
+        "echo '<<' \"<<\" \\<\\< $((1 << 2))",
+        'echo "$(echo "inner" | tr a-z \'A-Z\')" "it\'s" ${x:-"a"} "${x:-it\'s}"',
+        'echo `echo "a"` "`echo "b"`"',
+        "echo \\\\",
+        "echo \\' \\\" a#b ${#x}",
+        "if true; then echo yes; fi",
+        "for i in 1 2; do echo $i; done",
+        "case x in x) echo ')';; (y) ;; esac",
+        "f() { echo hi; }; f",
+        "(cd / && ls)",
+        "echo $((1 + (2 * 3)))",
+        "echo $( (echo a); echo b)",
+        "echo }",
+        "touch done",
+    ],
+)
+def test_a_command_on_one_line_is_taken(line: str) -> None:
+    assert refusal(line) is None
+    assert subprocess.run(["sh", "-n", "-c", line], capture_output=True).returncode == 0
+
+
+def test_a_command_longer_than_the_kernel_takes_is_refused() -> None:
+    longest = "#" * (MAX_COMMAND_BYTES - 5)
+    assert refusal(f"true {longest}") is None
+    assert subprocess.run(["sh", "-c", f"true {longest}"]).returncode == 0
+    assert "line 1 has 131072 bytes" in (refusal(f"true {longest}#") or "")
+    with pytest.raises(OSError, match="too long"):
+        subprocess.run(["sh", "-c", f"true {longest}#"])
+    assert refusal("é" * MAX_COMMAND_BYTES)
+
+
+def test_a_runbook_has_a_bounded_number_of_steps() -> None:
+    assert refusal(":\n" * MAX_STEPS) is None
+    assert "1001 steps" in (refusal(":\n" * (MAX_STEPS + 1)) or "")
+
+
+def test_a_table_of_the_widest_letters_fits_too() -> None:
+    steps = parse("\n".join("\U0010ffff" * 300 for _ in range(MAX_STEPS)))
+    text = table([Result(step, "done", 0, 0.1, "\x01" * 300, "\u2028" * 300) for step in steps])
+    assert len(text.encode()) <= SHOWN_TABLE
+    assert "more steps" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+
+
 def test_the_table_shows_what_became_of_each_step() -> None:
     steps = parse("a\nb\nc\nd")
     text = table(
@@ -51,7 +159,7 @@ def test_the_table_shows_what_became_of_each_step() -> None:
     assert text.splitlines() == [
         "step  outcome  exit  secs  command",
         "1     done     0     1.3   a",
-        "2     denied   -     -     b  (not here)",
+        "2     denied   -     -     b  (not\\u{a}here)",
         "3     failed   3     0.0   c --careful  (edited; asked for: c)",
         "4     expired  -     -     d",
     ]
@@ -159,8 +267,6 @@ async def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_runbook_says_who_is_missing_when_it_is_no_child() -> None:
-    import subprocess
-
     env = {"PATH": os.environ["PATH"]}
     done = subprocess.run([sys.executable, "-m", "wardroom.children.runbook"], env=env, capture_output=True, timeout=20)
     assert done.returncode == 1

@@ -24,11 +24,23 @@ from typing import Any
 from wardroom import processes
 from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, NotConsumed, Refused
 from wardroom.children import shell
-from wardroom.children.steps import Outcome, Result, Step, parse, past, record_id, table
+from wardroom.children.steps import (
+    MAX_COMMAND_BYTES,
+    Outcome,
+    Result,
+    Step,
+    cut,
+    parse,
+    past,
+    record_id,
+    refusal,
+    table,
+)
 from wardroom.protocol import Message
 
-STEPS_PER_EVENT = 200
+STEPS_PER_EVENT = 50
 HEARTBEAT_SECS = 60.0
+SHOWN_TEXT = 8192
 _REFUSALS: dict[str, Outcome] = {"denied": "denied", "expired": "expired"}
 
 
@@ -51,7 +63,7 @@ class Runbook:
         """Every step in turn, then the table."""
         try:
             for step in self.steps:
-                now = f"now at step {step.number} of {len(self.steps)}: {step.command[:200]}"
+                now = f"now at step {step.number} of {len(self.steps)}: {cut(step.command, 200)}"
                 self.child.state = "\n".join([table(self.results), now] if self.results else [now])
                 self.results.append(await self._settle(step))
         except (Cancelled, asyncio.CancelledError):
@@ -80,7 +92,7 @@ class Runbook:
             outcome: Outcome = "stopped" if self._stop else "skipped"
             self._skip = False
             return Result(step, outcome, message=self._stop or None)
-        await self.child.emit("round_started", round=step.number, heading=step.heading, command=step.command[:2000])
+        await self.child.emit("round_started", round=step.number, heading=cut(step.heading), command=cut(step.command))
         await self.child.emit("runner_progress", done=step.number - 1, total=len(self.steps))
         result = await (self._ask_and_run(step) if step.gated else self._run(step, self._arguments(step)))
         await self._record(step, result)
@@ -104,7 +116,7 @@ class Runbook:
             elif word == "skip":
                 self._skip = True
             else:
-                await self.child.emit("message_noted", id=message.id, text=message.text[:8192])
+                await self.child.emit("message_noted", id=message.id, text=cut(message.text, SHOWN_TEXT))
             if message.message_kind == "ask":
                 await self._say_what_comes(message, word)
 
@@ -113,8 +125,8 @@ class Runbook:
         does = {"stop": "stopping", "skip": "skipping the next step"}.get(word, "noted, and going on")
         try:
             await self.child.reply(ask, f"{does}\n{self.child.state}")
-        except Refused as refusal:  # Nobody is told by it, and no step depends on it.
-            await self.child.emit("message_noted", id=ask.id, text=f"could not be answered: {refusal}"[:8192])
+        except Refused as refused:  # Nobody is told by it, and no step depends on it.
+            await self.child.emit("message_noted", id=ask.id, text=cut(f"could not be answered: {refused}", SHOWN_TEXT))
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         return {"command": step.command, "cwd": self.cwd, "env": shell.names()}
@@ -136,8 +148,8 @@ class Runbook:
             arguments = await self.child.consume(decision)
         except AlreadyConsumed:  # And said so: by an earlier process, which may have run it.
             return Result(step, "unknown", message="another process took this step")
-        except (NotConsumed, Refused) as refusal:
-            return Result(step, "cancelled", message=str(refusal))
+        except (NotConsumed, Refused) as refused:
+            return Result(step, "cancelled", message=str(refused))
         return await self._run(step, arguments)
 
     def _refused(self, step: Step, decision: Decision) -> Result:
@@ -150,8 +162,10 @@ class Runbook:
         command, cwd, env = arguments.get("command"), arguments.get("cwd"), arguments.get("env")
         if not isinstance(command, str) or not isinstance(cwd, str) or not isinstance(env, list):
             return Result(step, "failed", message="the approved arguments are no command, folder and names")
+        if len(command.encode()) > MAX_COMMAND_BYTES:
+            return Result(step, "failed", message=f"the approved command has more than {MAX_COMMAND_BYTES} bytes")
         await self._record(step, None)
-        await self.child.emit("tool_started", tool_name="shell", step=step.number, command=command[:2000])
+        await self.child.emit("tool_started", tool_name="shell", step=step.number, command=cut(command))
 
         async def output(text: str) -> None:
             await self.child.emit("tool_output", tool_name="shell", step=step.number, text=text)
@@ -209,7 +223,7 @@ class Runbook:
         code = f" (exit {result.exit_code})" if result and result.exit_code is not None else ""
         content = f"step {step.number} {said}{code}: {(result and result.command) or step.command}"
         await self.child.transcript(
-            {"role": "tool", "content": content[:8192], "id": record_id(self.child.run.attempt, result, step)}
+            {"role": "tool", "content": cut(content, SHOWN_TEXT), "id": record_id(self.child.run.attempt, result, step)}
         )
 
     def _end_what_is_left(self) -> None:
@@ -227,6 +241,9 @@ async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> N
     steps = parse(child.run.assignment)
     if not steps:
         await child.fail("runbook is empty")
+        return
+    if why := refusal(child.run.assignment):
+        await child.fail(f"runbook refused: {why}")
         return
     child.on_query(_where_it_is)
     runbook = Runbook(child, steps, stop_on_deny=stop_on_deny, expires_in=expires_in)

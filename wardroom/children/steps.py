@@ -5,10 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from wardroom.children.syntax import unfinished
+
 Outcome = Literal["done", "failed", "denied", "expired", "skipped", "stopped", "cancelled", "unknown"]
 
+#: The kernel takes this much as one argument of a program (MAX_ARG_STRLEN, with a NUL at its end).
+MAX_COMMAND_BYTES = 128 * 1024 - 1
+MAX_STEPS = 1000
 SHOWN_COMMAND = 200
+SHOWN_BYTES = 2000
 SHOWN_TABLE = 100 * 1024
+_BLANKS = " \t"
+_LINE_END = re.compile(r"\r?\n")
 _RECORD = re.compile(r"runbook:(\d+):(\d+):([a-z]+):(-?\d*)\Z")
 
 
@@ -48,17 +56,48 @@ class Result:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+def lines(text: str) -> list[str]:
+    """The lines of a text: LF or CR LF ends one, and nothing else does, as a shell and a person's editor see it."""
+    return _LINE_END.split(text)
+
+
 def parse(text: str) -> list[Step]:
     """The steps of a runbook: one command a line, `#` begins a heading, `!` a command that needs no approval."""
-    steps: list[Step] = []
+    return [step for _, step in _numbered(text)]
+
+
+def refusal(text: str) -> str | None:
+    """Why this runbook cannot run, naming the line; None when it can. It may still have no step at all."""
+    numbered = _numbered(text)
+    if len(numbered) > MAX_STEPS:
+        return f"the runbook has {len(numbered)} steps; it may have {MAX_STEPS}: put some of them into a script"
+    for line, step in numbered:
+        if (size := len(step.command.encode())) > MAX_COMMAND_BYTES:
+            return f"line {line} has {size} bytes, and a command at most {MAX_COMMAND_BYTES}: put it into a script"
+        if "\0" in step.command:
+            return f"line {line} holds a NUL character"
+        if why := unfinished(step.command):
+            return f"line {line} {why}: each line is a whole command; join the lines with ; or put them into a script"
+    return None
+
+
+def _numbered(text: str) -> list[tuple[int, Step]]:
+    """Each step with the number of its line."""
+    steps: list[tuple[int, Step]] = []
     heading = ""
-    for raw in text.splitlines():
-        line = raw.strip()
+    for number, raw in enumerate(lines(text), 1):
+        line = raw.strip(_BLANKS)
         if line.startswith("#"):
-            heading = line.lstrip("#").strip()
-        elif command := line.removeprefix("!").strip():
-            steps.append(Step(len(steps) + 1, command, not line.startswith("!"), heading))
+            heading = line.lstrip("#").strip(_BLANKS)
+        elif command := line.removeprefix("!").strip(_BLANKS):
+            steps.append((number, Step(len(steps) + 1, command, not line.startswith("!"), heading)))
     return steps
+
+
+def cut(text: str, most: int = SHOWN_BYTES) -> str:
+    """As much of the text as fits into so many bytes of UTF-8, with a mark where some is left out."""
+    raw = text.encode()
+    return text if len(raw) <= most else raw[:most].decode(errors="ignore") + "…"
 
 
 def table(results: Sequence[Result]) -> str:
@@ -69,10 +108,9 @@ def table(results: Sequence[Result]) -> str:
         secs = "-" if result.seconds is None else f"{result.seconds:.1f}"
         rows.append((str(result.step.number), result.outcome, code, secs, _remark(result)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows
-    ]
-    return _fit(lines)
+    return _fit(
+        ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
+    )
 
 
 def record_id(attempt: int, result: "Result | None", step: Step) -> str:
@@ -109,13 +147,17 @@ def _remark(result: Result) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN_COMMAND else f"{line[: SHOWN_COMMAND - 1]}…"
+    """One line of at most `SHOWN_COMMAND` characters; whatever would break or hide a part of it is written out."""
+    line = text if len(text) <= SHOWN_COMMAND else f"{text[: SHOWN_COMMAND - 1]}…"
+    return line if line.isprintable() else "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in line)
 
 
-def _fit(lines: list[str]) -> str:
-    text = "\n".join(lines)
-    if len(text.encode()) <= SHOWN_TABLE:
-        return text
-    head, tail = lines[:101], lines[-100:]
-    return "\n".join([*head, f"... {len(lines) - 201} more steps ...", *tail])
+def _fit(rows: list[str]) -> str:
+    """The rows as one text; those in the middle are left out when it would be too long to keep."""
+    sizes = [len(row.encode()) + 1 for row in rows]
+    if sum(sizes) <= SHOWN_TABLE:
+        return "\n".join(rows)
+    head, tail, room = 1, len(rows), SHOWN_TABLE - sizes[0] - 100
+    while (size := sizes[head] + sizes[tail - 1]) <= room:
+        head, tail, room = head + 1, tail - 1, room - size
+    return "\n".join([*rows[:head], f"... {tail - head} more steps ...", *rows[tail:]])

@@ -47,6 +47,7 @@ class Command(BaseCommand):
             self._follow(session)
 
     def _spawn(self, options: dict[str, Any]) -> Session:
+        _refuse_raw_bytes(options)
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
@@ -79,7 +80,7 @@ def _order(options: dict[str, Any]) -> SpawnOrder:
     return SpawnOrder(
         assignment=_assignment(options),
         role=options["role"],
-        command=tuple(shlex.split(options["command"])) if options["command"] else None,
+        command=_argv(options["command"]) if options["command"] else None,
         runner=options["runner"],
         title=options["title"],
         parent=options["parent"],
@@ -91,12 +92,41 @@ def _order(options: dict[str, Any]) -> SpawnOrder:
 def _assignment(options: dict[str, Any]) -> str:
     if options["file"]:
         return _text(options["file"])
-    return sys.stdin.read() if options["assignment"] == "-" else options["assignment"] or ""
+    return _stdin() if options["assignment"] == "-" else options["assignment"] or ""
+
+
+def _stdin() -> str:
+    try:
+        return _checked(sys.stdin.buffer.read().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise CommandError(f"Standard input is not UTF-8: {error}") from error
+
+
+def _refuse_raw_bytes(options: dict[str, Any]) -> None:
+    """Words of a command line that are not UTF-8 cannot be stored as text."""
+    for name, value in options.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+                raise CommandError(f"{name} is not UTF-8.")
+
+
+def _argv(line: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(line))
+    except ValueError as error:
+        raise CommandError(f"--command {line!r}: {error}") from error
+
+
+def _checked(text: str) -> str:
+    if "\0" in text:
+        raise CommandError("The assignment holds a NUL character.")
+    return text
 
 
 def _text(path: Path) -> str:
+    """The file as it is: reading it as text would make a line's end of every lone carriage return."""
     try:
-        return path.read_text()
+        return _checked(path.read_bytes().decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read: {error}") from error
 

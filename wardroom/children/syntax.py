@@ -1,0 +1,110 @@
+"""Which lines a shell cannot run alone: those that go on in the next line, which a runbook never joins."""
+
+import re
+
+_OPEN = {
+    "'": "has a ' without its end",
+    '"': 'has a " without its end',
+    "`": "has a ` without its end",
+    "(": "has a ( without its end",
+    "((": "has a (( without its end",
+    "{": "has a ${ without its end",
+}
+# A compound command, and the word that ends it.
+_BLOCKS = {"if": "fi", "for": "done", "while": "done", "until": "done", "case": "esac"}
+_MIDDLES = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "}"})
+
+
+def unfinished(command: str) -> str | None:
+    """Why one line is no whole command of `sh`; None where it may be one.
+
+    A scan for what surely goes on in another line, not a parser: `sh` itself judges the rest.
+    """
+    words = re.findall(r"[\w}{]+", command)
+    first = command.split(maxsplit=1)[0] if command.split() else ""
+    if first in _MIDDLES:
+        return f"begins with {first!r}, which belongs to a command of several lines"
+    if (end := _BLOCKS.get(first)) and end not in words:
+        return f"begins with {first!r} and has no {end!r}"
+    return _Scan(command).fault()
+
+
+class _Scan:
+    """One walk over a command; `stack` holds what is open."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.stack: list[str] = []
+
+    def fault(self) -> str | None:
+        """What is wrong at the end of the line, or a here-document on the way there."""
+        at = 0
+        while at < len(self.command):
+            sign = self.command[at]
+            if sign == "\\" and self.top != "'":
+                if at + 1 == len(self.command):
+                    return "ends in a backslash"
+                at += 2
+            elif self._is_plain and self._begins(at, "<<"):
+                if not self._begins(at, "<<<"):
+                    return "begins a here-document (<<)"
+                at += 3
+            elif self._is_plain and sign == "#" and (at == 0 or self.command[at - 1] in " \t;&|()`"):
+                break
+            else:
+                at += self._step(at, sign)
+        return _OPEN[self.stack[-1]] if self.stack else None
+
+    @property
+    def top(self) -> str:
+        return self.stack[-1] if self.stack else ""
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.top in ("", "(", "`")
+
+    def _begins(self, at: int, text: str) -> bool:
+        return self.command.startswith(text, at)
+
+    def _step(self, at: int, sign: str) -> int:
+        """Open or close what begins here; how many characters that took."""
+        if self.top == "'":
+            if sign == "'":
+                self.stack.pop()
+            return 1
+        for opener, name in (("$((", "(("), ("$(", "("), ("${", "{")):
+            if self._begins(at, opener):
+                self.stack.append(name)
+                return len(opener)
+        if sign in '"`' or (sign == "'" and not self._in_double_quotes):
+            self._toggle(sign)
+        elif self.top != '"':
+            return self._bracket(at, sign)
+        return 1
+
+    @property
+    def _in_double_quotes(self) -> bool:
+        """Here a single quote is a letter: also in a `${...}` that stands in double quotes, and in arithmetic."""
+        return self.top in ('"', "((") or (self.top == "{" and self.stack[-2:-1] == ['"'])
+
+    def _toggle(self, sign: str) -> None:
+        if sign == "`" and "`" in self.stack:
+            while self.stack.pop() != "`":
+                pass
+        elif self.top == sign:
+            self.stack.pop()
+        else:
+            self.stack.append(sign)
+
+    def _bracket(self, at: int, sign: str) -> int:
+        if sign == "(" and self.top != "{":
+            self.stack.append("(")
+        elif sign == ")" and self.top == "((":
+            # Without a second one it was no arithmetic but a command in brackets: $((a); b)
+            if self._begins(at, "))"):
+                self.stack.pop()
+                return 2
+            self.stack[-1] = "("
+        elif (sign == ")" and self.top == "(") or (sign == "}" and self.top == "{"):
+            self.stack.pop()
+        return 1
