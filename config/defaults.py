@@ -41,6 +41,8 @@ WARDROOM: dict[str, Any] = {
     "check_interval_secs": 15,
     "max_total_secs": 3600,
     "max_idle_secs": 900,
+    # What a session's metadata may say instead of the three above.
+    "max_watchdog_secs": 30 * 86400,
     "cancel_grace_secs": 20,
     # waits
     "wait_lease_secs": 6 * 3600,
@@ -59,6 +61,9 @@ WARDROOM: dict[str, Any] = {
     "max_depth": 64,
     "max_keys": 10_000,
     "max_question_bytes": 64 * 1024,
+    # a session's metadata
+    "max_metadata_bytes": 64 * 1024,
+    "max_metadata_keys": 1000,
     # answers
     "max_result_bytes": 128 * 1024,
     "max_error_bytes": 16 * 1024,

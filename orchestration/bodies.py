@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 
 from rest_framework import serializers
 
@@ -12,7 +10,6 @@ from accounts.bodies import Body, Flag, Text, Whole
 from mailbox.states import ASK_MODES, PUBLIC_KINDS
 from orchestration.states import Runner, WaitFor
 
-MAX_METADATA_BYTES = 64 * 1024
 ROLE = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -35,19 +32,21 @@ class SpawnBody(Body):
     provider = Text(required=False, max_length=200)
     reasoning_effort = Text(required=False, max_length=40)
     disabled_tools = serializers.ListField(child=Text(max_length=256), required=False, max_length=256)
-    metadata = serializers.DictField(child=serializers.JSONField(allow_null=True), required=False)
+    metadata = serializers.DictField(
+        child=serializers.JSONField(allow_null=True),
+        required=False,
+        help_text=(
+            "At most 64 KiB and 1,000 keys; numbers from -(2^53 - 1) to 2^53 - 1. The watchdog reads "
+            "`child_watchdog.check_interval_secs`, `child_watchdog.max_total_secs` and `child_watchdog.max_idle_secs`: "
+            "each is at most 2592000 (30 days)."
+        ),
+    )
 
     def validate_role(self, role: str) -> str:
         """Roles are names: they reach mailboxes, logs and screens."""
         if not ROLE.match(role):
             raise serializers.ValidationError("at most 64 letters, digits, dots, dashes and underscores")
         return role
-
-    def validate_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """Bounded, because it is read with every row."""
-        if len(json.dumps(metadata)) > MAX_METADATA_BYTES:
-            raise serializers.ValidationError(f"more than {MAX_METADATA_BYTES} bytes")
-        return metadata
 
 
 class CancelBody(Body):

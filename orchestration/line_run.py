@@ -10,7 +10,7 @@ from django.conf import settings
 
 from accounts import problems
 from accounts.clock import database_now, moment, read_database_clock
-from orchestration import history, watchdog
+from orchestration import history, limits
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, TranscriptItem
 from wardroom.protocol import Item, LineLimits, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome
@@ -120,5 +120,5 @@ def _history_url(session: Session, rest: int | None) -> str | None:
 
 
 def _limits(session: Session) -> RunLimits:
-    limits = watchdog.limits(session.metadata)
-    return RunLimits(max_total_secs=limits.max_total_secs, max_idle_secs=limits.max_idle_secs)
+    own = limits.limits(session.metadata)
+    return RunLimits(max_total_secs=own.max_total_secs, max_idle_secs=own.max_idle_secs)

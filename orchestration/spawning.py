@@ -14,7 +14,7 @@ from accounts import credentials, problems
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
 from ledger import journal
-from orchestration import attempts, runners
+from orchestration import attempts, limits, runners
 from orchestration.models import Session
 from orchestration.states import TERMINAL, Runner, Status
 from wardroom.children import steps
@@ -132,6 +132,7 @@ def _plan(order: SpawnOrder, actor: Actor) -> _Plan:
     command = list(order.command) if order.command is not None else role.get("command")
     runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
     errors = [*_runner_errors(order, runner, command, roles), *_assignment_errors(order, runner)]
+    errors += limits.errors(order.metadata)
     if errors:
         raise problems.invalid(errors, errors[0]["detail"])
     retries = role.get("retries", settings.WARDROOM["retries"])

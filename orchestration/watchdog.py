@@ -6,30 +6,17 @@ multiples of `check_interval_secs` since it began to run, whenever the sweep tha
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
-
-from django.conf import settings
 
 from accounts.clock import read_database_clock
 from approvals import subjects
 from ledger import journal, sweeps
 from orchestration import attempts, lifecycle, rounds
+from orchestration.limits import Limits, limits
 from orchestration.models import Attempt, Session
 from orchestration.states import Status
-
-PREFIX = "child_watchdog."
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Limits:
-    """How often a session is judged, and what it may take."""
-
-    check_interval_secs: int
-    max_total_secs: int
-    max_idle_secs: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,20 +27,6 @@ class Clocks:
     total_secs: float
     idle_secs: float
     stopped_since: datetime | None
-
-
-def limits(metadata: Mapping[str, Any]) -> Limits:
-    """The defaults, with what the session's metadata overrides."""
-    names = [field.name for field in dataclasses.fields(Limits)]
-    return Limits(*(_positive(metadata.get(PREFIX + name)) or settings.WARDROOM[name] for name in names))
-
-
-def _positive(value: object) -> int | None:
-    """A positive integer, or its decimal string, trimmed; anything else says nothing."""
-    if isinstance(value, str):
-        text = value.strip()
-        value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def clocks(session: Session, attempt: Attempt, *, now: datetime | None = None) -> Clocks | None:
@@ -103,10 +76,17 @@ def _suspects(moment: datetime) -> Iterator[UUID]:
     running = Attempt.objects.filter(status=Status.RUNNING, running_at__isnull=False)
     columns = ("session_id", "running_at", "last_event_at", "session__metadata")
     for session_id, began, last, metadata in running.values_list(*columns).iterator(chunk_size=500):
-        own = limits(metadata)
-        total = moment - began >= timedelta(seconds=own.max_total_secs)
-        if total or moment - (last or began) >= timedelta(seconds=own.max_idle_secs):
+        try:
+            suspect = _is_suspect(moment, began, last, limits(metadata))
+        except Exception:
+            suspect = True  # `judge` raises the same error, and the round goes on with the next session.
+        if suspect:
             yield session_id
+
+
+def _is_suspect(moment: datetime, began: datetime, last: datetime | None, own: Limits) -> bool:
+    total = moment - began >= timedelta(seconds=own.max_total_secs)
+    return total or moment - (last or began) >= timedelta(seconds=own.max_idle_secs)
 
 
 def judge(session_id: UUID, moment: datetime, outage: datetime | None) -> bool:

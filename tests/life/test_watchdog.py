@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_the_defaults_hold_without_overrides() -> None:
     assert judged(session, 900)[0] == "timeout"
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "x", 0, -1, 1.5, True, None, "", "1e3", "²", "9" * 20, [5]])
+@pytest.mark.parametrize("value", ["0", "-1", "x", 0, -1, 1.5, True, None, "", "1e3", "²", "1e400", [5]])
 def test_an_override_that_is_no_positive_integer_is_ignored(value: Any) -> None:
     assert watchdog.limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 900
 
@@ -74,6 +75,21 @@ def test_an_override_that_is_no_positive_integer_is_ignored(value: Any) -> None:
 @pytest.mark.parametrize("value", [5, "5", " 5 ", "005"])
 def test_a_positive_integer_or_its_decimal_string_overrides(value: Any) -> None:
     assert watchdog.limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 5
+
+
+@pytest.mark.parametrize("value", [10**14, "9" * 20, "9" * 5000, 2592001], ids=lambda value: str(value)[:20])
+def test_a_stored_override_beyond_the_bound_counts_as_the_bound(value: Any) -> None:
+    assert watchdog.limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 30 * 86400
+
+
+@pytest.mark.parametrize("metadata", [{"child_watchdog.max_total_secs": 10**14}, [1], "text", 5])
+def test_a_session_with_absurd_metadata_keeps_no_other_from_being_judged(metadata: Any) -> None:
+    odd, silent = stages.running(), running(max_idle_secs=30)
+    Session.objects.filter(pk=odd.pk).update(metadata=metadata)
+    with contextlib.suppress(AttributeError):
+        watchdog.sweep(now=since(silent, 45))
+    assert stages.again(silent).status == "timeout"
+    assert stages.again(odd).status == "running"
 
 
 def test_it_is_judged_at_its_own_interval_only() -> None:

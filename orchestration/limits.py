@@ -1,0 +1,110 @@
+"""The metadata of a session: what may be stored, and the limits of the watchdog that it names.
+
+The watchdog reads metadata with every row of every project, so a value out of range is refused at the spawn. A stored
+value out of range (it may have come another way) counts as the nearest value that is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.conf import settings
+
+from wardroom import strict
+from wardroom.frames import MAX_INTEGER
+
+PREFIX = "child_watchdog."
+Error = dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """How often a session is judged, and what it may take."""
+
+    check_interval_secs: int
+    max_total_secs: int
+    max_idle_secs: int
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Limits))
+
+
+def limits(metadata: Mapping[str, Any]) -> Limits:
+    """The defaults, with what the session's metadata overrides."""
+    return Limits(*(_override(metadata.get(PREFIX + name)) or settings.WARDROOM[name] for name in NAMES))
+
+
+def _override(value: object) -> int | None:
+    """A positive integer or its decimal string, at most the bound; None for everything else."""
+    most: int = settings.WARDROOM["max_watchdog_secs"]
+    if isinstance(value, str):
+        digits = _digits(value)
+        # A string of thousands of digits is never made into a number: Python refuses it, and it is over the bound.
+        value = min(int(digits[:20]), most) if digits else None
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        return None
+    return min(value, most)
+
+
+def _digits(text: str) -> str:
+    """The digits of a decimal string without leading zeros; empty for every other text."""
+    trimmed = text.strip()
+    return trimmed.lstrip("0") if trimmed.isascii() and trimmed.isdigit() else ""
+
+
+def errors(metadata: Mapping[str, Any]) -> list[Error]:
+    """What keeps this metadata from being stored: one error for each field."""
+    try:
+        strict.check(dict(metadata), max_depth=settings.WARDROOM["max_depth"])
+    except strict.StrictJSONError as error:
+        return [_error("metadata", error.reason)]
+    return [*_out_of_range(metadata), *_too_large(metadata), *_too_long_limits(metadata)]
+
+
+def _out_of_range(metadata: Mapping[str, Any]) -> list[Error]:
+    if all(-MAX_INTEGER <= number <= MAX_INTEGER for number in _numbers(metadata)):
+        return []
+    return [_error("metadata", f"a number beyond {MAX_INTEGER}; write it as a string")]
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """Every number in the value. `strict.check` has bounded the depth."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _too_large(metadata: Mapping[str, Any]) -> Iterator[Error]:
+    most_bytes, most_keys = settings.WARDROOM["max_metadata_bytes"], settings.WARDROOM["max_metadata_keys"]
+    if _keys(metadata) > most_keys:
+        yield _error("metadata", f"more than {most_keys} keys")
+    # Python refuses to write integers of more than 4,300 digits; they are out of range and have their error already.
+    if not _out_of_range(metadata) and len(json.dumps(metadata)) > most_bytes:
+        yield _error("metadata", f"more than {most_bytes} bytes")
+
+
+def _keys(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return len(value) + sum(map(_keys, value.values()))
+    return sum(map(_keys, value)) if isinstance(value, list | tuple) else 0
+
+
+def _too_long_limits(metadata: Mapping[str, Any]) -> Iterator[Error]:
+    most = settings.WARDROOM["max_watchdog_secs"]
+    for name in NAMES:
+        value = metadata.get(PREFIX + name)
+        if isinstance(value, str):
+            value = int(_digits(value)[:20] or 0)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
+            yield _error(f"metadata.{PREFIX}{name}", f"more than {most} seconds ({most // 86400} days)")
+
+
+def _error(field: str, detail: str) -> Error:
+    return {"field": field, "detail": detail}
