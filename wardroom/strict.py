@@ -14,11 +14,14 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 64
 MAX_KEYS = 10_000
+# Members and items of the whole document. An empty list takes 2 bytes of text and 64 of memory.
+MAX_VALUES = 100_000
 
 # Only a text that matches can hold what the C reader lets through: a NUL, a surrogate, a number beyond a
 # double. (Over 1e308 takes three digits of exponent or two hundred digits.)
 _SUSPICIOUS = re.compile(r"\\u0000|\\u[dD][89a-fA-F]|[eE]\+?[0-9]{3}|[0-9]{200}")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_SLICE = 64 * 1024
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
@@ -41,23 +44,37 @@ def loads(
     max_bytes: int | None = None,
     max_depth: int = MAX_DEPTH,
     max_keys: int = MAX_KEYS,
+    max_values: int = MAX_VALUES,
 ) -> Any:
-    """The value that `data` stands for, or StrictJSONError. Keys are counted over the whole document."""
+    """The value that `data` stands for, or StrictJSONError. Keys and values are counted over the whole document.
+
+    Depth and values are judged before anything is decoded, so that a small text cannot take much memory.
+    """
     text = _text(data, max_bytes)
-    _refuse_deep(text, max_depth)
+    brackets = text.count("[") + text.count("{")
+    if brackets > max_depth or brackets + text.count(",") > max_values:
+        _refuse_structure(text, max_depth, max_values)
     value = _parse(text, max_keys)
     if _SUSPICIOUS.search(text):
         check(value, max_depth=max_depth, max_keys=max_keys)
     return value
 
 
-def check(value: Any, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS) -> None:
+def weigh(text: str) -> int:
+    """An upper bound of the values in a text: its commas and opening brackets, in strings too."""
+    return text.count(",") + text.count("[") + text.count("{")
+
+
+def check(value: Any, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS, max_values: int = MAX_VALUES) -> None:
     """Refuse an already decoded value that `loads` would not have let in (other Python types too)."""
-    keys = 0
+    keys = values = 0
     level: Iterator[Any] = iter((value,))
     stack = [level]
     while stack:
         for item in stack[-1]:
+            values += 1
+            if values > max_values:
+                raise StrictJSONError(f"more than {max_values} values")
             if isinstance(item, dict):
                 keys += len(item)
                 if keys > max_keys:
@@ -89,18 +106,29 @@ def _text(data: bytes | str, max_bytes: int | None) -> str:
     return text
 
 
-def _refuse_deep(text: str, max_depth: int) -> None:
-    """Count brackets outside strings before anything recurses; a wall of `[` is refused early."""
-    if text.count("[") + text.count("{") <= max_depth:
-        return
-    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
-    brackets = outside.encode().translate(None, _NOT_BRACKETS)
-    depth = 0
-    for start in range(0, len(brackets), 4096):
-        levels = list(accumulate(map(_STEP.__getitem__, brackets[start : start + 4096]), initial=depth))
+def _refuse_structure(text: str, max_depth: int, max_values: int) -> None:
+    """Count brackets and commas outside strings before anything recurses; a wall of `[` is refused early."""
+    values = depth = 0
+    for outside in _outside_strings(text):
+        values += weigh(outside)
+        if values > max_values:
+            raise StrictJSONError(f"more than {max_values} values")
+        brackets = outside.encode().translate(None, _NOT_BRACKETS)
+        levels = list(accumulate(map(_STEP.__getitem__, brackets), initial=depth))
         if max(levels) > max_depth:
             raise StrictJSONError(f"more than {max_depth} levels")
         depth = levels[-1]
+
+
+def _outside_strings(text: str) -> Iterator[str]:
+    """What is outside strings, a slice at a time: all of it at once could take thirty times the text."""
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    in_string = False
+    for start in range(0, len(text), _SLICE):
+        pieces = text[start : start + _SLICE].split('"')
+        yield "".join(pieces[in_string::2])
+        in_string ^= len(pieces) % 2 == 0
 
 
 def _parse(text: str, max_keys: int) -> Any:

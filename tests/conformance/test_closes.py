@@ -54,6 +54,7 @@ BAD = {
     "65 levels": '{"kind": "event", "seq": 1, "event": {"type": "x", "n": ' + "[" * 63 + "]" * 63 + "}}",
     "100,000 levels": '{"kind": "event", "seq": 1, "event": {"type": "x", "n": ' + "[" * 100_000,
     "too many keys": json.dumps({"kind": "run_ack", "x": {str(n): n for n in range(10_000)}}),
+    "too many values": '{"kind": "event", "seq": 1, "event": {"type": "x", "n": [' + "[]," * 100_000 + "1]}}",
     "a batch that does not add up": json.dumps(
         {"kind": "event_batch", "first_seq": 1, "last_seq": 3, "qos": "durable", "events": [{"type": "x"}]}
     ),

@@ -149,3 +149,31 @@ def test_a_megabyte_of_malice_costs_no_more_than_a_blink(data: bytes) -> None:
     with pytest.raises(strict.StrictJSONError):
         strict.loads(data)
     assert time.thread_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    "text", ["[" + "[]," * 60_000 + "1]", "[" + "1," * 100_001 + "1]", '{"a": [' + '"",' * 200_000 + '""]}']
+)
+def test_a_text_of_too_many_values_is_refused_before_it_is_decoded(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(strict.StrictJSONError, match="100000 values"):
+        strict.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"a": "[,{" * 200_000}),
+        json.dumps({"a": '\\",[' * 100_000, "b": [1, 2]}),
+        json.dumps(["x" * 65_534, "[,", '",[', "\\"] * 20),
+        json.dumps(list(range(99_999))),
+    ],
+)
+def test_commas_and_brackets_in_strings_count_for_nothing(text: str) -> None:
+    assert strict.loads(text) == json.loads(text)
+
+
+def test_a_value_of_too_many_items_is_refused() -> None:
+    strict.check([0] * 99_999)
+    with pytest.raises(strict.StrictJSONError, match="100000 values"):
+        strict.check([0] * 100_001)
