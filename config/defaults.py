@@ -69,6 +69,8 @@ WARDROOM: dict[str, Any] = {
     "max_error_bytes": 16 * 1024,
     "run_history_bytes": 512 * 1024,
     "max_request_bytes": 2 * MIB,
+    # A page of an answer ends at so many bytes, but holds at least one row.
+    "max_page_bytes": MIB,
     # what is kept
     "keep_admitted_secs": 7 * 86400,
     "keep_events_secs": 30 * 86400,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db.models import F
 
 from accounts.clock import read_database_clock
@@ -64,30 +65,35 @@ def write(notes: Sequence[Note]) -> list[UUID]:
 
 
 def _write_project(project_id: UUID, events: list[NewEvent], audits: list[NewAudit]) -> None:
+    rows = [_row(project_id, new) for new in events]
     head = _take(project_id, len(events), len(audits))
-    first = head.cursor - len(events) + 1
-    Event.objects.bulk_create(
-        Event(
-            project_id=project_id,
-            cursor=first + offset,
-            session=new.session,
-            attempt=new.attempt,
-            seq=new.seq,
-            source=Source.WARDROOM if new.seq is None else Source.CHILD,
-            type=new.type,
-            payload=new.payload,
-        )
-        for offset, new in enumerate(events)
-    )
+    for cursor, row in enumerate(rows, head.cursor - len(events) + 1):
+        row.cursor = cursor
+    Event.objects.bulk_create(rows)
     if audits:
         at = read_database_clock().isoformat(timespec="milliseconds")
-        rows = audit.chain(
+        chained = audit.chain(
             head.audit_hash,
             head.audit_number - len(audits),
             [audit.Entry(str(project_id), at, new.actor, new.action, new.subject, new.detail) for new in audits],
         )
-        AuditEntry.objects.bulk_create(AuditEntry(project_id=project_id, **row) for row in rows)
-        Head.objects.filter(pk=project_id).update(audit_hash=rows[-1]["hash"])
+        AuditEntry.objects.bulk_create(AuditEntry(project_id=project_id, **row) for row in chained)
+        Head.objects.filter(pk=project_id).update(audit_hash=chained[-1]["hash"])
+
+
+def _row(project_id: UUID, new: NewEvent) -> Event:
+    """The row without its cursor. The payload is encoded here, before the head is locked."""
+    payload = msgspec.json.encode(new.payload)
+    return Event(
+        project_id=project_id,
+        session=new.session,
+        attempt=new.attempt,
+        seq=new.seq,
+        source=Source.WARDROOM if new.seq is None else Source.CHILD,
+        type=new.type,
+        payload=msgspec.Raw(payload),
+        size=len(payload),
+    )
 
 
 def _take(project_id: UUID, events: int, audits: int) -> Head:

@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+from django.conf import settings
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
+
 from accounts.clock import moment
 from ledger.models import Event, Head
+
+#: What an event takes in an answer beside its payload, at most.
+ROW_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event as it is read: its payload is still the stored text."""
+
+    cursor: int
+    session: UUID | None
+    attempt: int | None
+    seq: int | None
+    source: str
+    type: str
+    at: datetime
+    text: str
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload, decoded."""
+        decoded: dict[str, Any] = json.loads(self.text)
+        return decoded
+
+    def encode(self) -> bytes:
+        """The event as REST and SSE show it, as JSON. The payload is copied and not decoded."""
+        return msgspec.json.encode(
+            {
+                "cursor": self.cursor,
+                "session": self.session,
+                "attempt": self.attempt,
+                "seq": self.seq,
+                "source": self.source,
+                "type": self.type,
+                "payload": msgspec.Raw(self.text.encode()),
+                "at": moment(self.at),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """Events in order, the cursor to go on from, whether more wait already, and whether some were missed for good."""
 
-    events: list[Event]
+    events: list[Entry]
     cursor: int
     more: bool = False
     resync: bool = False
@@ -23,21 +69,41 @@ class Page:
 def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, limit: int = 200) -> Page:
     """What comes after a cursor; without one, from the oldest event that is kept.
 
+    A page ends at `limit` events or at `max_page_bytes`, whichever comes first, but holds at least one event. Sizes are
+    read first, so that no more is loaded than the page holds.
+
     No later commit can fill in a lower cursor (I13). A cursor whose successors have been pruned, or that this feed
     never gave, gets `resync`: no events, and the head's cursor, to go on from after a fresh snapshot.
     """
     rows = Event.objects.filter(project_id=project_id, cursor__gt=after or 0)
     if session is not None:
         rows = rows.filter(session=session)
-    found = list(rows.order_by("cursor")[: limit + 1])
+    sizes = list(rows.order_by("cursor").values_list("cursor", "size")[: limit + 1])
+    fitting = _fitting(sizes[:limit])
+    found = _load(rows.filter(cursor__lte=sizes[fitting - 1][0])) if sizes else []
     # Looked at after the rows: what was pruned while we read them is noticed too.
     newest, oldest = _ends(project_id)
     if after is not None and (after > newest or (after < oldest and _has_gap(after, session))):
         return Page([], newest, resync=True)
-    events = found[:limit]
     # Not the newest cursor, which may have moved since the rows were read: only what is pruned is surely behind us.
     standing = oldest if after is None else after
-    return Page(events, events[-1].cursor if events else standing, more=len(found) > limit)
+    return Page(found, found[-1].cursor if found else standing, more=len(sizes) > fitting)
+
+
+def _fitting(sizes: Sequence[tuple[int, int]]) -> int:
+    """How many of these events make one page."""
+    room = settings.WARDROOM["max_page_bytes"]
+    for number, (_, size) in enumerate(sizes):
+        room -= size + ROW_BYTES
+        if room < 0:
+            return max(number, 1)
+    return len(sizes)
+
+
+def _load(rows: QuerySet[Event]) -> list[Entry]:
+    text = Cast("payload", TextField())
+    fields = ("cursor", "session", "attempt", "seq", "source", "type", "at")
+    return [Entry(*row) for row in rows.order_by("cursor").values_list(*fields, text)]
 
 
 def _has_gap(after: int, session: UUID | None) -> bool:
@@ -58,17 +124,3 @@ def _ends(project_id: UUID) -> tuple[int, int]:
 def head(project_id: UUID) -> int:
     """The cursor of the latest event; 0 for an empty feed."""
     return Head.objects.filter(pk=project_id).values_list("cursor", flat=True).first() or 0
-
-
-def shape(event: Event) -> dict[str, Any]:
-    """An event as REST and SSE show it."""
-    return {
-        "cursor": event.cursor,
-        "session": str(event.session) if event.session else None,
-        "attempt": event.attempt,
-        "seq": event.seq,
-        "source": event.source,
-        "type": event.type,
-        "payload": event.payload,
-        "at": moment(event.at),
-    }

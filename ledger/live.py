@@ -22,13 +22,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 from starlette.requests import Request
 from starlette.responses import Response
 
 from accounts import problems, projects
 from accounts.offload import in_thread
 from ledger import hub, stopping
+from ledger.fields import JSONText
 from ledger.health import is_uuid
 from ledger.models import Event, Head, Source
 from ledger.streams import EventStream
@@ -81,7 +82,7 @@ def _viewer(session_key: str) -> Viewer | None:
     return Viewer({project: known.get(project, 0) for project in visible})
 
 
-async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) -> AsyncGenerator[str, None]:
+async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) -> AsyncGenerator[bytes, None]:
     """Changes, until the page closes, its session ends, its projects change, or the process stops.
 
     When projects come or go the stream just ends: the browser opens a new one, which sees the new set.
@@ -90,11 +91,11 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
     recheck_secs, beat_secs = settings.WARDROOM["page_recheck_secs"], settings.WARDROOM["stream_beat_secs"]
     recheck_at, beat_at = time.monotonic() + recheck_secs, time.monotonic() + beat_secs
     async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as ears:
-        yield "retry: 1000\n\n: open\n\n"
+        yield b"retry: 1000\n\n: open\n\n"
         while not stopping.asked():
             topics = await in_thread(_moved, cursors)
             if told := sorted(wanted if EVERYTHING in topics else topics & wanted):
-                yield f"event: change\ndata: {' '.join(told)}\n\n"
+                yield f"event: change\ndata: {' '.join(told)}\n\n".encode()
                 await asyncio.sleep(PAUSE_SECS)
             if time.monotonic() >= recheck_at:
                 viewer = await in_thread(_viewer, session_key)
@@ -102,7 +103,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
                     return
                 recheck_at = time.monotonic() + recheck_secs
             if time.monotonic() >= beat_at:
-                yield ": beat\n\n"
+                yield b": beat\n\n"
                 beat_at = time.monotonic() + beat_secs
             due = min(recheck_at, beat_at) - time.monotonic()
             await ears.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
@@ -117,8 +118,9 @@ def _moved(cursors: Cursors) -> set[str]:
     beyond = Q()
     for project in behind:
         beyond |= Q(project_id=project, cursor__gt=cursors[project])
-    fields = ("type", "session", "source", "payload")
-    events = list(Event.objects.filter(beyond).values_list(*fields)[: MOST_EVENTS + 1])
+    # A child's payloads say nothing here, and may be large.
+    ours = Case(When(source=Source.WARDROOM, then=F("payload")), default=None, output_field=JSONText())
+    events = list(Event.objects.filter(beyond).values_list("type", "session", "source", ours)[: MOST_EVENTS + 1])
     cursors.update(behind)
     if len(events) > MOST_EVENTS:
         return {EVERYTHING}

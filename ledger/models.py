@@ -8,6 +8,7 @@ from django.db import models
 
 from accounts.clock import Now
 from accounts.models import Project
+from ledger.fields import JSONText
 
 
 class Head(models.Model):
@@ -39,7 +40,8 @@ class Event(models.Model):
     seq = models.BigIntegerField(null=True)
     source = models.CharField(max_length=8, choices=Source)
     type = models.CharField(max_length=200)
-    payload = models.JSONField(default=dict)
+    payload = JSONText(default=dict)
+    size = models.PositiveIntegerField(default=0, help_text="Bytes of the payload's text: pages are bounded by it.")
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

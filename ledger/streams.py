@@ -25,6 +25,8 @@ from ledger import feed, glimpses, hub, stopping
 
 BATCH = 200
 MEDIA_TYPE = "text/event-stream"
+#: The line breaks that JSON leaves as they are, and how JSON escapes them.
+LINE_BREAKS = tuple((mark.encode(), rb"\u%04x" % ord(mark)) for mark in "\u0085\u2028\u2029")
 
 
 class StreamRoute(Route):
@@ -47,7 +49,7 @@ class EventStream(StreamingResponse):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, frames: AsyncGenerator[str, None]) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
         self._frames = frames
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
         super().__init__(frames, headers=headers)
@@ -81,7 +83,7 @@ def where_from(request: Request) -> str | None:
     return request.headers.get("last-event-id") or request.query_params.get("after")
 
 
-async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]]) -> AsyncGenerator[str, None]:
+async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]]) -> AsyncGenerator[bytes, None]:
     """The feed as frames, until the reader leaves, may no longer read, or the process stops.
 
     1. Listen, then read: what commits after the read wakes us.
@@ -95,13 +97,13 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
     cursor = reading.after
     topic = f"feed:{reading.project_id}"
     async with hub.get().listen(topic) as ears, glimpses.watch(reading.session, ears.nudge) as passing:
-        yield "retry: 1000\n\n"
+        yield b"retry: 1000\n\n"
         while not stopping.asked():
             page = await in_thread(feed.beyond, reading.project_id, cursor, session=reading.session, limit=BATCH)
             if page.resync:
                 yield _frame({"cursor": page.cursor}, cursor=page.cursor, event="resync")
             for event in page.events:
-                yield _frame(feed.shape(event), cursor=event.cursor)
+                yield _sse(event.encode(), cursor=event.cursor)
             cursor = page.cursor
             for glimpse in passing.take():
                 yield _frame(glimpse, event="ephemeral")
@@ -110,7 +112,7 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
                 if not await still_allowed():
                     yield _frame({"reason": "The credential is no longer live."}, event="end")
                     return
-                yield ": beat\n\n"
+                yield b": beat\n\n"
             if not page.more:
                 await ears.wait(_patience(beat_at))
 
@@ -119,7 +121,13 @@ def _patience(beat_at: float) -> float:
     return max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), beat_at - time.monotonic()))
 
 
-def _frame(data: object, *, cursor: int | None = None, event: str = "") -> str:
-    # ASCII and one line, whatever a child put into its payload: no line break of any script can end the frame early.
+def _frame(data: object, *, cursor: int | None = None, event: str = "") -> bytes:
+    return _sse(json.dumps(data).encode(), cursor=cursor, event=event)
+
+
+def _sse(data: bytes, *, cursor: int | None = None, event: str = "") -> bytes:
     head = (f"id: {cursor}\n" if cursor is not None else "") + (f"event: {event}\n" if event else "")
-    return f"{head}data: {json.dumps(data)}\n\n"
+    # One line, whatever a child put into its payload: no line break of any script can end the frame early.
+    for character, escape in LINE_BREAKS:
+        data = data.replace(character, escape)
+    return b"%sdata: %s\n\n" % (head.encode(), data)

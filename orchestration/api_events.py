@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import UUID
 
+from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -42,10 +43,10 @@ class SessionEventsView(ProjectView):
         parameters=PARAMETERS,
         responses={200: EVENTS},
     )
-    def get(self, request: Request, session_id: UUID) -> Response:
+    def get(self, request: Request, session_id: UUID) -> HttpResponse:
         """A page beyond `after`; a child's token reads its own session and those below it."""
         session = reach.readable(self.credential, session_id)
-        return Response(events_page(request.query_params, session.project_id, session.pk))
+        return events_page(request.query_params, session.project_id, session.pk)
 
 
 class SnapshotView(ProjectView):

@@ -16,7 +16,6 @@ from uuid import UUID
 from accounts.text import shortened, visible
 from approvals import subjects
 from ledger import feed
-from ledger.models import Event
 from orchestration.models import Session
 from orchestration.states import Status
 
@@ -80,7 +79,7 @@ def follow(session_id: UUID, screen: Screen, pause: Callable[[float], None] = ti
         screen.close()
 
 
-def _news(session: Session, after: int) -> Iterator[Event]:
+def _news(session: Session, after: int) -> Iterator[feed.Entry]:
     while True:
         page = feed.beyond(session.project_id, after, session=session.pk)
         yield from page.events
@@ -98,14 +97,14 @@ def standing(session: Session) -> str:
     return f"{session.status}, attempt {session.attempt}{tool}"
 
 
-def told(event: Event) -> tuple[str, str]:
+def told(event: feed.Entry) -> tuple[str, str]:
     """An event as one visible line, and its tone."""
     words = shortened(_words(event), 200)
     source = " " if event.seq is None else "·"
     return f"{event.at:%H:%M:%S} {source} {visible(event.type):<22} {words}".rstrip(), _tone(event)
 
 
-def _words(event: Event) -> str:
+def _words(event: feed.Entry) -> str:
     payload = {key: value for key, value in event.payload.items() if key != "type"}
     if event.seq is None and event.type.startswith("session_"):
         return str(payload.get("reason") or "")
@@ -115,7 +114,7 @@ def _words(event: Event) -> str:
     return "  ".join(f"{key}={value}" for key, value in payload.items() if value not in (None, ""))
 
 
-def _tone(event: Event) -> str:
+def _tone(event: feed.Entry) -> str:
     if event.type == "approval_requested":
         return "ask"
     if event.seq is not None:

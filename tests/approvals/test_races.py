@@ -76,8 +76,8 @@ def test_an_answer_and_the_deadline_end_in_one_word(asked, people):
         approval.refresh_from_db()
         assert (outcome, expired) in {("approved", False), ("expired", True)}
         assert approval.status == outcome
-        events = Event.objects.filter(payload__approval_id=str(approval.id)).exclude(type="approval_requested")
-        assert events.count() == 1
+        told = Event.objects.exclude(type="approval_requested").values_list("payload", flat=True)
+        assert [payload.get("approval_id") for payload in told].count(str(approval.id)) == 1
     assert subjects.clock(approval.session, 1).pending == 0
 
 

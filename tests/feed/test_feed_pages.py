@@ -62,6 +62,42 @@ def test_pages_follow_one_another_and_say_where_to_go_on(project: Project) -> No
     assert get(FEED, after=3).json() == {"results": [], "next": None, "cursor": 3}
 
 
+def test_a_page_ends_at_its_bytes_and_the_next_one_goes_on_there(project: Project, settings: Any) -> None:
+    settings.WARDROOM = {**settings.WARDROOM, "max_page_bytes": 10_000}
+    with journal.transaction():
+        for size in (4000, 4000, 4000, 50_000, 10, 10):
+            journal.event(project.pk, "large", {"text": "x" * size})
+    get, pages, after = caller(project, "feed:read"), [], 0
+    while after is not None:
+        page = get(FEED, after=after).json()
+        pages.append([event["cursor"] for event in page["results"]])
+        assert page["cursor"] == pages[-1][-1]
+        after = page["next"]
+    assert pages == [[1, 2], [3], [4], [5, 6]]
+
+
+def test_a_page_loads_no_payload_that_it_does_not_show(project: Project, django_assert_max_num_queries: Any) -> None:
+    with journal.transaction():
+        for _ in range(4):
+            journal.event(project.pk, "large", {"text": "x" * 600_000})
+    with django_assert_max_num_queries(3) as queries:
+        assert len(feed.beyond(project.pk, 0).events) == 1
+    loading = [query["sql"] for query in queries.captured_queries if "payload" in query["sql"]]
+    assert len(loading) == 1
+    assert '"cursor" <= 1' in loading[0]
+
+
+def test_a_payload_reads_back_as_it_was_sent_and_takes_no_more_room(project: Project) -> None:
+    payload = {"n": [1e300, 1.5, 2**70, -0.0, True, None], "text": "\u2028 é \U0001f600", "deep": [[{}]]}
+    with journal.transaction():
+        journal.event(project.pk, "odd", payload)
+    answer = caller(project, "feed:read")(FEED)
+    assert answer["Content-Type"] == "application/json"
+    assert answer.json()["results"][0]["payload"] == payload
+    assert len(answer.content) < 400
+    assert Event.objects.get().payload == payload
+
+
 def test_an_event_has_every_field_of_its_shape(project: Project) -> None:
     happen(project, "a", session=uuid.uuid4())
     (event,) = caller(project, "feed:read")(FEED).json()["results"]
