@@ -1,7 +1,10 @@
 """Messages from other systems over AMQP: one durable queue per project, acknowledged only after the commit.
 
 The project comes from the queue, never from the message. What cannot be read goes into quarantine, in the same
-transaction as its neighbours' delivery; what even quarantine cannot keep goes, confirmed, into the dead letters.
+transaction as its neighbours' delivery. The broker moves what even quarantine cannot keep whole to the dead letters.
+
+One message never stops the others. Its properties and headers are not decoded (`frames`), its body is kept up to a
+limit, and whatever goes wrong with it is its own. Each project has a channel of its own, which it alone can break.
 """
 
 from __future__ import annotations
@@ -16,18 +19,20 @@ from uuid import UUID
 
 import kombu
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts.models import Project
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters, quarantine
+from mailbox import addresses, delivery, frames, letters, quarantine
+from mailbox.frames import Arrival
 from mailbox.letters import NewMessage
 from wardroom import strict
 
 SOURCE = "amqp"
 PREFETCH = 1000
 BATCH = 500
+BATCH_BYTES = 8 * 1024 * 1024  # a batch takes one message beyond it at most
 LINGER_SECS = 0.02  # how long a batch that is not full waits for more
 LONGEST_PAUSE_SECS = 5.0
 LOOK_FOR_PROJECTS_SECS = 30.0
@@ -73,14 +78,26 @@ def dead_letters_of(slug: str) -> kombu.Queue:
     )
 
 
-def read(raw: bytes, message_id: str | None = None) -> tuple[str, NewMessage] | Unreadable:
-    """The address and the message in a body, or why there is none."""
+def read(arrival: Arrival) -> tuple[str, NewMessage] | Unreadable:
+    """The address and the message in what arrived, or why there is none."""
+    if not arrival.is_whole:
+        beginning = f"only the first {arrival.kept} of its {arrival.size} bytes are kept here"
+        return Unreadable(f"{beginning}; the broker keeps all of it in the dead letters of its queue")
+    try:
+        message_id = arrival.message_id.decode() if arrival.message_id else None
+    except UnicodeDecodeError:
+        # Only a message without an id of its own needs it.
+        return _read(arrival.body, None, "the AMQP property message_id is not UTF-8, and the message has no id")
+    return _read(arrival.body, message_id)
+
+
+def _read(raw: bytes, message_id: str | None, without_id: str = "") -> tuple[str, NewMessage] | Unreadable:
     limits = settings.WARDROOM
     try:
-        # The envelope needs some room and one level of its own.
+        # The envelope needs one level of its own.
         value = strict.loads(
             raw,
-            max_bytes=2 * limits["max_body_bytes"],
+            max_bytes=letters.most_bytes(),
             max_depth=limits["max_depth"] + 1,
             max_keys=limits["max_keys"],
         )
@@ -90,8 +107,12 @@ def read(raw: bytes, message_id: str | None = None) -> tuple[str, NewMessage] | 
         return Unreadable("a message is an object")
     said = {name: value[name] for name in ("address", "id") if isinstance(value.get(name), str)}
     about = {"address": said.get("address", ""), "message_id": said.get("id") or message_id or ""}
+    if value.get("id") is None:
+        if without_id:
+            return Unreadable(without_id, None, **about)
+        value = value | {"id": message_id}
     try:
-        return addresses.check(value.get("address")), letters.read({"id": message_id} | value)
+        return addresses.check(value.get("address")), letters.read(value)
     except Problem as refusal:
         return Unreadable(quarantine.reason_of(refusal), None, **about)
 
@@ -104,7 +125,8 @@ class Ingest:
     only: frozenset[str] = frozenset()
     taken: int = 0
     stopping: Event = field(default_factory=Event)
-    _batch: list[Any] = field(default_factory=list)
+    _batch: list[Arrival] = field(default_factory=list)
+    _bytes: int = 0
     _queues: dict[str, tuple[str, UUID]] = field(default_factory=dict)
 
     def stop(self) -> None:
@@ -114,7 +136,8 @@ class Ingest:
     def run(self) -> None:
         """Consume until `stop()`. A broker that goes away is looked for again, for ever."""
         pause = 0.1
-        broker = kombu.Connection(self.url, heartbeat=10, connect_timeout=5)
+        options = {"frame_handler": frames.reader(quarantine.most_bytes())}
+        broker = kombu.Connection(self.url, heartbeat=10, connect_timeout=5, transport_options=options)
         away = (*broker.connection_errors, *broker.channel_errors)
         while not self.stopping.is_set():
             try:
@@ -124,44 +147,55 @@ class Ingest:
                     self._consume(line)
             except Stopped:
                 break
-            except away as error:
-                log.warning("the broker is away (%s: %s): trying again", type(error).__name__, str(error)[:200])
+            except Exception as error:
+                if isinstance(error, (*away, BrokerAway)):
+                    log.warning("the broker is away (%s: %s): trying again", type(error).__name__, str(error)[:200])
+                else:
+                    log.exception("taking messages failed: trying again with a new connection")
                 self.stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECS)
             finally:
                 # What was not acknowledged comes again.
-                self._batch.clear()
+                self._let_go()
 
     def _consume(self, broker: kombu.Connection) -> None:
-        channel: Any = broker.channel()
-        # Bytes as they came. An encoding or a compression is the sender's word, and undoing it may be a bomb.
-        channel.auto_decode = False
-        channel.basic_qos(0, PREFETCH, False)
         self._queues.clear()
         looked = -LOOK_FOR_PROJECTS_SECS
         while not self.stopping.is_set():
             if time.monotonic() - looked > LOOK_FOR_PROJECTS_SECS:
-                self._look_for_projects(channel)
+                self._look_for_projects(broker)
                 looked = time.monotonic()
             self._gather(broker)
-            self._flush(broker, channel)
+            self._flush(broker)
 
-    def _look_for_projects(self, channel: Any) -> None:
-        """A queue for each project that has none yet in this connection."""
+    def _look_for_projects(self, broker: kombu.Connection) -> None:
+        """Take from the queue of each project that this connection does not take from yet."""
         for slug, pk in patiently(lambda: list(Project.objects.values_list("slug", "pk")), self.stopping):
-            queue = queue_of(slug)
-            if queue.name in self._queues or (self.only and slug not in self.only):
+            name = queue_of(slug).name
+            if name in self._queues or (self.only and slug not in self.only):
                 continue
-            dead_letters_of(slug).bind(channel).queue_declare()
-            queue.bind(channel).queue_declare()
-            self._queues[queue.name] = (slug, pk)
-            # The tag says whose queue it was: a routing key is the sender's word.
-            channel.basic_consume(queue.name, consumer_tag=queue.name, callback=self._batch.append)
+            try:
+                self._take_from(broker, slug)
+                self._queues[name] = (slug, pk)
+            except broker.channel_errors as error:
+                # A queue that was declared otherwise, or rights that are missing: the other projects go on.
+                log.error("cannot take messages from %s: %s", name, str(error)[:200])
+
+    def _take_from(self, broker: kombu.Connection, slug: str) -> None:
+        channel: Any = broker.channel()
+        # Bytes as they came. An encoding or a compression is the sender's word, and undoing it may be a bomb.
+        channel.auto_decode = False
+        channel.basic_qos(0, PREFETCH, False)
+        queue = queue_of(slug)
+        dead_letters_of(slug).bind(channel).queue_declare()
+        queue.bind(channel).queue_declare()
+        # The tag says whose queue it was: a routing key is the sender's word.
+        channel.basic_consume(queue.name, consumer_tag=queue.name, callback=self._receive)
 
     def _gather(self, broker: kombu.Connection) -> None:
-        """A batch: full, or as much as came before the line fell silent for a moment."""
+        """A batch: full, or as much as came before the broker sent nothing for a moment."""
         wait = 1.0
-        while len(self._batch) < BATCH and not self.stopping.is_set():
+        while len(self._batch) < BATCH and self._bytes < BATCH_BYTES and not self.stopping.is_set():
             try:
                 broker.drain_events(timeout=wait)
             except TimeoutError:
@@ -169,99 +203,111 @@ class Ingest:
             wait = LINGER_SECS
         broker.heartbeat_check()
 
-    def _flush(self, broker: kombu.Connection, channel: Any) -> None:
+    def _receive(self, arrival: Arrival) -> None:
+        self._batch.append(arrival)
+        self._bytes += arrival.kept
+
+    def _flush(self, broker: kombu.Connection) -> None:
         """Commit the batch, then acknowledge it: whatever happens between the two only means that it comes again."""
-        if not self._batch:
-            return
-        by_queue: dict[str, list[Any]] = {}
+        by_queue: dict[str, list[Arrival]] = {}
         for each in self._batch:
             by_queue.setdefault(each.delivery_info["consumer_tag"], []).append(each)
         for name, batch in by_queue.items():
-            slug, project_id = self._queues[name]
-            raw = [(body(each), each.properties.get("message_id")) for each in batch]
-            for refused in keep(project_id, raw, self.stopping):
-                bury(broker, slug, body(batch[refused]))
-        channel.basic_ack(self._batch[-1].delivery_tag, multiple=True)
+            _, project_id = self._queues[name]
+            refused = keep(project_id, batch, self.stopping, lambda: stay_connected(broker))
+            for arrival in (batch[place] for place in refused):
+                arrival.channel.basic_reject(arrival.delivery_info["delivery_tag"], requeue=False)
+            last = batch[-1]
+            last.channel.basic_ack(last.delivery_info["delivery_tag"], multiple=True)
         self.taken += len(self._batch)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._batch.clear()
+        self._bytes = 0
 
 
-def keep(project_id: UUID, batch: Sequence[tuple[bytes, str | None]], stopping: Event) -> list[int]:
-    """Deliver or quarantine each, in one transaction. Returns the places of those that even quarantine refused.
+def keep(
+    project_id: UUID, batch: Sequence[Arrival], stopping: Event, beat: Callable[[], object] = lambda: None
+) -> list[int]:
+    """Deliver or quarantine each, in one transaction. Returns the places of those that quarantine did not keep whole.
 
-    Waits for a database that is away. One that refuses the batch gets its halves, so that one bad row costs no other.
+    Waits for a database that is away. A batch that fails is tried again in halves, so that one bad row costs no other.
     """
+    beat()
     try:
-        patiently(lambda: _keep(project_id, batch), stopping)
-    except DatabaseError:
+        patiently(lambda: _keep(project_id, batch), stopping, beat)
+    except (Stopped, BrokerAway):
+        raise
+    except Exception:
         if len(batch) == 1:
-            log.exception("neither a mailbox nor quarantine took a message")
+            log.exception("neither a mailbox nor quarantine took a message: the broker moves it to the dead letters")
             return [0]
         half = len(batch) // 2
-        refused = keep(project_id, batch[:half], stopping)
-        return [*refused, *(half + place for place in keep(project_id, batch[half:], stopping))]
-    return []
+        refused = keep(project_id, batch[:half], stopping, beat)
+        return [*refused, *(half + place for place in keep(project_id, batch[half:], stopping, beat))]
+    return [place for place, arrival in enumerate(batch) if not arrival.is_whole]
 
 
-def _keep(project_id: UUID, batch: Sequence[tuple[bytes, str | None]]) -> None:
-    found = [(raw, read(raw, message_id)) for raw, message_id in batch]
-    good = [(raw, each) for raw, each in found if not isinstance(each, Unreadable)]
+def _keep(project_id: UUID, batch: Sequence[Arrival]) -> None:
+    found = [(arrival, read(arrival)) for arrival in batch]
+    good = [(arrival, each) for arrival, each in found if not isinstance(each, Unreadable)]
     with journal.transaction():
-        for raw, bad in found:
+        for arrival, bad in found:
             if isinstance(bad, Unreadable):
-                _quarantine(project_id, raw, bad)
+                _quarantine(project_id, arrival, bad)
         outcomes = delivery.deliver_each_to(project_id, [each for _, each in good])
-        for (raw, (address, message)), outcome in zip(good, outcomes, strict=True):
+        for (arrival, (address, message)), outcome in zip(good, outcomes, strict=True):
             if isinstance(outcome, Problem):
-                _quarantine(project_id, raw, Unreadable(quarantine.reason_of(outcome), None, address, message.id or ""))
+                why = Unreadable(quarantine.reason_of(outcome), None, address, message.id or "")
+                _quarantine(project_id, arrival, why)
 
 
-def _quarantine(project_id: UUID, raw: bytes, why: Unreadable) -> None:
+def _quarantine(project_id: UUID, arrival: Arrival, why: Unreadable) -> None:
     quarantine.put(
         project_id,
-        raw,
+        arrival.body,
         SOURCE,
         why.reason,
+        size=arrival.size,
         position=why.position,
         address=why.address,
         message_id=why.message_id,
     )
 
 
-def bury(broker: kombu.Connection, slug: str, raw: bytes) -> None:
-    """Into the dead letters, confirmed by the broker before the original is acknowledged."""
-    with broker.clone(transport_options={"confirm_publish": True}) as confirmed:
-        queue = dead_letters_of(slug)
-        kombu.Producer(confirmed).publish(
-            raw,
-            routing_key=queue.name,
-            declare=[queue],
-            delivery_mode=2,
-            mandatory=True,
-            content_type="application/octet-stream",
-            content_encoding="binary",
-        )
-
-
-def body(message: Any) -> bytes:
-    """The bytes as they came."""
-    raw = message.body
-    return raw.encode() if isinstance(raw, str) else bytes(raw)
-
-
 class Stopped(Exception):
     """We are to stop, and the database is away: what is in hand goes back to the broker."""
 
 
-def patiently(verb: Callable[[], Any], stopping: Event) -> Any:
+class BrokerAway(Exception):
+    """The broker left while a batch was being kept: it sends the batch again."""
+
+
+def stay_connected(broker: kombu.Connection) -> None:
+    """Send a heartbeat, so that the broker waits for a batch that takes long."""
+    try:
+        broker.connection.send_heartbeat()
+    except Exception as error:
+        raise BrokerAway(f"{type(error).__name__}: {error}") from error
+
+
+#: SQLSTATE classes of an OperationalError that say something of the statement and nothing of the server.
+_ABOUT_THE_ROWS = frozenset({"22", "23", "54"})
+
+
+def patiently(verb: Callable[[], Any], stopping: Event, beat: Callable[[], object] = lambda: None) -> Any:
     """Call until the database is there, or we are to stop. Nothing is acknowledged meanwhile."""
     pause = 0.1
     while True:
         try:
             return verb()
         except (OperationalError, InterfaceError) as error:
+            if str(getattr(error.__cause__, "sqlstate", None))[:2] in _ABOUT_THE_ROWS:
+                raise
             log.warning("the database is away (%s): trying again", type(error).__name__)
             connection.close()
             if stopping.wait(pause):
                 raise Stopped from error
+            beat()
             pause = min(2 * pause, LONGEST_PAUSE_SECS)

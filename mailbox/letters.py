@@ -59,6 +59,11 @@ class Sealed:
     content_hash: str
 
 
+def most_bytes() -> int:
+    """The size of the longest message that is read: its envelope needs some room beside the body."""
+    return 2 * int(settings.WARDROOM["max_body_bytes"])
+
+
 def read(value: Any, *, closed: bool = False) -> NewMessage:
     """The message in a decoded JSON object of the public shape; 422 with every error. Its sender is only a claim.
 

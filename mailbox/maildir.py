@@ -108,7 +108,7 @@ def _read(path: Path, raw: bytes) -> NewMessage | Problem:
     limits = settings.WARDROOM
     try:
         value = strict.loads(
-            raw, max_bytes=2 * limits["max_body_bytes"], max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
+            raw, max_bytes=letters.most_bytes(), max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
         )
         return letters.read(bamboo.ours(value))
     except strict.StrictJSONError as error:

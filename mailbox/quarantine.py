@@ -24,8 +24,15 @@ from mailbox.moves import Moved
 from mailbox.states import QUARANTINE_ARROWS, QuarantineState, sources
 from wardroom import strict
 
+#: What the column holds.
+LARGEST_SIZE = 2**31 - 1
 #: Where nothing waits for a person any more.
 SETTLED = sorted(state.value for state, onward in QUARANTINE_ARROWS.items() if not onward)
+
+
+def most_bytes() -> int:
+    """How many bytes of one message are kept: more than is ever read, so that nothing cut here passes for whole."""
+    return 2 * letters.most_bytes()
 
 
 def put(
@@ -34,12 +41,16 @@ def put(
     source: str,
     reason: str,
     *,
+    size: int | None = None,
     position: int | None = None,
     address: str = "",
     message_id: str = "",
     source_ref: str = "",
 ) -> Quarantined:
-    """Keep bytes that nobody could read. The same `source_ref` again is the same row."""
+    """Keep bytes that nobody could read. The same `source_ref` again is the same row.
+
+    `raw` is cut at `most_bytes()`; `size` is how many bytes there were, where the caller has only the first ones.
+    """
     with journal.transaction():
         if source_ref:
             known = Quarantined.objects.filter(project=project_id, source=source, source_ref=source_ref).first()
@@ -47,8 +58,8 @@ def put(
                 return known
         row = Quarantined.objects.create(
             project_id=project_id,
-            raw=raw,
-            size=len(raw),
+            raw=raw[: most_bytes()],
+            size=min(len(raw) if size is None else size, LARGEST_SIZE),
             source=source,
             source_ref=source_ref,
             reason=reason,
@@ -195,7 +206,7 @@ def _parse(raw: bytes) -> Mapping[str, Any]:
     limits = settings.WARDROOM
     found = strict.loads(
         raw,
-        max_bytes=2 * limits["max_body_bytes"],
+        max_bytes=letters.most_bytes(),
         max_depth=limits["max_depth"] + 1,
         max_keys=limits["max_keys"],
     )
