@@ -9,7 +9,7 @@ from django.conf import settings
 from accounts.clock import database_now, later
 from ledger import journal
 from mailbox import reading
-from orchestration import attempts, hints, lifecycle, rounds, runners, spawning
+from orchestration import attempts, hints, lifecycle, roles, rounds, runners, spawning
 from orchestration.attempts import StaleState
 from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status
@@ -47,7 +47,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
 
 
 def _process_options(session: Session) -> dict[str, Any]:
-    role = settings.WARDROOM["roles"].get(session.role, {})
+    role = roles.of(session)
     return {"env": role.get("env", {}), "cwd": role.get("cwd")}
 
 

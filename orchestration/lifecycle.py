@@ -18,7 +18,7 @@ from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.models import Project
 from ledger import journal
-from orchestration import attempts, completion, waits
+from orchestration import attempts, completion, roles, waits
 from orchestration.attempts import StaleState, move, new_attempt, requeue
 from orchestration.cutting import cut
 from orchestration.models import Attempt, Session
@@ -232,6 +232,7 @@ def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | N
         if not session.is_terminal:
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
         journal.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
+        roles.restrain(session, actor)
         return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL, now=now)
 
 

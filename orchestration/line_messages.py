@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
-
 from accounts import problems
 from accounts.clock import moment
 from ledger import journal
 from mailbox import addresses, asking, bodies, delivery, reading
 from mailbox.letters import LONGEST_ID, NewMessage, is_name
 from mailbox.models import Message as Letter
-from orchestration import steering
+from orchestration import roles, steering
 from orchestration.line import Line, held
 from orchestration.models import Session
 from wardroom.protocol import Message, Send, Sender
@@ -138,6 +136,5 @@ def _in_tree(session: Session, target: UUID) -> bool:
 
 
 def role_addresses(session: Session) -> list[str]:
-    """The plain addresses that the session's role names."""
-    roles: dict[str, dict[str, list[str]]] = settings.WARDROOM.get("roles", {})
-    return list(roles.get(session.role, {}).get("addresses", []))
+    """The plain addresses that the session's role opens to it."""
+    return list(roles.of(session).get("addresses", []))

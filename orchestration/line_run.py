@@ -51,6 +51,7 @@ def run(line: Line) -> Run:
         history_url=_history_url(session, rest),
         resume=Resume(**attempt.resume) if attempt.resume else None,
         limits=_limits(session),
+        may_run_unasked=session.may_run_unasked,
     )
 
 

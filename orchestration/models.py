@@ -28,6 +28,12 @@ class Session(models.Model):
     command = models.JSONField(null=True, blank=True, help_text="argv of a process child without a role.")
     options = models.JSONField(default=dict, help_text="model, provider, reasoning_effort, disabled_tools, ...")
     metadata = models.JSONField(default=dict)
+    has_role_reach = models.BooleanField(
+        default=False, help_text="It gets what its role gives; else the role is a label."
+    )
+    may_run_unasked = models.BooleanField(
+        default=False, help_text="Everybody who started it may run commands that nobody approves."
+    )
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     attempt = models.PositiveIntegerField(default=0, help_text="The current one: the fence.")
     retries_left = models.PositiveSmallIntegerField(default=0)

@@ -14,7 +14,7 @@ from accounts import credentials, problems
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
 from ledger import journal
-from orchestration import attempts, limits, runners
+from orchestration import attempts, limits, roles, runners
 from orchestration.models import Session
 from orchestration.states import TERMINAL, Runner, Status
 from wardroom.children import steps
@@ -58,6 +58,7 @@ class _Plan:
     runner: Runner
     command: list[str] | None
     retries: int
+    has_role_reach: bool
 
 
 def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | None = None) -> Spawned:
@@ -75,7 +76,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
         told |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
         journal.event(project.pk, "session_created", told, session=session.pk, attempt=1)
         journal.nudge(f"session:{session.pk}")
-        journal.audit(project.pk, actor, "session.spawn", str(session.pk), {"role": order.role, "runner": plan.runner})
+        journal.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
         session = attempts.new_attempt(session, now=now)
         token = mint(session) if plan.runner == Runner.EXTERNAL else None
     return Spawned(session, session.attempt, token, websocket_url(session.pk) if token else None)
@@ -86,7 +87,7 @@ def mint(session: Session) -> str:
     _, token = credentials.mint(
         kind=CredentialKind.CHILD,
         project=session.project,
-        scopes=settings.WARDROOM["roles"].get(session.role, {}).get("scopes", ()),
+        scopes=roles.of(session).get("scopes", ()),
         subject=str(session.pk),
         attempt=session.attempt,
         name=f"child {session.pk}/{session.attempt}",
@@ -102,7 +103,7 @@ def websocket_url(session_id: UUID) -> str:
 
 
 def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Spawned:
-    """A new token for the current attempt of an `external` session; the old one dies. Raises 404, 409."""
+    """A new token for the current attempt of an `external` session; the old one dies. Raises 403, 404, 409."""
     with journal.transaction():
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
@@ -111,6 +112,11 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
             raise problems.conflict("Only the caller of an `external` session starts its child, and needs its token.")
         if session.status not in (Status.STARTING, Status.RUNNING):
             raise problems.conflict(f"The session is {session.status}: no attempt waits for a child.", "not-running")
+        if session.has_role_reach and not roles.may_use(actor, session.role):
+            raise problems.forbidden(
+                f"This session has what the role {session.role!r} gives, so its token needs the scope "
+                "mailboxes:write and the role's own scopes, or sessions:command."
+            )
         credentials.end_for_attempt(project.pk, str(session.pk), session.attempt, now=now)
         journal.audit(project.pk, actor, "session.token", str(session.pk), {"attempt": session.attempt})
         journal.nudge(f"session:{session.pk}")
@@ -121,44 +127,25 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
 
 
 def _plan(order: SpawnOrder, actor: Actor) -> _Plan:
-    roles = settings.WARDROOM["roles"]
-    role = roles.get(order.role, {})
-    if order.command is not None and not _may_command(actor):
+    role = roles.named(order.role)
+    if order.command is not None and not roles.may_command(actor):
         raise problems.forbidden("A command of one's own needs the scope sessions:command; name a role instead.")
-    if _runs_unasked(order) and not _may_command(actor):
-        raise problems.forbidden(
-            "A runbook line that begins with ! runs without an approval, so it needs the scope sessions:command."
-        )
     command = list(order.command) if order.command is not None else role.get("command")
     runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
-    errors = [*_runner_errors(order, runner, command, roles), *_assignment_errors(order, runner)]
+    errors = [*_runner_errors(order, runner, command, settings.WARDROOM["roles"]), *_assignment_errors(order, runner)]
     errors += limits.errors(order.metadata)
     if errors:
         raise problems.invalid(errors, errors[0]["detail"])
-    retries = role.get("retries", settings.WARDROOM["retries"])
-    return _Plan(Runner(runner), command if runner == Runner.PROCESS else None, retries)
-
-
-def _may_command(actor: Actor) -> bool:
-    if actor.kind not in ("key", "child"):
-        return True
-    return "sessions:command" in actor.scopes or "admin" in actor.scopes
-
-
-def _runs_unasked(order: SpawnOrder) -> bool:
-    """A line of a runbook that nobody is asked about is a command of one's own, whatever the role.
-
-    Without this a contained `external` child could spawn itself a way around the gate, on our own host.
-    """
-    mine = order.role == RUNBOOK and order.runner != Runner.EXTERNAL
-    return mine and not all(step.gated for step in steps.parse(order.assignment))
+    has_reach = roles.gives_reach(actor, order.role, Runner(runner), order.command)
+    retries = (role if has_reach else {}).get("retries", settings.WARDROOM["retries"])
+    return _Plan(Runner(runner), command if runner == Runner.PROCESS else None, retries, has_reach)
 
 
 def _runner_errors(
-    order: SpawnOrder, runner: str, command: list[str] | None, roles: Mapping[str, Any]
+    order: SpawnOrder, runner: str, command: list[str] | None, known_roles: Mapping[str, Any]
 ) -> list[dict[str, str]]:
-    known = ", ".join(sorted(roles))
-    if order.role and order.role not in roles and runner != Runner.EXTERNAL and order.command is None:
+    known = ", ".join(sorted(known_roles))
+    if order.role and order.role not in known_roles and runner != Runner.EXTERNAL and order.command is None:
         return [_error("role", f"the role {order.role!r} is not known here; known are: {known}")]
     if not runner:
         return [_error("role", f"name a role ({known}), a command, or the runner `external`")]
@@ -229,7 +216,7 @@ def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | N
         "model": order.model,
         "provider": order.provider,
         "reasoning_effort": order.reasoning_effort,
-        "disabled_tools": list(order.disabled_tools),
+        "disabled_tools": _disabled_tools(order, parent, actor),
     }
     return Session.objects.create(
         pk=new,
@@ -246,5 +233,23 @@ def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | N
         metadata=dict(order.metadata),
         attempt=1,
         retries_left=plan.retries,
+        has_role_reach=plan.has_role_reach,
+        may_run_unasked=roles.may_command(actor),
         created_by=f"{actor.kind} {actor.name}"[:300],
     )
+
+
+def _disabled_tools(order: SpawnOrder, parent: Session | None, actor: Actor) -> list[str]:
+    """The tools that the new session must not use: a child cannot hand on what is taken from it."""
+    inherited = parent.options.get("disabled_tools", []) if parent and actor.kind == "child" else []
+    return list(dict.fromkeys([*inherited, *order.disabled_tools]))
+
+
+def _record(session: Session) -> dict[str, Any]:
+    """What the audit row of a spawn says."""
+    return {
+        "role": session.role,
+        "runner": session.runner,
+        "has_role_reach": session.has_role_reach,
+        "may_run_unasked": session.may_run_unasked,
+    }

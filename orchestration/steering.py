@@ -16,7 +16,7 @@ from mailbox import asking, delivery, reading
 from mailbox.delivery import Delivered
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import attempts, lifecycle, presence, waits
+from orchestration import attempts, lifecycle, presence, roles, waits
 from orchestration.models import Attempt, Session
 from orchestration.states import TERMINAL, Status
 
@@ -98,15 +98,18 @@ def _waits_to_be_read(session: Session, seq: int) -> bool:
 def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool, now: datetime | None) -> Outcome:
     why = f"a message from {actor.name}"
     if session.is_terminal and message.message_kind in STARTING_KINDS:
+        roles.restrain(session, actor)
         attempts.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL, now=now)
         return Outcome.STARTED
     if session.is_terminal:
         return Outcome.PENDING
     if interrupt and session.status == Status.SUSPENDED:
+        roles.restrain(session, actor)
         resume: dict[str, Any] = {"reason": "message", "wait_for": None, "children": []}
         waits.resume(session, f"resumed by {why}", resume, now=now)
         return Outcome.STARTED
     if interrupt and session.cancel_requested_at is None and not lifecycle.does_not_run(session):
+        roles.restrain(session, actor)
         lifecycle.ask_to_stop(session, f"interrupted by {why}", restart=True, now=now)
         return Outcome.QUEUED
     return _standing(session, now)

@@ -254,6 +254,7 @@ class Run(Frame, frozen=True, kw_only=True, tag="run"):
     history_url: str | None = None
     resume: Resume | None = None
     limits: RunLimits | None = None
+    may_run_unasked: bool = False
     permission_policy: Any = None
     secrets: dict[str, Any] | None = None
 

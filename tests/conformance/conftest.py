@@ -14,7 +14,18 @@ from tests.waiting import wait_until
 from wardroom.client import Client
 from wardroom.identity import Identity
 
-TIMINGS = {"hello_secs": 2, "line_poll_secs": 1, "cancel_grace_secs": 3}
+#: Roles that run the bundled runbook without being called `runbook`, each with another spelling of its command.
+SPELLINGS = {
+    "careful": ["python", "-m", "wardroom.children.runbook"],
+    "wrapped": ["env", "sh", "-c", "exec python -m wardroom.children.runbook"],
+    "copied": [
+        "sh",
+        "-c",
+        "cp $(python -c 'import wardroom.children.runbook as r; print(r.__file__)') own.py && exec python own.py",
+    ],
+}
+ROLES = {name: {"command": command} for name, command in {"runbook": SPELLINGS["careful"], **SPELLINGS}.items()}
+TIMINGS = {"hello_secs": 2, "line_poll_secs": 1, "cancel_grace_secs": 3, "roles": ROLES}
 
 
 @dataclass(frozen=True)

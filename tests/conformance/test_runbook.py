@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.conftest import Spawn
+from tests.conformance.conftest import SPELLINGS, Spawn
 from tests.servers.stack import House
 from tests.waiting import wait_until
 from wardroom.client import Client
@@ -153,6 +153,46 @@ def test_skip_stop_and_other_words_act_at_the_next_step(start: Start, tmp_path: 
     run.over()
     assert run.outcomes() == {1: "done", 2: "skipped", 3: "done", 4: "stopped", 5: "stopped"}
     assert [event["text"] for event in run.events("message_noted")] == ["hello there"]
+
+
+@pytest.fixture
+def plain_key(house: House) -> str:
+    """A key that may spawn, and may not order a command of its own."""
+    told = house.manage(
+        "create_api_key", "--user", house.admin_name, "--scope", "sessions:write", "--scope", "sessions:read"
+    )
+    return told.split("api key: ")[1].strip()
+
+
+@pytest.mark.parametrize("role", SPELLINGS)
+def test_without_the_scope_of_a_command_every_step_is_asked_for_whatever_the_role_is_called(
+    house: House, plain_key: str, spawn: Spawn, tmp_path: Path, role: str
+) -> None:
+    owner, order = Client(house.url, house.key), f"! touch {tmp_path}/never"
+    plain = Client(house.url, plain_key).spawn(order, role=role)["id"]
+    outside = Client(house.url, spawn().token).spawn(order, role=role)["id"]
+    for id in (plain, outside):
+        run = Run.of(owner, id)
+        assert "begins with !" in run.pending(f"touch {tmp_path}/never")["question"]
+        run.answer(f"touch {tmp_path}/never", "deny")
+        assert run.over()["status"] == "completed"
+        assert run.outcomes() == {1: "denied"}
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_retry_by_a_key_without_the_scope_of_a_command_is_asked_for_every_step(
+    house: House, plain_key: str, start: Start, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    run = start(f"! echo one >> {log}")
+    assert run.over()["status"] == "completed"
+    Client(house.url, plain_key).post(f"sessions/{run.id}/retry", {})
+    run.answer(f"echo one >> {log}", "deny")
+    run.over()
+    run.client.post(f"sessions/{run.id}/retry", {})
+    run.answer(f"echo one >> {log}", "deny")
+    run.over()
+    assert lines(log) == ["one"]
 
 
 @pytest.mark.parametrize("text", ["# nothing\n", "   \n!\n"])

@@ -145,23 +145,6 @@ def test_scopes_are_asked_for(key: Callable[..., APIClient]) -> None:
     assert problem(APIClient().get(SESSIONS)) == (401, "unauthenticated")
 
 
-@pytest.mark.parametrize("assignment", ["!id", "echo asked\n  !id", "# head\r!id", "echo x\u2028!id"])
-def test_a_runbook_line_that_nobody_is_asked_about_needs_the_scope_of_a_command(
-    key: Callable[..., APIClient], child_of: ChildOf, assignment: str
-) -> None:
-    """Else a child that is contained elsewhere could spawn itself a way around the gate, on this very host."""
-    parent = stages.running()
-    unasked = {"role": "runbook", "assignment": assignment}
-    for caller in (child_of(parent), key(only=["sessions:write"])):
-        answer = post(caller, SESSIONS, unasked)
-        assert problem(answer) == (403, "forbidden"), answer.content
-        assert "sessions:command" in answer.json()["detail"]
-        assert post(caller, SESSIONS, {**unasked, "runner": "external"}).status_code == 201
-    assert not Session.objects.filter(runner="process", parent=parent).exists()
-    assert post(key(only=["sessions:write", "sessions:command"]), SESSIONS, unasked).status_code == 201
-    assert post(child_of(parent), SESSIONS, RUNBOOK).status_code == 201
-
-
 # --- the tree ---------------------------------------------------------------------------------------------------
 
 

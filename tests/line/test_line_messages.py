@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+import httpx
 import pytest
 
 from accounts import projects
@@ -238,6 +239,25 @@ def test_a_role_names_plain_addresses(server: Server, spawn: Callable[..., Spawn
     with server.child(spawn(role="clerk")) as peer:
         assert send(peer, to="ledger-desk")["outcome"] == "pending"
         assert send(peer, to="other-desk")["code"] == "forbidden"
+
+
+def test_a_role_that_a_child_only_claims_opens_no_address(
+    server: Server, child: Spawn, timings: Callable[..., None], settings: Any
+) -> None:
+    """The child has a token of its own, and names the role for a child that it will itself be."""
+    timings(roles={**settings.WARDROOM["roles"], "clerk": {"addresses": ["ledger-desk"], "command": ["sleep", "9"]}})
+    asked = {"role": "clerk", "runner": "external", "assignment": "x"}
+    answer = httpx.post(
+        f"http://127.0.0.1:{server.port}/api/v1/sessions",
+        headers={"Authorization": f"Bearer {child.token}", "Host": "testserver"},
+        json=asked,
+    )
+    assert answer.status_code == 201, answer.text
+    claimed = object.__new__(Spawn)
+    claimed.id, claimed.token = uuid.UUID(answer.json()["id"]), answer.json()["child"]["token"]
+    with server.child(claimed) as peer:
+        assert send(peer, to="ledger-desk")["code"] == "forbidden"
+    assert not Message.objects.exists()
 
 
 def test_kinds_that_only_wardroom_sends_are_refused(server: Server, family: tuple[Spawn, Spawn]) -> None:

@@ -3,8 +3,9 @@
     python -m wardroom.children.runbook [--on-deny skip|stop] [--expires-in SECONDS]
 
 The assignment is the runbook: a shell command a line; a line that begins with `#` is a heading; `!` before a command
-says that it needs no approval. Every other command is asked for as the tool `shell` with the arguments
-`{command, cwd, env}` (`env` is a list of names), and runs exactly as it was approved, at most once.
+says that it needs no approval, which counts only when the run says `may_run_unasked`. Every other command is asked for
+as the tool `shell` with the arguments `{command, cwd, env}` (`env` is a list of names), and runs exactly as it was
+approved, at most once.
 
 The messages `skip` and `stop` act at the next step; any other text is written down. Whoever asks is told where it is,
 at once; an ask that is to steer it acts as its text does, and is answered at the next step.
@@ -94,7 +95,8 @@ class Runbook:
             return Result(step, outcome, message=self._stop or None)
         await self.child.emit("round_started", round=step.number, heading=cut(step.heading), command=cut(step.command))
         await self.child.emit("runner_progress", done=step.number - 1, total=len(self.steps))
-        result = await (self._ask_and_run(step) if step.gated else self._run(step, self._arguments(step)))
+        gated = step.gated or not self.child.run.may_run_unasked
+        result = await (self._ask_and_run(step) if gated else self._run(step, self._arguments(step)))
         await self._record(step, result)
         return result
 
@@ -106,7 +108,8 @@ class Runbook:
 
     async def _say_unknown(self, step: Step, detail: str) -> None:
         id = self.child.request_id(f"step-{step.number}")
-        await self.child.emit("unknown_outcome", approval=id if step.gated else None, step=step.number, detail=detail)
+        asked = step.gated or not self.child.run.may_run_unasked
+        await self.child.emit("unknown_outcome", approval=id if asked else None, step=step.number, detail=detail)
 
     async def _read_messages(self) -> None:
         for message in await self.child.checkpoint():
@@ -139,7 +142,7 @@ class Runbook:
                 self._arguments(step),
                 permission="shell",
                 resource=self.cwd,
-                question=f"{about or 'Runbook'}: run step {step.number} of {len(self.steps)}?",
+                question=f"{about or 'Runbook'}: run step {step.number} of {len(self.steps)}?{_why_asked(step)}",
                 expires_in=self._expires_in,
                 id=self.child.request_id(f"step-{step.number}"),
             )
@@ -229,6 +232,10 @@ class Runbook:
     def _end_what_is_left(self) -> None:
         for pgid in self._groups:
             processes.kill_group(pgid, signal.SIGKILL)
+
+
+def _why_asked(step: Step) -> str:
+    return "" if step.gated else " Its line begins with !, but who started this session may not run a step unasked."
 
 
 async def _where_it_is(question: str, state: str | None) -> str:
