@@ -13,6 +13,8 @@ cursor order. An inner block that raises takes its own entries with it.
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from uuid import UUID
 from django.db import transaction as database
 
 from ledger import entries, nudges
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -61,7 +65,7 @@ def _outermost() -> Iterator[None]:
             written = entries.write(book.notes)
             topics = [*book.topics, *(f"feed:{project}" for project in written)]
             for call in book.after:
-                database.on_commit(call, robust=True)
+                database.on_commit(functools.partial(_attempt, call))
             if topics:
                 database.on_commit(lambda: nudges.publish(topics), robust=True)
             # What runs after COMMIT may open a transaction of its own, which must not join this one's book.
@@ -80,6 +84,17 @@ def _nested(book: _Book) -> Iterator[None]:
         del book.notes[notes:], book.after[after:]
         book.topics = topics
         raise
+
+
+def _attempt(call: Callable[[], object]) -> None:
+    """Run what follows a COMMIT. Its failure is logged: what was committed stands, and a sweeper does the rest.
+
+    Django's own `robust` hooks cannot name a `functools.partial`, and then fail the caller.
+    """
+    try:
+        call()
+    except Exception:
+        log.exception("%s failed after COMMIT; a sweeper will find the same work", call)
 
 
 def _open() -> _Book:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 
 import pytest
@@ -113,3 +114,18 @@ def test_heads_of_two_projects_count_apart(other_project):
     assert (feed.head(project.pk), feed.head(other_project.pk)) == (1, 2)
     assert Head.objects.count() == 2
     assert Event.objects.filter(project=project).count() == 1
+
+
+def test_what_fails_after_the_commit_fails_neither_the_caller_nor_what_comes_after_it(caplog):
+    ran: list[str] = []
+
+    def fails() -> None:
+        raise ValueError("too late")
+
+    with journal.transaction():
+        journal.event(projects.default().pk, "kept")
+        journal.after_commit(functools.partial(fails))
+        journal.after_commit(functools.partial(ran.append, "next"))
+    assert ran == ["next"]
+    assert Event.objects.filter(type="kept").exists()
+    assert "failed after COMMIT" in caplog.text
