@@ -66,6 +66,8 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
     with journal.transaction():
         session = attempts.lock(session_id)
         hints.settle(session_id, attempt, now=now)
+        if session.cancel_requested_at is not None:
+            return None  # Its cancel ends it.
         if session.status == Status.QUEUED and _has_nothing_to_do(session):
             lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0, now=now)
             return None
@@ -89,7 +91,10 @@ def _has_nothing_to_do(session: Session) -> bool:
 def sweep(limit: int = 50, *, now: datetime | None = None) -> int:
     """Launch what a lost hint did not, and deal with children that never say a word."""
     queued = Attempt.objects.filter(
-        status=Status.QUEUED, session__runner=Runner.PROCESS, created_at__lt=later(-LOST_SECS, now)
+        status=Status.QUEUED,
+        session__runner=Runner.PROCESS,
+        session__cancel_requested_at=None,
+        created_at__lt=later(-LOST_SECS, now),
     )
     lost = queued.order_by("created_at").values_list("session_id", "number")[:limit]
     launched = rounds.each(list(lost), lambda row: launch(*row, now=now))

@@ -103,7 +103,7 @@ def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: boo
         return Outcome.STARTED
     if session.is_terminal:
         return Outcome.PENDING
-    if interrupt and session.status == Status.SUSPENDED:
+    if interrupt and session.status == Status.SUSPENDED and session.cancel_requested_at is None:
         roles.restrain(session, actor)
         resume: dict[str, Any] = {"reason": "message", "wait_for": None, "children": []}
         waits.resume(session, f"resumed by {why}", resume, now=now)

@@ -77,8 +77,8 @@ def _statuses(children: list[str]) -> dict[str, str]:
 
 def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
     """Queue a suspended session whose wait is over or has lasted too long. Inside a transaction that holds its row."""
-    if session.status != Status.SUSPENDED or session.waiting_for is None:
-        return False
+    if session.status != Status.SUSPENDED or session.waiting_for is None or session.cancel_requested_at is not None:
+        return False  # What was told to stop is ended by its cancel.
     if is_over(session.waiting_for):
         reason = "children"
     elif Session.objects.filter(pk=session.pk, wait_until__lte=database_now(now)).exists():
@@ -111,7 +111,9 @@ def look(session_id: UUID, *, now: datetime | None = None) -> bool:
 def sweep(limit: int = 200, *, now: datetime | None = None) -> int:
     """Look at every suspended session that could go on: a child of it is over, or its lease is."""
     over = Session.objects.filter(parent=OuterRef("pk"), status__in=sorted(TERMINAL))
-    due = Session.objects.filter(Q(wait_until__lte=database_now(now)) | Exists(over), status=Status.SUSPENDED)
+    due = Session.objects.filter(
+        Q(wait_until__lte=database_now(now)) | Exists(over), status=Status.SUSPENDED, cancel_requested_at=None
+    )
     # By the wait that ends first, so that no crowd of long waits can hide one that is over.
     found = due.order_by("wait_until").values_list("pk", flat=True)[:limit]
     return rounds.each(list(found), lambda pk: look(pk, now=now))
