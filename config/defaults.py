@@ -14,6 +14,8 @@ WARDROOM: dict[str, Any] = {
     "spawn_depth": 4,
     "children_per_parent": 64,
     "retries": 0,
+    # A tree of more sessions is cancelled in transactions of one session each, so that nobody else waits for it.
+    "cancel_at_once_sessions": 32,
     # What a session can be without a command of its own: role -> {command, runner?, retries?, env?, scopes?}.
     "roles": {"runbook": {"command": ["python", "-m", "wardroom.children.runbook"]}},
     # launching
@@ -105,6 +107,7 @@ JOBS = {
     "claims_sweep": "sweep_secs",
     "outbox_sweep": "sweep_secs",
     "waits_sweep": "slow_sweep_secs",
+    "cancels_sweep": "sweep_secs",
     "housekeeping": "housekeeping_secs",
 }
 

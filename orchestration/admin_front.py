@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Exists, Min, OuterRef, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
@@ -19,7 +19,7 @@ from ledger.models import OutboxEntry
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 from orchestration import session_page, shapes
-from orchestration.models import Session
+from orchestration.models import Cancellation, Session
 from orchestration.states import Status
 
 SHOWN = 8
@@ -99,7 +99,19 @@ def _session_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
             _url(here, "?state=open"),
         ),
         _card("suspended", mine.filter(status=Status.SUSPENDED).count(), "", _url(here, "?state=suspended")),
+        *_cancel_cards(mine),
     ]
+
+
+def _cancel_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
+    """How far the cancels of large trees are, while there are any."""
+    going_on = Cancellation.objects.filter(top__in=mine.order_by().values("pk"), finished_at=None)
+    seen = going_on.aggregate(count=Count("pk"), oldest=Min("requested_at"), told=Sum("told"))
+    if not seen["count"]:
+        return []
+    where = _url("orchestration_session", "?state=cancelling")
+    detail = f"{seen['told']} sessions told to stop so far"
+    return [_card("trees being cancelled", seen["count"], "busy", where, detail=detail)]
 
 
 def _outbox_card(mine: QuerySet[OutboxEntry]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from accounts.problems import Problem
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line, may
 from ledger.health import is_uuid
 from mailbox.letters import NewMessage
-from orchestration import admin_front, lifecycle, session_page, shapes, steering
+from orchestration import admin_front, cancelling, session_page, shapes, steering
 from orchestration.models import Session
 from orchestration.session_page import TONES
 from orchestration.states import Runner, Status
@@ -32,14 +32,21 @@ class StandingFilter(admin.SimpleListFilter):
 
     title = "state"
     parameter_name = "state"
-    LOST, OPEN = "lost", "open"
+    LOST, OPEN, CANCELLING = "lost", "open", "cancelling"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Every word."""
-        return [(self.OPEN, "not over"), (self.LOST, "lost"), *((word, word) for word in Status.values)]
+        return [
+            (self.OPEN, "not over"),
+            (self.LOST, "lost"),
+            (self.CANCELLING, "told to stop"),
+            *((word, word) for word in Status.values),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Only those."""
+        if self.value() == self.CANCELLING:
+            return queryset.filter(finished_at=None, cancel_requested_at__isnull=False)
         if self.value() == self.LOST:
             return queryset.filter(status=Status.RUNNING, live=False)
         if self.value() == self.OPEN:
@@ -199,7 +206,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     def _cancel(self, request: HttpRequest, session: Session, reason: str, cascade: bool) -> None:
         try:
-            after = lifecycle.cancel(session.project, session.pk, reason, _actor(request), cascade)
+            after = cancelling.cancel(session.project, session.pk, reason, _actor(request), cascade)
         except Problem as refusal:
             self.message_user(request, refusal.detail, messages.ERROR)
             return

@@ -15,7 +15,7 @@ from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
 from mailbox import letters
 from mailbox.letters import NewMessage
-from orchestration import bodies, lifecycle, reach, shapes, spawning, steering
+from orchestration import bodies, cancelling, lifecycle, reach, shapes, spawning, steering
 from orchestration.api_sessions import IDEMPOTENCY_KEY, refusals
 from orchestration.models import Session
 from orchestration.waits import Wait
@@ -62,7 +62,7 @@ class Cancel(Steering):
         said = strict.read(bodies.CancelBody, request.data)
         reach.steerable(self.credential, session_id)
         reason = said.get("reason") or f"cancelled by {self.actor.name}"
-        session = lifecycle.cancel(self.project, session_id, reason, self.actor, said.get("cascade", True))
+        session = cancelling.cancel(self.project, session_id, reason, self.actor, said.get("cascade", True))
         return Response(self.shown(session))
 
 

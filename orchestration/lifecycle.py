@@ -1,4 +1,4 @@
-"""How an attempt starts, ends, waits, is cancelled and is tried again. Each verb is one transaction.
+"""How an attempt starts, ends, waits and is tried again. Each verb is one transaction.
 
 Everything here may be called by several at once (the line, the keeper, a sweeper, staff): the guarded UPDATE in
 `attempts` lets the first one through, and the others are told that it was over.
@@ -28,7 +28,6 @@ from orchestration.waits import Wait
 __all__ = [
     "StaleState",
     "Wait",
-    "cancel",
     "fail",
     "finish",
     "give_up",
@@ -149,7 +148,7 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
 def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now: datetime | None = None) -> Session:
     """Record what the running attempt waits for; a child only for its own. Raises 404, 409 `not-running`, 422."""
     with journal.transaction():
-        session = _mine(project, session_id)
+        session = own(project, session_id)
         if actor.kind == "child" and actor.attempt != session.attempt:
             raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
         if session.status != Status.RUNNING:
@@ -157,58 +156,26 @@ def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now:
         return waits.record(session, wanted, now=now)
 
 
-def cancel(
-    project: Project,
-    session_id: UUID,
-    reason: str,
-    actor: Actor,
-    cascade: bool = True,
-    *,
-    now: datetime | None = None,
-) -> Session:
-    """Tell the session, and with `cascade` everything below it, to stop. Raises 404, and 409 for a child that is over.
-
-    What does not run ends at once. A running child is told over its line and has the grace; if it finishes by
-    itself meanwhile, its own outcome stands. Asked again, or of what is over: nothing changes.
-
-    1. Lock the tree level by level, parents first. A spawn locks its parent too, so no child slips in unseen.
-    2. Write the request on every row that is not over.
-    3. Lock every address that a completion will go to, in their one order.
-    4. End what does not run, deepest first, so that completions still find their parents.
-    """
-    with journal.transaction():
-        attempts.fence(actor)
-        tree = [_mine(project, session_id)]
-        level = tree
-        while cascade and level:
-            below = Session.objects.select_for_update(no_key=True).filter(parent__in=[up.pk for up in level])
-            level = list(below.order_by("pk"))
-            tree += level
-        told = [session for session in tree if not session.is_terminal]
-        completion.hold_addresses([session for session in told if does_not_run(session)])
-        for session in reversed(told):
-            ask_to_stop(session, reason, now=now)
-        if told:
-            detail = {"reason": reason, "cascade": cascade, "sessions": len(told)}
-            journal.audit(project.pk, actor, "session.cancel", str(session_id), detail)
-        return Session.objects.get(pk=session_id)
-
-
 def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
     """Inside a transaction that holds its row: record the request, and end what does not run.
 
     With `restart` the attempt is stopped but the session goes on: where the attempt ends, the next one begins.
     """
+    request_stop(session, reason, restart=restart, now=now)
+    if session.status == Status.SUSPENDED:
+        _end_suspended(session, reason, now)
+    elif does_not_run(session):
+        finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0, now=now)
+
+
+def request_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
+    """Inside a transaction that holds its row: record that it is to stop, and wake what tells its child."""
     mine = Session.objects.filter(pk=session.pk)
     mine.update(restart=restart)
     if mine.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
         told = {"reason": reason}
         journal.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
         journal.nudge(f"session:{session.pk}")
-    if session.status == Status.SUSPENDED:
-        _end_suspended(session, reason, now)
-    elif does_not_run(session):
-        finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0, now=now)
 
 
 def _end_suspended(session: Session, reason: str, now: datetime | None) -> bool:
@@ -228,7 +195,7 @@ def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | N
     """Start a session that is over once more, with the same assignment. Raises 404, 409."""
     with journal.transaction():
         attempts.fence(actor)
-        session = _mine(project, session_id)
+        session = own(project, session_id)
         if not session.is_terminal:
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
         journal.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
@@ -236,7 +203,7 @@ def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | N
         return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL, now=now)
 
 
-def _mine(project: Project, session_id: UUID) -> Session:
+def own(project: Project, session_id: UUID) -> Session:
     """The project's session, locked; a foreign one is as unknown as one that never was."""
     found = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
     if found is None:

@@ -41,6 +41,14 @@ class Session(models.Model):
     error = models.TextField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.TextField(blank=True, default="")
+    cancellation = models.ForeignKey(
+        "Cancellation",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The cancel of a large tree that visited it.",
+    )
     restart = models.BooleanField(default=False, help_text="Interrupted: a new attempt begins where this one ends.")
     waiting_for = models.JSONField(null=True, blank=True)
     wait_until = models.DateTimeField(null=True, blank=True)
@@ -85,6 +93,27 @@ class Session(models.Model):
     def address(self) -> str:
         """Its reserved mailbox address."""
         return f"session:{self.id}"
+
+
+class Cancellation(models.Model):
+    """The cancel of a tree that is too large for one transaction, and how far it is."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    top = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="cancellations")
+    reason = models.TextField()
+    requested_at = models.DateTimeField()
+    told = models.PositiveIntegerField(default=0, help_text="Sessions that were told to stop.")
+    ended = models.PositiveIntegerField(default=0, help_text="Of those that did not run: how many have ended.")
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["requested_at"], condition=models.Q(finished_at=None), name="cancellation_unfinished")
+        ]
+
+    def __str__(self) -> str:
+        return f"cancel of {self.top_id}"
 
 
 class Attempt(models.Model):

@@ -68,6 +68,7 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
         "attempts": [(attempt, TONES[Status(attempt.status)]) for attempt in attempts],
         "current": current,
         "clocks": watchdog.clocks(session, current) if current else None,
+        "cancellation": session.cancellations.filter(finished_at=None).order_by("requested_at").first(),
         "tree": tree,
         "topics": " ".join(f"session:{row['session'].pk}" for row in tree[:TOPICS]),
         "events": _events(session),

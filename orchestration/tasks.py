@@ -7,7 +7,7 @@ from celery import shared_task
 from approvals import decisions, subjects
 from ledger import sweeps
 from mailbox import claims
-from orchestration import hints, housekeeping, launching, losses, waits, watchdog
+from orchestration import cancelling, hints, housekeeping, launching, losses, waits, watchdog
 from orchestration.hints import TASK
 
 
@@ -39,6 +39,12 @@ def watchdog_sweep() -> None:
 def waits_sweep() -> None:
     """Resume parents whose wait is over."""
     sweeps.run("waits_sweep", waits.sweep)
+
+
+@shared_task(name="orchestration.cancels_sweep")
+def cancels_sweep() -> None:
+    """Go on with cancels of large trees."""
+    sweeps.run("cancels_sweep", cancelling.sweep)
 
 
 @shared_task(name="orchestration.approvals_expiry_sweep")

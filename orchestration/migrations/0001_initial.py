@@ -180,4 +180,26 @@ class Migration(migrations.Migration):
             model_name='attempt',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('status__in', ['cancelled', 'completed', 'error', 'skipped', 'suspended', 'timeout'])), models.Q(models.Q(('status__in', ['cancelled', 'completed', 'error', 'skipped', 'suspended', 'timeout']), _negated=True), ('ended_at__isnull', True)), _connector='OR'), name='attempt_ends_once'),
         ),
+        migrations.CreateModel(
+            name='Cancellation',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('reason', models.TextField()),
+                ('requested_at', models.DateTimeField()),
+                ('told', models.PositiveIntegerField(default=0, help_text='Sessions that were told to stop.')),
+                ('ended', models.PositiveIntegerField(default=0, help_text='Of those that did not run: how many have ended.')),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
+                ('top', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cancellations', to='orchestration.session')),
+            ],
+        ),
+        migrations.AddField(
+            model_name='session',
+            name='cancellation',
+            field=models.ForeignKey(blank=True, help_text='The cancel of a large tree that visited it.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='orchestration.cancellation'),
+        ),
+        migrations.AddIndex(
+            model_name='cancellation',
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['requested_at'], name='cancellation_unfinished'),
+        ),
     ]

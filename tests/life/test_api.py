@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from accounts import credentials
 from ledger.models import OutboxEntry
 from mailbox import reading
-from orchestration import lifecycle
+from orchestration import cancelling, lifecycle
 from orchestration.models import Session
 from orchestration.states import Status
 from tests.life import stages
@@ -166,7 +166,7 @@ def test_a_parent_has_at_most_64_children_that_are_not_over(owner: APIClient) ->
     answer = post(owner, SESSIONS, {**RUNBOOK, "parent": str(parent.pk)})
     assert problem(answer) == (429, "too-many")
     assert answer["Retry-After"]
-    lifecycle.cancel(stages.project(), parent.children.first().pk, "room", stages.ACTOR)
+    cancelling.cancel(stages.project(), parent.children.first().pk, "room", stages.ACTOR)
     assert post(owner, SESSIONS, {**RUNBOOK, "parent": str(parent.pk)}).status_code == 201
 
 
@@ -277,7 +277,7 @@ def test_a_fresh_token_ends_the_one_before(owner: APIClient) -> None:
 def test_a_process_or_an_ended_session_has_no_token_to_give(owner: APIClient) -> None:
     assert problem(post(owner, url(stages.running(), "/token"))) == (409, "conflict")
     done = stages.queued(runner="external", command=None)
-    lifecycle.cancel(stages.project(), done.pk, "x", stages.ACTOR)
+    cancelling.cancel(stages.project(), done.pk, "x", stages.ACTOR)
     assert problem(post(owner, url(done, "/token"))) == (409, "not-running")
 
 

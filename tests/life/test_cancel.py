@@ -10,7 +10,7 @@ from accounts.clock import read_database_clock
 from accounts.models import Project
 from accounts.problems import Problem
 from ledger.models import AuditEntry, Outage
-from orchestration import attempts, lifecycle, losses
+from orchestration import attempts, cancelling, lifecycle, losses
 from orchestration.models import Session
 from orchestration.states import Status
 from tests.life import stages
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def cancel(session: Session, **options: bool) -> Session:
-    lifecycle.cancel(stages.project(), session.pk, "enough", stages.ACTOR, **options)
+    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR, **options)
     return stages.again(session)
 
 
@@ -109,7 +109,7 @@ def test_an_error_or_timeout_of_its_own_does_not_cascade() -> None:
 def test_asking_again_keeps_the_first_reason_and_its_deadline() -> None:
     session = cancel(stages.running())
     first = session.cancel_requested_at
-    lifecycle.cancel(stages.project(), session.pk, "more", stages.ACTOR)
+    cancelling.cancel(stages.project(), session.pk, "more", stages.ACTOR)
     again = stages.again(session)
     assert (again.cancel_requested_at, again.cancel_reason) == (first, "enough")
 
@@ -127,7 +127,7 @@ def test_it_is_audited_and_foreign_sessions_are_unknown() -> None:
     assert (entry.subject, entry.actor) == (str(session.pk), "system:test")
     other = Project.objects.create(slug="other")
     with pytest.raises(Problem) as refusal:
-        lifecycle.cancel(other, session.pk, "mine now", stages.ACTOR)
+        cancelling.cancel(other, session.pk, "mine now", stages.ACTOR)
     assert refusal.value.status == 404
 
 

@@ -15,7 +15,7 @@ from ledger import journal
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import lifecycle
+from orchestration import cancelling
 from orchestration.models import Session
 from orchestration.states import TERMINAL
 from tests.life import stages
@@ -100,7 +100,7 @@ def test_trees_are_cancelled_while_everybody_in_them_is_written_to() -> None:
 
         def cancel(pk: UUID = top.pk, done: threading.Event = done) -> None:
             try:
-                lifecycle.cancel(stages.project(), pk, "enough", stages.ACTOR)
+                cancelling.cancel(stages.project(), pk, "enough", stages.ACTOR)
             finally:
                 done.set()
 

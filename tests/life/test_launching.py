@@ -11,7 +11,7 @@ from accounts.clock import read_database_clock
 from ledger.models import Outage, OutboxEntry
 from mailbox import delivery
 from mailbox.letters import NewMessage
-from orchestration import attempts, launching, lifecycle, runners
+from orchestration import attempts, cancelling, launching, lifecycle, runners
 from orchestration.models import Attempt, Session
 from tests.life import stages
 
@@ -163,6 +163,6 @@ def test_an_external_attempt_waits_a_day_for_its_child() -> None:
 
 def test_a_relaunch_of_what_was_told_to_cancel_ends_it(started: list[runners.Orders]) -> None:
     session = silent(started)
-    lifecycle.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     assert launching.give_up_waiting(session.pk, 1)
     assert stages.again(session).status == "cancelled"

@@ -15,7 +15,7 @@ from ledger.models import Event
 from mailbox import reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import attempts, launching, lifecycle, runners, steering, waits, watchdog
+from orchestration import attempts, cancelling, launching, lifecycle, runners, steering, waits, watchdog
 from orchestration.models import Attempt, Session
 from orchestration.states import ENDED, Status
 from tests.life import stages
@@ -150,7 +150,7 @@ def test_no_child_slips_out_of_a_cancel(_: int) -> None:
     top = stages.running()
     middle = stages.running(parent=top.pk)
     spawns = [lambda: stages.queued(parent=middle.pk)] * 6
-    race(*spawns, lambda: lifecycle.cancel(stages.project(), top.pk, "enough", stages.ACTOR))
+    race(*spawns, lambda: cancelling.cancel(stages.project(), top.pk, "enough", stages.ACTOR))
     below = Session.objects.filter(parent=middle)
     assert not below.exclude(status="cancelled").exists()
 
@@ -160,7 +160,7 @@ def test_cancels_of_overlapping_trees_and_ends_do_not_deadlock() -> None:
     middles = [stages.running(parent=top.pk) for _ in range(4)]
     leaves = [stages.running(parent=middle.pk) for middle in middles for _ in range(2)]
     everybody = [top, *middles, *leaves]
-    cancels = [lambda pk=s.pk: lifecycle.cancel(stages.project(), pk, "enough", stages.ACTOR) for s in everybody]
+    cancels = [lambda pk=s.pk: cancelling.cancel(stages.project(), pk, "enough", stages.ACTOR) for s in everybody]
     ends = [lambda pk=s.pk: lifecycle.finish(pk, 1, Status.CANCELLED) for s in everybody]
     answers = race(*cancels, *ends)
     assert not [answer for answer in answers if isinstance(answer, Problem)]

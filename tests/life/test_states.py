@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from accounts.clock import database_now
-from orchestration import attempts, lifecycle
+from orchestration import attempts, cancelling, lifecycle
 from orchestration.models import Attempt, Session
 from orchestration.states import ARROWS, ENDED, TERMINAL, Status
 from tests.life import stages
@@ -69,7 +69,7 @@ def test_an_old_attempt_takes_no_arrow(to: Status) -> None:
 def test_the_end_of_an_attempt_is_for_ever() -> None:
     session = stages.suspended()
     before = Attempt.objects.values().get(session=session, number=1)
-    lifecycle.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     assert Attempt.objects.values().get(session=session, number=1) == before
 
 

@@ -11,7 +11,7 @@ from accounts.actors import Actor
 from accounts.clock import read_database_clock
 from mailbox import reading
 from mailbox.letters import NewMessage
-from orchestration import lifecycle, losses, steering
+from orchestration import cancelling, lifecycle, losses, steering
 from orchestration.models import Session, WebProcess
 from orchestration.states import Status
 from tests.life import stages
@@ -66,7 +66,7 @@ def test_an_answer_alone_starts_nothing() -> None:
 
 def test_pending_when_what_runs_was_told_to_stop() -> None:
     session = live()
-    lifecycle.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     assert send(session) == "pending"
 
 
@@ -116,7 +116,7 @@ def test_an_interrupted_child_that_does_not_heed_is_killed_and_started_again() -
 def test_a_cancel_after_an_interrupt_ends_it() -> None:
     session = live()
     send(session, interrupt=True)
-    lifecycle.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     lifecycle.finish(session.pk, 1, Status.CANCELLED)
     assert stages.again(session).status == "cancelled"
 

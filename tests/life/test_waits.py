@@ -12,7 +12,7 @@ from accounts.actors import Actor
 from accounts.clock import read_database_clock
 from accounts.problems import Problem
 from mailbox import reading
-from orchestration import attempts, lifecycle, waits
+from orchestration import attempts, cancelling, lifecycle, waits
 from orchestration.models import Session
 from orchestration.states import Status
 from orchestration.waits import Wait
@@ -170,7 +170,7 @@ def test_the_sweeper_finds_what_the_hint_after_the_commit_did_not() -> None:
 
 def test_a_child_that_was_told_to_cancel_ends_when_it_suspends() -> None:
     parent, (child,) = family(1)
-    lifecycle.cancel(stages.project(), child.pk, "enough", stages.ACTOR)
+    cancelling.cancel(stages.project(), child.pk, "enough", stages.ACTOR)
     assert suspend(child) == "cancelled"
     letters = reading.unadmitted(parent.project_id, parent.address)
     assert [letter.body["status"] for letter in letters] == ["cancelled"]

@@ -13,7 +13,7 @@ from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential
 from ledger.models import Event
-from orchestration import attempts, lifecycle, line, line_events
+from orchestration import attempts, cancelling, lifecycle, line, line_events
 from orchestration.line import Caller, Line, LineClosed
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Peer, Server, Spawn
@@ -212,7 +212,7 @@ def test_a_revoked_token_ends_the_line_within_the_poll(
 
 def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
-        lifecycle.cancel(projects.default(), child.id, "changed my mind", Actor.system("tests"))
+        cancelling.cancel(projects.default(), child.id, "changed my mind", Actor.system("tests"))
         assert peer.hear("cancel")["reason"] == "changed my mind"
         lifecycle.finish(child.id, 1, Status.CANCELLED, error="changed my mind")
         assert peer.code() == 4410

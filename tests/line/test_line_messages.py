@@ -18,7 +18,7 @@ from ledger import hub
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import lifecycle, presence, spawning
+from orchestration import cancelling, lifecycle, presence, spawning
 from orchestration.consumers import ChildConsumer
 from tests.line.conftest import PATIENCE, TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until, wait_until_async
@@ -32,7 +32,7 @@ def post(child: Spawn, *texts: str, kind: str = "task", **fields: Any) -> list[s
 
 
 def cancel(child: Spawn) -> None:
-    lifecycle.cancel(projects.default(), child.id, "stop", TESTS)
+    cancelling.cancel(projects.default(), child.id, "stop", TESTS)
 
 
 def texts(peer: Peer, count: int) -> list[str]:

@@ -11,7 +11,7 @@ from accounts import projects
 from mailbox import reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import attempts, lifecycle, line_messages, presence, steering
+from orchestration import attempts, cancelling, lifecycle, line_messages, presence, steering
 from orchestration.line import Caller as Holder
 from orchestration.line import Line
 from orchestration.models import WebProcess
@@ -93,7 +93,7 @@ def fresh(asker: Caller) -> Callable[[Spawn], None]:
 
 def test_pending_when_nothing_will_run_until_somebody_starts_it(server: Server, child: Spawn, asker: Caller) -> None:
     with server.child(child) as peer:
-        lifecycle.cancel(projects.default(), child.id, "enough", TESTS)
+        cancelling.cancel(projects.default(), child.id, "enough", TESTS)
         peer.hear("cancel")
         assert send(asker, child) == "pending", "it is being cancelled"
         peer.hear("message")
@@ -147,7 +147,7 @@ def test_an_interrupt_that_became_a_cancel_holds_nothing_back(
     timings(line_poll_secs=0.2)
     with server.child(child) as peer:
         interrupted(peer, asker, child)
-        lifecycle.cancel(projects.default(), child.id, "enough", TESTS)
+        cancelling.cancel(projects.default(), child.id, "enough", TESTS)
         assert peer.hear("message")["text"] == "instead"
 
 
