@@ -35,6 +35,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +46,10 @@ from wardroom import processes
 from wardroom.reports import Answer, Reporter
 
 NOT_STARTED = 127
+# The exit status of a keeper that failed itself.
+FAILED = 70
+# What cannot be killed is waited for so long: the child itself, and what it left behind.
+LEADER_SECS, LEFT_SECS = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +113,16 @@ class Keeper:
             signal.signal(number, lambda *_: self.events.put(Kill(self.orders.grace_secs, stopping=True)))
         try:
             child = self._start()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in a name.
+        except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a NUL in a name.
             self.report_exit(_end(NOT_STARTED, _cannot(self.orders, error)))
             return 1
         self._write_state(child.pid)
         readers = [self._thread(self._read_stderr, child), self._thread(self._await_exit, child)]
         self._thread(self._report_life, child)
-        self._watch(child.pid)
-        self._end(child, readers[0])
-        self.report_exit(self._exit_of(child))
+        ended = self._watch(child.pid)
+        left = self._end(child, ended)
+        readers[0].join(timeout=1.0)
+        self.report_exit(self._exit_of(child, left))
         remove_state(self.orders)
         return 0
 
@@ -144,7 +150,7 @@ class Keeper:
                     stderr=subprocess.PIPE,
                     pass_fds=(read,),
                     process_group=0,
-                    preexec_fn=lambda: processes.die_with(me),
+                    preexec_fn=lambda: processes.begin(me),
                 )
         finally:
             os.close(read)
@@ -162,8 +168,9 @@ class Keeper:
 
     def _await_exit(self, child: subprocess.Popen[bytes]) -> None:
         # Not reaped yet: as long as the leader is a zombie its group id cannot be given to anybody else.
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        self.events.put(Exited())
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            self.events.put(Exited())
 
     def _report_life(self, child: subprocess.Popen[bytes]) -> None:
         """Report every `alive_secs`, and ask for the kill that an answer, or the lack of one, means."""
@@ -187,36 +194,46 @@ class Keeper:
         silent = time.monotonic() - answered
         return answer.dead or answer.body.get("action") == "kill" or silent >= self.orders.silence_secs
 
-    def _watch(self, pgid: int) -> None:
-        """Until the leader is gone. A kill is TERM, after the grace KILL; a second signal to us hurries."""
+    def _watch(self, pgid: int) -> bool:
+        """Until the leader is gone. A kill is TERM, after the grace KILL; a second signal to us hurries.
+
+        False when it runs on after KILL: a program of another user (set-uid) takes no signal of ours.
+        """
         deadline: float | None = None
+        killed = False
         while True:
             wait = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 event = self.events.get(timeout=wait)
             except queue.Empty:
+                if killed:
+                    return False
                 processes.kill_group(pgid, signal.SIGKILL)
-                deadline = None
+                killed, deadline = True, time.monotonic() + LEADER_SECS
                 continue
             if isinstance(event, Exited):
-                return
+                return True
             grace = 0.0 if self.stopping and event.stopping else event.grace_secs
             self.stopping = self.stopping or event.stopping
-            due = time.monotonic() + grace
-            deadline = due if deadline is None else min(deadline, due)
-            processes.kill_group(pgid, signal.SIGTERM)
+            if not killed:
+                due = time.monotonic() + grace
+                deadline = due if deadline is None else min(deadline, due)
+                processes.kill_group(pgid, signal.SIGTERM)
 
-    def _end(self, child: subprocess.Popen[bytes], stderr_reader: threading.Thread) -> None:
-        """End what the leader left behind, in its group and out of it, then reap."""
+    def _end(self, child: subprocess.Popen[bytes], ended: bool) -> list[str]:
+        """End what the leader left behind, in its group and out of it; the names of what cannot be killed."""
         self.done.set()
         processes.kill_group(child.pid, signal.SIGKILL)
-        child.wait()
-        processes.end_children()
-        stderr_reader.join(timeout=1.0)
+        if ended:
+            child.wait()
+        return processes.end_children(LEFT_SECS)
 
-    def _exit_of(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _exit_of(self, child: subprocess.Popen[bytes], left: list[str]) -> dict[str, Any]:
         # NUL is no text to Wardroom, and a report that is refused would lose the status too.
-        return _end(child.returncode, bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd"))
+        tail = bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd")
+        if left:
+            tail += f"\n[still runs, and cannot be killed by this user: {', '.join(left[:10])}]"
+        return _end(-signal.SIGKILL if child.returncode is None else child.returncode, tail)
 
     def report_exit(self, end: dict[str, Any]) -> None:
         """Until acknowledged, with back-off; once and briefly when the whole of Wardroom is being stopped."""
@@ -243,7 +260,9 @@ class Keeper:
                 "host": socket.gethostname(),
                 "boot_id": processes.boot_id(),
             }
-            processes.write_private(self.orders.state_file, state)
+            # Without it (a full disk) whoever started us has left a note of our pid.
+            with contextlib.suppress(OSError):
+                processes.write_private(self.orders.state_file, state)
 
 
 def remove_state(orders: Orders) -> None:
@@ -275,9 +294,10 @@ def guard(keeper: int, orders: Orders) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: _signal(keeper))
     code = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
-    processes.end_children()
-    if code < 0:
-        Keeper(orders).report_exit(_end(-signal.SIGKILL, "its keeper was killed"))
+    processes.end_children(LEFT_SECS)
+    if code < 0 or code == FAILED:
+        why = "was killed" if code < 0 else "failed; the host's log of it says why"
+        Keeper(orders).report_exit(_end(-signal.SIGKILL, f"its keeper {why}"))
         remove_state(orders)
     return code
 
@@ -322,6 +342,7 @@ def main() -> int:
         print(f"wardroom.keeper: no orders: {error}", file=sys.stderr)
         return 2
     _detach()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     processes.adopt_orphans()
     me = os.getpid()
     pid = os.fork()
@@ -329,7 +350,11 @@ def main() -> int:
         return guard(pid, orders)
     processes.die_with(me, signal.SIGTERM)
     processes.adopt_orphans()
-    return Keeper(orders).run()
+    try:
+        return Keeper(orders).run()
+    except Exception:
+        traceback.print_exc()
+        return FAILED
 
 
 if __name__ == "__main__":

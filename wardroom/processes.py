@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def _load_prctl() -> Any:
 
 # Loaded once: between fork and exec nothing may be looked up.
 _prctl = _load_prctl()
+_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:
@@ -34,6 +36,18 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
     # The parent may have died before the line above.
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
+
+
+def begin(parent: int) -> None:
+    """What a child does first, between fork and exec: die with its parent, and have signals as a login shell has.
+
+    Ignored signals and the mask survive an exec: a shell's background command ignores SIGINT and SIGQUIT, Python
+    ignores SIGPIPE, and whoever started us may have blocked more.
+    """
+    die_with(parent)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def adopt_orphans() -> None:
@@ -53,16 +67,40 @@ def kill_group(pgid: int, number: int) -> bool:
     return True
 
 
-def end_children() -> None:
-    """Kill and reap children until there are none; each one's orphans become children in turn."""
+def end_children(within: float) -> list[str]:
+    """Kill and reap children until there are none; each one's orphans become children in turn.
+
+    What runs as another user (a set-uid program) cannot be killed, and what hangs in the kernel ends late: after
+    `within` seconds the names of those that are left are returned.
+    """
+    deadline, pause = time.monotonic() + within, 0.002
     while True:
-        for pid in _children():
+        left = [pid for pid in _children() if _stat(pid)[:1] not in ([], ["Z"], ["X"])]
+        for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            return
+        _reap()
+        if not _children():
+            return []
+        if time.monotonic() > deadline:
+            return [described(pid) for pid in left]
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def described(pid: int) -> str:
+    """A process as a person looks for it: its name, its number, its user."""
+    try:
+        name = Path(f"/proc/{pid}/comm").read_bytes().decode(errors="replace").strip()
+        return f"{name} (pid {pid}, user {os.stat(f'/proc/{pid}').st_uid})"
+    except OSError:
+        return f"pid {pid}"
 
 
 def _children() -> list[int]:
@@ -73,9 +111,11 @@ def _children() -> list[int]:
 def _stat(pid: int) -> list[str]:
     """Fields of /proc/<pid>/stat from the state on; empty when there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # The name before them is any bytes that a program chose.
+        raw = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return []
+    return raw.rpartition(b")")[2].decode(errors="replace").split()
 
 
 def start_time(pid: int) -> int | None:

@@ -1,7 +1,10 @@
 """The keeper with real processes: what it hands over, what it reports, and that nothing is left."""
 
+import contextlib
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +32,9 @@ def front() -> Iterator[Desk]:
 def start(front: Desk, tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(*argv: str, **changes: Any) -> "subprocess.Popen[bytes]":
+    def begin(
+        *argv: str, popen: dict[str, Any] | None = None, before: tuple[str, ...] = (), **changes: Any
+    ) -> "subprocess.Popen[bytes]":
         orders = {
             "url": front.url,
             "session": "s1",
@@ -46,7 +51,8 @@ def start(front: Desk, tmp_path: Path) -> Iterator[Start]:
         read, write = os.pipe()
         os.write(write, json.dumps(orders).encode())
         os.close(write)
-        process = subprocess.Popen([sys.executable, "-m", "wardroom.keeper", "--fd", str(read)], pass_fds=(read,))
+        argv = (*before, sys.executable, "-m", "wardroom.keeper", "--fd", str(read))
+        process = subprocess.Popen(argv, pass_fds=(read,), **popen or {})
         os.close(read)
         started.append(process)
         return process
@@ -192,6 +198,88 @@ def test_sigterm_ends_the_child_reports_once_and_leaves_nothing(front: Desk, sta
     assert gone(pid)
     assert [end["exit_signal"] for end in front.of("/exited")] == [15]
     assert not (tmp_path / "s1-1.json").exists()
+
+
+@pytest.fixture
+def without_kill(tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """What starts a keeper that may kill its own user's processes only, though it may start those of another.
+
+    So it stands before `sudo` in a command as a keeper of a plain user does.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a process away")
+    yield ("setpriv", "--bounding-set=-kill", "--inh-caps=-kill")
+    with contextlib.suppress(OSError):
+        os.kill(int((tmp_path / "other").read_text()), signal.SIGKILL)
+
+
+ANOTHER = "exec setpriv --reuid=65534 --regid=65534 --clear-groups sleep 300"
+
+
+def test_what_cannot_be_killed_is_named_and_holds_up_no_report(
+    front: Desk, start: Start, tmp_path: Path, without_kill: tuple[str, ...]
+) -> None:
+    script = f"""({ANOTHER}) & echo $! > other
+    until [ "$(stat -c %u /proc/$!)" = 65534 ]; do sleep 0.02; done; echo oops >&2; exit 3"""
+    assert start(*sh(script), before=without_kill).wait(20) == 0
+    [end] = front.of("/exited")
+    other = read_pid(tmp_path / "other")
+    assert not gone(other), "this test is about nothing if it can be killed"
+    assert (end["exit_status"], end["exit_signal"]) == (3, None)
+    named = f"sleep (pid {other}, user 65534)"
+    assert end["stderr_tail"] == f"oops\n\n[still runs, and cannot be killed by this user: {named}]"
+
+
+def test_a_child_that_cannot_be_killed_is_given_up_and_named(
+    front: Desk, start: Start, tmp_path: Path, without_kill: tuple[str, ...]
+) -> None:
+    process = start(*sh(f"echo $$ > other; {ANOTHER}"), grace_secs=0.1, before=without_kill)
+    other = read_pid(tmp_path / "other")
+    wait_until(lambda: os.stat(f"/proc/{other}").st_uid == 65534)
+    front.answers["alive"] = (200, {"action": "kill"})
+    process.wait(30)
+    [end] = front.of("/exited")
+    assert end["exit_signal"] == 9
+    assert f"cannot be killed by this user: sleep (pid {other}, user 65534)" in end["stderr_tail"]
+
+
+def test_a_process_with_a_name_that_is_no_text_is_ended_as_any_other(front: Desk, start: Start, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"\xff) 1 (")
+    shutil.copy("/bin/sleep", odd)
+    code = f"import os; open('odd', 'w').write(str(os.getpid())); os.setsid(); os.execv({str(odd)!r}, ['x', '60'])"
+    start(*sh(f"{sys.executable} -c {shlex.quote(code)} & while ! [ -s odd ]; do sleep 0.02; done; exit 4")).wait(20)
+    assert front.of("/exited")[0]["exit_status"] == 4
+    assert gone(read_pid(tmp_path / "odd"))
+
+
+def signals_of(text: str) -> dict[str, int]:
+    pairs = (line.split(":") for line in text.splitlines())
+    return {name: int(value, 16) for name, value in pairs}
+
+
+def test_a_child_starts_with_default_signals_and_an_empty_mask(front: Desk, start: Start, tmp_path: Path) -> None:
+    def deaf() -> None:
+        for number in (signal.SIGQUIT, signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGRTMIN):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2})
+
+    start("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status", stdout_file=str(tmp_path / "out"),
+          popen={"preexec_fn": deaf}).wait(20)  # fmt: skip
+    assert front.of("/exited")[0]["exit_status"] == 0
+    assert signals_of((tmp_path / "out").read_text()) == {"SigBlk": 0, "SigIgn": 0}
+
+
+def test_a_keeper_that_cannot_write_its_state_file_keeps_its_child(front: Desk, start: Start) -> None:
+    start(*sh("exit 5"), state_dir="/proc/nowhere").wait(20)
+    assert front.of("/exited")[0]["exit_status"] == 5
+
+
+def test_a_keeper_that_fails_itself_is_reported(front: Desk, start: Start) -> None:
+    process = start(*sh("sleep 60"), grace_secs="odd")
+    wait_until(lambda: front.of("/alive"))
+    front.answers["alive"] = (200, {"action": "kill"})
+    process.wait(20)
+    assert "failed" in front.of("/exited")[-1]["stderr_tail"]
 
 
 def test_the_state_file_names_a_running_keeper(start: Start, tmp_path: Path) -> None:

@@ -218,6 +218,21 @@ def test_no_name_that_speaks_to_wardroom_is_offered(monkeypatch: pytest.MonkeyPa
     assert "PATH" in shell.names()
 
 
+async def test_a_command_starts_with_default_signals_and_an_empty_mask(tmp_path: Path) -> None:
+    heard = Heard()
+    numbers = (signal.SIGQUIT, signal.SIGUSR1)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        await heard.run("grep -E 'Sig(Blk|Ign)' /proc/self/status; sleep 60 & kill -USR1 $!; wait $!", tmp_path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    values = [line.split(":")[1] for line in "".join(heard.texts).splitlines() if line.startswith("Sig")]
+    assert [int(value, 16) for value in values] == [0, 0]
+
+
 async def test_output_is_text_and_bounded(tmp_path: Path) -> None:
     heard = Heard()
     ran = await heard.run("printf 'a\\0b\\377'; head -c 200000 /dev/zero | tr '\\0' x", tmp_path)

@@ -84,7 +84,7 @@ def _start(command: str, cwd: str, env: Sequence[str]) -> "tuple[subprocess.Pope
             stdout=theirs,
             stderr=theirs,
             process_group=0,
-            preexec_fn=lambda: processes.die_with(me),
+            preexec_fn=lambda: processes.begin(me),
         )
     except BaseException:
         pipe.close()
