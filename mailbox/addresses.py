@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from uuid import UUID
 
 from accounts import problems
+from accounts.names import UNSEEN, is_visible
 
 LONGEST = 200
 SESSION = "session:"
@@ -14,6 +14,8 @@ SESSION = "session:"
 OWN = "wardroom:"
 #: Where answers are kept whose asker reads no mailbox. It takes none but those of `asking.answer`.
 ANSWERS = f"{OWN}answers"
+#: An address, as JSON Schema writes a pattern.
+PATTERN = f"^({SESSION}[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|(?!{SESSION})[^ /{UNSEEN}]+)$"
 
 
 def session_address(session_id: UUID) -> str:
@@ -69,17 +71,11 @@ def _wrong(address: object) -> str | None:
     if not isinstance(address, str) or not 0 < len(address) <= LONGEST:
         return f"1 to {LONGEST} characters"
     # A slash would end it in a URL; a character that nobody sees would make two addresses look like one.
-    if "/" in address or not _is_visible(address):
+    if "/" in address or " " in address or not is_visible(address):
         return "no slashes, no spaces, no invisible characters"
     if is_session(address) and not _is_uuid(address.removeprefix(SESSION)):
         return f"{SESSION} is reserved: what follows is a session's id, in lower case"
     return None
-
-
-def _is_visible(text: str) -> bool:
-    if text.isascii():
-        return text.isprintable() and " " not in text
-    return all(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
 def _is_uuid(text: str) -> bool:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import problems
+from accounts import names, problems
 from accounts.problems import Problem
 from ledger import journal
 from mailbox import addresses, delivery, letters, moves, receipts
@@ -53,7 +53,7 @@ def new_id(seed: str | None = None) -> str:
 
 def find(project_id: UUID, address: str, ask_id: str) -> Message | None:
     """The ask with this id at this address, as long as it is kept."""
-    if not letters.is_name(ask_id, letters.LONGEST_ID):
+    if not names.is_name(ask_id, letters.LONGEST_ID):
         return None
     asks = Message.objects.filter(project_id=project_id, address__name=address, message_kind="ask")
     return asks.filter(message_id=ask_id).first()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from accounts import problems, projects
+from accounts import names, problems, projects
 from accounts.models import Project
 from accounts.problems import Problem
 from accounts.together import Together
@@ -38,7 +38,7 @@ class Mailbox:
     def __init__(self, address: str, *, project: Project | UUID | None = None, consumer: str = "") -> None:
         """422 for what is no address, or no name of a consumer."""
         self.address = addresses.check(address)
-        if consumer and not letters.is_name(consumer, letters.LONGEST_ID):
+        if consumer and not names.is_name(consumer, letters.LONGEST_ID):
             raise problems.invalid([{"field": "consumer", "detail": f"1 to {letters.LONGEST_ID} printable characters"}])
         self.consumer = consumer
         self.project_id: UUID = project if isinstance(project, UUID) else (project or projects.default()).pk

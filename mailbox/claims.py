@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from accounts import problems
+from accounts import names, problems
 from ledger import journal
 from mailbox import addresses, letters, moves, parcels, quarantine, receipts, sql
 from mailbox.models import Message
@@ -294,7 +294,7 @@ def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[s
         return own
     if all(name in own for name in ids):
         return {name: own[name] for name in ids}
-    known = {name for name in ids if letters.is_name(name, letters.LONGEST_ID)}
+    known = {name for name in ids if names.is_name(name, letters.LONGEST_ID)}
     rows = Message.objects.filter(project_id=project_id, message_id__in=known)
     return dict.fromkeys(ids) | dict(rows.values_list("message_id", "pk"))
 

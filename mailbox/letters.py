@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import time
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts import problems
+from accounts.names import is_name
 from mailbox import bodies
 from mailbox.addresses import OWN
 from mailbox.states import KINDS, PUBLIC_KINDS
@@ -160,15 +160,6 @@ def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
         yield {"field": "body", "detail": str(error)}
         return
     yield from bodies.errors(message.message_kind, message.body)
-
-
-def is_name(text: str, longest: int) -> bool:
-    """Whether it can name something: not empty, not too long, and nothing in it that nobody sees."""
-    if not 0 < len(text) <= longest:
-        return False
-    if text.isascii():
-        return text.isprintable()
-    return all(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
 def _optional_text(value: Mapping[str, Any], field: str, errors: list[Error]) -> str | None:

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from accounts import problems
 from accounts.clock import moment
+from accounts.names import is_name
 from ledger import journal
 from mailbox import addresses, asking, bodies, delivery, reading
-from mailbox.letters import LONGEST_ID, NewMessage, is_name
+from mailbox.letters import LONGEST_ID, NewMessage
 from mailbox.models import Message as Letter
 from orchestration import roles, steering
 from orchestration.line import Line, held
