@@ -42,9 +42,15 @@ def idempotent(*, redact: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
                 _keep(row, answer, redact)
             return answer
 
-        return wrapped  # type: ignore[return-value]
+        return keyed(wrapped)  # type: ignore[return-value]
 
     return around
+
+
+def keyed(handler: Handler) -> Handler:
+    """Mark a handler that honours the key, for the OpenAPI document. For one that does so in a way of its own."""
+    handler.honours_key = True  # type: ignore[attr-defined]
+    return handler
 
 
 def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKey, Response | None]:

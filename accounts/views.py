@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, cast
 
 from rest_framework.views import APIView
 
 from accounts.actors import Actor
 from accounts.models import Credential, Project
+from accounts.openapi.refusals import Types
 from accounts.permissions import Methods, ScopeMap
 
 
 class ProjectView(APIView):
-    """A view names `scopes` per method, and `child_may` for the methods that a child's token may call."""
+    """A view names `scopes` per method, and `child_may` for the methods that a child's token may call.
+
+    For the OpenAPI document it names the problem types of its own, and the methods that also answer an event stream.
+    """
 
     scopes: ClassVar[ScopeMap] = {}
     child_may: ClassVar[Methods] = ()
+    refuses: ClassVar[Mapping[str, Types]] = {}
+    streams: ClassVar[Methods] = ()
 
     @property
     def credential(self) -> Credential:

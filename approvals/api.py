@@ -20,11 +20,12 @@ from approvals.models import Approval
 class Approvals(ProjectView):
     scopes: ClassVar = {"GET": "approvals:read", "POST": "approvals:ask"}
     child_may: ClassVar = {"POST"}
+    refuses: ClassVar = {"POST": {404: (), 409: ("conflict", "not-running")}}
 
     @extend_schema(
         operation_id="approvals_list",
         parameters=[*schema.FILTERS, *schema.PAGE],
-        responses={200: schema.ApprovalPage, **schema.refusals(401, 403, 422)},
+        responses={200: schema.ApprovalPage},
     )
     def get(self, request: Request) -> Response:
         """List approvals, oldest first."""
@@ -33,9 +34,8 @@ class Approvals(ProjectView):
 
     @extend_schema(
         operation_id="approvals_ask",
-        parameters=[schema.IDEMPOTENCY_KEY],
         request=schema.Ask,
-        responses={202: schema.Approval, **schema.refusals(401, 403, 404, 409, 422, 429)},
+        responses={202: schema.Approval},
     )
     @idempotent()
     def post(self, request: Request) -> Response:
@@ -55,7 +55,7 @@ class ApprovalCount(ProjectView):
     @extend_schema(
         operation_id="approvals_count",
         parameters=schema.FILTERS,
-        responses={200: schema.Counts, **schema.refusals(401, 403, 422)},
+        responses={200: schema.Counts},
     )
     def get(self, request: Request) -> Response:
         """Count approvals in each state."""
@@ -69,7 +69,7 @@ class OneApproval(ProjectView):
 
     @extend_schema(
         operation_id="approvals_get",
-        responses={200: schema.Approval, **schema.refusals(401, 403, 404)},
+        responses={200: schema.Approval},
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Show one approval: to who asked, or with the scope approvals:read."""
@@ -85,7 +85,7 @@ class Wait(ProjectView):
     @extend_schema(
         operation_id="approvals_wait",
         parameters=[schema.TIMEOUT],
-        responses={200: schema.Waited, **schema.refusals(401, 403, 404, 422)},
+        responses={200: schema.Waited},
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
@@ -97,12 +97,18 @@ class Wait(ProjectView):
 class Decide(ProjectView):
     # The verb judges who may decide, because a stranger must be told 404 before anybody is told 403.
     permission_classes = []
+    refuses: ClassVar = {
+        "POST": {
+            403: ("not-an-approver",),
+            409: ("already-decided", "digest-mismatch", "version-conflict"),
+            410: ("expired",),
+        }
+    }
 
     @extend_schema(
         operation_id="approvals_decide",
-        parameters=[schema.IDEMPOTENCY_KEY],
         request=schema.Answer,
-        responses={200: schema.Approval, **schema.refusals(401, 403, 404, 409, 410, 422)},
+        responses={200: schema.Approval},
     )
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:
@@ -116,12 +122,12 @@ class Decide(ProjectView):
 class Withdraw(ProjectView):
     scopes: ClassVar = {"POST": "approvals:ask"}
     child_may: ClassVar = {"POST"}
+    refuses: ClassVar = {"POST": {409: ("already-decided",), 410: ("expired",)}}
 
     @extend_schema(
         operation_id="approvals_withdraw",
-        parameters=[schema.IDEMPOTENCY_KEY],
         request=schema.Withdrawal,
-        responses={200: schema.Approval, **schema.refusals(401, 403, 404, 409, 410, 422)},
+        responses={200: schema.Approval},
     )
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:
@@ -134,12 +140,12 @@ class Withdraw(ProjectView):
 class Consume(ProjectView):
     scopes: ClassVar = {"POST": "approvals:ask"}
     child_may: ClassVar = {"POST"}
+    refuses: ClassVar = {"POST": {409: ("digest-mismatch", "not-approved", "consumed", "not-running")}}
 
     @extend_schema(
         operation_id="approvals_consume",
-        parameters=[schema.IDEMPOTENCY_KEY],
         request=schema.Consumption,
-        responses={200: schema.Approval, **schema.refusals(401, 403, 404, 409, 422)},
+        responses={200: schema.Approval},
     )
     @idempotent()
     def post(self, request: Request, approval_id: UUID) -> Response:

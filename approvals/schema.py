@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers as rest
 
 from accounts.outlines import outline
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
 
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key and body get the same answer."
-)
 TIMEOUT = OpenApiParameter("timeout", float, description="Seconds to wait, at most 25.")
 FILTERS = [
     OpenApiParameter("status", str, description=f"Some of {', '.join(Status.values)}, comma-separated."),
@@ -25,22 +22,6 @@ PAGE = [
 ]
 
 Fields = dict[str, rest.Field]
-
-WHY = {
-    401: "`unauthenticated`",
-    403: "`forbidden` (a scope is missing) or `not-an-approver`",
-    404: "`not-found`: unknown, or another project's",
-    409: "`already-decided`, `digest-mismatch`, `version-conflict`, `not-approved`, `consumed`, `not-running`"
-    " or `conflict`",
-    410: "`expired`",
-    422: "`invalid`, with `errors`",
-    429: "`too-many`, with `Retry-After`",
-}
-
-
-def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
-    """The problem documents of these statuses."""
-    return {status: OpenApiResponse(OpenApiTypes.OBJECT, description=WHY[status]) for status in statuses}
 
 
 def _words(words: type[Status] | type[Risk] | type[Decision] | type[Over] | type[Via] | type[CancelReason]) -> str:

@@ -211,7 +211,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.Scoped"],
     "DEFAULT_PARSER_CLASSES": ["accounts.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "accounts.openapi.operation.Operation",
     "EXCEPTION_HANDLER": "accounts.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
@@ -220,14 +220,14 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Spawn, watch, message and gate AI-agent children.",
     "VERSION": "v1",
     "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "accounts.openapi.operation.add_components",
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
-    "APPEND_COMPONENTS": {
-        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "wr_key_..."}}
-    },
-    "SECURITY": [{"bearer": []}],
 }
 
 # --- the rest -----------------------------------------------------------------------------------------------

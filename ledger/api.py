@@ -57,6 +57,8 @@ class FeedView(ProjectView):
     """The project's feed, oldest first."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "feed:read"}
+    refuses: ClassVar = {"GET": {410: ("resync",)}}
+    streams: ClassVar = ("GET",)
 
     @extend_schema(
         operation_id="feed",

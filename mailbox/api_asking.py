@@ -17,11 +17,12 @@ from mailbox import asking, claims, held_asks, orders, schema, shapes
 
 class Reply(ProjectView):
     scopes: ClassVar[ScopeMap] = {"POST": "mailboxes:write"}
+    refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("already-answered", "conflict")}}
 
     @extend_schema(
         operation_id="mailbox_reply",
         request=schema.Reply,
-        responses={201: schema.Replied, **schema.refusals(401, 403, 404, 409, 422)},
+        responses={201: schema.Replied},
     )
     def post(self, request: Request, address: str) -> Response:
         """Answer an ask that was drained here, once; the answer goes where the ask came from."""
@@ -44,7 +45,7 @@ class OneAsk(ProjectView):
     @extend_schema(
         operation_id="mailbox_asked",
         parameters=[schema.TIMEOUT],
-        responses={200: schema.Asked, **schema.refusals(401, 403, 404, 422)},
+        responses={200: schema.Asked},
     )
     def get(self, request: Request, address: str, ask_id: str) -> Response:
         """Give the answer to an ask that came from no mailbox, or say that there is none yet. It is kept seven days."""

@@ -26,7 +26,7 @@ class Quarantine(ProjectView):
     @extend_schema(
         operation_id="quarantine_list",
         parameters=[*schema.QUARANTINE_FILTERS, *schema.PAGE],
-        responses={200: schema.QuarantinePage, **schema.refusals(401, 403, 422)},
+        responses={200: schema.QuarantinePage},
     )
     def get(self, request: Request) -> Response:
         """List what could not be read, or not be handled, oldest first."""
@@ -47,7 +47,7 @@ class OneQuarantined(ProjectView):
 
     @extend_schema(
         operation_id="quarantine_get",
-        responses={200: schema.Quarantined, **schema.refusals(401, 403, 404)},
+        responses={200: schema.Quarantined},
     )
     def get(self, request: Request, quarantine_id: UUID) -> Response:
         """Show one, with all its bytes."""
@@ -59,11 +59,12 @@ class OneQuarantined(ProjectView):
 
 class Requeue(ProjectView):
     scopes: ClassVar[ScopeMap] = {"POST": "quarantine:write"}
+    refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("conflict",)}}
 
     @extend_schema(
         operation_id="quarantine_requeue",
         request=schema.Requeue,
-        responses={200: schema.Quarantined, **schema.refusals(401, 403, 404, 409, 422)},
+        responses={200: schema.Quarantined},
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
         """Validate it again, as it is or as edited, and let it into its mailbox with its own id. Twice is once."""
@@ -75,11 +76,12 @@ class Requeue(ProjectView):
 
 class Discard(ProjectView):
     scopes: ClassVar[ScopeMap] = {"POST": "quarantine:write"}
+    refuses: ClassVar = {"POST": {409: ("conflict",)}}
 
     @extend_schema(
         operation_id="quarantine_discard",
         request=schema.Discard,
-        responses={200: schema.Quarantined, **schema.refusals(401, 403, 404, 409, 422)},
+        responses={200: schema.Quarantined},
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
         """Put it away for good, with a note that says why."""

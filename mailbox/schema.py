@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework import serializers as rest
 
 from accounts.outlines import outline
@@ -27,23 +26,6 @@ QUARANTINE_FILTERS = [
     OpenApiParameter("address", str, description="Whom it was for."),
 ]
 MESSAGE_FILTERS = [OpenApiParameter("state", str, description=f"One of {', '.join(MessageState.values)}.")]
-
-WHY = {
-    401: "`unauthenticated`",
-    403: "`forbidden`: a scope is missing, or `reserved-address`: a session's mailbox is read by its live line alone",
-    404: "`not-found`: unknown, or another project's",
-    408: "`too-slow`: the body did not arrive in time",
-    409: "`conflict`: the same id with other content, or settled otherwise before; `already-answered`",
-    413: "`too-large`",
-    415: "`invalid`: the body is not JSON",
-    422: "`invalid`, with `errors`",
-}
-
-
-def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
-    """The problem documents of these statuses."""
-    return {status: OpenApiResponse(OpenApiTypes.OBJECT, description=WHY[status]) for status in statuses}
-
 
 _lease: dict[str, Any] = {
     "required": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
@@ -10,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import heldbodies
+from accounts.idempotency import keyed
 from accounts.views import ProjectView
 from ledger import holding
 from orchestration import asking, bodies, held_asks, shapes
-from orchestration.api_sessions import IDEMPOTENCY_KEY, refusals
 
 TIMEOUT = OpenApiParameter("timeout", OpenApiTypes.FLOAT, description="Seconds to wait, at most 25; none unless told.")
 
@@ -22,13 +23,14 @@ class Ask(ProjectView):
     """A question to a session."""
 
     permission_classes = []
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
 
     @extend_schema(
         operation_id="sessions_ask",
-        parameters=[IDEMPOTENCY_KEY],
         request=bodies.AskBody,
-        responses={200: shapes.AskShape, **refusals(401, 403, 404, 409, 422, 429)},
+        responses={200: shapes.AskShape},
     )
+    @keyed
     def post(self, request: Request, session_id: UUID) -> Response:
         """Ask it, and wait for the answer. `pending` after `timeout_secs`; `ended` when its session ended without one.
 
@@ -49,7 +51,7 @@ class OneAsk(ProjectView):
     @extend_schema(
         operation_id="sessions_asked",
         parameters=[TIMEOUT],
-        responses={200: shapes.AskShape, **refusals(401, 403, 404, 422)},
+        responses={200: shapes.AskShape},
     )
     def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
         """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""

@@ -36,6 +36,8 @@ class SessionEventsView(ProjectView):
 
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
     child_may: ClassVar[Methods] = ("GET",)
+    refuses: ClassVar = {"GET": {410: ("resync",)}}
+    streams: ClassVar = ("GET",)
 
     @extend_schema(
         operation_id="session_events",

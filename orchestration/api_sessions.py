@@ -26,9 +26,6 @@ from orchestration.spawning import SpawnOrder
 from orchestration.states import Runner, Status
 
 MOST_IN_A_TREE = 1000
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key and body get the same answer."
-)
 FILTERS = [
     OpenApiParameter("status", str, description=f"Some of {', '.join(Status.values)}, comma-separated."),
     OpenApiParameter("runner", str, description=f"One of {', '.join(Runner.values)}."),
@@ -38,20 +35,6 @@ FILTERS = [
     OpenApiParameter("cursor", str, description="`next` of the page before."),
     OpenApiParameter("limit", int, description="At most 200."),
 ]
-WHY = {
-    401: "`unauthenticated`",
-    403: "`forbidden`: a scope is missing",
-    404: "`not-found`: unknown, or another project's",
-    409: "`conflict` or `not-running`",
-    422: "`invalid`, with `errors`",
-    429: "`too-many`, with `Retry-After`",
-}
-
-
-def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
-    """The problem documents of these statuses."""
-    return {status: OpenApiResponse(OpenApiTypes.OBJECT, description=WHY[status]) for status in statuses}
-
 
 PAGE = outline(
     "SessionPage", {"results": shapes.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
@@ -64,8 +47,9 @@ class Sessions(ProjectView):
 
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read", "POST": "sessions:write"}
     child_may: ClassVar[Methods] = ("GET", "POST")
+    refuses: ClassVar = {"POST": {404: (), 409: ("not-running",)}}
 
-    @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE, **refusals(401, 403, 422)})
+    @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
     def get(self, request: Request) -> Response:
         """List sessions, newest first. A child's token sees its own session's children."""
         rows = shapes.with_line(_filtered(self._visible(), request.query_params))
@@ -79,9 +63,8 @@ class Sessions(ProjectView):
 
     @extend_schema(
         operation_id="sessions_spawn",
-        parameters=[IDEMPOTENCY_KEY],
         request=bodies.SpawnBody,
-        responses={201: shapes.SpawnedShape, **refusals(401, 403, 404, 409, 422, 429)},
+        responses={201: shapes.SpawnedShape},
     )
     @idempotent(redact=("child",))
     def post(self, request: Request) -> Response:
@@ -133,7 +116,7 @@ class OneSession(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
     child_may: ClassVar[Methods] = ("GET",)
 
-    @extend_schema(operation_id="sessions_get", responses={200: shapes.SessionShape, **refusals(401, 403, 404)})
+    @extend_schema(operation_id="sessions_get", responses={200: shapes.SessionShape})
     def get(self, request: Request, session_id: UUID) -> Response:
         """One session, as it is now."""
         session = reach.readable(self.credential, session_id)
@@ -163,7 +146,7 @@ class Attempts(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
     child_may: ClassVar[Methods] = ("GET",)
 
-    @extend_schema(operation_id="sessions_attempts", responses={200: ATTEMPTS, **refusals(401, 403, 404)})
+    @extend_schema(operation_id="sessions_attempts", responses={200: ATTEMPTS})
     def get(self, request: Request, session_id: UUID) -> Response:
         """Every attempt, oldest first, with what became of its process."""
         session = reach.readable(self.credential, session_id)

@@ -16,7 +16,6 @@ from accounts.views import ProjectView
 from mailbox import letters
 from mailbox.letters import NewMessage
 from orchestration import bodies, cancelling, lifecycle, reach, shapes, spawning, steering
-from orchestration.api_sessions import IDEMPOTENCY_KEY, refusals
 from orchestration.models import Session
 from orchestration.waits import Wait
 
@@ -34,10 +33,12 @@ class Steering(ProjectView):
 class Token(Steering):
     """A fresh token of an external session's current attempt."""
 
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
+
     @extend_schema(
         operation_id="sessions_token",
         request=None,
-        responses={201: shapes.TokenShape, **refusals(401, 403, 404, 409)},
+        responses={201: shapes.TokenShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Mint a fresh token for the current attempt; the one before it dies."""
@@ -50,11 +51,12 @@ class Cancel(Steering):
     """Stop a session, and what is below it."""
 
     child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("not-running",)}}
 
     @extend_schema(
         operation_id="sessions_cancel",
         request=bodies.CancelBody,
-        responses={200: shapes.SessionShape, **refusals(401, 403, 404, 422)},
+        responses={200: shapes.SessionShape},
     )
     @idempotent()
     def post(self, request: Request, session_id: UUID) -> Response:
@@ -70,12 +72,12 @@ class Retry(Steering):
     """Start a session that is over once more."""
 
     child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
 
     @extend_schema(
         operation_id="sessions_retry",
-        parameters=[IDEMPOTENCY_KEY],
         request=None,
-        responses={202: shapes.SessionShape, **refusals(401, 403, 404, 409)},
+        responses={202: shapes.SessionShape},
     )
     @idempotent()
     def post(self, request: Request, session_id: UUID) -> Response:
@@ -89,11 +91,12 @@ class WaitFor(Steering):
     """What a running attempt waits for."""
 
     child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("not-running",)}}
 
     @extend_schema(
         operation_id="sessions_wait",
         request=bodies.WaitBody,
-        responses={200: shapes.SessionShape, **refusals(401, 403, 404, 409, 422)},
+        responses={200: shapes.SessionShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Record what the running attempt waits for, and return at once: it counts when the attempt suspends."""
@@ -106,11 +109,12 @@ class Messages(Steering):
     """A message to a session."""
 
     child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
 
     @extend_schema(
         operation_id="sessions_message",
         request=bodies.MessageBody,
-        responses={202: shapes.SentShape, **refusals(401, 403, 404, 409, 422, 429)},
+        responses={202: shapes.SentShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Send it a message. The outcome says what will become of it; only its admission proves that it was read."""

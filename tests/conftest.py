@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 
+from tests import document
 from tests.servers import RabbitMQ, Redis
 from tests.servers.postgres import Cluster
 from tests.servers.run import BACKENDS, SHARED, Run, chosen_backend
@@ -45,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    document.watch()
     if RUN.backend == "postgres" and not _worker and not config.option.collectonly:
         RUN.up(RUN.postgres)
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
-import yaml
 from django.core.management import call_command
+from django.test import override_settings
+from django.urls import path
 from rest_framework import serializers
+from rest_framework.response import Response
 
 from accounts import projects, scopes
 from accounts.outlines import outline
+from accounts.views import ProjectView
 from mailbox import quarantine
-from tests.house.sources import ROOT
+from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django
 
-DOCUMENT = ROOT / "docs" / "openapi.yaml"
 API = "/api/v1"
 DESK = f"{API}/mailboxes/desk"
 TASK = {"id": "a", "message_kind": "task", "body": "do it", "from": {"role": "boss"}, "correlation_id": "c"}
@@ -35,15 +38,11 @@ READINGS = [
 ]
 
 
-class Document:
-    """The document that is handed out, and whether an answer is what it says."""
+class Closed(Document):
+    """The document, with no member of an answer left unsaid."""
 
     def __init__(self, said: dict[str, Any]) -> None:
-        self.components = said["components"]
-        self.schemas = self.components["schemas"]
-        self.operations = {
-            operation["operationId"]: operation for path in said["paths"].values() for operation in path.values()
-        }
+        super().__init__(said)
         for schema in self.schemas.values():
             if "properties" in schema:
                 schema["additionalProperties"] = False
@@ -57,8 +56,8 @@ class Document:
 
 
 @pytest.fixture
-def document() -> Document:
-    return Document(yaml.safe_load(DOCUMENT.read_text()))
+def document() -> Closed:
+    return Closed.read()
 
 
 @pytest.fixture
@@ -69,7 +68,77 @@ def caller(db: None) -> Caller:
 def test_the_document_is_what_the_code_says(tmp_path):
     made = tmp_path / "openapi.yaml"
     call_command("spectacular", validate=True, fail_on_warn=True, file=str(made))
-    assert made.read_text() == DOCUMENT.read_text(), "run `make openapi`"
+    assert made.read_text() == PATH.read_text(), "run `make openapi`"
+
+
+def test_every_call_names_its_refusals_as_problem_documents(document):
+    for name, operation in document.operations.items():
+        answers = operation["responses"]
+        assert {"401", "403", "422", "429", "503"} <= set(answers), name
+        assert ("{" not in document.path(name)) or "404" in answers, name
+        for status in (status for status in answers if status >= "400"):
+            answer = document.resolved(answers[status])
+            assert list(answer["content"]) == [PROBLEM], f"{name} {status}"
+            problem = document.resolved(answer["content"][PROBLEM]["schema"])
+            assert problem["properties"]["status"]["enum"] == [int(status)]
+            assert problem["properties"]["type"]["enum"], f"{name} {status}"
+
+
+def test_every_call_names_the_scope_that_it_needs_once(document):
+    assert document.operations["sessions_spawn"]["security"] == [{"bearer": ["sessions:write"]}]
+    assert document.operations["approvals_decide"]["security"] == [{"bearer": []}]
+    assert all(len(operation["security"]) == 1 for operation in document.operations.values())
+
+
+def test_calls_that_honour_a_key_say_so_with_what_comes_of_it(document):
+    keyed = {name for name, operation in document.operations.items() if "Idempotency-Key" in _parameters(operation)}
+    assert {"sessions_spawn", "sessions_cancel", "sessions_ask", "approvals_ask", "approvals_decide"} <= keyed
+    for name in keyed:
+        answers = document.operations[name]["responses"]
+        assert "Idempotency-Replayed" in next(iter(answers.values()))["headers"], name
+        problem = document.resolved(answers["409"]["content"][PROBLEM]["schema"])
+        assert "still-running" in problem["properties"]["type"]["enum"], name
+
+
+def _parameters(operation):
+    return {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
+
+
+def test_the_feed_and_a_session_s_events_are_streams_too(document):
+    for name in ("feed", "session_events"):
+        answer = document.operations[name]["responses"]["200"]
+        assert set(answer["content"]) == {"application/json", "text/event-stream"}
+        assert "Last-Event-ID" in _parameters(document.operations[name])
+
+
+@pytest.mark.parametrize(
+    "status, kind, headers, wrong",
+    [
+        (404, "not-found", {}, None),
+        (418, "teapot", {}, "418 is none of"),
+        (404, "lost", {}, "the problem lost is none of not-found"),
+        (401, "unauthenticated", {}, "without WWW-Authenticate"),
+        (404, "not-found", {"Content-Type": "text/html"}, "text/html is none of"),
+    ],
+)
+def test_an_answer_that_is_not_in_the_document_is_found(document, status, kind, headers, wrong):
+    headers = {"Content-Type": PROBLEM} | headers
+    found = document.untrue("GET", f"{API}/sessions/{uuid4()}", status, headers, lambda: {"type": kind})
+    assert found is None if wrong is None else wrong in found
+
+
+def test_an_answer_that_is_not_in_the_document_fails_the_test_that_got_it(caller):
+    class Confused(ProjectView):
+        """It answers what nobody said."""
+
+        permission_classes = []
+
+        def get(self, request):
+            return Response({}, status=418)
+
+    urls = type("Urls", (), {"urlpatterns": [path("api/v1/feed", Confused.as_view())]})
+    with override_settings(ROOT_URLCONF=urls), pytest.raises(AssertionError, match="418 is none of"):
+        caller.get(f"{API}/feed")
 
 
 def test_answers_of_the_mailbox_are_what_the_document_says(document, caller):
@@ -118,8 +187,8 @@ def test_answers_of_approvals_are_what_the_document_says(document, caller):
 def test_answers_of_sessions_and_the_feed_are_what_the_document_says(document, caller):
     spawned = caller.post(f"{API}/sessions", {"assignment": "look", "runner": "external"})
     one = f"{API}/sessions/{document.checked('sessions_spawn', spawned)['id']}"
-    for operation, path in READINGS:
-        document.checked(operation, caller.get(path.format(one=one)))
+    for operation, place in READINGS:
+        document.checked(operation, caller.get(place.format(one=one)))
 
 
 def test_the_limits_of_the_mailbox_calls_are_in_the_document(document):

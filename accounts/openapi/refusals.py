@@ -1,0 +1,124 @@
+"""The refusals of a call: one problem schema for each status, with the types that the call can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from accounts.problems import CONTENT_TYPE
+
+#: Status -> the problem types of one call.
+Types = Mapping[int, Sequence[str]]
+#: Keep a component (`schemas` or `responses`, its name, what it is), and give its `$ref`.
+Register = Callable[[str, str, dict[str, Any]], dict[str, Any]]
+
+#: The types that every call has at a status.
+COMMON: Types = {
+    401: ("unauthenticated",),
+    403: ("forbidden",),
+    404: ("not-found",),
+    406: ("invalid",),
+    408: ("too-slow",),
+    409: ("conflict",),
+    410: ("expired",),
+    413: ("too-large",),
+    415: ("invalid",),
+    422: ("invalid",),
+    429: ("too-many",),
+    503: ("unavailable",),
+}
+WHY = {
+    401: "No live token came with the call.",
+    403: "The caller is known, and may not do this.",
+    404: "There is nothing by that id in the caller's project.",
+    406: "The answer is JSON, and the caller accepts none.",
+    408: "The body did not arrive in time.",
+    409: "The call clashes with what stands now.",
+    410: "It was there, and is over.",
+    413: "The body is over the limit.",
+    415: "The body is not JSON, or it is encoded.",
+    422: "`errors` names each field or parameter that is wrong.",
+    429: "There are too many; try again after `Retry-After` seconds.",
+    503: "The server cannot do it now; try again after `Retry-After` seconds.",
+}
+RETRY_AFTER = {
+    "description": "Seconds to wait before the next try.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 0},
+}
+HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "enum": ["Bearer"]}}},
+    429: {"Retry-After": RETRY_AFTER},
+    503: {"Retry-After": RETRY_AFTER},
+}
+#: What a call can be refused with because it has a body.
+OF_A_BODY = (408, 413, 415)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What decides how a call can be refused. `own` are types beside the common ones, or at other statuses."""
+
+    name: str
+    authenticated: bool = True
+    in_path: bool = False
+    has_body: bool = False
+    keyed: bool = False
+    own: Types = field(default_factory=dict)
+
+    def types(self) -> dict[int, tuple[str, ...]]:
+        """Status -> every type that this call answers there, in the order of statuses."""
+        statuses = {406, 422, 429, 503, *self.own}
+        statuses |= {401, 403} if self.authenticated else set()
+        statuses |= {404} if self.in_path else set()
+        statuses |= set(OF_A_BODY) if self.has_body else set()
+        statuses |= {409} if self.keyed else set()
+        return {status: self._types(status) for status in sorted(statuses)}
+
+    def _types(self, status: int) -> tuple[str, ...]:
+        # A clash and an end are always of a kind of their own.
+        common = () if status in (409, 410) else COMMON.get(status, ())
+        keyed = ("still-running",) if self.keyed and status == 409 else ()
+        return tuple(dict.fromkeys([*common, *self.own.get(status, ()), *keyed]))
+
+
+def responses(call: Call, register: Register) -> dict[str, Any]:
+    """The `responses` entries of every refusal of a call; those that calls share are components."""
+    return {str(status): _response(call, status, types, register) for status, types in call.types().items()}
+
+
+def _response(call: Call, status: int, types: tuple[str, ...], register: Register) -> dict[str, Any]:
+    shared = types == COMMON.get(status)
+    name = f"Problem{status}" if shared else f"{call.name}Problem{status}"
+    found = {
+        "description": f"{WHY.get(status, HTTPStatus(status).phrase)} Type: {_listed(types)}.",
+        "content": {CONTENT_TYPE: {"schema": register("schemas", name, problem(status, types))}},
+    }
+    if status in HEADERS:
+        found["headers"] = HEADERS[status]
+    return register("responses", name, found) if shared else found
+
+
+def problem(status: int, types: Sequence[str]) -> dict[str, Any]:
+    """The schema of a problem document. Members beyond these belong to the type."""
+    properties: dict[str, Any] = {
+        "type": {"type": "string", "enum": list(types)},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "enum": [status]},
+        "detail": {"type": "string", "description": "What is wrong, for people."},
+    }
+    if status == 422:
+        properties["errors"] = {"type": "array", "items": _error()}
+    required = [name for name in properties if name != "errors"]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _error() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {"type": "object", "properties": {"field": text, "detail": text}, "required": ["field", "detail"]}
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
