@@ -36,18 +36,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 servers:
 	@scripts/install_test_servers.sh
 
-# Both backends run, also when the first one fails; ARGS goes to pytest (ARGS="tests/mailbox -k drain").
+# Both backends run, also when the first one fails; ARGS goes to pytest (ARGS="tests/mailbox -k drain"). Up to RERUN
+# failed tests run once more, alone, and are named as FLAKY when they pass then.
+RERUN ?= 0
 test: install-dev servers
-	@failed=0; for backend in sqlite postgres; do \
-	    echo "Testing on $$backend ..."; \
-	    $(PYTEST) --backend $$backend $(PARALLEL) $(ARGS) || failed=1; \
-	done; exit $$failed
+	@$(BIN)/python scripts/run_tests.py --rerun $(RERUN) sqlite postgres -- $(PARALLEL) $(ARGS)
 
 test-slow: install-dev servers
-	@failed=0; for backend in sqlite postgres; do \
-	    echo "Testing slowly on $$backend ..."; \
-	    $(PYTEST) --backend $$backend -m slow $(ARGS) || failed=1; \
-	done; exit $$failed
+	@$(BIN)/python scripts/run_tests.py sqlite postgres -- -m slow $(ARGS)
 
 chaos: install-dev servers
 	@$(PYTEST) --backend postgres -m chaos $(ARGS)
