@@ -26,14 +26,14 @@ def header(scope: Scope, name: bytes) -> str:
 async def body(scope: Scope, receive: Receive) -> bytes:
     """The whole body, judged as DRF and our parser do: 415 unless it is JSON, 413 as soon as it is too long.
 
-    408 unless all of it arrives within the time that any call may be held.
+    408 unless all of it arrives in time.
     """
     limit = settings.WARDROOM["max_request_bytes"]
     length = header(scope, b"content-length")
     if length.isdecimal() and int(length) > limit:
         raise too_large()
     try:
-        async with asyncio.timeout(settings.WARDROOM["held_call_secs"]):
+        async with asyncio.timeout(settings.WARDROOM["body_secs"]):
             raw = await _whole(receive, limit)
     except TimeoutError:
         raise Problem("too-slow", 408, "The body did not arrive in time.") from None

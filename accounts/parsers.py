@@ -18,6 +18,7 @@ class StrictJSONParser(BaseParser):
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
         """Decode the body; an empty one is an empty object. 413 over the limit, 422 for what is not strict JSON."""
+        refuse_encoded(parser_context["request"].headers.get("Content-Encoding", ""))
         limit = settings.WARDROOM["max_request_bytes"]
         raw = stream.read(limit + 1)
         if len(raw) > limit:
@@ -30,6 +31,12 @@ def decode(raw: bytes) -> Any:
     if not raw.strip():
         return {}
     return strict.loads(raw, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"])
+
+
+def refuse_encoded(encoding: str) -> None:
+    """Raise 415 for a body that is compressed: its bound would say nothing of what it becomes."""
+    if encoding.strip().lower() not in ("", "identity"):
+        raise Problem("unsupported-encoding", 415, "Send the body as it is, without Content-Encoding.")
 
 
 def too_large() -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -11,8 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
-from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 
 from wardroom.strict import StrictJSONError
 
@@ -81,6 +79,11 @@ def too_many(detail: str, retry_after: int) -> Problem:
     return Problem("too-many", 429, detail, headers={"Retry-After": str(retry_after)})
 
 
+def busy(detail: str, retry_after: int = 1) -> Problem:
+    """503: a bound of this server is reached; nothing was done."""
+    return Problem("busy", 503, detail, headers={"Retry-After": str(retry_after)})
+
+
 def response(problem: Problem) -> Response:
     """A problem as DRF answers it."""
     return Response(problem.body(), status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE)
@@ -124,31 +127,10 @@ def _flatten(field: str, detail: Any) -> Any:
         yield {"field": field, "detail": str(detail)}
 
 
-def asgi_errors(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """The same for the held app: an ASGI wrapper that turns a refusal into its document and a bug into a 500."""
-
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        started = False
-
-        async def watched(message: Any) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await app(scope, receive, watched)
-        except ClientDisconnect:
-            return  # Nobody is left to be told.
-        except Exception as error:
-            problem = as_problem(error)
-            if started:
-                raise
-            if problem is None:
-                log.exception("held call failed")
-                problem = Problem("internal", 500, "Something went wrong here; it is in the server's log.")
-            answer = JSONResponse(
-                problem.body(), status_code=problem.status, headers=problem.headers, media_type=CONTENT_TYPE
-            )
-            await answer(scope, receive, send)
-
-    return guarded
+def refusal(error: Exception) -> Problem:
+    """What the caller of a held call is told about an exception. A bug is logged, and is a 500."""
+    problem = as_problem(error)
+    if problem is None:
+        log.error("held call failed", exc_info=error)
+        problem = Problem("internal", 500, "Something went wrong here; it is in the server's log.")
+    return problem

@@ -73,6 +73,14 @@ WARDROOM: dict[str, Any] = {
     "max_request_bytes": 2 * MIB,
     # A page of an answer ends at so many bytes, but holds at least one row.
     "max_page_bytes": MIB,
+    # the front door
+    # A body has to arrive in this time.
+    "body_secs": 25,
+    # A longer body is read only after its caller has been judged.
+    "unproven_body_bytes": 64 * 1024,
+    # All bodies that a web process holds in memory at once: those of callers that were judged, and the others.
+    "body_bytes_at_once": 64 * MIB,
+    "unproven_bytes_at_once": 16 * MIB,
     # what is kept
     "keep_admitted_secs": 7 * 86400,
     "keep_events_secs": 30 * 86400,

@@ -23,9 +23,12 @@ from starlette.routing import Route
 
 from accounts.clock import read_database_clock
 from config.celery import app
+from config.front import pressure
 from ledger import nudges
 from ledger.models import Sweep
 
+#: Parts that a process can do without for a while.
+DEGRADES = {"beat", "front"}
 LOOK_SECS = 4.0
 # A crowd of probes costs one look a second.
 FRESH_SECS = 1.0
@@ -41,11 +44,13 @@ async def healthz(request: Request) -> JSONResponse:
 async def readyz(request: Request) -> JSONResponse:
     """200 when the database, its migrations, the broker and the hub answer; else 503. Each part by name.
 
-    Beat has a part too, but only makes the status `degraded`: a web process can do all of its own work without it.
+    Other parts only make the status `degraded`: a web process can do work of its own without them.
     """
     parts = await _look_once()
-    ready = all(part["ok"] for name, part in parts.items() if name != "beat")
-    status = "unavailable" if not ready else "ok" if parts["beat"]["ok"] else "degraded"
+    refused = pressure.recent()
+    parts["front"] = {"ok": not refused, **({"refused": refused} if refused else {})}
+    ready = all(part["ok"] for name, part in parts.items() if name not in DEGRADES)
+    status = "unavailable" if not ready else "ok" if all(part["ok"] for part in parts.values()) else "degraded"
     return JSONResponse({"status": status, "parts": parts}, status_code=200 if ready else 503, headers=NO_STORE)
 
 

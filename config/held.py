@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 from starlette.routing import Match, Route
+from starlette.types import Scope
 
-from accounts.problems import asgi_errors
 from config import health
+from config.front.gate import App, Target
 
 ROOMS = ("ledger", "approvals", "mailbox", "orchestration")
 
@@ -19,16 +20,17 @@ def routes() -> list[Route]:
     return [*health.routes, *held]
 
 
-def held_or_django(django: Any) -> Any:
-    """An ASGI app: a full match of path and method is answered here, everything else goes to Django."""
-    held = [(route, asgi_errors(route.handle)) for route in routes()]
+def finder(django: App) -> Callable[[Scope], Target]:
+    """Which app answers a request: a full match of path and method is answered here, everything else by Django."""
+    held = [(route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()]
+    other = Target(django)
 
-    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        for route, handle in held:
+    def find(scope: Scope) -> Target:
+        for route, target in held:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope.update(found)
-                return await handle(scope, receive, send)
-        await django(scope, receive, send)
+                return target
+        return other
 
-    return application
+    return find

@@ -14,19 +14,16 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
-from importlib import import_module
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth import get_user
 from django.db.models import Case, F, Q, When
 from starlette.requests import Request
 from starlette.responses import Response
 
-from accounts import problems, projects
+from accounts import problems, projects, staff_sessions
 from accounts.offload import in_thread
 from ledger import hub, stopping
 from ledger.fields import JSONText
@@ -70,12 +67,9 @@ def _is_ours(request: Request) -> bool:
 
 
 def _viewer(session_key: str) -> Viewer | None:
-    """Who holds this session now, if they are active staff. Django's own check, password hash included."""
-    if not session_key:
-        return None
-    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user: Any = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]
-    if not (user.is_authenticated and user.is_active and user.is_staff):
+    """Who holds this session now, and what they may see."""
+    user = staff_sessions.user_of(session_key)
+    if user is None:
         return None
     visible = list(projects.visible_to(user).values_list("pk", flat=True))
     known = dict(Head.objects.filter(pk__in=visible).values_list("pk", "cursor"))

@@ -16,6 +16,9 @@ from mailbox.posting import Answer, Call
 class Deliver:
     """`POST mailboxes/{address}/messages`, in one turn with whoever else delivers now."""
 
+    #: Who may not deliver learns nothing of a long body: the key is judged before it is looked at.
+    reads_body = True
+
     def __init__(self) -> None:
         self._turns: Together[Call, Answer] = Together(posting.answer_all)
 

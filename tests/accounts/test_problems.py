@@ -9,6 +9,7 @@ from django.http import Http404
 from rest_framework import exceptions
 
 from accounts import problems
+from config.front.gate import Gate, Target
 from wardroom.strict import StrictJSONError
 
 
@@ -57,7 +58,7 @@ async def run(app):
     async def send(message):
         sent.append(message)
 
-    await problems.asgi_errors(app)({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+    await Gate(lambda scope: Target(app))({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
     return sent
 
 

@@ -172,7 +172,7 @@ def test_who_may_not_deliver_learns_nothing_of_the_body(web_server, project, lin
 
 
 def test_a_body_that_does_not_come_is_given_up(caller, line, monkeypatch):
-    monkeypatch.setitem(settings.WARDROOM, "held_call_secs", 0.2)
+    monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
     line.sendall(request(caller, BODY[:5], JSON, length(BODY)))
     status, problem = heard(line)[0]
     assert (status, problem["type"]) == (408, "too-slow")

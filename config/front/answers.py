@@ -1,0 +1,26 @@
+"""How the front door refuses: a problem document for programs, a page for a browser in the admin."""
+
+from __future__ import annotations
+
+from html import escape
+
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Scope
+
+from accounts.problems import CONTENT_TYPE, Problem
+from accounts.request_head import RequestHead
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title} | Wardroom</title></head>
+<body><h1>{title}</h1><p>{detail}</p><p><a href="/admin/">Wardroom</a></p></body></html>
+"""
+
+
+def refusal(problem: Problem, scope: Scope, head: RequestHead) -> Response:
+    """The answer to this caller."""
+    told = problem.body()
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **problem.headers}
+    if scope["path"].startswith("/admin/") and head.wants_a_page:
+        page = PAGE.format(title=escape(told["title"]), detail=escape(problem.detail))
+        return HTMLResponse(page, problem.status, headers)
+    return JSONResponse(told, problem.status, headers, media_type=CONTENT_TYPE)

@@ -1,0 +1,41 @@
+"""The bytes of request bodies that this process holds at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from django.conf import settings
+
+from accounts import problems
+from config.front import pressure
+
+
+class Budget:
+    """A bound on bytes in memory, shared by all requests. One owner may hold half of it."""
+
+    def __init__(self, setting: str) -> None:
+        self._setting = setting
+        self._held = 0
+        self._by_owner: Counter[str] = Counter()
+
+    def take(self, owner: str, size: int) -> None:
+        """Raise 503 when everybody together would hold too much, and 429 when this owner would."""
+        most: int = settings.WARDROOM[self._setting]
+        if self._held + size > most:
+            pressure.note(self._setting)
+            raise problems.busy("The bodies of other calls fill the memory for them.")
+        if owner and self._by_owner[owner] + size > most // 2:
+            raise problems.too_many("Your calls send too many bytes at once.", retry_after=1)
+        self._held += size
+        self._by_owner[owner] += size
+
+    def give_back(self, owner: str, size: int) -> None:
+        """The bytes are no longer in memory."""
+        self._held -= size
+        self._by_owner[owner] -= size
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
+
+
+proven = Budget("body_bytes_at_once")
+unproven = Budget("unproven_bytes_at_once")

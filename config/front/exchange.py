@@ -1,0 +1,118 @@
+"""One HTTP request and its answer, while they pass through the front door."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from config.front import budget
+from config.front.budget import Budget
+
+CLOSE = (b"connection", b"close")
+# What a refused caller still sends is thrown away for so long and so many bytes, so that it reads the refusal.
+LINGER_SECS = 1.0
+LINGER_BYTES = 4 * 1024 * 1024
+
+
+class Exchange:
+    """Count what is read, know whether the answer has begun, and leave no unread body on the connection."""
+
+    def __init__(self, receive: Receive, send: Send, *, has_body: bool) -> None:
+        self._receive, self._send = receive, send
+        self.unread = has_body
+        self.started = False
+        self._closing = False
+        self._budget: Budget = budget.unproven
+        self._owner = ""
+        self._taken = 0
+        self._read = bytearray()
+
+    def prove(self, owner: str) -> None:
+        """The caller is known: what is read counts as theirs from here on."""
+        self.release()
+        self._budget, self._owner = budget.proven, owner
+
+    async def receive(self) -> Message:
+        """The next message of the request. Raise 503 or 429 when its bytes do not fit into memory."""
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self.unread = False
+            return message
+        self.unread = message.get("more_body", False)
+        size = len(message.get("body", b""))
+        if size:
+            self._budget.take(self._owner, size)
+            self._taken += size
+        return message
+
+    async def read(self, most: int, secs: float) -> bytes | None:
+        """The whole body; None when it is longer than `most`. TimeoutError when it takes longer than `secs`.
+
+        After a TimeoutError the next call goes on where this one ended.
+        """
+        async with asyncio.timeout(secs):
+            while self.unread:
+                message = await self.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                self._read += message.get("body", b"")
+                if len(self._read) > most:
+                    return None
+        return bytes(self._read)
+
+    def replay(self, body: bytes) -> Receive:
+        """A `receive` that gives this body, then waits for the caller to leave."""
+        given = False
+
+        async def receive() -> Message:
+            nonlocal given
+            if not given:
+                given = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            if self.unread:
+                # To look whether the caller has left would read on.
+                await asyncio.Event().wait()
+            return await self._receive()
+
+        return receive
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer. The connection ends behind an answer that comes before the body is read."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            if self.unread:
+                self._closing = True
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+        elif self._closing and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    def release(self) -> None:
+        """The bytes that were counted are free again."""
+        if self._taken:
+            self._budget.give_back(self._owner, self._taken)
+            self._taken = 0
+
+    async def _linger(self) -> None:
+        # A connection that is closed while its caller still sends is reset, and the caller may never see the answer.
+        left = LINGER_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECS):
+                while self.unread and left > 0:
+                    message = await self._receive()
+                    self.unread = message.get("more_body", False)
+                    left -= len(message.get("body", b""))
+
+
+def with_body_length(scope: Scope, length: int) -> Scope:
+    """The scope of a request whose whole body has this length, however it came."""
+    headers: list[Any] = [
+        (name, value) for name, value in scope["headers"] if name not in (b"content-length", b"transfer-encoding")
+    ]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}

@@ -1,0 +1,142 @@
+"""Judge who calls before the body is read, and read it within its bounds.
+
+A body that is short and comes at once is read first, because to judge the caller costs a query. Everything else is
+judged first: a long body, a chunked one, one that does not come at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from accounts import credentials, holders, parsers, problems, staff_sessions
+from accounts.offload import in_thread
+from accounts.problems import Problem
+from accounts.request_head import RequestHead
+from accounts.together import Together
+from config.front import answers
+from config.front.exchange import Exchange, with_body_length
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+API, ADMIN = "/api/", "/admin/"
+#: Answered to everybody.
+PUBLIC = {"/api/v1/schema"}
+#: A short body usually comes with its head. One that does not come in this time has its caller judged first.
+AT_ONCE_SECS = 1.0
+
+
+class Target(NamedTuple):
+    """The app that answers a request. `reads_body`: it bounds a long body itself, after it has judged the caller."""
+
+    app: App
+    reads_body: bool = False
+
+
+class Gate:
+    """An ASGI app in front of the one that `find` names for a request."""
+
+    def __init__(self, find: Callable[[Scope], Target]) -> None:
+        self._find = find
+        self._judge: Together[str, bool] = Together(_are_live)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Whatever goes wrong before the answer has begun is told as a problem."""
+        head = RequestHead(scope)
+        exchange = Exchange(receive, send, has_body=head.has_body)
+        try:
+            await self._serve(scope, head, exchange)
+        except ClientDisconnect:
+            return  # Nobody is left to be told.
+        except Exception as error:
+            if exchange.started:
+                raise
+            answer = answers.refusal(problems.refusal(error), scope, head)
+            await answer(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.release()
+
+    async def _serve(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith(API):
+            _refuse_strangers(path, head)
+        if not head.has_body:
+            return await self._find(scope).app(scope, exchange.receive, exchange.send)
+        if path.startswith(API):
+            return await self._with_json(scope, head, exchange)
+        body = await self._form(head, exchange) if path.startswith(ADMIN) else b""
+        await self._pass_on(scope, head, body, exchange)
+
+    async def _with_json(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
+        parsers.refuse_encoded(head.text(b"content-encoding"))
+        if _is_short(head):
+            body = await self._short(head.token, exchange)
+            return await self._pass_on(scope, head, body, exchange)
+        await self._must_be_live(head.token, exchange)
+        target = self._find(scope)
+        if target.reads_body:
+            return await target.app(scope, exchange.receive, exchange.send)
+        most = settings.WARDROOM["max_request_bytes"]
+        if (head.length or 0) > most:
+            raise parsers.too_large()
+        await self._pass_on(scope, head, await _read(exchange, most), exchange)
+
+    async def _short(self, token: str, exchange: Exchange) -> bytes:
+        most: int = settings.WARDROOM["unproven_body_bytes"]
+        try:
+            body = await exchange.read(most, AT_ONCE_SECS)
+        except TimeoutError:
+            await self._must_be_live(token, exchange)
+            return await _read(exchange, most)
+        return body or b""
+
+    async def _must_be_live(self, token: str, exchange: Exchange) -> None:
+        if not await self._judge.ask(token):
+            raise problems.unauthenticated()
+        exchange.prove(credentials.parts(token)[1])
+
+    async def _form(self, head: RequestHead, exchange: Exchange) -> bytes:
+        """The form of an admin page. Nobody who has not signed in has a long one."""
+        if _is_short(head):
+            return await _read(exchange, settings.WARDROOM["unproven_body_bytes"])
+        user = await in_thread(staff_sessions.user_of, staff_sessions.key_of(head.text(b"cookie")))
+        if user is None:
+            raise Problem("too-large", 413, "Sign in before you send so much.")
+        exchange.prove(f"user:{user.pk}")
+        most = settings.WARDROOM["max_request_bytes"]
+        if (head.length or 0) > most:
+            raise parsers.too_large()
+        return await _read(exchange, most)
+
+    async def _pass_on(self, scope: Scope, head: RequestHead, body: bytes, exchange: Exchange) -> None:
+        whole = scope if len(body) == head.length else with_body_length(scope, len(body))
+        await self._find(whole).app(whole, exchange.replay(body), exchange.send)
+
+
+def _refuse_strangers(path: str, head: RequestHead) -> None:
+    if credentials.SHAPE.match(head.token) or (path in PUBLIC and not head.has_body):
+        return
+    raise problems.unauthenticated()
+
+
+def _is_short(head: RequestHead) -> bool:
+    return head.length is not None and head.length <= settings.WARDROOM["unproven_body_bytes"]
+
+
+async def _read(exchange: Exchange, most: int) -> bytes:
+    """The whole body. 413 over the limit, 408 unless all of it arrives in time."""
+    try:
+        body = await exchange.read(most, settings.WARDROOM["body_secs"])
+    except TimeoutError:
+        raise Problem("too-slow", 408, "The body did not arrive in time.") from None
+    if body is None:
+        raise parsers.too_large()
+    return body
+
+
+def _are_live(tokens: Sequence[str]) -> list[bool | Exception]:
+    found: dict[str, Any] = holders.check_all(set(tokens))
+    return [found[token] is not None for token in tokens]
