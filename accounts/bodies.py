@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -43,8 +44,26 @@ class Flag(serializers.BooleanField):
         return data
 
 
+class Id(serializers.UUIDField):
+    """A UUID as a JSON string; a number is none."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        """The UUID itself."""
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
 class Body(serializers.Serializer[Any]):
-    """The base of every strict body. `validated_data` has only what was given and is not null."""
+    """The base of every strict body. `validated_data` has only what was given and is not null.
+
+    For the OpenAPI document: `schemas` are fields that say more than their class does, and `rules` keywords of JSON
+    Schema that bind several fields.
+    """
+
+    strict = True
+    schemas: ClassVar[dict[str, Any]] = {}
+    rules: ClassVar[dict[str, Any]] = {}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Refuse unknown fields together with whatever else is wrong."""

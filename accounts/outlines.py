@@ -10,6 +10,13 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework.serializers import Field, Serializer
 
 
+def order(name: str, fields: Mapping[str, Field], **rules: Any) -> Serializer[Any]:
+    """The outline of a request's body: no other members, null equals absent. `rules` are keywords that bind several."""
+    made = outline(name, fields)
+    type(made).strict, type(made).schemas, type(made).rules = True, {}, rules  # type: ignore[attr-defined]
+    return made
+
+
 def outline(name: str, fields: Mapping[str, Field], **more: Any) -> Serializer[Any]:
     """The component `name` with these fields, in their order. For many of one that there is: `type(that)(many=True)`.
 

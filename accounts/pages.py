@@ -11,8 +11,14 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 
 from accounts import problems
+from accounts.openapi import values
 
 LIMIT, MOST = 50, 200
+#: What a page is asked for with, for the OpenAPI document.
+PARAMETERS = [
+    values.in_query("cursor", values.text(), "`next` of the page before."),
+    values.in_query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}),
+]
 
 
 def page(

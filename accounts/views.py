@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 from rest_framework.views import APIView
@@ -10,19 +10,23 @@ from rest_framework.views import APIView
 from accounts.actors import Actor
 from accounts.models import Credential, Project
 from accounts.openapi.refusals import Types
+from accounts.openapi.values import Schema
 from accounts.permissions import Methods, ScopeMap
 
 
 class ProjectView(APIView):
     """A view names `scopes` per method, and `child_may` for the methods that a child's token may call.
 
-    For the OpenAPI document it names the problem types of its own, and the methods that also answer an event stream.
+    For the OpenAPI document it names the problem types of its own, the fields of a valid body that it refuses for what
+    stands now, the methods that also answer an event stream, and the schemas of what stands in its path.
     """
 
     scopes: ClassVar[ScopeMap] = {}
     child_may: ClassVar[Methods] = ()
     refuses: ClassVar[Mapping[str, Types]] = {}
+    depends: ClassVar[Mapping[str, Sequence[str]]] = {}
     streams: ClassVar[Methods] = ()
+    in_path: ClassVar[Mapping[str, Schema]] = {}
 
     @property
     def credential(self) -> Credential:

@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import pages
 from accounts.idempotency import idempotent
 from accounts.pages import page
 from accounts.views import ProjectView
@@ -24,7 +25,7 @@ class Approvals(ProjectView):
 
     @extend_schema(
         operation_id="approvals_list",
-        parameters=[*schema.FILTERS, *schema.PAGE],
+        parameters=[*schema.FILTERS, *pages.PARAMETERS],
         responses={200: schema.ApprovalPage},
     )
     def get(self, request: Request) -> Response:
@@ -95,6 +96,7 @@ class Wait(ProjectView):
 
 
 class Decide(ProjectView):
+    depends: ClassVar = {"POST": ("decision",)}
     # The verb judges who may decide, because a stranger must be told 404 before anybody is told 403.
     permission_classes = []
     refuses: ClassVar = {

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter
+from collections.abc import Iterable
+from typing import Any
+
 from rest_framework import serializers as rest
 
-from accounts.outlines import outline
+from accounts.openapi import values
+from accounts.openapi.values import Shaped, in_query
+from accounts.outlines import order, outline
+from approvals.actions import MAX_EXPIRES_SECS, MAX_TEXT, MAX_WORD
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
 
-TIMEOUT = OpenApiParameter("timeout", float, description="Seconds to wait, at most 25.")
+TIMEOUT = in_query(
+    "timeout", {"type": "number", "minimum": 0}, "Seconds to wait; no call is held for longer than `held_call_secs`."
+)
 FILTERS = [
-    OpenApiParameter("status", str, description=f"Some of {', '.join(Status.values)}, comma-separated."),
-    OpenApiParameter("session", OpenApiTypes.UUID, description="Asked by this session."),
-    OpenApiParameter("tool", str, description="For this tool."),
-    OpenApiParameter("unconsumed", bool, description="Approved, and never run."),
-]
-PAGE = [
-    OpenApiParameter("cursor", str, description="`next` of the page before."),
-    OpenApiParameter("limit", int, description="At most 200."),
+    in_query("status", values.words(Status.values), "Some of these, comma-separated."),
+    in_query("session", {"type": "string", "format": "uuid"}, "Asked by this session."),
+    in_query("tool", values.text(), "For this tool."),
+    in_query("unconsumed", {"type": "boolean"}, "Approved, and never run."),
 ]
 
 Fields = dict[str, rest.Field]
 
 
-def _words(words: type[Status] | type[Risk] | type[Decision] | type[Over] | type[Via] | type[CancelReason]) -> str:
-    return f"One of {', '.join(words.values)}."
+_WORD = values.text(MAX_WORD, least=1)
+_LONG_WORD = values.text(MAX_WORD)
+_TEXT = values.text(MAX_TEXT)
+_ARGUMENTS = values.json_object("ExactJsonValue")
 
 
 _person = outline(
@@ -41,28 +45,42 @@ _person = outline(
 _decision = outline(
     "ApprovalDecision",
     {
-        "kind": rest.CharField(help_text=_words(Decision)),
+        "kind": Shaped(values.choice(Decision.values)),
         "message": rest.CharField(allow_null=True, help_text="For the agent."),
         "arguments": rest.DictField(allow_null=True, help_text="What was approved to run."),
-        "via": rest.CharField(help_text=_words(Via)),
+        "via": Shaped(values.choice(Via.values)),
     },
     allow_null=True,
 )
 
 
+def _some(decisions: Iterable[str]) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "items": values.choice(decisions)}
+
+
+_SHOWN_ALLOWED = _some(Decision.values)
+# `respond` answers a question: it cannot stand beside `approve` or `edit`.
+_ALLOWED = _SHOWN_ALLOWED | {
+    "if": {"contains": {"const": Decision.RESPOND.value}},
+    "then": {"items": {"enum": [Decision.RESPOND.value, Decision.DENY.value]}},
+}
+
+
 def _asked(shown: bool) -> Fields:
     """What is asked for; one that is shown has all of it, and one that is handed in need not."""
     return {
-        "request_id": rest.CharField(help_text="Unguessable; the same id is the same request."),
-        "tool_name": rest.CharField(),
-        "permission": rest.CharField(),
-        "resource": rest.CharField(),
-        "question": rest.CharField(allow_null=True, required=shown),
-        "arguments": rest.DictField(allow_null=True, required=shown),
-        "tool_call_id": rest.CharField(allow_null=True, required=shown),
-        "tool_schema_version": rest.CharField(allow_null=True, required=shown),
-        "risk": rest.CharField(allow_null=True, required=shown, help_text=_words(Risk) + " It may raise, never lower."),
-        "allowed_decisions": rest.ListField(child=rest.CharField(), required=shown, help_text=_words(Decision)),
+        "request_id": Shaped(_WORD, help_text="Unguessable; the same id is the same request."),
+        "tool_name": Shaped(_WORD),
+        "permission": Shaped(_WORD),
+        "resource": Shaped(_TEXT),
+        "question": Shaped(_TEXT, allow_null=True, required=shown),
+        "arguments": Shaped(_ARGUMENTS, allow_null=True, required=shown, help_text="At most 512 KiB."),
+        "tool_call_id": Shaped(_LONG_WORD, allow_null=True, required=shown),
+        "tool_schema_version": Shaped(_LONG_WORD, allow_null=True, required=shown),
+        "risk": Shaped(
+            values.choice(Risk.values), allow_null=True, required=shown, help_text="It may raise, never lower."
+        ),
+        "allowed_decisions": Shaped(_ALLOWED if not shown else _SHOWN_ALLOWED, required=shown),
     }
 
 
@@ -73,8 +91,8 @@ _approval: Fields = {
     "attempt": rest.IntegerField(allow_null=True),
     **_asked(shown=True),
     "proposed_arguments": rest.DictField(allow_null=True, help_text="What was asked for before an edit."),
-    "over": rest.CharField(help_text=_words(Over)),
-    "status": rest.CharField(help_text=_words(Status)),
+    "over": Shaped(values.choice(Over.values)),
+    "status": Shaped(values.choice(Status.values)),
     "version": rest.IntegerField(),
     "digest": rest.CharField(help_text="SHA-256 of the canonical action that may run."),
     "proposed_digest": rest.CharField(allow_null=True),
@@ -85,7 +103,7 @@ _approval: Fields = {
     "decided_by": _person,
     "decision": _decision,
     "settled_at": rest.DateTimeField(allow_null=True),
-    "cancel_reason": rest.CharField(allow_null=True, help_text=_words(CancelReason)),
+    "cancel_reason": Shaped(values.choice(CancelReason.values), allow_null=True),
     "delivered_at": rest.DateTimeField(allow_null=True),
     "consumed_at": rest.DateTimeField(allow_null=True),
     "waiters": rest.IntegerField(),
@@ -106,27 +124,51 @@ Counts = outline(
         "oldest_pending_at": rest.DateTimeField(allow_null=True),
     },
 )
-Ask = outline(
+Ask = order(
     "ApprovalAsk",
     {
         "session": rest.UUIDField(allow_null=True, required=False),
         **_asked(shown=False),
-        "expires_in_secs": rest.IntegerField(allow_null=True, required=False, min_value=1),
+        "expires_in_secs": Shaped(
+            {"type": "integer", "minimum": 1, "maximum": MAX_EXPIRES_SECS}, allow_null=True, required=False
+        ),
     },
 )
-Answer = outline(
+
+
+def _answers(kind: Decision, required: list[str], **members: Any) -> dict[str, Any]:
+    """What an answer of this kind must have, and `arguments` only where they are edited."""
+    found = {"arguments": {"type": "null"}, **members}
+    return {
+        "if": {"properties": {"decision": {"const": kind.value}}},
+        "then": {"required": required, "properties": found},
+    }
+
+
+_BY_KIND: dict[str, Any] = {
+    **_answers(Decision.EDIT, ["digest", "arguments"], digest={"type": "string"}, arguments={"type": "object"}),
+    "else": {
+        **_answers(Decision.APPROVE, ["digest"], digest={"type": "string"}),
+        "else": {
+            **_answers(Decision.RESPOND, ["message"], message={"type": "string", "minLength": 1}),
+            "else": {"properties": {"arguments": {"type": "null"}}},
+        },
+    },
+}
+Answer = order(
     "ApprovalAnswer",
     {
-        "decision": rest.CharField(help_text=_words(Decision)),
-        "digest": rest.CharField(required=False, help_text="As shown; required to approve or edit."),
-        "version": rest.IntegerField(allow_null=True, required=False),
-        "message": rest.CharField(allow_null=True, required=False, help_text="For the agent."),
-        "note": rest.CharField(allow_null=True, required=False, help_text="For the staff."),
-        "arguments": rest.DictField(allow_null=True, required=False, help_text="What shall run; only for `edit`."),
+        "decision": Shaped(values.choice(Decision.values)),
+        "digest": Shaped(values.text(), required=False, help_text="As shown; required to approve or edit."),
+        "version": Shaped({"type": "integer"}, required=False),
+        "message": Shaped(_TEXT, required=False, help_text="For the agent."),
+        "note": Shaped(_TEXT, required=False, help_text="For the staff."),
+        "arguments": Shaped(_ARGUMENTS, required=False, help_text="What shall run; only for `edit`."),
     },
+    **_BY_KIND,
 )
-Withdrawal = outline("ApprovalWithdrawal", {"reason": rest.CharField(allow_null=True, required=False)})
-Consumption = outline(
+Withdrawal = order("ApprovalWithdrawal", {"reason": Shaped(_TEXT, required=False)})
+Consumption = order(
     "ApprovalConsumption",
-    {"digest": rest.CharField(), "claim": rest.CharField(allow_null=True, required=False)},
+    {"digest": Shaped(values.text(least=1)), "claim": Shaped(_WORD, required=False)},
 )

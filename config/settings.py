@@ -220,10 +220,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Spawn, watch, message and gate AI-agent children.",
     "VERSION": "v1",
     "OAS_VERSION": "3.1.0",
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "accounts.openapi.operation.add_components",
-    ],
+    "POSTPROCESSING_HOOKS": ["accounts.openapi.operation.add_components"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_AUTHENTICATION": [],

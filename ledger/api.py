@@ -8,24 +8,25 @@ from uuid import UUID
 
 import msgspec
 from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from accounts import problems
+from accounts.openapi.values import in_query
 from accounts.outlines import outline
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
 from ledger import feed
 
 LIMIT, MOST = 100, 500
+FURTHEST = 10**18 - 1
 PAGES_AT_ONCE = 4
 _MAKING = threading.BoundedSemaphore(PAGES_AT_ONCE)
 PARAMETERS = [
-    OpenApiParameter("after", OpenApiTypes.INT64, description="The cursor of the last event that you have."),
-    OpenApiParameter(
-        "limit", OpenApiTypes.INT, description=f"At most so many events, 1 to {MOST}; a page also ends at 1 MiB."
+    in_query("after", {"type": "integer", "minimum": 0, "maximum": FURTHEST}, "The cursor of your last event."),
+    in_query(
+        "limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}, "Fewer where they are large."
     ),
 ]
 

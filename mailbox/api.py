@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import problems
+from accounts import pages, problems
 from accounts.openapi.refusals import Types
 from accounts.pages import page
 from accounts.permissions import ScopeMap
@@ -24,6 +24,7 @@ RESERVED: Mapping[str, Types] = {"POST": {403: ("reserved-address",)}}
 
 class Mailbox(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read"}
+    in_path: ClassVar = schema.IN_PATH
 
     @extend_schema(operation_id="mailbox_counts", responses={200: schema.Counts})
     def get(self, request: Request, address: str) -> Response:
@@ -35,11 +36,12 @@ class Messages(ProjectView):
     """Its POST is for the OpenAPI document, and for a server without the hot route, which is in `mailbox.held`."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": posting.SCOPE}
+    in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("conflict",)}}
 
     @extend_schema(
         operation_id="mailbox_messages",
-        parameters=[*schema.MESSAGE_FILTERS, *schema.PAGE],
+        parameters=[*schema.MESSAGE_FILTERS, *pages.PARAMETERS],
         responses={200: schema.MessagePage},
     )
     def get(self, request: Request, address: str) -> Response:
@@ -65,6 +67,7 @@ class Messages(ProjectView):
 
 class Drain(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
+    in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
 
     @extend_schema(
@@ -81,6 +84,7 @@ class Drain(ProjectView):
 
 class Recover(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
+    in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
 
     @extend_schema(
@@ -97,6 +101,7 @@ class Recover(ProjectView):
 
 class Ack(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
+    in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
 
     @extend_schema(
@@ -113,6 +118,7 @@ class Ack(ProjectView):
 
 class Nack(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
+    in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
 
     @extend_schema(
@@ -129,6 +135,7 @@ class Nack(ProjectView):
 
 class Extend(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
+    in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
 
     @extend_schema(

@@ -17,6 +17,7 @@ from mailbox import asking, claims, held_asks, orders, schema, shapes
 
 class Reply(ProjectView):
     scopes: ClassVar[ScopeMap] = {"POST": "mailboxes:write"}
+    in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("already-answered", "conflict")}}
 
     @extend_schema(
@@ -41,6 +42,7 @@ class OneAsk(ProjectView):
     """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
 
     scopes: ClassVar[ScopeMap] = {"GET": held_asks.SCOPE}
+    in_path: ClassVar = schema.IN_PATH
 
     @extend_schema(
         operation_id="mailbox_asked",

@@ -11,7 +11,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import problems
+from accounts import pages, problems
 from accounts.pages import page
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
@@ -25,7 +25,7 @@ class Quarantine(ProjectView):
 
     @extend_schema(
         operation_id="quarantine_list",
-        parameters=[*schema.QUARANTINE_FILTERS, *schema.PAGE],
+        parameters=[*schema.QUARANTINE_FILTERS, *pages.PARAMETERS],
         responses={200: schema.QuarantinePage},
     )
     def get(self, request: Request) -> Response:
@@ -58,6 +58,7 @@ class OneQuarantined(ProjectView):
 
 
 class Requeue(ProjectView):
+    depends: ClassVar = {"POST": ("message", "address")}
     scopes: ClassVar[ScopeMap] = {"POST": "quarantine:write"}
     refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("conflict",)}}
 

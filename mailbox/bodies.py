@@ -6,7 +6,33 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from accounts.openapi.values import NOT_BLANK
 from mailbox.states import ASK_MODES
+
+
+def _of_kind(kinds: list[str], body: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {"message_kind": {"enum": kinds}}}, "then": {"properties": {"body": body}}}
+
+
+_QUESTION = {"type": "string", "pattern": NOT_BLANK}
+#: What `errors` judges, as JSON Schema for a message.
+RULES: dict[str, Any] = {
+    **_of_kind(["task", "handoff"], {"type": ["string", "object"], "pattern": NOT_BLANK, "minProperties": 1}),
+    "else": {
+        **_of_kind(
+            ["ask"],
+            {
+                "type": "object",
+                "required": ["question"],
+                "properties": {"question": _QUESTION, "mode": {"enum": [*ASK_MODES, None]}},
+            },
+        ),
+        "else": {
+            **_of_kind(["reply"], {"type": "object", "required": ["answer"]}),
+            "else": {"properties": {"body": {"type": "object"}}},
+        },
+    },
+}
 
 #: Where an object's plain text is, in the order of looking.
 _TEXTS = ("text", "question", "answer", "task", "message", "content")

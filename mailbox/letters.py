@@ -15,7 +15,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts import problems
-from accounts.names import is_name
+from accounts.names import UNSEEN, is_name
 from mailbox import bodies
 from mailbox.addresses import OWN
 from mailbox.states import KINDS, PUBLIC_KINDS
@@ -23,6 +23,8 @@ from wardroom import strict
 
 LONGEST_ID = 256
 LONGEST_ROLE = 64
+#: The ids that a sender may give, as JSON Schema writes a pattern.
+OTHERS_ID = f"^(?!{OWN})[^{UNSEEN}]+$"
 
 Error = dict[str, str]
 

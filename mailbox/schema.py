@@ -2,70 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
+from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers as rest
 
-from accounts.outlines import outline
+from accounts.names import UNSEEN
+from accounts.openapi import values
+from accounts.openapi.values import Shaped, in_query
+from accounts.outlines import order, outline
+from ledger.holding import LONGEST_WAIT
+from mailbox import addresses, bodies
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST
-from mailbox.letters import LONGEST_ID, LONGEST_ROLE
+from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.orders import LONGEST_NOTE, MOST_AT_ONCE
-from mailbox.states import PUBLIC_KINDS, MessageState, QuarantineState
+from mailbox.states import KINDS, PUBLIC_KINDS, MessageState, QuarantineState
 
-PAGE = [
-    OpenApiParameter("cursor", str, description="`next` of the page before."),
-    OpenApiParameter("limit", int, description="At most 200."),
-]
-TIMEOUT = OpenApiParameter(
-    "timeout", float, description="Seconds to wait, up to 300; none unless told. No call is held for over 25."
+#: What stands in a path, by its name.
+IN_PATH = {
+    "address": values.text(addresses.LONGEST, least=1, pattern=addresses.PATTERN),
+    "ask_id": values.text(LONGEST_ID, least=1, pattern=values.IN_PATH),
+}
+TIMEOUT = in_query(
+    "timeout",
+    {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
+    "Seconds to wait; no call is held for longer than `held_call_secs`.",
 )
 QUARANTINE_FILTERS = [
-    OpenApiParameter("state", str, description=f"One of {', '.join(QuarantineState.values)}."),
-    OpenApiParameter("source", str, description="Where it came from."),
-    OpenApiParameter("address", str, description="Whom it was for."),
+    in_query("state", values.choice(QuarantineState.values)),
+    in_query("source", values.text(), "Where it came from."),
+    in_query("address", values.text(), "Whom it was for."),
 ]
-MESSAGE_FILTERS = [OpenApiParameter("state", str, description=f"One of {', '.join(MessageState.values)}.")]
+MESSAGE_FILTERS = [in_query("state", values.choice(MessageState.values))]
 
-_lease: dict[str, Any] = {
-    "required": False,
-    "allow_null": True,
-    "max_value": LONGEST_LEASE,
-    "help_text": "60 unless told.",
-}
-_from = outline(
-    "MessageFrom",
-    {
-        "session_id": rest.UUIDField(allow_null=True, required=False),
-        "role": rest.CharField(allow_null=True, required=False, max_length=LONGEST_ROLE),
-        "claimed": rest.BooleanField(
-            required=False, help_text="Whether that is only the sender's word; shown, and not read."
-        ),
-    },
-    allow_null=True,
+_ID = values.name(LONGEST_ID)
+_lease = Shaped(
+    {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_LEASE},
     required=False,
+    help_text="Seconds; 60 unless told.",
 )
+_from_fields: dict[str, rest.Field] = {
+    "session_id": rest.UUIDField(allow_null=True, required=False),
+    "role": Shaped(values.text(LONGEST_ROLE, pattern=f"^[^{UNSEEN}]*$"), allow_null=True, required=False),
+    "claimed": Shaped({"type": "boolean"}, required=False, help_text="Whether that is only the sender's word."),
+}
+_from = outline("MessageFrom", _from_fields, allow_null=True, required=False)
+_sender = order("MessageSender", {**_from_fields, "claimed": rest.JSONField(required=False, help_text="Not read.")})
 
 
 def _message(shown: bool) -> dict[str, rest.Field]:
     """What a message is; one that is shown has all of it, and one that is handed in need not."""
+    sender = type(_from)(required=True) if shown else type(_sender)(required=False, allow_null=True)
     return {
-        "id": rest.CharField(required=shown, max_length=LONGEST_ID, help_text="The same id is the same message."),
-        "message_kind": rest.CharField(help_text=f"One of {', '.join(sorted(PUBLIC_KINDS))}."),
-        "from": type(_from)(required=shown, allow_null=not shown),
+        "id": Shaped(_ID if shown else _OTHERS_ID, required=shown, help_text="The same id is the same message."),
+        "message_kind": Shaped(values.choice(sorted(KINDS if shown else PUBLIC_KINDS))),
+        "from": sender,
         "body": rest.JSONField(help_text="At most 256 KiB and 64 levels; ask: {question, mode}, reply: {answer}."),
-        "correlation_id": rest.CharField(allow_null=True, required=shown, max_length=LONGEST_ID),
+        "correlation_id": Shaped(_ID, allow_null=True, required=shown),
         "created_at": rest.DateTimeField(
             allow_null=not shown, required=shown, help_text="Kept and shown; decides nothing."
         ),
     }
 
 
-NewMessage = outline("NewMessage", _message(shown=False))
-NewMessages = outline(
-    "NewMessages",
-    {"messages": rest.ListField(child=NewMessage, min_length=1, max_length=MOST_AT_ONCE)},
-)
+_OTHERS_ID = values.name(LONGEST_ID, pattern=OTHERS_ID)
+NewMessage = order("NewMessage", _message(shown=False), **bodies.RULES)
+# One that is not valid is refused alone, so any value may stand in the list.
+_MANY = {"type": "array", "minItems": 1, "maxItems": MOST_AT_ONCE, "items": values.reference("JsonValue")}
+NewMessages = order("NewMessages", {"messages": Shaped(_MANY, help_text="Each as in NewMessage.")})
 OneOrMany = PolymorphicProxySerializer("MessageOrMessages", [NewMessage, NewMessages], resource_type_field_name=None)
 
 _accepted: dict[str, rest.Field] = {
@@ -87,7 +89,7 @@ _shown: dict[str, rest.Field] = {
     "address": rest.CharField(),
     "seq": rest.IntegerField(),
     "tries": rest.IntegerField(),
-    "state": rest.CharField(help_text=f"One of {', '.join(MessageState.values)}."),
+    "state": Shaped(values.choice(MessageState.values)),
     "received_at": rest.DateTimeField(),
 }
 Message = outline("Message", _shown)
@@ -111,41 +113,35 @@ Extended = outline(
         "ids": rest.ListField(child=rest.CharField(), help_text="What it still holds."),
     },
 )
-_ids: dict[str, rest.Field] = {
-    "claim": rest.UUIDField(),
-    "ids": rest.ListField(child=rest.CharField(max_length=LONGEST_ID), max_length=MOST),
-}
-_consumer: dict[str, Any] = {"required": False, "max_length": LONGEST_ID}
+_claim = Shaped(values.text(), help_text="As `drain` gave it.")
+_IDS = {"type": "array", "maxItems": MOST, "items": values.text(LONGEST_ID)}
+_ids: dict[str, rest.Field] = {"claim": _claim, "ids": Shaped(_IDS)}
+_consumer = Shaped(values.text(LONGEST_ID), required=False, help_text="Who may `recover` this claim before it lapses.")
 _unknown = rest.ListField(child=rest.CharField(), help_text="Not held by this claim, or not any more.")
-Drain = outline(
+Drain = order(
     "MailboxDrain",
     {
-        "limit": rest.IntegerField(required=False, min_value=1, max_value=MOST, help_text="100 unless told."),
-        "lease_secs": rest.FloatField(**_lease),
-        "consumer": rest.CharField(**_consumer, help_text="Who may `recover` this claim before it lapses."),
+        "limit": Shaped({"type": "integer", "minimum": 1, "maximum": MOST, "default": 100}, required=False),
+        "lease_secs": _lease,
+        "consumer": _consumer,
     },
 )
-Recover = outline("MailboxRecover", {"lease_secs": rest.FloatField(**_lease), "consumer": rest.CharField(**_consumer)})
-Ack = outline("MailboxAck", _ids)
+Recover = order("MailboxRecover", {"lease_secs": _lease, "consumer": _consumer})
+Ack = order("MailboxAck", _ids)
 Acked = outline("MailboxAcked", {"acked": rest.ListField(child=rest.CharField()), "unknown": _unknown})
-Nack = outline(
-    "MailboxNack",
-    {
-        **_ids,
-        "delay_secs": rest.FloatField(required=False, min_value=0, max_value=LONGEST_DELAY, help_text="0 unless told."),
-    },
-)
+_delay = Shaped({"type": "number", "minimum": 0, "maximum": LONGEST_DELAY, "default": 0}, required=False)
+Nack = order("MailboxNack", {**_ids, "delay_secs": _delay})
 Nacked = outline("MailboxNacked", {"nacked": rest.ListField(child=rest.CharField()), "unknown": _unknown})
-Extend = outline("MailboxExtend", {"claim": rest.UUIDField(), "lease_secs": rest.FloatField(**_lease)})
-Reply = outline(
+Extend = order("MailboxExtend", {"claim": _claim, "lease_secs": _lease})
+Reply = order(
     "MailboxReply",
-    {"ask_id": rest.CharField(help_text="The id of an ask that was drained here."), "answer": rest.JSONField()},
+    {"ask_id": Shaped(values.text(), help_text="The id of an ask that was drained here."), "answer": rest.JSONField()},
 )
 Replied = outline("MailboxReplied", {"id": rest.CharField(), "ask_id": rest.CharField()})
 Asked = outline(
     "MailboxAsked",
     {
-        "status": rest.CharField(help_text="`answered` or `pending`; what follows only with an answer."),
+        "status": Shaped(values.choice(["answered", "pending"]), help_text="What follows only with an answer."),
         "ask_id": rest.CharField(),
         "answer": rest.JSONField(required=False),
         "from": _from,
@@ -168,7 +164,7 @@ _quarantined: dict[str, rest.Field] = {
     "reason": rest.CharField(),
     "position": rest.IntegerField(allow_null=True, help_text="Where reading broke off, if that is known."),
     "size": rest.IntegerField(),
-    "state": rest.CharField(help_text=f"One of {', '.join(QuarantineState.values)}."),
+    "state": Shaped(values.choice(QuarantineState.values)),
     "created_at": rest.DateTimeField(),
     "settled_at": rest.DateTimeField(allow_null=True),
     "settled_by": rest.CharField(allow_null=True),
@@ -181,11 +177,12 @@ QuarantinePage = outline(
     "QuarantinePage",
     {"results": type(Quarantined)(many=True), "next": rest.CharField(allow_null=True)},
 )
-Requeue = outline(
+Requeue = order(
     "QuarantineRequeue",
     {
         "message": rest.JSONField(required=False, help_text="The edited message; without it, as it was kept."),
-        "address": rest.CharField(required=False, help_text="Whom it is for, when the message does not say."),
+        "address": Shaped(values.text(), required=False, help_text="Whom it is for, when the message does not say."),
     },
 )
-Discard = outline("QuarantineDiscard", {"note": rest.CharField(max_length=LONGEST_NOTE, help_text="Why.")})
+_note = Shaped(values.text(LONGEST_NOTE, pattern=values.NOT_BLANK), help_text="Why.")
+Discard = order("QuarantineDiscard", {"note": _note})

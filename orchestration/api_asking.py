@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import UUID
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import heldbodies
 from accounts.idempotency import keyed
+from accounts.openapi.values import in_query
 from accounts.views import ProjectView
 from ledger import holding
+from mailbox.schema import IN_PATH
 from orchestration import asking, bodies, held_asks, shapes
 
-TIMEOUT = OpenApiParameter("timeout", OpenApiTypes.FLOAT, description="Seconds to wait, at most 25; none unless told.")
+TIMEOUT = in_query(
+    "timeout",
+    {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT, "default": 0},
+    "Seconds to wait; no call is held for longer than `held_call_secs`.",
+)
 
 
 class Ask(ProjectView):
@@ -47,6 +52,7 @@ class OneAsk(ProjectView):
     """Where a question stands."""
 
     permission_classes = []
+    in_path: ClassVar = IN_PATH
 
     @extend_schema(
         operation_id="sessions_asked",

@@ -6,16 +6,17 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import bodies as strict
-from accounts import problems
+from accounts import pages, problems
 from accounts.idempotency import idempotent
 from accounts.models import CredentialKind
+from accounts.openapi import values
+from accounts.openapi.values import in_query
 from accounts.outlines import outline
 from accounts.pages import page
 from accounts.permissions import Methods, ScopeMap
@@ -27,13 +28,12 @@ from orchestration.states import Runner, Status
 
 MOST_IN_A_TREE = 1000
 FILTERS = [
-    OpenApiParameter("status", str, description=f"Some of {', '.join(Status.values)}, comma-separated."),
-    OpenApiParameter("runner", str, description=f"One of {', '.join(Runner.values)}."),
-    OpenApiParameter("role", str),
-    OpenApiParameter("parent", OpenApiTypes.UUID, description="The children of this session."),
-    OpenApiParameter("root", OpenApiTypes.UUID, description="The whole tree of this root."),
-    OpenApiParameter("cursor", str, description="`next` of the page before."),
-    OpenApiParameter("limit", int, description="At most 200."),
+    in_query("status", values.words(Status.values), "Some of these, comma-separated."),
+    in_query("runner", values.words(Runner.values), "Some of these, comma-separated."),
+    in_query("role", values.text()),
+    in_query("parent", {"type": "string", "format": "uuid"}, "The children of this session."),
+    in_query("root", {"type": "string", "format": "uuid"}, "The whole tree of this root."),
+    *pages.PARAMETERS,
 ]
 
 PAGE = outline(
@@ -48,6 +48,7 @@ class Sessions(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read", "POST": "sessions:write"}
     child_may: ClassVar[Methods] = ("GET", "POST")
     refuses: ClassVar = {"POST": {404: (), 409: ("not-running",)}}
+    depends: ClassVar = {"POST": ("command", "assignment", "parent", "metadata")}
 
     @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
     def get(self, request: Request) -> Response:
@@ -131,7 +132,7 @@ class Tree(ProjectView):
 
     @extend_schema(
         operation_id="sessions_tree",
-        responses={200: OpenApiResponse(OpenApiTypes.OBJECT, description="A session with `children`, each likewise.")},
+        responses={200: shapes.SessionTreeShape},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
         """The session with its `children`, each likewise, oldest first."""

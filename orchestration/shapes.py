@@ -10,6 +10,8 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from rest_framework import serializers
 
 from accounts import clock
+from accounts.openapi import values
+from accounts.openapi.values import Shaped
 from orchestration import presence
 from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status
@@ -136,6 +138,12 @@ class SessionShape(serializers.Serializer[Any]):
     created_by = serializers.CharField()
 
 
+class SessionTreeShape(SessionShape):
+    """A session and what is below it."""
+
+    children = Shaped({"type": "array", "items": values.reference("SessionTreeShape")}, help_text="Oldest first.")
+
+
 class ChildAccess(serializers.Serializer[Any]):
     """What an external child connects with; the token is shown this once."""
 
@@ -165,9 +173,11 @@ class SentShape(serializers.Serializer[Any]):
 class AskShape(serializers.Serializer[Any]):
     """Where an ask stands; the last three only with an answer."""
 
-    status = serializers.CharField(help_text="`answered`, `pending`, or `ended`: its session is over.")
+    status = serializers.ChoiceField(
+        choices=["answered", "pending", "ended"], help_text="`ended`: its session is over."
+    )
     ask_id = serializers.CharField()
-    session_status = serializers.CharField()
+    session_status = serializers.ChoiceField(choices=Status.choices)
     answer = serializers.JSONField(required=False)
     answered_at = serializers.DateTimeField(required=False)
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import force_instance
 from inflection import camelize
+from rest_framework import serializers
 
+from accounts import bodies
 from accounts.openapi import refusals, values
 
+# What is printable of the bytes that a header can carry. A server takes the blanks around a value away.
+_SEEN = r"!-~\xa1-\xac\xae-\xff"
+KEY = f"^[{_SEEN}]([ {_SEEN}]*[{_SEEN}])?$"
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": KEY},
     "description": "The same key and body get the same answer for a day. The key with another body is a 422.",
 }
 REPLAYED = {
@@ -38,13 +44,53 @@ class Operation(AutoSchema):
             return None
         if callers := self._callers():
             operation["description"] += f"\n\n{callers}"
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                parameter["schema"] = self._in_path(parameter)
         call = self._call(operation)
         if call.keyed:
             self._honour_key(operation)
         if self.method in getattr(self.view, "streams", ()):
             self._stream(operation)
         operation["responses"] |= refusals.responses(call, self._register)
+        if depends := self._depends(call):
+            operation["x-depends-on-state"] = depends
         return dict(operation)
+
+    def _map_serializer(self, serializer: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """A request's body takes no other members than these, and null there means absent."""
+        schema: dict[str, Any] = super()._map_serializer(serializer, *args, **kwargs)  # type: ignore[no-untyped-call]
+        body: Any = force_instance(serializer)  # type: ignore[no-untyped-call]
+        if not getattr(body, "strict", False):
+            return schema
+        fields = schema["properties"] | body.schemas
+        required = schema.get("required", ())
+        schema["properties"] = {
+            name: field if name in required else values.nullable(field) for name, field in fields.items()
+        }
+        return {**schema, "additionalProperties": False, **body.rules}
+
+    def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
+        """Fields whose bounds drf-spectacular does not know."""
+        schema = self._own_schema(field)
+        if schema is None:
+            return super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
+        schema = values.nullable(schema) if field.allow_null else dict(schema)
+        return schema | ({"description": str(field.help_text)} if field.help_text else {})
+
+    def _own_schema(self, field: Any) -> dict[str, Any] | None:
+        match field:
+            case values.Shaped():
+                return field.schema
+            case bodies.Text():
+                return values.text(field.max_length, least=0 if field.allow_blank else 1)
+            case serializers.ChoiceField():
+                return values.choice(field.choices)
+            case serializers.JSONField():
+                return {name: value for name, value in values.COMPONENTS["JsonValue"].items() if name != "description"}
+            case serializers.DictField():
+                return values.json_object()
+        return None
 
     def get_auth(self) -> list[dict[str, Any]]:
         """The bearer token, with the scope that an API key needs."""
@@ -72,6 +118,13 @@ class Operation(AutoSchema):
             own=getattr(self.view, "refuses", {}).get(self.method, {}),
         )
 
+    def _depends(self, call: refusals.Call) -> list[str]:
+        keyed = ["Idempotency-Key"] if call.keyed else []
+        return [*keyed, *getattr(self.view, "depends", {}).get(self.method, ())]
+
+    def _in_path(self, parameter: dict[str, Any]) -> dict[str, Any]:
+        return dict(getattr(self.view, "in_path", {}).get(parameter["name"], parameter["schema"]))
+
     def _honour_key(self, operation: dict[str, Any]) -> None:
         operation["parameters"] = [IDEMPOTENCY_KEY, *operation.get("parameters", [])]
         for answer in operation["responses"].values():
@@ -92,7 +145,7 @@ def register(registry: Any, kind: str, name: str, component: dict[str, Any]) -> 
 
 
 def add_components(result: Any, generator: Any, **_: Any) -> Any:
-    """Add our components, after the hook that would give each of their enums a component too."""
+    """Add the components that our schemas refer to."""
     ours = getattr(generator.registry, "ours", {})
     for kind, components in {"schemas": {}, **ours}.items():
         more = components | values.COMPONENTS if kind == "schemas" else components

@@ -1,56 +1,98 @@
-"""Schemas of text and JSON values as they may be stored, and serializer fields that carry a schema of their own."""
+"""Schemas of texts and JSON as both databases keep them, and fields of an outline that carry a schema of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
+
+from accounts.names import PATTERN
 
 #: PostgreSQL takes no NUL, so no text that is stored holds one.
 NO_NUL = r"^[^\x00]*$"
-#: At least one character that is seen, as Python's `strip` judges it.
-NOT_BLANK = r"[^\s\x00\x1c-\x1f\x85]"
-#: Names that people compare by eye: no space, no control, no invisible character.
-NAME = r"^[^\p{C}\p{Z}]+$"
+#: No NUL, and a character that `str.strip` keeps.
+NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
+#: A part of a path that is looked up.
+IN_PATH = r"^[^/]+$"
+#: The largest integer that every reader of JSON reads alike.
+MOST_EXACT = 2**53 - 1
 
-#: Any JSON value. The keywords bind only values of their own type; a `type` for each would need a union of itself.
-JSON_VALUE: dict[str, Any] = {
-    "description": "Any JSON value without NUL characters.",
-    "pattern": NO_NUL,
-    "items": {"$ref": "#/components/schemas/JsonValue"},
-    "propertyNames": {"pattern": NO_NUL},
-    "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
+Schema = dict[str, Any]
+
+
+def reference(name: str) -> Schema:
+    """A component by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(name: str, description: str, **more: Any) -> Schema:
+    # Each keyword binds only values of its own type. A `type` for each would need a union of itself, which generators
+    # of clients cannot read.
+    itself = reference(name)
+    members = {"items": itself, "propertyNames": {"pattern": NO_NUL}, "additionalProperties": itself}
+    return {"description": description, "pattern": NO_NUL, **members, **more}
+
+
+COMPONENTS = {
+    "JsonValue": _json("JsonValue", "Any JSON value without NUL characters."),
+    "ExactJsonValue": _json(
+        "ExactJsonValue",
+        "Any JSON value without NUL characters and without integers that readers round.",
+        minimum=-MOST_EXACT,
+        maximum=MOST_EXACT,
+    ),
 }
-COMPONENTS = {"JsonValue": JSON_VALUE}
-ANY = {"$ref": "#/components/schemas/JsonValue"}
-OBJECT = {"type": "object", "propertyNames": {"pattern": NO_NUL}, "additionalProperties": ANY}
 
 
-def text(most: int | None = None, *, least: int = 0, pattern: str = NO_NUL, **more: Any) -> dict[str, Any]:
-    """The schema of a text of `least` to `most` characters."""
+def json_object(value: str = "JsonValue", **more: Any) -> Schema:
+    """An object of such values."""
+    members = {"propertyNames": {"pattern": NO_NUL}, "additionalProperties": reference(value)}
+    return {"type": "object", **members, **more}
+
+
+def text(most: int | None = None, *, least: int = 0, pattern: str = NO_NUL, **more: Any) -> Schema:
+    """A text of `least` to `most` characters."""
     bounds = {name: value for name, value in (("minLength", least), ("maxLength", most)) if value}
     return {"type": "string", **bounds, "pattern": pattern, **more}
 
 
-def name(most: int, **more: Any) -> dict[str, Any]:
-    """The schema of a name: 1 to `most` characters, all of which are seen."""
-    return text(most, least=1, pattern=NAME, **more)
+def name(most: int, **more: Any) -> Schema:
+    """A name of 1 to `most` characters; see `accounts.names`."""
+    return text(most, least=1, **{"pattern": PATTERN, **more})
+
+
+def choice(words: Iterable[str]) -> Schema:
+    """One of these words."""
+    return {"type": "string", "enum": list(words)}
+
+
+def words(known: Iterable[str]) -> Schema:
+    """Some of these words, comma-separated."""
+    one = "|".join(known)
+    return {"type": "string", "pattern": f"^({one})(,({one}))*$"}
+
+
+def in_query(name: str, schema: Schema, description: str = "") -> OpenApiParameter:
+    """A parameter of the query."""
+    return OpenApiParameter(name, schema, OpenApiParameter.QUERY, description=description)
 
 
 class Shaped(serializers.Field[Any, Any, Any, Any]):
     """A field of an outline that is exactly this schema."""
 
-    def __init__(self, schema: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, schema: Schema, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.schema = schema
 
 
-class ShapedField(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
-    """Shows a `Shaped` field as its schema."""
-
-    target_class = "accounts.openapi.values.Shaped"
-
-    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
-        """As it stands in the field."""
-        return dict(self.target.schema)
+def nullable(schema: Schema) -> Schema:
+    """The schema, or null."""
+    if "type" in schema:
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        schema = schema | {"type": [*dict.fromkeys([*kinds, "null"])]}
+        return schema | {"enum": [*dict.fromkeys([*schema["enum"], None])]} if "enum" in schema else schema
+    if "$ref" in schema:
+        return {"oneOf": [schema, {"type": "null"}]}
+    return schema
