@@ -25,13 +25,19 @@ class Text(serializers.CharField):
 
 
 class Whole(serializers.IntegerField):
-    """A JSON integer: no string, no boolean, no 1.0."""
+    """A JSON integer: no string, no boolean. JSON has one kind of number, so 1.0 is the integer 1."""
 
     def to_internal_value(self, data: Any) -> int:
         """The integer itself."""
+        data = whole(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return int(super().to_internal_value(data))
+
+
+def whole(value: Any) -> Any:
+    """The value, as an integer where it is one that was written with a decimal point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Flag(serializers.BooleanField):

@@ -15,7 +15,7 @@ from accounts.openapi import values
 
 LIMIT, MOST = 50, 200
 #: What a page is asked for with, for the OpenAPI document.
-PARAMETERS = [
+QUERY = [
     values.in_query("cursor", values.text(), "`next` of the page before."),
     values.in_query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}),
 ]

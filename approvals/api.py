@@ -25,7 +25,7 @@ class Approvals(ProjectView):
 
     @extend_schema(
         operation_id="approvals_list",
-        parameters=[*schema.FILTERS, *pages.PARAMETERS],
+        parameters=[*schema.FILTERS, *pages.QUERY],
         responses={200: schema.ApprovalPage},
     )
     def get(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from accounts import problems
 from accounts.actors import Actor
+from accounts.bodies import whole
 from approvals import subjects
 from approvals.actions import Ask
 from approvals.answers import Answer
@@ -41,6 +42,7 @@ def words(data: Any, names: Sequence[str]) -> dict[str, Any]:
 def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
     """The request in a body. A child asks for its own attempt; a key for the session it names, or for none."""
     said = words(data, ("session", *ASKED))
+    said["expires_in_secs"] = whole(said["expires_in_secs"])
     session, attempt = _subject(_session(said.pop("session")), project_id, actor)
     return Ask(session=session, attempt=attempt, **said)
 
@@ -49,6 +51,7 @@ def answer(data: Any) -> Answer:
     """The answer in a body. Who answers is never read from it. Fields that it should not have are judged with it."""
     body = _mapping(data)
     said: dict[str, Any] = {name: body.get(name) for name in ANSWERED}
+    said["version"] = whole(said["version"])
     return Answer(**said, unknown=_unknown(body, ANSWERED))
 
 

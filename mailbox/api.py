@@ -41,7 +41,7 @@ class Messages(ProjectView):
 
     @extend_schema(
         operation_id="mailbox_messages",
-        parameters=[*schema.MESSAGE_FILTERS, *pages.PARAMETERS],
+        parameters=[*schema.MESSAGE_FILTERS, *pages.QUERY],
         responses={200: schema.MessagePage},
     )
     def get(self, request: Request, address: str) -> Response:

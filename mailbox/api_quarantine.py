@@ -25,7 +25,7 @@ class Quarantine(ProjectView):
 
     @extend_schema(
         operation_id="quarantine_list",
-        parameters=[*schema.QUARANTINE_FILTERS, *pages.PARAMETERS],
+        parameters=[*schema.QUARANTINE_FILTERS, *pages.QUERY],
         responses={200: schema.QuarantinePage},
     )
     def get(self, request: Request) -> Response:

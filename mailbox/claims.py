@@ -24,7 +24,7 @@ from mailbox.parcels import Parcel
 from mailbox.sql import Fragment
 
 MOST = 1000
-LONGEST_LEASE = 12 * 3600
+SHORTEST_LEASE, LONGEST_LEASE = 0.001, 12 * 3600
 LONGEST_DELAY = 30 * 86400
 
 
@@ -319,7 +319,7 @@ def _overdue(now: datetime | None) -> Fragment:
 def _lease(lease_secs: float | None) -> float:
     if lease_secs is None:
         return float(settings.WARDROOM["claim_lease_secs"])
-    return _secs("lease_secs", lease_secs, LONGEST_LEASE, 0.001)
+    return _secs("lease_secs", lease_secs, LONGEST_LEASE, SHORTEST_LEASE)
 
 
 def _secs(field: str, secs: float, most: float, least: float = 0) -> float:

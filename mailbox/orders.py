@@ -13,7 +13,7 @@ from msgspec import Meta
 from accounts import heldbodies, problems
 from accounts.problems import Problem
 from mailbox import letters
-from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST
+from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
 from mailbox.letters import LONGEST_ID, NewMessage
 
 MOST_AT_ONCE = 1000
@@ -21,7 +21,7 @@ LONGEST_NOTE = 10_000
 MANY = frozenset({"messages"})
 
 Consumer = Annotated[str, Meta(max_length=LONGEST_ID)]
-Lease = Annotated[float, Meta(gt=0, le=LONGEST_LEASE)]
+Lease = Annotated[float, Meta(ge=SHORTEST_LEASE, le=LONGEST_LEASE)]
 Ids = Annotated[list[Annotated[str, Meta(max_length=LONGEST_ID)]], Meta(max_length=MOST)]
 
 

@@ -11,7 +11,7 @@ from accounts.openapi.values import Shaped, in_query
 from accounts.outlines import order, outline
 from ledger.holding import LONGEST_WAIT
 from mailbox import addresses, bodies
-from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST
+from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
 from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.orders import LONGEST_NOTE, MOST_AT_ONCE
 from mailbox.states import KINDS, PUBLIC_KINDS, MessageState, QuarantineState
@@ -35,7 +35,7 @@ MESSAGE_FILTERS = [in_query("state", values.choice(MessageState.values))]
 
 _ID = values.name(LONGEST_ID)
 _lease = Shaped(
-    {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_LEASE},
+    {"type": "number", "minimum": SHORTEST_LEASE, "maximum": LONGEST_LEASE},
     required=False,
     help_text="Seconds; 60 unless told.",
 )

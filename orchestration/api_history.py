@@ -6,13 +6,14 @@ from typing import ClassVar
 from uuid import UUID
 
 from django.conf import settings
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import problems
+from accounts.openapi import values
+from accounts.openapi.values import in_query
 from accounts.outlines import outline
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
@@ -35,11 +36,8 @@ class History(ProjectView):
     @extend_schema(
         operation_id="session_history",
         description="What the session's attempts said and read; a `run` that has no room for all of it points here.",
-        parameters=[OpenApiParameter("cursor", str, description="`next` of the page before.")],
-        responses={
-            200: PAGE,
-            404: OpenApiResponse(OpenApiTypes.OBJECT, description="`not-found`: unknown, or another project's"),
-        },
+        parameters=[in_query("cursor", values.text(pattern="^[0-9]{0,9}$"), "`next` of the page before.")],
+        responses={200: PAGE},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
         """As many entries as fit into a run."""

@@ -33,7 +33,7 @@ FILTERS = [
     in_query("role", values.text()),
     in_query("parent", {"type": "string", "format": "uuid"}, "The children of this session."),
     in_query("root", {"type": "string", "format": "uuid"}, "The whole tree of this root."),
-    *pages.PARAMETERS,
+    *pages.QUERY,
 ]
 
 PAGE = outline(

@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
+from drf_spectacular.utils import PolymorphicProxySerializer
 from inflection import camelize
 from rest_framework import serializers
 
@@ -42,6 +43,8 @@ class Operation(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
+        if "requestBody" in operation and isinstance(self.get_request_serializer(), PolymorphicProxySerializer):
+            operation["requestBody"]["required"] = True
         if callers := self._callers():
             operation["description"] += f"\n\n{callers}"
         for parameter in operation.get("parameters", []):

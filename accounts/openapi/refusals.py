@@ -24,10 +24,10 @@ COMMON: Types = {
     409: ("conflict",),
     410: ("expired",),
     413: ("too-large",),
-    415: ("invalid",),
+    415: ("invalid", "unsupported-encoding"),
     422: ("invalid",),
     429: ("too-many",),
-    503: ("unavailable",),
+    503: ("busy",),
 }
 WHY = {
     401: "No live token came with the call.",

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import jsonschema
+import msgspec
 import pytest
 from django.core.management import call_command
 from django.test import override_settings
@@ -16,7 +17,8 @@ from rest_framework.response import Response
 from accounts import projects, scopes
 from accounts.outlines import outline
 from accounts.views import ProjectView
-from mailbox import quarantine
+from mailbox import orders, quarantine
+from orchestration import held_asks
 from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django
 
@@ -199,6 +201,54 @@ def test_the_limits_of_the_mailbox_calls_are_in_the_document(document):
     for name in ("MailboxDrain", "MailboxRecover"):
         assert document.schemas[name]["properties"]["consumer"]["maxLength"] == 256
     assert document.schemas["NewMessages"]["properties"]["messages"]["maxItems"] == 1000
+
+
+@pytest.mark.parametrize(
+    "order, component",
+    [
+        (orders.Drain, "MailboxDrain"),
+        (orders.Recover, "MailboxRecover"),
+        (orders.Ack, "MailboxAck"),
+        (orders.Nack, "MailboxNack"),
+        (orders.Extend, "MailboxExtend"),
+        (orders.Reply, "MailboxReply"),
+        (orders.Requeue, "QuarantineRequeue"),
+        (orders.Discard, "QuarantineDiscard"),
+        (held_asks.AskBody, "AskBody"),
+    ],
+)
+def test_a_body_is_bounded_in_the_document_as_where_it_is_read(document, order, component):
+    read = msgspec.json.schema(order)["$defs"][order.__name__]["properties"]
+    said = document.schemas[component]["properties"]
+    assert set(read) == set(said)
+    for field, schema in read.items():
+        for variant in schema.get("anyOf", [schema]):
+            for bound in {"minimum", "maximum", "maxLength", "maxItems"} & set(variant):
+                assert said[field][bound] == variant[bound], f"{field} {bound}"
+
+
+def test_every_text_of_a_body_is_bounded_by_what_can_be_stored(document):
+    for name, schema in document.schemas.items():
+        if schema.get("additionalProperties") is False and name in _asked_for(document):
+            for field, said in schema["properties"].items():
+                kinds = said.get("type", ())
+                text = kinds == "string" or "string" in kinds
+                assert not text or {"pattern", "enum", "format"} & set(said), f"{name}.{field}"
+
+
+def _asked_for(document):
+    bodies = [each["requestBody"] for each in document.operations.values() if "requestBody" in each]
+    schemas = [body["content"]["application/json"]["schema"] for body in bodies]
+    return {part["$ref"].rsplit("/", 1)[1] for schema in schemas for part in schema.get("oneOf", [schema])}
+
+
+def test_every_parameter_has_bounds_or_words(document):
+    free = {"role", "tool", "Last-Event-ID"}
+    for name, operation in document.operations.items():
+        for parameter in operation.get("parameters", []):
+            schema = parameter["schema"]
+            bounded = {"minimum", "maxLength", "pattern", "enum", "format"} & set(schema)
+            assert bounded or schema["type"] == "boolean" or parameter["name"] in free, f"{name} {parameter['name']}"
 
 
 def test_fields_serve_two_outlines_and_two_names():

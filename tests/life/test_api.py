@@ -9,10 +9,11 @@ from uuid import uuid4
 import pytest
 from rest_framework.test import APIClient
 
+from accounts import bodies as strict
 from accounts import credentials
 from ledger.models import OutboxEntry
 from mailbox import reading
-from orchestration import cancelling, lifecycle
+from orchestration import bodies, cancelling, lifecycle
 from orchestration.models import Session
 from orchestration.states import Status
 from tests.life import stages
@@ -293,6 +294,10 @@ def test_cancel_retry_and_wait_answer_the_session(owner: APIClient) -> None:
     assert answer.json()["waiting_for"] == {"wait_for": "any", "children": []}
 
 
+def test_a_whole_number_may_be_written_with_a_decimal_point() -> None:
+    assert strict.read(bodies.WaitBody, {"timeout_secs": 60.0}) == {"timeout_secs": 60}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -300,7 +305,7 @@ def test_cancel_retry_and_wait_answer_the_session(owner: APIClient) -> None:
         ("/cancel", {"reason": ""}, "reason"),
         ("/wait", {"wait_for": "some"}, "wait_for"),
         ("/wait", {"timeout_secs": True}, "timeout_secs"),
-        ("/wait", {"timeout_secs": 1.0}, "timeout_secs"),
+        ("/wait", {"timeout_secs": 1.5}, "timeout_secs"),
         ("/wait", {"children": ["x"]}, "children.0"),
         ("/wait", {"children": [str(uuid4())]}, "children"),
         ("/messages", {"message_kind": "task"}, "body"),
