@@ -54,7 +54,8 @@ class RecordedPassword(Recorded):
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """The stock page, with a row when the password did change."""
         with recording.transaction():
-            before = User.objects.filter(pk=id).values_list("password", flat=True).first() if id.isdecimal() else None
+            is_key = id.isascii() and id.isdigit() and len(id) < 19
+            before = User.objects.filter(pk=id).values_list("password", flat=True).first() if is_key else None
             answer: HttpResponse = super().user_change_password(request, id, form_url)  # type: ignore[misc]
             user = User.objects.filter(pk=id).first() if before is not None else None
             if user is not None and user.password != before:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, TooManyFieldsSent
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -102,6 +102,8 @@ def as_problem(error: Exception) -> Problem | None:
             return error
         case StrictJSONError():
             return Problem("invalid", 422, str(error), errors=[{"field": "", "detail": str(error)}])
+        case TooManyFieldsSent():
+            return invalid([{"field": "", "detail": "there are too many of them"}], "The query is not valid.")
         case Http404():
             return not_found()
         case PermissionDenied():

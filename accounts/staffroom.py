@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.paginator import Paginator
+from django.db import DataError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,6 +19,10 @@ from accounts import projects
 from accounts.text import shortened, visible
 
 MOST_COUNTED = 10_000
+#: What the stock filters ask of their field.
+ASKED_BY_FILTERS = ("exact", "isnull", "isempty", "id__exact")
+#: No filter, search or key of a page is longer.
+LONGEST_ASKED = 1000
 NOTHING = "\u2013"
 
 
@@ -51,12 +56,39 @@ class ProjectFilter(admin.SimpleListFilter):
 
 
 class Named(admin.ModelAdmin):
-    """A list is called what it holds, not *select something to change*."""
+    """A list is called what it holds, not *select something to change*. It is filtered by what it offers alone."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The stock list under its own name."""
+        """The stock list under its own name; without a filter that no column can be compared with."""
+        if odd := [name for name in request.GET if not _is_plain(name, request.GET.getlist(name))]:
+            return self._without(request, odd)
         title = capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        try:
+            return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        except (DataError, OverflowError):
+            return self._without(request, list(request.GET))
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Only what one of the list's own filters asks: any other would let a reader guess what no page shows."""
+        for each in self.get_list_filter(request):
+            if isinstance(each, type) and issubclass(each, admin.SimpleListFilter):
+                if lookup == each.parameter_name:
+                    return True
+                continue
+            field = each[0] if isinstance(each, list | tuple) else each
+            if lookup in (field, *(f"{field}__{asked}" for asked in ASKED_BY_FILTERS)):
+                return True
+        return False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The row, or None, also for a key that no database can look for."""
+        return super().get_object(request, object_id, from_field) if _is_plain(object_id, []) else None
+
+    def _without(self, request: HttpRequest, odd: list[str]) -> HttpResponseRedirect:
+        kept = request.GET.copy()
+        for name in odd:
+            del kept[name]
+        return HttpResponseRedirect(f"{request.path}?{kept.urlencode()}" if kept else request.path)
 
 
 class ProjectWall(Named):
@@ -109,6 +141,11 @@ class SuperusersOnly(Named):
         return bool(_user(request).is_superuser)
 
     has_add_permission = has_change_permission = has_delete_permission = has_view_permission
+
+
+def _is_plain(name: str, values: list[str]) -> bool:
+    # PostgreSQL cannot even compare with a NUL.
+    return all("\0" not in text and len(text) <= LONGEST_ASKED for text in (name, *values))
 
 
 def may(request: HttpRequest, action: str, model: type[Model]) -> bool:

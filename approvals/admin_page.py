@@ -118,7 +118,7 @@ def answer(posted: Mapping[str, str]) -> Answer:
     return Answer(
         decision=posted.get("decision"),
         digest=posted["digest"],
-        version=int(version) if version.isascii() and version.isdigit() else version,
+        version=int(version) if version.isascii() and version.isdigit() and len(version) < 10 else version,
         message=_text(posted.get("message")),
         note=_text(posted.get("note")),
         arguments=_arguments(posted) if posted.get("decision") == Decision.EDIT else None,

@@ -1,7 +1,9 @@
 """Every address that Django answers. Sockets and held calls are mounted before it, in `config.asgi`."""
 
+from typing import NoReturn
+
 from django.contrib import admin
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
@@ -17,6 +19,11 @@ def nothing_here(request: HttpRequest) -> JsonResponse:
     return JsonResponse(problem.body(), status=problem.status, content_type=problems.CONTENT_TYPE)
 
 
+def no_such_page(request: HttpRequest, **_: str) -> NoReturn:
+    """404 for the admin's *view on site*: no row of ours has a page of its own there."""
+    raise Http404
+
+
 api: list[URLPattern | URLResolver] = [
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("", include("accounts.urls")),
@@ -30,5 +37,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/v1/", include(api)),
     re_path(r"^api/", nothing_here),
+    path("admin/r/<path:content_type_id>/<path:object_id>/", admin.site.admin_view(no_such_page)),
     path("admin/", admin.site.urls),
 ]

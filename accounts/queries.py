@@ -1,0 +1,102 @@
+"""The query of a call: only parameters that the call knows, each once, each within its bounds.
+
+A misspelt filter that is left out would give a wider answer than the caller asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from accounts import problems
+from accounts.paths import uuid_of
+
+UNKNOWN = "is no parameter of this call"
+#: One refusal names so many parameters, each by so many characters.
+MOST_NAMED, LONGEST_NAME = 20, 100
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
+
+
+def check(given: Iterable[tuple[str, str]], known: Collection[str]) -> None:
+    """Raise invalid for a parameter that the call does not know, and for one that stands there twice."""
+    times = Counter(name for name, _ in given)
+    wrong = {name: UNKNOWN if name not in known else "is given twice" for name in times}
+    errors = [refused(name, why) for name, why in wrong.items() if name not in known or times[name] > 1]
+    if errors:
+        raise _invalid(errors[:MOST_NAMED])
+
+
+def refused(name: str, why: str) -> dict[str, str]:
+    """One entry of `errors`."""
+    return {"field": name[:LONGEST_NAME], "detail": why}
+
+
+def whole(params: Mapping[str, Any], name: str, *, least: int, most: int) -> int | None:
+    """A whole number within its bounds, or None when it is not given. Raises invalid."""
+    raw = params.get(name)
+    if raw is None:
+        return None
+    # Its length first: Python refuses to read thousands of digits.
+    if raw.isascii() and raw.isdigit() and len(raw) <= len(str(most)) and least <= int(raw) <= most:
+        return int(raw)
+    raise _invalid([refused(name, f"a whole number from {least} to {most}")])
+
+
+def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
+    """A number of seconds, or None when it is not given. Raises invalid."""
+    raw = params.get(name)
+    if raw is None:
+        return None
+    if _SECONDS.fullmatch(raw) and float(raw) <= most:
+        return float(raw)
+    raise _invalid([refused(name, f"a number of seconds from 0 to {most}")])
+
+
+def uuid(params: Mapping[str, Any], name: str) -> UUID | None:
+    """A UUID, or None when it is not given. Raises invalid."""
+    raw = params.get(name)
+    if raw is None:
+        return None
+    found = uuid_of(raw)
+    if found is None:
+        raise _invalid([refused(name, "must be a UUID")])
+    return found
+
+
+def words(params: Mapping[str, Any], name: str, known: Collection[str]) -> list[str] | None:
+    """Words separated by commas, or None when they are not given. Raises invalid for one that is none of `known`."""
+    raw = params.get(name)
+    if raw is None:
+        return None
+    found = raw.split(",")
+    if not set(found) <= set(known):
+        raise _invalid([refused(name, f"some of {', '.join(known)}, separated by commas")])
+    return list(dict.fromkeys(found))
+
+
+def word(params: Mapping[str, Any], name: str, known: Collection[str]) -> str | None:
+    """One word, or None when it is not given. Raises invalid for one that is none of `known`."""
+    raw = params.get(name)
+    if raw is not None and raw not in known:
+        raise _invalid([refused(name, f"one of {', '.join(known)}")])
+    return raw
+
+
+def flag(params: Mapping[str, Any], name: str) -> bool:
+    """Whether it is given and true. Raises invalid for what is neither true nor false."""
+    return word(params, name, ("true", "false", "1", "0")) in ("true", "1")
+
+
+def text(params: Mapping[str, Any], name: str) -> str | None:
+    """Some text, or None when it is not given. Raises invalid for a NUL, with which PostgreSQL cannot even compare."""
+    raw = params.get(name)
+    if raw is not None and "\0" in raw:
+        raise _invalid([refused(name, "holds a NUL character")])
+    return raw
+
+
+def _invalid(errors: list[dict[str, str]]) -> problems.Problem:
+    return problems.invalid(errors, "The query is not valid.")
