@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
+from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from accounts import idempotency, queries
 from accounts.actors import Actor
 from accounts.models import Credential, Project
 from accounts.openapi.refusals import Types
@@ -19,6 +21,7 @@ class ProjectView(APIView):
 
     For the OpenAPI document it names the problem types of its own, the fields of a valid body that it refuses for what
     stands now, the methods that also answer an event stream, and the schemas of what stands in its path.
+    `query` has the query parameters of each method; a call with any other is refused.
     """
 
     scopes: ClassVar[ScopeMap] = {}
@@ -27,6 +30,17 @@ class ProjectView(APIView):
     depends: ClassVar[Mapping[str, Sequence[str]]] = {}
     streams: ClassVar[Methods] = ()
     in_path: ClassVar[Mapping[str, Schema]] = {}
+    query: ClassVar[Mapping[str, Collection[str]]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Judge who calls, then what is asked for: a stranger learns nothing of our parameters."""
+        super().initial(request, *args, **kwargs)
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        given = [(name, value) for name, values in request.query_params.lists() for value in values]
+        queries.check(given, self.query.get(method, ()))
+        if request.method == "POST":
+            takes_key = getattr(self.post, "honours_key", False)  # type: ignore[attr-defined]
+            idempotency.judged(idempotency.sent_with(request), takes_key=takes_key)
 
     @property
     def credential(self) -> Credential:

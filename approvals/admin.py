@@ -33,8 +33,8 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         view = self.admin_site.admin_view
         mine = [
             path("queue/", view(self.queue_part), name="approvals_approval_queue"),
-            path("<uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
-            path("<uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
+            path("<any_uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
+            path("<any_uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
         ]
         return mine + super().get_urls()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -10,18 +11,30 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import pages
-from accounts.idempotency import idempotent
+from accounts.actors import Actor
+from accounts.idempotency import Still, idempotent
 from accounts.pages import page
 from accounts.views import ProjectView
-from approvals import asking, bodies, decisions, execution, held, listing, schema, shapes, waiting
+from approvals import asking, bodies, decisions, execution, held, listing, replays, schema, shapes, waiting
 from approvals.finding import find, judged, seen_by
 from approvals.models import Approval
+from ledger import holding
+
+
+def _still(replay: Callable[[Any, UUID, Actor], None]) -> Still:
+    """What judges a replay of a call about one approval."""
+
+    def still(view: ProjectView, answer: Any, approval_id: UUID) -> None:
+        replay(view.project.pk, approval_id, view.actor)
+
+    return still
 
 
 class Approvals(ProjectView):
     scopes: ClassVar = {"GET": "approvals:read", "POST": "approvals:ask"}
     child_may: ClassVar = {"POST"}
     refuses: ClassVar = {"POST": {404: (), 409: ("conflict", "not-running")}}
+    query: ClassVar = {"GET": (*schema.FILTER_NAMES, *pages.PARAMETERS)}
 
     @extend_schema(
         operation_id="approvals_list",
@@ -38,7 +51,7 @@ class Approvals(ProjectView):
         request=schema.Ask,
         responses={202: schema.Approval},
     )
-    @idempotent()
+    @idempotent(still=lambda view, answer: replays.asked(view.project.pk, UUID(answer["id"]), view.actor))
     def post(self, request: Request) -> Response:
         """Ask whether an action may run. The same `request_id` with the same body is the same request."""
         asked = bodies.ask(request.data, self.project.pk, self.actor)
@@ -52,6 +65,7 @@ class Approvals(ProjectView):
 
 class ApprovalCount(ProjectView):
     scopes: ClassVar = {"GET": "approvals:read"}
+    query: ClassVar = {"GET": schema.FILTER_NAMES}
 
     @extend_schema(
         operation_id="approvals_count",
@@ -82,6 +96,7 @@ class Wait(ProjectView):
     """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
 
     permission_classes = []
+    query: ClassVar = {"GET": holding.PARAMETERS}
 
     @extend_schema(
         operation_id="approvals_wait",
@@ -91,7 +106,7 @@ class Wait(ProjectView):
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
         held.may_look(self.credential)
-        held.patience(request.query_params.get("timeout"))
+        held.patience(request.query_params)
         return Response(held.outcome(waiting.look(self.project.pk, approval_id, self.actor)))
 
 
@@ -112,7 +127,7 @@ class Decide(ProjectView):
         request=schema.Answer,
         responses={200: schema.Approval},
     )
-    @idempotent()
+    @idempotent(_still(replays.decided))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Answer it: approve, deny, edit (approve other arguments) or respond (answer a question)."""
         held.may_look(self.credential)
@@ -131,7 +146,7 @@ class Withdraw(ProjectView):
         request=schema.Withdrawal,
         responses={200: schema.Approval},
     )
-    @idempotent()
+    @idempotent(_still(replays.withdrawn))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Take the request back: nobody needs the answer any more. For who asked, or who may answer."""
         find(self.project.pk, approval_id, self.actor)  # Who may not see it is told so before the body is judged.
@@ -149,7 +164,7 @@ class Consume(ProjectView):
         request=schema.Consumption,
         responses={200: schema.Approval},
     )
-    @idempotent()
+    @idempotent(_still(replays.consumed))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Take its one execution, right before running exactly this action. For who asked, or who may answer."""
         find(self.project.pk, approval_id, self.actor)

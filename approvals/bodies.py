@@ -9,6 +9,7 @@ from uuid import UUID
 from accounts import problems
 from accounts.actors import Actor
 from accounts.bodies import whole
+from accounts.paths import uuid_of
 from approvals import subjects
 from approvals.actions import Ask
 from approvals.answers import Answer
@@ -81,9 +82,7 @@ def _session(value: Any) -> UUID | None:
 
 def uuid(value: Any, field: str) -> UUID:
     """A UUID from text, or invalid with the field's name."""
-    try:
-        if not isinstance(value, str):
-            raise ValueError
-        return UUID(value)
-    except ValueError:
-        raise problems.invalid([{"field": field, "detail": "must be a UUID"}]) from None
+    found = uuid_of(value) if isinstance(value, str) else None
+    if found is None:
+        raise problems.invalid([{"field": field, "detail": "must be a UUID"}])
+    return found

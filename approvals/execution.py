@@ -93,7 +93,7 @@ def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, 
         consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)
     ):
         return _consumed_before(Approval.objects.get(id=approval.id), digest, claim)
-    _refuse_over(approval)
+    refuse_over(approval)
     taken = Approval.objects.get(id=approval.id)
     records.changed(taken, "consumed", actor)
     return taken
@@ -107,11 +107,12 @@ def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Appr
     if claim is None or claim != approval.consume_claim:
         raise problems.conflict("Its one execution has been taken.", "consumed")
     # Told again only to who may still act on it: what had not begun when the attempt ended must not begin now.
-    _refuse_over(approval)
+    refuse_over(approval)
     return approval
 
 
-def _refuse_over(approval: Approval) -> None:
+def refuse_over(approval: Approval) -> None:
+    """Raise not-running when the attempt that asked is over."""
     if approval.session is not None and not subjects.is_open(approval.session, approval.attempt or 0):
         raise subjects.over(approval.session)
 

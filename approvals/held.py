@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -10,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import problems
+from accounts import heldcalls
 from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.models import Credential
@@ -19,14 +21,15 @@ from accounts.permissions import allow
 from approvals import shapes, waiting
 from approvals.models import Approval
 from approvals.states import Status
-from ledger import hub, stopping
+from ledger import holding, hub, stopping
 
 
 async def wait(request: Request) -> JSONResponse:
     """Hold until the approval is answered, or `timeout` seconds passed: then it is pending, which is no answer."""
     credential = await of_held(request)
     may_look(credential)
-    secs = patience(request.query_params.get("timeout"))
+    heldcalls.judge(request, holding.PARAMETERS)
+    secs = patience(request.query_params)
     approval = await _answered(credential, request.path_params["approval_id"], secs)
     return JSONResponse(outcome(approval))
 
@@ -37,14 +40,10 @@ def may_look(credential: Credential, *, child: bool = True) -> None:
     allow(credential, held[0] if held else "approvals:read", child=child)
 
 
-def patience(raw: str | None) -> float:
-    """The seconds of `?timeout=`, at most what any call is held for."""
+def patience(params: Mapping[str, Any]) -> float:
+    """The seconds of `?timeout=`, at most what any call is held for, which is also what it is held for without it."""
     most = float(settings.WARDROOM["held_call_secs"])
-    if raw is None:
-        return most
-    if not raw.isascii() or not raw.replace(".", "", 1).isdigit():
-        raise problems.invalid([{"field": "timeout", "detail": "must be a number of seconds"}])
-    return min(float(raw), most)
+    return min(holding.patience(params, most), most)
 
 
 def outcome(approval: Approval) -> dict[str, object]:

@@ -7,25 +7,24 @@ from typing import Any
 
 from django.db.models import Count, Min, Q
 
-from accounts import problems
-from approvals import bodies, shapes
-from approvals.actions import storable
+from accounts import queries
+from approvals import shapes
 from approvals.models import ApprovalQuerySet
 from approvals.states import Status
 
 
 def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuerySet:
     """By `status` (words, comma-separated), `session`, `tool`, and `unconsumed=true`. Raises invalid."""
-    if params.get("status"):
-        rows = rows.filter(status__in=_statuses(params["status"]))
-    if params.get("session"):
-        rows = rows.filter(session=bodies.uuid(params["session"], "session"))
-    if params.get("tool"):
-        # PostgreSQL cannot even compare with a NUL, and no tool's name holds one.
-        rows = rows.filter(tool_name=params["tool"]) if storable(params["tool"]) else rows.none()
-    if params.get("unconsumed") in ("1", "true"):
-        rows = rows.unconsumed()
-    return rows
+    statuses = queries.words(params, "status", Status.values)
+    session = queries.uuid(params, "session")
+    tool = queries.text(params, "tool")
+    if statuses is not None:
+        rows = rows.filter(status__in=statuses)
+    if session is not None:
+        rows = rows.filter(session=session)
+    if tool is not None:
+        rows = rows.filter(tool_name=tool)
+    return rows.unconsumed() if queries.flag(params, "unconsumed") else rows
 
 
 def counts(rows: ApprovalQuerySet) -> dict[str, Any]:
@@ -37,10 +36,3 @@ def counts(rows: ApprovalQuerySet) -> dict[str, Any]:
     )
     oldest = shapes.moment(numbers.pop("oldest_pending_at"))
     return {**numbers, "unconsumed": rows.unconsumed().count(), "oldest_pending_at": oldest}
-
-
-def _statuses(text: str) -> list[str]:
-    words = text.split(",")
-    if not set(words) <= set(Status.values):
-        raise problems.invalid([{"field": "status", "detail": f"some of {', '.join(Status.values)}"}])
-    return words

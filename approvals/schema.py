@@ -12,9 +12,12 @@ from accounts.openapi.values import Shaped, in_query
 from accounts.outlines import order, outline
 from approvals.actions import MAX_EXPIRES_SECS, MAX_TEXT, MAX_WORD
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
+from ledger.holding import LONGEST_WAIT
 
 TIMEOUT = in_query(
-    "timeout", {"type": "number", "minimum": 0}, "Seconds to wait; no call is held for longer than `held_call_secs`."
+    "timeout",
+    {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
+    "Seconds to wait; no call is held for longer than `held_call_secs`, which is also the default.",
 )
 FILTERS = [
     in_query("status", values.words(Status.values), "Some of these, comma-separated."),
@@ -22,6 +25,7 @@ FILTERS = [
     in_query("tool", values.text(), "For this tool."),
     in_query("unconsumed", {"type": "boolean"}, "Approved, and never run."),
 ]
+FILTER_NAMES = tuple(parameter.name for parameter in FILTERS)
 
 Fields = dict[str, rest.Field]
 

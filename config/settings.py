@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -223,6 +224,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["accounts.openapi.operation.add_components"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PATH_CONVERTER_OVERRIDES": {"any_uuid": UUID},
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
 }

@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from accounts import problems
+from accounts import problems, queries
 from accounts.openapi.values import in_query
 from accounts.outlines import outline
 from accounts.permissions import ScopeMap
@@ -29,6 +29,8 @@ PARAMETERS = [
         "limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}, "Fewer where they are large."
     ),
 ]
+
+QUERY = tuple(parameter.name for parameter in PARAMETERS)
 
 
 class EventSerializer(serializers.Serializer[Any]):
@@ -60,6 +62,7 @@ class FeedView(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "feed:read"}
     refuses: ClassVar = {"GET": {410: ("resync",)}}
     streams: ClassVar = ("GET",)
+    query: ClassVar = {"GET": QUERY}
 
     @extend_schema(
         operation_id="feed",
@@ -77,7 +80,8 @@ def events_page(params: Any, project_id: UUID, session: UUID | None = None) -> H
 
     Few pages are made at a time: while one is made, it takes several times its own bytes.
     """
-    after, limit = cursor_of(params.get("after")), _limit(params.get("limit"))
+    after = cursor_of(params.get("after"))
+    limit = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
     with _MAKING:
         return HttpResponse(_page(project_id, after, session, limit), content_type="application/json")
 
@@ -99,13 +103,5 @@ def cursor_of(raw: str | None) -> int | None:
     if raw is None or raw == "":
         return None
     if not (raw.isascii() and raw.isdigit() and len(raw) <= 18):
-        raise problems.invalid([{"field": "after", "detail": "the cursor of an event"}])
-    return int(raw)
-
-
-def _limit(raw: str | None) -> int:
-    if raw is None:
-        return LIMIT
-    if not (raw.isascii() and raw.isdigit() and len(raw) <= 4 and 1 <= int(raw) <= MOST):
-        raise problems.invalid([{"field": "limit", "detail": f"a whole number from 1 to {MOST}"}])
+        raise problems.invalid([queries.refused("after", "the cursor of an event")])
     return int(raw)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from django.conf import settings
 
-from accounts import problems
+from accounts import queries
 from accounts.offload import in_thread
 from ledger import hub, stopping
 
 #: The longest that a caller may say it would wait; a call is held for `held_call_secs` at most.
 LONGEST_WAIT = 300
+#: The query parameters of a held call.
+PARAMETERS = ("timeout",)
 
 Found = TypeVar("Found")
 
 
-def patience(raw: str | None) -> float:
-    """The seconds of `?timeout=`, 422 for what is none; without it, 0."""
-    if raw is None:
-        return 0
-    if not raw.isascii() or not raw.replace(".", "", 1).isdigit() or float(raw) > LONGEST_WAIT:
-        raise problems.invalid([{"field": "timeout", "detail": f"must be a number of seconds up to {LONGEST_WAIT}"}])
-    return float(raw)
+def patience(params: Mapping[str, Any], usual: float = 0) -> float:
+    """The seconds of `?timeout=`, 422 for what is none; without it, `usual`."""
+    given = queries.seconds(params, "timeout", most=LONGEST_WAIT)
+    return usual if given is None else given
 
 
 async def until(

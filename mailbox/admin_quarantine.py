@@ -59,10 +59,10 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
         """The stock list, and a page of our own for each row."""
         view = self.admin_site.admin_view
         mine = [
-            path("<uuid:row_id>/change/", view(self.page), name="mailbox_quarantined_change"),
-            path("<uuid:row_id>/raw/", view(self.raw), name="mailbox_quarantined_raw"),
-            path("<uuid:row_id>/requeue/", view(require_POST(self.requeue)), name="mailbox_quarantined_requeue"),
-            path("<uuid:row_id>/discard/", view(require_POST(self.discard)), name="mailbox_quarantined_discard"),
+            path("<any_uuid:row_id>/change/", view(self.page), name="mailbox_quarantined_change"),
+            path("<any_uuid:row_id>/raw/", view(self.raw), name="mailbox_quarantined_raw"),
+            path("<any_uuid:row_id>/requeue/", view(require_POST(self.requeue)), name="mailbox_quarantined_requeue"),
+            path("<any_uuid:row_id>/discard/", view(require_POST(self.discard)), name="mailbox_quarantined_discard"),
         ]
         return [*mine, *super().get_urls()]
 

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import pages, problems
+from accounts import pages, queries
 from accounts.openapi.refusals import Types
 from accounts.pages import page
 from accounts.permissions import ScopeMap
@@ -38,6 +38,7 @@ class Messages(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": posting.SCOPE}
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("conflict",)}}
+    query: ClassVar = {"GET": ("state", *pages.PARAMETERS)}
 
     @extend_schema(
         operation_id="mailbox_messages",
@@ -47,9 +48,9 @@ class Messages(ProjectView):
     def get(self, request: Request, address: str) -> Response:
         """List the messages at an address, in their order. Looking changes nothing."""
         rows = Message.objects.filter(project=self.project, address__name=addresses.check(address))
-        state = request.query_params.get("state")
+        state = queries.word(request.query_params, "state", MessageState.values)
         if state is not None:
-            rows = rows.in_state(_known_state(state))
+            rows = rows.in_state(state)
         found = page(rows.placed(), request.query_params, key=("seq",))
         receipts.attach(found["results"])
         return Response(found | {"results": [shapes.message(row, address) for row in found["results"]]})
@@ -148,10 +149,3 @@ class Extend(ProjectView):
         order = orders.read(orders.Extend, request.data)
         held = claims.extend(self.project.pk, address, order.claim, order.lease_secs)
         return Response(shapes.extended(held))
-
-
-def _known_state(state: str) -> str:
-    if state not in MessageState.values:
-        wanted = ", ".join(MessageState.values)
-        raise problems.invalid([{"field": "state", "detail": f"one of {wanted}"}])
-    return state

@@ -43,6 +43,7 @@ class OneAsk(ProjectView):
 
     scopes: ClassVar[ScopeMap] = {"GET": held_asks.SCOPE}
     in_path: ClassVar = schema.IN_PATH
+    query: ClassVar = {"GET": holding.PARAMETERS}
 
     @extend_schema(
         operation_id="mailbox_asked",
@@ -51,6 +52,6 @@ class OneAsk(ProjectView):
     )
     def get(self, request: Request, address: str, ask_id: str) -> Response:
         """Give the answer to an ask that came from no mailbox, or say that there is none yet. It is kept seven days."""
-        holding.patience(request.query_params.get("timeout"))
+        holding.patience(request.query_params)
         held_asks.must_be_here(self.project.pk, address, ask_id)
         return Response(shapes.asked(ask_id, asking.answer_to(self.project.pk, ask_id)))

@@ -11,17 +11,18 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import pages, problems
+from accounts import pages, problems, queries
 from accounts.pages import page
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
 from mailbox import orders, quarantine, schema, shapes
 from mailbox.models import Quarantined
-from mailbox.states import QuarantineState
+from mailbox.states import QUARANTINE_SOURCES, QuarantineState
 
 
 class Quarantine(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "quarantine:read"}
+    query: ClassVar = {"GET": ("state", "source", "address", *pages.PARAMETERS)}
 
     @extend_schema(
         operation_id="quarantine_list",
@@ -35,11 +36,12 @@ class Quarantine(ProjectView):
 
 
 def _asked(params: Mapping[str, str]) -> dict[str, str]:
-    asked = {name: params[name] for name in ("state", "source", "address") if name in params}
-    for name, value in asked.items():
-        if not value.isprintable() or (name == "state" and value not in QuarantineState.values):
-            raise problems.invalid([{"field": name, "detail": "there is none of that name"}])
-    return asked
+    asked = {
+        "state": queries.word(params, "state", QuarantineState.values),
+        "source": queries.word(params, "source", QUARANTINE_SOURCES),
+        "address": queries.text(params, "address"),
+    }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 class OneQuarantined(ProjectView):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rest_framework.exceptions import APIException
+from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from accounts import credentials, hot
+from accounts import credentials, heldcalls, hot
 from accounts.problems import Problem
 from accounts.together import Together
 from mailbox import held_asks, posting
@@ -25,9 +26,21 @@ class Deliver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call: its body, its turn, its answer."""
         token = credentials.bearer(hot.header(scope, b"authorization"))
-        body = await _body(scope, receive)
+        body = _refusal(scope) or await _body(scope, receive)
         answer = await self._turns.ask(Call(token, scope["path_params"]["address"], body))
         await hot.answer(send, answer.status, answer.body)
+
+
+def _refusal(scope: Scope) -> Exception | None:
+    """What is wrong with the call beside its body: it waits for the key check, as a body's refusal does."""
+    keyed = [header for header in scope["headers"] if header[0] == b"idempotency-key"]
+    if not keyed and not scope["query_string"]:
+        return None
+    try:
+        heldcalls.judge(Request(scope))
+    except Problem as refusal:
+        return refusal
+    return None
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes | Exception:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import permissions, problems
+from accounts import heldcalls, permissions, problems
 from accounts.authentication import of_held
 from accounts.offload import in_thread
 from ledger import holding
@@ -21,7 +21,8 @@ async def late(request: Request) -> JSONResponse:
     """An ask of before: its answer, or that there is none; with `?timeout=`, held until there is one."""
     credential = await of_held(request)
     permissions.allow(credential, SCOPE)
-    secs = holding.patience(request.query_params.get("timeout"))
+    heldcalls.judge(request, holding.PARAMETERS)
+    secs = holding.patience(request.query_params)
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]
     await in_thread(must_be_here, project_id, request.path_params["address"], ask_id)
     reply = await holding.until(
@@ -40,4 +41,4 @@ def must_be_here(project_id: UUID, address: str, ask_id: str) -> None:
         raise problems.not_found()
 
 
-routes: list[Route] = [Route("/api/v1/mailboxes/{address}/asks/{ask_id}", late, methods=["GET"])]
+routes: list[Route] = [Route("/api/v1/mailboxes/{address}/asks/{ask_id:path}", late, methods=["GET"])]

@@ -25,6 +25,8 @@ LONGEST_ID = 256
 LONGEST_ROLE = 64
 #: The ids that a sender may give, as JSON Schema writes a pattern.
 OTHERS_ID = f"^(?!{OWN})[^{UNSEEN}]+$"
+#: Whoever calls an address that ends with one of these calls another address.
+DOTS = frozenset({".", ".."})
 
 Error = dict[str, str]
 
@@ -109,6 +111,8 @@ def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed
     errors = list(_errors(message, KINDS if internal else PUBLIC_KINDS))
     if not internal and message.id is not None and message.id.startswith(OWN):
         errors.append({"field": "id", "detail": f"ids that begin with {OWN} are Wardroom's own"})
+    if message.message_kind == "ask" and message.id in DOTS:
+        errors.append({"field": "id", "detail": "of an ask: not dots alone, which no address can end with"})
     if message.message_kind == "ask" and _borrows(message):
         # Whoever answers names what it answers by this: the answer would be that of somebody else's question.
         errors.append({"field": "correlation_id", "detail": "of an ask: not that of one of Wardroom's own"})

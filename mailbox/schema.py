@@ -14,12 +14,12 @@ from mailbox import addresses, bodies
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
 from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.orders import LONGEST_NOTE, MOST_AT_ONCE
-from mailbox.states import KINDS, PUBLIC_KINDS, MessageState, QuarantineState
+from mailbox.states import KINDS, PUBLIC_KINDS, QUARANTINE_SOURCES, MessageState, QuarantineState
 
 #: What stands in a path, by its name.
 IN_PATH = {
     "address": values.text(addresses.LONGEST, least=1, pattern=addresses.PATTERN),
-    "ask_id": values.text(LONGEST_ID, least=1, pattern=values.IN_PATH),
+    "ask_id": values.text(LONGEST_ID, least=1),
 }
 TIMEOUT = in_query(
     "timeout",
@@ -28,7 +28,7 @@ TIMEOUT = in_query(
 )
 QUARANTINE_FILTERS = [
     in_query("state", values.choice(QuarantineState.values)),
-    in_query("source", values.text(), "Where it came from."),
+    in_query("source", values.choice(QUARANTINE_SOURCES), "Where it came from."),
     in_query("address", values.text(), "Whom it was for."),
 ]
 MESSAGE_FILTERS = [in_query("state", values.choice(MessageState.values))]

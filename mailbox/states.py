@@ -29,6 +29,9 @@ class QuarantineState(models.TextChoices):
     DISCARDED = "discarded", "discarded"
 
 
+#: Where something that could not be read came from. `mailbox`: it had been accepted, and failed afterwards.
+QUARANTINE_SOURCES = ("amqp", "mailbox", "maildir")
+
 #: From -> the states it may enter. claimed -> claimed: a lapsed claim, or a recovering
 #: consumer's own, is replaced by a new one in one step.
 MESSAGE_ARROWS: Mapping[MessageState, frozenset[MessageState]] = {

@@ -13,9 +13,9 @@ urlpatterns: list[URLPattern] = [
     path("mailboxes/<str:address>/recover", api.Recover.as_view()),
     path("mailboxes/<str:address>/extend", api.Extend.as_view()),
     path("mailboxes/<str:address>/reply", api_asking.Reply.as_view()),
-    path("mailboxes/<str:address>/asks/<str:ask_id>", api_asking.OneAsk.as_view()),
+    path("mailboxes/<str:address>/asks/<path:ask_id>", api_asking.OneAsk.as_view()),
     path("quarantine", api_quarantine.Quarantine.as_view()),
-    path("quarantine/<uuid:quarantine_id>", api_quarantine.OneQuarantined.as_view()),
-    path("quarantine/<uuid:quarantine_id>/requeue", api_quarantine.Requeue.as_view()),
-    path("quarantine/<uuid:quarantine_id>/discard", api_quarantine.Discard.as_view()),
+    path("quarantine/<any_uuid:quarantine_id>", api_quarantine.OneQuarantined.as_view()),
+    path("quarantine/<any_uuid:quarantine_id>/requeue", api_quarantine.Requeue.as_view()),
+    path("quarantine/<any_uuid:quarantine_id>/discard", api_quarantine.Discard.as_view()),
 ]

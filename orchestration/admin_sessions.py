@@ -150,9 +150,9 @@ class SessionAdmin(ProjectWall, ReadOnly):
         wrap, name = self.admin_site.admin_view, "orchestration_session"
         mine = [
             path("front/", wrap(admin_front.front_view), name=f"{name}_front"),
-            path("<uuid:session_id>/body/", wrap(self.body_view), name=f"{name}_body"),
-            path("<uuid:session_id>/cancel/", wrap(self.cancel_view), name=f"{name}_cancel"),
-            path("<uuid:session_id>/message/", wrap(self.message_view), name=f"{name}_message"),
+            path("<any_uuid:session_id>/body/", wrap(self.body_view), name=f"{name}_body"),
+            path("<any_uuid:session_id>/cancel/", wrap(self.cancel_view), name=f"{name}_cancel"),
+            path("<any_uuid:session_id>/message/", wrap(self.message_view), name=f"{name}_message"),
         ]
         return [*mine, *super().get_urls()]
 

@@ -9,8 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import heldbodies
-from accounts.idempotency import keyed
+from accounts import heldbodies, idempotency
 from accounts.openapi.values import in_query
 from accounts.views import ProjectView
 from ledger import holding
@@ -35,7 +34,7 @@ class Ask(ProjectView):
         request=bodies.AskBody,
         responses={200: shapes.AskShape},
     )
-    @keyed
+    @idempotency.keyed
     def post(self, request: Request, session_id: UUID) -> Response:
         """Ask it, and wait for the answer. `pending` after `timeout_secs`; `ended` when its session ended without one.
 
@@ -44,7 +43,8 @@ class Ask(ProjectView):
         """
         held_asks.may_ask(self.credential)
         said = heldbodies.convert(request.data, held_asks.AskBody)
-        asked = held_asks.put(self.credential, session_id, said, request.headers.get("Idempotency-Key", ""))
+        key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
+        asked = held_asks.put(self.credential, session_id, said, key)
         return Response(asking.shape(asking.look(asked)))
 
 
@@ -53,6 +53,7 @@ class OneAsk(ProjectView):
 
     permission_classes = []
     in_path: ClassVar = IN_PATH
+    query: ClassVar = {"GET": holding.PARAMETERS}
 
     @extend_schema(
         operation_id="sessions_asked",
@@ -62,5 +63,5 @@ class OneAsk(ProjectView):
     def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
         """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""
         held_asks.may_look(self.credential)
-        holding.patience(request.query_params.get("timeout"))
+        holding.patience(request.query_params)
         return Response(asking.shape(asking.look(asking.find(self.credential, session_id, ask_id))))

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.outlines import outline
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
-from ledger.api import EVENTS, PARAMETERS, events_page
+from ledger.api import EVENTS, PARAMETERS, QUERY, events_page
 from orchestration import reach, snapshot
 from orchestration.shapes import SessionShape
 
@@ -38,6 +38,7 @@ class SessionEventsView(ProjectView):
     child_may: ClassVar[Methods] = ("GET",)
     refuses: ClassVar = {"GET": {410: ("resync",)}}
     streams: ClassVar = ("GET",)
+    query: ClassVar = {"GET": QUERY}
 
     @extend_schema(
         operation_id="session_events",

@@ -32,6 +32,7 @@ class History(ProjectView):
 
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
     child_may: ClassVar[Methods] = ("GET",)
+    query: ClassVar = {"GET": ("cursor",)}
 
     @extend_schema(
         operation_id="session_history",

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import bodies as strict
-from accounts import pages, problems
+from accounts import pages, queries
 from accounts.idempotency import idempotent
 from accounts.models import CredentialKind
 from accounts.openapi import values
@@ -21,7 +21,7 @@ from accounts.outlines import outline
 from accounts.pages import page
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
-from orchestration import bodies, reach, shapes, spawning
+from orchestration import bodies, reach, replays, shapes, spawning
 from orchestration.models import Session
 from orchestration.spawning import SpawnOrder
 from orchestration.states import Runner, Status
@@ -42,6 +42,15 @@ PAGE = outline(
 ATTEMPTS = outline("Attempts", {"results": shapes.AttemptShape(many=True)})
 
 
+def _order(data: Any) -> SpawnOrder:
+    said = strict.read(bodies.SpawnBody, data)
+    return SpawnOrder(**said | {name: tuple(said[name]) for name in ("command", "disabled_tools") if name in said})
+
+
+def _still_spawned(view: ProjectView, answer: Any) -> None:
+    replays.spawned(view.credential, UUID(answer["id"]), _order(view.request.data))
+
+
 class Sessions(ProjectView):
     """Spawn, and list."""
 
@@ -49,6 +58,7 @@ class Sessions(ProjectView):
     child_may: ClassVar[Methods] = ("GET", "POST")
     refuses: ClassVar = {"POST": {404: (), 409: ("not-running",)}}
     depends: ClassVar = {"POST": ("command", "assignment", "parent", "metadata")}
+    query: ClassVar = {"GET": tuple(parameter.name for parameter in FILTERS)}
 
     @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
     def get(self, request: Request) -> Response:
@@ -67,12 +77,10 @@ class Sessions(ProjectView):
         request=bodies.SpawnBody,
         responses={201: shapes.SpawnedShape},
     )
-    @idempotent(redact=("child",))
+    @idempotent(_still_spawned, redact=("child",))
     def post(self, request: Request) -> Response:
         """Spawn a session. For the runner `external` the answer carries, once, its child's token."""
-        said = strict.read(bodies.SpawnBody, request.data)
-        said |= {name: tuple(said[name]) for name in ("command", "disabled_tools") if name in said}
-        spawned = spawning.spawn(self.project, SpawnOrder(**said), self.actor)
+        spawned = spawning.spawn(self.project, _order(request.data), self.actor)
         headers = {"Location": f"{request.path}/{spawned.session.pk}"}
         return Response(_spawned(spawned), status=201, headers=headers)
 
@@ -85,30 +93,14 @@ def _spawned(spawned: spawning.Spawned) -> dict[str, Any]:
 
 
 def _filtered(rows: QuerySet[Session], params: Any) -> QuerySet[Session]:
-    for name, known in (("status", Status.values), ("runner", Runner.values)):
-        if name in params:
-            rows = rows.filter(**{f"{name}__in": _words(name, params[name], known)})
-    for name in ("parent", "root"):
-        if name in params:
-            rows = rows.filter(**{name: _uuid(name, params[name])})
-    if "role" not in params:
-        return rows
-    # PostgreSQL cannot even compare with a NUL, and no role's name holds one.
-    return rows.none() if "\0" in params["role"] else rows.filter(role=params["role"])
-
-
-def _words(name: str, text: str, known: list[str]) -> list[str]:
-    words = text.split(",")
-    if strangers := [word for word in words if word not in known]:
-        raise problems.invalid([{"field": name, "detail": f"{strangers[0]!r} is none of {', '.join(known)}"}])
-    return words
-
-
-def _uuid(name: str, text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise problems.invalid([{"field": name, "detail": "must be a UUID"}]) from None
+    asked = {
+        "status__in": queries.words(params, "status", Status.values),
+        "runner__in": queries.words(params, "runner", Runner.values),
+        "role": queries.text(params, "role"),
+        "parent": queries.uuid(params, "parent"),
+        "root": queries.uuid(params, "root"),
+    }
+    return rows.filter(**{name: value for name, value in asked.items() if value is not None})
 
 
 class OneSession(ProjectView):

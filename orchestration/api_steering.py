@@ -15,7 +15,7 @@ from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
 from mailbox import letters
 from mailbox.letters import NewMessage
-from orchestration import bodies, cancelling, lifecycle, reach, shapes, spawning, steering
+from orchestration import bodies, cancelling, lifecycle, reach, replays, shapes, spawning, steering
 from orchestration.models import Session
 from orchestration.waits import Wait
 
@@ -28,6 +28,10 @@ class Steering(ProjectView):
     def shown(self, session: Session) -> dict[str, Any]:
         """The session as it is after the verb."""
         return shapes.session(shapes.with_line(Session.objects.all()).get(pk=session.pk))
+
+
+def _still(view: ProjectView, answer: Any, session_id: UUID) -> None:
+    replays.steered(view.credential, session_id)
 
 
 class Token(Steering):
@@ -58,7 +62,7 @@ class Cancel(Steering):
         request=bodies.CancelBody,
         responses={200: shapes.SessionShape},
     )
-    @idempotent()
+    @idempotent(_still)
     def post(self, request: Request, session_id: UUID) -> Response:
         """Tell it to stop. What runs has a grace to end by itself; what is over stays as it is."""
         said = strict.read(bodies.CancelBody, request.data)
@@ -79,7 +83,7 @@ class Retry(Steering):
         request=None,
         responses={202: shapes.SessionShape},
     )
-    @idempotent()
+    @idempotent(_still)
     def post(self, request: Request, session_id: UUID) -> Response:
         """Queue a new attempt with the same assignment."""
         reach.steerable(self.credential, session_id)

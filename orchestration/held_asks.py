@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import heldbodies, permissions
+from accounts import heldbodies, heldcalls, permissions
 from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.models import Credential
@@ -37,8 +37,8 @@ async def ask(request: Request) -> JSONResponse:
     """Put a question to the session, and hold until it is answered or the time is over: then it is pending."""
     credential = await of_held(request)
     may_ask(credential)
+    key = heldcalls.judge(request, takes_key=True)
     said = await heldbodies.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
-    key = request.headers.get("idempotency-key", "")
     asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
     return JSONResponse(asking.shape(await _settled(asked, said.timeout_secs)))
 
@@ -47,7 +47,8 @@ async def late(request: Request) -> JSONResponse:
     """An ask of before: its answer, or where it stands; with `?timeout=`, held until there is one."""
     credential = await of_held(request)
     may_look(credential)
-    secs = holding.patience(request.query_params.get("timeout"))
+    heldcalls.judge(request, holding.PARAMETERS)
+    secs = holding.patience(request.query_params)
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
     asked = await in_thread(asking.find, credential, session_id, ask_id)
     return JSONResponse(asking.shape(await _settled(asked, secs)))
@@ -83,5 +84,5 @@ async def _settled(asked: Ask, secs: float | None) -> Standing:
 _SESSION = "/api/v1/sessions/{session_id:uuid}"
 routes: list[Any] = [
     Route(f"{_SESSION}/ask", ask, methods=["POST"]),
-    Route(f"{_SESSION}/asks/{{ask_id}}", late, methods=["GET"]),
+    Route(f"{_SESSION}/asks/{{ask_id:path}}", late, methods=["GET"]),
 ]

@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from accounts import authentication, permissions
+from accounts import authentication, heldcalls, permissions
 from accounts.models import Credential
 from accounts.offload import in_thread
 from accounts.problems import Problem
 from ledger import streams
-from ledger.api import cursor_of
+from ledger.api import QUERY, cursor_of
 from orchestration import reach
 
 
@@ -21,6 +21,7 @@ async def session_stream(request: Request) -> Response:
     """One session's events, from its cursor on, for as long as the caller may read them."""
     session_id: UUID = request.path_params["session_id"]
     credential = await _reader(request, session_id)
+    heldcalls.judge(request, QUERY)
     reading = streams.Reading(credential.project_id, cursor_of(streams.where_from(request)), session_id)
 
     async def still_allowed() -> bool:

@@ -8,15 +8,32 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from msgspec import Meta
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from accounts import credentials, heldbodies, problems
+from accounts import credentials, heldbodies, heldcalls, problems
 from accounts.offload import in_thread
 from orchestration import keeping
 
-PATH = "/api/v1/sessions/{session_id:uuid}/attempts/{number:int}"
+
+class AttemptNumber(Convertor[int]):
+    """An attempt's number in a path. What has more digits than any column holds is no address of ours."""
+
+    regex = "[1-9][0-9]{0,8}"
+
+    def convert(self, value: str) -> int:
+        """The number."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """Its digits."""
+        return str(value)
+
+
+register_url_convertor("attempt", AttemptNumber())
+PATH = "/api/v1/sessions/{session_id:uuid}/attempts/{number:attempt}"
 MAX_REPORT_BYTES = 256 * 1024
 
 Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -40,6 +57,7 @@ class ExitReport(msgspec.Struct):
 
 async def alive(request: Request) -> Response:
     """The process lives; the answer says whether it may go on."""
+    heldcalls.judge(request)
     said = await heldbodies.read(request, AliveReport, MAX_REPORT_BYTES)
     life = keeping.Life(pid=said.pid, pgid=said.pgid, host=said.host)
     reason = await in_thread(keeping.alive, *_who(request), life)
@@ -48,6 +66,7 @@ async def alive(request: Request) -> Response:
 
 async def exited(request: Request) -> Response:
     """The process has ended, and how."""
+    heldcalls.judge(request)
     said = await heldbodies.read(request, ExitReport, MAX_REPORT_BYTES)
     if (said.exit_status is None) == (said.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "one of exit_status and exit_signal"}])

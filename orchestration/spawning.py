@@ -67,7 +67,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
     Everything is judged before anything is stored. Raises Problem: 422 with every error, 403 for a command without
     its scope, 404 for an unknown parent, 409 for one that is over, 429 when it has too many children.
     """
-    plan = _plan(order, actor)
+    plan = judge(order, actor)
     with journal.transaction():
         attempts.fence(actor)
         parent = _parent(project, order, actor)
@@ -126,7 +126,8 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
 # --- judging an order ---------------------------------------------------------------------------------------
 
 
-def _plan(order: SpawnOrder, actor: Actor) -> _Plan:
+def judge(order: SpawnOrder, actor: Actor) -> _Plan:
+    """Whether this caller may have this started, and how. Raises 403, 422."""
     role = roles.named(order.role)
     if order.command is not None and not roles.may_command(actor):
         raise problems.forbidden("A command of one's own needs the scope sessions:command; name a role instead.")

@@ -11,15 +11,13 @@ from inflection import camelize
 from rest_framework import serializers
 
 from accounts import bodies
+from accounts.idempotency import LONGEST_KEY, PATTERN
 from accounts.openapi import refusals, values
 
-# What is printable of the bytes that a header can carry. A server takes the blanks around a value away.
-_SEEN = r"!-~\xa1-\xac\xae-\xff"
-KEY = f"^[{_SEEN}]([ {_SEEN}]*[{_SEEN}])?$"
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": KEY},
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": PATTERN},
     "description": "The same key and body get the same answer for a day. The key with another body is a 422.",
 }
 REPLAYED = {

@@ -14,8 +14,6 @@ from accounts.names import PATTERN
 NO_NUL = r"^[^\x00]*$"
 #: No NUL, and a character that `str.strip` keeps.
 NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
-#: A part of a path that is looked up.
-IN_PATH = r"^[^/]+$"
 #: The largest integer that every reader of JSON reads alike.
 MOST_EXACT = 2**53 - 1
 

@@ -1,0 +1,28 @@
+"""Callers of REST at its two faces: Django's views alone, and a web process with the held calls before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from accounts import projects, scopes
+from tests.mailbox.faces import Caller, Django, Server, serving
+
+
+@pytest.fixture
+def server(transactional_db: None) -> Iterator[Server]:
+    with serving() as face:
+        yield face
+
+
+@pytest.fixture
+def caller(db: None) -> Caller:
+    """Somebody who may do everything, at Django's views."""
+    return Caller(Django(), projects.default().pk, scopes=scopes.ALL)
+
+
+@pytest.fixture
+def far(server: Server) -> Caller:
+    """Somebody who may do everything, at a web process."""
+    return Caller(server, projects.default().pk, scopes=scopes.ALL)
