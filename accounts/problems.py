@@ -12,6 +12,7 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from accounts import outages
 from wardroom.strict import StrictJSONError
 
 CONTENT_TYPE = "application/problem+json"
@@ -81,7 +82,18 @@ def too_many(detail: str, retry_after: int) -> Problem:
 
 def busy(detail: str, retry_after: int = 1) -> Problem:
     """503: a bound of this server is reached; nothing was done."""
-    return Problem("busy", 503, detail, headers={"Retry-After": str(retry_after)})
+    return Problem("unavailable", 503, detail, headers={"Retry-After": str(retry_after)})
+
+
+def unavailable(reason: str) -> Problem:
+    """503: the machine or the database fails now, and will recover. Whether something was done cannot be said."""
+    detail = f"Wardroom cannot do this now: {reason}. Try again, with the same Idempotency-Key or id."
+    return Problem("unavailable", 503, detail, headers={"Retry-After": "5"})
+
+
+def internal() -> Problem:
+    """500: a bug of ours, which is in the log."""
+    return Problem("internal", 500, "Something went wrong here; it is in the server's log.")
 
 
 def response(problem: Problem) -> Response:
@@ -115,6 +127,10 @@ def as_problem(error: Exception) -> Problem | None:
         case exceptions.APIException():
             kind = {404: "not-found", 429: "too-many", 403: "forbidden"}.get(error.status_code, "invalid")
             return Problem(kind, error.status_code, str(error.detail))
+    if reason := outages.reason(error):
+        outages.note(reason)
+        log.warning("a call is refused with 503: %s", reason, exc_info=error)
+        return unavailable(reason)
     return None
 
 
@@ -134,5 +150,5 @@ def refusal(error: Exception) -> Problem:
     problem = as_problem(error)
     if problem is None:
         log.error("held call failed", exc_info=error)
-        problem = Problem("internal", 500, "Something went wrong here; it is in the server's log.")
+        problem = internal()
     return problem

@@ -76,6 +76,8 @@ WARDROOM: dict[str, Any] = {
     # the front door
     # A body has to arrive in this time.
     "body_secs": 25,
+    # SQLite: a write waits so long for the one write lock, then it is refused with 503.
+    "write_lock_secs": 20,
     # A longer body is read only after its caller has been judged.
     "unproven_body_bytes": 64 * 1024,
     # All bodies that a web process holds in memory at once: those of callers that were judged, and the others.

@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from accounts import outages
 from accounts.clock import read_database_clock
 from config.celery import app
 from config.front import pressure
@@ -28,8 +29,12 @@ from ledger import nudges
 from ledger.models import Sweep
 
 #: Parts that a process can do without for a while.
-DEGRADES = {"beat", "front"}
+DEGRADES = {"beat", "front", "writes"}
 LOOK_SECS = 4.0
+#: For SQLite's write lock; less than a look may take.
+WRITE_LOCK_MS = 2000
+#: A part is not ok for so long after a call has met an outage.
+OUTAGE_SECS = 10.0
 # A crowd of probes costs one look a second.
 FRESH_SECS = 1.0
 
@@ -94,12 +99,12 @@ def _threads(pid: int) -> ThreadPoolExecutor:
 
 
 def _clean(check: Callable[[], Part]) -> Part:
-    """What a check says; whatever goes wrong in it is its answer. The class of the error only: anybody may ask."""
+    """What a check says; whatever goes wrong in it is its answer, in words that anybody may read."""
     close_old_connections()
     try:
         return {"ok": True} | check()
     except Exception as broken:
-        return {"ok": False, "error": type(broken).__name__}
+        return {"ok": False, "error": outages.reason(broken) or type(broken).__name__}
     finally:
         close_old_connections()
 
@@ -122,6 +127,25 @@ def migrations() -> Part:
 
 
 _migrated: dict[str, bool] = {}
+
+
+def writes() -> Part:
+    """Whether a row can be written now, and whether a call has met an outage within the last seconds."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {WRITE_LOCK_MS}")
+        with transaction.atomic(), connection.cursor() as cursor:
+            # A row is written as it is: that needs the write lock and the disk, and changes nothing.
+            cursor.execute(
+                "UPDATE django_migrations SET name = name WHERE id = (SELECT min(id) FROM django_migrations)"
+            )
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_is_in_recovery()")
+            if cursor.fetchone() == (True,):
+                return {"ok": False, "error": "the database is read-only"}
+    met = outages.noted(OUTAGE_SECS)
+    return {"ok": False, "error": met} if met else {}
 
 
 def broker() -> Part:
@@ -147,6 +171,7 @@ def beat() -> Part:
 CHECKS: dict[str, Callable[[], Part]] = {
     "database": database,
     "migrations": migrations,
+    "writes": writes,
     "broker": broker,
     "hub": hub,
     "beat": beat,

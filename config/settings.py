@@ -82,6 +82,8 @@ TEMPLATES = [
     },
 ]
 
+WARDROOM = defaults.WARDROOM | env.mapping("WARDROOM_TIMINGS")
+
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = env.required("DATABASE_URL", "Use postgres://... (or start the embedded house with `manage.py up`).")
 _database: dict[str, Any] = dict(dj_database_url.parse(_database_url, conn_max_age=0))
@@ -90,9 +92,10 @@ if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that may write takes the one write lock at its start, so none fails half-way with
     # "locked". FULL: a commit that was answered survives a power cut.
     _options |= {
-        "timeout": 20,
+        "timeout": WARDROOM["write_lock_secs"],
         "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=20000;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+        f"PRAGMA busy_timeout={round(1000 * WARDROOM['write_lock_secs'])};",
     }
 else:
     _options |= {
@@ -162,7 +165,6 @@ else:
         "global_keyprefix": "wardroom:",
     }
 
-WARDROOM = defaults.WARDROOM | env.mapping("WARDROOM_TIMINGS")
 CELERY_BEAT_SCHEDULE = defaults.schedule(WARDROOM)
 CELERY_BEAT_SCHEDULER = "config.pulse:WatchedScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5

@@ -18,6 +18,7 @@ from channels.consumer import AsyncConsumer
 from django.conf import settings
 from django.db import DatabaseError
 
+from accounts import outages
 from accounts.offload import in_thread
 from accounts.problems import Problem
 from ledger import glimpses, hub
@@ -307,6 +308,9 @@ def _end(error: Exception) -> HangUp:
         case DatabaseError():
             log.warning("a line is dropped: the database does not answer", exc_info=error)
             return HangUp(Close.TRY_AGAIN, "try again later")
+    if reason := outages.reason(error):
+        log.warning("a line is dropped: %s", reason, exc_info=error)
+        return HangUp(Close.TRY_AGAIN, "try again later")
     log.error("a line is dropped", exc_info=error)
     return HangUp(Close.PING_TIMEOUT, "internal error")
 

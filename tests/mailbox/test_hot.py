@@ -84,7 +84,7 @@ def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(ca
     with monkeypatch.context() as patch:
         patch.setattr("mailbox.grouping._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away")))
         answer = caller.post(PATH, letter())
-    assert (answer.status_code, answer.json()["type"]) == (500, "internal")
+    assert (answer.status_code, answer.json()["type"], answer.headers["Retry-After"]) == (503, "unavailable", "5")
     assert caller.post(PATH, letter()).status_code == 201
 
 
