@@ -8,6 +8,7 @@ import functools
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 # Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, which the standard library does not carry.
@@ -82,6 +83,22 @@ def mixed_scripts(text: str) -> list[MixedToken]:
     tokens = dict.fromkeys(re.findall(r"\w+", text))
     found = ((token, tuple(sorted(_scripts(token)))) for token in tokens if not token.isascii())
     return [MixedToken(token, scripts) for token, scripts in found if len(scripts) > 1]
+
+
+# Letters that look like a Latin one in most fonts: Cyrillic and Greek.
+_LATIN_LOOKS = str.maketrans("абвгдеорсухіјѕԁһԛԝαβεικνορτυχ", "a6brдeopcyxijsdhqwaβeiκvoptux")
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of different names that a reader may take for one: by whitespace, case, hidden or look-alike letters."""
+    first: dict[str, str] = {}
+    found = []
+    for name in names:
+        seen = "".join(c for c in name if not c.isspace() and _kind(c) != _HIDDEN)
+        key = unicodedata.normalize("NFKC", seen).casefold().translate(_LATIN_LOOKS)
+        if first.setdefault(key, name) != name:
+            found.append((first[key], name))
+    return found
 
 
 def _escape(character: str) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
@@ -20,6 +20,7 @@ from approvals.finding import judged
 from approvals.models import Approval, ApprovalQuerySet
 
 TEMPLATES = "admin/approvals/approval"
+NOT_DECIDED = "Nothing was decided: you were signed out when the answer arrived. Look again, and answer once more."
 
 
 @admin.register(Approval)
@@ -64,13 +65,17 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         return TemplateResponse(request, f"{TEMPLATES}/_facts.html", admin_page.context(approval, request))
 
     def decide(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
-        """Answer, by POST from the page that showed it; a refusal is that page again, as things stand now."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+        """Answer, by POST from the page that showed it; a refusal is that page again, as things stand now.
+
+        A login that lapsed leads back here by GET, without what was posted.
+        """
         approval = self._find(request, approval_id)
+        if request.method != "POST":
+            messages.warning(request, NOT_DECIDED)
+            return redirect("admin:approvals_approval_change", approval.id)
         actor = Actor.of_user(request.user)  # type: ignore[arg-type]
         try:
-            answer = admin_page.answer(request.POST)
+            answer = admin_page.answer(request.POST, approval)
             done = decisions.decide(approval.project_id, approval.id, answer, actor, "admin")
         except problems.Problem as refusal:
             return self._page(request, self._find(request, approval_id), refusal)

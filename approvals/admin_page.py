@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
 
-from accounts import problems
-from accounts.text import mixed_scripts, turns, visible
+from accounts import problems, whitespace
+from accounts.text import alike, mixed_scripts, turns, visible
 from approvals import approvers, shapes, subjects
 from approvals.answers import Answer
 from approvals.models import Approval
@@ -24,6 +25,9 @@ TONES = {
     Status.EXPIRED: "",
     Status.CANCELLED: "",
 }
+PLAIN_NAME = re.compile(r"[!-~]+")
+#: Characters that are counted at a glance.
+GLANCE = 80
 RISK_TONES = {Risk.LOW: "", Risk.MEDIUM: "", Risk.HIGH: "wait", Risk.CRITICAL: "bad"}
 
 
@@ -42,12 +46,28 @@ class Argument:
     def is_command(self) -> bool:
         return self.is_text and self.name == "command"
 
+    @property
+    def shown_name(self) -> str:
+        """In quotes where it has anything beside letters, digits and signs: a space at its end would not show."""
+        return self.name if PLAIN_NAME.fullmatch(self.name) else f"\u201c{visible(self.name)}\u201d"
+
+    @property
+    def text(self) -> str:
+        return self.value if self.is_text else json.dumps(self.value, ensure_ascii=False, indent=2)
+
+    @property
+    def size(self) -> str:
+        """How long it is, where that does not show at a glance."""
+        size = whitespace.extent(self.text)
+        return str(size) if size.lines > 1 or size.characters > GLANCE else ""
+
 
 def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
     """The facts, and what became of them."""
     action = json.loads(approval.action)
     user: Any = request.user
     return {
+        "extent": extent(approval),
         "approval": approval,
         "action": action,
         "arguments": listed(action["arguments"]),
@@ -65,6 +85,11 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
     }
 
 
+def extent(approval: Approval) -> whitespace.Extent:
+    """How long everything is that would run: an answer to what is long must say that its end was seen."""
+    return whitespace.extent(approval.resource, *(argument.text for argument in listed(approval.arguments)))
+
+
 def listed(arguments: Mapping[str, Any] | None) -> list[Argument]:
     """Every argument, the command first."""
     found = [Argument(name, value) for name, value in (arguments or {}).items()]
@@ -77,6 +102,10 @@ def warnings(approval: Approval) -> list[str]:
     found = [f"{mixed}." for text in texts for mixed in mixed_scripts(text)]
     if any(visible(text, lines=True) != text for text in _strings(approval.action)):
         found.append("Some characters would not show; they are written as \\u{…} below.")
+    if any(part.is_mark for text in _strings(approval.action) for part in whitespace.parts(text)):
+        found.append("Whitespace that could push text out of sight is counted in its place below.")
+    for one, other in alike_names(json.loads(approval.action)):
+        found.append(f"Two names look alike: \u201c{visible(one)}\u201d and \u201c{visible(other)}\u201d.")
     if any(turns(text) for text in _strings(approval.action)):
         found.append("Some letters read from right to left: what stands around them may run in another order.")
     return found
@@ -97,6 +126,7 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
         "editing": typed.get("decision") == Decision.EDIT,
         "typed": {name: typed.get(name, "") for name in ("message", "note")},
         "refusal": refusal,
+        "seen": typed.get("seen") == approval.digest,
         "errors": refusal.extra.get("errors", []) if refusal else [],
     }
 
@@ -109,8 +139,15 @@ def editable(arguments: Mapping[str, Any]) -> str:
     return json.dumps(arguments, ensure_ascii=True, indent=2)
 
 
-def answer(posted: Mapping[str, str]) -> Answer:
-    """The answer of a form. It must carry what was shown: the version and the digest."""
+def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
+    """The answer of a form. It must carry what was shown: the version and the digest.
+
+    Nothing long runs by an answer of somebody who saw only its beginning: `seen` says that the end was on the screen.
+    """
+    is_run = posted.get("decision") in (Decision.APPROVE, Decision.EDIT)
+    if is_run and posted.get("seen") != approval.digest and extent(approval).is_long:
+        detail = f"Look at the end of it, or tick that you have seen all of it: {extent(approval)}."
+        raise problems.invalid([{"field": "seen", "detail": detail}], "The end of what would run was not seen.")
     missing = [name for name in ("version", "digest") if not posted.get(name)]
     if missing:
         raise problems.invalid([{"field": name, "detail": "is missing"} for name in missing])
@@ -149,6 +186,19 @@ def _never_runs(approval: Approval) -> bool:
     if not waits or approval.session is None or approval.attempt is None:
         return False
     return subjects.is_over(approval.session, approval.attempt)
+
+
+def alike_names(value: Any) -> list[tuple[str, str]]:
+    """Pairs of names beside each other, at any depth, that a reader may take for one."""
+    found, values = [], [value]
+    while values:
+        here = values.pop()
+        if isinstance(here, dict):
+            found += alike(here)
+            values += here.values()
+        elif isinstance(here, list):
+            values += here
+    return found
 
 
 def _strings(action: str) -> list[str]:

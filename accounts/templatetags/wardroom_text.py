@@ -8,7 +8,7 @@ from typing import Any
 
 from django import template
 
-from accounts import text
+from accounts import text, whitespace
 
 register = template.Library()
 
@@ -23,6 +23,12 @@ def visible(value: Any) -> str:
 def visible_lines(value: Any) -> str:
     """Several lines (for a <pre>): newline and tab stay real, a carriage return does not."""
     return "" if value is None else text.visible(str(value), lines=True)
+
+
+@register.filter
+def visible_parts(value: Any) -> list[whitespace.Part]:
+    """Several lines in parts, for `admin/accounts/_marked.html`: what could hide the rest is a mark with a count."""
+    return [] if value is None else whitespace.parts(str(value))
 
 
 @register.filter

@@ -32,16 +32,25 @@ def risk(word: str) -> SafeString:
     return staffroom.badge(f"{word} risk", RISK_TONES[Risk(word)])
 
 
-@register.simple_tag
-def session_link(approval: Approval, whole: bool = False) -> SafeString:
-    """The session that asked, linked to its page if the admin has one."""
+@register.simple_tag(takes_context=True)
+def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeString:
+    """The session that asked, linked to its page if the reader may see it there."""
     name = str(approval.session)
     shown = name if whole else name[:8]
-    try:
-        address = reverse("admin:orchestration_session_change", args=[name])
-    except NoReverseMatch:
+    address = _session_page(context["request"], name)
+    if not address:
         return format_html('<span class="wr-mono">{}</span>', shown)
     return format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, name, shown)
+
+
+def _session_page(request: Any, session: str) -> str:
+    """Its address, or nothing: approvals can be used without sessions, and by somebody who may not look at them."""
+    if not request.user.has_perm("orchestration.view_session"):
+        return ""
+    try:
+        return reverse("admin:orchestration_session_change", args=[session])
+    except NoReverseMatch:
+        return ""
 
 
 @register.filter
