@@ -69,9 +69,10 @@
         redirect: "manual",
       });
       if (answer.type === "opaqueredirect" || answer.status === 403) {
-        window.location.reload(); // signed out, or no longer allowed: the page itself says so
+        tellSignedOut();
         return;
       }
+      signedInAgain(answer.headers.get("X-CSRFToken"));
       noteClock(answer.headers.get("Date"));
       if (answer.ok) this.show(await answer.text());
     }
@@ -107,6 +108,42 @@
       const active = document.activeElement;
       return active && this.element.contains(active) && active.matches("input:not([type=checkbox]), textarea, select");
     }
+  }
+
+  /* Signed out, or no longer allowed. The page itself says so when it is loaded again, which would throw away what
+   * somebody is typing: then it stays, and says how to go on.
+   */
+  function tellSignedOut() {
+    if (!isTypedIn()) {
+      window.location.reload();
+      return;
+    }
+    if (document.querySelector("[data-signed-out]")) return;
+    const notice = document.createElement("p");
+    notice.className = "wr-alarm wr-signed-out";
+    notice.dataset.signedOut = "";
+    notice.setAttribute("role", "alert");
+    const again = document.createElement("a");
+    again.href = "/admin/login/?next=/admin/";
+    again.target = "_blank";
+    again.rel = "noopener";
+    again.textContent = "Sign in in another tab";
+    notice.append("You are signed out. What you typed is still here. ", again, ", then go on in this one.");
+    document.body.prepend(notice);
+  }
+
+  function isTypedIn() {
+    const fields = [...document.querySelectorAll("form[method=post] textarea, form[method=post] input[type=text]")];
+    return fields.some((field) => field.value !== field.defaultValue);
+  }
+
+  /* A new login has a new CSRF token: forms that were drawn before it would be refused. */
+  function signedInAgain(token) {
+    document.querySelector("[data-signed-out]")?.remove();
+    if (!token) return;
+    document.querySelectorAll("input[name=csrfmiddlewaretoken]").forEach((field) => {
+      field.value = token;
+    });
   }
 
   /* The reader's clock may be wrong: ages are told by the server's. */

@@ -1,0 +1,38 @@
+"""CSRF tokens of pages that stay open for long, and the page of a request that was refused for its token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
+
+ANSWER_HEADER = "X-CSRFToken"
+
+
+class FreshToken:
+    """Give a page that updates itself the token of its current login.
+
+    A login in another tab makes a new token, and the forms that were drawn before it would be refused.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = self.get_response(request)
+        user = getattr(request, "user", None)
+        if request.headers.get("X-Requested-With") == "live" and user is not None and user.is_authenticated:
+            answer[ANSWER_HEADER] = get_token(request)
+        return answer
+
+
+def refused(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403: say that nothing was done, and lead back to the page that the form was on."""
+    came_from = request.headers.get("Referer", "")
+    here = {request.get_host()}
+    safe = url_has_allowed_host_and_scheme(came_from, allowed_hosts=here, require_https=request.is_secure())
+    context = {"title": "Nothing was done", "back": came_from if safe else "/admin/"}
+    return render(request, "admin/accounts/csrf_refused.html", context, status=403)
