@@ -20,7 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 from accounts import credentials, owners, projects, scopes
 from accounts.admin_rights import actor
 from accounts.models import Credential, CredentialKind, Project, User
-from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, badge, may
+from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, badge, may, say_nothing_was_done
 
 
 class KeyForm(forms.Form):
@@ -152,6 +152,8 @@ class KeyAdmin(ProjectWall, ReadOnly):
                 self.message_user(request, "The key has ended: it opens nothing from now on.")
             else:
                 self.message_user(request, "It had ended before.", messages.WARNING)
+        else:
+            say_nothing_was_done(request)
         return HttpResponseRedirect(reverse("admin:accounts_credential_change", args=[key.pk]))
 
     def _page(self, request: HttpRequest, name: str, **context: Any) -> TemplateResponse:

@@ -45,6 +45,8 @@ class Recorded(admin.ModelAdmin):
             super().delete_queryset(request, queryset)
 
     def _gone(self, request: HttpRequest, obj: Any) -> None:
+        if isinstance(obj, User):
+            obj.keep_name()
         rights.changed(actor(request), obj, rights.of(obj), rights.NOTHING)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
@@ -13,6 +13,25 @@ from accounts.clock import Now
 
 class User(AbstractUser):
     """A person on the staff. Ours from the first migration, because it cannot be swapped in later."""
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Keep the name: records go on speaking of `user:7`."""
+        self.keep_name()
+        return super().delete(*args, **kwargs)
+
+    def keep_name(self) -> None:
+        """Remember what this person is called after their row is gone."""
+        FormerName.objects.update_or_create(word=f"user:{self.pk}", defaults={"name": self.get_username()})
+
+
+class FormerName(models.Model):
+    """What a person was called whose row was deleted. Records keep words such as `user:7`."""
+
+    word = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=150)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.word})"
 
 
 class Project(models.Model):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from accounts.models import Credential, User
+from accounts.models import Credential, FormerName, User
 
 #: Beyond it no id of ours lies, and no database's integer.
 MOST_DIGITS = 9
 
 
 def names(words: Iterable[str]) -> dict[str, str]:
-    """The names of those of these words that mean a person or a key we have; two queries, however many words."""
+    """The names of those of these words that mean a person or a key we have; three queries, however many words."""
     split = {word: word.partition(":")[::2] for word in words}
     users = {int(id) for kind, id in split.values() if kind == "user" and _is_number(id)}
     keys = {id for kind, id in split.values() if kind == "key"}
     found = {f"user:{user}": name for user, name in User.objects.filter(pk__in=users).values_list("pk", "username")}
+    former = FormerName.objects.filter(word__in=[f"user:{user}" for user in users])
+    found |= {word: f"{name}, deleted" for word, name in former.values_list("word", "name")}
     told = Credential.objects.filter(public_id__in=keys).values_list("public_id", "name", "user__username")
     return found | {f"key:{id}": f"{owner}'s key {name}" if owner else name for id, name, owner in told}
 
@@ -28,7 +30,8 @@ def named(word: str, known: Mapping[str, str] | None = None) -> str:
 
 def words(name: str) -> list[str]:
     """The words by which rows mean the person who is called so."""
-    return [f"user:{user}" for user in User.objects.filter(username__iexact=name).values_list("pk", flat=True)]
+    former = FormerName.objects.filter(name__iexact=name).values_list("word", flat=True)
+    return [f"user:{pk}" for pk in User.objects.filter(username__iexact=name).values_list("pk", flat=True)] + [*former]
 
 
 def _is_number(text: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db import DataError
-from django.db.models import Model, QuerySet
+from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -111,7 +112,38 @@ class ProjectWall(Named):
         return rows.filter(**{f"{self.project_field}__in": projects.visible_to(user)})
 
 
-class ReadOnly(Named):
+class LinksThatOpen(admin.ModelAdmin):
+    """The stock page of a row links its foreign keys to pages that the reader may not open: those are named only."""
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The stock ones, with a name in place of each link to a page that the reader may not open."""
+        closed = {
+            field.name
+            for field in self.opts.fields
+            if isinstance(field, ForeignKey) and not opens(request, field.related_model)
+        }
+        return [
+            (title, {**options, "fields": [_shown(field, closed) for field in options["fields"]]})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+
+def _shown(field: Any, closed: set[str]) -> Any:
+    if isinstance(field, list | tuple):
+        return [_shown(each, closed) for each in field]
+    return _name_alone(field) if field in closed else field
+
+
+def _name_alone(field: str) -> Callable[[Model], str]:
+    @admin.display(description=field)
+    def named(row: Model) -> str:
+        value = getattr(row, field)
+        return NOTHING if value is None else visible(str(value))
+
+    return named
+
+
+class ReadOnly(LinksThatOpen, Named):
     """Nothing to add, change or delete by hand: what moves these rows is a verb, behind a button of its own."""
 
     actions = None
@@ -148,10 +180,21 @@ def _is_plain(name: str, values: list[str]) -> bool:
     return all("\0" not in text and len(text) <= LONGEST_ASKED for text in (name, *values))
 
 
+def say_nothing_was_done(request: HttpRequest) -> None:
+    """Tell somebody who came by GET to an address that takes a POST: a login that lapsed in between leads here."""
+    messages.warning(request, "Nothing was done: you were signed out when you pressed the button. Press it once more.")
+
+
 def may(request: HttpRequest, action: str, model: type[Model]) -> bool:
     """Whether the reader holds the stock permission `action` (view, add, change) on a model."""
     meta = model._meta
     return bool(_user(request).has_perm(f"{meta.app_label}.{action}_{meta.model_name}"))
+
+
+def opens(request: HttpRequest, model: Any) -> bool:
+    """Whether the reader may open this admin's pages of a model."""
+    page = admin.site._registry.get(model)
+    return page is not None and page.has_view_permission(request)
 
 
 def badge(word: str, tone: str = "") -> SafeString:

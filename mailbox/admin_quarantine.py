@@ -13,12 +13,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
 
 from accounts import naming
 from accounts.actors import Actor
 from accounts.problems import Problem, as_problem
-from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
+from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
 from accounts.text import visible
 from mailbox import inspection, quarantine
 from mailbox.models import Quarantined
@@ -61,8 +60,8 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
         mine = [
             path("<any_uuid:row_id>/change/", view(self.page), name="mailbox_quarantined_change"),
             path("<any_uuid:row_id>/raw/", view(self.raw), name="mailbox_quarantined_raw"),
-            path("<any_uuid:row_id>/requeue/", view(require_POST(self.requeue)), name="mailbox_quarantined_requeue"),
-            path("<any_uuid:row_id>/discard/", view(require_POST(self.discard)), name="mailbox_quarantined_discard"),
+            path("<any_uuid:row_id>/requeue/", view(self.requeue), name="mailbox_quarantined_requeue"),
+            path("<any_uuid:row_id>/discard/", view(self.discard), name="mailbox_quarantined_discard"),
         ]
         return [*mine, *super().get_urls()]
 
@@ -88,6 +87,8 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
     def requeue(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
         """POST: validate, as it is or as edited, and let it into its mailbox."""
         row = self._settling(request, row_id)
+        if request.method != "POST":
+            return self._back(request, row)
         edited = request.POST.get("edited")
         raw = None if edited is None else edited.encode(errors="surrogatepass")
         address = request.POST.get("address", "").strip() or None
@@ -101,11 +102,17 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
     def discard(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
         """POST: put it away for good, with a note."""
         row = self._settling(request, row_id)
+        if request.method != "POST":
+            return self._back(request, row)
         try:
             quarantine.discard(row.pk, Actor.of_user(_user(request)), request.POST.get("note", "").replace("\0", ""))
         except Problem as refusal:
             return self._refused(request, row, refusal)
         self._tell(request, row, "Discarded. Its bytes stay here, for the record.")
+        return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
+
+    def _back(self, request: HttpRequest, row: Quarantined) -> HttpResponse:
+        say_nothing_was_done(request)
         return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
 
     def _row(self, request: HttpRequest, row_id: UUID) -> Quarantined:

@@ -11,8 +11,7 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 
 from accounts import projects
-from accounts.staffroom import may
-from approvals import approvers
+from accounts.staffroom import opens
 from approvals.models import Approval, Subject
 from ledger import health
 from ledger.models import OutboxEntry
@@ -34,8 +33,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Cards, running sessions and sweepers, as far as this reader may see each."""
     user: Any = request.user
     mine = projects.visible_to(user).values("pk")
-    sees = {model: may(request, "view", model) for model in (Approval, Session, Quarantined, OutboxEntry)}
-    sees[Approval] = sees[Approval] or user.has_perm(approvers.PERMISSION)
+    sees = {model: opens(request, model) for model in (Approval, Session, Quarantined, OutboxEntry)}
     cards: list[dict[str, Any]] = []
     if sees[Approval]:
         cards += _approval_cards(Approval.objects.filter(project__in=mine))
@@ -66,7 +64,8 @@ def _approval_cards(mine: Any) -> list[dict[str, Any]]:
     oldest = pending.aggregate(oldest=Min("requested_at"))["oldest"]
     # While its attempt goes on, an approved action may still be run: only what never can be is in front of staff.
     going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
-    spent = mine.unconsumed().filter(~Exists(going_on))
+    # One without a session has no attempt that could be over.
+    spent = mine.unconsumed().filter(~Exists(going_on), session__isnull=False)
     queue = _url("approvals_approval")
     return [
         _card("waiting for an answer", pending.count(), "wait", queue, since=oldest, is_main=True),

@@ -18,7 +18,17 @@ from django.utils.safestring import SafeString
 
 from accounts.actors import Actor
 from accounts.problems import Problem
-from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line, may
+from accounts.staffroom import (
+    NOTHING,
+    ProjectFilter,
+    ProjectWall,
+    ReadOnly,
+    age,
+    badge,
+    line,
+    may,
+    say_nothing_was_done,
+)
 from ledger.health import is_uuid
 from mailbox.letters import NewMessage
 from orchestration import admin_front, cancelling, session_page, shapes, steering
@@ -192,6 +202,8 @@ class SessionAdmin(ProjectWall, ReadOnly):
             self._cancel(request, session, form.cleaned_data["reason"], form.cleaned_data["cascade"])
         elif request.method == "POST":
             self.message_user(request, "Say why it is to stop: the agent is told.", messages.ERROR)
+        else:
+            say_nothing_was_done(request)
         return self._back(session)
 
     def message_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
@@ -202,6 +214,8 @@ class SessionAdmin(ProjectWall, ReadOnly):
             self._send(request, session, form.cleaned_data)
         elif request.method == "POST":
             self.message_user(request, "A message needs a text.", messages.ERROR)
+        else:
+            say_nothing_was_done(request)
         return self._back(session)
 
     def _cancel(self, request: HttpRequest, session: Session, reason: str, cascade: bool) -> None:

@@ -110,4 +110,12 @@ class Migration(migrations.Migration):
             model_name='credential',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'child'), _negated=True), models.Q(('attempt__isnull', False), models.Q(('subject', ''), _negated=True)), _connector='OR'), name='child_token_has_session_and_attempt'),
         ),
+        migrations.CreateModel(
+            name='FormerName',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('word', models.CharField(max_length=40, unique=True)),
+                ('name', models.CharField(max_length=150)),
+            ],
+        ),
     ]
