@@ -3,7 +3,7 @@
 Only a clean stop does. Whatever is killed, keepers and children outlive it.
 """
 
-import json
+import contextlib
 import logging
 import os
 import signal
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from orchestration import lifecycle, runners
@@ -25,7 +24,9 @@ PATIENCE_SECS, LAST_SECS = 1.5, 0.5
 
 def kept() -> list[tuple[UUID, int]]:
     """The attempts, by session and number, that keepers of this data folder hold."""
-    return [(UUID(state["session"]), int(state["attempt"])) for state in map(read, state_files()) if state]
+    return [
+        (UUID(state["session"]), int(state["attempt"])) for state in map(runners.read_state, state_files()) if state
+    ]
 
 
 def end_all(wait: Callable[[float], None]) -> None:
@@ -62,19 +63,11 @@ def state_files() -> list[Path]:
 
 
 def ask_to_end(file: Path) -> None:
-    if is_running(file) and (state := read(file)):
-        os.kill(state["pid"], signal.SIGTERM)
+    if is_running(file) and (state := runners.read_state(file)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(state["pid"], signal.SIGTERM)
 
 
 def is_running(file: Path) -> bool:
-    state = read(file)
+    state = runners.read_state(file)
     return bool(state) and processes.is_same(state["pid"], state["boot_id"], state["start"])
-
-
-def read(file: Path) -> dict[str, Any]:
-    """What a keeper says about itself; nothing when it has just left."""
-    try:
-        state = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}

@@ -1,5 +1,6 @@
 """Launching: from a queued process attempt to its keeper, and what is done when no first word comes."""
 
+import logging
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,8 @@ from orchestration import attempts, hints, lifecycle, roles, rounds, runners, sp
 from orchestration.attempts import StaleState
 from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status
+
+log = logging.getLogger(__name__)
 
 #: A hint that is this old is taken for lost.
 LOST_SECS = 5
@@ -39,11 +42,18 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
     try:
         told = runners.orders(session_id, attempt, token, session.command or [], _process_options(session))
         pid = runners.start_keeper(told)
-    except (runners.NotStarted, OSError) as problem:
-        lifecycle.finish(session_id, attempt, Status.ERROR, error=str(problem), kill_in=0, now=now)
+    except Exception as problem:
+        # Nobody else would end it before its first word is overdue, and then without this reason.
+        log.exception("the launch of %s/%s failed", session_id, attempt)
+        lifecycle.finish(session_id, attempt, Status.ERROR, error=_why(problem), kill_in=0, now=now)
         return False
     Attempt.objects.filter(session=session_id, number=attempt, keeper_pid=None).update(keeper_pid=pid)
     return True
+
+
+def _why(problem: Exception) -> str:
+    known = isinstance(problem, runners.NotStarted | OSError)
+    return str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"
 
 
 def _process_options(session: Session) -> dict[str, Any]:

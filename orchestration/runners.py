@@ -7,6 +7,7 @@ and no restart of a service takes it along. What this host knows about it is its
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import select
 import signal
@@ -23,6 +24,8 @@ from uuid import UUID
 from django.conf import settings
 
 from wardroom import processes
+
+log = logging.getLogger(__name__)
 
 # The shell leaves and the keeper stays. Its orders come in as descriptor 3, because a background command's own
 # standard input is taken away from it.
@@ -151,6 +154,21 @@ def _note_start(told: Orders, pid: int) -> None:
             json.dump(state, file)
     except FileExistsError:
         return  # The keeper was faster, and knows more.
+    except OSError:
+        log.exception("no note of the keeper of %s/%s could be left", told.session, told.attempt)
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """What a state file says; empty when it is gone, or says nothing that can be used."""
+    try:
+        state = json.loads(file.read_bytes())
+        UUID(state["session"])
+        numbers = [state["attempt"], state["pid"], state["start"] or 0, state["pgid"] or 0, state["pgid_start"] or 0]
+        texts = [state["host"], state["boot_id"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    usable = all(type(each) is int for each in numbers) and all(isinstance(each, str) for each in texts)
+    return state if usable and state["pid"] > 0 else {}
 
 
 def state_file(session_id: UUID, attempt: int) -> Path:
@@ -161,7 +179,8 @@ def state_file(session_id: UUID, attempt: int) -> Path:
 def end_earlier(session_id: UUID, before: int, timeout: float) -> None:
     """End every keeper of this host that runs an attempt of the session before number `before`."""
     for file in keepers_folder().glob(f"{session_id}-*.json"):
-        if int(file.stem.rpartition("-")[2]) < before:
+        state = read_state(file)
+        if state and state["attempt"] < before:
             end_keeper(file, timeout)
 
 
@@ -170,11 +189,8 @@ def end_keeper(file: Path, timeout: float) -> bool:
 
     Safe against a pid that was used again: the state file carries each process's start and the boot of the host.
     """
-    try:
-        state = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return False
-    if state["host"] != this_host():
+    state = read_state(file)
+    if state.get("host") != this_host():
         return False
     there = _runs(state, "pid", "start")
     if there:
@@ -201,7 +217,7 @@ def _kill_what_is_left(file: Path, state: dict[str, Any]) -> None:
 def _guard_of(pid: int) -> int | None:
     """The process that watches over a keeper: its parent, if that is one of ours."""
     try:
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        parent = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
         named = b"wardroom.keeper" in Path(f"/proc/{parent}/cmdline").read_bytes()
     except (OSError, ValueError, IndexError):
         return None

@@ -87,6 +87,19 @@ def test_a_keeper_that_cannot_be_started_is_an_error_that_says_why(monkeypatch: 
     assert stages.again(session).error == "the keeper could not be started: no room"
 
 
+@pytest.mark.parametrize("env", ["odd", {"B": object()}], ids=["no mapping", "no text"])
+def test_a_launch_that_fails_after_its_claim_ends_the_attempt_at_once_with_the_reason(
+    settings: Any, tmp_path: Any, env: Any
+) -> None:
+    settings.DATA_FOLDER = tmp_path
+    settings.WARDROOM = settings.WARDROOM | {"roles": {"odd": {"command": ["sleep", "60"], "env": env}}}
+    session = stages.queued(role="odd", command=None)
+    assert not launch(session)
+    ended = stages.again(session)
+    assert ended.status == "error"
+    assert ended.error.startswith("the launch failed: TypeError: ")
+
+
 def test_the_sweeper_launches_what_is_queued_for_too_long(started: list[runners.Orders]) -> None:
     stages.queued()
     stages.queued(runner="external", command=None)

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from config import keepers
 from orchestration import runners
 from tests.waiting import wait_until
 from wardroom import processes
@@ -120,8 +121,19 @@ def test_another_hosts_keeper_is_left_alone(session: UUID) -> None:
 def test_a_state_file_that_says_nothing_is_nobody(session: UUID) -> None:
     file = runners.state_file(session, 1)
     assert not runners.end_keeper(file, 1)
-    file.write_text("{")
-    assert not runners.end_keeper(file, 1)
+    for text in ("{", "[]", "{}", '{"host": 1}', "[" * 100_000, '{"session": "x", "attempt": 1}', "\udcff"):
+        file.write_bytes(text.encode(errors="surrogateescape"))
+        assert not runners.end_keeper(file, 1)
+        assert runners.read_state(file) == {}
+
+
+def test_a_state_file_that_says_nothing_keeps_no_other_from_being_ended(session: UUID) -> None:
+    old = start(session, 1)
+    for name in (f"{session}-x.json", f"{session}-0.json", "odd.json"):
+        (runners.keepers_folder() / name).write_text("{}")
+    assert keepers.kept() == [(session, 1)]
+    runners.end_earlier(session, 2, 20)
+    assert not runs(old) and not runs(old, "pgid", "pgid_start")
 
 
 def test_only_named_variables_reach_a_child(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
