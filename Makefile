@@ -10,6 +10,15 @@ PARALLEL ?= -n 2 --dist worksteal
 NOWHERE := SECRET_KEY=unused-by-checks WARDROOM_URL=http://localhost DATABASE_URL=sqlite:///:memory: \
 	REDIS_URL=redis://localhost:1 WARDROOM_EMBEDDED=1 DJANGO_SETTINGS_MODULE=config.settings
 
+# Of what is exported for other Pythons and other pips, only the package index, and how to reach it, is taken over.
+INDEX := PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_NO_INDEX PIP_FIND_LINKS PIP_TRUSTED_HOST PIP_CERT PIP_CLIENT_CERT PIP_PROXY \
+	PIP_TIMEOUT PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_CACHE_DIR PIP_NO_CACHE_DIR PIP_CONFIG_FILE PIP_KEYRING_PROVIDER
+unexport $(filter-out PYTHON $(INDEX),$(filter PYTHON% PIP_%,$(.VARIABLES))) DJANGO_SETTINGS_MODULE VIRTUAL_ENV
+export PYTHONUTF8 := 1
+# Also against pip's configuration files.
+export PIP_USER := 0
+export PIP_REQUIRE_VIRTUALENV := 0
+
 .PHONY: run test test-slow chaos bench test-bare lint format types migrations openapi lock servers install install-dev clean
 .DELETE_ON_ERROR:
 

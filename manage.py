@@ -1,17 +1,16 @@
 #!/usr/bin/env python
 """Django's command line, for Wardroom."""
 
-import os
 import sys
 
 
 def main() -> None:
     """Run one management command with Wardroom's settings."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config import embedded
+    from config import embedded, start
 
     # By hand, beside a running `manage.py up`: find what it runs on. Never for the Procfile's servers.
     embedded.load()
+    start.load_settings()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

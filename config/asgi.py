@@ -7,12 +7,13 @@ the same credential check, validators and verbs.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+from config import start
 
-from django.core.asgi import get_asgi_application
+start.load_settings()
+
+from django.core.asgi import get_asgi_application  # noqa: E402 - the settings come first
 
 _django: Any = get_asgi_application()
 

@@ -1,10 +1,17 @@
 """The Celery application. Tasks carry ids only; the rows are the truth (see docs, *One road*)."""
 
 import os
+import sys
 
 from celery import Celery
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+from config import start
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+start.without_foreign()
+if "celery" in sys.argv[0]:
+    # Here they can still be refused in one line; celery itself shows a traceback.
+    start.load_settings()
 
 app = Celery("wardroom")
 # The current app is one of a thread's own; without a default, every other thread would publish to a stranger's broker.

@@ -56,6 +56,8 @@ class DataFolder:
     def here(cls, environ: Mapping[str, str] = os.environ) -> "DataFolder":
         """The folder that `WARDROOM_DATA` names, or `var` beside manage.py."""
         named = environ.get("WARDROOM_DATA", "")
+        if not named.isprintable():
+            raise EmbeddedError("WARDROOM_DATA holds a character that cannot be printed; name another folder")
         return cls(Path(named).expanduser().absolute() if named else BASE_DIR / "var")
 
     @property
@@ -178,8 +180,8 @@ def named_urls(given: Mapping[str, str]) -> list[str]:
 def address(given: Mapping[str, str]) -> tuple[str, int]:
     """`HOST` and `PORT`, with their defaults. Raises EmbeddedError when the port is not one."""
     port = given.get("PORT") or "8000"
-    if not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise EmbeddedError(f"PORT={port} is not a port; choose one from 1 to 65535")
+    if not port.isascii() or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
+        raise EmbeddedError(f"PORT={port[:60]} is not a port; choose one from 1 to 65535")
     return given.get("HOST") or "127.0.0.1", int(port)
 
 
@@ -191,7 +193,10 @@ def url_of(host: str, port: int) -> str:
 
 def hosts(given: Mapping[str, str]) -> list[str]:
     """The names that a browser on this machine may call us by, beside that of `WARDROOM_URL`."""
-    named = urlsplit(given.get("WARDROOM_URL", "")).hostname
+    try:
+        named = urlsplit(given.get("WARDROOM_URL", "")).hostname
+    except ValueError:  # The settings refuse it in a moment.
+        named = None
     own = socket.gethostname() if given.get("HOST") in {"0.0.0.0", "::"} else given.get("HOST")  # noqa: S104
     return sorted({name for name in (named, own, "localhost", "127.0.0.1", "[::1]") if name})
 
@@ -203,8 +208,8 @@ def load() -> None:
     left one and only beside the same variables as that `up` had: a deployment that lacks a URL must be refused.
     Exits 1 with one line when the folder cannot be used.
     """
-    folder = DataFolder.here()
     try:
+        folder = DataFolder.here()
         if sys.argv[1:2] == ["up"]:
             start(folder)
         elif folder.exists() and folder.last_start().get("given", []) == named_urls(os.environ):

@@ -22,23 +22,34 @@ def required(name: str, why: str) -> str:
     return value
 
 
-def flag(name: str) -> bool:
-    """True for 1, true, yes, on; False for unset, empty, 0, false, no, off; anything else is refused."""
+def flag(name: str, *, default: bool = False) -> bool:
+    """True for 1, true, yes, on; False for 0, false, no, off; the default when unset or empty; else refused."""
     value = text(name).lower()
     if value in ("1", "true", "yes", "on"):
         return True
-    if value in ("", "0", "false", "no", "off"):
+    if value in ("0", "false", "no", "off"):
         return False
-    raise ImproperlyConfigured(f"{name} is {value!r}; say 1 or 0.")
+    if value:
+        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; say 1 or 0.")
+    return default
 
 
-def number(name: str, default: int) -> int:
-    """A whole number."""
+def number(name: str, default: int, *, low: int, high: int) -> int:
+    """A whole number within these bounds."""
     value = text(name)
-    try:
-        return int(value) if value else default
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} is {value!r}; say a whole number.") from None
+    if not value:
+        return default
+    if not value.isascii() or not value.isdecimal() or len(value) > 18 or not low <= int(value) <= high:
+        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; say a whole number from {low} to {high}.")
+    return int(value)
+
+
+def choice(name: str, default: str, *known: str) -> str:
+    """One of the known words, in capital letters or not."""
+    value = text(name, default).upper()
+    if value not in known:
+        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; say one of {', '.join(known)}.")
+    return value
 
 
 def words(name: str) -> list[str]:
@@ -51,7 +62,7 @@ def mapping(name: str) -> dict[str, Any]:
     value = text(name)
     try:
         decoded = json.loads(value) if value else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         decoded = None
     if not isinstance(decoded, dict):
         raise ImproperlyConfigured(f"{name} is not a JSON object.")

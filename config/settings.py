@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from config import brokers, defaults, env
+from config import addresses, brokers, defaults, env, timings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -24,16 +22,14 @@ SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 
 # Every address that is printed or handed out is made from this; a Host header never does that.
 WARDROOM_URL = env.required("WARDROOM_URL", "The address that people and children reach this server at.").rstrip("/")
-_address = urlsplit(WARDROOM_URL)
-if _address.scheme not in ("http", "https") or not _address.hostname:
-    raise ImproperlyConfigured(f"WARDROOM_URL is {WARDROOM_URL!r}; say http(s)://host[:port].")
+_address = addresses.public(WARDROOM_URL)
 # Embedded means: everything on this host, served over plain HTTP by `manage.py up`.
 EMBEDDED = env.flag("WARDROOM_EMBEDDED")
 if DEBUG and not EMBEDDED:
     raise ImproperlyConfigured(
         "WARDROOM_DEBUG shows settings to whoever causes an error: never in a deployment. Unset it."
     )
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [_address.hostname]
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [str(_address.hostname)]
 CSRF_TRUSTED_ORIGINS = [f"{_address.scheme}://{_address.netloc}"]
 
 INSTALLED_APPS = [
@@ -83,12 +79,13 @@ TEMPLATES = [
     },
 ]
 
-WARDROOM = defaults.WARDROOM | env.mapping("WARDROOM_TIMINGS")
+WARDROOM = timings.checked(env.mapping("WARDROOM_TIMINGS"))
 
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = env.required("DATABASE_URL", "Use postgres://... (or start the embedded house with `manage.py up`).")
-_database: dict[str, Any] = dict(dj_database_url.parse(_database_url, conn_max_age=0))
+_database = addresses.database(_database_url)
 _options: dict[str, Any] = dict(_database.get("OPTIONS") or {})
+_pgbouncer = str(_options.pop("pgbouncer", "")).lower() in ("true", "1")
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that may write takes the one write lock at its start, so none fails half-way with
     # "locked". FULL: a commit that was answered survives a power cut.
@@ -107,24 +104,38 @@ else:
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
         # Statements that are always the same are parsed and planned once per connection. A pooler that hands one
-        # connection to many (PgBouncer in transaction mode, before 1.21) cannot have that: say 0 there.
-        "prepare_threshold": 5 if env.number("WARDROOM_DB_PREPARE", 1) else None,
+        # connection to many (PgBouncer in transaction mode, before 1.21) cannot have that: say 0 there, or
+        # `?pgbouncer=true` in the URL.
+        "prepare_threshold": 5 if env.flag("WARDROOM_DB_PREPARE", default=True) and not _pgbouncer else None,
         # After an outage the pool would double its pauses for five minutes before it asks the database again.
         "pool": {
             "min_size": 0,
-            "max_size": env.number("WARDROOM_DB_POOL", 10),
+            "max_size": env.number("WARDROOM_DB_POOL", 10, low=1, high=1000),
             "timeout": 10,
             "reconnect_timeout": 5,
         },
     }
-DATABASES = {"default": {**_database, "OPTIONS": _options, "ATOMIC_REQUESTS": False}}
+DATABASES = {
+    "default": {
+        **_database,
+        "OPTIONS": _options,
+        "ATOMIC_REQUESTS": False,
+        # A cursor that outlives its statement is gone when a pooler gives the next statement another connection. What
+        # reads many rows does so in batches (accounts/batches.py).
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis or Valkey, and the queue ------------------------------------------------------------------------
 # Always needed, also when the queue is RabbitMQ: the hub of nudges listens there.
 REDIS_URL = brokers.redis_url(
-    env.required("REDIS_URL", "Nudges between processes travel over Redis or Valkey, 6.2 or newer."),
-    verify=env.text("REDIS_TLS_VERIFY", "1") != "0",
+    addresses.checked(
+        "REDIS_URL",
+        env.required("REDIS_URL", "Nudges between processes travel over Redis or Valkey, 6.2 or newer."),
+        *("redis", "rediss", "unix"),
+    ),
+    verify=env.flag("REDIS_TLS_VERIFY", default=True),
 )
 BROKER_URL = env.text("BROKER_URL") or env.text("CLOUDAMQP_URL") or brokers.queue_url(REDIS_URL)
 _quorum = BROKER_URL.startswith("amqp")
@@ -142,7 +153,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = 90
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # On SIGTERM (REMAP_SIGTERM=SIGQUIT) tasks may end in this time; those that do not go back into the queue.
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(env.number("WARDROOM_DRAIN_SECS", 8))
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(env.number("WARDROOM_DRAIN_SECS", 8, low=0, high=3600))
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # None: for ever. A worker that gives up is a worker that nobody sees missing.
@@ -263,5 +274,8 @@ LOGGING = {
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
-    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.choice("LOG_LEVEL", "INFO", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    },
 }

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
-from config import embedded, firststart, keepers, valkey
+from config import embedded, env, firststart, keepers, valkey
 from config.embedded import DataFolder, EmbeddedError
 from config.supervisor import Part, Running, Supervisor
 
@@ -37,6 +37,7 @@ class Up:
 
     def run(self) -> None:
         """Return when asked to stop. Raises EmbeddedError when it cannot start; nothing is left running then."""
+        env.number("WORKER_CONCURRENCY", 2, low=1, high=256)
         held = embedded.lock(self.folder)
         refuse_taken_port(os.environ["HOST"], int(os.environ["PORT"]))
         self.supervisor.listen_to_signals()
@@ -149,19 +150,23 @@ class Up:
 def parts() -> list[Part]:
     """The service processes: the same three commands that the Procfile has."""
     python = Path(sys.executable).parent
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "WARDROOM_DRAIN_SECS": "3"}
+    # Python reads text as UTF-8 whatever the locale. What servers read by themselves is ours to say: with
+    # WEB_CONCURRENCY uvicorn starts processes that outlive a killed `up`, and keep the port.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OVERRIDES)}
+    environment = {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "WARDROOM_DRAIN_SECS": "3"}
     celery = (sys.executable, "-m", "celery", "-q", "-A", "config")
     return [
         Part("web", (sys.executable, "-m", "uvicorn", *web_options()), environment),
         Part(
             "worker",
-            (*celery, "worker", "-c", os.environ.get("WORKER_CONCURRENCY", "2"), *QUIET_WORKER),
+            (*celery, "worker", "-c", str(env.number("WORKER_CONCURRENCY", 2, low=1, high=256)), *QUIET_WORKER),
             {**environment, "REMAP_SIGTERM": "SIGQUIT", "PATH": f"{python}:{os.environ.get('PATH', '')}"},
         ),
         Part("beat", (*celery, "beat", "--pidfile=", "-l", "WARNING"), environment),
     ]
 
 
+OVERRIDES = ("WEB_CONCURRENCY", "UVICORN_", "CELERY_", "FORWARDED_ALLOW_IPS", "PYTHONWARNINGS")
 QUIET_WORKER = ("--without-gossip", "--without-mingle", "-l", "WARNING")
 
 
@@ -189,16 +194,21 @@ def refuse_taken_port(host: str, port: int) -> None:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(place)
             trial.listen(1)
-    except OSError as trouble:
+    except (OSError, UnicodeError) as trouble:
+        why = getattr(trouble, "strerror", None) or trouble
         raise EmbeddedError(
-            f"cannot listen on {host} port {port}: {trouble.strerror}; set HOST and PORT to another place"
+            f"cannot listen on {host} port {port}: {why}; set HOST and PORT to another place"
         ) from trouble
+
+
+#: No proxy of the environment stands between us and our own web process.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def answers(url: str) -> bool:
     """Whether a GET says 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  our own http address
+        with DIRECT.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False

@@ -57,7 +57,7 @@ def configure(folder: DataFolder) -> Path:
         "port": "0",
         "unixsocket": folder.socket,
         "unixsocketperm": "700",
-        "dir": f'"{folder.broker}"',
+        "dir": quoted(str(folder.broker)),
         "requirepass": folder.secrets().broker_password,
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -69,6 +69,11 @@ def configure(folder: DataFolder) -> Path:
     path = folder.broker / "valkey.conf"
     replace(path, "".join(f"{name} {value}\n" for name, value in lines.items()))
     return path
+
+
+def quoted(text: str) -> str:
+    """A word of the configuration file that may hold blanks, quotes and letters of any script."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def command(folder: DataFolder) -> tuple[str, ...]:

@@ -58,6 +58,10 @@ class Embedded:
     def start(self, timeout: float = 90.0) -> Self:
         """Start `up`, and return when /readyz says 200. The printed key and password are kept."""
         self.begin()
+        return self.await_ready(timeout)
+
+    def await_ready(self, timeout: float = 90.0) -> Self:
+        """Return when an `up` that has begun says 200 at /readyz."""
         wait_until(self.is_ready, timeout, why=f"{self.url}/readyz says 200 (log: {self.log})")
         card = CARD.search(self.said())
         if card:

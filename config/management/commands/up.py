@@ -1,8 +1,10 @@
 """`manage.py up`: a whole Wardroom in the foreground."""
 
+import io
 import sys
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 
 from config.embedded import DataFolder, EmbeddedError
@@ -19,7 +21,11 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # A terminal that knows no UTF-8 shows a letter as its number; it does not end us.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             Up(DataFolder.here()).run()
-        except EmbeddedError as refusal:
+        except (EmbeddedError, ImproperlyConfigured) as refusal:
             sys.exit(f"wardroom: {refusal}")

@@ -1,0 +1,58 @@
+"""The addresses that the environment names, judged once at the start: each refusal names the variable."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+DATABASES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
+
+
+def public(url: str) -> SplitResult:
+    """`WARDROOM_URL`: a scheme, a host and perhaps a port. Raises ImproperlyConfigured."""
+    parts = _split("WARDROOM_URL", url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ImproperlyConfigured(f"WARDROOM_URL is {url!r}; say http(s)://host[:port].")
+    if not all(sign.isascii() and sign.isprintable() and sign != " " for sign in url):
+        raise ImproperlyConfigured(f"WARDROOM_URL is {url!r}; say a host name in ASCII (xn--...), without spaces.")
+    if parts.username is not None or parts.password is not None:
+        raise ImproperlyConfigured("WARDROOM_URL holds a user name or password; say http(s)://host[:port].")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ImproperlyConfigured(
+            f"WARDROOM_URL is {url!r}: it has a path, and Wardroom answers at the root of a host name only. "
+            "Give it a name of its own, such as https://wardroom.example.com."
+        )
+    return parts
+
+
+def database(url: str) -> dict[str, Any]:
+    """`DATABASE_URL` as Django's settings. Raises ImproperlyConfigured, without the password."""
+    _split("DATABASE_URL", url, shown=False)
+    try:
+        found = dict(dj_database_url.parse(url, conn_max_age=0))
+    except (ValueError, KeyError):
+        found = {}
+    if found.get("ENGINE") not in DATABASES:
+        raise ImproperlyConfigured("DATABASE_URL names neither PostgreSQL nor SQLite; say postgres://user@host/name.")
+    return found
+
+
+def checked(name: str, url: str, *schemes: str) -> str:
+    """An address with one of these schemes; `name` is the variable. Raises ImproperlyConfigured."""
+    parts = _split(name, url, shown=False)
+    if parts.scheme not in schemes:
+        wanted = ", ".join(f"{scheme}://" for scheme in schemes)
+        raise ImproperlyConfigured(f"{name} begins with {parts.scheme[:20] or 'no scheme'!r}; say one of {wanted}.")
+    return url
+
+
+def _split(name: str, url: str, *, shown: bool = True) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is no address{f' ({url!r})' if shown else ''}: {error}.") from None
+    return parts

@@ -1,0 +1,124 @@
+"""What `WARDROOM_TIMINGS` may say: the type and the bounds of each entry, told in one line when one is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config.defaults import MIB, WARDROOM
+
+NAME = "WARDROOM_TIMINGS"
+DAY = 86400.0
+
+#: What the end of a name does not tell: lowest and highest.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "retries": (0, 100),
+    "spawn_depth": (0, 64),
+    "max_depth": (2, 512),
+    # The web process is started with a ceiling of 2 MiB for a frame.
+    "max_frame_bytes": (4096, 2 * MIB),
+    "kill_grace_secs": (0, 300),
+    "cancel_grace_secs": (0, 3600),
+    "line_grace_secs": (0, 30 * DAY),
+    "held_call_secs": (0.05, 300),
+    "hello_secs": (0.05, 300),
+    "send_timeout_secs": (0.05, 300),
+    "nudge_timeout_secs": (0.01, 60),
+    "heartbeat_secs": (0.05, 300),
+    "sweep_secs": (0.05, 600),
+    "slow_sweep_secs": (0.05, 600),
+    "housekeeping_secs": (0.05, 3600),
+}
+#: An entry that has to be less than another.
+ORDER = (("heartbeat_secs", "heartbeat_lease_secs"), ("keeper_alive_secs", "keeper_orphan_secs"))
+ROLE: dict[str, type] = {"command": list, "runner": str, "retries": int, "env": dict, "scopes": list, "cwd": str, "addresses": list}
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with these entries in their places. Raises ImproperlyConfigured that names the entry."""
+    for name, value in given.items():
+        if why := next(_faults(name, value), None):
+            raise ImproperlyConfigured(f"{NAME}: {why}")
+    settings = WARDROOM | dict(given)
+    for less, more in ORDER:
+        if not settings[less] < settings[more]:
+            raise ImproperlyConfigured(
+                f"{NAME}: {less} is {settings[less]!r}, and has to be less than {more}, which is {settings[more]!r}"
+            )
+    return settings
+
+
+def bounds(name: str) -> tuple[float, float]:
+    """The lowest and the highest value of a setting that is a number."""
+    if name in BOUNDS:
+        return BOUNDS[name]
+    if name.startswith("keep_") and name.endswith("_secs"):
+        return 0, 3650 * DAY
+    if name.endswith("_secs"):
+        return 0.05, 400 * DAY
+    if name.endswith("_bytes"):
+        return 1, 1024 * MIB
+    return 1, 10_000_000
+
+
+def _faults(name: str, value: Any) -> Iterator[str]:
+    if name not in WARDROOM:
+        near = difflib.get_close_matches(name, WARDROOM, 1)
+        yield f"there is no setting {_shown(name)}" + (f"; {near[0]!r} is meant, perhaps" if near else "")
+    elif name == "roles":
+        yield from _role_faults(value)
+    elif isinstance(WARDROOM[name], list):
+        if not _texts(value):
+            yield f"{name} is {_shown(value)}; say a list of texts"
+    else:
+        yield from _number_faults(name, value)
+
+
+def _number_faults(name: str, value: Any) -> Iterator[str]:
+    low, high = bounds(name)
+    whole = not name.endswith("_secs")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (isinstance(value, float) and (whole or not math.isfinite(value))):
+        yield f"{name} is {_shown(value)}; say a {'whole ' if whole else ''}number"
+    elif not low <= value <= high:
+        yield f"{name} is {_shown(value)}; say a number from {low:g} to {high:.0f}"
+
+
+def _role_faults(roles: Any) -> Iterator[str]:
+    if not isinstance(roles, dict):
+        yield f"roles is {_shown(roles)}; say an object of roles by name"
+        return
+    for name, role in roles.items():
+        if not isinstance(role, dict):
+            yield f"the role {name!r} is {_shown(role)}; say an object with its command"
+            return
+        for key, value in role.items():
+            if key not in ROLE:
+                yield f"the role {name!r} has an unknown entry {_shown(key)}; known are {', '.join(ROLE)}"
+            elif not isinstance(value, ROLE[key]) or isinstance(value, bool):
+                yield f"{key} of the role {name!r} is {_shown(value)}; say a {_KINDS[ROLE[key]]}"
+            elif isinstance(value, list) and not (_texts(value) and (value or key != "command")):
+                yield f"{key} of the role {name!r} is {_shown(value)}; say a list of texts"
+            elif isinstance(value, dict) and not _texts([*value.values()]):
+                yield f"{key} of the role {name!r} is {_shown(value)}; say an object of texts"
+            elif key == "retries" and isinstance(value, int) and not 0 <= value <= BOUNDS["retries"][1]:
+                yield f"retries of the role {name!r} is {_shown(value)}; say a number from 0 to 100"
+
+
+_KINDS: dict[type, str] = {list: "list of texts", str: "text", int: "whole number", dict: "object of texts"}
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and "\0" not in each for each in value)
+
+
+def _shown(value: Any) -> str:
+    """A value as the line shows it: short, also where it has thousands of digits."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
