@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from wardroom import protocol
@@ -45,6 +45,17 @@ def pause_before(code: int, reason: str, failures: int, random: random.Random, l
     if code == Close.TOO_MANY and (seconds := re.search(r"\d+(\.\d+)?", reason)):
         return min(float(seconds[0]), 3600.0) + random.uniform(0, FIRST_PAUSE)
     return random.uniform(FIRST_PAUSE / 2, min(longest, FIRST_PAUSE * 2 ** min(failures, 10)))
+
+
+def refused_handshake(status: int, url: str) -> str:
+    """What an HTTP answer in the place of a WebSocket means, and what to do about it."""
+    if status in (200, 301, 302, 307, 308, 400, 404, 405, 426, 501):
+        cure = "a proxy before it has to pass the headers Upgrade and Connection on (nginx: proxy_http_version 1.1)"
+    elif status in (401, 403, 407):
+        cure = "a proxy before it asks for a login of its own"
+    else:
+        cure = "Wardroom, or a proxy before it, cannot answer now"
+    return f"HTTP {status} instead of a WebSocket at {url}: {cure}"
 
 
 class Line:
@@ -98,7 +109,7 @@ class Line:
                 return End(code, reason)
             silent = time.monotonic() - self._reached
             if silent >= self._unreachable_secs:
-                return End(Close.LOST, f"Wardroom was unreachable for {silent:.0f} seconds")
+                return End(Close.LOST, f"Wardroom was unreachable for {silent:.0f} seconds; the last try: {reason}")
             failures = 0 if self._reached > before else failures + 1
             longest = LONGEST_LOCAL_PAUSE if self._identity.is_local else LONGEST_PAUSE
             pause = pause_before(code, reason, failures, self._random, longest)
@@ -118,6 +129,10 @@ class Line:
                 close_timeout=2,
             ) as self.socket:
                 return await self._converse(self.socket)
+        except InvalidStatus as error:
+            why = refused_handshake(error.response.status_code, self._identity.websocket_url)
+            log.warning("%s", why)
+            return Close.LOST, why
         except (OSError, TimeoutError, WebSocketException) as error:
             return Close.LOST, f"{type(error).__name__}: {error}"
 

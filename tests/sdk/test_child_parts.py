@@ -5,8 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from wardroom.admitted import AdmittedSet
+from wardroom.child import Child, Ended
 from wardroom.client import Problem, server_sent_events
 from wardroom.decision import Decision, NotConsumed
 from wardroom.identity import Identity, NotAChild, is_loopback
@@ -128,3 +130,26 @@ def test_a_problem_is_named_by_the_last_word_of_its_type() -> None:
     assert problem.type == "already-decided"
     assert "too late" in str(problem)
     assert Problem(409, {"type": "already-decided"}).type == "already-decided"
+
+
+@pytest.mark.parametrize(
+    ("status", "cure"),
+    [
+        (404, "Upgrade and Connection"),
+        (426, "Upgrade and Connection"),
+        (401, "login of its own"),
+        (502, "cannot answer now"),
+    ],
+)
+async def test_an_http_answer_in_the_place_of_a_websocket_is_told_with_its_status_and_a_cure(
+    status: int, cure: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def nobody(socket: ServerConnection) -> None:
+        raise AssertionError("the handshake was refused")
+
+    async with serve(nobody, "127.0.0.1", 0, process_request=lambda line, _: line.respond(status, "no")) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(Ended, match=f"HTTP {status} instead of a WebSocket at ws://127.0.0.1:{port}/.*{cure}"):
+            async with Child(Identity(f"http://127.0.0.1:{port}", "s", 1, "t"), unreachable_secs=0.3):
+                raise AssertionError("there is no Wardroom")
+    assert f"HTTP {status} instead of a WebSocket" in caplog.text
