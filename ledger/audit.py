@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from accounts.batches import in_batches
 from ledger.models import AuditEntry, Head
 from wardroom.jcs import canonical
 
@@ -81,6 +82,6 @@ def verify(project_id: UUID) -> Broken | None:
 
 
 def _rows(project_id: UUID) -> Iterator[dict[str, Any]]:
-    rows = AuditEntry.objects.filter(project_id=project_id).order_by("number")
-    for row in rows.values().iterator(chunk_size=1000):
-        yield dict(row)
+    names = [field.attname for field in AuditEntry._meta.concrete_fields]
+    for row in in_batches(AuditEntry.objects.filter(project_id=project_id), ["number"], 1000):
+        yield {name: getattr(row, name) for name in names}

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from accounts.batches import in_batches
 from mailbox import bodies, reading
 from mailbox.models import Message
 from orchestration.models import Session, TranscriptItem
@@ -43,8 +44,7 @@ def fitting(session: Session, budget: int, start: int = 0) -> tuple[list[dict[st
 
 
 def _items(session: Session) -> Iterator[Dated]:
-    rows = TranscriptItem.objects.filter(session=session).order_by("attempt", "position")
-    for item in rows.iterator(chunk_size=200):
+    for item in in_batches(TranscriptItem.objects.filter(session=session), ["attempt", "position"], 200):
         entry = {"role": item.role, "content": item.content}
         yield item.at, 0, entry | ({"id": item.item_id} if item.item_id else {})
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the servers that the tests start privately: PostgreSQL, Redis, RabbitMQ and Chromium.
+# Installs the servers that the tests start privately: PostgreSQL, PgBouncer, Redis, RabbitMQ and Chromium.
 # Node comes with Playwright, because Debian 12's own is too old for the children in JavaScript.
 #
 # Says nothing and changes nothing when all of them are there. As root on Debian it installs what is missing, without
@@ -8,11 +8,13 @@ set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
 have_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || have initdb; }
+have_pgbouncer() { have pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 have_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 
 missing() {
     have_postgres || echo postgresql-15
+    have_pgbouncer || echo pgbouncer
     have redis-server || echo redis-server
     have_rabbitmq || echo rabbitmq-server
     have_chromium || echo chromium

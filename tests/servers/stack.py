@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 
 from tests.servers.databases import ADMIN, ROOT, manage
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.process import dies_with_parent, end_group, free_port, short_folder, spawn
 from tests.servers.redis import Redis, Valkey
 from tests.servers.run import Run
@@ -59,6 +60,7 @@ class House:
         beat: bool = True,
         timings: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
+        pooled: bool = False,
     ) -> None:
         self.folder = short_folder()
         self._run = run
@@ -68,6 +70,7 @@ class House:
         template, self.key = run.furnished(database)
         self.admin_name, self.admin_password = ADMIN
         self.broker: Redis = Redis() if broker == "redis" or database == "postgres" else Valkey()
+        self.pooler: PgBouncer | None = None
         self.rabbitmq = run.up(run.rabbitmq) if broker == "rabbitmq" else None
         ports = [free_port() for _ in range(web)]
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
@@ -75,7 +78,7 @@ class House:
             **run.environment(),
             "WARDROOM_URL": self.urls[0] if ports else "http://127.0.0.1:1",
             "WARDROOM_DATA": str(self.folder / "data"),
-            "DATABASE_URL": self._databases.copy(template, self._database),
+            "DATABASE_URL": self._address(template, pooled),
             "REDIS_URL": self.broker.url(),
             "BROKER_URL": self._queue(),
             "WARDROOM_TIMINGS": json.dumps(dict(timings or {})),
@@ -86,6 +89,14 @@ class House:
             self.services["worker"] = Service(worker_command())
         if beat:
             self.services["beat"] = Service(beat_command(self.folder))
+
+    def _address(self, template: str, pooled: bool) -> str:
+        """The URL of a fresh database; with `pooled` that of a PgBouncer in transaction mode before it."""
+        url = self._databases.copy(template, self._database)
+        if not pooled:
+            return url
+        self.pooler = PgBouncer(self._databases.folder).start()
+        return f"{self.pooler.url(self._database)}?pgbouncer=true"
 
     def _queue(self) -> str:
         if self.rabbitmq is None:
@@ -202,6 +213,8 @@ class House:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.broker.close()
+        if self.pooler is not None:
+            self.pooler.close()
         if self.rabbitmq is not None:
             self._run.up(self.rabbitmq)  # A test may have left it stopped.
         self._databases.drop(self._database)
