@@ -35,7 +35,15 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 #: An entry that has to be less than another.
 ORDER = (("heartbeat_secs", "heartbeat_lease_secs"), ("keeper_alive_secs", "keeper_orphan_secs"))
-ROLE: dict[str, type] = {"command": list, "runner": str, "retries": int, "env": dict, "scopes": list, "cwd": str, "addresses": list}
+ROLE: dict[str, type] = {
+    "command": list,
+    "runner": str,
+    "retries": int,
+    "env": dict,
+    "scopes": list,
+    "cwd": str,
+    "addresses": list,
+}
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
