@@ -21,6 +21,8 @@ class Actor:
     session: UUID | None = None
     attempt: int | None = None
     scopes: tuple[str, ...] = ()
+    #: For a key: those of `scopes.permissions()` that its owner holds, as its check found them.
+    owner_holds: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
@@ -29,6 +31,16 @@ class Actor:
     def user_id(self) -> int | None:
         """The person behind it: a staff user, or the owner of an API key."""
         return self.user.pk if self.user else None
+
+    def holds(self, permission: str) -> bool:
+        """Whether the person behind it holds one of `scopes.permissions()`. Wardroom holds all, a child none."""
+        if self.kind == "system":
+            return True
+        if self.user is None:
+            return False
+        if self.kind == "user":
+            return self.user.has_perm(permission)
+        return self.user.is_superuser or permission in self.owner_holds
 
     @classmethod
     def of_user(cls, user: User) -> Actor:
@@ -54,6 +66,7 @@ class Actor:
             user=credential.user,
             credential_id=credential.pk,
             scopes=tuple(credential.scopes),
+            owner_holds=frozenset((getattr(credential, "owner_holds", None) or "").split(",")),
         )
 
     @classmethod

@@ -6,6 +6,8 @@ call: the person themselves, the project, a permission, being a superuser on the
 
 from __future__ import annotations
 
+import functools
+
 from django.db import connection
 from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
@@ -24,7 +26,7 @@ OWNER_OFF_STAFF = "owner is a superuser off the staff"
 SEES = """EXISTS (
     SELECT 1 FROM accounts_project_groups named JOIN accounts_user_groups mine ON mine.group_id = named.group_id
     WHERE named.project_id = accounts_credential.project_id AND mine.user_id = accounts_credential.user_id)"""
-#: As `has_perm` says it: those of the permissions behind scopes that the owner holds, in person or by a group.
+#: As `has_perm` says it: those of `scopes.permissions()` that the owner holds, in person or by a group.
 HOLDS = """(
     SELECT {joined}(app.app_label || '.' || held.codename, ',')
     FROM auth_permission held JOIN django_content_type app ON app.id = held.content_type_id
@@ -48,7 +50,7 @@ def judged(keys: QuerySet[Credential]) -> QuerySet[Credential]:
 
 def holds() -> tuple[str, list[str]]:
     """`HOLDS` for this database, and its parameters."""
-    names = sorted({name.partition(".")[2] for name in scopes.NEEDS.values()})
+    names = sorted({name.partition(".")[2] for name in scopes.permissions()})
     joined = "STRING_AGG" if connection.vendor == "postgresql" else "GROUP_CONCAT"
     return HOLDS.format(joined=joined, names=", ".join(["%s"] * len(names))), names
 
@@ -79,6 +81,12 @@ def worth(key: Credential) -> list[str]:
     """Those of a judged credential's scopes that it may use now."""
     if key.user is None or key.kind == CredentialKind.CHILD:
         return list(key.scopes)
-    held = set((key.owner_holds or "").split(","))
-    mine = scopes.within(bool(key.user.is_superuser), held.__contains__)
+    mine = scopes.within(bool(key.user.is_superuser), functools.partial(holds_now, key))
     return [scope for scope in key.scopes if scope in mine]
+
+
+def holds_now(key: Credential, permission: str) -> bool:
+    """Whether the owner of a judged key holds one of `scopes.permissions()`. A child's token has no owner."""
+    if key.user is None or key.kind == CredentialKind.CHILD:
+        return False
+    return bool(key.user.is_superuser) or permission in (key.owner_holds or "").split(",")

@@ -9,7 +9,7 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import problems
+from accounts import owners, problems
 from accounts.models import Credential, CredentialKind
 
 
@@ -25,17 +25,26 @@ class Scoped(BasePermission):
             credential,
             getattr(view, "scopes", {}).get(request.method),
             child=request.method in getattr(view, "child_may", ()),
+            owner_needs=getattr(view, "owner_needs", {}).get(request.method),
         )
         return True
 
 
-def allow(credential: Credential, scope: str | None, *, child: bool = False) -> None:
-    """Raise unless this credential has the scope (or is a child's, where a child may)."""
+def allow(credential: Credential, scope: str | None, *, child: bool = False, owner_needs: str | None = None) -> None:
+    """Raise unless this credential has the scope (or is a child's, where a child may), and its owner the permission."""
     if credential.kind == CredentialKind.CHILD:
         if not child:
             raise problems.forbidden("A child's token may not do that.")
     elif scope is None or (scope not in credential.scopes and "admin" not in credential.scopes):
         raise problems.forbidden(f"This key lacks the scope {scope}.")
+    elif owner_needs is not None:
+        owner_must_hold(credential, owner_needs)
+
+
+def owner_must_hold(credential: Credential, permission: str) -> None:
+    """Raise unless the owner of this key holds the permission now. A child's token is judged elsewhere."""
+    if credential.kind != CredentialKind.CHILD and not owners.holds_now(credential, permission):
+        raise problems.forbidden(f"The owner of this key lacks the permission {permission}.")
 
 
 ScopeMap = Mapping[str, str]

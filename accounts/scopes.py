@@ -20,18 +20,30 @@ ALL = (
     "sessions:read",
     "sessions:write",
 )
-#: A key never gives more than its owner could do in person. What is not named here, whoever sees the project may grant.
+DRAIN = "mailbox.drain_message"
+STEER = "orchestration.change_session"
+STOP = "orchestration.stop_session"
+#: Every permission behind a scope: a key never gives more than its owner could do in person.
 NEEDS = {
-    "approvals:decide": "approvals.decide",
-    "approvals:read": "approvals.view_approval",
-    "feed:read": "ledger.view_event",
-    "mailboxes:read": "mailbox.view_message",
-    "quarantine:read": "mailbox.inspect_quarantine",
-    "quarantine:write": "mailbox.requeue",
-    "sessions:read": "orchestration.view_session",
-    "sessions:write": "orchestration.change_session",
+    "approvals:ask": ("approvals.ask",),
+    "approvals:decide": ("approvals.decide",),
+    "approvals:read": ("approvals.view_approval",),
+    "feed:read": ("ledger.view_event",),
+    "mailboxes:read": ("mailbox.view_message",),
+    "mailboxes:write": ("mailbox.deliver_message",),
+    "quarantine:read": ("mailbox.inspect_quarantine",),
+    "quarantine:write": ("mailbox.inspect_quarantine", "mailbox.requeue"),
+    "sessions:read": ("orchestration.view_session",),
+    "sessions:write": (STEER,),
 }
 FOR_SUPERUSERS = frozenset({"admin", "sessions:command"})
+#: What some calls need of a key's owner beyond the scope.
+BESIDE_SCOPES = (DRAIN, STEER, STOP)
+
+
+def permissions() -> list[str]:
+    """Every permission that decides what a key may do, as `app.codename`."""
+    return sorted({*BESIDE_SCOPES, *(name for names in NEEDS.values() for name in names)})
 
 
 def grantable(user: User) -> list[str]:
@@ -43,5 +55,11 @@ def within(superuser: bool, holds: Callable[[str], bool]) -> list[str]:
     """The scopes that somebody with these rights may grant, in our order."""
     if superuser:
         return list(ALL)
-    mine = (scope for scope in ALL if scope not in FOR_SUPERUSERS)
-    return [scope for scope in mine if scope not in NEEDS or holds(NEEDS[scope])]
+    return [scope for scope in ALL if scope not in FOR_SUPERUSERS and all(map(holds, NEEDS[scope]))]
+
+
+def lacking(user: User, scope: str) -> str:
+    """What this person needs before they may grant the scope, in words."""
+    if scope in FOR_SUPERUSERS:
+        return f"{scope} (to be a superuser)"
+    return f"{scope} ({', '.join(name for name in NEEDS[scope] if not user.has_perm(name))})"

@@ -19,6 +19,7 @@ from accounts.permissions import Methods, ScopeMap
 class ProjectView(APIView):
     """A view names `scopes` per method, and `child_may` for the methods that a child's token may call.
 
+    `owner_needs` names, per method, a permission that the owner of a key must hold beside the scope.
     For the OpenAPI document it names the problem types of its own, the fields of a valid body that it refuses for what
     stands now, the methods that also answer an event stream, and the schemas of what stands in its path.
     `query` has the query parameters of each method; a call with any other is refused.
@@ -29,6 +30,7 @@ class ProjectView(APIView):
     refuses: ClassVar[Mapping[str, Types]] = {}
     depends: ClassVar[Mapping[str, Sequence[str]]] = {}
     streams: ClassVar[Methods] = ()
+    owner_needs: ClassVar[ScopeMap] = {}
     in_path: ClassVar[Mapping[str, Schema]] = {}
     query: ClassVar[Mapping[str, Collection[str]]] = {}
 

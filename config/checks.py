@@ -5,11 +5,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.db.models import Model
 
+from accounts import scopes
 from config.brokers import FORGETFUL
+
+
+@register(Tags.security)
+def permissions(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """A scope whose permission no model declares could be granted by superusers alone, and nobody would see why."""
+    models = apps.get_models()
+    declared = {f"{model._meta.app_label}.{name}" for model in models for name in _permissions_of(model)}
+    missing = sorted(set(scopes.permissions()) - declared)
+    return [
+        Error(
+            f"No model declares the permission {name}, which the scopes of API keys need.",
+            hint="Declare it in the Meta of its model, or correct accounts/scopes.py.",
+            id="wardroom.E008",
+        )
+        for name in missing
+    ]
+
+
+def _permissions_of(model: type[Model]) -> list[str]:
+    meta = model._meta
+    return [f"{action}_{meta.model_name}" for action in meta.default_permissions] + [
+        name for name, _ in meta.permissions
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -13,6 +13,7 @@ from accounts import pages, queries
 from accounts.openapi.refusals import Types
 from accounts.pages import page
 from accounts.permissions import ScopeMap
+from accounts.scopes import DRAIN
 from accounts.views import ProjectView
 from mailbox import addresses, claims, delivery, orders, posting, receipts, schema, shapes
 from mailbox.models import Message
@@ -20,6 +21,7 @@ from mailbox.states import MessageState
 
 WRITE: ScopeMap = {"POST": "mailboxes:write"}
 RESERVED: Mapping[str, Types] = {"POST": {403: ("reserved-address",)}}
+DRAINS: ScopeMap = {"POST": DRAIN}
 
 
 class Mailbox(ProjectView):
@@ -62,6 +64,7 @@ class Messages(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Deliver one message (201 once it is durable) or many (200, each with its own status)."""
+        posting.allow(self.credential, address)
         answer = posting.answer(self.project.pk, address, request.data)
         return Response(answer.body, status=answer.status)
 
@@ -70,6 +73,7 @@ class Drain(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
+    owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_drain",
@@ -87,6 +91,7 @@ class Recover(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
+    owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_recover",
@@ -104,6 +109,7 @@ class Ack(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
+    owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_ack",
@@ -121,6 +127,7 @@ class Nack(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
+    owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_nack",
@@ -138,6 +145,7 @@ class Extend(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = RESERVED
+    owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_extend",

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from accounts import problems
 from accounts.permissions import ScopeMap
+from accounts.scopes import DRAIN
 from accounts.views import ProjectView
 from ledger import holding
 from mailbox import asking, claims, held_asks, orders, schema, shapes
@@ -19,6 +20,7 @@ class Reply(ProjectView):
     scopes: ClassVar[ScopeMap] = {"POST": "mailboxes:write"}
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("already-answered", "conflict")}}
+    owner_needs: ClassVar[ScopeMap] = {"POST": DRAIN}
 
     @extend_schema(
         operation_id="mailbox_reply",

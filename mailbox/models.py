@@ -83,6 +83,10 @@ class Message(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-pk"]
+        permissions: ClassVar = [
+            ("deliver_message", "Can deliver messages to mailboxes"),
+            ("drain_message", "Can drain mailboxes, and settle what is drained"),
+        ]
         constraints: ClassVar = [
             # The same message twice is one row (I2), however many senders race.
             models.UniqueConstraint(fields=["project", "message_id"], name="message_once_in_its_project"),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from accounts import holders, parsers, permissions, problems
+from accounts import holders, parsers, permissions, problems, scopes
 from accounts.models import Credential
 from accounts.problems import Problem
-from mailbox import delivery, orders
+from mailbox import addresses, delivery, orders
 from mailbox.accepting import Outcome
 from mailbox.delivery import Post
 from mailbox.letters import NewMessage
@@ -45,6 +45,11 @@ class _Asked:
     many: bool
 
 
+def allow(holder: Credential, address: str) -> None:
+    """Raise unless this key may deliver there. To tell a session something is to steer it, at either address."""
+    permissions.allow(holder, SCOPE, owner_needs=scopes.STEER if addresses.is_session(address) else None)
+
+
 def answer(project_id: UUID, address: str, data: Any) -> Answer:
     """Deliver what a decoded body holds: one message (201 once it is durable) or many (200, each with its status)."""
     messages, many = orders.messages(data)
@@ -70,7 +75,7 @@ def _read(call: Call, holder: Credential | None) -> _Asked | Exception:
     try:
         if holder is None:
             raise problems.unauthenticated()
-        permissions.allow(holder, SCOPE)
+        allow(holder, call.address)
         if isinstance(call.body, Exception):
             raise call.body
         messages, many = orders.messages(parsers.decode(call.body))

@@ -16,6 +16,7 @@ from accounts import problems, projects
 from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.problems import Problem
+from accounts.scopes import STEER
 from ledger import journal
 from mailbox import accepting, addresses, bamboo, delivery, letters, shapes
 from mailbox.letters import NewMessage
@@ -106,7 +107,8 @@ def requeue(
 ) -> Quarantined:
     """Validate again, as it is or as edited, and let it into its mailbox under its own id. Twice is once.
 
-    422 when it still cannot be read; it then stays where it is. 409 when it was discarded.
+    422 when it still cannot be read; it then stays where it is. 409 when it was discarded. 403 for a session's address
+    from somebody who may not send that session a message.
     """
     with journal.transaction():
         if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id, now):
@@ -114,16 +116,22 @@ def requeue(
         row = _get(quarantine_id, project_id)
         found = _parse(bytes(row.raw) if raw is None else raw)
         message = _keep_id(row, letters.read(bamboo.ours(found) if row.source == bamboo.SOURCE else found))
+        target = row.address if row.accepted else address or row.address or _named(found)
+        _refuse_steering(target, actor)
         if row.accepted:
-            target = row.address
             _revive(row.accepted, target, message, now)
         else:
-            target = address or row.address or _named(found)
             delivery.deliver(_project(row), target, [message], now=now)
         Quarantined.objects.filter(pk=row.pk).update(address=target, message_id=message.id)
         row.refresh_from_db()
         _tell(row, "message_requeued", actor, edited=raw is not None)
     return row
+
+
+def _refuse_steering(address: str, actor: Actor) -> None:
+    """403 for a message to a session from somebody who may not send it one."""
+    if addresses.is_session(address) and not actor.holds(STEER):
+        raise problems.forbidden(f"A message to a session needs the permission {STEER}.")
 
 
 def discard(

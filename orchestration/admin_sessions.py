@@ -16,6 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts import scopes
 from accounts.actors import Actor
 from accounts.problems import Problem
 from accounts.staffroom import (
@@ -26,7 +27,6 @@ from accounts.staffroom import (
     age,
     badge,
     line,
-    may,
     say_nothing_was_done,
 )
 from ledger.health import is_uuid
@@ -183,7 +183,8 @@ class SessionAdmin(ProjectWall, ReadOnly):
             **session_page.context(request, session),
             "opts": self.opts,
             "title": session_page.label(session),
-            "may_steer": may(request, "change", Session),
+            "may_steer": _may(request, scopes.STEER),
+            "may_stop": _may(request, scopes.STOP),
             "cancel_form": CancelForm(initial={"cascade": True}),
             "message_form": MessageForm(initial={"id": session_page.fresh_id()}),
         }
@@ -196,7 +197,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     def cancel_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
         """POST: ask it to stop."""
-        session = self._to_steer(request, session_id)
+        session = self._to_act_on(request, session_id, scopes.STOP)
         form = CancelForm(request.POST)
         if request.method == "POST" and form.is_valid():
             self._cancel(request, session, form.cleaned_data["reason"], form.cleaned_data["cascade"])
@@ -208,8 +209,10 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     def message_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
         """POST: put a message into its mailbox."""
-        session = self._to_steer(request, session_id)
+        session = self._to_act_on(request, session_id, scopes.STEER)
         form = MessageForm(request.POST)
+        if request.POST.get("interrupt") and not _may(request, scopes.STOP):
+            raise PermissionDenied
         if request.method == "POST" and form.is_valid():
             self._send(request, session, form.cleaned_data)
         elif request.method == "POST":
@@ -239,9 +242,9 @@ class SessionAdmin(ProjectWall, ReadOnly):
             return
         self.message_user(request, OUTCOMES[sent.outcome])
 
-    def _to_steer(self, request: HttpRequest, session_id: UUID) -> Session:
+    def _to_act_on(self, request: HttpRequest, session_id: UUID, permission: str) -> Session:
         session: Session = self._found(request, str(session_id))
-        if not may(request, "change", Session):
+        if not _may(request, permission):
             raise PermissionDenied
         return session
 
@@ -264,6 +267,11 @@ OUTCOMES = {
     "started": "Sent: the session was over, and starts again with this message.",
     "pending": "Kept: nothing will read it until somebody starts the session.",
 }
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm(permission))
 
 
 def _actor(request: HttpRequest) -> Actor:

@@ -10,8 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import bodies as strict
+from accounts import permissions
 from accounts.idempotency import idempotent
 from accounts.permissions import Methods, ScopeMap
+from accounts.scopes import STOP
 from accounts.views import ProjectView
 from mailbox import letters
 from mailbox.letters import NewMessage
@@ -56,6 +58,7 @@ class Cancel(Steering):
 
     child_may: ClassVar[Methods] = ("POST",)
     refuses: ClassVar = {"POST": {409: ("not-running",)}}
+    owner_needs: ClassVar[ScopeMap] = {"POST": STOP}
 
     @extend_schema(
         operation_id="sessions_cancel",
@@ -77,6 +80,7 @@ class Retry(Steering):
 
     child_may: ClassVar[Methods] = ("POST",)
     refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
+    owner_needs: ClassVar[ScopeMap] = {"POST": STOP}
 
     @extend_schema(
         operation_id="sessions_retry",
@@ -124,6 +128,8 @@ class Messages(Steering):
         """Send it a message. The outcome says what will become of it; only its admission proves that it was read."""
         said = strict.read(bodies.MessageBody, request.data)
         interrupt = said.get("interrupt", False)
+        if interrupt:
+            permissions.owner_must_hold(self.credential, STOP)
         # Who interrupts itself would start anew for ever: each attempt has its own total time.
         (reach.steerable if interrupt else reach.readable)(self.credential, session_id)
         message = self._message(request.data)

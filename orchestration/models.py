@@ -62,6 +62,7 @@ class Session(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
+        permissions: ClassVar = [("stop_session", "Can cancel, interrupt and retry sessions")]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=models.Q(status__in=sorted(Status.values)), name="session_status_is_known"

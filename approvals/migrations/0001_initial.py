@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['requested_at', 'id'],
-                'permissions': [('decide', 'Can answer approvals')],
+                'permissions': [('ask', 'Can ask for approvals'), ('decide', 'Can answer approvals')],
                 'default_permissions': ('view',),
             },
         ),

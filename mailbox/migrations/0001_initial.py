@@ -35,6 +35,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-pk'],
+                'permissions': [('deliver_message', 'Can deliver messages to mailboxes'), ('drain_message', 'Can drain mailboxes, and settle what is drained')],
             },
         ),
         migrations.CreateModel(

@@ -65,6 +65,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-created_at', '-id'],
+                'permissions': [('stop_session', 'Can cancel, interrupt and retry sessions')],
             },
         ),
         migrations.CreateModel(

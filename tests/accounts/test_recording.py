@@ -70,6 +70,7 @@ def test_a_key_that_is_minted_and_ended_by_staff_leaves_two_rows(client: Client)
 
 
 def test_so_does_one_that_is_minted_by_command(ann: User, capsys: Any) -> None:
+    ann.user_permissions.add(Permission.objects.get(codename="ask"))
     call_command("create_api_key", user="ann", name="by hand")
     [(_, by, _, told)] = rows("key.minted")
     assert (by, told["owner"]) == ("system:manage.py create_api_key", "ann")

@@ -51,9 +51,11 @@ def press(client: Client, session: Session, button: str, **data: Any) -> Any:
     return client.post(f"/admin/orchestration/session/{session.pk}/{button}/", data)
 
 
-def test_cancel_needs_the_permission_to_change_and_a_reason(mine: Planted) -> None:
+def test_cancel_needs_the_permission_to_stop_and_a_reason(mine: Planted) -> None:
     session = queued(mine.project)
-    assert press(holder(mine.project, "view_session"), session, "cancel", reason="no").status_code == 403
+    writer = holder(mine.project, "view_session", "change_session")
+    assert press(writer, session, "cancel", reason="no").status_code == 403
+    assert "Cancel this session" not in page_of(writer, session)
     client = signed_in(User.objects.create_superuser("super"))
     press(client, session, "cancel", reason="")
     client.get(f"/admin/orchestration/session/{session.pk}/cancel/", {"reason": "by a link"})
@@ -62,6 +64,19 @@ def test_cancel_needs_the_permission_to_change_and_a_reason(mine: Planted) -> No
     press(client, session, "cancel", reason="wrong branch")
     session.refresh_from_db()
     assert (session.status, session.cancel_reason) == ("cancelled", "wrong branch")
+
+
+def test_an_interrupt_needs_the_permission_to_stop_beside_that_to_change(mine: Planted) -> None:
+    session = queued(mine.project)
+    writer = holder(mine.project, "view_session", "change_session")
+    told = {"id": str(uuid.uuid4()), "text": "look at the logs"}
+    assert press(writer, session, "message", **told, interrupt="on").status_code == 403
+    assert "interrupt" not in page_of(writer, session)
+    assert press(writer, session, "message", **told).status_code == 302
+
+
+def page_of(client: Client, session: Session) -> str:
+    return client.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
 
 
 def test_a_message_needs_the_permission_to_change_and_a_double_press_is_one_message(mine: Planted) -> None:

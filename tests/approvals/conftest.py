@@ -52,26 +52,26 @@ def elsewhere(db: None) -> Project:
 
 @pytest.fixture
 def alice(project: Project) -> User:
-    """May look and answer."""
-    return staff("alice", project, "view_approval", "decide")
+    """May ask, look and answer."""
+    return staff("alice", project, "ask", "view_approval", "decide")
 
 
 @pytest.fixture
 def bob(project: Project) -> User:
-    """May look and answer, too."""
-    return staff("bob", project, "view_approval", "decide")
+    """May ask, look and answer, too."""
+    return staff("bob", project, "ask", "view_approval", "decide")
 
 
 @pytest.fixture
 def viewer(project: Project) -> User:
-    """May look only."""
-    return staff("viewer", project, "view_approval")
+    """May ask and look, and not answer."""
+    return staff("viewer", project, "ask", "view_approval")
 
 
 @pytest.fixture
 def stranger(elsewhere: Project) -> User:
     """May do everything, in another project."""
-    return staff("stranger", elsewhere, "view_approval", "decide")
+    return staff("stranger", elsewhere, "ask", "view_approval", "decide")
 
 
 @pytest.fixture

@@ -34,13 +34,13 @@ ACTS = ("withdraw", "consume")
 @pytest.fixture
 def executor(bearer: Any, project: Project) -> Caller:
     """One team's executor, that asks and runs what was approved."""
-    return Caller(bearer(project, staff("executor", project), scopes=ASK))
+    return Caller(bearer(project, staff("executor", project, "ask"), scopes=ASK))
 
 
 @pytest.fixture
 def other(bearer: Any, project: Project) -> Caller:
     """Another executor of the same project."""
-    return Caller(bearer(project, staff("other", project), scopes=ASK))
+    return Caller(bearer(project, staff("other", project, "ask"), scopes=ASK))
 
 
 def approve(asked: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ def ask(caller: Caller, number: int) -> Any:
 
 @pytest.fixture
 def robot(bearer: Any, project: Project) -> Caller:
-    return Caller(bearer(project, staff("robot", project), scopes=ASK))
+    return Caller(bearer(project, staff("robot", project, "ask"), scopes=ASK))
 
 
 @pytest.mark.django_db
@@ -58,8 +58,8 @@ def test_a_project_has_so_many_pending_whoever_asks(
     robot: Caller, bearer: Any, project: Project, elsewhere: Project, bounds: Any
 ) -> None:
     bounds(key=2, project=3)
-    other = Caller(bearer(project, staff("other", project), scopes=ASK))
-    foreign = Caller(bearer(elsewhere, staff("foreign", elsewhere), scopes=ASK))
+    other = Caller(bearer(project, staff("other", project, "ask"), scopes=ASK))
+    foreign = Caller(bearer(elsewhere, staff("foreign", elsewhere, "ask"), scopes=ASK))
     assert [ask(robot, number).status_code for number in range(2)] == [202, 202]
     assert [ask(other, number).status_code for number in range(2, 4)] == [202, 429]
     assert ask(foreign, 0).status_code == 202
@@ -76,7 +76,7 @@ def test_what_is_asked_for_a_session_counts_there_alone(robot: Caller, asked: As
 @pytest.mark.django_db(transaction=True)
 def test_many_at_once_count_each_other(bearer: Any, project: Project, bounds: Any) -> None:
     bounds(key=4)
-    callers = [Caller(bearer(project, staff("robot", project), scopes=ASK))]
+    callers = [Caller(bearer(project, staff("robot", project, "ask"), scopes=ASK))]
     callers += [Caller(callers[0].headers) for _ in range(11)]
     calls = [
         lambda caller=caller, number=number: ask(caller, number).status_code for number, caller in enumerate(callers)

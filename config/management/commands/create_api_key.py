@@ -41,7 +41,10 @@ class Command(BaseCommand):
         if owners.is_off_staff(user):
             raise CommandError(f"{user} is a superuser who is not on the staff: a key of theirs would open nothing.")
         if beyond:
-            raise CommandError(f"{user} lacks the permissions behind {', '.join(beyond)}.")
+            lacking = "; ".join(scopes.lacking(user, scope) for scope in beyond)
+            raise CommandError(f"{user} may not grant what they may not do: {lacking}.")
+        if not mine:
+            raise CommandError(f"{user} holds no permission behind a scope: a key of theirs would open nothing.")
         if options["days"] < 0:
             raise CommandError("--days counts from now on; leave it out for a key that does not expire.")
         expires_at = clock.read_database_clock() + timedelta(days=options["days"]) if options["days"] else None

@@ -1,0 +1,73 @@
+"""One of everything that a REST call can name, and whether a refused call left it as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from accounts import projects
+from accounts.actors import Actor
+from approvals import asking as approvals_asking
+from approvals.actions import Ask
+from approvals.models import Approval
+from mailbox import asking, delivery, quarantine
+from mailbox.letters import NewMessage
+from mailbox.models import Message, Quarantined
+from orchestration import asking as session_asking
+from orchestration import cancelling, spawning
+from orchestration.models import Session
+from orchestration.spawning import SpawnOrder
+
+SELF = Actor.system("tests")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The ids that stand in paths and bodies for `{name}`."""
+
+    ids: dict[str, str]
+
+    def named(self, text: str) -> str:
+        for name, id in self.ids.items():
+            text = text.replace(f"{{{name}}}", id)
+        return text
+
+    def filled(self, body: dict[str, Any]) -> bytes:
+        return self.named(json.dumps(body)).encode()
+
+    def untouched(self) -> bool:
+        """Nothing was cancelled, started, told, drained, decided or settled."""
+        session, over = (Session.objects.get(pk=self.ids[name]) for name in ("session", "over"))
+        return (
+            (session.cancel_requested_at, session.attempt, over.attempt) == (None, 1, 1)
+            and not Message.objects.filter(address__name=session.address).exclude(message_kind="ask").exists()
+            and not Message.objects.filter(address__name="box", waiting__state="claimed").exists()
+            and Approval.objects.get(pk=self.ids["approval"]).status == "pending"
+            and Quarantined.objects.get(pk=self.ids["quarantined"]).state == "waiting"
+        )
+
+
+def plant() -> Targets:
+    """A session that waits for its child, one that is over, an ask, an approval, and a row in quarantine."""
+    project = projects.default()
+    session = _external()
+    over = _external()
+    cancelling.cancel(project, over, "enough", SELF)
+    question = asking.question("why?", "query", id=asking.new_id())
+    asked = session_asking.ask(project, session, question, SELF)
+    boxed = asking.question("why?", "query", id=asking.new_id())
+    delivery.deliver(project.pk, "box", [boxed, NewMessage(message_kind="task", body={"text": "x"})], internal=True)
+    wanted = Ask(request_id=str(session), tool_name="t", permission="p", resource="r")
+    approval, _ = approvals_asking.ask(project.pk, wanted, actor=SELF, over="rest")
+    broken = quarantine.put(project.pk, b"{", "rest", "broken", address="box")
+    ids = {
+        "session": session, "over": over, "ask": asked.id, "boxed": boxed.id,
+        "approval": approval.pk, "quarantined": broken.pk,
+    }  # fmt: skip
+    return Targets({name: str(id) for name, id in ids.items()})
+
+
+def _external() -> UUID:
+    return spawning.spawn(projects.default(), SpawnOrder(assignment="x", runner="external"), SELF).session.pk
