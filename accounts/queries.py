@@ -17,7 +17,8 @@ from accounts.paths import uuid_of
 UNKNOWN = "is no parameter of this call"
 #: One refusal names so many parameters, each by so many characters.
 MOST_NAMED, LONGEST_NAME = 20, 100
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
+#: A number as JSON and its writers write it; `float` would also read "nan", "1_0" and digits of other scripts.
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,3})?")
 
 
 def check(given: Iterable[tuple[str, str]], known: Collection[str]) -> None:
@@ -50,7 +51,7 @@ def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
     raw = params.get(name)
     if raw is None:
         return None
-    if _SECONDS.fullmatch(raw) and float(raw) <= most:
+    if _NUMBER.fullmatch(raw) and float(raw) <= most:
         return float(raw)
     raise _invalid([refused(name, f"a number of seconds from 0 to {most}")])
 

@@ -179,6 +179,11 @@ def test_a_field_that_a_call_does_not_know_is_named_and_nothing_is_done(caller, 
     assert caller.post(call, body | {"limt": None}).status_code in (200, 201, 404)
 
 
+def test_a_whole_number_may_be_written_with_a_decimal_point(caller):
+    assert caller.post(f"{DESK}/drain", {"limit": 1.0}).status_code == 200
+    assert caller.post(f"{DESK}/drain", {"limit": 1.5}).status_code == 422
+
+
 def test_every_field_that_is_wrong_in_a_message_is_named_also_among_many(caller):
     wrong = GOOD | {"from": {"sesion": "x"}, "corelation_id": "c", "body": "x", "id": 7}
     named = ["corelation_id", "from.sesion", "id"]

@@ -142,3 +142,20 @@ def test_more_parameters_than_django_reads_are_a_problem_document(server: Server
     many = "&".join(f"a{number}=1" for number in range(1200))
     answer = server.client.get(f"/api/v1/sessions?{many}", headers={"Authorization": f"Bearer {far.token}"})
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.0", "0.", "4.84669911496722e-264", "1E-3"])
+def test_a_number_is_read_as_json_writes_it(caller: Caller, seconds: str) -> None:
+    assert caller.get(f"/api/v1/approvals/{odd.NEVER}/wait", timeout=seconds).status_code == 404
+
+
+@pytest.mark.parametrize("seconds", ["9.028605986401983e+307", "1e9999", "nan", "-1", "1_0", "0x1", "\u0661", "1" * 30])
+def test_what_is_no_number_of_seconds_is_refused(caller: Caller, seconds: str) -> None:
+    refused(caller.get(f"/api/v1/approvals/{odd.NEVER}/wait", timeout=seconds), "timeout")
+
+
+@pytest.mark.parametrize("path", [f"/api/v1/approvals/{odd.NEVER}", f"/api/v1/approvals/{odd.NEVER}/wait?timeout=0"])
+def test_a_method_that_an_address_lacks_is_405_before_its_query_is_judged(caller: Caller, path: str) -> None:
+    for method in ("POST", "DELETE", "TRACE"):
+        answer = caller.call(method, path)
+        assert (answer.status_code, "GET" in answer.headers["Allow"]) == (405, True), method
