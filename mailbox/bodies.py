@@ -10,8 +10,8 @@ from accounts.openapi.values import NOT_BLANK
 from mailbox.states import ASK_MODES
 
 
-def _of_kind(kinds: list[str], body: dict[str, Any]) -> dict[str, Any]:
-    return {"if": {"properties": {"message_kind": {"enum": kinds}}}, "then": {"properties": {"body": body}}}
+def _of_kind(kinds: list[str], body: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"if": {"properties": {"message_kind": {"enum": kinds}}}, "then": {"properties": {"body": body, **fields}}}
 
 
 _QUESTION = {"type": "string", "pattern": NOT_BLANK}
@@ -26,6 +26,8 @@ RULES: dict[str, Any] = {
                 "required": ["question"],
                 "properties": {"question": _QUESTION, "mode": {"enum": [*ASK_MODES, None]}},
             },
+            # No address can end with dots alone.
+            id={"not": {"enum": [".", ".."]}},
         ),
         "else": {
             **_of_kind(["reply"], {"type": "object", "required": ["answer"]}),

@@ -41,7 +41,7 @@ class Operation(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        if "requestBody" in operation and isinstance(self.get_request_serializer(), PolymorphicProxySerializer):
+        if "requestBody" in operation and self._takes_no_empty_body():
             operation["requestBody"]["required"] = True
         if callers := self._callers():
             operation["description"] += f"\n\n{callers}"
@@ -54,7 +54,7 @@ class Operation(AutoSchema):
         if self.method in getattr(self.view, "streams", ()):
             self._stream(operation)
         operation["responses"] |= refusals.responses(call, self._register)
-        if depends := self._depends(call):
+        if depends := self._depends(call, operation):
             operation["x-depends-on-state"] = depends
         return dict(operation)
 
@@ -119,9 +119,15 @@ class Operation(AutoSchema):
             own=getattr(self.view, "refuses", {}).get(self.method, {}),
         )
 
-    def _depends(self, call: refusals.Call) -> list[str]:
+    def _takes_no_empty_body(self) -> bool:
+        serializer = self.get_request_serializer()
+        return isinstance(serializer, PolymorphicProxySerializer) or bool(getattr(serializer, "rules", None))
+
+    def _depends(self, call: refusals.Call, operation: dict[str, Any]) -> list[str]:
         keyed = ["Idempotency-Key"] if call.keyed else []
-        return [*keyed, *getattr(self.view, "depends", {}).get(self.method, ())]
+        # A cursor is the server's own word, which nobody can make up.
+        given = [each["name"] for each in operation.get("parameters", []) if each["name"] == "cursor"]
+        return [*keyed, *given, *getattr(self.view, "depends", {}).get(self.method, ())]
 
     def _in_path(self, parameter: dict[str, Any]) -> dict[str, Any]:
         return dict(getattr(self.view, "in_path", {}).get(parameter["name"], parameter["schema"]))

@@ -27,7 +27,7 @@ COMMON: Types = {
     415: ("invalid", "unsupported-encoding"),
     422: ("invalid",),
     429: ("too-many",),
-    503: ("busy",),
+    503: ("busy", "unavailable"),
 }
 WHY = {
     401: "No live token came with the call.",

@@ -87,10 +87,9 @@ class Shaped(serializers.Field[Any, Any, Any, Any]):
 
 def nullable(schema: Schema) -> Schema:
     """The schema, or null."""
-    if "type" in schema:
-        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        schema = schema | {"type": [*dict.fromkeys([*kinds, "null"])]}
-        return schema | {"enum": [*dict.fromkeys([*schema["enum"], None])]} if "enum" in schema else schema
-    if "$ref" in schema:
+    if "$ref" in schema or "enum" in schema:
         return {"oneOf": [schema, {"type": "null"}]}
-    return schema
+    if "type" not in schema:
+        return schema
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return schema | {"type": [*dict.fromkeys([*kinds, "null"])]}

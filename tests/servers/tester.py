@@ -1,0 +1,25 @@
+"""What schemathesis has to know beside docs/openapi.yaml; `schemathesis.toml` names this file.
+
+A valid call can be refused for what stands now: an `Idempotency-Key` that meant another call, a program that is not
+installed, a parent that is too deep. The document lists such fields of an operation under `x-depends-on-state`; every
+other 422 for valid data is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+
+import schemathesis
+
+
+@schemathesis.check
+def valid_data_is_refused_only_for_what_stands(
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
+) -> None:
+    """The errors of a 422 for valid data name fields that depend on the state."""
+    if response.status_code != 422 or case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    known = case.operation.definition.raw.get("x-depends-on-state", [])
+    errors = json.loads(response.content).get("errors", [])
+    strangers = [error for error in errors if error["field"].split(".")[0] not in known]
+    assert errors and not strangers, f"valid data was refused: {strangers or 'without a word'}"
