@@ -42,6 +42,12 @@ def test_an_external_one_prints_token_and_socket_once() -> None:
     assert f"/ws/children/{Session.objects.get().pk}" in shown
 
 
+def test_only_what_runs_the_runbook_is_judged_as_one() -> None:
+    spawn("it's prose", "--role", "runbook", "--command", "true")
+    with pytest.raises(CommandError, match="line 1 has a ' without its end"):
+        spawn("it's prose", "--command", "python -m wardroom.children.runbook --on-deny stop")
+
+
 def test_an_assignment_can_come_from_a_file(tmp_path: Any) -> None:
     (tmp_path / "book").write_text("echo from a file\n")
     spawn("--file", str(tmp_path / "book"), "--role", "runbook")

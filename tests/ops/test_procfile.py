@@ -198,6 +198,15 @@ def sent(url, letter):
     return True
 
 
+def test_web_concurrency_is_so_many_web_processes_of_one_dyno_which_all_end(migrated):
+    migrated.environment["WEB_CONCURRENCY"] = "2"
+    web = migrated.process("web")
+    wait_until(migrated.is_ready, 60)
+    started = [web.pid, *wait_until(lambda: len(found := processes.descendants(web.pid)) >= 2 and found, 30)]
+    assert sigterm(web) < DRAIN_SECS
+    wait_until(lambda: not any(processes.alive(pid) for pid in started), 10)
+
+
 def test_the_formation_names_every_line_of_the_procfile():
     lines = {line.partition(":")[0] for line in (ROOT / "Procfile").read_text().splitlines()}
     assert set(json.loads((ROOT / "app.json").read_text())["formation"]) == lines - {"release"}
