@@ -97,10 +97,10 @@ def watch() -> None:
         return answer
 
     @functools.wraps(over_http)
-    def send(self: httpx.Client, sent: httpx.Request, **options: Any) -> Any:
-        answer = over_http(self, sent, **options)
+    def send(self: httpx.Client, request: httpx.Request, **options: Any) -> Any:
+        answer = over_http(self, request, **options)
         body = (lambda: answer.read() and answer.json()) if answer.status_code >= 400 else None
-        look(sent.method, sent.url.path, answer, answer.status_code, body)
+        look(request.method, request.url.path, answer, answer.status_code, body)
         return answer
 
     Client.request, httpx.Client.send = request, send  # type: ignore[method-assign]
