@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Case, DateTimeField, DurationField, Exists, ExpressionWrapper, F, OuterRef, When
+from django.db.models import Case, DateTimeField, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, When
 from django.db.models.functions import Coalesce
 
 from accounts import problems
 from accounts.actors import Actor
-from accounts.clock import database_now
+from accounts.clock import database_now, later
 from approvals import records
 from approvals.models import Approval, Subject
 from approvals.states import CancelReason, Over, Status, sources
 from ledger import journal
+from ledger.outages import STEP_SECS
 
 RETRY_SECS = 5
 
@@ -42,6 +43,24 @@ def clock(session_id: UUID, attempt: int) -> Clock:
     if subject is None:
         return Clock(0, None, 0.0, None)
     return Clock(subject.pending, subject.waiting_since, subject.waited.total_seconds(), subject.last_settled_at)
+
+
+def waits_within(session_id: UUID, attempt: int, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+    """When a person was waited for over the line between two moments; these times may overlap one another."""
+    asked = Approval.objects.of(session_id, attempt).filter(over=Over.LINE, requested_at__lt=until)
+    found = asked.filter(Q(settled_at=None) | Q(settled_at__gt=since)).values_list("requested_at", "settled_at")
+    return [(began, ended or until) for began, ended in found]
+
+
+def mend_future(now: datetime | None = None) -> int:
+    """After the clock was set back: no wait that goes on may have begun in the future. Answers how many had."""
+    going_on = Subject.objects.filter(closed_at__isnull=True)
+    moved = 0
+    for column in ("waiting_since", "last_settled_at"):
+        future = {f"{column}__gt": later(STEP_SECS, now)}
+        for pk in list(going_on.filter(**future).values_list("pk", flat=True)):
+            moved += going_on.filter(pk=pk, **future).update(**{column: database_now(now)})
+    return moved
 
 
 def current_attempt(project_id: Any, session_id: UUID) -> int:
@@ -147,7 +166,7 @@ def _close(mine: Any, now: datetime | None) -> int:
         closed_at=at,
         pending=0,
         pending_aside=0,
-        waited=Case(When(waiting_since__isnull=False, then=F("waited") + _since(at)), default=F("waited")),
+        waited=_waited(at),
         waiting_since=None,
         last_settled_at=Case(
             When(waiting_since__isnull=False, then=at), default=F("last_settled_at"), output_field=DateTimeField()
@@ -161,14 +180,16 @@ def _run_again(mine: Any, settled: int, now: datetime | None) -> None:
     last = {"pending__lte": settled}
     mine.update(
         pending=F("pending") - settled,
-        waited=Case(When(**last, then=F("waited") + _since(at)), default=F("waited")),
+        waited=_waited(at, **last),
         waiting_since=Case(When(**last, then=None), default=F("waiting_since"), output_field=DateTimeField(null=True)),
         last_settled_at=at,
     )
 
 
-def _since(at: Any) -> ExpressionWrapper:
-    return ExpressionWrapper(at - F("waiting_since"), output_field=DurationField())
+def _waited(at: Any, **when: Any) -> Case:
+    """With the wait that ends. Where the clock was set back meanwhile, its length is not known and counts as none."""
+    longer = ExpressionWrapper(F("waited") + (at - F("waiting_since")), output_field=DurationField())
+    return Case(When(waiting_since__lte=at, **when, then=longer), default=F("waited"))
 
 
 def _why_not(mine: Any, session_id: UUID) -> problems.Problem:

@@ -27,6 +27,7 @@ from config.celery import app
 from config.front import pressure
 from ledger import nudges
 from ledger.models import Sweep
+from ledger.outages import STEP_SECS
 
 #: Parts that a process can do without for a while.
 DEGRADES = {"beat", "front", "writes"}
@@ -160,12 +161,18 @@ def hub() -> Part:
 
 
 def beat() -> Part:
-    """How long ago a beat job last ended: beat sent it, the broker carried it and a worker did it."""
-    latest = Sweep.objects.aggregate(latest=Max("finished_at"))["latest"]
+    """How long ago a beat job last ended: beat sent it, the broker carried it and a worker did it.
+
+    A negative age is an alarm as well: the clock was set back, and this job has not run since.
+    """
+    scheduled = Sweep.objects.filter(name__in=list(settings.CELERY_BEAT_SCHEDULE))
+    latest = scheduled.aggregate(latest=Max("finished_at"))["latest"]
     if latest is None:
         return {"ok": False, "age_secs": None, "error": "no beat job has run yet"}
-    age = max(0.0, (read_database_clock() - latest).total_seconds())
-    return {"ok": age < settings.WARDROOM["beat_stale_secs"], "age_secs": round(age, 1)}
+    age = round((read_database_clock() - latest).total_seconds(), 1)
+    if age < -STEP_SECS:
+        return {"ok": False, "age_secs": age, "error": "the last run lies in the future: the clock was set back"}
+    return {"ok": age < settings.WARDROOM["beat_stale_secs"], "age_secs": max(0.0, age)}
 
 
 CHECKS: dict[str, Callable[[], Part]] = {

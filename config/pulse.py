@@ -2,7 +2,8 @@
 
 It happens: a consumer that came through a lost broker connection sometimes listens to nobody. Beat sends several
 jobs a minute, so a worker that gets none for two minutes is deaf (or beat is gone, and then a restart costs
-nothing); a beat that has not gone round for a minute is stuck.
+nothing); a beat that has not gone round for a minute is stuck. All of it is measured with the monotonic clock, which
+no step of the wall clock moves and which stands still while the machine is suspended.
 """
 
 import logging
@@ -42,16 +43,39 @@ class Pulse:
 
 
 class WatchedScheduler(Scheduler):
-    """Beat without a file, because a static schedule needs none; each round is a sign of life."""
+    """Beat by the monotonic clock, without a file, because a static schedule needs none.
+
+    Celery's own beat compares wall-clock times: after a step back it sends nothing until the clock has caught up. Each
+    round is a sign of life.
+    """
 
     pulse: Pulse | None = None
 
-    def tick(self, *args: Any, **kwargs: Any) -> Any:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._due: dict[str, float] = {}
+        super().__init__(*args, **kwargs)
+
+    def install_default_entries(self, data: Any) -> None:
+        """None: there is no store of results to clean."""
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Send the job that is due first, if any; the seconds until the next one. Every job is due at the start.
+
+        One job a round: a broker that hangs keeps each send waiting, and every round has to be a sign of life.
+        """
         if self.pulse is None:
             self.pulse = Pulse("beat has not gone round", settings.WARDROOM["beat_stuck_secs"])
             self.pulse.watch()
         self.pulse.beat()
-        return super().tick(*args, **kwargs)
+        now = time.monotonic()
+        waits = {name: self._due.get(name, now) - now for name in self.schedule}
+        first = min(waits, key=lambda name: waits[name], default=None)
+        if first is None or waits[first] > 0:
+            return min([float(self.max_interval or 1), *waits.values()])
+        entry: Any = self.schedule[first]
+        self._due[first] = now + entry.schedule.run_every.total_seconds()
+        self.apply_entry(entry, producer=self.producer)
+        return 0.0
 
 
 def watch_worker(**_: Any) -> None:

@@ -12,7 +12,9 @@ from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 from accounts.clock import database_now, later
 from accounts.models import Project
 from ledger.models import Sweep
+from ledger.outages import STEP_SECS
 
+AHEAD = timedelta(seconds=STEP_SECS)
 SLACK_SECS = 10.0  # a job may wait that long behind others before anybody need look
 
 
@@ -36,6 +38,8 @@ def of_sweep(sweep: Any) -> tuple[str, str]:
     if every is None:
         return "not scheduled", ""
     patience = timedelta(seconds=2 * every + SLACK_SECS)
+    if sweep.finished_at is not None and sweep.silent_for < -AHEAD:
+        return "last ran in the future: the clock was set back", "bad"
     if sweep.finished_at is None:
         # In a house as young as this it has not been due yet.
         return ("never finished", "bad") if _is_older_than(patience) else ("not yet due", "")

@@ -120,3 +120,10 @@ class Outage(models.Model):
     seen_at = models.DateTimeField(null=True, help_text="The latest sign of life.")
     ended_at = models.DateTimeField(null=True, help_text="When life came back after the last gap.")
     lasted_secs = models.FloatField(default=0)
+
+
+class Downtime(models.Model):
+    """A time when Wardroom itself was away: its seconds do not count for any child."""
+
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField(db_index=True)

@@ -9,10 +9,14 @@ import signal
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
+from django.db.models import Q
+
 from accounts import credentials, problems
-from accounts.clock import database_now
+from accounts.clock import database_now, later
 from accounts.models import CredentialKind
 from ledger import journal
+from ledger.outages import STEP_SECS
 from orchestration import attempts, lifecycle, presence
 from orchestration.models import Attempt
 
@@ -55,7 +59,10 @@ def alive(token: str, session_id: UUID, number: int, life: Life, *, now: datetim
     _recognise(token, session_id, number)
     mine = Attempt.objects.filter(session=session_id, number=number)
     mine.update(keeper_seen_at=database_now(now), keeper_pid=life.pid, pid=life.pgid, host=life.host)
-    over = mine.filter(kill_requested_at__lte=database_now(now)).values_list("status", "reason").first()
+    # No kill is ever due later than the grace of a cancel: one that seems to be was asked for before the clock was set
+    # back, and is due now.
+    odd = Q(kill_requested_at__gt=later(settings.WARDROOM["cancel_grace_secs"] + STEP_SECS, now))
+    over = mine.filter(Q(kill_requested_at__lte=database_now(now)) | odd).values_list("status", "reason").first()
     return f"{over[0]}: {over[1]}" if over else None
 
 

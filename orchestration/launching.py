@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts.clock import database_now, later
-from ledger import journal
+from accounts.clock import database_now, later, read_database_clock
+from ledger import journal, outages
 from mailbox import reading
 from orchestration import attempts, hints, lifecycle, roles, rounds, runners, spawning
 from orchestration.attempts import StaleState
@@ -98,27 +98,33 @@ def _has_nothing_to_do(session: Session) -> bool:
 # --- the launch sweeper -------------------------------------------------------------------------------------
 
 
-def sweep(limit: int = 50, *, now: datetime | None = None) -> int:
+def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | None = None) -> int:
     """Launch what a lost hint did not, and deal with children that never say a word."""
+    at = moment or read_database_clock(now)
     queued = Attempt.objects.filter(
         status=Status.QUEUED,
         session__runner=Runner.PROCESS,
         session__cancel_requested_at=None,
-        created_at__lt=later(-LOST_SECS, now),
+        created_at__lt=later(-LOST_SECS, at),
     )
     lost = queued.order_by("created_at").values_list("session_id", "number")[:limit]
     launched = rounds.each(list(lost), lambda row: launch(*row, now=now))
-    return launched + rounds.each(_silent(now), lambda row: give_up_waiting(*row, now=now))
+    return launched + rounds.each(_silent(at), lambda row: give_up_waiting(*row, now=now))
 
 
-def _silent(now: datetime | None) -> list[tuple[UUID, int]]:
-    """Attempts whose first word is overdue; none while an outage of ours may be why."""
+def _silent(moment: datetime) -> list[tuple[UUID, int]]:
+    """Attempts whose first word is overdue; none while an outage of ours may be why. Its own seconds do not count."""
     found: list[tuple[UUID, int]] = []
+    away = outages.spans()
     for runner, secs in _first_word_secs().items():
-        if rounds.just_back(min(secs, settings.WARDROOM["first_frame_secs"]), now=now):
+        if outages.just_back(min(secs, settings.WARDROOM["first_frame_secs"]), now=moment):
             continue
-        late = Attempt.objects.filter(status=Status.STARTING, session__runner=runner, launched_at__lt=later(-secs, now))
-        found += late.values_list("session_id", "number")[:100]
+        starting = Attempt.objects.filter(status=Status.STARTING, session__runner=runner)
+        late = starting.filter(launched_at__lt=later(-secs, moment)).order_by("launched_at")
+        for session_id, number, launched in late.values_list("session_id", "number", "launched_at"):
+            run = (launched or moment, moment)
+            if (run[1] - run[0]).total_seconds() - outages.overlap_secs(away, *run) > secs:
+                found.append((session_id, number))
     return found
 
 

@@ -52,6 +52,7 @@ class Session(models.Model):
     restart = models.BooleanField(default=False, help_text="Interrupted: a new attempt begins where this one ends.")
     waiting_for = models.JSONField(null=True, blank=True)
     wait_until = models.DateTimeField(null=True, blank=True)
+    wait_extended_secs = models.FloatField(default=0, help_text="By outages of Wardroom itself.")
     last_tool = models.CharField(max_length=200, blank=True, default="")
     rounds = models.PositiveIntegerField(default=0)
     created_by = models.CharField(max_length=300, blank=True, default="")

@@ -1,13 +1,9 @@
-"""One round of a sweeper: over all that it found, and not while an outage of our own may be the cause."""
+"""One round of a sweeper: over all that it found."""
 
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import TypeVar
-
-from accounts.clock import later
-from ledger.models import Outage
 
 Found = TypeVar("Found")
 #: Well below the time limit of a task.
@@ -32,8 +28,3 @@ def each(found: Iterable[Found], act: Callable[[Found], bool]) -> int:
     if trouble:
         raise trouble
     return changed
-
-
-def just_back(secs: float, *, now: datetime | None = None) -> bool:
-    """Whether an outage of Wardroom itself ended less than `secs` ago: then every grace has started anew."""
-    return Outage.objects.filter(ended_at__gte=later(-secs, now)).exists()

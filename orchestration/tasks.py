@@ -20,52 +20,52 @@ def launch_session(session_id: str, attempt: int) -> None:
 @shared_task(name="orchestration.launch_sweep")
 def launch_sweep() -> None:
     """Launch what lost its hint, relaunch what never said a word."""
-    sweeps.run("launch_sweep", launching.sweep)
+    sweeps.run("launch_sweep", lambda moment: launching.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.lines_sweep")
 def lines_sweep() -> None:
     """End what lost its line, its process, or the grace of its cancel."""
-    sweeps.run("lines_sweep", losses.sweep)
+    sweeps.run("lines_sweep", lambda moment: losses.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.watchdog_sweep")
 def watchdog_sweep() -> None:
     """End what ran too long or went silent."""
-    sweeps.run("watchdog_sweep", watchdog.sweep)
+    sweeps.run("watchdog_sweep", lambda moment: watchdog.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.waits_sweep")
 def waits_sweep() -> None:
     """Resume parents whose wait is over."""
-    sweeps.run("waits_sweep", waits.sweep)
+    sweeps.run("waits_sweep", lambda moment: waits.sweep())
 
 
 @shared_task(name="orchestration.cancels_sweep")
 def cancels_sweep() -> None:
     """Go on with cancels of large trees."""
-    sweeps.run("cancels_sweep", cancelling.sweep)
+    sweeps.run("cancels_sweep", lambda moment: cancelling.sweep())
 
 
 @shared_task(name="orchestration.approvals_expiry_sweep")
 def approvals_expiry_sweep() -> None:
     """Expire what nobody answered in time, and cancel what an ended attempt left pending."""
-    sweeps.run("approvals_expiry_sweep", lambda: decisions.expire_due() + subjects.settle_left())
+    sweeps.run("approvals_expiry_sweep", lambda moment: decisions.expire_due() + subjects.settle_left())
 
 
 @shared_task(name="orchestration.claims_sweep")
 def claims_sweep() -> None:
     """Take back what was claimed and never acknowledged."""
-    sweeps.run("claims_sweep", claims.lapse_due)
+    sweeps.run("claims_sweep", lambda moment: claims.lapse_due())
 
 
 @shared_task(name="orchestration.outbox_sweep")
 def outbox_sweep() -> None:
     """Tell again what was never told."""
-    sweeps.run("outbox_sweep", hints.sweep)
+    sweeps.run("outbox_sweep", lambda moment: hints.sweep())
 
 
 @shared_task(name="orchestration.housekeeping")
 def keep_house() -> None:
     """Let go of what nobody may ask for any more."""
-    sweeps.run("housekeeping", housekeeping.sweep)
+    sweeps.run("housekeeping", lambda moment: housekeeping.sweep())

@@ -7,7 +7,7 @@ lock. So one of them sees both halves, and the guarded requeue lets one of them 
 
 import dataclasses
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +15,8 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from accounts import problems
-from accounts.clock import database_now, later
-from ledger import journal
+from accounts.clock import database_now, later, read_database_clock
+from ledger import journal, outages
 from orchestration import attempts, rounds
 from orchestration.models import Session
 from orchestration.states import TERMINAL, Status, WaitFor
@@ -38,7 +38,7 @@ def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Sess
     noted = {"wait_for": WaitFor(wait.wait_for).value, "children": _children(session, wait)}
     lease = settings.WARDROOM["wait_lease_secs"]
     until = later(min(wait.timeout_secs or lease, lease), now)
-    Session.objects.filter(pk=session.pk).update(waiting_for=noted, wait_until=until)
+    Session.objects.filter(pk=session.pk).update(waiting_for=noted, wait_until=until, wait_extended_secs=0)
     session.refresh_from_db()
     return session
 
@@ -81,12 +81,29 @@ def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
         return False  # What was told to stop is ended by its cancel.
     if is_over(session.waiting_for):
         reason = "children"
-    elif Session.objects.filter(pk=session.pk, wait_until__lte=database_now(now)).exists():
+    elif _has_lasted(session, now):
         reason = "timeout"
     else:
         return False
     resume(session, f"resumed: {reason}", _told(session, reason), now=now)
     return True
+
+
+def _has_lasted(session: Session, now: datetime | None) -> bool:
+    """Whether the wait's time is over. The seconds while Wardroom itself was away are added to it first."""
+    mine = Session.objects.filter(pk=session.pk)
+    if not mine.filter(wait_until__lte=database_now(now)).exists():
+        return False
+    since = session.attempts.filter(number=session.attempt).values_list("ended_at", flat=True).first()
+    if session.wait_until is None or since is None:
+        return True
+    moment = read_database_clock(now)
+    away = outages.overlap_secs(outages.spans(), since, moment)
+    until = session.wait_until + timedelta(seconds=away - session.wait_extended_secs)
+    if until <= moment:
+        return True
+    mine.update(wait_until=until, wait_extended_secs=away)
+    return False
 
 
 def resume(session: Session, reason: str, told: dict[str, Any], *, now: datetime | None = None) -> Session:

@@ -1,18 +1,19 @@
 """Ending children that ran too long or went silent.
 
-Both clocks run from `running`, per attempt, stand still while an approval asked over the line is pending, and start
-anew (the idle one) where an outage of Wardroom itself ended. A session is judged at its own interval: at whole
-multiples of `check_interval_secs` since it began to run, whenever the sweep that finds it happens to run.
+Both clocks run from `running`, per attempt, and stand still while an approval asked over the line is pending. The idle
+one starts anew where an outage of Wardroom itself ended; for the total its seconds do not count. A session is judged at
+its own interval: at whole multiples of `check_interval_secs` since it began to run, whenever the sweep that finds it
+happens to run.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from accounts.clock import read_database_clock
 from approvals import subjects
-from ledger import journal, sweeps
+from ledger import journal, outages
 from orchestration import attempts, lifecycle, rounds
 from orchestration.limits import Limits, limits
 from orchestration.models import Attempt, Session
@@ -29,26 +30,51 @@ class Clocks:
     stopped_since: datetime | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Away:
+    """When Wardroom itself was away: the end of the last time, and all times."""
+
+    ended_at: datetime | None = None
+    spans: Sequence[outages.Span] = ()
+
+
+def away() -> Away:
+    """As it is known now."""
+    return Away(outages.ended_at(), outages.spans())
+
+
 def clocks(session: Session, attempt: Attempt, *, now: datetime | None = None) -> Clocks | None:
     """Where the clocks of a running attempt stand; None when it does not run."""
     if attempt.running_at is None or attempt.ended_at is not None:
         return None
-    return _clocks(session, attempt, read_database_clock(now), sweeps.outage_ended_at())
+    return _clocks(session, attempt, read_database_clock(now), away())
 
 
-def _clocks(session: Session, attempt: Attempt, moment: datetime, outage: datetime | None) -> Clocks:
+def _clocks(session: Session, attempt: Attempt, moment: datetime, away: Away) -> Clocks:
     began = attempt.running_at
     assert began is not None  # noqa: S101 - for the types: only running attempts get here
     waits = subjects.clock(session.pk, attempt.number)
     until = min(moment, waits.waiting_since) if waits.pending and waits.waiting_since else moment
-    signs = (began, attempt.last_event_at, waits.last_settled_at, outage)
+    signs = (began, attempt.last_event_at, waits.last_settled_at, away.ended_at)
     active = max(sign for sign in signs if sign is not None)
+    stopped = waits.waited_secs + _away_secs(session, attempt, (began, until), away)
     return Clocks(
         limits=limits(session.metadata),
-        total_secs=max(0.0, (until - began).total_seconds() - waits.waited_secs),
+        total_secs=max(0.0, (until - began).total_seconds() - stopped),
         idle_secs=max(0.0, (until - active).total_seconds()),
         stopped_since=waits.waiting_since if waits.pending else None,
     )
+
+
+def _away_secs(session: Session, attempt: Attempt, run: outages.Span, away: Away) -> float:
+    """The seconds of a run while Wardroom was away and no person was waited for: those are counted as waited."""
+    total = 0.0
+    for since, until in away.spans:
+        both = max(since, run[0]), min(until, run[1])
+        if both[0] < both[1]:
+            waits = outages.merged(subjects.waits_within(session.pk, attempt.number, *both))
+            total += (both[1] - both[0]).total_seconds() - outages.overlap_secs(waits, *both)
+    return total
 
 
 def verdict(seen: Clocks) -> str | None:
@@ -64,11 +90,10 @@ def verdict(seen: Clocks) -> str | None:
     return None
 
 
-def sweep(*, now: datetime | None = None) -> int:
-    """Judge every running session once; how many were ended."""
-    moment = read_database_clock(now)
-    outage = sweeps.outage_ended_at()
-    return rounds.each(list(_suspects(moment)), lambda session_id: judge(session_id, moment, outage))
+def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int:
+    """Judge every running session once, as of `moment`; how many were ended."""
+    at, gaps = moment or read_database_clock(now), away()
+    return rounds.each(list(_suspects(at)), lambda session_id: judge(session_id, at, gaps))
 
 
 def _suspects(moment: datetime) -> Iterator[UUID]:
@@ -89,13 +114,13 @@ def _is_suspect(moment: datetime, began: datetime, last: datetime | None, own: L
     return total or moment - (last or began) >= timedelta(seconds=own.max_idle_secs)
 
 
-def judge(session_id: UUID, moment: datetime, outage: datetime | None) -> bool:
+def judge(session_id: UUID, moment: datetime, away: Away) -> bool:
     """Judge one session under its lock, so that an event or an ask of this very moment is either seen or late."""
     with journal.transaction():
         session = attempts.lock(session_id)
         attempt = Attempt.objects.get(session=session, number=session.attempt)
         tick = _last_tick(attempt, limits(session.metadata).check_interval_secs, moment)
-        why = verdict(_clocks(session, attempt, tick, outage)) if tick else None
+        why = verdict(_clocks(session, attempt, tick, away)) if tick else None
         return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
 
 

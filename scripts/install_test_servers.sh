@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the servers that the tests start privately: PostgreSQL, PgBouncer, Redis, RabbitMQ and Chromium.
+# Installs the servers that the tests start privately: PostgreSQL, PgBouncer, Redis, RabbitMQ and Chromium, and libfaketime,
+# which sets the clock of the processes of a test.
 # Node comes with Playwright, because Debian 12's own is too old for the children in JavaScript.
 #
 # Says nothing and changes nothing when all of them are there. As root on Debian it installs what is missing, without
@@ -11,6 +12,7 @@ have_postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || have in
 have_pgbouncer() { have pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 have_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+have_faketime() { ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; }
 
 missing() {
     have_postgres || echo postgresql-15
@@ -18,6 +20,7 @@ missing() {
     have redis-server || echo redis-server
     have_rabbitmq || echo rabbitmq-server
     have_chromium || echo chromium
+    have_faketime || echo libfaketime
 }
 
 packages=$(missing)

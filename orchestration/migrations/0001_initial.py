@@ -53,6 +53,7 @@ class Migration(migrations.Migration):
                 ('restart', models.BooleanField(default=False, help_text='Interrupted: a new attempt begins where this one ends.')),
                 ('waiting_for', models.JSONField(blank=True, null=True)),
                 ('wait_until', models.DateTimeField(blank=True, null=True)),
+                ('wait_extended_secs', models.FloatField(default=0, help_text='By outages of Wardroom itself.')),
                 ('last_tool', models.CharField(blank=True, default='', max_length=200)),
                 ('rounds', models.PositiveIntegerField(default=0)),
                 ('created_by', models.CharField(blank=True, default='', max_length=300)),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from accounts.clock import read_database_clock
 from accounts.models import Project
+from config.health import CHECKS
 from ledger import health
 from ledger.models import Sweep
 
@@ -47,3 +49,24 @@ def test_a_job_that_never_finished_alarms_only_in_a_house_that_is_old_enough():
     assert word("housekeeping") == ("not yet due", "")
     Project.objects.update(created_at=read_database_clock() - timedelta(hours=1))
     assert word("housekeeping") == ("never finished", "bad")
+
+
+@pytest.mark.parametrize("secs_ahead", [120, 3600, 86400])
+def test_a_job_that_last_ran_in_the_future_alarms(secs_ahead):
+    finished("watchdog_sweep", -secs_ahead)
+    assert word("watchdog") == ("last ran in the future: the clock was set back", "bad")
+
+
+def test_a_last_run_in_the_future_degrades_readyz_with_its_negative_age():
+    finished("watchdog_sweep", -3600)
+    finished("lines_sweep", 1)
+    told = part("beat")
+    assert (told["ok"], told["error"]) == (False, "the last run lies in the future: the clock was set back")
+    assert -3601 < told["age_secs"] < -3590
+    finished("watchdog_sweep", 1)
+    assert part("beat")["ok"]
+
+
+def part(name: str) -> dict[str, Any]:
+    """What a part of /readyz says."""
+    return {"ok": True} | CHECKS[name]()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from accounts.clock import read_database_clock
-from ledger import sweeps
+from ledger import outages, sweeps
 from ledger.models import Outage
 from orchestration import losses
 from orchestration.models import Session, WebProcess
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def start(db: None) -> datetime:
-    """A moment, with one web process alive for the next ten minutes: its heartbeat is written ahead."""
+    """A moment, with one web process that lives."""
     moment = read_database_clock()
-    WebProcess.objects.create(host="a", pid=1, heartbeat_at=moment + timedelta(seconds=600))
-    Outage.objects.create(name=sweeps.HEARTBEATS, seen_at=moment + timedelta(seconds=590))
+    WebProcess.objects.create(host="a", pid=1, heartbeat_at=moment)
+    Outage.objects.create(name=outages.HEARTBEATS, seen_at=moment)
     return moment
 
 
@@ -32,7 +32,15 @@ def lost(at: datetime) -> Session:
     return session
 
 
+def beat(start: datetime, secs: float) -> None:
+    """The web process lives until then, and was seen to."""
+    now = start + timedelta(seconds=secs)
+    WebProcess.objects.filter(host="a").update(heartbeat_at=now)
+    Outage.objects.filter(name=outages.HEARTBEATS).update(seen_at=now)
+
+
 def sweep(start: datetime, secs: float) -> int:
+    beat(start, secs)
     return losses.sweep(now=start + timedelta(seconds=secs))
 
 
@@ -58,15 +66,15 @@ def test_a_line_that_came_back_is_left_alone(start: datetime) -> None:
     live = WebProcess.objects.get()
     stages.set_attempt(session, line_lost_at=None, web_process=live)
     assert sweep(start, 61) == 0
-    assert not losses.end_lost(session.pk, 1, now=start + timedelta(seconds=61)), "found lost, but back meanwhile"
+    assert not losses.end_lost(session.pk, 1, start + timedelta(seconds=61)), "found lost, but back meanwhile"
 
 
 def test_the_grace_of_a_dead_web_process_counts_from_its_last_heartbeat(start: datetime) -> None:
     session = stages.running()
-    dead = WebProcess.objects.create(host="b", pid=2, heartbeat_at=start + timedelta(seconds=100))
-    stages.set_attempt(session, line_since=start, web_process=dead)
-    assert sweep(start, 159) == 0
-    assert sweep(start, 161) == 1
+    dead = WebProcess.objects.create(host="b", pid=2, heartbeat_at=start - timedelta(seconds=10))
+    stages.set_attempt(session, line_since=start - timedelta(seconds=500), web_process=dead)
+    assert sweep(start, 49) == 0
+    assert sweep(start, 51) == 1
 
 
 def test_a_row_of_a_web_process_that_was_cleaned_away_still_ends(start: datetime) -> None:
@@ -78,40 +86,41 @@ def test_a_row_of_a_web_process_that_was_cleaned_away_still_ends(start: datetime
 
 def test_the_grace_starts_anew_where_an_outage_ended(start: datetime) -> None:
     lost(start)
-    Outage.objects.create(name=sweeps.SWEEPS, ended_at=start + timedelta(seconds=200))
+    Outage.objects.create(name=outages.SWEEPS, ended_at=start + timedelta(seconds=200))
     assert sweep(start, 259) == 0
     assert sweep(start, 261) == 1
 
 
+def alone(start: datetime, secs: float) -> int:
+    """A sweep while no web process lives."""
+    return losses.sweep(now=start + timedelta(seconds=secs))
+
+
 def test_nobody_is_judged_while_no_web_process_lives(start: datetime) -> None:
     lost(start)
-    WebProcess.objects.update(heartbeat_at=start)
-    Outage.objects.filter(name=sweeps.HEARTBEATS).update(seen_at=start)
-    assert sweep(start, 200) == 0
+    assert alone(start, 200) == 0
 
 
 def test_the_return_of_the_web_is_the_end_of_an_outage(start: datetime) -> None:
     lost(start)
-    WebProcess.objects.update(heartbeat_at=start)
-    Outage.objects.filter(name=sweeps.HEARTBEATS).update(seen_at=start)
-    assert sweep(start, 200) == 0
-    WebProcess.objects.update(heartbeat_at=start + timedelta(seconds=600))
-    assert sweep(start, 201) == 0, "the first sweep that sees it only notes that life is back"
+    assert alone(start, 200) == 0
+    WebProcess.objects.update(heartbeat_at=start + timedelta(seconds=201))
+    assert alone(start, 201) == 0, "the first sweep that sees it only notes that life is back"
     assert [sweep(start, secs) for secs in (220, 240, 260)] == [0, 0, 0]
     assert sweep(start, 262) == 1
 
 
 def test_services_that_were_down_for_three_minutes_declare_nobody_dead(start: datetime) -> None:
     session = lost(start)
-    sweeps.run("lines_sweep", lambda: sweep(start, 0), now=start)
-    back = start + timedelta(seconds=180)
-    assert sweeps.run("lines_sweep", lambda: losses.sweep(now=back), now=back) == 0
-    for secs in (20, 40, 59):
-        moment = back + timedelta(seconds=secs)
-        assert sweeps.run("lines_sweep", lambda moment=moment: losses.sweep(now=moment), now=moment) == 0
+
+    def run(secs: float) -> int:
+        now = start + timedelta(seconds=secs)
+        WebProcess.objects.filter(host="a").update(heartbeat_at=now)
+        return sweeps.run("lines_sweep", lambda moment: losses.sweep(moment=moment, now=now), now=now)
+
+    assert [run(secs) for secs in (0, 180, 200, 220, 239)] == [0, 0, 0, 0, 0]
     assert stages.again(session).status == "running"
-    moment = back + timedelta(seconds=61)
-    assert sweeps.run("lines_sweep", lambda: losses.sweep(now=moment), now=moment) == 1
+    assert run(241) == 1
 
 
 def test_one_session_that_cannot_be_judged_does_not_keep_the_others(

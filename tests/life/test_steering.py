@@ -109,7 +109,7 @@ def test_an_interrupted_child_is_no_completion_unless_it_finished_by_itself() ->
 def test_an_interrupted_child_that_does_not_heed_is_killed_and_started_again() -> None:
     session = live()
     send(session, interrupt=True)
-    assert losses.end_cancelled(session.pk, 1, now=read_database_clock() + timedelta(seconds=21))
+    assert losses.end_cancelled(session.pk, 1, read_database_clock() + timedelta(seconds=21))
     assert (stages.again(session).status, stages.again(session).attempt) == ("queued", 2)
 
 

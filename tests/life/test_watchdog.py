@@ -10,7 +10,7 @@ import pytest
 
 from accounts.clock import read_database_clock
 from approvals import decisions
-from ledger import sweeps
+from ledger import outages
 from ledger.models import Outage
 from orchestration import watchdog
 from orchestration.models import Session
@@ -134,7 +134,7 @@ def test_the_wait_is_taken_off_the_total() -> None:
 
 def test_an_outage_of_ours_starts_the_idle_clock_anew_but_not_the_total() -> None:
     session = running(check_interval_secs=1, max_total_secs=500, max_idle_secs=30)
-    Outage.objects.create(name=sweeps.SWEEPS, ended_at=since(session, 200))
+    Outage.objects.create(name=outages.SWEEPS, ended_at=since(session, 200))
     assert judged(session, 229)[0] == "running"
     assert judged(session, 231)[0] == "timeout"
     other = running(check_interval_secs=1, max_total_secs=50)
