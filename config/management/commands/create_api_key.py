@@ -9,6 +9,8 @@ from accounts import clock, credentials, owners, projects, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project, User
 
+MOST_DAYS = 3650
+
 
 class Command(BaseCommand):
     """Edge: find who and where, mint, print."""
@@ -47,6 +49,8 @@ class Command(BaseCommand):
             raise CommandError(f"{user} holds no permission behind a scope: a key of theirs would open nothing.")
         if options["days"] < 0:
             raise CommandError("--days counts from now on; leave it out for a key that does not expire.")
+        if options["days"] > MOST_DAYS:
+            raise CommandError(f"--days is at most {MOST_DAYS}; leave it out for a key that does not expire.")
         expires_at = clock.read_database_clock() + timedelta(days=options["days"]) if options["days"] else None
         _, token = credentials.mint(
             kind=CredentialKind.API,
