@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Case, Count, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models import BooleanField, Case, Count, Exists, IntegerField, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
 from accounts import problems
@@ -14,7 +15,7 @@ from accounts.actors import Actor
 from accounts.clock import database_now
 from approvals import askers
 from approvals.models import Approval, ApprovalQuerySet, Waiter
-from approvals.states import Status
+from approvals.states import Over, Status
 
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
@@ -30,8 +31,22 @@ def find(project_id: Any, approval_id: UUID, actor: Actor, now: datetime | None 
     return found
 
 
+#: The condition that the child which asked for an approval is connected; the app that has connections tells us how, as
+#: it starts. Without it only callers of REST are counted.
+_is_connected: Callable[[datetime | None], Exists] | None = None
+
+
+def count_connected(is_connected: Callable[[datetime | None], Exists]) -> None:
+    """From now on a child that asked over its connection, and holds it, counts as one that waits."""
+    global _is_connected
+    _is_connected = is_connected
+
+
 def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
-    """Annotate what the database's clock says: `is_overdue` (pending past its deadline) and live `waiters`."""
+    """Annotate what the database's clock says: `is_overdue` (pending past its deadline) and live `waiters`.
+
+    Who waits is a call that is held for the answer, and a child that asked over a connection which it still holds.
+    """
     at = database_now(now)
     waiting = (
         Waiter.objects.filter(approval=OuterRef("pk"), lease_until__gt=at)
@@ -47,5 +62,13 @@ def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuery
             default=Value(False),
             output_field=BooleanField(),
         ),
-        waiters=Coalesce(Subquery(waiting, output_field=IntegerField()), 0),
+        waiters=Coalesce(Subquery(waiting, output_field=IntegerField()), 0) + _blocked(now),
     )
+
+
+def _blocked(now: datetime | None) -> Case | Value:
+    """1 where the child itself is blocked over its connection."""
+    if _is_connected is None:
+        return Value(0)
+    pending = Q(status=Status.PENDING, over=Over.LINE)
+    return Case(When(pending & Q(_is_connected(now)), then=Value(1)), default=Value(0), output_field=IntegerField())

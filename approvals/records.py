@@ -20,6 +20,7 @@ def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
         "tool_name": approval.tool_name,
         "status": str(approval.status),
         "via": approval.decided_via,
+        **({"reason": approval.cancel_reason} if approval.cancel_reason else {}),
     }
     journal.event(approval.project_id, f"approval_{what}", payload, session=approval.session, attempt=approval.attempt)
     journal.audit(

@@ -1,6 +1,8 @@
+from datetime import datetime
 from uuid import UUID
 
 from django.apps import AppConfig
+from django.db.models import Exists, OuterRef
 
 
 class OrchestrationConfig(AppConfig):
@@ -8,11 +10,21 @@ class OrchestrationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell the mailbox, which knows no sessions, which of their addresses somebody will ever read."""
+        """Tell those who know no sessions what they have to know of them.
+
+        The mailbox: which of their addresses somebody will ever read. Approvals: whether a child is connected.
+        """
+        from approvals import finding
         from mailbox import addresses
-        from orchestration.models import Session
+        from orchestration import presence
+        from orchestration.models import Attempt, Session
 
         def has_session(project_id: UUID, session_id: UUID) -> bool:
             return Session.objects.filter(pk=session_id, project=project_id).exists()
 
+        def is_connected(now: datetime | None) -> Exists:
+            asking = Attempt.objects.filter(session=OuterRef("session"), number=OuterRef("attempt"))
+            return Exists(asking.filter(presence.is_live(now=now)))
+
         addresses.reserve_for(has_session)
+        finding.count_connected(is_connected)

@@ -17,7 +17,6 @@ from mailbox.addresses import OWN, session_address
 from mailbox.letters import NewMessage, body_text
 from orchestration.cutting import cut, json_bytes
 from orchestration.models import Session
-from orchestration.states import TERMINAL
 
 KIND = "completion"
 
@@ -27,7 +26,12 @@ def complete(session: Session, attempt: int, *, now: datetime | None = None) -> 
     body = _body(session, attempt)
     told = {name: value for name, value in body.items() if name != "result"}
     journal.event(session.project_id, "sub_agent_completed", told, session=session.pk, attempt=attempt)
-    if session.parent_id and not Session.objects.filter(pk=session.parent_id, status__in=sorted(TERMINAL)).exists():
+    if session.parent_id is None:
+        return
+    parent = Session.objects.only("attempt", "status").get(pk=session.parent_id)
+    # Once more among the parent's own events: who follows the parent alone hears of it too.
+    journal.event(session.project_id, "sub_agent_completed", told, session=parent.pk, attempt=parent.attempt)
+    if not parent.is_terminal:
         _message(session, attempt, body, now)
 
 

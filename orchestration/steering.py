@@ -56,7 +56,8 @@ def send(
 
     `interrupt` first asks a running attempt to stop; the next one begins where that ends, and reads the message.
     As the answer of an ask that this session sent, it is the one answer, whatever its id: raises `already-answered`.
-    The same id again is the same message: it is not stored twice, and starts nothing that has read it.
+    The same id again is the same message: it is not stored twice, and starts nothing that has read it. The outcome
+    then says how the session stands now, not how it stood at the first call.
     """
     with journal.transaction():
         attempts.fence(actor)
@@ -67,7 +68,7 @@ def send(
             make_room(session)
         delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
-            return Sent(delivered.id, Outcome.DELIVERED_LIVE)
+            return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _standing(session, now))
         outcome = _set_off(session, message, actor, interrupt, now)
         journal.nudge(f"session:{session.pk}")
         return Sent(delivered.id, outcome)

@@ -24,6 +24,18 @@ TERMINAL_STATES = frozenset({"completed", "error", "timeout", "cancelled", "skip
 LONGEST_WAIT = 25.0
 
 
+#: What a reader is given whose cursor is older than what is kept, in the shape of an event.
+RESYNC: dict[str, Any] = {
+    "session": None,
+    "attempt": None,
+    "seq": None,
+    "source": "wardroom",
+    "type": "resync",
+    "payload": {},
+    "at": None,
+}
+
+
 class Problem(Exception):
     """Wardroom refused; `type` is the last word of the problem's type, `body` everything that it said."""
 
@@ -121,11 +133,15 @@ class Client:
     # --- what happens ------------------------------------------------------------------------------
 
     def events(self, session: str, after: int | None = None) -> Iterator[dict[str, Any]]:
-        """The events of a session, for ever, over as many connections as it takes; none twice."""
+        """The events of a session, for ever, over as many connections as it takes; none twice.
+
+        One of the type `resync` says that events are lost to this reader: its cursor is older than what is kept. Take a
+        snapshot then; what follows goes on from the `cursor` of that event.
+        """
         return self._stream(f"sessions/{quote(session)}/events", after)
 
     def feed(self, after: int | None = None) -> Iterator[dict[str, Any]]:
-        """The events of the whole project, for ever."""
+        """The events of the whole project, for ever; `resync` as for one session."""
         return self._stream("feed", after)
 
     # --- the ground --------------------------------------------------------------------------------
@@ -183,9 +199,12 @@ class Client:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": cursor} if cursor else {})}
             try:
                 with self._open("GET", path, None, headers, 60.0) as response:
-                    for id, data in server_sent_events(response):
+                    for kind, id, data in server_sent_events(response):
                         cursor = id or cursor
-                        yield json.loads(data)
+                        if kind == "resync":
+                            yield {**RESYNC, **json.loads(data)}
+                        elif kind != "end":  # Whoever may no longer read is told so by the next connection.
+                            yield json.loads(data)
             except (OSError, http.client.HTTPException):
                 pass
             except Problem as problem:
@@ -194,19 +213,21 @@ class Client:
             time.sleep(0.5)
 
 
-def server_sent_events(lines: Iterator[bytes] | http.client.HTTPResponse) -> Iterator[tuple[str, str]]:
-    """(id, data) of each event of a text/event-stream; comments and events without data are left out."""
-    id, data = "", []
+def server_sent_events(lines: Iterator[bytes] | http.client.HTTPResponse) -> Iterator[tuple[str, str, str]]:
+    """(kind, id, data) of each event of a text/event-stream; comments and events without data are left out."""
+    kind, id, data = "", "", []
     for raw in lines:
         name, _, value = raw.decode().rstrip("\r\n").partition(":")
         value = value.removeprefix(" ")
-        if name == "id":
+        if name == "event":
+            kind = value
+        elif name == "id":
             id = value
         elif name == "data":
             data.append(value)
         elif not name and not value and data:
-            yield id, "\n".join(data)
-            data = []
+            yield kind, id, "\n".join(data)
+            kind, data = "", []
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -87,6 +87,14 @@ def test_a_stream_goes_on_from_where_it_is_told(client: Client, spawn: Spawn) ->
     assert next(event for event in feed if event["session"] == session.id)["type"] == "e3"
 
 
+def test_a_reader_whose_cursor_is_not_of_this_feed_is_told_so_by_an_event(client: Client, spawn: Spawn) -> None:
+    told = next(client.feed(after=10**15))
+    assert (told["type"], told["source"]) == ("resync", "wardroom")
+    session = spawn()
+    later = next(event for event in client.feed(after=told["cursor"]) if event["session"] == session.id)
+    assert later["type"] == "session_created"
+
+
 def test_an_approval_is_waited_for_and_answered_as_it_was_shown(client: Client, spawn: Spawn) -> None:
     session = spawn()
     with line(session) as peer:

@@ -102,6 +102,24 @@ def test_a_completion_reaches_the_parent_with_the_result() -> None:
     assert letter.body["completed_at"]
 
 
+def test_the_end_of_a_child_is_among_the_events_of_its_parent() -> None:
+    parent = stages.running()
+    child = stages.running(parent=parent.pk)
+    lifecycle.finish(child.pk, 1, Status.COMPLETED)
+    (told,) = Event.objects.filter(session=parent.pk, type="sub_agent_completed")
+    assert (told.attempt, told.payload["child_session_id"], told.payload["status"]) == (1, str(child.pk), "completed")
+    lifecycle.finish(parent.pk, 1, Status.COMPLETED)
+    assert types(parent).count("sub_agent_completed") == 2
+
+
+def test_a_cancelled_approval_says_why_in_the_feed() -> None:
+    session = stages.running()
+    stages.asked(session)
+    lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    (told,) = Event.objects.filter(session=session.pk, type="approval_cancelled")
+    assert told.payload["reason"] == "attempt_ended"
+
+
 def test_a_child_that_takes_the_id_of_its_own_completion_is_refused_and_can_be_ended() -> None:
     parent = stages.running()
     child = stages.running(parent=parent.pk)

@@ -43,6 +43,18 @@ def test_delivered_live_needs_a_live_line() -> None:
     assert unread(session) == 2
 
 
+def test_a_message_that_was_read_before_is_answered_with_how_the_session_stands_now() -> None:
+    session = live()
+    assert send(session, id="m") == "delivered_live"
+    reading.admit(session.project_id, session.address, ["m"], 1)
+    assert (send(session, id="m"), unread(session)) == ("delivered_live", 0)
+    stages.set_attempt(session, line_lost_at=read_database_clock())
+    assert send(session, id="m") == "queued"
+    lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    assert send(session, id="m") == "pending"
+    assert stages.again(session).status == "completed"
+
+
 @pytest.mark.parametrize("stage", [stages.queued, stages.starting, stages.suspended])
 def test_queued_while_an_attempt_runs_or_will(stage: Any) -> None:
     session = stage()

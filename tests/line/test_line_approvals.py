@@ -12,6 +12,7 @@ from accounts import projects
 from accounts.actors import Actor
 from approvals import decisions
 from approvals.answers import Answer
+from approvals.finding import judged
 from approvals.models import Approval
 from ledger import nudges
 from orchestration import lifecycle, line_approvals, line_outgoing
@@ -42,6 +43,22 @@ def STAFF() -> Actor:
 
     user, _ = User.objects.get_or_create(username="staff", is_superuser=True, is_staff=True)
     return Actor.of_user(user)
+
+
+def waiters(request: str) -> int:
+    return judged(Approval.objects.filter(request_id=request)).get().waiters
+
+
+def test_a_child_that_is_blocked_over_its_connection_counts_as_waiting(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        request = ask(peer)
+        assert waiters(request) == 1
+        peer.drop()
+    wait_until(lambda: waiters(request) == 0)
+    with server.child(child, run=False):
+        assert waiters(request) == 1
+        decide(request)
+        assert waiters(request) == 0
 
 
 def test_a_gated_tool(server: Server, child: Spawn) -> None:

@@ -122,7 +122,7 @@ def test_a_stream_of_events_is_read_by_the_book() -> None:
         b"\n",
         b"data: cut",
     ]
-    assert list(server_sent_events(iter(lines))) == [("5", "{\n}"), ("5", "1")]
+    assert list(server_sent_events(iter(lines))) == [("x", "5", "{\n}"), ("", "5", "1")]
 
 
 def test_a_problem_is_named_by_the_last_word_of_its_type() -> None:
