@@ -7,9 +7,9 @@ from django.http import Http404, HttpRequest, JsonResponse
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
 
 from accounts import problems
+from config.schema import SchemaView
 
 
 @csrf_exempt  # a program that posts to the wrong address is told so, not asked for a form's token
@@ -25,7 +25,7 @@ def no_such_page(request: HttpRequest, **_: str) -> NoReturn:
 
 
 api: list[URLPattern | URLResolver] = [
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("schema", SchemaView.as_view(), name="schema"),
     path("", include("accounts.urls")),
     path("", include("ledger.urls")),
     path("", include("mailbox.urls")),
