@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, IntegerField, Model, Q, QuerySet, UUIDField
 
@@ -24,26 +26,73 @@ QUERY = [
 PARAMETERS = ("cursor", "limit")
 #: No cursor of ours is longer.
 LONGEST_CURSOR = 512
+#: Rows that are read together: a page of the usual size is one query.
+AT_ONCE = LIMIT + 1
+_JSON = msgspec.json.Encoder(enc_hook=str)
+
+
+class Room:
+    """The bytes of one answer that rows may fill. The first row always fits, so a reader gets on."""
+
+    def __init__(self) -> None:
+        self._left = settings.WARDROOM["max_page_bytes"]
+        self._is_empty = True
+
+    def takes(self, shown: Any) -> bool:
+        """Whether this row, as it is shown, fits in beside those before it."""
+        self._left -= len(_JSON.encode(shown)) + 1
+        fits = self._left >= 0 or self._is_empty
+        self._is_empty = False
+        return fits
 
 
 def page(
     rows: QuerySet[Any],
     params: Any,
-    shape: Callable[[Any], Any] = lambda row: row,
+    shape: Callable[[Any], Any],
     *,
     key: Sequence[str] = ("created_at", "pk"),
     descending: bool = False,
+    prepare: Callable[[Sequence[Any]], None] = lambda rows: None,
 ) -> dict[str, Any]:
-    """One page of `rows` ordered by `key` (unique as a whole), from `params["cursor"]`, at most `params["limit"]`."""
+    """One page of `rows` ordered by `key` (unique as a whole), from `params["cursor"]`, at most `params["limit"]`.
+
+    It ends at its bytes as well as at its rows. `prepare` gets rows that are read together, before they are shown.
+    """
     size = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
-    order = [f"-{name}" if descending else name for name in key]
-    if params.get("cursor"):
-        place = _decode(params["cursor"], [_column(rows.model, name) for name in key])
-        rows = rows.filter(_beyond(key, place, "lt" if descending else "gt"))
-    found = list(rows.order_by(*order)[: size + 1])
-    more = len(found) > size
-    last = found[size - 1] if more else None
-    return {"results": [shape(row) for row in found[:size]], "next": _encode(last, key) if last else None}
+    place = _decode(params["cursor"], [_column(rows.model, name) for name in key]) if params.get("cursor") else None
+    shown: list[Any] = []
+    room, last = Room(), None
+    for row in walk(rows, key, descending=descending, place=place, most=size + 1, prepare=prepare):
+        each = shape(row) if len(shown) < size else None
+        if each is None or not room.takes(each):
+            assert last is not None  # noqa: S101 - for the types: the first row always fits
+            return {"results": shown, "next": _encode(last, key)}
+        shown.append(each)
+        last = row
+    return {"results": shown, "next": None}
+
+
+def walk(
+    rows: QuerySet[Any],
+    key: Sequence[str],
+    *,
+    descending: bool = False,
+    place: Sequence[Any] | None = None,
+    most: int = AT_ONCE,
+    prepare: Callable[[Sequence[Any]], None] = lambda rows: None,
+) -> Iterator[Any]:
+    """Every row beyond `place`, in order, read some at a time: a reader that stops has not had them all in memory."""
+    some, direction = min(most, AT_ONCE), "lt" if descending else "gt"
+    ordered = rows.order_by(*(f"-{name}" if descending else name for name in key))
+    while True:
+        beyond = ordered if place is None else ordered.filter(_beyond(key, place, direction))
+        found = list(beyond[:some])
+        prepare(found)
+        yield from found
+        if len(found) < some:
+            return
+        place = [getattr(found[-1], name) for name in key]
 
 
 def _beyond(key: Sequence[str], values: Sequence[Any], direction: str) -> Q:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 from drf_spectacular.utils import extend_schema
@@ -53,9 +54,8 @@ class Messages(ProjectView):
         state = queries.word(request.query_params, "state", MessageState.values)
         if state is not None:
             rows = rows.in_state(state)
-        found = page(rows.placed(), request.query_params, key=("seq",))
-        receipts.attach(found["results"])
-        return Response(found | {"results": [shapes.message(row, address) for row in found["results"]]})
+        shown = partial(shapes.message, address=address)
+        return Response(page(rows.placed(), request.query_params, shown, key=("seq",), prepare=receipts.attach))
 
     @extend_schema(
         operation_id="mailbox_deliver",

@@ -21,12 +21,11 @@ from accounts.outlines import outline
 from accounts.pages import page
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
-from orchestration import bodies, reach, replays, shapes, spawning
+from orchestration import bodies, reach, replays, shapes, spawning, tree
 from orchestration.models import Session
 from orchestration.spawning import SpawnOrder
 from orchestration.states import Runner, Status
 
-MOST_IN_A_TREE = 1000
 FILTERS = [
     in_query("status", values.words(Status.values), "Some of these, comma-separated."),
     in_query("runner", values.words(Runner.values), "Some of these, comma-separated."),
@@ -39,7 +38,9 @@ FILTERS = [
 PAGE = outline(
     "SessionPage", {"results": shapes.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
 )
-ATTEMPTS = outline("Attempts", {"results": shapes.AttemptShape(many=True)})
+ATTEMPTS = outline(
+    "Attempts", {"results": shapes.AttemptShape(many=True), "next": serializers.CharField(allow_null=True)}
+)
 
 
 def _order(data: Any) -> SpawnOrder:
@@ -62,15 +63,18 @@ class Sessions(ProjectView):
 
     @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
     def get(self, request: Request) -> Response:
-        """List sessions, newest first. A child's token sees its own session's children."""
+        """List sessions, newest first. A child's token sees its own session's children, or with `parent` those
+        of a session below it.
+        """
         rows = shapes.with_line(_filtered(self._visible(), request.query_params))
         return Response(page(rows, request.query_params, shapes.session, key=("created_at", "id"), descending=True))
 
     def _visible(self) -> QuerySet[Session]:
         mine = Session.objects.filter(project=self.project)
-        if self.credential.kind == CredentialKind.CHILD:
-            return mine.filter(parent=UUID(self.credential.subject))
-        return mine
+        if self.credential.kind != CredentialKind.CHILD:
+            return mine
+        top = queries.uuid(self.request.query_params, "parent") or UUID(self.credential.subject)
+        return mine.filter(parent=top) if reach.sees(self.credential, top) else mine.none()
 
     @extend_schema(
         operation_id="sessions_spawn",
@@ -127,10 +131,12 @@ class Tree(ProjectView):
         responses={200: shapes.SessionTreeShape},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
-        """The session with its `children`, each likewise, oldest first."""
-        session = reach.readable(self.credential, session_id)
-        rows = shapes.with_line(Session.objects.filter(root=session.root, depth__gte=session.depth))
-        return Response(shapes.tree(list(rows.order_by("created_at", "pk")[:MOST_IN_A_TREE]), session.pk))
+        """The session with its `children`, each likewise, oldest first.
+
+        It ends at 1,000 sessions or 1 MiB, the nearest first. One that is `truncated` has children that are not here:
+        list them with `GET sessions?parent=`, or ask for its own tree.
+        """
+        return Response(tree.of(reach.readable(self.credential, session_id).pk))
 
 
 class Attempts(ProjectView):
@@ -138,9 +144,10 @@ class Attempts(ProjectView):
 
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
     child_may: ClassVar[Methods] = ("GET",)
+    query: ClassVar = {"GET": pages.PARAMETERS}
 
-    @extend_schema(operation_id="sessions_attempts", responses={200: ATTEMPTS})
+    @extend_schema(operation_id="sessions_attempts", parameters=pages.QUERY, responses={200: ATTEMPTS})
     def get(self, request: Request, session_id: UUID) -> Response:
-        """Every attempt, oldest first, with what became of its process."""
+        """List its attempts, oldest first, with what became of the process of each."""
         session = reach.readable(self.credential, session_id)
-        return Response({"results": [shapes.attempt(row) for row in session.attempts.order_by("number")]})
+        return Response(page(session.attempts.all(), request.query_params, shapes.attempt, key=("number",)))

@@ -17,6 +17,15 @@ def readable(credential: Credential, session_id: UUID) -> Session:
     return session
 
 
+def sees(credential: Credential, session_id: UUID) -> bool:
+    """Whether `readable` gives it."""
+    try:
+        readable(credential, session_id)
+    except problems.Problem:
+        return False
+    return True
+
+
 def steerable(credential: Credential, session_id: UUID) -> Session:
     """The session, for a key of its project; for a child's token only what descends from its own session."""
     session = readable(credential, session_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -85,15 +84,6 @@ def attempt(row: Attempt) -> dict[str, Any]:
     }
 
 
-def tree(rows: Iterable[Any], top: Any) -> dict[str, Any]:
-    """The sessions below `top`, each with its `children`, oldest first."""
-    shown = {row.pk: {**session(row), "children": []} for row in rows}
-    for pk, parent in [(row.pk, row.parent_id) for row in rows]:
-        if pk != top and parent in shown:
-            shown[parent]["children"].append(shown[pk])
-    return shown[top]
-
-
 def current_attempts(sessions: QuerySet[Session]) -> QuerySet[Attempt]:
     """The attempt that counts of each."""
     return Attempt.objects.filter(session__in=sessions, number=F("session__attempt"))
@@ -142,6 +132,7 @@ class SessionTreeShape(SessionShape):
     """A session and what is below it."""
 
     children = Shaped({"type": "array", "items": values.reference("SessionTreeShape")}, help_text="Oldest first.")
+    truncated = serializers.BooleanField(help_text="Not all of its children are here: page through them.")
 
 
 class ChildAccess(serializers.Serializer[Any]):

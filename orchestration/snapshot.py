@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+from accounts import pages
 from approvals import shapes as approval_shapes
 from approvals.finding import judged
 from approvals.models import Approval
@@ -21,22 +23,30 @@ def of(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = T
     The cursor is read before the rows. A change between the two is in the rows *and* in the feed beyond the cursor;
     the other way round it could be in neither.
     """
-    cursor = feed.head(project_id)
-    sessions = _sessions(project_id) if with_sessions else None
-    approvals = _approvals(project_id) if with_approvals else None
-    return {
-        "cursor": cursor,
-        "sessions": None if sessions is None else sessions[:MOST],
-        "approvals": None if approvals is None else approvals[:MOST],
-        "truncated": len(sessions or ()) > MOST or len(approvals or ()) > MOST,
-    }
+    cursor, room = feed.head(project_id), pages.Room()
+    is_cut = False
+
+    def fitting(rows: Iterator[Any], shape: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+        nonlocal is_cut
+        shown: list[dict[str, Any]] = []
+        for row in rows:
+            each = shape(row)
+            if len(shown) == MOST or not room.takes(each):
+                is_cut = True
+                break
+            shown.append(each)
+        return shown
+
+    sessions = fitting(_sessions(project_id), shapes.session) if with_sessions else None
+    approvals = fitting(_approvals(project_id), approval_shapes.approval) if with_approvals else None
+    return {"cursor": cursor, "sessions": sessions, "approvals": approvals, "truncated": is_cut}
 
 
-def _sessions(project_id: UUID) -> list[dict[str, Any]]:
+def _sessions(project_id: UUID) -> Iterator[Any]:
     rows = shapes.with_line(Session.objects.filter(project_id=project_id, finished_at=None))
-    return [shapes.session(row) for row in rows.order_by("created_at", "pk")[: MOST + 1]]
+    return pages.walk(rows, ("created_at", "pk"))
 
 
-def _approvals(project_id: UUID) -> list[dict[str, Any]]:
+def _approvals(project_id: UUID) -> Iterator[Any]:
     rows: Any = judged(Approval.objects.filter(project_id=project_id).pending())
-    return [approval_shapes.approval(row) for row in rows.order_by("requested_at", "id")[: MOST + 1]]
+    return pages.walk(rows, ("requested_at", "id"))
