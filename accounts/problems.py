@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -126,7 +127,9 @@ def as_problem(error: Exception) -> Problem | None:
             return invalid(list(_flatten("", error.detail)))
         case exceptions.APIException():
             kind = {404: "not-found", 429: "too-many", 403: "forbidden"}.get(error.status_code, "invalid")
-            return Problem(kind, error.status_code, str(error.detail))
+            wait = getattr(error, "wait", None)
+            headers = {"Retry-After": str(math.ceil(wait))} if wait is not None else {}
+            return Problem(kind, error.status_code, str(error.detail), headers=headers)
     if reason := outages.reason(error):
         outages.note(reason)
         log.warning("a call is refused with 503: %s", reason, exc_info=error)

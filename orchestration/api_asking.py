@@ -45,7 +45,8 @@ class Ask(ProjectView):
         said = heldbodies.convert(request.data, held_asks.AskBody)
         key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
         asked = held_asks.put(self.credential, session_id, said, key)
-        return Response(asking.shape(asking.look(asked)))
+        headers = idempotency.REPLAYED if asked.is_repeated else None
+        return Response(asking.shape(asking.look(asked)), headers=headers)
 
 
 class OneAsk(ProjectView):

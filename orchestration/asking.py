@@ -25,11 +25,12 @@ from orchestration.states import TERMINAL
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ask:
-    """A question that is durable: whom it was put to, and the id that finds its answer."""
+    """A question that is durable: whom it was put to, the id that finds its answer, and whether it was put before."""
 
     project_id: UUID
     session_id: UUID
     id: str
+    is_repeated: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def ask(
         if known is None:
             steering.make_room(session)
         (delivered,) = delivery.deliver(project.pk, session.address, [message], internal=True, now=now)
-    return Ask(project.pk, session_id, delivered.id)
+    return Ask(project.pk, session_id, delivered.id, is_repeated=delivered.duplicate)
 
 
 def keyed(credential: Credential, session_id: UUID, key: str) -> str:

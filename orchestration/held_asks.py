@@ -16,6 +16,7 @@ from starlette.routing import Route
 from accounts import heldbodies, heldcalls, permissions
 from accounts.actors import Actor
 from accounts.authentication import of_held
+from accounts.idempotency import REPLAYED
 from accounts.models import Credential
 from accounts.offload import in_thread
 from accounts.problems import Problem
@@ -40,7 +41,8 @@ async def ask(request: Request) -> JSONResponse:
     key = heldcalls.judge(request, takes_key=True)
     said = await heldbodies.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
-    return JSONResponse(asking.shape(await _settled(asked, said.timeout_secs)))
+    standing = await _settled(asked, said.timeout_secs)
+    return JSONResponse(asking.shape(standing), headers=REPLAYED if asked.is_repeated else None)
 
 
 async def late(request: Request) -> JSONResponse:

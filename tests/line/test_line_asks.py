@@ -117,7 +117,9 @@ def test_the_first_answer_stands(server: Server, child: Spawn, asker: Caller) ->
 
 def test_the_same_key_is_the_same_question(server: Server, child: Spawn, asker: Caller) -> None:
     key = {"Idempotency-Key": "k1"}
-    first = pending(asker, child.id, headers=key)
+    answer = asker.ask(child.id, headers=key, timeout_secs=0)
+    first = answer.json()["ask_id"]
+    assert "idempotency-replayed" not in answer.headers
     assert pending(asker, child.id, headers=key) == first
     other = asker.ask(child.id, "something else", headers=key)
     assert refusal(other) == (422, "invalid")
@@ -127,7 +129,9 @@ def test_the_same_key_is_the_same_question(server: Server, child: Spawn, asker: 
         reply(peer, peer.hear("message"), "once")
         assert peer.silent()
     lifecycle.finish(child.id, 1, "completed")
-    again = asker.ask(child.id, headers=key).json()
+    repeated = asker.ask(child.id, headers=key)
+    assert repeated.headers["idempotency-replayed"] == "true"
+    again = repeated.json()
     assert (again["ask_id"], again["status"], again["answer"]) == (first, "answered", "once")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -90,6 +91,16 @@ def test_no_header_of_rest_is_too_odd(server: Server, token: str) -> None:
                 answer = server.client.request(method, f"/api/v1/{path}", headers=_raw(sent))
                 found += [f"{method} {path} {name}: {kind!r}"] * (answer.status_code >= 500)
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "9" * 19, "-1", "1e3", "+1"])
+def test_no_length_of_a_body_is_too_odd(server: Server, token: str, length: str) -> None:
+    for path in ("sessions", "mailboxes/desk/messages", f"sessions/{odd.NEVER}/ask", "schema"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: testserver\r\nAuthorization: Bearer {token}\r\n"
+            connection.sendall(f"{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{{}}".encode())
+            # An answer, or an end without one: a server that cannot tell where the body ends may hang up.
+            assert connection.recv(12) not in (b"HTTP/1.1 500", b"HTTP/1.1 502"), path
 
 
 def _raw(headers: dict[str, Any]) -> list[tuple[bytes, bytes]]:
