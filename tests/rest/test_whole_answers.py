@@ -75,7 +75,7 @@ def test_a_tree_beyond_its_rows_says_where_and_every_session_of_it_is_reached(
 
 def test_a_session_far_beyond_the_first_thousand_of_its_root_has_its_own_tree(caller: Caller) -> None:
     root = spawn()
-    other = Session(project=root.project, parent=root, root=root.pk, depth=1, status="completed")
+    other = Session(project=root.project, parent=root, root=root.pk, depth=1, status="completed", finished_at=root.created_at)
     fields = [field.name for field in Session._meta.fields if field.name not in ("id", "created_at")]
     values = {name: getattr(other, name) for name in fields}
     Session.objects.bulk_create([Session(**values) for _ in range(tree.MOST + 5)])
@@ -114,7 +114,8 @@ def test_a_row_over_all_bytes_is_a_page_of_its_own(caller: Caller) -> None:
 
 def test_attempts_come_in_pages(caller: Caller) -> None:
     session = spawn()
-    Attempt.objects.bulk_create([Attempt(session=session, number=number) for number in range(2, 60)])
+    over = {"session": session, "status": "error", "ended_at": session.created_at}
+    Attempt.objects.bulk_create([Attempt(number=number, **over) for number in range(2, 60)])
     assert len(caller.get(f"{API}/sessions/{session.pk}/attempts").json()["results"]) == pages.LIMIT
     found = walked(caller, f"sessions/{session.pk}/attempts", limit=20)
     assert [each["number"] for each in found] == list(range(1, 60))
