@@ -75,7 +75,8 @@ def test_a_tree_beyond_its_rows_says_where_and_every_session_of_it_is_reached(
 
 def test_a_session_far_beyond_the_first_thousand_of_its_root_has_its_own_tree(caller: Caller) -> None:
     root = spawn()
-    other = Session(project=root.project, parent=root, root=root.pk, depth=1, status="completed", finished_at=root.created_at)
+    over = {"status": "completed", "finished_at": root.created_at}
+    other = Session(project=root.project, parent=root, root=root.pk, depth=1, **over)
     fields = [field.name for field in Session._meta.fields if field.name not in ("id", "created_at")]
     values = {name: getattr(other, name) for name in fields}
     Session.objects.bulk_create([Session(**values) for _ in range(tree.MOST + 5)])
