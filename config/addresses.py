@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from kombu.transport import TRANSPORT_ALIASES
 
 DATABASES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 
@@ -38,6 +39,20 @@ def database(url: str) -> dict[str, Any]:
     if found.get("ENGINE") not in DATABASES:
         raise ImproperlyConfigured("DATABASE_URL names neither PostgreSQL nor SQLite; say postgres://user@host/name.")
     return found
+
+
+def queue(name: str, url: str) -> str:
+    """A broker's address, or several with `;` between them, which Celery knows; an empty one stays so."""
+    for each in url.split(";") if url else ():
+        kind = _split(name, each, shown=False).scheme.partition("+")[0]
+        if kind not in TRANSPORT_ALIASES:
+            raise ImproperlyConfigured(f"{name} begins with {kind[:20] or 'no scheme'!r}; say amqp:// or redis://.")
+    return url
+
+
+def rabbitmq(name: str, url: str) -> str:
+    """A RabbitMQ's address; an empty one stays so."""
+    return checked(name, url, "amqp", "amqps") if url else url
 
 
 def checked(name: str, url: str, *schemes: str) -> str:

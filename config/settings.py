@@ -137,10 +137,11 @@ REDIS_URL = brokers.redis_url(
     ),
     verify=env.flag("REDIS_TLS_VERIFY", default=True),
 )
-BROKER_URL = env.text("BROKER_URL") or env.text("CLOUDAMQP_URL") or brokers.queue_url(REDIS_URL)
+_cloudamqp = addresses.queue("CLOUDAMQP_URL", env.text("CLOUDAMQP_URL"))
+BROKER_URL = addresses.queue("BROKER_URL", env.text("BROKER_URL")) or _cloudamqp or brokers.queue_url(REDIS_URL)
 _quorum = BROKER_URL.startswith("amqp")
 # Where `manage.py ingest` takes messages from; nowhere, unless there is a RabbitMQ.
-INGEST_URL = env.text("INGEST_URL") or brokers.rabbitmq(BROKER_URL, env.text("CLOUDAMQP_URL"))
+INGEST_URL = addresses.rabbitmq("INGEST_URL", env.text("INGEST_URL")) or brokers.rabbitmq(BROKER_URL, _cloudamqp)
 
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True

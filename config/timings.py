@@ -68,9 +68,9 @@ def bounds(name: str) -> tuple[float, float]:
         return 0, 3650 * DAY
     if name.endswith("_secs"):
         return 0.05, 400 * DAY
-    if name.endswith("_bytes"):
+    if "_bytes" in name:
         return 1, 1024 * MIB
-    return 1, 10_000_000
+    return (1 if isinstance(WARDROOM[name], int) and WARDROOM[name] else 0), 10_000_000
 
 
 def _faults(name: str, value: Any) -> Iterator[str]:
@@ -82,13 +82,15 @@ def _faults(name: str, value: Any) -> Iterator[str]:
     elif isinstance(WARDROOM[name], list):
         if not _texts(value):
             yield f"{name} is {_shown(value)}; say a list of texts"
-    else:
+    elif isinstance(WARDROOM[name], int | float) and not isinstance(WARDROOM[name], bool):
         yield from _number_faults(name, value)
+    elif type(value) is not type(WARDROOM[name]):
+        yield f"{name} is {_shown(value)}; say a value like {_shown(WARDROOM[name])}"
 
 
 def _number_faults(name: str, value: Any) -> Iterator[str]:
     low, high = bounds(name)
-    whole = not name.endswith("_secs")
+    whole = not name.endswith("_secs") and isinstance(WARDROOM[name], int)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or (isinstance(value, float) and (whole or not math.isfinite(value))):
         yield f"{name} is {_shown(value)}; say a {'whole ' if whole else ''}number"

@@ -32,6 +32,12 @@ class Identity:
         url, attempt = environ.get("WARDROOM_URL"), environ.get("WARDROOM_ATTEMPT")
         if not url or not session or not (attempt or "").isdecimal():
             raise NotAChild("set WARDROOM_URL, WARDROOM_SESSION and WARDROOM_ATTEMPT, or let Wardroom start this")
+        try:
+            known = urlsplit(url).hostname and urlsplit(url).scheme in ("http", "https") and len(attempt or "") < 10
+        except ValueError:
+            known = False
+        if not known:
+            raise NotAChild(f"WARDROOM_URL ({url[:200]!r}) is no http address, or WARDROOM_ATTEMPT no attempt's number")
         return cls(url.rstrip("/"), session, int(attempt or 0), _token(environ))
 
     @property
@@ -67,7 +73,10 @@ def _token(environ: MutableMapping[str, str]) -> str:
         except (OSError, ValueError) as error:
             raise NotAChild(f"descriptor {descriptor} (WARDROOM_TOKEN_FD) holds no token: {error}") from None
     path = environ.get("WARDROOM_TOKEN_FILE", "")
-    token = Path(path).read_text().strip() if path else environ.pop("WARDROOM_TOKEN", "")
+    try:
+        token = Path(path).read_text().strip() if path else environ.pop("WARDROOM_TOKEN", "")
+    except (OSError, ValueError) as error:
+        raise NotAChild(f"the file {path} (WARDROOM_TOKEN_FILE) holds no token: {error}") from None
     if not token:
         raise NotAChild("no token: set WARDROOM_TOKEN_FD, WARDROOM_TOKEN_FILE or WARDROOM_TOKEN")
     return token

@@ -45,6 +45,22 @@ def test_without_all_of_it_this_is_no_child(missing: str) -> None:
         Identity.from_env(env)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"WARDROOM_URL": "http://[::1"},
+        {"WARDROOM_URL": "w.example"},
+        {"WARDROOM_URL": "ftp://w.example"},
+        {"WARDROOM_ATTEMPT": "9" * 5000},
+        {"WARDROOM_ATTEMPT": "²"},
+        {"WARDROOM_TOKEN_FILE": "/nowhere"},
+    ],
+)
+def test_an_odd_environment_is_told_as_no_child(odd: dict[str, str]) -> None:
+    with pytest.raises(NotAChild, match="|".join(odd)):
+        Identity.from_env({**ENV, "WARDROOM_TOKEN": "t", **odd})
+
+
 def test_a_descriptor_that_holds_nothing_is_told() -> None:
     with pytest.raises(NotAChild, match="descriptor 987"):
         Identity.from_env({**ENV, "WARDROOM_TOKEN_FD": "987"})
