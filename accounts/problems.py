@@ -83,7 +83,7 @@ def too_many(detail: str, retry_after: int) -> Problem:
 
 def busy(detail: str, retry_after: int = 1) -> Problem:
     """503: a bound of this server is reached; nothing was done."""
-    return Problem("unavailable", 503, detail, headers={"Retry-After": str(retry_after)})
+    return Problem("busy", 503, detail, headers={"Retry-After": str(retry_after)})
 
 
 def unavailable(reason: str) -> Problem:
