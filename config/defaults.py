@@ -74,6 +74,13 @@ WARDROOM: dict[str, Any] = {
     # A page of an answer ends at so many bytes, but holds at least one row.
     "max_page_bytes": MIB,
     # the front door
+    # Sockets of one web process, WebSockets too; fewer where its limit of open files is lower.
+    "connections": 10_000,
+    # A request's head has to arrive in this time, and may be so long.
+    "head_secs": 10,
+    "max_head_bytes": 64 * 1024,
+    # Connections of one address on which no head has come yet. A proxy connects when it has one.
+    "silent_connections_per_address": 64,
     # A body has to arrive in this time.
     "body_secs": 25,
     # SQLite: a write waits so long for the one write lock, then it is refused with 503.

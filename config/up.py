@@ -173,6 +173,7 @@ QUIET_WORKER = ("--without-gossip", "--without-mingle", "-l", "WARNING")
 def web_options() -> list[str]:
     return [
         "config.asgi:application",
+        *("--http", "config.front.connection:FrontConnection"),
         *("--host", os.environ["HOST"], "--port", os.environ["PORT"]),
         *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
         *("--ws-ping-interval", "20", "--ws-ping-timeout", "20", "--ws-max-size", "2097152"),

@@ -130,7 +130,8 @@ def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(caller, li
         answer = caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x" * 100})
         assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "busy", "1")
         told = caller.face.call("GET", "/readyz", b"", {}, {}).json()
-        assert told["parts"]["front"] == {"ok": False, "refused": {"unproven_bytes_at_once": 1}}
+        assert not told["parts"]["front"]["ok"]
+        assert told["parts"]["front"]["refused"]["unproven_bytes_at_once"] >= 1
     assert caller.post(HOT, {"id": "two", "message_kind": "task", "body": "x"}).status_code == 201
     assert [row.message_id for row in Message.objects.all()] == ["two"]
 

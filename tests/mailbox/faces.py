@@ -44,9 +44,12 @@ class Server:
 def serving() -> Iterator[Server]:
     """A server in a thread of this process, so that what a test changes here is so there too."""
     from config.asgi import application
+    from config.front.connection import FrontConnection
 
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(application, port=port, lifespan="off", log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(application, port=port, lifespan="off", log_level="warning", http=FrontConnection)
+    )
     thread = Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started, 30)

@@ -222,7 +222,8 @@ class House:
 
 
 def web_command(port: int) -> list[str]:
-    options = ["--lifespan", "on", "--timeout-graceful-shutdown", "3", "--ws-max-size", "2097152"]
+    options = ["--http", "config.front.connection:FrontConnection"]
+    options += ["--lifespan", "on", "--timeout-graceful-shutdown", "3", "--ws-max-size", "2097152"]
     options += ["--ws-ping-interval", "20", "--ws-ping-timeout", "20", "--ws-per-message-deflate", "false"]
     place = ["--host", "127.0.0.1", "--port", str(port)]
     return [sys.executable, "-m", "uvicorn", "config.asgi:application", *place, *options]

@@ -1,0 +1,172 @@
+"""uvicorn's HTTP connection, with a deadline for whatever it waits for and a bound on sockets.
+
+`uvicorn --http config.front.connection:FrontConnection`. uvicorn itself waits for ever for a request that does not
+come, for the rest of a head and for a reader that reads no answer, and takes a head of any size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+from collections import defaultdict
+from typing import Any
+
+from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from accounts import problems
+from accounts.problems import Problem
+from config.front import pressure
+
+Silent = dict["FrontConnection", None]
+
+#: Connections that wait for a request's head, the oldest first, by the address that they come from.
+_silent: defaultdict[str, Silent] = defaultdict(dict)
+_everybody_silent: Silent = {}
+
+
+def most_sockets() -> int:
+    """How many connections this process bears: the setting, or what its limit of open files leaves."""
+    wanted: int = settings.WARDROOM["connections"]
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    # A quarter, and at least 40, is for databases, the broker, logs and listening.
+    return max(4, min(wanted, files - max(40, files // 4)))
+
+
+class FrontConnection(HttpToolsProtocol):
+    """One connection until it ends or becomes a WebSocket."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _write_deadline: asyncio.TimerHandle | None = None
+    _address = ""
+    # What came since the last head was whole, or since it was: bounds heads, trailers and bodies that nobody reads.
+    _bytes = 0
+    _in_head = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or refuse it when there are too many."""
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        if len(self.connections) > most_sockets() and not _close_oldest(_everybody_silent):
+            pressure.note("connections")
+            return self._refuse(problems.busy("There are too many connections."))
+        mine = _silent[self._address]
+        if len(mine) >= settings.WARDROOM["silent_connections_per_address"]:
+            _close_oldest(mine)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._stop_waiting()
+        self._writing_goes_on()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and bound what comes outside a body that somebody reads."""
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        self._bytes += len(data)
+        if self._is_answering():
+            self._stop_waiting()
+            # Chunks, their extensions and trailers beside what the body may be.
+            if self._bytes > 4 * settings.WARDROOM["max_request_bytes"]:
+                self.transport.close()
+        elif self._bytes > settings.WARDROOM["max_head_bytes"]:
+            self._give_up(Problem("too-large", 431, "The head of the request is too long."))
+        elif self._deadline is None:
+            self._wait_for_head()
+
+    def on_message_begin(self) -> None:
+        """The parser has seen the first byte of a request."""
+        self._bytes = 0
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is written: the next request may come."""
+        self._bytes = 0
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over."""
+        self._stop_waiting()
+        self._writing_goes_on()
+        super().handle_websocket_upgrade()
+
+    def pause_writing(self) -> None:
+        """The reader is slow: it has so long to take what waits for it."""
+        super().pause_writing()
+        if self._write_deadline is None:
+            secs = settings.WARDROOM["send_timeout_secs"]
+            self._write_deadline = self.loop.call_later(secs, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The reader reads."""
+        self._writing_goes_on()
+        super().resume_writing()
+
+    # --- what it waits for ------------------------------------------------------------------------------------
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait_for_head(self) -> None:
+        self._deadline = self.loop.call_later(settings.WARDROOM["head_secs"], self._head_is_late)
+        _silent[self._address][self] = _everybody_silent[self] = None
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is None:
+            return
+        self._deadline.cancel()
+        self._deadline = None
+        _everybody_silent.pop(self, None)
+        mine = _silent[self._address]
+        mine.pop(self, None)
+        if not mine:
+            del _silent[self._address]
+
+    def _writing_goes_on(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def _head_is_late(self) -> None:
+        self._give_up(Problem("too-slow", 408, "The head of the request did not arrive in time."))
+
+    def _give_up(self, problem: Problem) -> None:
+        # Without a request there is nobody to answer: what came is a body that was not read, or nothing.
+        if self._in_head:
+            self._refuse(problem)
+        else:
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without a request, and close."""
+        body = json.dumps(problem.body()).encode()
+        headers = {"content-type": problems.CONTENT_TYPE, "content-length": str(len(body)), **problem.headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(STATUS_LINE[problem.status] + lines.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is told as a problem too."""
+        self._refuse(Problem("invalid", 400, msg))
+
+
+def _close_oldest(silent: dict[Any, None]) -> bool:
+    """Close the connection that has waited longest for its request. False when none waits."""
+    oldest = next(iter(silent), None)
+    if oldest is None:
+        return False
+    oldest._stop_waiting()
+    oldest.transport.close()
+    return True

@@ -1,0 +1,144 @@
+"""A connection that only waits is closed after a documented time, and too many harm nobody else."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from django.conf import settings
+
+from config.up import web_options
+from tests.front.wire import JSON, length, wire
+from tests.servers.databases import ROOT
+from tests.servers.stack import web_command
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    monkeypatch.setitem(settings.WARDROOM, "head_secs", 0.3)
+
+
+def test_a_connection_without_a_request_is_closed(hurried, line):
+    assert line.is_closed()
+
+
+@pytest.mark.parametrize(
+    "half", [b"G", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: testserver\r\nX: "]
+)
+def test_half_a_head_is_given_up(hurried, line, half):
+    line.socket.sendall(half)
+    assert line.answer().problem == (408, "too-slow")
+    assert line.is_closed()
+
+
+def test_half_a_second_head_is_given_up(hurried, line):
+    line.head("GET", "/healthz")
+    assert line.answer().status == 200
+    line.socket.sendall(b"GET /healthz HTTP/1.1\r\n")
+    assert line.answer().problem == (408, "too-slow")
+
+
+def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried, line):
+    line.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+    line.socket.settimeout(0.02)
+
+    def dripped():
+        line.socket.sendall(b"x")
+        try:
+            return line.socket.recv(4096)
+        except TimeoutError:
+            return b""
+
+    assert wait_until(dripped).startswith(b"HTTP/1.1 408")
+
+
+def test_a_head_without_end_is_refused(line):
+    line.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+    line.pour(2 * settings.WARDROOM["max_head_bytes"])
+    assert line.answer().problem == (431, "too-large")
+    assert line.is_closed()
+
+
+def test_trailers_without_end_are_cut_off(caller, line):
+    line.head("POST", "/api/v1/sessions", JSON, "Transfer-Encoding: chunked", token=caller.token)
+    line.socket.sendall(b"0\r\nX: ")
+    most = 16 * settings.WARDROOM["max_request_bytes"]
+    assert line.pour(most) < most
+
+
+def test_a_body_that_nobody_reads_is_cut_off(line):
+    line.head("GET", "/healthz", length(10**9))
+    assert line.answer().status == 200
+    assert line.pour(10**8) < 10**8
+
+
+def test_a_call_that_is_held_is_not_hurried(hurried, caller, line):
+    line.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
+    head = line.socket.recv(65536)
+    assert head.startswith(b"HTTP/1.1 200")
+    line.socket.settimeout(1)
+    with pytest.raises(TimeoutError):
+        while line.socket.recv(65536):
+            pass
+
+
+def test_what_is_no_http_is_a_problem(line):
+    line.socket.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
+    assert line.answer().problem == (400, "invalid")
+
+
+def test_silent_connections_of_one_address_make_room_for_the_next(monkeypatch, web_server):
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(8)]
+        assert all(each.is_closed() for each in lines[:3])
+        lines[-1].head("GET", "/healthz")
+        assert lines[-1].answer().status == 200
+
+
+def test_silent_connections_make_room_when_there_are_too_many(monkeypatch, web_server):
+    monkeypatch.setitem(settings.WARDROOM, "connections", 6)
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(30)]
+        lines[-1].head("GET", "/healthz")
+        assert lines[-1].answer().status == 200
+
+
+def test_busy_connections_are_kept_and_the_next_is_refused(monkeypatch, caller, web_server):
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(4)]
+        for each in lines:
+            each.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
+            assert each.socket.recv(12) == b"HTTP/1.1 200"
+        monkeypatch.setitem(settings.WARDROOM, "connections", 4)
+        with wire(web_server.port) as late:
+            answer = late.answer()
+        assert (answer.problem, answer.headers["retry-after"]) == ((503, "busy"), "1")
+        monkeypatch.undo()
+        told = httpx.get(f"http://127.0.0.1:{web_server.port}/readyz", timeout=30).json()
+        assert told["parts"]["front"]["refused"]["connections"] >= 1
+
+
+def test_every_way_to_start_a_web_process_has_these_bounds(monkeypatch):
+    monkeypatch.setenv("HOST", "127.0.0.1")
+    monkeypatch.setenv("PORT", "8000")
+    for command in ((ROOT / "Procfile").read_text(), " ".join(web_options()), " ".join(web_command(8000))):
+        assert "--http config.front.connection:FrontConnection" in command
+
+
+@pytest.mark.stack
+def test_a_hundred_idle_sockets_harm_nobody_under_a_small_limit_of_files(stack):
+    house = stack(worker=False, beat=False)
+    house.stop("web1")
+    house.services["web1"].command[:0] = ["prlimit", "--nofile=64:64"]
+    house.start("web1")
+    port = int(house.url.rpartition(":")[2])
+    with ExitStack() as opened:
+        for _ in range(100):
+            opened.enter_context(wire(port))
+        answer = house.client().get("/api/v1/sessions")
+        assert answer.status_code == 200
