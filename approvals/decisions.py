@@ -15,11 +15,13 @@ from approvals.answers import Answer
 from approvals.finding import find, judged
 from approvals.models import Approval
 from approvals.states import CancelReason, Decision, Status, sources
-from ledger import journal
+from ledger import journal, skipping
+from ledger.skipping import Work
 
 __all__ = ["Answer", "decide", "expire_due", "withdraw", "withdraw_request"]
 
 SWEEPER = Actor.system("expiry")
+EXPIRY = Work("approvals_expiry_sweep", "deadlines")
 
 
 def decide(
@@ -82,7 +84,7 @@ def withdraw_request(
 def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
     """The sweeper: expire what is past its deadline, each in a transaction of its own; answers how many."""
     due = Approval.objects.overdue(database_now(now)).order_by("expires_at").values_list("id", flat=True)
-    return sum(expire(approval_id, now=now) for approval_id in list(due[:limit]))
+    return skipping.each(EXPIRY, lambda most: due[:most], lambda approval_id: expire(approval_id, now=now), limit=limit)
 
 
 def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,10 +17,12 @@ from accounts.clock import database_now, later
 from approvals import records
 from approvals.models import Approval, Subject
 from approvals.states import CancelReason, Over, Status, sources
-from ledger import journal
+from ledger import journal, skipping
 from ledger.outages import STEP_SECS
+from ledger.skipping import Work
 
 RETRY_SECS = 5
+LEFT = Work("approvals_expiry_sweep", "left by an end")
 
 
 class Clock(NamedTuple):
@@ -144,8 +147,9 @@ def settle_left(limit: int = 200, *, now: datetime | None = None) -> int:
     """
     closed = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at__isnull=False)
     left = Approval.objects.pending().filter(Exists(closed)).order_by("session", "attempt")
-    found = left.values_list("session", "attempt").distinct()[:limit]
-    return sum(settle(session, attempt, now=now) for session, attempt in list(found) if session and attempt)
+    found = left.filter(session__isnull=False, attempt__isnull=False).values_list("session", "attempt").distinct()
+    act: Callable[[Any], int] = lambda row: settle(*row, now=now)  # noqa: E731
+    return skipping.each(LEFT, lambda most: found[:most], act, limit=limit)
 
 
 def _cancel_pending(

@@ -107,6 +107,8 @@ WARDROOM: dict[str, Any] = {
     "beat_stale_secs": 60,
     "beat_stuck_secs": 60,
     "worker_deaf_secs": 120,
+    # So many sessions may end in one sweep, however few run; beyond it and beyond a tenth, the next sweep has to agree.
+    "brake_floor": 5,
     # nudges
     "nudge_timeout_secs": 1.0,
     "hub_poll_secs": 5,

@@ -25,12 +25,13 @@ from accounts import outages
 from accounts.clock import read_database_clock
 from config.celery import app
 from config.front import pressure
+from ledger import health as ledger_health
 from ledger import nudges
 from ledger.models import Sweep
 from ledger.outages import STEP_SECS
 
 #: Parts that a process can do without for a while.
-DEGRADES = {"beat", "front", "writes"}
+DEGRADES = {"beat", "front", "sweeps", "writes"}
 LOOK_SECS = 4.0
 #: For SQLite's write lock; less than a look may take.
 WRITE_LOCK_MS = 2000
@@ -175,6 +176,12 @@ def beat() -> Part:
     return {"ok": age < settings.WARDROOM["beat_stale_secs"], "age_secs": max(0.0, age)}
 
 
+def sweeps() -> Part:
+    """Every job of the schedule does its work, on time, on every row. Only names and numbers: anybody may ask."""
+    found = ledger_health.trouble()
+    return {"ok": False, "trouble": found} if found else {}
+
+
 CHECKS: dict[str, Callable[[], Part]] = {
     "database": database,
     "migrations": migrations,
@@ -182,4 +189,5 @@ CHECKS: dict[str, Callable[[], Part]] = {
     "broker": broker,
     "hub": hub,
     "beat": beat,
+    "sweeps": sweeps,
 }

@@ -15,8 +15,11 @@ from django.utils.safestring import SafeString
 from accounts import naming
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, until
 from accounts.text import visible, visible_json
-from ledger import health
-from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
+from ledger import health, skipping
+from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
+
+#: How many of the rows that a sweep left are listed.
+SHOWN = 100
 
 
 def _block(text: str) -> SafeString:
@@ -183,7 +186,11 @@ class SweepAdmin(ReadOnly):
     list_display = ("name", "state", "last_started", "last_finished", "every", "did")
     ordering = ("name",)
     fields = ("name", "state", "every", "started_at", "finished_at", "did", "trouble")
-    readonly_fields = fields
+    readonly_fields = (*fields, "left")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The rows that it left are of every project, so only superusers see which they are."""
+        return (*self.fields, "left") if request.user.is_superuser else self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sweep]:
         """With how long each has been silent."""
@@ -191,8 +198,8 @@ class SweepAdmin(ReadOnly):
 
     @admin.display(description="state")
     def state(self, sweep: Sweep) -> SafeString:
-        """Whether it is late or failing."""
-        return badge(*health.of_sweep(sweep))
+        """Whether it is late or failing, or left some rows."""
+        return badge(*health.of_sweep(sweep, skipping.counts()))
 
     @admin.display(description="every")
     def every(self, sweep: Sweep) -> str:
@@ -214,3 +221,10 @@ class SweepAdmin(ReadOnly):
     def trouble(self, sweep: Sweep) -> SafeString:
         """What stopped it last time."""
         return _block(visible(sweep.error, lines=True))
+
+    @admin.display(description="rows left")
+    def left(self, sweep: Sweep) -> SafeString:
+        """Each row that it could not judge or holds back, and why."""
+        rows = SkippedRow.objects.filter(sweep=sweep.name, times__gt=0)[:SHOWN]
+        lines = (f"{row.work}: {row.row}: {row.get_why_display()} {row.error}".rstrip() for row in rows)
+        return _block(visible("\n".join(lines), lines=True))

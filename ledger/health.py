@@ -11,7 +11,8 @@ from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 
 from accounts.clock import database_now, later
 from accounts.models import Project
-from ledger.models import Sweep
+from ledger import skipping
+from ledger.models import Sweep, Why
 from ledger.outages import STEP_SECS
 
 AHEAD = timedelta(seconds=STEP_SECS)
@@ -30,8 +31,16 @@ def timed(rows: QuerySet[Sweep]) -> QuerySet[Any]:
     return rows.annotate(silent_for=silent)
 
 
-def of_sweep(sweep: Any) -> tuple[str, str]:
-    """A word and a tone for a job from `timed`."""
+def of_sweep(sweep: Any, left: dict[str, dict[str, int]]) -> tuple[str, str]:
+    """A word and a tone for a job from `timed`; `left` is how many rows each job left."""
+    word, tone = _of_time(sweep)
+    rows = _of_rows(sweep.name, left)
+    if not rows:
+        return word, tone
+    return (f"{word}, {rows}" if tone == "bad" else rows), "bad"
+
+
+def _of_time(sweep: Any) -> tuple[str, str]:
     every = interval(sweep.name)
     if sweep.error:
         return "failing", "bad"
@@ -52,16 +61,30 @@ def _is_older_than(age: timedelta) -> bool:
 
 
 def sweeps() -> list[dict[str, Any]]:
-    """Every job of the schedule, run or not: `{title, every, word, tone, finished_at}`."""
+    """Every job of the schedule, run or not: `{name, title, every, word, tone, finished_at}`."""
     known = {sweep.name: sweep for sweep in timed(Sweep.objects.all())}
+    left = skipping.counts()
     found = []
     for name in sorted({*settings.CELERY_BEAT_SCHEDULE, *known}):
         sweep = known.get(name) or Sweep(name=name)
-        word, tone = of_sweep(sweep)
+        word, tone = of_sweep(sweep, left)
         title = name.removesuffix("_sweep").replace("_", " ")
-        told = {"title": title, "every": interval(name), "word": word, "tone": tone}
+        told = {"name": name, "title": title, "every": interval(name), "word": word, "tone": tone}
         found.append({**told, "finished_at": sweep.finished_at})
     return found
+
+
+def _of_rows(name: str, left: dict[str, dict[str, int]]) -> str:
+    """The rows that a job left, in words; nothing where it left none."""
+    unjudged, held = (left.get(why, {}).get(name, 0) for why in (Why.UNJUDGED, Why.HELD))
+    words = [f"{unjudged} {'row' if unjudged == 1 else 'rows'} cannot be judged"] if unjudged else []
+    words += [f"the brake holds back {held} sessions"] if held else []
+    return ", ".join(words)
+
+
+def trouble() -> dict[str, str]:
+    """The jobs that need a person's look, and why: failing, late, rows that cannot be judged, or held back."""
+    return {sweep["name"]: sweep["word"] for sweep in sweeps() if sweep["tone"] == "bad"}
 
 
 def is_uuid(text: str) -> bool:

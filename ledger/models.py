@@ -127,3 +127,27 @@ class Downtime(models.Model):
 
     began_at = models.DateTimeField()
     ended_at = models.DateTimeField(db_index=True)
+
+
+class Why(models.TextChoices):
+    UNJUDGED = "unjudged", "it could not be judged"
+    HELD = "held", "the brake holds it back"
+
+
+class SkippedRow(models.Model):
+    """A row that a sweep found and left as it is. It goes when the sweep has done its work on the row, or need not."""
+
+    sweep = models.CharField(max_length=60)
+    work = models.CharField(max_length=60, help_text="Which of the sweep's kinds of work.")
+    row = models.CharField(max_length=300, help_text="What the work names the row by.")
+    why = models.CharField(max_length=8, choices=Why)
+    error = models.TextField(blank=True, default="")
+    times = models.PositiveIntegerField(default=0, help_text="0: once, by a fault that may have been the database's.")
+    since = models.DateTimeField(db_default=Now())
+    tried_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["sweep", "work", "since"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["sweep", "work", "row", "why"], name="row_skipped_once"),
+        ]

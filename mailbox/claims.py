@@ -7,6 +7,7 @@ claim that lapsed is dead, whether or not a sweep has seen it yet, and its late 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from django.conf import settings
 from django.db import connection
 
 from accounts import names, problems
-from ledger import journal
+from ledger import journal, skipping
+from ledger.skipping import Work
 from mailbox import addresses, letters, moves, parcels, quarantine, receipts, sql
 from mailbox.models import Message
 from mailbox.parcels import Parcel
@@ -26,6 +28,8 @@ from mailbox.sql import Fragment
 MOST = 1000
 SHORTEST_LEASE, LONGEST_LEASE = 0.001, 12 * 3600
 LONGEST_DELAY = 30 * 86400
+LAPSED = Work("claims_sweep", "claims")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,10 @@ def extend(
 
 def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
     """Bring one address's lapsed claims back, or into quarantine when their tries are used up."""
-    overdue = moves.waiting(project_id, address, _overdue(now))
+    return _lapse_where(moves.waiting(project_id, address, _overdue(now)), address, now)
+
+
+def _lapse_where(overdue: Fragment, address: str, now: datetime | None) -> int:
     spent = _quarantine_spent(overdue, address, now)
     return len(moves.change(overdue, _back_to_new())) + len(spent)
 
@@ -200,17 +207,36 @@ def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
     """The sweep: bring back lapsed claims of every address, at most `limit` in one run. Returns how many."""
     clock = sql.at(now)
     statement = f"""
-        SELECT DISTINCT a.project_id, a.name FROM mailbox_waiting w JOIN mailbox_address a ON a.id = w.address_id
-        WHERE w.state = 'claimed' AND w.claim_expires_at <= {clock.text} LIMIT %s
+        SELECT DISTINCT a.id, a.project_id, a.name FROM mailbox_waiting w JOIN mailbox_address a ON a.id = w.address_id
+        WHERE w.state = 'claimed' AND w.claim_expires_at <= {clock.text} ORDER BY a.id LIMIT %s
     """  # noqa: S608 - our own words
-    due = sql.run(statement, [*clock.params, limit])
-    count = 0
-    for project, address in due:
-        project_id = project if isinstance(project, UUID) else UUID(project)
-        count += (lapsed := lapse(project_id, address, now=now))
-        if lapsed:
-            _nudge(project_id, address)
-    return count
+
+    def find(most: int) -> list[tuple[UUID, str]]:
+        due = sql.run(statement, [*clock.params, most])
+        return [(project if isinstance(project, UUID) else UUID(project), name) for _, project, name in due]
+
+    return skipping.each(LAPSED, find, lambda at: _lapse_at(*at, now), limit=limit)
+
+
+def _lapse_at(project_id: UUID, address: str, now: datetime | None) -> int:
+    """All of one address at once, or, where that fails, each message alone. Raises the first error, after all."""
+    trouble: Exception | None = None
+    try:
+        lapsed = lapse(project_id, address, now=now)
+    except Exception as error:
+        lapsed, trouble = 0, error
+        overdue = moves.waiting(project_id, address, _overdue(now))
+        statement = f"SELECT message_id FROM mailbox_waiting WHERE {overdue.text} ORDER BY seq"  # noqa: S608
+        for (key,) in sql.run(statement, overdue.params):
+            try:
+                lapsed += _lapse_where(moves.numbered(project_id, address, [key], _overdue(now)), address, now)
+            except Exception:
+                log.exception("the claim of message %s at %s cannot lapse", key, address)
+    if lapsed:
+        _nudge(project_id, address)
+    if trouble:
+        raise trouble
+    return lapsed
 
 
 def plain(address: str) -> None:

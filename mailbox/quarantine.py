@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -149,15 +149,27 @@ def discard(
 
 
 def purge(before: Any, limit: int) -> int:
-    """Forget what was requeued or discarded before this SQL moment, oldest first; how many rows.
+    """Forget what was requeued or discarded before this SQL moment; how many rows."""
+    return forget(due(before, limit))
 
-    The message behind a discarded one goes along: it was neither admitted nor will be. What waits is never touched.
-    """
+
+def due(before: Any, limit: int, after: UUID | None = None) -> list[UUID]:
+    """The next rows after this key that were settled before this moment. What waits is never among them."""
     settled = Quarantined.objects.filter(state__in=SETTLED, settled_at__lt=before)
+    rows = settled if after is None else settled.filter(pk__gt=after)
+    return list(rows.order_by("pk").values_list("pk", flat=True)[:limit])
+
+
+def forget(keys: Sequence[UUID]) -> int:
+    """Forget these settled rows; how many.
+
+    The message behind a discarded one goes along: it was neither admitted nor will be.
+    """
+    settled = Quarantined.objects.filter(state__in=SETTLED, pk__in=keys)
     with journal.transaction():
-        found = list(settled.order_by("settled_at", "pk").values_list("pk", "accepted")[:limit])
-        gone: int = settled.filter(pk__in=[pk for pk, _ in found]).only("pk").delete()[0]
-        dead = Message.objects.filter(pk__in={pk for _, pk in found if pk}, put_away=True)
+        accepted = {key for key in settled.values_list("accepted", flat=True) if key}
+        gone: int = settled.only("pk").delete()[0]
+        dead = Message.objects.filter(pk__in=accepted, put_away=True)
         dead.filter(~Exists(Quarantined.objects.filter(accepted=OuterRef("pk")))).only("pk").delete()
     return gone
 

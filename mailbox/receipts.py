@@ -70,24 +70,38 @@ def attach(messages: Sequence[Message]) -> None:
 
 
 def purge(before: Any, limit: int) -> int:
-    """Forget, oldest first, what was acknowledged before this SQL moment, at most about `limit` messages; how many.
+    """Forget, oldest first, what was acknowledged before this SQL moment, at most about `limit` messages; how many."""
+    return forget(due(before, limit))
+
+
+def due(before: Any, limit: int, after: int = 0) -> list[int]:
+    """The next receipts after this key from before this moment, oldest first, with about `limit` messages in all.
 
     Receipts are looked through by key, which is the order in which they were written: no index is kept for it.
     """
-    first = Receipt.objects.order_by("pk").values("pk")[:limit]
-    gone, numbers, count = [], dict[int, list[int]](), 0
+    first = Receipt.objects.filter(pk__gt=after).order_by("pk").values("pk")[:limit]
+    old = Receipt.objects.filter(pk__in=first, admitted_at__lt=before).order_by("pk")
+    found, count = list[int](), 0
+    for key, taken in old.values_list("pk", "taken"):
+        found.append(key)
+        # What holds no numbers cannot be forgotten either; there the receipt is named to staff.
+        count += len(taken) if isinstance(taken, dict) else 1
+        if count >= limit:
+            break
+    return found
+
+
+def forget(keys: Sequence[int]) -> int:
+    """Forget these receipts and their messages; how many messages."""
+    numbers = dict[int, list[int]]()
     with journal.transaction():
-        due = Receipt.objects.filter(pk__in=first, admitted_at__lt=before).order_by("pk")
-        for key, address, taken in due.values_list("pk", "address", "taken"):
-            gone.append(key)
+        mine = Receipt.objects.filter(pk__in=keys)
+        for address, taken in mine.order_by("pk").values_list("address", "taken"):
             numbers.setdefault(address, []).extend(map(int, taken))
-            count += len(taken)
-            if count >= limit:
-                break
-        Receipt.objects.filter(pk__in=gone).delete()
+        mine.delete()
         for address, seqs in sorted(numbers.items()):
             _forget(address, seqs)
-    return count
+    return sum(map(len, numbers.values()))
 
 
 def _forget(address: int, seqs: Sequence[int]) -> None:

@@ -25,8 +25,9 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.models import Project
-from ledger import journal
-from orchestration import attempts, completion, lifecycle, rounds
+from ledger import journal, skipping
+from ledger.skipping import Work
+from orchestration import attempts, completion, lifecycle
 from orchestration.models import Cancellation, Session
 from orchestration.states import TERMINAL, Runner, Status
 
@@ -36,6 +37,7 @@ BATCH = 50
 #: How long one tree may keep a sweep from the next tree.
 SHARE_SECS = 10.0
 MOST_PAUSE_SECS = 0.2
+WORK = Work("cancels_sweep", "trees")
 log = logging.getLogger(__name__)
 
 DOES_NOT_RUN = Q(status__in=[Status.QUEUED, Status.SUSPENDED]) | Q(status=Status.STARTING, runner=Runner.EXTERNAL)
@@ -109,7 +111,8 @@ def _begin(top: Session, reason: str, now: datetime | None) -> Cancellation:
 def sweep(*, now: datetime | None = None) -> int:
     """Go on with every cancellation that is not finished, each for its share of the round. Oldest first."""
     waiting = Cancellation.objects.filter(finished_at=None).order_by("requested_at", "pk")
-    return rounds.each(list(waiting.values_list("pk", flat=True)[:20]), lambda pk: work(pk, SHARE_SECS, now=now) > 0)
+    found = waiting.values_list("pk", flat=True)
+    return skipping.each(WORK, lambda most: found[:most], lambda pk: work(pk, SHARE_SECS, now=now) > 0, limit=20)
 
 
 def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None = None) -> int:

@@ -10,16 +10,22 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from accounts.clock import database_now, later
 from approvals import subjects
+from ledger import skipping
 from ledger.outages import STEP_SECS
+from ledger.skipping import Work
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import TERMINAL
 
 ATTEMPT = ("created_at", "launched_at", "running_at", "last_event_at", "line_since", "line_lost_at", "exited_at")
+WORK = Work("lines_sweep", "moments in the future")
+MOST = 1000
 log = logging.getLogger(__name__)
+
+Row = tuple[str, str, Any]
 
 
 def mend(*, now: datetime | None = None) -> int:
@@ -28,21 +34,35 @@ def mend(*, now: datetime | None = None) -> int:
     Each UPDATE changes one row, so that none of them waits for a second lock while it holds a first. A value is only
     compared and replaced in SQL: it may be one that Python cannot read.
     """
-    going_on = Session.objects.exclude(status__in=sorted(TERMINAL))
-    moved = sum(_to_now(Attempt.objects.filter(ended_at=None), column, now) for column in ATTEMPT)
-    moved += _to_now(going_on, "cancel_requested_at", now)
-    moved += _to_now(WebProcess.objects.all(), "heartbeat_at", now)
-    moved += _to_now(going_on, "wait_until", now, ahead=settings.WARDROOM["wait_lease_secs"])
-    moved += subjects.mend_future(now)
+    moved = skipping.each(WORK, lambda most: _found(now), lambda row: _to_now(row, now)) + subjects.mend_future(now)
     if moved:
         log.warning("%d moments lay in the future, because the clock was set back: they are moved to now", moved)
     return moved
 
 
-def _to_now(rows: QuerySet[Any, Any], column: str, now: datetime | None, ahead: float = 0) -> int:
-    """Set the column to now (plus `ahead`) where it is further in the future than that."""
+def _columns() -> dict[tuple[str, str], tuple[QuerySet[Any], float]]:
+    """What may be mended: the rows that go on, and how far in the future their column may be."""
+    sessions = Session.objects.exclude(status__in=sorted(TERMINAL))
+    open_attempts: QuerySet[Any] = Attempt.objects.filter(ended_at=None)
+    return {
+        **{("attempt", column): (open_attempts, 0.0) for column in ATTEMPT},
+        ("session", "cancel_requested_at"): (sessions, 0.0),
+        ("session", "wait_until"): (sessions, float(settings.WARDROOM["wait_lease_secs"])),
+        ("web process", "heartbeat_at"): (WebProcess.objects.all(), 0.0),
+    }
+
+
+def _found(now: datetime | None) -> list[Row]:
+    found: list[Row] = []
+    for (kind, column), (rows, ahead) in _columns().items():
+        future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS, now)})
+        found += [(kind, column, pk) for pk in future.values_list("pk", flat=True)[:MOST]]
+    return found
+
+
+def _to_now(row: Row, now: datetime | None) -> int:
+    """Set the column to the furthest moment that it may have."""
+    kind, column, pk = row
+    rows, ahead = _columns()[kind, column]
     future = {f"{column}__gt": later(ahead + STEP_SECS, now)}
-    moment = {column: later(ahead, now) if ahead else database_now(now)}
-    found = rows.filter(**future).values_list("pk", flat=True)[:1000]
-    model: type[Model] = rows.model
-    return sum(model._default_manager.filter(pk=pk, **future).update(**moment) for pk in list(found))
+    return rows.filter(pk=pk, **future).update(**{column: later(ahead, now) if ahead else database_now(now)})

@@ -17,7 +17,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from accounts.clock import later
-from ledger import journal
+from ledger import journal, skipping
+from ledger.skipping import Work
 from orchestration import attempts, runners
 from orchestration.models import Session
 from orchestration.states import TERMINAL
@@ -37,8 +38,8 @@ def sweep(*, now: datetime | None = None) -> int:
     except OSError:
         return 0
     try:
-        for session_id in _long_over(top, now):
-            _put_aside(top, session_id, now)
+        work = Work("housekeeping", "work folders")
+        skipping.each(work, lambda most: _long_over(top, now), lambda session_id: _put_aside(top, session_id, now))
         return sum(_remove(top, name) for name in os.listdir(top) if name.startswith(GONE))
     finally:
         os.close(top)
@@ -69,12 +70,14 @@ def _ended(now: datetime | None) -> QuerySet[Session]:
     return Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
 
 
-def _put_aside(top: int, session_id: UUID, now: datetime | None) -> None:
+def _put_aside(top: int, session_id: UUID, now: datetime | None) -> int:
     with journal.transaction():
         attempts.lock(session_id)
         if _ended(now).filter(pk=session_id).exists():
             with contextlib.suppress(OSError):
                 os.rename(str(session_id), f"{GONE}{session_id}", src_dir_fd=top, dst_dir_fd=top)
+                return 1
+    return 0
 
 
 def _remove(top: int, name: str) -> int:

@@ -14,11 +14,13 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from accounts.clock import database_now, later
-from ledger import journal
+from ledger import journal, skipping
 from ledger.models import OutboxEntry
+from ledger.skipping import Work
 from orchestration.models import Session
 
 LAUNCH = "launch"
+WORK = Work("outbox_sweep", "launches")
 TASK = "orchestration.launch_session"
 BRAKE_SECS = 5.0
 CONNECT_SECS = 1.0
@@ -37,7 +39,13 @@ def owe_launch(session: Session) -> None:
 def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
     """Send again what was never sent; how many went out."""
     waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5, now)).order_by("due_at")
-    return sum(_send(entry.key, UUID(entry.payload["session"]), entry.payload["attempt"]) for entry in waiting[:limit])
+    found = waiting.values_list("pk", flat=True)
+    return skipping.each(WORK, lambda most: found[:most], _send_again, limit=limit)
+
+
+def _send_again(pk: int) -> bool:
+    entry = OutboxEntry.objects.get(pk=pk)
+    return _send(entry.key, UUID(entry.payload["session"]), int(entry.payload["attempt"]))
 
 
 def settle(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:

@@ -5,20 +5,23 @@ Two at once delete the same rows once. What is kept for how long is said in `con
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 
-from accounts.clock import later
+from accounts.clock import later, read_database_clock
 from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
-from ledger import journal
-from ledger.models import Event, Head, OutboxEntry
+from ledger import journal, skipping
+from ledger.models import Downtime, Event, Head, OutboxEntry
+from ledger.skipping import Work
 from mailbox import quarantine, receipts
 from mailbox.addresses import session_of
 from mailbox.models import Message, Waiting
@@ -32,20 +35,41 @@ BATCH = 500
 #: would grow for ever.
 SHARE_SECS = 5.0
 DAY = 86400
+log = logging.getLogger(__name__)
 
 
 def sweep(*, now: datetime | None = None) -> int:
-    """One round over everything; how many rows and files went."""
-    rows = sum(_delete(due) for due in _due(now))
-    return (
-        rows
-        + _admitted(now)
-        + _quarantine(now)
-        + _dead_messages(now)
-        + _events(now)
-        + _files()
-        + folders.sweep(now=now)
-    )
+    """One round over everything; how many rows and files went. One kind that fails keeps no other waiting."""
+    trouble: list[Exception] = []
+    gone = 0
+    for kind in (_old_rows, _admitted, _quarantine, _dead_messages, _events, _files, _folders):
+        try:
+            gone += kind(now)
+        except Exception as error:
+            log.exception("housekeeping failed on %s", kind.__name__)
+            trouble.append(error)
+    if trouble:
+        raise trouble[0]
+    return gone
+
+
+def _clear(kind: str, due: Callable[[Any], Sequence[Any]], forget: Callable[[Sequence[Any]], int]) -> int:
+    """Batch by batch of the keys that `due` finds after the last one, or None. One that cannot go is passed over."""
+    work, began = Work("housekeeping", kind), read_database_clock()
+    gone, last = 0, None
+    for _ in _turns():
+        batch = list(due(last))
+        if not batch:
+            skipping.forget_untried(work, began)
+            break
+        gone, last = gone + skipping.together(work, batch, forget), batch[-1]
+    return gone
+
+
+def _after(rows: QuerySet[Any], last: Any) -> Sequence[Any]:
+    """The keys of the next batch."""
+    rows = rows if last is None else rows.filter(pk__gt=last)
+    return list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
 
 
 def _turns() -> Iterator[None]:
@@ -56,12 +80,17 @@ def _turns() -> Iterator[None]:
         yield
 
 
+def _old_rows(now: datetime | None) -> int:
+    return sum(_delete(due) for due in _due(now))
+
+
 def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
     """What may simply go once it is old enough."""
     yield IdempotencyKey.objects.filter(created_at__lt=_ago("keep_idempotency_secs", now))
     yield Approval.objects.filter(settled_at__lt=_ago("keep_settled_approvals_secs", now))
     # Of held calls whose server died; the others went with their call.
     yield Waiter.objects.filter(lease_until__lt=later(0, now))
+    yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, settings.WARDROOM["max_total_secs"]), now))
     yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY, now))
     # While an attempt is open, the heartbeat of the process that held its line says when the line was lost.
     held = Attempt.objects.filter(web_process=OuterRef("pk")).exclude(status__in=sorted(ENDED))
@@ -73,35 +102,23 @@ def _ago(setting: str, now: datetime | None) -> Any:
 
 
 def _delete(due: QuerySet[Any]) -> int:
-    gone = 0
-    for _ in _turns():
-        batch = list(due.order_by("pk").values_list("pk", flat=True)[:BATCH])
-        if not batch:
-            break
+    def forget(keys: Sequence[Any]) -> int:
         with journal.transaction():
-            gone += due.model._default_manager.filter(pk__in=batch).only("pk").delete()[0]
-    return gone
+            return int(due.model._default_manager.filter(pk__in=keys).only("pk").delete()[0])
+
+    return _clear(due.model._meta.model_name, lambda last: _after(due, last), forget)
 
 
 def _quarantine(now: datetime | None) -> int:
     """What staff have settled; what waits for them is kept however old it is."""
-    return _purge(quarantine.purge, _ago("keep_settled_quarantine_secs", now))
+    before = _ago("keep_settled_quarantine_secs", now)
+    return _clear("quarantine", lambda last: quarantine.due(before, BATCH, last), quarantine.forget)
 
 
 def _admitted(now: datetime | None) -> int:
     """Messages that were acknowledged, and their receipts."""
-    return _purge(receipts.purge, _ago("keep_admitted_secs", now))
-
-
-def _purge(purge: Callable[[Any, int], int], before: Any) -> int:
-    """Batch by batch, as long as they are full."""
-    gone = 0
-    for _ in _turns():
-        batch = purge(before, BATCH)
-        gone += batch
-        if batch < BATCH:
-            break
-    return gone
+    before = _ago("keep_admitted_secs", now)
+    return _clear("receipts", lambda last: receipts.due(before, BATCH, last or 0), receipts.forget)
 
 
 def _dead_messages(now: datetime | None) -> int:
@@ -110,17 +127,14 @@ def _dead_messages(now: datetime | None) -> int:
     waiting = Waiting.objects.filter(
         state=MessageState.NEW, address__name__startswith="session:", message__received_at__lt=old
     )
-    gone, last = 0, 0
-    for _ in _turns():
-        batch = list(waiting.filter(pk__gt=last).order_by("pk").values_list("pk", "address__name")[:BATCH])
-        if not batch:
-            break
-        last = batch[-1][0]
-        over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
-        dead = set(over.filter(pk__in={session_of(name) for _, name in batch}).values_list("pk", flat=True))
-        pks = [pk for pk, name in batch if session_of(name) in dead]
-        gone += _forget_unread(pks)
-    return gone
+    over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
+
+    def forget(keys: Sequence[Any]) -> int:
+        names = dict(waiting.filter(pk__in=keys).values_list("pk", "address__name"))
+        dead = set(over.filter(pk__in={session_of(name) for name in names.values()}).values_list("pk", flat=True))
+        return _forget_unread([pk for pk, name in names.items() if session_of(name) in dead])
+
+    return _clear("dead messages", lambda last: _after(waiting, last), forget)
 
 
 def _forget_unread(keys: list[int]) -> int:
@@ -137,14 +151,12 @@ def _events(now: datetime | None) -> int:
     """Old events, but not those of sessions that are not over; each project's head remembers how far."""
     going_on = Session.objects.filter(pk=OuterRef("session")).exclude(status__in=sorted(TERMINAL))
     old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=_ago("keep_events_secs", now))
-    gone = 0
-    for _ in _turns():
-        batch = list(old.order_by("pk").values_list("pk", flat=True)[:BATCH])
-        if not batch:
-            break
+
+    def forget(keys: Sequence[Any]) -> int:
         with journal.transaction():
-            gone += _forget(Event.objects.filter(pk__in=batch))
-    return gone
+            return _forget(Event.objects.filter(pk__in=keys))
+
+    return _clear("events", lambda last: _after(old, last), forget)
 
 
 def _forget(events: QuerySet[Event]) -> int:
@@ -154,11 +166,21 @@ def _forget(events: QuerySet[Event]) -> int:
     return events.delete()[0]
 
 
-def _files() -> int:
+def _files(now: datetime | None) -> int:
     """Logs of keepers that are gone, on this host."""
-    gone = 0
-    for log in runners.keepers_folder().glob("*.log"):
-        if log.stat().st_mtime < time.time() - 7 * DAY and not log.with_suffix(".json").exists():
-            log.unlink(missing_ok=True)
-            gone += 1
-    return gone
+    logs = runners.keepers_folder().glob("*.log")
+    return skipping.each(Work("housekeeping", "logs of keepers"), lambda most: logs, _remove_old)
+
+
+def _remove_old(path: Path) -> int:
+    try:
+        if path.stat().st_mtime >= time.time() - 7 * DAY or path.with_suffix(".json").exists():
+            return 0
+        path.unlink()
+    except FileNotFoundError:
+        return 0  # Another worker was faster.
+    return 1
+
+
+def _folders(now: datetime | None) -> int:
+    return folders.sweep(now=now)

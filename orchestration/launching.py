@@ -8,9 +8,11 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.clock import database_now, later, read_database_clock
-from ledger import journal, outages
+from accounts.redaction import redacted
+from ledger import journal, outages, skipping
+from ledger.skipping import Work, storable
 from mailbox import reading
-from orchestration import attempts, hints, lifecycle, roles, rounds, runners, spawning
+from orchestration import attempts, hints, lifecycle, roles, runners, spawning
 from orchestration.attempts import StaleState
 from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 #: A hint that is this old is taken for lost.
 LOST_SECS = 5
+LOST, SILENT = Work("launch_sweep", "launches"), Work("launch_sweep", "first words")
 
 
 def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
@@ -53,7 +56,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
 
 def _why(problem: Exception) -> str:
     known = isinstance(problem, runners.NotStarted | OSError)
-    return str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"
+    return storable(redacted(str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"))
 
 
 def _process_options(session: Session) -> dict[str, Any]:
@@ -107,9 +110,9 @@ def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | No
         session__cancel_requested_at=None,
         created_at__lt=later(-LOST_SECS, at),
     )
-    lost = queued.order_by("created_at").values_list("session_id", "number")[:limit]
-    launched = rounds.each(list(lost), lambda row: launch(*row, now=now))
-    return launched + rounds.each(_silent(at), lambda row: give_up_waiting(*row, now=now))
+    lost = queued.order_by("created_at").values_list("session_id", "number")
+    launched = skipping.each(LOST, lambda most: lost[:most], lambda row: launch(*row, now=now), limit=limit)
+    return launched + skipping.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row, now=now))
 
 
 def _silent(moment: datetime) -> list[tuple[UUID, int]]:

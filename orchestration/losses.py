@@ -5,6 +5,7 @@ from the end of an outage of Wardroom itself. While no web process is alive at a
 that a child could come back to.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -14,12 +15,14 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import LessThan
 
 from accounts.clock import later, read_database_clock
-from ledger import journal, outages
-from orchestration import attempts, clock_steps, keeping, lifecycle, rounds
+from ledger import journal, outages, skipping
+from ledger.skipping import Work
+from orchestration import attempts, clock_steps, keeping, lifecycle
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import Status
 
 Row = tuple[UUID, int]
+CANCELS, EXITS, LINES = (Work("lines_sweep", name) for name in ("cancels", "exits", "lost lines"))
 
 #: When the line of a running attempt was last there.
 GONE_AT = Coalesce("line_lost_at", "web_process__heartbeat_at", "line_since", "running_at")
@@ -29,10 +32,14 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     """Cancels whose grace is over, processes that ended silently, lines whose grace is over; in this order."""
     at = moment or read_database_clock(now)
     clock_steps.mend(now=now)
-    done = rounds.each(_uncooperative(limit, at), lambda row: end_cancelled(*row, at, now=now))
-    done += rounds.each(_exited(limit, at), lambda row: keeping.judge_exit(*row, now=now))
+    stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
+    judge: Callable[[Row], int] = lambda row: keeping.judge_exit(*row, now=now)  # noqa: E731
+    done = skipping.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
+    done += skipping.each(EXITS, lambda most: _exited(most, at), judge, limit=limit)
     if web_is_there(at, now=now):
-        done += rounds.each(_lost(limit, at), lambda row: end_lost(*row, at, now=now))
+        running = Attempt.objects.filter(status=Status.RUNNING).count()
+        ending = skipping.brake(LINES, _lost(at), running, moment=at)
+        done += skipping.each(LINES, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit)
     return done
 
 
@@ -51,8 +58,8 @@ def _overdue(moment: datetime) -> QuerySet[Attempt]:
     return running.filter(LessThan(GONE_AT, later(-grace, moment)))
 
 
-def _lost(limit: int, moment: datetime) -> list[Row]:
-    return list(_overdue(moment).order_by(GONE_AT).values_list("session_id", "number")[:limit])
+def _lost(moment: datetime) -> list[Row]:
+    return list(_overdue(moment).order_by(GONE_AT).values_list("session_id", "number"))
 
 
 def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
@@ -70,7 +77,7 @@ def _exited(limit: int, moment: datetime) -> list[Row]:
     silent = Attempt.objects.filter(
         status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-keeping.LAST_WORDS_SECS, moment)
     )
-    return list(silent.values_list("session_id", "number")[:limit])
+    return list(silent.order_by("exited_at").values_list("session_id", "number")[:limit])
 
 
 def _told_to_stop(moment: datetime) -> QuerySet[Session]:
@@ -82,7 +89,7 @@ def _told_to_stop(moment: datetime) -> QuerySet[Session]:
 def _uncooperative(limit: int, moment: datetime) -> list[Row]:
     if outages.just_back(settings.WARDROOM["cancel_grace_secs"], now=moment):
         return []
-    return list(_told_to_stop(moment).values_list("pk", "attempt")[:limit])
+    return list(_told_to_stop(moment).order_by("cancel_requested_at").values_list("pk", "attempt")[:limit])
 
 
 def end_cancelled(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:

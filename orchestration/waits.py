@@ -16,11 +16,13 @@ from django.db.models import Exists, OuterRef, Q
 
 from accounts import problems
 from accounts.clock import database_now, later, read_database_clock
-from ledger import journal, outages
-from orchestration import attempts, rounds
+from ledger import journal, outages, skipping
+from ledger.skipping import Work
+from orchestration import attempts
 from orchestration.models import Session
 from orchestration.states import TERMINAL, Status, WaitFor
 
+WORK = Work("waits_sweep", "waits")
 FAILURES = frozenset({Status.ERROR, Status.TIMEOUT, Status.CANCELLED})
 
 
@@ -132,5 +134,5 @@ def sweep(limit: int = 200, *, now: datetime | None = None) -> int:
         Q(wait_until__lte=database_now(now)) | Exists(over), status=Status.SUSPENDED, cancel_requested_at=None
     )
     # By the wait that ends first, so that no crowd of long waits can hide one that is over.
-    found = due.order_by("wait_until").values_list("pk", flat=True)[:limit]
-    return rounds.each(list(found), lambda pk: look(pk, now=now))
+    found = due.order_by("wait_until").values_list("pk", flat=True)
+    return skipping.each(WORK, lambda most: found[:most], lambda pk: look(pk, now=now), limit=limit)

@@ -9,15 +9,22 @@ happens to run.
 import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from accounts.clock import read_database_clock
 from approvals import subjects
-from ledger import journal, outages
-from orchestration import attempts, lifecycle, rounds
+from ledger import journal, outages, skipping
+from ledger.skipping import Work
+from orchestration import attempts, lifecycle
 from orchestration.limits import Limits, limits
 from orchestration.models import Attempt, Session
 from orchestration.states import Status
+
+WORK = Work("watchdog_sweep", "limits")
+#: How many running sessions are looked at with one query.
+PAGE = 500
+COLUMNS = ("pk", "running_at", "last_event_at", "session__metadata")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,34 +100,55 @@ def verdict(seen: Clocks) -> str | None:
 def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int:
     """Judge every running session once, as of `moment`; how many were ended."""
     at, gaps = moment or read_database_clock(now), away()
-    return rounds.each(list(_suspects(at)), lambda session_id: judge(session_id, at, gaps))
+    found = [session_id for session_id in _suspects(at) if _may_be_over(session_id, at, gaps)]
+    running = Attempt.objects.filter(status=Status.RUNNING).count()
+    ending = skipping.brake(WORK, found, running, moment=at)
+    return skipping.each(WORK, lambda most: ending, lambda session_id: judge(session_id, at, gaps))
 
 
 def _suspects(moment: datetime) -> Iterator[UUID]:
     """Running sessions that are over a limit if nothing stopped a clock: few, so each may cost some queries."""
     running = Attempt.objects.filter(status=Status.RUNNING, running_at__isnull=False)
-    columns = ("session_id", "running_at", "last_event_at", "session__metadata")
-    for session_id, began, last, metadata in running.values_list(*columns).iterator(chunk_size=500):
+    last = 0
+    while page := dict(running.filter(pk__gt=last).order_by("pk").values_list("pk", "session_id")[:PAGE]):
+        last = max(page)
         try:
-            suspect = _is_suspect(moment, began, last, limits(metadata))
+            known = {row[0]: row[1:] for row in running.filter(pk__in=page).values_list(*COLUMNS)}
         except Exception:
-            suspect = True  # `judge` raises the same error, and the round goes on with the next session.
-        if suspect:
-            yield session_id
+            known = {}  # One row that cannot be read hides the page: each of them is looked at alone.
+        for pk, session_id in page.items():
+            if pk not in known or _is_suspect(moment, *known[pk]):
+                yield session_id
 
 
-def _is_suspect(moment: datetime, began: datetime, last: datetime | None, own: Limits) -> bool:
-    total = moment - began >= timedelta(seconds=own.max_total_secs)
-    return total or moment - (last or began) >= timedelta(seconds=own.max_idle_secs)
+def _is_suspect(moment: datetime, began: datetime, last: datetime | None, metadata: Any) -> bool:
+    """Whether it may be over a limit, or cannot be judged."""
+    try:
+        own = limits(metadata)
+        total = moment - began >= timedelta(seconds=own.max_total_secs)
+        return total or moment - (last or began) >= timedelta(seconds=own.max_idle_secs)
+    except Exception:
+        return True
+
+
+def _may_be_over(session_id: UUID, moment: datetime, away: Away) -> bool:
+    """Whether a suspect would be ended now, or cannot be judged: `judge` then says so, alone."""
+    try:
+        return _verdict(Session.objects.get(pk=session_id), moment, away)[1] is not None
+    except Exception:
+        return True
+
+
+def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, str | None]:
+    attempt = Attempt.objects.get(session=session, number=session.attempt)
+    tick = _last_tick(attempt, limits(session.metadata).check_interval_secs, moment)
+    return attempt, verdict(_clocks(session, attempt, tick, away)) if tick else None
 
 
 def judge(session_id: UUID, moment: datetime, away: Away) -> bool:
     """Judge one session under its lock, so that an event or an ask of this very moment is either seen or late."""
     with journal.transaction():
-        session = attempts.lock(session_id)
-        attempt = Attempt.objects.get(session=session, number=session.attempt)
-        tick = _last_tick(attempt, limits(session.metadata).check_interval_secs, moment)
-        why = verdict(_clocks(session, attempt, tick, away)) if tick else None
+        attempt, why = _verdict(attempts.lock(session_id), moment, away)
         return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
 
 

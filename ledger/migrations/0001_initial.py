@@ -43,6 +43,24 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='SkippedRow',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sweep', models.CharField(max_length=60)),
+                ('work', models.CharField(help_text="Which of the sweep's kinds of work.", max_length=60)),
+                ('row', models.CharField(help_text='What the work names the row by.', max_length=300)),
+                ('why', models.CharField(choices=[('unjudged', 'it could not be judged'), ('held', 'the brake holds it back')], max_length=8)),
+                ('error', models.TextField(blank=True, default='')),
+                ('times', models.PositiveIntegerField(default=0, help_text="0: once, by a fault that may have been the database's.")),
+                ('since', models.DateTimeField(db_default=accounts.clock.Now())),
+                ('tried_at', models.DateTimeField(db_default=accounts.clock.Now())),
+            ],
+            options={
+                'ordering': ['sweep', 'work', 'since'],
+                'constraints': [models.UniqueConstraint(fields=('sweep', 'work', 'row', 'why'), name='row_skipped_once')],
+            },
+        ),
+        migrations.CreateModel(
             name='Sweep',
             fields=[
                 ('name', models.CharField(max_length=60, primary_key=True, serialize=False)),

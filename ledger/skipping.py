@@ -1,0 +1,184 @@
+"""One kind of work of a sweep over many rows: each row alone, so that a bad one keeps no other waiting.
+
+A row that cannot be judged is left, counted and named: on the front page, in `/readyz`, in the log. It is tried again
+after all others, so that rows which fail never fill a batch. Its record goes when it has been judged, or is found no
+longer. The brake is for work that ends sessions: when one sweep would end too many, it waits for the next one to agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Count, QuerySet
+
+from accounts.clock import database_now
+from ledger.models import SkippedRow, Why
+
+Found = TypeVar("Found")
+#: Well below the time limit of a task.
+ROUND_SECS = 30.0
+#: How many of those that failed before are tried again in one round.
+RETRIES = 100
+#: How many a line of the log names.
+NAMED = 20
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """One kind of work: `sweep` is the job on the schedule, `name` tells it from that job's other work."""
+
+    sweep: str
+    name: str
+
+    def skipped(self, why: Why) -> QuerySet[SkippedRow]:
+        """The rows that this work left."""
+        return SkippedRow.objects.filter(sweep=self.sweep, work=self.name, why=why)
+
+    def __str__(self) -> str:
+        return f"{self.sweep} ({self.name})"
+
+
+def each(
+    work: Work,
+    find: Callable[[int], Iterable[Found]],
+    act: Callable[[Found], int],
+    *,
+    limit: int | None = None,
+    finds_all: bool = True,
+) -> int:
+    """Act on each row that `find` finds, at most `limit`; the sum of what `act` returns.
+
+    `find` is called with the number of rows that it is to answer at most, in the order of their turns: more than
+    `limit`, because those that failed before come in addition. `act` may be called for a row that needs nothing any
+    more. What does not fit into the round's time is left to the next one. The record of a row that is not found is
+    forgotten, if `find` finds all (up to the number). Raises what `find` raises, and the error of a database that is
+    away.
+    """
+    failed_before = dict(work.skipped(Why.UNJUDGED).order_by("tried_at").values_list("row", "times"))
+    most = 2**31 - 1 if limit is None else limit + len(failed_before)
+    rows = {name_of(row): row for row in find(most)}
+    fresh = [row for name, row in rows.items() if name not in failed_before][:limit]
+    again = [rows[name] for name in failed_before if name in rows][:RETRIES]
+    over = failed_before.keys() - rows.keys() if finds_all and len(rows) < most else set[str]()
+    total, trouble, until = 0, dict[str, Exception](), time.monotonic() + ROUND_SECS
+    for row in [*fresh, *again]:
+        if time.monotonic() > until:
+            break
+        try:
+            total += act(row)
+            over.add(name_of(row))
+        except Exception as error:
+            if isinstance(error, InterfaceError | OperationalError) and not connection.is_usable():
+                raise
+            trouble[name_of(row)] = error
+    _note(work, trouble, failed_before)
+    _forget(work, over & failed_before.keys())
+    return total
+
+
+def together(work: Work, rows: Sequence[Found], act: Callable[[Sequence[Found]], int]) -> int:
+    """Act on all of these rows at once, or, where that fails, on each alone; the sum of what `act` returns."""
+    try:
+        return act(rows)
+    except Exception:
+        log.warning("%s: %d rows could not be done at once, and are done one by one", work, len(rows))
+    return each(work, lambda most: rows, lambda row: act([row]), finds_all=False)
+
+
+def forget_untried(work: Work, since: datetime) -> None:
+    """Forget the rows that were not tried since then: a whole round did not come to them any more."""
+    work.skipped(Why.UNJUDGED).filter(tried_at__lt=since).delete()
+
+
+def name_of(row: object) -> str:
+    """What a row is called in the log and in its record."""
+    return storable(" ".join(map(str, row)) if isinstance(row, tuple) else str(row))[:300]
+
+
+def storable(text: str) -> str:
+    """The text, with what a database may refuse written out: the words of an error are anybody's."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _note(work: Work, trouble: dict[str, Exception], before: dict[str, int]) -> None:
+    if not trouble:
+        return
+    for name, error in trouble.items():
+        if name not in before:
+            log.error("%s: %s cannot be judged", work, name, exc_info=error)
+    SkippedRow.objects.bulk_create(
+        [
+            SkippedRow(
+                sweep=work.sweep,
+                work=work.name,
+                row=name,
+                why=Why.UNJUDGED,
+                error=storable(f"{type(error).__name__}: {error}")[:2000],
+                # A lock that another held too long says nothing of the row. When it fails again, it is the row's.
+                times=before.get(name, -1 if isinstance(error, OperationalError) else 0) + 1,
+                tried_at=database_now(),
+            )
+            for name, error in trouble.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["sweep", "work", "row", "why"],
+        update_fields=["error", "times", "tried_at"],
+    )
+    log.warning("%s: %d rows cannot be judged: %s", work, len(trouble), _named(trouble))
+
+
+def _named(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
+
+
+def _forget(work: Work, names: set[str]) -> None:
+    if names:
+        work.skipped(Why.UNJUDGED).filter(row__in=names).delete()
+        log.info("%s: judged after all, or no longer to be judged: %s", work, _named(sorted(names)))
+
+
+def brake(work: Work, rows: Sequence[Found], of: int, *, moment: datetime) -> list[Found]:
+    """Of the rows whose sessions one sweep would end, those that it may: all of them, unless they are too many.
+
+    Too many are more than a tenth of the `of` sessions that run, and more than `brake_floor`. They are held back until
+    a later sweep finds the same: a clock that was wrong for a moment has then had time to be right.
+    """
+    most = max(settings.WARDROOM["brake_floor"], of // 10)
+    held = dict(work.skipped(Why.HELD).filter(since__lte=moment).values_list("row", "since"))
+    agreed_since = moment - timedelta(seconds=settings.WARDROOM["sweep_secs"] / 2)
+    agreed = {name for name, since in held.items() if since <= agreed_since}
+    # What could not be judged before ends nothing now, and would hold the others back each time.
+    agreed |= set(work.skipped(Why.UNJUDGED).values_list("row", flat=True))
+    waiting = [name for name in map(name_of, rows) if name not in agreed]
+    if len(waiting) <= most:
+        work.skipped(Why.HELD).delete()
+        return list(rows)
+    work.skipped(Why.HELD).exclude(row__in=[name for name in waiting if name in held]).delete()
+    SkippedRow.objects.bulk_create(
+        [
+            SkippedRow(sweep=work.sweep, work=work.name, row=name, why=Why.HELD, times=1, since=moment)
+            for name in waiting
+            if name not in held
+        ],
+        ignore_conflicts=True,
+    )
+    log.error("%s: %d of %d sessions would end at once: held back until a later sweep agrees", work, len(waiting), of)
+    return [row for row in rows if name_of(row) in agreed]
+
+
+def counts() -> dict[str, dict[str, int]]:
+    """How many rows each sweep left: why -> sweep -> number. A fault that has come once may still be the database's."""
+    found: dict[str, dict[str, int]] = {}
+    rows = SkippedRow.objects.filter(times__gt=0).order_by().values_list("why", "sweep").annotate(Count("pk"))
+    for why, sweep, number in rows:
+        found.setdefault(why, {})[sweep] = number
+    return found
