@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -21,7 +21,7 @@ from orchestration.models import Attempt, Session
 from orchestration.states import Status
 from wardroom.children import steps
 
-EVENTS, MESSAGES, APPROVALS, TREE, TOPICS = 60, 30, 30, 200, 40
+EVENTS, MESSAGES, APPROVALS, ATTEMPTS, TREE, TOPICS = 60, 30, 30, 60, 200, 40
 
 TONES = {
     Status.QUEUED: "wait",
@@ -57,15 +57,18 @@ def fresh_id() -> uuid.UUID:
 
 def context(request: HttpRequest, session: Any) -> dict[str, Any]:
     """Everything on the page, for this reader: other apps' rows only with their permissions."""
-    attempts = list(Attempt.objects.filter(session=session).select_related("web_process").order_by("-number"))
+    newest = Attempt.objects.filter(session=session).select_related("web_process").order_by("-number")
+    attempts = list(newest[: ATTEMPTS + 1])
     current = next((attempt for attempt in attempts if attempt.number == session.attempt), None)
-    tree = _tree(session)
+    tree, is_cut = _tree(session)
     return {
         "session": session,
         "label": label(session),
         "tone": TONES[session.status],
         "line": line_badge(session),
-        "attempts": [(attempt, TONES[Status(attempt.status)]) for attempt in attempts],
+        "attempts": [(attempt, TONES[Status(attempt.status)]) for attempt in attempts[:ATTEMPTS]],
+        "cut": {"attempts": len(attempts) > ATTEMPTS, "tree": is_cut},
+        "most": {"attempts": ATTEMPTS, "approvals": APPROVALS, "messages": MESSAGES},
         "current": current,
         "clocks": watchdog.clocks(session, current) if current else None,
         "cancellation": session.cancellations.filter(finished_at=None).order_by("requested_at").first(),
@@ -77,13 +80,19 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
     }
 
 
-def _tree(session: Session) -> list[dict[str, Any]]:
-    """The whole tree, depth first: `{session, indent, here, tone, line, label}`."""
-    rows: QuerySet[Any] = shapes.with_line(
-        Session.objects.filter(project=session.project_id, root=session.root).order_by("created_at", "pk")
-    )
+def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
+    """The whole tree, depth first: `{session, indent, here, tone, line, label}`; and whether it is cut.
+
+    Of a large one only what is above this session, itself, and the first of its children.
+    """
+    sessions = shapes.with_line(Session.objects.filter(project=session.project_id)).order_by("created_at", "pk")
+    rows: list[Any] = list(sessions.filter(root=session.root)[: TREE + 1])
+    is_cut = len(rows) > TREE
+    if is_cut:
+        near = [*_above(session), session.pk]
+        rows = [*sessions.filter(pk__in=near).order_by("depth"), *sessions.filter(parent=session.pk)[:TREE]]
     below: dict[uuid.UUID | None, list[Any]] = {}
-    for row in rows[:TREE]:
+    for row in rows:
         below.setdefault(row.parent_id, []).append(row)
     shown: list[dict[str, Any]] = []
     waiting = list(reversed(below.get(None, [])))
@@ -100,7 +109,14 @@ def _tree(session: Session) -> list[dict[str, Any]]:
             }
         )
         waiting.extend(reversed(below.get(row.pk, [])))
-    return shown
+    return shown, is_cut
+
+
+def _above(session: Session) -> Iterator[uuid.UUID]:
+    parent = session.parent
+    while parent is not None:
+        yield parent.pk
+        parent = parent.parent
 
 
 def _events(session: Session) -> list[Event]:

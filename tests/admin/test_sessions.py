@@ -173,3 +173,29 @@ def test_a_sessions_page_shows_each_ask_with_its_answer(mine: Planted) -> None:
     assert "runbook" in rows[2] and "↳" in rows[2]
     blind = holder(mine.project, "view_session")
     assert "letter-" not in blind.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
+
+
+def test_a_tree_that_is_too_large_to_show_says_so_and_shows_what_is_near(
+    mine: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_page, "TREE", 3)
+    root = queued(mine.project, title="the top")
+    for number in range(4):
+        Session.objects.create(project=mine.project, parent=root, root=root.pk, depth=1, title=f"sister {number}")
+    last = Session.objects.get(title="sister 3")
+    Session.objects.create(project=mine.project, parent=last, root=root.pk, depth=2, title="mine below")
+    shown, is_cut = session_page._tree(last)
+    assert ([row["label"] for row in shown], is_cut) == (["the top", "sister 3", "mine below"], True)
+    page = holder(mine.project, "view_session").get(f"/admin/orchestration/session/{last.pk}/change/")
+    assert "too large to show" in page.content.decode()
+
+
+def test_only_the_newest_attempts_are_on_the_page_of_a_session_and_it_says_so(
+    mine: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_page, "ATTEMPTS", 2)
+    session = queued(mine.project, attempt=3)
+    over = {"session": session, "status": "error", "ended_at": read_database_clock()}
+    Attempt.objects.bulk_create([Attempt(number=number, **over) for number in (1, 2, 3)])
+    page = holder(mine.project, "view_session").get(f"/admin/orchestration/session/{session.pk}/change/")
+    assert "the newest 2; REST has all of them" in page.content.decode()
