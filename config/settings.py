@@ -237,7 +237,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Spawn, watch, message and gate AI-agent children.",
     "VERSION": "v1",
     "OAS_VERSION": "3.1.0",
-    "POSTPROCESSING_HOOKS": ["accounts.openapi.operation.add_components"],
+    "POSTPROCESSING_HOOKS": ["config.openapi.add_routes", "accounts.openapi.operation.add_components"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "PATH_CONVERTER_OVERRIDES": {"any_uuid": UUID},

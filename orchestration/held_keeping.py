@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -15,13 +15,16 @@ from starlette.routing import Route
 
 from accounts import credentials, heldbodies, heldcalls, problems
 from accounts.offload import in_thread
+from accounts.openapi.routes import Described, described
 from orchestration import keeping
+from orchestration.states import Status
 
 
 class AttemptNumber(Convertor[int]):
     """An attempt's number in a path. What has more digits than any column holds is no address of ours."""
 
     regex = "[1-9][0-9]{0,8}"
+    schema: ClassVar = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
 
     def convert(self, value: str) -> int:
         """The number."""
@@ -55,6 +58,38 @@ class ExitReport(msgspec.Struct):
     stderr_tail: Annotated[str, Meta(max_length=65536)] = ""
 
 
+_CALLERS = "It needs the token of this very attempt."
+_WORDS: dict[str, Any] = {"type": "string"}
+ALIVE = Described(
+    name="attempt_alive",
+    tag="keepers",
+    callers=_CALLERS,
+    body=AliveReport,
+    answer={
+        "type": "object",
+        "properties": {"action": {"type": "string", "enum": ["continue", "kill"]}, "reason": _WORDS},
+        "required": ["action"],
+    },
+)
+EXITED = Described(
+    name="attempt_exited",
+    tag="keepers",
+    callers=_CALLERS,
+    body=ExitReport,
+    answer={
+        "type": "object",
+        "properties": {"status": {"type": "string", "enum": Status.values}},
+        "required": ["status"],
+    },
+    rules={
+        "if": {"properties": {"exit_status": {"type": "integer"}}, "required": ["exit_status"]},
+        "then": {"properties": {"exit_signal": {"type": "null"}}},
+        "else": {"properties": {"exit_signal": {"type": "integer"}}, "required": ["exit_signal"]},
+    },
+)
+
+
+@described(ALIVE)
 async def alive(request: Request) -> Response:
     """The process lives; the answer says whether it may go on."""
     heldcalls.judge(request)
@@ -64,6 +99,7 @@ async def alive(request: Request) -> Response:
     return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
 
 
+@described(EXITED)
 async def exited(request: Request) -> Response:
     """The process has ended, and how."""
     heldcalls.judge(request)

@@ -148,6 +148,11 @@ class Operation(AutoSchema):
 def register(registry: Any, kind: str, name: str, component: dict[str, Any]) -> dict[str, Any]:
     """Keep a component for `add_components`, and give its `$ref`."""
     vars(registry).setdefault("ours", {}).setdefault(kind, {})[name] = component
+    return reference(kind, name)
+
+
+def reference(kind: str, name: str) -> dict[str, Any]:
+    """A component by its kind and name."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 

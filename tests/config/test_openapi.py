@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from rest_framework.response import Response
 from accounts import projects, scopes
 from accounts.outlines import outline
 from accounts.views import ProjectView
+from config import held
 from mailbox import orders, quarantine
 from orchestration import held_asks
 from tests.document import PATH, PROBLEM, Document
@@ -90,6 +92,16 @@ def test_every_call_names_the_scope_that_it_needs_once(document):
     assert document.operations["sessions_spawn"]["security"] == [{"bearer": ["sessions:write"]}]
     assert document.operations["approvals_decide"]["security"] == [{"bearer": []}]
     assert all(len(operation["security"]) == 1 for operation in document.operations.values())
+
+
+def test_what_is_answered_before_django_is_in_the_document_too(document):
+    answered = {re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path) for route in held.routes()}
+    rest = {path for path in answered if path.startswith("/api/")}
+    assert rest <= set(document.said["paths"])
+    report = document.resolved({"$ref": "#/components/schemas/AttemptExitedBody"})
+    judged = jsonschema.Draft202012Validator(report)
+    assert judged.is_valid({"exit_status": 3, "stderr_tail": "x"}) and judged.is_valid({"exit_signal": 9})
+    assert not judged.is_valid({}) and not judged.is_valid({"exit_status": 3, "exit_signal": 9})
 
 
 def test_calls_that_honour_a_key_say_so_with_what_comes_of_it(document):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import subprocess
 import sys
@@ -42,8 +43,15 @@ def test_every_module_of_a_generated_client_imports(generated):
 @pytest.mark.stack
 def test_a_generated_client_spawns_waits_for_an_approval_and_decides_it(generated, stack):
     house = stack(worker=False, beat=False)
-    models: ModuleType = generated("models")
     client = generated("client").AuthenticatedClient(base_url=house.url, token=house.key)
+    with contextlib.closing(client.get_httpx_client()):
+        refused = work(generated, client)
+    assert (refused.type_.value, refused.status) == ("already-decided", 409)
+
+
+def work(generated: Any, client: Any) -> Any:
+    """Spawn, ask, wait, decide, consume; give what a second answer gets."""
+    models: ModuleType = generated("models")
     spawn, get = generated("api.sessions.sessions_spawn"), generated("api.sessions.sessions_get")
     ask, wait = generated("api.approvals.approvals_ask"), generated("api.approvals.approvals_wait")
     decide, consume = generated("api.approvals.approvals_decide"), generated("api.approvals.approvals_consume")
@@ -70,5 +78,4 @@ def test_a_generated_client_spawns_waits_for_an_approval_and_decides_it(generate
     taken = consume.sync(asked.id, client=client, body=models.ApprovalConsumption(digest=asked.digest, claim="c"))
     assert taken.consumed_at is not None
 
-    refused = decide.sync(asked.id, client=client, body=models.ApprovalAnswer(models.ApprovalAnswerDecision("deny")))
-    assert (refused.type_.value, refused.status) == ("already-decided", 409)
+    return decide.sync(asked.id, client=client, body=models.ApprovalAnswer(models.ApprovalAnswerDecision("deny")))

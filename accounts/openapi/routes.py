@@ -1,0 +1,90 @@
+"""Calls that are answered before Django and have no view: what such a route says of itself in the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+from inflection import camelize
+from starlette.routing import Route
+
+from accounts.openapi import operation, refusals, values
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One call: its body as it is read, and its answer. `rules` are keywords that bind several fields of the body."""
+
+    name: str
+    tag: str
+    callers: str
+    body: type[msgspec.Struct]
+    answer: values.Schema
+    rules: Mapping[str, Any] = field(default_factory=dict)
+
+
+def described(call: Described) -> Callable[[Endpoint], Endpoint]:
+    """Mark an endpoint with what the document says of it; its description is its docstring."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.described = call  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def add(result: dict[str, Any], routes: Iterable[Route]) -> None:
+    """Put every route that is described into the document."""
+
+    def register(kind: str, name: str, component: values.Schema) -> values.Schema:
+        result["components"].setdefault(kind, {})[name] = component
+        return operation.reference(kind, name)
+
+    for route in routes:
+        call = getattr(route.endpoint, "described", None)
+        if call is not None:
+            path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
+            result["paths"][path] = {"post": _operation(route, call, register)}
+
+
+def _operation(route: Route, call: Described, register: refusals.Register) -> dict[str, Any]:
+    name = camelize(call.name)
+    body = register("schemas", f"{name}Body", _body(call))
+    answer = register("schemas", f"{name}Answer", call.answer)
+    facts = refusals.Call(name=name, in_path=True, has_body=True)
+    return {
+        "operationId": call.name,
+        "description": f"{route.endpoint.__doc__}\n\n{call.callers}",
+        "parameters": [_parameter(*part) for part in route.param_convertors.items()],
+        "tags": [call.tag],
+        "requestBody": {"content": {"application/json": {"schema": body}}, "required": True},
+        "security": [{"bearer": []}],
+        "responses": {
+            "200": {"content": {"application/json": {"schema": answer}}, "description": ""},
+            **refusals.responses(facts, register),
+        },
+    }
+
+
+def _parameter(name: str, convertor: Any) -> dict[str, Any]:
+    schema = getattr(convertor, "schema", {"type": "string", "format": "uuid"})
+    return {"in": "path", "name": name, "schema": schema, "required": True}
+
+
+def _body(call: Described) -> values.Schema:
+    """The schema of a body. Null means absent, so a member that may be absent may be null."""
+    schema: dict[str, Any] = msgspec.json.schema(call.body)["$defs"][call.body.__name__]
+    required = schema.get("required", ())
+    for name, member in schema["properties"].items():
+        member.pop("default", None)
+        if member.get("type") == "string":
+            member["pattern"] = values.NO_NUL
+        if name not in required and "anyOf" not in member:
+            schema["properties"][name] = values.nullable(member)
+    schema.pop("title", None)
+    return {**schema, "description": "", **call.rules}

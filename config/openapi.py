@@ -1,0 +1,15 @@
+"""The last hand on the OpenAPI document: the calls that no view describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.openapi import routes
+
+
+def add_routes(result: Any, **_: Any) -> Any:
+    """Add the calls that are answered before Django and have no view."""
+    from config import held  # Its routes need every app, and settings name this module.
+
+    routes.add(result, held.routes())
+    return result
