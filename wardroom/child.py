@@ -171,15 +171,23 @@ class Child:
         self._wire.event(event)
 
     async def flushed(self) -> None:
-        """Every durable event so far is committed."""
+        """Return when every durable event so far is committed. Raises Refused when the server refused one of them."""
         await self._wire.until(lambda: not self._wire.lanes.owed)
+        refused, self._wire.refused_events = self._wire.refused_events, None
+        if refused is not None:
+            raise refused
 
     async def transcript(self, *items: dict[str, Any]) -> None:
-        """Add items `{role, content, id?}` to the session's history; returns when they are kept."""
+        """Add items `{role, content, id?}` to the session's history; returns when they are kept.
+
+        Raises Refused when the server refused one of them: those that it was sent with are not kept either.
+        """
         for item in items:
             self._check(item)
-        position = self._wire.add_items([protocol.Item(**item) for item in items])
-        await self._wire.until(lambda: self._wire.kept_items() >= position)
+        added = self._wire.add_items([protocol.Item(**item) for item in items])
+        await self._wire.until(lambda: all(each.settled for each in added))
+        for refusal in filter(None, (each.refusal for each in added)):
+            raise Refused(refusal.code, refusal.detail)
 
     # --- gates ------------------------------------------------------------------------------------
 

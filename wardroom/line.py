@@ -28,6 +28,10 @@ LONGEST_LOCAL_PAUSE = 3.0
 BEHIND = 64
 IN_FLIGHT = 16
 WELCOME_SECS = 30.0
+# The server names the seconds in the reason of these.
+ASKS_FOR_PATIENCE = frozenset({Close.TOO_MANY, Close.TRY_AGAIN, Close.PING_TIMEOUT})
+# A connection that a fault of the server ended, and that lasted less than this, counts as a failed one.
+STEADY_SECS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,10 @@ def pause_before(code: int, reason: str, failures: int, random: random.Random, l
     """Seconds to wait before connecting again after a close with `code`: jittered, so that a herd spreads out."""
     if code == Close.RESTARTING:
         return random.uniform(FIRST_PAUSE, LONGEST_PAUSE)
-    if code == Close.TOO_MANY and (seconds := re.search(r"\d+(\.\d+)?", reason)):
-        return min(float(seconds[0]), 3600.0) + random.uniform(0, FIRST_PAUSE)
-    return random.uniform(FIRST_PAUSE / 2, min(longest, FIRST_PAUSE * 2 ** min(failures, 10)))
+    backed_off = random.uniform(FIRST_PAUSE / 2, min(longest, FIRST_PAUSE * 2 ** min(failures, 10)))
+    if code in ASKS_FOR_PATIENCE and (seconds := re.search(r"\d+(\.\d+)?", reason)):
+        return max(min(float(seconds[0]), 3600.0) + random.uniform(0, FIRST_PAUSE), backed_off)
+    return backed_off
 
 
 def refused_handshake(status: int, url: str) -> str:
@@ -103,14 +108,15 @@ class Line:
         """Hold the line until its end."""
         failures = 0
         while True:
-            before = self._reached
+            before, began = self._reached, time.monotonic()
             code, reason = await self._connect()
             if not protocol.comes_back(code):
                 return End(code, reason)
             silent = time.monotonic() - self._reached
             if silent >= self._unreachable_secs:
                 return End(Close.LOST, f"Wardroom was unreachable for {silent:.0f} seconds; the last try: {reason}")
-            failures = 0 if self._reached > before else failures + 1
+            steady = code not in ASKS_FOR_PATIENCE or time.monotonic() - began > STEADY_SECS
+            failures = 0 if self._reached > before and steady else failures + 1
             longest = LONGEST_LOCAL_PAUSE if self._identity.is_local else LONGEST_PAUSE
             pause = pause_before(code, reason, failures, self._random, longest)
             log.info("line closed (%s %s), next try in %.1f s", code, reason, pause)

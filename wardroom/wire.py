@@ -11,8 +11,9 @@ from typing import Any
 
 from wardroom import protocol
 from wardroom.admitted import AdmittedSet
+from wardroom.history import History, HistoryItem
 from wardroom.identity import Identity
-from wardroom.lanes import Lanes, parts
+from wardroom.lanes import Lanes
 from wardroom.line import End, Line
 from wardroom.protocol import Frame, Hello, Message, Run, Welcome
 from wardroom.queries import Queries
@@ -77,6 +78,7 @@ class Wire:
         self.inbox: dict[str, Message] = {}
         self.max_frame_bytes = protocol.FRAME_BYTES
         self.acked_at_start: int | None = None
+        self.refused_events: Refused | None = None
         self.lanes = Lanes()
         self.queries = Queries(self.reply)
         self.line = Line(identity, self._hello, self._opened, self._arrived, self.lanes.line_lost, unreachable_secs)
@@ -84,8 +86,7 @@ class Wire:
         self._owed: dict[tuple[str, str], Frame] = {}
         self._answers: dict[tuple[str, str], Any] = {}
         self._waiting: set[asyncio.Future[None]] = set()
-        self._items: list[protocol.Item] = []
-        self._first = 0
+        self._history = History()
         self._flusher: asyncio.Task[None] | None = None
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -116,22 +117,13 @@ class Wire:
         """The answer does not matter any more."""
         self._owed.pop((kind, id), None)
 
-    def add_items(self, items: list[protocol.Item]) -> int:
-        """Send items of history; returns the position that makes them kept."""
-        self.line.send(*self._transcript(self._first + len(self._items), items))
-        self._items += items
-        return self._first + len(self._items)
-
-    def kept_items(self) -> int:
-        """How far the history is kept."""
-        return self._first
-
-    def _transcript(self, first: int, items: list[protocol.Item]) -> list[Frame]:
-        frames: list[Frame] = []
-        for part in parts(items):
-            frames.append(protocol.Transcript(first=first, items=part))
-            first += len(part)
-        return frames
+    def add_items(self, items: list[protocol.Item]) -> list[HistoryItem]:
+        """Send items of history; each says when it is settled."""
+        added = [HistoryItem(item) for item in items]
+        frames = self._history.add(added)
+        # Without a line nothing is in flight: the next one begins with all that is pending.
+        self.line.send(*frames)
+        return added
 
     async def reply(self, message: Message, answer: Any) -> None:
         """Answer an ask, and only then call it admitted: whoever restarts in between is asked again.
@@ -201,15 +193,14 @@ class Wire:
 
     def _opened(self, welcome: Welcome) -> Iterable[Frame]:
         """What a new line must carry before anything else, in order: events, history, then all that is owed."""
-        if self.acked_at_start is None:
+        is_first = self.acked_at_start is None
+        if is_first:
             self.acked_at_start = welcome.acked_event_seq
-            self._first = welcome.transcript_next or 0
-        else:
-            self._on_transcript_ack(welcome.transcript_next or 0)
+        history = self._history.opened(welcome.transcript_next or 0, is_first=is_first)
         self.max_frame_bytes = welcome.limits.max_frame_bytes
         events = self.lanes.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
         self.wake()
-        return [*events, *self._transcript(self._first, self._items), *self._owed.values()]
+        return [*events, *history, *self._owed.values()]
 
     def _arrived(self, frame: Frame) -> None:
         match frame:
@@ -223,7 +214,7 @@ class Wire:
                 self.lanes.acknowledge(seq)
                 self.line.acknowledged(seq)
             case protocol.TranscriptAck(next=position):
-                self._on_transcript_ack(position)
+                self.line.send(*self._history.acknowledge(position))
             case _:
                 self._on_answer(frame)
         self.wake()
@@ -263,17 +254,14 @@ class Wire:
                 del self.inbox[message.id]
         return self.inbox
 
-    def _on_transcript_ack(self, position: int) -> None:
-        kept = max(0, position - self._first)
-        self._first += min(kept, len(self._items))
-        del self._items[:kept]
-
     def _on_error(self, ref: str, error: protocol.Error) -> None:
         if ref in ("event", "event_batch"):
             first, last = self.line.refused()
-            if error.code == "invalid":  # Any other refusal may be taken back on the next line.
-                self.lanes.give_up(first, last)
+            self.lanes.give_up(first, last)
+            self.refused_events = self.refused_events or Refused(error.code, error.detail)
             log.error("events %d to %d were refused: %s: %s", first, last, error.code, error.detail)
+        elif ref == "transcript":
+            self.line.send(*self._history.refuse(error))
         for kind, id in list(self._owed):
             if id == ref:
                 self.settle(kind, id, Refused(error.code, error.detail))

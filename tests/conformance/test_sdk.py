@@ -371,3 +371,19 @@ async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house:
         await child.complete()
     assert session.now()["status"] == "completed"
     assert "unknown_outcome" not in types(session)
+
+
+async def test_what_was_refused_is_raised_and_the_child_goes_on(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        with pytest.raises(Refused, match="content"):
+            await child.transcript({"role": "user", "content": None})
+        with pytest.raises(Refused):
+            await child.send("task", "hello", to="nowhere at all")
+        await child.transcript({"role": "user", "content": "kept"})
+        await child.emit("note")
+        await child.flushed()
+        await child.complete("done")
+    history = session.client.get(f"sessions/{session.id}/history")["results"]
+    assert [item["content"] for item in history] == ["kept"]
+    assert session.now()["status"] == "completed"

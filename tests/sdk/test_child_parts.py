@@ -119,6 +119,8 @@ def test_the_pause_before_coming_back_depends_on_why_the_line_closed() -> None:
     assert 0.5 <= min(restarts) < 2
     assert 13 < max(restarts) <= LONGEST_PAUSE
     assert 7 <= pause_before(4429, "come back in 7 seconds", 0, dice) <= 8
+    assert 2 <= pause_before(1013, "retry after 2 seconds: the database does not answer", 0, dice) <= 2.5
+    assert max(pause_before(1011, "retry after 2 seconds: internal error", 5, dice) for _ in range(200)) > 10
     assert all(pause_before(1006, "", 0, dice) <= 0.5 for _ in range(50))
     assert all(pause_before(1006, "", 99, dice) <= LONGEST_PAUSE for _ in range(50))
     assert max(pause_before(1006, "", 4, dice) for _ in range(200)) > 6

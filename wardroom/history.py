@@ -1,0 +1,85 @@
+"""The history that a child hands over: kept until the server has it, given up where the server refuses it."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from wardroom.lanes import parts
+from wardroom.protocol import Error, Item, Transcript
+
+
+class HistoryItem:
+    """One item on its way: on the line, kept, or refused."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.kept = False
+        self.refusal: Error | None = None
+
+    @property
+    def settled(self) -> bool:
+        """The server has said what becomes of it."""
+        return self.kept or self.refusal is not None
+
+
+class History:
+    """The items of one attempt that the server has not settled. Every method returns the frames to send."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self._pending: list[HistoryItem] = []
+        self._in_flight: deque[tuple[int, list[HistoryItem]]] = deque()
+
+    def add(self, items: Iterable[HistoryItem]) -> list[Transcript]:
+        """Hand over more items, at the end."""
+        fresh = list(items)
+        first = self.first + len(self._pending)
+        self._pending += fresh
+        return self._frames(first, fresh)
+
+    def opened(self, position: int, *, is_first: bool) -> list[Transcript]:
+        """A line is open, and the server has kept everything before `position`: send the rest."""
+        self._in_flight.clear()
+        if is_first:
+            self.first = position
+        else:
+            self._keep(position)
+        return self._frames(self.first, self._pending)
+
+    def acknowledge(self, position: int) -> list[Transcript]:
+        """Everything before `position` is kept."""
+        if self._in_flight:
+            self._in_flight.popleft()
+        self._keep(position)
+        return self._again()
+
+    def refuse(self, error: Error) -> list[Transcript]:
+        """The server refused the oldest part in flight.
+
+        What was sent after it leaves a hole now and is refused too (`conflict`): it is sent again, at its new place.
+        """
+        first, items = self._in_flight.popleft() if self._in_flight else (self.first, [])
+        if error.code != "conflict" or first == self.first:
+            for item in items:
+                item.refusal = error
+            self._pending = [item for item in self._pending if not item.settled]
+        return self._again()
+
+    def _keep(self, position: int) -> None:
+        kept = self._pending[: max(0, position - self.first)]
+        for item in kept:
+            item.kept = True
+        del self._pending[: len(kept)]
+        self.first += len(kept)
+
+    def _again(self) -> list[Transcript]:
+        if self._in_flight or not self._pending:
+            return []
+        return self._frames(self.first, self._pending)
+
+    def _frames(self, first: int, items: list[HistoryItem]) -> list[Transcript]:
+        frames: list[Transcript] = []
+        for part in parts([item.item for item in items]):
+            place = sum(len(frame.items) for frame in frames)
+            self._in_flight.append((first + place, items[place : place + len(part)]))
+            frames.append(Transcript(first=first + place, items=part))
+        return frames
