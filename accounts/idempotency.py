@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from accounts import problems
 from accounts.models import IdempotencyKey
+from accounts.turns import turn_to_write
 
 if TYPE_CHECKING:
     from accounts.views import ProjectView
@@ -51,7 +52,7 @@ def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handl
             key = judged(sent_with(request), takes_key=True)
             if not key:
                 return handler(view, request, *args, **kwargs)
-            with transaction.atomic():
+            with turn_to_write(), transaction.atomic():
                 row, is_new = _claim(view, request, key)
                 if not is_new:
                     still(view, row.answer, *args, **kwargs)

@@ -24,6 +24,7 @@ from uuid import UUID
 
 from django.db import transaction as database
 
+from accounts.turns import turn_to_write
 from ledger import entries, nudges
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def transaction() -> Iterator[None]:
 def _outermost() -> Iterator[None]:
     book = _desk.book = _Book()
     try:
-        with database.atomic():
+        with turn_to_write(), database.atomic():
             yield
             written = entries.write(book.notes)
             topics = [*book.topics, *(f"feed:{project}" for project in written)]

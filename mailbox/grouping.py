@@ -22,6 +22,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connec
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.problems import Problem
+from accounts.turns import turn_to_write
 from ledger import journal
 from mailbox import accepting
 from mailbox.accepting import Outcome
@@ -215,7 +216,8 @@ def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
         by_project.setdefault(ticket.project_id, []).extend(ticket.letters)
     if _goes_at_once(batch, by_project):
         [(project_id, letters)] = by_project.items()
-        accepted = {project_id: iter(accepting.accept_alone(project_id, letters))}
+        with turn_to_write():
+            accepted = {project_id: iter(accepting.accept_alone(project_id, letters))}
         return [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
     with journal.transaction():
         accepted = {
