@@ -114,6 +114,8 @@ WARDROOM: dict[str, Any] = {
     "hub_poll_secs": 5,
     # event streams: a comment so often, and the reader's right to read is asked again with it
     "stream_beat_secs": 15,
+    # Of one key, child or signed-in person, at one web process.
+    "streams_per_credential": 16,
     "page_recheck_secs": 30,
 }
 

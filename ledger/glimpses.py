@@ -7,25 +7,29 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-BACKLOG = 256
+import msgspec
+
+BACKLOG, BACKLOG_BYTES = 256, 1024 * 1024
 
 
 class Watcher:
     """What passed by since it was last taken; who does not keep up misses the newest."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self._seen: list[dict[str, Any]] = []
+        self._seen: list[bytes] = []
+        self._size = 0
         self._wake = wake
 
-    def show(self, event: dict[str, Any]) -> None:
+    def show(self, event: bytes) -> None:
         """Keep it for a moment, and wake whoever takes it."""
-        if len(self._seen) < BACKLOG:
+        if len(self._seen) < BACKLOG and self._size + len(event) <= BACKLOG_BYTES:
             self._seen.append(event)
+            self._size += len(event)
         self._wake()
 
-    def take(self) -> list[dict[str, Any]]:
-        """Everything since the last call, oldest first."""
-        seen, self._seen = self._seen, []
+    def take(self) -> list[bytes]:
+        """Everything since the last call, oldest first, as JSON."""
+        seen, self._seen, self._size = self._seen, [], 0
         return seen
 
 
@@ -50,5 +54,7 @@ async def watch(session: UUID | None, wake: Callable[[], None]) -> AsyncIterator
 
 def show(session: UUID, event: dict[str, Any]) -> None:
     """Hand an event to whoever watches the session now. Call it on the loop that they wait on."""
-    for watcher in _watchers.get(session, ()):
-        watcher.show(event)
+    if watchers := _watchers.get(session):
+        encoded = msgspec.json.encode(event)
+        for watcher in watchers:
+            watcher.show(encoded)

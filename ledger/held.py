@@ -26,7 +26,7 @@ async def feed_stream(request: Request) -> Response:
             return False
         return True
 
-    return streams.EventStream(streams.frames(reading, still_allowed))
+    return streams.EventStream(f"credential:{credential.pk}", streams.frames(reading, still_allowed))
 
 
 routes: list[Route] = [

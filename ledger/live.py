@@ -54,7 +54,7 @@ async def changes(request: Request) -> Response:
     if viewer is None:
         raise problems.unauthenticated("Sign in to the admin first.")
     wanted = frozenset(filter(None, request.query_params.get("topics", "").split(",")))
-    return EventStream(_frames(session_key, viewer.heads, wanted))
+    return EventStream(f"page:{session_key}", _frames(session_key, viewer.heads, wanted))
 
 
 def _is_ours(request: Request) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,12 +19,17 @@ from django.conf import settings
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from accounts.offload import in_thread
+from accounts import problems
+from accounts.together import Together
 from ledger import feed, glimpses, hub, stopping
 
 BATCH = 200
+CHUNK_BYTES = 32 * 1024
+# What the batches of one turn may take together.
+TURN_BYTES = 4 * 1024 * 1024
+RETRY_SECS = 10
 MEDIA_TYPE = "text/event-stream"
 #: The line breaks that JSON leaves as they are, and how JSON escapes them.
 LINE_BREAKS = tuple((mark.encode(), rb"\u%04x" % ord(mark)) for mark in "\u0085\u2028\u2029")
@@ -45,14 +51,31 @@ def _accepts_stream(scope: Scope) -> bool:
 
 
 class EventStream(StreamingResponse):
-    """A stream that no proxy buffers, no cache keeps and no reader that stopped reading holds open."""
+    """A stream that no proxy buffers, no cache keeps and no reader that stopped reading holds open.
+
+    Raises 429 when its reader has too many of them open at this process.
+    """
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, reader: str, frames: AsyncGenerator[bytes, None]) -> None:
+        most = settings.WARDROOM["streams_per_credential"]
+        if _open[reader] >= most:
+            raise problems.too_many(f"You have {most} event streams open. Close one first.", RETRY_SECS)
+        self._reader = reader
         self._frames = frames
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
         super().__init__(frames, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the stream for as long as it is open."""
+        _open[self._reader] += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _open[self._reader] -= 1
+            if not _open[self._reader]:
+                del _open[self._reader]
 
     async def stream_response(self, send: Send) -> None:
         """As Starlette does it, with a deadline on each write and an end to the generator behind it."""
@@ -78,6 +101,46 @@ class Reading:
     session: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A page of events as frames, joined into chunks: made once, and sent to every stream that stands there."""
+
+    chunks: list[bytes]
+    cursor: int | None
+    more: bool
+
+
+def _make(readings: Sequence[Reading]) -> list[Batch]:
+    """One batch for each reading, equal ones together. What does not fit into memory now is asked for again."""
+    made: dict[Reading, Batch] = {}
+    room = TURN_BYTES
+    for reading in readings:
+        if reading not in made:
+            made[reading] = _batch(reading) if room > 0 else Batch([], reading.after, more=True)
+            room -= sum(map(len, made[reading].chunks))
+    return [made[reading] for reading in readings]
+
+
+def _batch(reading: Reading) -> Batch:
+    page = feed.beyond(reading.project_id, reading.after, session=reading.session, limit=BATCH)
+    if page.resync:
+        return Batch([_frame({"cursor": page.cursor}, cursor=page.cursor, event="resync")], page.cursor, page.more)
+    chunks: list[bytes] = []
+    gathered: list[bytes] = []
+    for event in page.events:
+        gathered.append(_sse(event.encode(), cursor=event.cursor))
+        if sum(map(len, gathered)) >= CHUNK_BYTES:
+            chunks.append(b"".join(gathered))
+            gathered = []
+    return Batch([*chunks, b"".join(gathered)] if gathered else chunks, page.cursor, page.more)
+
+
+#: Streams that were nudged at the same moment, and stand at the same place, share one read and one formatting.
+_batches: Together[Reading, Batch] = Together(_make)
+#: Open streams of this process: reader -> how many.
+_open: Counter[str] = Counter()
+
+
 def where_from(request: Request) -> str | None:
     """The cursor that a reader goes on from: its own memory (`Last-Event-ID`) before the address it began with."""
     return request.headers.get("last-event-id") or request.query_params.get("after")
@@ -99,21 +162,19 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
     async with hub.get().listen(topic) as ears, glimpses.watch(reading.session, ears.nudge) as passing:
         yield b"retry: 1000\n\n"
         while not stopping.asked():
-            page = await in_thread(feed.beyond, reading.project_id, cursor, session=reading.session, limit=BATCH)
-            if page.resync:
-                yield _frame({"cursor": page.cursor}, cursor=page.cursor, event="resync")
-            for event in page.events:
-                yield _sse(event.encode(), cursor=event.cursor)
-            cursor = page.cursor
+            batch = await _batches.ask(Reading(reading.project_id, cursor, reading.session))
+            for chunk in batch.chunks:
+                yield chunk
+            cursor = batch.cursor
             for glimpse in passing.take():
-                yield _frame(glimpse, event="ephemeral")
+                yield _sse(glimpse, event="ephemeral")
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + beat_secs
                 if not await still_allowed():
                     yield _frame({"reason": "The credential is no longer live."}, event="end")
                     return
                 yield b": beat\n\n"
-            if not page.more:
+            if not batch.more:
                 await ears.wait(_patience(beat_at))
 
 

@@ -31,7 +31,7 @@ async def session_stream(request: Request) -> Response:
             return False
         return True
 
-    return streams.EventStream(streams.frames(reading, still_allowed))
+    return streams.EventStream(f"credential:{credential.pk}", streams.frames(reading, still_allowed))
 
 
 async def _reader(request: Request, session_id: UUID) -> Credential:

@@ -158,10 +158,10 @@ async def test_a_reader_that_stops_reading_is_let_go(settings: Any) -> None:
     settings.WARDROOM = {**settings.WARDROOM, "send_timeout_secs": 0.2}
     closed = asyncio.Event()
 
-    async def endless() -> AsyncGenerator[str, None]:
+    async def endless() -> AsyncGenerator[bytes, None]:
         try:
             while True:
-                yield ": more\n\n"
+                yield b": more\n\n"
         finally:
             closed.set()
 
@@ -170,5 +170,5 @@ async def test_a_reader_that_stops_reading_is_let_go(settings: Any) -> None:
             await asyncio.Event().wait()
 
     async with asyncio.timeout(5):
-        await streams.EventStream(endless()).stream_response(never_drains)
+        await streams.EventStream("reader", endless()).stream_response(never_drains)
     assert closed.is_set()
