@@ -40,9 +40,10 @@ class Event(models.Model):
     seq = models.BigIntegerField(null=True)
     source = models.CharField(max_length=8, choices=Source)
     type = models.CharField(max_length=200)
-    payload = JSONText(default=dict)
-    size = models.PositiveIntegerField(default=0, help_text="Bytes of the payload's text: pages are bounded by it.")
     at = models.DateTimeField(db_default=Now())
+    # Before the payload: to reach a column behind a large one, SQLite reads all of the large one.
+    size = models.PositiveIntegerField(default=0, help_text="Bytes of the payload's text: pages are bounded by it.")
+    payload = JSONText(default=dict)
 
     class Meta:
         ordering: ClassVar = ["cursor"]

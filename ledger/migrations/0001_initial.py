@@ -103,9 +103,9 @@ class Migration(migrations.Migration):
                 ('seq', models.BigIntegerField(null=True)),
                 ('source', models.CharField(choices=[('child', 'the child'), ('wardroom', 'Wardroom')], max_length=8)),
                 ('type', models.CharField(max_length=200)),
-                ('payload', ledger.fields.JSONText(default=dict)),
-                ('size', models.PositiveIntegerField(default=0, help_text="Bytes of the payload's text: pages are bounded by it.")),
                 ('at', models.DateTimeField(db_default=accounts.clock.Now())),
+                ('size', models.PositiveIntegerField(default=0, help_text="Bytes of the payload's text: pages are bounded by it.")),
+                ('payload', ledger.fields.JSONText(default=dict)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
             ],
             options={
