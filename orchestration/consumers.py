@@ -1,28 +1,30 @@
 """The socket of a child: parse, call one verb, answer.
 
-A connection is three tasks. The reader decodes into an inbox and waits for nobody. The worker takes frames in order and
-calls one verb for each. The feeder looks at the rows, after every nudge and every few seconds without one, and writes
-what the child is owed. Whichever fails first ends the connection.
+A connection is three tasks. The reader fills an inbox and waits for nobody. The worker takes frames in order, decodes
+them and calls one verb for each. The feeder looks at the rows, after every nudge and every few seconds without one,
+and writes what the child is owed. Whichever fails first ends the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError, IntegrityError
 
 from accounts import outages
 from accounts.offload import in_thread
 from accounts.problems import Problem
 from ledger import glimpses, hub
 from orchestration import (
+    backpressure,
     line_approvals,
     line_door,
     line_events,
@@ -39,6 +41,10 @@ from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
 
 log = logging.getLogger(__name__)
 TOUCH_SECS = 1.0
+# When a child should come back after a fault of ours.
+RETRY_SECS = 2
+# Frames of events are committed together until they have so many events or characters: no commit takes long.
+MERGED_EVENTS, MERGED_CHARACTERS = 256, 256 * 1024
 
 
 class ChildConsumer(AsyncConsumer):
@@ -53,6 +59,8 @@ class ChildConsumer(AsyncConsumer):
         self.wire = Wire(receive, send, self.limits)
         self.inbox = Inbox()
         self.sent = Sent()
+        self.budget = backpressure.Budget()
+        self.answers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.holds = self.ending = False
         self.touched = 0.0
         self.offer = line_door.read(scope)
@@ -72,7 +80,7 @@ class ChildConsumer(AsyncConsumer):
         caller = await in_thread(judge, self.offer.token, session)
         if not self.offer.understood:
             raise HangUp(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
-        await _until_one_fails(self.wire.read(self.inbox, self._decode), self._connected(caller))
+        await _until_one_fails(self.wire.read(self.inbox), self._connected(caller))
 
     async def _connected(self, caller: Caller) -> None:
         if not self.offer.plain:
@@ -109,8 +117,8 @@ class ChildConsumer(AsyncConsumer):
         self.sent.need_run = bool(hello.need_run)
 
     async def _first_frame(self) -> protocol.Hello:
-        while isinstance(frame := await self.inbox.take(), UnknownKind):
-            await self._on_unknown(frame)
+        while isinstance(frame := self._decode(await self.inbox.take()), UnknownKind):
+            await self.wire.send(_unknown(frame))
         if not isinstance(frame, protocol.Hello):
             raise HangUp(Close.NOT_PROTOCOL, "the first frame is hello")
         return frame
@@ -126,40 +134,64 @@ class ChildConsumer(AsyncConsumer):
     # --- what comes in --------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        """Take frame after frame. Answers are written when the frame is let go: a peer that does not read them keeps
+        no memory from others. A peer that has left can be told nothing, but what it said is taken, its end included.
+        """
         while True:
-            frame = await self.inbox.take()
-            # To whom has left nothing can be answered, but what it said is taken: the inbox ends with its leaving.
+            text = await self.inbox.take()
+            end: HangUp | None = None
+            async with backpressure.room_for(text):
+                try:
+                    await self._take(text)
+                except HangUp as hang_up:
+                    end = hang_up
+            answers, self.answers = self.answers, []
             with contextlib.suppress(Gone):
-                await self._take(frame)
+                for answer in answers:
+                    await answer()
+            if end is not None:
+                raise end
 
-    async def _take(self, frame: Frame | UnknownKind) -> None:
+    async def _take(self, text: str) -> None:
+        frame = self._decode(text)
+        self.budget.spend(len(text))
+        await self._or_refuse(frame, self._dispatch(frame))
+
+    async def _or_refuse(self, frame: Frame | UnknownKind, work: Coroutine[Any, Any, None]) -> None:
+        """Do it; a refusal is an `error` frame for this frame, and harms no other."""
         try:
-            if isinstance(frame, Frame):
-                protocol.refuse_oversize(frame)
-            await self._dispatch(frame)
+            await work
         except Problem as refusal:
-            await self._refuse(frame, refusal.type, refusal.detail)
+            self._say(_refusal(frame, refusal.type, refusal.detail))
         except FrameRefused as refusal:
-            await self._refuse(frame, refusal.code, refusal.detail)
+            self._say(_refusal(frame, refusal.code, refusal.detail))
+        except (DataError, IntegrityError) as error:
+            # A value that no check of ours caught. The transaction is rolled back, and the connection goes on.
+            log.error("a frame of %s was refused by the database", self.line.session_id, exc_info=error)
+            self._say(_refusal(frame, "invalid", "This frame holds a value that cannot be stored."))
+
+    def _say(self, *frames: Frame) -> None:
+        """Answer with these when the frame in hand is let go."""
+        self.answers += (functools.partial(self.wire.send, frame) for frame in frames)
 
     async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a line for each frame
+        if isinstance(frame, Frame):
+            protocol.refuse_oversize(frame)
         match frame:
-            case protocol.EventFrame() | protocol.EventBatch():
+            case protocol.EventFrame() | protocol.EventBatch() | protocol.PlainEvent():
                 await self._on_events(frame)
-            case protocol.PlainEvent():
-                await self._on_plain_event(frame)
             case protocol.ApprovalRequest():
                 await self._on_approval_request(frame)
             case protocol.ApprovalAck():
                 await self._on_approval_ack(frame)
             case protocol.ApprovalWithdraw():
-                await in_thread(line_approvals.withdraw, self.line, frame)
+                await self.budget.run(line_approvals.withdraw, self.line, frame)
             case protocol.MessageAdmitted():
-                await in_thread(line_messages.admit, self.line, frame.ids)
+                await self.budget.run(line_messages.admit, self.line, frame.ids)
             case protocol.Send():
                 await self._on_send(frame)
             case protocol.RunAck():
-                await in_thread(line_run.acknowledge, self.line)
+                await self.budget.run(line_run.acknowledge, self.line)
             case protocol.Transcript():
                 await self._on_transcript(frame)
             case protocol.Terminal():
@@ -167,70 +199,95 @@ class ChildConsumer(AsyncConsumer):
             case protocol.Hello():
                 raise FrameRefused("unexpected", "this connection has said hello")
             case UnknownKind():
-                await self._on_unknown(frame)
+                self._say(_unknown(frame))
 
-    async def _on_events(self, frame: protocol.EventFrame | protocol.EventBatch) -> None:
-        frames = [frame, *await self.inbox.take_more((protocol.EventFrame, protocol.EventBatch))]
+    async def _on_events(self, first: protocol.EventFrame | protocol.EventBatch | protocol.PlainEvent) -> None:
+        kinds = (protocol.PlainEvent,) if self.offer.plain else (protocol.EventFrame, protocol.EventBatch)
+        frames = await self._following(first, *kinds)
+        try:
+            await self._keep_events(frames)
+        except (Problem, DataError, IntegrityError):
+            if len(frames) == 1:
+                raise
+            # One of them is at fault. Each is taken alone now, and answered for itself.
+            for frame in frames:
+                await self._or_refuse(frame, self._keep_events([frame]))
+
+    async def _keep_events(self, frames: list[Any]) -> None:
+        keep = line_events.accept_plain if self.offer.plain else line_events.accept
         events = await self._without_ephemeral(line_events.numbered(frames))
         if events:
-            acked = await in_thread(line_events.accept, self.line, events)
-            await self.wire.send(protocol.EventAck(seq=acked))
+            acked = await self.budget.run(keep, self.line, events)
+            if not self.offer.plain:
+                self._say(protocol.EventAck(seq=acked))
 
-    async def _on_plain_event(self, frame: protocol.PlainEvent) -> None:
-        frames = [frame, *await self.inbox.take_more(protocol.PlainEvent)]
-        events = await self._without_ephemeral([line_events.Numbered(0, each.event) for each in frames])
-        if events:
-            await in_thread(line_events.accept_plain, self.line, [each.event for each in events])
+    async def _following(self, first: Frame, *kinds: type[Frame]) -> list[Any]:
+        """The frame, and what has come already and is of these kinds: a child that fell behind catches up in one go."""
+        taken: list[Any] = [first]
+        events, room = _events(first), MERGED_CHARACTERS
+        while events < MERGED_EVENTS and (text := self.inbox.peek()) is not None and len(text) <= room:
+            try:
+                frame = self._decode(text)
+            except HangUp:  # It is raised when its turn comes, after what came before it is answered.
+                break
+            if not isinstance(frame, kinds):
+                break
+            await self.inbox.take()
+            self.budget.spend(len(text))
+            events, room = events + _events(frame), room - len(text)
+            taken.append(frame)
+        return taken
 
     async def _without_ephemeral(self, events: list[line_events.Numbered]) -> list[line_events.Numbered]:
         """Show what is not kept to whoever watches; the rest."""
+        self.budget.spend(0, len(events))
         passing = [event for event in events if event.qos == "ephemeral"]
         for event in passing:
             glimpses.show(self.line.session_id, event.glimpse(self.line))
         # A stream of tokens is work going on, but not worth a commit each.
         if passing and time.monotonic() - self.touched > TOUCH_SECS:
             self.touched = time.monotonic()
-            await in_thread(line_events.touch, self.line)
+            await self.budget.run(line_events.touch, self.line)
         return [event for event in events if event.qos != "ephemeral"]
 
     async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
         self.sent.asking.add(frame.id)
+        answers: list[Frame] = []
         try:
-            for answer in await in_thread(line_approvals.register, self.line, frame):
+            answers = await self.budget.run(line_approvals.register, self.line, frame)
+        finally:
+            self.answers.append(functools.partial(self._tell_registered, frame.id, answers))
+
+    async def _tell_registered(self, id: str, answers: list[Frame]) -> None:
+        try:
+            for answer in answers:
                 await self._answer(answer)
         finally:
-            self.sent.asking.discard(frame.id)
+            self.sent.asking.discard(id)
             self.ears.nudge()
 
     async def _on_approval_ack(self, frame: protocol.ApprovalAck) -> None:
-        for answer in await in_thread(line_approvals.acknowledge, self.line, frame):
-            await self.wire.send(answer)
+        self._say(*await self.budget.run(line_approvals.acknowledge, self.line, frame))
 
     async def _on_send(self, frame: protocol.Send) -> None:
-        outcome = await in_thread(line_messages.send, self.line, frame)
-        await self.wire.send(protocol.SendAck(id=frame.id, outcome=outcome))
+        outcome = await self.budget.run(line_messages.send, self.line, frame)
+        self._say(protocol.SendAck(id=frame.id, outcome=outcome))
 
     async def _on_transcript(self, frame: protocol.Transcript) -> None:
-        kept = await in_thread(line_run.keep_transcript, self.line, frame)
-        await self.wire.send(protocol.TranscriptAck(next=kept))
+        kept = await self.budget.run(line_run.keep_transcript, self.line, frame)
+        self._say(protocol.TranscriptAck(next=kept))
 
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
         # The feeder must not take the end that we are about to write for one that somebody else wrote.
         self.ending = True
         try:
-            await in_thread(line_terminal.end, self.line, frame)
+            await self.budget.run(line_terminal.end, self.line, frame)
         except (Problem, FrameRefused):
             self.ending = False
             raise
         if not self.offer.plain:
-            await self.wire.send(protocol.TerminalAck(status=frame.status))
+            self._say(protocol.TerminalAck(status=frame.status))
         raise HangUp(Close.DONE, frame.status)
-
-    async def _on_unknown(self, unknown: UnknownKind) -> None:
-        await self.wire.send(protocol.Error(code="unknown-kind", detail=str(unknown), ref=unknown.kind[:64]))
-
-    async def _refuse(self, frame: Frame | UnknownKind, code: str, detail: str) -> None:
-        await self.wire.send(protocol.Error(code=code, detail=detail, ref=_ref(frame)))
 
     # --- what goes out --------------------------------------------------------------------------------------
 
@@ -307,12 +364,24 @@ def _end(error: Exception) -> HangUp:
             return HangUp(error.code, error.reason)
         case DatabaseError():
             log.warning("a line is dropped: the database does not answer", exc_info=error)
-            return HangUp(Close.TRY_AGAIN, "try again later")
+            return HangUp(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: the database does not answer")
     if reason := outages.reason(error):
         log.warning("a line is dropped: %s", reason, exc_info=error)
-        return HangUp(Close.TRY_AGAIN, "try again later")
+        return HangUp(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: {reason}")
     log.error("a line is dropped", exc_info=error)
-    return HangUp(Close.PING_TIMEOUT, "internal error")
+    return HangUp(Close.PING_TIMEOUT, f"retry after {RETRY_SECS} seconds: internal error")
+
+
+def _events(frame: Frame | UnknownKind) -> int:
+    return len(frame.events) if isinstance(frame, protocol.EventBatch) else 1
+
+
+def _unknown(unknown: UnknownKind) -> protocol.Error:
+    return protocol.Error(code="unknown-kind", detail=str(unknown), ref=unknown.kind[:64])
+
+
+def _refusal(frame: Frame | UnknownKind, code: str, detail: str) -> protocol.Error:
+    return protocol.Error(code=code, detail=detail, ref=_ref(frame))
 
 
 def _ref(frame: Frame | UnknownKind) -> str:

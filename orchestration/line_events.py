@@ -11,7 +11,7 @@ from accounts.clock import database_now
 from ledger import journal
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, Snapshot
-from wardroom.protocol import Event, EventBatch, EventFrame, Qos, qos_of
+from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, Qos, qos_of
 
 TOOL_CHARACTERS = 200
 SUBJECT_CHARACTERS = 256
@@ -46,11 +46,13 @@ class Numbered:
         return {key: value for key, value in self.event.items() if key != "type"}
 
 
-def numbered(frames: Iterable[EventFrame | EventBatch]) -> list[Numbered]:
-    """The events of some frames with their numbers."""
+def numbered(frames: Iterable[EventFrame | EventBatch | PlainEvent]) -> list[Numbered]:
+    """The events of some frames with their numbers; those of a plain child have none yet."""
     events: list[Numbered] = []
     for frame in frames:
-        if isinstance(frame, EventFrame):
+        if isinstance(frame, PlainEvent):
+            events.append(Numbered(0, frame.event))
+        elif isinstance(frame, EventFrame):
             events.append(Numbered(frame.seq, frame.event))
         else:
             events += (Numbered(frame.first_seq + offset, event) for offset, event in enumerate(frame.events))
@@ -67,11 +69,11 @@ def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = Non
         return _keep(line, events, now)
 
 
-def accept_plain(line: Line, events: Sequence[Event], *, now: datetime | None = None) -> int:
+def accept_plain(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
     """The same for a plain child's events, which are numbered here."""
     with held(line):
         first = _acked(line) + 1
-        return _keep(line, [Numbered(first + offset, event) for offset, event in enumerate(events)], now)
+        return _keep(line, [Numbered(first + offset, each.event) for offset, each in enumerate(events)], now)
 
 
 def touch(line: Line, *, now: datetime | None = None) -> None:
@@ -86,7 +88,12 @@ def _acked(line: Line) -> int:
 
 def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
     acked = _acked(line)
-    fresh = [event for event in events if event.qos == "durable" and event.seq > acked]
+    fresh = []
+    for event in events:
+        # The same number may come twice in one go as well as in two.
+        if event.qos == "durable" and event.seq > acked:
+            fresh.append(event)
+            acked = event.seq
     for event in fresh:
         journal.child_event(
             line.project_id,
@@ -97,7 +104,6 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
             seq=event.seq,
         )
         _note_unknown_outcome(line, event)
-    acked = max([acked, *(event.seq for event in fresh)])
     _keep_snapshots(line, [event for event in events if event.qos == "snapshot"])
     _move(line, acked, fresh, now)
     return acked

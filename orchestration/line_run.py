@@ -77,7 +77,7 @@ def append(line: Line, first: int | None, items: Sequence[Item]) -> int:
     if first > kept:
         raise problems.conflict(f"The transcript is kept up to {kept}; a part from {first} leaves a hole.")
     fresh = items[kept - first :]
-    _refuse_long_roles(fresh)
+    _refuse_unkeepable(fresh)
     TranscriptItem.objects.bulk_create(_row(line, kept + place, item) for place, item in enumerate(fresh))
     Attempt.objects.filter(**line.row()).update(transcript_next=kept + len(fresh))
     return kept + len(fresh)
@@ -94,10 +94,14 @@ def _row(line: Line, position: int, item: Item) -> TranscriptItem:
     )
 
 
-def _refuse_long_roles(items: Sequence[Item]) -> None:
+def _refuse_unkeepable(items: Sequence[Item]) -> None:
+    """Raise Problem 422 for an item that the history cannot hold."""
     if any(len(item.role) > ROLE_CHARACTERS for item in items):
         detail = f"an item's role has at most {ROLE_CHARACTERS} characters"
         raise problems.invalid([{"field": "items.role", "detail": detail}], detail)
+    if any(item.content is None for item in items):
+        detail = "an item needs content; it may be empty text, but not null"
+        raise problems.invalid([{"field": "items.content", "detail": detail}], detail)
 
 
 def _place(session: Session) -> RunSession:

@@ -7,6 +7,7 @@ queue for what goes out: `send` waits for the peer, and a peer that does not rea
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -19,7 +20,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 INBOX_FRAMES = 128
-INBOX_CHARACTERS = 4 * 1024 * 1024
+INBOX_BYTES = 1024 * 1024
 RATE_WINDOW_SECS = 10
 
 
@@ -37,47 +38,49 @@ class Gone(HangUp):
 
 
 class Inbox:
-    """What the reader has decoded and the worker has not taken yet; `put` waits while it is full."""
+    """The texts that the reader has read and the worker has not taken yet; `put` waits while it is full.
+
+    Frames wait as text. Decoded, they could take many times the memory.
+    """
 
     def __init__(self) -> None:
-        self._items: deque[tuple[Any, int]] = deque()
+        self._items: deque[str | HangUp] = deque()
         self._weight = 0
         self._changed = asyncio.Condition()
 
-    async def put(self, item: Any, weight: int = 0) -> None:
+    async def put(self, item: str | HangUp) -> None:
         """Keep the item; an item that is heavier than the whole inbox goes in when it is empty."""
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._full(weight))
-            self._items.append((item, weight))
-            self._weight += weight
+            await self._changed.wait_for(lambda: not self._full(item))
+            self._items.append(item)
+            self._weight += _weight(item)
             self._changed.notify_all()
 
-    async def take(self) -> Any:
-        """The oldest item; a HangUp that was put is raised, after everything that came before it."""
+    async def take(self) -> str:
+        """The oldest text; a HangUp that was put is raised, after everything that came before it."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
-            item, weight = self._items.popleft()
-            self._weight -= weight
+            item = self._items.popleft()
+            self._weight -= _weight(item)
             self._changed.notify_all()
         if isinstance(item, HangUp):
             raise item
         return item
 
-    async def take_more(self, kinds: type | tuple[type, ...]) -> list[Any]:
-        """What follows at once and is of one of these kinds, oldest first: whoever fell behind catches up in one go."""
-        taken: list[Any] = []
-        async with self._changed:
-            while self._items and isinstance(self._items[0][0], kinds):
-                item, weight = self._items.popleft()
-                self._weight -= weight
-                taken.append(item)
-            self._changed.notify_all()
-        return taken
+    def peek(self) -> str | None:
+        """The text that `take` gives next, when there is one already."""
+        item = self._items[0] if self._items else None
+        return item if isinstance(item, str) else None
 
-    def _full(self, weight: int) -> bool:
-        if not self._items:
+    def _full(self, item: str | HangUp) -> bool:
+        if not self._items or isinstance(item, HangUp):
             return False
-        return len(self._items) >= INBOX_FRAMES or self._weight + weight > INBOX_CHARACTERS
+        return len(self._items) >= INBOX_FRAMES or self._weight + _weight(item) > INBOX_BYTES
+
+
+def _weight(item: str | HangUp) -> int:
+    """The memory that it takes: a single character beyond ASCII may take that of the whole text times four."""
+    return sys.getsizeof(item) if isinstance(item, str) else 0
 
 
 class Rate:
@@ -125,13 +128,13 @@ class Wire:
         except HangUp:
             pass
 
-    async def read(self, inbox: Inbox, decode: Callable[[str], Any]) -> None:
+    async def read(self, inbox: Inbox) -> None:
         """Put every frame into the inbox, and at the end the HangUp that says why there are no more."""
         try:
             while True:
                 text = await self._text()
                 self._rate.take()
-                await inbox.put(decode(text), len(text))
+                await inbox.put(text)
         except HangUp as end:
             await inbox.put(end)
 

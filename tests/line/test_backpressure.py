@@ -1,0 +1,142 @@
+"""A child is slowed before it slows others, and few large frames are decoded at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from threading import Event
+from typing import Any
+
+import pytest
+
+from orchestration import backpressure, line_wire
+from orchestration.backpressure import Budget, room_for
+from orchestration.line_wire import HangUp, Inbox
+from tests.line.conftest import Server, Spawn
+
+
+class Work:
+    """An operation that waits until it is let go, and knows how many of it ran at once."""
+
+    def __init__(self) -> None:
+        self.running = self.most = self.done = 0
+        self.go = Event()
+
+    def __call__(self) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        assert self.go.wait(10)
+        self.running -= 1
+        self.done += 1
+
+
+async def settled(tasks: list[asyncio.Task[Any]]) -> None:
+    await asyncio.wait(tasks, timeout=0.1)
+
+
+async def test_connections_within_their_budgets_work_at_the_same_time() -> None:
+    work = Work()
+    tasks = [asyncio.create_task(Budget().run(work)) for _ in range(3)]
+    await settled(tasks)
+    assert work.running == 3
+    work.go.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_connections_beyond_their_budgets_take_turns() -> None:
+    work = Work()
+    budgets = [Budget() for _ in range(3)]
+    for budget in budgets:
+        budget.spend(0, events=100_000)
+    tasks = [asyncio.create_task(budget.run(work)) for budget in budgets]
+    await settled(tasks)
+    assert work.running == 1
+    work.go.set()
+    await asyncio.gather(*tasks)
+    assert (work.most, work.done) == (1, 3)
+
+
+async def test_a_connection_within_its_budget_waits_for_none_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, quick = Work(), Work()
+    quick.go.set()
+    flooding = Budget()
+    flooding.spend(0, events=100_000)
+    task = asyncio.create_task(flooding.run(slow))
+    await settled([task])
+    await Budget().run(quick)
+    assert (slow.running, quick.done) == (1, 1)
+    slow.go.set()
+    await task
+
+
+async def test_a_budget_comes_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(backpressure.time, "monotonic", lambda: now)
+    budget = Budget()
+    budget.spend(0, events=10**9)
+    assert not budget.is_free
+    now += 2 * backpressure.SAVED_UNITS / backpressure.UNITS_PER_SEC
+    budget.spend(0)
+    assert budget.is_free
+
+
+async def test_few_large_frames_are_in_memory_at_a_time_and_small_ones_wait_for_none() -> None:
+    held, go = [0], asyncio.Event()
+
+    async def hold(text: str) -> None:
+        async with room_for(text):
+            held[0] += 1
+            await go.wait()
+
+    tasks = [asyncio.create_task(hold("x" * 100_000)) for _ in range(3 * backpressure.LARGE_AT_ONCE)]
+    await settled(tasks)
+    assert held == [backpressure.LARGE_AT_ONCE]
+    async with room_for("x" * 1000):
+        pass
+    go.set()
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("text", ["x" * 300_000, "x" * 75_000 + "\U0001f600"])
+async def test_an_inbox_is_bounded_by_the_memory_of_its_texts(text: str) -> None:
+    inbox = Inbox()
+    for _ in range(line_wire.INBOX_BYTES // 300_000):
+        await asyncio.wait_for(inbox.put(text), 5)
+    waiting = asyncio.create_task(inbox.put(text))
+    await settled([waiting])
+    assert not waiting.done()
+    assert await inbox.take() == text
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_an_inbox_takes_one_text_that_is_larger_than_itself_and_always_its_end() -> None:
+    inbox = Inbox()
+    await asyncio.wait_for(inbox.put("x" * (2 * line_wire.INBOX_BYTES)), 5)
+    await asyncio.wait_for(inbox.put(HangUp(1000)), 5)
+    assert len(await inbox.take()) == 2 * line_wire.INBOX_BYTES
+    with pytest.raises(HangUp):
+        await inbox.take()
+
+
+def test_events_that_came_together_are_committed_in_small_parts(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration import line_events
+
+    commits: list[int] = []
+    accept = line_events.accept
+
+    def counted(line: Any, events: Any) -> int:
+        commits.append(len(events))
+        return accept(line, events)
+
+    monkeypatch.setattr(line_events, "accept", counted)
+    with server.child(child) as peer:
+        for first in range(1, 64 * 40, 64):
+            events = [{"type": "note", "n": seq} for seq in range(first, first + 64)]
+            peer.say("event_batch", first_seq=first, last_seq=first + 63, qos="durable", events=events)
+        acked = 0
+        while acked < 64 * 40:
+            acked = json.loads(peer.socket.recv(timeout=30))["seq"]
+    assert sum(commits) == 64 * 40
+    assert max(commits) <= 256 + 64
