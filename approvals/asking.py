@@ -16,7 +16,7 @@ from approvals import askers, records, subjects
 from approvals.actions import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
-from ledger import journal
+from ledger import journal, quota
 
 
 def ask(
@@ -75,6 +75,8 @@ def _make_room(project_id: Any, actor: Actor) -> None:
 
 def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: datetime | None) -> Approval:
     ask = made.ask
+    if actor.session is not None:
+        quota.keep(actor.session, made.action, ask.question or "")
     if ask.session is not None and ask.attempt is not None:
         subjects.wait_begins(project_id, ask.session, ask.attempt, over, now)
     else:

@@ -86,6 +86,24 @@ def consume_request(
         return _consumed(approval, digest, claim, actor or records.child(approval), now)
 
 
+def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: datetime | None = None) -> bool:
+    """The child does not know how the run of this request ended: say so to staff, once for each request.
+
+    False for a request that this session never made, and for one that is noted already.
+    """
+    with journal.transaction():
+        mine = Approval.objects.filter(session=session_id, request_id=named[:MAX_WORD]).order_by("-attempt")
+        approval = mine.first()
+        if approval is None:
+            return False
+        fresh = Approval.objects.filter(id=approval.id, outcome_unknown_at=None)
+        if not fresh.update(outcome_unknown_at=database_now(now)):
+            return False
+        noted = {"approval": str(approval.id), "detail": detail}
+        journal.audit(approval.project_id, records.child(approval), "approval.unknown_outcome", named, noted)
+        return True
+
+
 def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, now: datetime | None) -> Approval:
     at = database_now(now)
     free = Approval.objects.filter(id=approval.id, consumed_at__isnull=True, digest=digest)

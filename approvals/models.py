@@ -119,6 +119,7 @@ class Approval(models.Model):
     delivered_at = models.DateTimeField(null=True)
     consumed_at = models.DateTimeField(null=True)
     consume_claim = models.CharField(max_length=256, null=True)
+    outcome_unknown_at = models.DateTimeField(null=True)
 
     # What the database's clock says of it; only rows from `finding.judged` carry these two.
     is_overdue: bool

@@ -12,7 +12,9 @@ MIB = 1024 * 1024
 WARDROOM: dict[str, Any] = {
     # the tree
     "spawn_depth": 4,
+    # Of those that are not over.
     "children_per_parent": 64,
+    "sessions_per_tree": 10_000,
     "retries": 0,
     # A tree of more sessions is cancelled in transactions of one session each, so that nobody else waits for it.
     "cancel_at_once_sessions": 32,
@@ -69,6 +71,9 @@ WARDROOM: dict[str, Any] = {
     # answers
     "max_result_bytes": 128 * 1024,
     "max_error_bytes": 16 * 1024,
+    # What the children of one session can make us keep: events, history, requests, messages, spawned sessions.
+    "session_kept_rows": 500_000,
+    "session_kept_bytes": 256 * MIB,
     "run_history_bytes": 512 * 1024,
     "max_request_bytes": 2 * MIB,
     # A page of an answer ends at so many bytes, but holds at least one row.

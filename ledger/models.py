@@ -56,6 +56,17 @@ class Event(models.Model):
         indexes: ClassVar = [models.Index(fields=["session", "cursor"], name="event_by_session")]
 
 
+class Kept(models.Model):
+    """What the children of one session have made us keep."""
+
+    session = models.UUIDField(primary_key=True)
+    rows = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions: ClassVar[tuple[str, ...]] = ()
+
+
 class AuditEntry(models.Model):
     """One decision or act of authority, chained by hash to the one before it (I12). Append-only."""
 

@@ -12,7 +12,7 @@ from accounts import problems
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind, Project
 from accounts.problems import Problem
-from ledger import journal
+from ledger import journal, quota
 from mailbox import asking, delivery
 from mailbox.addresses import ANSWERS
 from mailbox.letters import NewMessage
@@ -68,6 +68,8 @@ def ask(
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
+        if actor.session is not None:
+            quota.keep(actor.session, question.body)
         known = asking.find(project.pk, session.address, message.id or "")
         if known is None and session.is_terminal:
             detail = f"The session is {session.status}: nobody is there to answer."

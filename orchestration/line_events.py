@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from accounts.clock import database_now
-from ledger import journal
+from approvals import execution
+from ledger import journal, quota
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, Snapshot
 from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, Qos, qos_of
 
 TOOL_CHARACTERS = 200
-SUBJECT_CHARACTERS = 256
 DETAIL_CHARACTERS = 2000
 MAX_ROUNDS = 2**31 - 1
 
@@ -94,6 +94,8 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
         if event.qos == "durable" and event.seq > acked:
             fresh.append(event)
             acked = event.seq
+    if fresh:
+        quota.keep(line.session_id, *(event.event for event in fresh), rows=len(fresh))
     for event in fresh:
         journal.child_event(
             line.project_id,
@@ -110,12 +112,11 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
 
 
 def _note_unknown_outcome(line: Line, event: Numbered) -> None:
-    """What may have run once, and was not seen to end, is for a person to look at: the audit chain says so for ever."""
+    """Tell staff of a tool that may have run and was not seen to end. Only of a request that this session made."""
     match event.event:
         case {"type": "unknown_outcome", "approval": str(approval)}:
             told = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
-            subject = approval[:SUBJECT_CHARACTERS]
-            journal.audit(line.project_id, line.actor, "approval.unknown_outcome", subject, {"detail": told})
+            execution.note_unknown_outcome(line.session_id, approval, told)
 
 
 def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:

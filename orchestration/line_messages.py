@@ -8,7 +8,7 @@ from uuid import UUID
 from accounts import problems
 from accounts.clock import moment
 from accounts.names import is_name
-from ledger import journal
+from ledger import journal, quota
 from mailbox import addresses, asking, bodies, delivery, reading
 from mailbox.letters import LONGEST_ID, NewMessage
 from mailbox.models import Message as Letter
@@ -79,6 +79,7 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
             answers = ask if frame.message_kind == "reply" else None
             sent = steering.send(session.project, target, message, line.actor, answers=answers, now=now)
             return str(sent.outcome)
+        quota.keep(session.pk, frame.body)
         delivery.deliver(line.project_id, address, [message], now=now)
         return steering.Outcome.PENDING.value
 
@@ -88,6 +89,7 @@ def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
     if frame.message_kind != "reply":
         raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
     with held(line) as session:
+        quota.keep(session.pk, frame.body)
         asking.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
         journal.nudge(f"session:{session.pk}")
     return steering.Outcome.PENDING.value

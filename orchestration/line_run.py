@@ -10,6 +10,7 @@ from django.conf import settings
 
 from accounts import problems
 from accounts.clock import database_now, moment, read_database_clock
+from ledger import quota
 from orchestration import history, limits
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, TranscriptItem
@@ -78,6 +79,8 @@ def append(line: Line, first: int | None, items: Sequence[Item]) -> int:
         raise problems.conflict(f"The transcript is kept up to {kept}; a part from {first} leaves a hole.")
     fresh = items[kept - first :]
     _refuse_unkeepable(fresh)
+    if fresh:
+        quota.keep(line.session_id, *(item.content for item in fresh), rows=len(fresh))
     TranscriptItem.objects.bulk_create(_row(line, kept + place, item) for place, item in enumerate(fresh))
     Attempt.objects.filter(**line.row()).update(transcript_next=kept + len(fresh))
     return kept + len(fresh)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ledger import quota
 from orchestration import lifecycle, line_run
 from orchestration.line import Line, held
 from wardroom.protocol import Terminal, text_of
+
+ROWS_OF_AN_ATTEMPT = 10
 
 
 def end(line: Line, frame: Terminal, *, now: datetime | None = None) -> None:
@@ -15,6 +18,8 @@ def end(line: Line, frame: Terminal, *, now: datetime | None = None) -> None:
         if frame.transcript:
             line_run.append(line, None, frame.transcript)
         if frame.status == "suspended":
+            # Each suspension may begin another attempt, with its rows and events.
+            quota.keep(line.session_id, rows=ROWS_OF_AN_ATTEMPT)
             wait = lifecycle.as_wait(frame.wait_for, frame.children, frame.timeout_secs)
             lifecycle.suspend(line.session_id, line.attempt, wait, now=now)
             return

@@ -13,7 +13,7 @@ from django.conf import settings
 from accounts import credentials, problems
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
-from ledger import journal
+from ledger import journal, quota
 from orchestration import attempts, limits, roles, runners
 from orchestration.models import Session
 from orchestration.states import TERMINAL, Runner, Status
@@ -71,6 +71,8 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
     with journal.transaction():
         attempts.fence(actor)
         parent = _parent(project, order, actor)
+        if actor.session is not None:
+            quota.keep(actor.session, order.assignment, order.metadata)
         session = _store(project, order, plan, parent, actor)
         told = {"role": session.role, "title": session.title, "runner": session.runner, "depth": session.depth}
         told |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
@@ -213,6 +215,9 @@ def _refuse_parent(parent: Session) -> None:
         raise problems.invalid([_error("parent", f"sessions are at most {deepest} levels deep")])
     if parent.children.exclude(status__in=sorted(TERMINAL)).count() >= most:
         raise problems.too_many(f"The parent has {most} children that are not over.", 30)
+    tree = settings.WARDROOM["sessions_per_tree"]
+    if Session.objects.filter(root=parent.root).count() >= tree:
+        raise problems.too_many(f"The tree has {tree} sessions: begin another root.", 3600)
 
 
 def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | None, actor: Actor) -> Session:

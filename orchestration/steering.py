@@ -11,7 +11,7 @@ from django.conf import settings
 from accounts import problems
 from accounts.actors import Actor
 from accounts.models import Project
-from ledger import journal
+from ledger import journal, quota
 from mailbox import asking, delivery, reading
 from mailbox.delivery import Delivered
 from mailbox.letters import NewMessage
@@ -64,6 +64,8 @@ def send(
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
+        if actor.session is not None:
+            quota.keep(actor.session, message.body)
         if message.message_kind == "ask" and not asking.find(project.pk, session.address, message.id or ""):
             make_room(session)
         delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)

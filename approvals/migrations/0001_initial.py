@@ -53,6 +53,7 @@ class Migration(migrations.Migration):
                 ('delivered_at', models.DateTimeField(null=True)),
                 ('consumed_at', models.DateTimeField(null=True)),
                 ('consume_claim', models.CharField(max_length=256, null=True)),
+                ('outcome_unknown_at', models.DateTimeField(null=True)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
             ],
             options={

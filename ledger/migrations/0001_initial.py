@@ -34,6 +34,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Kept',
+            fields=[
+                ('session', models.UUIDField(primary_key=True, serialize=False)),
+                ('rows', models.BigIntegerField(default=0)),
+                ('bytes', models.BigIntegerField(default=0)),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Outage',
             fields=[
                 ('name', models.CharField(max_length=20, primary_key=True, serialize=False)),

@@ -164,7 +164,10 @@ def test_what_wardroom_reads_moves_the_session(server: Server, child: Spawn) -> 
 
 
 def test_an_unknown_outcome_is_in_the_audit_chain_once(server: Server, child: Spawn) -> None:
+    body = {"tool_name": "shell", "permission": "shell.run", "resource": "host", "arguments": {"command": "ls"}}
     with server.child(child) as peer:
+        peer.say("approval_request", id="req-1", body=body)
+        peer.hear("approval_registered")
         for _ in range(2):
             event = {"type": "unknown_outcome", "approval": "req-1", "detail": "killed while it ran"}
             peer.say("event", seq=1, event=event)

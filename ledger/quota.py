@@ -1,0 +1,36 @@
+"""How much one session can make Wardroom keep: rows and bytes, over all of its attempts."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db.models import F
+
+from accounts import problems
+from ledger.models import Kept
+
+RETRY_SECS = 3600
+
+
+def keep(session: UUID, *values: Any, rows: int = 1) -> None:
+    """Count rows that a child of this session adds, and the size of these values. Raises 429 beyond the bound.
+
+    Join the transaction that adds them. In the order of locks this row comes right after the session and its attempt,
+    before approvals, subjects and addresses.
+    """
+    most_rows, most_bytes = settings.WARDROOM["session_kept_rows"], settings.WARDROOM["session_kept_bytes"]
+    size = sum(len(msgspec.json.encode(value)) for value in values)
+    mine = Kept.objects.filter(pk=session)
+    room = mine.filter(rows__lte=most_rows - rows, bytes__lte=most_bytes - size)
+    if room.update(rows=F("rows") + rows, bytes=F("bytes") + size):
+        return
+    if not mine.exists():
+        Kept.objects.bulk_create([Kept(session=session)], ignore_conflicts=True)
+        if room.update(rows=F("rows") + rows, bytes=F("bytes") + size):
+            return
+    raise problems.too_many(
+        f"This session has had {most_rows} rows or {most_bytes} bytes kept: nothing more of it is.", RETRY_SECS
+    )
