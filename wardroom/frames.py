@@ -145,7 +145,7 @@ class Send(Frame, frozen=True, kw_only=True, tag="send"):
 
     id: Id
     message_kind: Name
-    body: Any
+    body: Any = None
     to: Id | None = None
     correlation_id: Id | None = None
 
