@@ -165,7 +165,9 @@ class ChildConsumer(AsyncConsumer):
             self._say(_refusal(frame, refusal.type, refusal.detail))
         except FrameRefused as refusal:
             self._say(_refusal(frame, refusal.code, refusal.detail))
-        except (DataError, IntegrityError) as error:
+        except DatabaseError as error:
+            if not isinstance(error, DataError | IntegrityError) and outages.reason(error):
+                raise
             # A value that no check of ours caught. The transaction is rolled back, and the connection goes on.
             log.error("a frame of %s was refused by the database", self.line.session_id, exc_info=error)
             self._say(_refusal(frame, "invalid", "This frame holds a value that cannot be stored."))

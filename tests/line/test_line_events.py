@@ -143,7 +143,7 @@ async def test_whoever_watches_sees_what_passes_by() -> None:
     woken: list[int] = []
     async with glimpses.watch(session, lambda: woken.append(1)) as passing:
         glimpses.show(session, {"type": "token"})
-        assert (passing.take(), passing.take(), woken) == ([{"type": "token"}], [], [1])
+        assert (passing.take(), passing.take(), woken) == ([b'{"type":"token"}'], [], [1])
         for number in range(glimpses.BACKLOG + 10):
             glimpses.show(session, {"n": number})
         assert len(passing.take()) == glimpses.BACKLOG
