@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast, Substr
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -20,6 +20,8 @@ from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
 
 #: How many of the rows that a sweep left are listed.
 SHOWN = 100
+
+BEGINNING = 400
 
 
 def _block(text: str) -> SafeString:
@@ -39,6 +41,12 @@ class EventAdmin(ProjectWall, ReadOnly):
     ordering = ("-id",)
     fields = ("project", "cursor", "at", "who", "what", "session", "attempt", "seq", "whole")
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        """With the beginning of each payload: a page of a hundred whole ones could be a hundred megabytes."""
+        beginning = Substr(Cast("payload", TextField()), 1, BEGINNING)
+        rows: QuerySet[Event] = super().get_queryset(request)
+        return rows.defer("payload").annotate(beginning=beginning)
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Event], term: str) -> Any:
         """Only what an index can find: a scan of millions of payloads is not a search."""
@@ -72,9 +80,9 @@ class EventAdmin(ProjectWall, ReadOnly):
         return format_html('<span class="wr-id" title="{}">{}</span>', event.session, str(event.session)[:8])
 
     @admin.display(description="payload")
-    def told(self, event: Event) -> SafeString:
+    def told(self, event: Any) -> SafeString:
         """The beginning of the payload."""
-        return format_html('<span class="wr-mono">{}</span>', line(json.dumps(event.payload, ensure_ascii=False), 80))
+        return format_html('<span class="wr-mono">{}</span>', line(event.beginning, 80))
 
     @admin.display(description="payload")
     def whole(self, event: Event) -> SafeString:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from django.db.models import Case, F, When
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -13,6 +14,7 @@ from accounts.staffroom import badge, may
 from accounts.text import shortened
 from approvals.models import Approval
 from approvals.states import Status as Answer
+from ledger.fields import JSONText
 from ledger.models import Event
 from mailbox import addresses, asking
 from mailbox.models import Message
@@ -21,6 +23,7 @@ from orchestration.models import Attempt, Session
 from orchestration.states import Status
 from wardroom.children import steps
 
+SHOWN_BYTES = 32 * 1024
 EVENTS, MESSAGES, APPROVALS, ATTEMPTS, TREE, TOPICS = 60, 30, 30, 60, 200, 40
 
 TONES = {
@@ -120,8 +123,13 @@ def _above(session: Session) -> Iterator[uuid.UUID]:
 
 
 def _events(session: Session) -> list[Event]:
+    """The newest events. The payload of a large one is None: its own page shows it."""
+    small = Case(When(size__lte=SHOWN_BYTES, then=F("payload")), default=None, output_field=JSONText())
     mine = Event.objects.filter(project=session.project_id, session=session.pk)
-    return list(mine.order_by("-cursor")[:EVENTS])
+    events: list[Any] = list(mine.defer("payload").annotate(shown=small).order_by("-cursor")[:EVENTS])
+    for event in events:
+        event.payload = event.shown
+    return events
 
 
 def _approvals(session: Session) -> list[tuple[Approval, str]]:

@@ -91,7 +91,7 @@ def watch() -> None:
     in_process, over_http = Client.request, httpx.Client.send
 
     @functools.wraps(in_process)
-    def in_request(self: Client, **sent: Any) -> Any:
+    def request(self: Client, **sent: Any) -> Any:
         answer = in_process(self, **sent)
         look(sent.get("REQUEST_METHOD", "GET"), sent["PATH_INFO"], answer, answer.status_code, answer.json)
         return answer
@@ -103,4 +103,4 @@ def watch() -> None:
         look(request.method, request.url.path, answer, answer.status_code, body)
         return answer
 
-    Client.request, httpx.Client.send = in_request, send  # type: ignore[method-assign]
+    Client.request, httpx.Client.send = request, send  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ from django.test import Client
 
 from accounts.clock import read_database_clock
 from accounts.models import Project, User
+from ledger import journal
 from mailbox import asking, delivery
 from mailbox.models import Message
 from orchestration import session_page
@@ -199,3 +200,23 @@ def test_only_the_newest_attempts_are_on_the_page_of_a_session_and_it_says_so(
     Attempt.objects.bulk_create([Attempt(number=number, **over) for number in (1, 2, 3)])
     page = holder(mine.project, "view_session").get(f"/admin/orchestration/session/{session.pk}/change/")
     assert "the newest 2; REST has all of them" in page.content.decode()
+
+
+def test_large_payloads_are_neither_on_a_sessions_page_nor_loaded_for_a_list(
+    mine: Planted, django_assert_max_num_queries: Any
+) -> None:
+    session = queued(mine.project)
+    with journal.transaction():
+        journal.event(mine.project.pk, "large", {"text": "LARGE" * 100_000}, session=session.pk)
+        journal.event(mine.project.pk, "small", {"text": "SMALL"}, session=session.pk)
+    client = signed_in(User.objects.create_superuser("super"))
+    page = client.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
+    assert "SMALL" in page
+    assert "LARGE" not in page
+    assert "too much for this page" in page
+    with django_assert_max_num_queries(60) as queries:
+        page = client.get("/admin/ledger/event/").content.decode()
+    assert "LARGELARGE" in page
+    assert len(page) < 100_000
+    selected = [query["sql"].partition(" FROM ")[0] for query in queries.captured_queries]
+    assert not [columns for columns in selected if '"ledger_event"."payload",' in columns]
