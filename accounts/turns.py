@@ -12,10 +12,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import OperationalError, connection
-
-#: As long as SQLite itself would try for the lock.
-LONGEST_WAIT_SECS = 20.0
 
 
 class _Queue:
@@ -33,7 +31,7 @@ class _Queue:
             turn = threading.Lock()
             turn.acquire()
             self._waiting.append(turn)
-        if turn.acquire(timeout=LONGEST_WAIT_SECS):
+        if turn.acquire(timeout=settings.WARDROOM["write_lock_secs"]):
             return
         with self._guard:
             if turn in self._waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -58,10 +59,8 @@ def test_a_transaction_within_a_turn_needs_no_other(waiting: list[object]) -> No
         assert not waiting
 
 
-def test_a_turn_that_does_not_come_is_a_locked_database_and_blocks_nobody(
-    waiting: list[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turns, "LONGEST_WAIT_SECS", 0.05)
+def test_a_turn_that_does_not_come_is_a_locked_database_and_blocks_nobody(waiting: list[object], settings: Any) -> None:
+    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 0.05}
     order: list[int] = []
     first = Writer(order, 0)
     wait_until(lambda: order == [0])

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.servers.process import dies_with_parent
+from tests.waiting import breathe
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(300)]
 
@@ -196,7 +197,7 @@ def test_others_hardly_notice_three_children_that_flood(stack, backend, kind):
     house = warmed(stack(worker=False, beat=False))
     web = Web(house)
     with Others(house) as quiet:
-        time.sleep(5)
+        breathe(5)
     rest = web.rest()
     floods = [Child(house).flood(kind, 20) for _ in range(3)]
     with Others(house) as others:
