@@ -2,20 +2,26 @@
 
 A file's name is `<20-digit nanoseconds>-<id>.json`, so that the order of names is the order of sending. Nothing in the
 folder is changed. Read again, it brings nothing twice: messages are known by their ids, broken files by their names.
+
+One file never stops the others. A file that cannot be read, that is no file or that is larger than quarantine keeps is
+left out and named. At most one byte more than quarantine keeps is read of any file.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from accounts.problems import Problem
 from ledger import journal
@@ -24,7 +30,26 @@ from mailbox.letters import NewMessage
 from wardroom import strict
 
 BATCH = 200
+BATCH_BYTES = 8 * 1024 * 1024  # a batch takes one file beyond it at most
+LONGEST_REFERENCE = 300
+log = logging.getLogger(__name__)
 _NAME = re.compile(r"\d{20}-(.+)\.json", re.DOTALL)
+_NO_FILES = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that was not brought: its part and name, and why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -34,17 +59,18 @@ class Tally:
     delivered: int = 0
     duplicates: int = 0
     quarantined: int = 0
-    #: Links, pipes, and files that went away meanwhile: not read.
-    skipped: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def leave_out(self, path: Path, reason: str) -> None:
+        """Note that this file or folder stays where it is."""
+        self.left_out.append(LeftOut(name_of(path), reason))
 
 
-def files(folder: Path) -> list[Path]:
-    """What is to be read, oldest first: claimed and new ones together, for both are unread. Then what was corrupt.
+class _Unread(Exception):
+    """Why a file was not read."""
 
-    Hidden files are what a sender that crashed left behind; it never told anybody that they were sent.
-    """
-    unread = [path for part in ("cur", "new") for path in _inside(folder / part)]
-    return [*sorted(unread, key=lambda path: path.name), *sorted(_inside(folder / "corrupt"))]
+
+_File = tuple[Path, bytes]
 
 
 def bring(
@@ -52,47 +78,121 @@ def bring(
 ) -> Tally:
     """Deliver everything in the folder, in order, a batch per transaction. 422 or 404 when the address is wrong."""
     addresses.must_take(project_id, addresses.check(address))
-    tally, found = Tally(), files(folder)
-    for start in range(0, len(found), BATCH):
-        progress(start, len(found))
-        _bring(project_id, address, found[start : start + BATCH], tally)
+    tally = Tally()
+    found, done = _files(folder, tally), 0
+    for batch in _batches(found, tally):
+        _bring(project_id, address, batch, tally)
+        done += len(batch)
+        progress(min(done, len(found) - 1), len(found))
     progress(len(found), len(found))
     return tally
 
 
-def _inside(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def name_of(path: Path) -> str:
+    """A file's part and name as a text: one name, one text, also where a name is not UTF-8."""
+    return (
+        f"{path.parent.name}/{path.name}".replace("\\", "\\\\")
+        .encode(errors="surrogateescape")
+        .decode(errors="backslashreplace")
+    )
+
+
+def _files(folder: Path, tally: Tally) -> list[Path]:
+    """What is to be read, oldest first: claimed and new ones together, for both are unread. Then what was corrupt.
+
+    Hidden files are what a sender that crashed left behind; it never told anybody that they were sent.
+    """
+    unread = [path for part in ("cur", "new") for path in _inside(folder / part, tally)]
+    return [*sorted(unread, key=lambda path: path.name), *sorted(_inside(folder / "corrupt", tally))]
+
+
+def _inside(folder: Path, tally: Tally) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except FileNotFoundError:
         return []
-    return [
-        path for path in folder.iterdir() if not path.name.startswith(".") and (path.is_symlink() or not path.is_dir())
-    ]
+    except OSError as error:
+        tally.leave_out(folder, _said(error))
+        return []
 
 
-def _content(path: Path) -> bytes | None:
+def _batches(paths: Sequence[Path], tally: Tally) -> Iterator[list[_File]]:
+    """The readable ones of these, in batches that are bounded in number and bytes."""
+    batch: list[_File] = []
+    size = 0
+    for path in paths:
+        try:
+            raw = _content(path)
+        except _Unread as why:
+            tally.leave_out(path, str(why))
+            continue
+        batch.append((path, raw))
+        size += len(raw)
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _content(path: Path) -> bytes:
     """What a file holds, if it is one. A link would show whoever may write here what only we may read."""
+    most = quarantine.most_bytes()
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
+            # Looked at before it is opened, for opening a device may already do something.
+            _must_be_file(os.stat(path.name, dir_fd=folder, follow_symlinks=False))
             file = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         finally:
             os.close(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        with open(file, "rb") as opened:
+            status = os.fstat(file)
+            _must_be_file(status)
+            raw = opened.read(most + 1)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            return None
+        raise _Unread(_said(error)) from error
+    if len(raw) > most:
+        raise _Unread(f"{max(status.st_size, len(raw)):,} bytes: over {most:,}")
+    return raw
+
+
+def _must_be_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _Unread(f"{_NO_FILES.get(stat.S_IFMT(status.st_mode), 'something')}, not a file")
+
+
+def _said(error: OSError) -> str:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "behind a link, or in what is no folder"
+    return (error.strerror or str(error)).lower()
+
+
+def _bring(project_id: UUID, address: str, batch: Sequence[_File], tally: Tally) -> None:
+    """Deliver or quarantine each in one transaction. One that fails is tried again in halves."""
+    try:
+        count = _keep(project_id, address, batch)
+    except (OperationalError, InterfaceError):
         raise
-    with open(file, "rb") as opened:
-        return opened.read() if stat.S_ISREG(os.fstat(file).st_mode) else None
+    except Exception as error:
+        if len(batch) == 1:
+            log.exception("neither a mailbox nor quarantine took a file")
+            tally.leave_out(batch[0][0], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            return
+        half = len(batch) // 2
+        _bring(project_id, address, batch[:half], tally)
+        _bring(project_id, address, batch[half:], tally)
+        return
+    tally.delivered += count.delivered
+    tally.duplicates += count.duplicates
+    tally.quarantined += count.quarantined
 
 
-def _bring(project_id: UUID, address: str, batch: Sequence[Path], tally: Tally) -> None:
-    there = [(path, raw) for path in batch if (raw := _content(path)) is not None]
-    tally.skipped += len(batch) - len(there)
-    read = [_read(path, raw) for path, raw in there]
+def _keep(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
+    tally, read = Tally(), [_read(path, raw) for path, raw in batch]
     with journal.transaction():
         outcomes = delivery.deliver_each(project_id, address, read)
-        for (path, raw), outcome in zip(there, outcomes, strict=True):
+        for (path, raw), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Problem):
                 _quarantine(project_id, address, path, raw, outcome)
                 tally.quarantined += 1
@@ -100,6 +200,7 @@ def _bring(project_id: UUID, address: str, batch: Sequence[Path], tally: Tally) 
                 tally.duplicates += 1
             else:
                 tally.delivered += 1
+    return tally
 
 
 def _read(path: Path, raw: bytes) -> NewMessage | Problem:
@@ -127,5 +228,14 @@ def _quarantine(project_id: UUID, address: str, path: Path, raw: bytes, refusal:
         position=refusal.extra.get("position"),
         address=address,
         message_id=named[1] if named else "",
-        source_ref=f"{address}/{path.parent.name}/{path.name}"[-300:],
+        source_ref=_reference(address, path),
     )
+
+
+def _reference(address: str, path: Path) -> str:
+    """By which a broken file is known again. What is too long for the column ends in a hash of the whole."""
+    whole = f"{address}/{name_of(path)}"
+    if len(whole) <= LONGEST_REFERENCE:
+        return whole
+    known = hashlib.sha256(whole.encode()).hexdigest()
+    return f"{whole[: LONGEST_REFERENCE - len(known) - 1]}#{known}"

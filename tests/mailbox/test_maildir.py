@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
+from contextlib import chdir
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts import projects
 from accounts.actors import Actor
-from mailbox import claims, quarantine
+from mailbox import claims, maildir, quarantine
+from mailbox.management.commands import import_maildir
 from mailbox.models import Message, Quarantined
+from tests.servers.databases import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -100,16 +107,35 @@ def test_a_folder_that_is_none_and_a_project_that_is_none_are_said(project, fold
         bring(folder, address="a b")
 
 
-def test_links_and_pipes_are_left_out_and_said(project, folder, tmp_path):
+def left_out(folder, **options):
+    """What an import that leaves something out says of each, and in the end."""
+    complaints = StringIO()
+    with pytest.raises(CommandError) as refusal:
+        bring(folder, stderr=complaints, **options)
+    lines = [line.removeprefix("left out: ") for line in complaints.getvalue().splitlines()]
+    return sorted(lines), str(refusal.value)
+
+
+def test_what_is_no_file_is_left_out_and_named(project, folder, tmp_path):
     secret = tmp_path / "secret.json"
     secret.write_text('{"id": "s", "kind": "task", "body": "only for us"}')
     put(folder, "new", 1, "a")
     (folder / "new" / "2.json").symlink_to(secret)
     (folder / "corrupt" / "3.json").symlink_to(tmp_path)
     os.mkfifo(folder / "cur" / "4.json")
-    complaints = StringIO()
-    assert bring(folder, stderr=complaints).startswith("1 delivered, 0 were there already, 0 unreadable")
-    assert complaints.getvalue().startswith("3 left out")
+    (folder / "new" / "5.json").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        with chdir(folder / "cur"):  # a socket's whole path may be too long
+            listener.bind("6.json")
+        named, said = left_out(folder)
+    assert named == [
+        "corrupt/3.json: a link, not a file",
+        "cur/4.json: a pipe, not a file",
+        "cur/6.json: a socket, not a file",
+        "new/2.json: a link, not a file",
+        "new/5.json: a folder, not a file",
+    ]
+    assert said.startswith("5 left out, still in ")
     assert [row.message_id for row in Message.objects.all()] == ["a"]
     assert not Quarantined.objects.exists()
 
@@ -120,10 +146,120 @@ def test_a_part_that_is_a_link_is_not_followed(project, folder, tmp_path):
     (elsewhere / "1.json").write_text('{"id": "s", "kind": "task", "body": "only for us"}')
     (folder / "new").rmdir()
     (folder / "new").symlink_to(elsewhere)
-    complaints = StringIO()
-    bring(folder, stderr=complaints)
-    assert complaints.getvalue().startswith("1 left out")
+    named, _ = left_out(folder)
+    assert named == ["new/1.json: behind a link, or in what is no folder"]
     assert not Message.objects.exists() and not Quarantined.objects.exists()
+
+
+def test_a_file_whose_name_is_not_utf8_is_delivered_or_quarantined_like_any_other(project, folder):
+    good = {"id": "g", "kind": "task", "body": "x"}
+    for number, content in ((1, json.dumps(good).encode()), (2, b"{"), (3, b"[")):
+        name = os.fsencode(folder) + b"/new/%020d-caf\xe9.json" % number
+        with open(name, "wb") as file:
+            file.write(content)
+    # Not the same file as the second one, however it is written.
+    put(folder, "new", 2, "caf\\xe9", body=b"<")
+    put(folder, "new", 4, "a")
+    expected = "2 delivered, 0 were there already, 3 unreadable (see the quarantine)"
+    assert bring(folder) == expected
+    assert bring(folder) == expected.replace("2 delivered, 0", "0 delivered, 2")
+    assert sorted(bytes(row.raw) for row in Quarantined.objects.all()) == [b"<", b"[", b"{"]
+    assert Quarantined.objects.filter(message_id="caf?").count() == 2
+
+
+def test_files_whose_long_names_end_alike_are_each_quarantined(project, folder):
+    for number in (1, 2):
+        put(folder, "corrupt", number, "x" * 200, body=b"%d" % number)
+    bring(folder, address="a" * 200)
+    bring(folder, address="b" * 200)
+    assert bring(folder, address="b" * 200).startswith("0 delivered, 0 were there already, 2 unreadable")
+    assert Quarantined.objects.count() == 4
+
+
+def test_a_file_beyond_the_limit_is_left_out_and_one_at_the_limit_is_kept(project, folder):
+    most = quarantine.most_bytes()
+    put(folder, "new", 1, "a", body=b"x" * most)
+    put(folder, "new", 2, "b", body=b"x" * (most + 1))
+    put(folder, "new", 3, "c")
+    named, _ = left_out(folder)
+    assert named == [f"new/{2:020}-b.json: {most + 1:,} bytes: over {most:,}"]
+    assert [(row.message_id, row.size) for row in Quarantined.objects.all()] == [("a", most)]
+    assert Message.objects.get().message_id == "c"
+
+
+def test_only_so_many_are_named(project, folder, monkeypatch):
+    monkeypatch.setattr(import_maildir, "MOST_NAMED", 2)
+    for number in range(5):
+        (folder / "new" / f"{number}.json").mkdir()
+    named, said = left_out(folder)
+    assert named == ["3 more", "new/0.json: a folder, not a file", "new/1.json: a folder, not a file"]
+    assert said.startswith("5 left out")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(400)
+def test_the_command_brings_the_good_one_whatever_lies_beside_it_and_reads_no_large_file(transactional_db, folder):
+    """As the command runs: as a user who may not read everything, beside files larger than the memory it may take."""
+    projects.default()
+    put(folder, "new", 1, "good")
+    put(folder, "new", 2, "locked")
+    (folder / "new" / f"{2:020}-locked.json").chmod(0)
+    for part, size in (("new", 1_500_000_000), ("cur", 200_000_000)):
+        with open(folder / part / f"{size:020}-large.json", "wb") as file:
+            file.truncate(size)
+    for number in range(300):
+        put(folder, "corrupt", number, f"c{number}", body=b"x" * (quarantine.most_bytes() - 1))
+    command = [sys.executable, "-c", MEASURED, "import_maildir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "1 delivered, 0 were there already, 300 unreadable" in done.stdout
+    assert f"left out: new/{2:020}-locked.json: permission denied" in done.stderr
+    assert f"left out: new/{1_500_000_000:020}-large.json: 1,500,000,000 bytes: over 1,048,576" in done.stderr
+    assert f"left out: cur/{200_000_000:020}-large.json: 200,000,000 bytes: over 1,048,576" in done.stderr
+    assert "3 left out" in done.stderr and "Traceback" not in done.stderr
+    assert Message.objects.get().message_id == "good"
+    assert int(done.stdout.split()[-1]) < 80, "MiB that the import took beyond what it began with"
+
+
+#: `manage.py` by a user who may not read everything; in the end, how many MiB it took beyond what Django takes.
+MEASURED = """
+import ctypes, os, resource, sys, django
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+from django.core.management import execute_from_command_line
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+execute_from_command_line(["manage.py", "check"])
+# The pool's connections, and the threads that open them, are of before.
+from django.db import connection
+connection.ensure_connection()
+if os.geteuid() == 0:
+    # This thread of root gives up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+    libc, header, caps = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, caps) == 0
+    caps[0] &= ~0b110
+    assert libc.capset(header, caps) == 0
+before = peak()
+try:
+    execute_from_command_line(["manage.py", *sys.argv[1:]])
+finally:
+    print(peak() - before)
+"""
+
+
+def test_a_file_that_fails_in_a_way_that_nobody_foresaw_is_left_out_alone(project, folder, monkeypatch):
+    reading = maildir._read
+
+    def failing(path, raw):
+        if b"unforeseen" in raw:
+            raise OverflowError("odd")
+        return reading(path, raw)
+
+    monkeypatch.setattr(maildir, "_read", failing)
+    for number, body in enumerate(["x", "unforeseen", "y"]):
+        put(folder, "new", number, f"m{number}", body=body)
+    named, _ = left_out(folder)
+    assert named == [f"new/{1:020}-m1.json: OverflowError: odd"]
+    assert Message.objects.count() == 2
 
 
 def test_what_was_put_away_whole_is_let_in_as_it_is_or_mended_in_its_own_words(project, folder):

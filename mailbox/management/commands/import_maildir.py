@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import InterfaceError, OperationalError
 
 from accounts import projects
 from accounts.models import Project
 from accounts.problems import Problem
+from accounts.text import visible
 from mailbox import maildir
 
 WIDTH = 40
+#: Of those that were left out.
+MOST_NAMED = 100
 
 
 class Command(BaseCommand):
@@ -27,10 +32,10 @@ class Command(BaseCommand):
         parser.add_argument("--project", default=projects.DEFAULT)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Bring everything, with a progress line, and say what became of it."""
+        """Bring everything, with a progress line, and say what became of it. Exit with 1 when anything was left out."""
         folder: Path = options["folder"].resolve()
-        if not any((folder / part).is_dir() for part in ("new", "cur", "corrupt")):
-            raise CommandError(f"{folder} is no Maildir: it has neither new/ nor cur/ nor corrupt/.")
+        if not any(os.path.isdir(folder / part) for part in ("new", "cur", "corrupt")):
+            raise CommandError(f"{visible(str(folder))} is no Maildir: it has neither new/ nor cur/ nor corrupt/.")
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
@@ -38,12 +43,20 @@ class Command(BaseCommand):
             tally = maildir.bring(project.pk, options["address"] or folder.name, folder, progress=self._progress)
         except Problem as refusal:
             raise CommandError(f"{refusal.detail} Name another with --address.") from refusal
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(f"The database is away. Run this again: nothing comes twice. ({error})") from error
         self.stdout.write(
             f"{tally.delivered} delivered, {tally.duplicates} were there already, "
             f"{tally.quarantined} unreadable (see the quarantine)"
         )
-        if tally.skipped:
-            self.stderr.write(f"{tally.skipped} left out: links, pipes, or gone before they were read")
+        if tally.left_out:
+            for each in tally.left_out[:MOST_NAMED]:
+                self.stderr.write(f"left out: {visible(each.name)}: {visible(each.reason)}")
+            more = len(tally.left_out) - MOST_NAMED
+            if more > 0:
+                self.stderr.write(f"left out: {more} more")
+            where = f"still in {visible(str(folder))}"
+            raise CommandError(f"{len(tally.left_out)} left out, {where}: mend or move them, and run this again.")
 
     def _progress(self, done: int, of: int) -> None:
         filled = WIDTH * done // of if of else WIDTH
