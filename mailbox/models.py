@@ -190,7 +190,11 @@ class Receipt(models.Model):
     taken = models.JSONField()
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["address", "last_seq"], name="receipt_by_number")]
+        indexes: ClassVar = [
+            models.Index(fields=["address", "last_seq"], name="receipt_by_number"),
+            # A session's history is read in this order. What is acknowledged at a plain address has no part in it.
+            models.Index(fields=["address", "id"], name="receipt_of_attempt", condition=Q(attempt__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{len(self.taken)} at {self.admitted_at}"

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from ledger import journal
-from mailbox import moves, receipts
-from mailbox.models import Message, Waiting
+from mailbox import moves, receipts, sql
+from mailbox.models import Address, Message, Receipt, Waiting
 from mailbox.sql import Fragment
 from mailbox.states import MessageState
 
 MOST = 1000
+RECEIPTS_AT_ONCE = 20
+
+
+class Admission(NamedTuple):
+    """One admitted message without its body: its receipt and number, which are its place, and how long its body is."""
+
+    receipt: int
+    seq: int
+    message: int
+    message_id: str
+    size: int
+    at: datetime
 
 
 def unadmitted(project_id: UUID, address: str, after_seq: int = 0, limit: int = 100) -> list[Message]:
@@ -28,12 +41,33 @@ def has_unadmitted(project_id: UUID, address: str) -> bool:
     return _waiting(project_id, address).exists()
 
 
-def admitted_since(project_id: UUID, address: str, after_seq: int = 0) -> list[Message]:
-    """What entered the agent's history, oldest first, as long as it is kept."""
-    rows = Message.objects.in_state(MessageState.ADMITTED).placed()
-    found = list(rows.filter(project_id=project_id, address__name=address, seq__gt=after_seq).order_by("seq"))
-    receipts.attach(found)
-    return found
+def admissions(project_id: UUID, address: str, receipt: int = 0, seq: int = 0) -> Iterator[Admission]:
+    """What entered the agent's history beyond this place, in the order of admission, as long as it is kept.
+
+    A receipt is written while the session's row is locked, so the keys of receipts are in the order of commits and a
+    later one never comes before a place that was read. Bodies are not loaded.
+    """
+    at = Address.objects.filter(project=project_id, name=address).values_list("pk", flat=True).first()
+    kept = Receipt.objects.filter(address=at, attempt__isnull=False).order_by("pk")
+    while at is not None:
+        found = list(kept.filter(pk__gte=receipt).values_list("pk", "admitted_at", "taken")[:RECEIPTS_AT_ONCE])
+        yield from _admissions(at, found, (receipt, seq))
+        if len(found) < RECEIPTS_AT_ONCE:
+            return
+        receipt, seq = found[-1][0] + 1, 0
+
+
+def _admissions(
+    address: int, found: list[tuple[int, datetime, dict[str, int]]], after: tuple[int, int]
+) -> Iterator[Admission]:
+    numbers = {key: sorted(number for number in map(int, taken) if (key, number) > after) for key, _, taken in found}
+    keys = receipts.keys(address, [number for some in numbers.values() for number in some])
+    rows = Message.objects.filter(pk__in=keys).annotate(size=sql.Bytes("body_text"))
+    by_number = {row[0]: row for row in rows.values_list("seq", "pk", "message_id", "size")}
+    for key, admitted_at, _ in found:
+        for number in numbers[key]:
+            if number in by_number:
+                yield Admission(key, *by_number[number], admitted_at)
 
 
 def admit(

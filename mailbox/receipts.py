@@ -63,10 +63,10 @@ def attach(messages: Sequence[Message]) -> None:
     gone = [message for message in messages if message.held is None and not message.put_away]
     for start in range(0, len(gone), ATTACHED):
         some = gone[start : start + ATTACHED]
-        keys = covering.receipts_of([message.pk for message in some])
-        found = Receipt.objects.in_bulk(set(keys.values()))
+        of = covering.receipts_of([message.pk for message in some])
+        found = Receipt.objects.in_bulk(set(of.values()))
         for message in some:
-            message.receipt = found.get(keys.get(message.pk, 0))
+            message.receipt = found.get(of.get(message.pk, 0))
 
 
 def purge(before: Any, limit: int) -> int:
@@ -106,9 +106,9 @@ def forget(keys: Sequence[int]) -> int:
 
 def _forget(address: int, seqs: Sequence[int]) -> None:
     """By statements of our own: Django's would first read every row that it is to delete, with its body."""
-    keys = _keys(address, seqs)
-    Quarantined.objects.filter(accepted__in=keys).update(accepted=None)
-    gone = sql.among("id", keys)
+    found = keys(address, seqs)
+    Quarantined.objects.filter(accepted__in=found).update(accepted=None)
+    gone = sql.among("id", found)
     sql.run(
         f"DELETE FROM mailbox_message WHERE {gone.text} AND "  # noqa: S608 - our own words
         "(SELECT w.message_id FROM mailbox_waiting w WHERE w.message_id = mailbox_message.id) IS NULL RETURNING id",
@@ -123,7 +123,8 @@ NUMBERED = """
 """
 
 
-def _keys(address: int, seqs: Sequence[int]) -> list[int]:
+def keys(address: int, seqs: Sequence[int]) -> list[int]:
+    """The keys of the messages of these numbers."""
     if connection.vendor == "postgresql":
         return [key for (key,) in sql.run_prepared(NUMBERED, [seqs, address])]
     return list(Message.objects.filter(address=address, seq__in=seqs).values_list("pk", flat=True))

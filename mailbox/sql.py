@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Func, IntegerField
 
 from accounts.sql import Row, run, run_each, run_prepared
 
 __all__ = [
+    "Bytes",
     "Fragment",
     "Row",
     "among",
@@ -26,6 +28,18 @@ __all__ = [
     "together",
     "uid",
 ]
+
+
+class Bytes(Func):
+    """How many bytes a text has. PostgreSQL knows it without reading the text."""
+
+    function = "OCTET_LENGTH"
+    output_field = IntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """SQLite counts characters, but for a blob."""
+        return self.as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))", **context)
+
 
 # As Python writes its datetimes, for SQLite compares moments as text; see accounts.clock.Now.
 SQLITE_NOW = "replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s) || '000', '.000000', '')"

@@ -43,14 +43,15 @@ class History(ProjectView):
     def get(self, request: Request, session_id: UUID) -> Response:
         """As many entries as fit into a run."""
         session = reach.readable(self.credential, session_id)
-        start = _start(request.query_params.get("cursor"))
-        found, rest = history.fitting(session, settings.WARDROOM["run_history_bytes"], start)
+        after = _after(request.query_params.get("cursor"))
+        found, rest = history.page(session, settings.WARDROOM["run_history_bytes"], after)
         return Response({"results": found, "next": None if rest is None else str(rest)})
 
 
-def _start(raw: str | None) -> int:
+def _after(raw: str | None) -> history.Place | None:
     if not raw:
-        return 0
-    if not (raw.isascii() and raw.isdigit() and len(raw) <= 9):
+        return None
+    place = history.Place.read(raw)
+    if place is None:
         raise problems.invalid([{"field": "cursor", "detail": "not a cursor of this list"}])
-    return int(raw)
+    return place

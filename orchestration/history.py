@@ -2,65 +2,160 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from django.db.models import Q
 
-from accounts.batches import in_batches
 from mailbox import bodies, reading
 from mailbox.models import Message
 from orchestration.models import Session, TranscriptItem
 
-Dated = tuple[datetime, int, dict[str, Any]]
+#: Rows that are looked at, and entries that are loaded, at once.
+AT_ONCE = 500
+#: A bigint; no place is beyond it.
+LARGEST = 2**63 - 1
+
+Entry = dict[str, Any]
 
 
-def entries(session: Session, start: int = 0) -> Iterator[dict[str, Any]]:
-    """`{role, content, id?}` of the whole session from its `start`th on.
+class Place(NamedTuple):
+    """Where a reader is: the last transcript item and the last admission that it has passed.
+
+    Each of the two only ever grows at its end, so a place never moves, whatever is added or let go meanwhile.
+    """
+
+    attempt: int = 0
+    position: int = 0
+    receipt: int = 0
+    seq: int = 0
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self))
+
+    @classmethod
+    def read(cls, text: str) -> Place | None:
+        """The place that `str` wrote, or None for any other text."""
+        parts = text.split(".") if len(text) <= 100 and text.isascii() else []
+        if len(parts) != len(cls._fields) or not all(part.isdigit() and len(part) < 20 for part in parts):
+            return None
+        place = cls._make(map(int, parts))
+        return place if max(place) <= LARGEST else None
+
+
+class _Head(NamedTuple):
+    """An entry before it is loaded: when it came, how large it is about, and where a reader is behind it."""
+
+    at: datetime
+    size: int
+    item: int | None
+    message: int | None
+    place: Place
+
+
+def page(session: Session, budget: int, after: Place | None = None) -> tuple[list[Entry], Place | None]:
+    """As many `{role, content, id?}` as `budget` bytes hold, and the place to go on from if there may be more.
+
+    One entry alone always fits: a reader that pages on gets to the end. Sizes are read first, so that no more is loaded
+    than about twice the budget and one entry.
 
     A message that the transcript already holds (an item with its id) is not told twice. A question of the mode `query`
-    is no part of it: it was answered beside the work. Entries are only ever
-    added at the end, so that a number goes on meaning the same place.
+    is no part of the history: it was answered beside the work.
     """
-    merged = heapq.merge(_items(session), _messages(session), key=lambda dated: dated[:2])
-    return islice((entry for _, _, entry in merged), start, None)
-
-
-def fitting(session: Session, budget: int, start: int = 0) -> tuple[list[dict[str, Any]], int | None]:
-    """As many entries as `budget` bytes hold, and the number of the next one if there are more.
-
-    One entry alone always fits: a reader that pages on gets to the end.
-    """
-    found: list[dict[str, Any]] = []
-    for entry in entries(session, start):
-        budget -= len(msgspec.json.encode(entry)) + 1
-        if budget < 0 and found:
-            return found, start + len(found)
-        found.append(entry)
+    found: list[Entry] = []
+    place = after or Place()
+    for group in _groups(_heads(session, place), budget):
+        for head, entry in zip(group, _load(session, group), strict=True):
+            if entry is not None:
+                budget -= len(msgspec.json.encode(entry)) + 1
+                if budget < 0 and found:
+                    return found, place
+                found.append(entry)
+            place = head.place
     return found, None
 
 
-def _items(session: Session) -> Iterator[Dated]:
-    for item in in_batches(TranscriptItem.objects.filter(session=session), ["attempt", "position"], 200):
-        entry = {"role": item.role, "content": item.content}
-        yield item.at, 0, entry | ({"id": item.item_id} if item.item_id else {})
+def _groups(heads: Iterator[_Head], budget: int) -> Iterator[list[_Head]]:
+    """Heads whose entries fit into the budget together, or one that is larger alone."""
+    group: list[_Head] = []
+    room = budget
+    for head in heads:
+        if group and (head.size > room or len(group) == AT_ONCE):
+            yield group
+            group, room = [], budget
+        group.append(head)
+        room -= head.size
+    if group:
+        yield group
 
 
-def _messages(session: Session) -> Iterator[Dated]:
-    told = set(TranscriptItem.objects.filter(session=session).exclude(item_id="").values_list("item_id", flat=True))
-    for message in reading.admitted_since(session.project_id, session.address):
-        if message.message_id not in told and not _is_query(message):
-            yield message.admitted_at or message.created_at, 1, _told(message)
+def _heads(session: Session, place: Place) -> Iterator[_Head]:
+    """Both kinds by their time. Each keeps its own order, also where a clock went back."""
+    items = _items(session, place)
+    messages = reading.admissions(session.project_id, session.address, place.receipt, place.seq)
+    item, message = next(items, None), next(messages, None)
+    while item or message:
+        if item and (message is None or item.at <= message.at):
+            place = place._replace(attempt=item.attempt, position=item.position)
+            yield _Head(item.at, item.size, item.pk, None, place)
+            item = next(items, None)
+        elif message:
+            place = place._replace(receipt=message.receipt, seq=message.seq)
+            yield _Head(message.at, message.size, None, message.message, place)
+            message = next(messages, None)
+
+
+class _Item(NamedTuple):
+    pk: int
+    attempt: int
+    position: int
+    at: datetime
+    size: int
+
+
+def _items(session: Session, place: Place) -> Iterator[_Item]:
+    attempt, position = place.attempt, place.position
+    rows = TranscriptItem.objects.filter(session=session).order_by("attempt", "position").values_list(*_Item._fields)
+    while True:
+        beyond = Q(attempt__gt=attempt) | Q(attempt=attempt, position__gt=position)
+        found = [_Item._make(row) for row in rows.filter(beyond)[:AT_ONCE]]
+        yield from found
+        if len(found) < AT_ONCE:
+            return
+        attempt, position = found[-1].attempt, found[-1].position
+
+
+def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
+    """The entry of each; None for what is no part of the history, or was let go meanwhile."""
+    items = TranscriptItem.objects.in_bulk([head.item for head in group if head.item])
+    messages = Message.objects.in_bulk([head.message for head in group if head.message])
+    ids = [message.message_id for message in messages.values()]
+    told = set(
+        TranscriptItem.objects.filter(session=session, item_id__in=ids)
+        .exclude(item_id="")
+        .values_list("item_id", flat=True)
+    )
+    entries: list[Entry | None] = []
+    for head in group:
+        item, message = items.get(head.item or 0), messages.get(head.message or 0)
+        if item:
+            entries.append(
+                {"role": item.role, "content": item.content} | ({"id": item.item_id} if item.item_id else {})
+            )
+        elif message and message.message_id not in told and not _is_query(message):
+            entries.append(_told(message))
+        else:
+            entries.append(None)
+    return entries
 
 
 def _is_query(message: Message) -> bool:
     return message.message_kind == "ask" and (message.body.get("mode") or "query") == "query"
 
 
-def _told(message: Message) -> dict[str, Any]:
+def _told(message: Message) -> Entry:
     return {
         "role": "user",
         "content": bodies.text(message.body),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from django.conf import settings
 
 from accounts import problems
@@ -39,7 +40,7 @@ def run(line: Line) -> Run:
     attempt = Attempt.objects.select_related("session").get(**line.row())
     session = attempt.session
     options: dict[str, Any] = session.options
-    messages, rest = history.fitting(session, settings.WARDROOM["run_history_bytes"])
+    messages, rest = history.page(session, settings.WARDROOM["run_history_bytes"])
     return Run(
         assignment=session.assignment,
         attempt=line.attempt,
@@ -93,6 +94,7 @@ def _row(line: Line, position: int, item: Item) -> TranscriptItem:
         position=position,
         role=item.role,
         content=item.content,
+        size=len(msgspec.json.encode(item.content)),
         item_id=item.id or "",
     )
 
@@ -121,7 +123,7 @@ def _model(options: dict[str, Any]) -> Model | None:
     return Model(**named) if any(named.values()) else None
 
 
-def _history_url(session: Session, rest: int | None) -> str | None:
+def _history_url(session: Session, rest: history.Place | None) -> str | None:
     if rest is None:
         return None
     return f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history?cursor={rest}"

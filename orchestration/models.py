@@ -185,6 +185,8 @@ class TranscriptItem(models.Model):
     position = models.PositiveIntegerField()
     role = models.CharField(max_length=40)
     content: models.JSONField[Any] = models.JSONField()
+    # Bytes of the content as JSON, so that a page of a history knows what it loads.
+    size = models.PositiveIntegerField()
     item_id = models.CharField(max_length=256, blank=True, default="")
     at = models.DateTimeField(db_default=Now())
 
@@ -192,6 +194,9 @@ class TranscriptItem(models.Model):
         ordering: ClassVar = ["attempt", "position"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["session", "attempt", "position"], name="transcript_position_once"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["session", "item_id"], name="transcript_item_by_id", condition=~models.Q(item_id="")),
         ]
 
 

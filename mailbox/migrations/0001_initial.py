@@ -162,6 +162,10 @@ class Migration(migrations.Migration):
             model_name='receipt',
             index=models.Index(fields=['address', 'last_seq'], name='receipt_by_number'),
         ),
+        migrations.AddIndex(
+            model_name='receipt',
+            index=models.Index(condition=models.Q(('attempt__isnull', False)), fields=['address', 'id'], name='receipt_of_attempt'),
+        ),
         migrations.AddConstraint(
             model_name='waiting',
             constraint=models.UniqueConstraint(fields=('address', 'seq'), name='waiting_in_order'),

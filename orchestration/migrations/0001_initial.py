@@ -89,6 +89,7 @@ class Migration(migrations.Migration):
                 ('position', models.PositiveIntegerField()),
                 ('role', models.CharField(max_length=40)),
                 ('content', models.JSONField()),
+                ('size', models.PositiveIntegerField()),
                 ('item_id', models.CharField(blank=True, default='', max_length=256)),
                 ('at', models.DateTimeField(db_default=accounts.clock.Now())),
                 ('session', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='transcript', to='orchestration.session')),
@@ -161,6 +162,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='transcriptitem',
             constraint=models.UniqueConstraint(fields=('session', 'attempt', 'position'), name='transcript_position_once'),
+        ),
+        migrations.AddIndex(
+            model_name='transcriptitem',
+            index=models.Index(condition=models.Q(('item_id', ''), _negated=True), fields=['session', 'item_id'], name='transcript_item_by_id'),
         ),
         migrations.AddIndex(
             model_name='attempt',

@@ -8,6 +8,7 @@ import pytest
 
 from mailbox import delivery, reading
 from mailbox.addresses import session_address
+from mailbox.models import Message
 from tests.mailbox.conftest import task
 
 pytestmark = pytest.mark.django_db
@@ -37,10 +38,28 @@ def test_a_message_is_admitted_once(project, address):
     assert reading.admit(project, address, [*ids, "stranger"], attempt=1) == ids
     assert reading.admit(project, address, ids, attempt=2) == []
     assert not reading.has_unadmitted(project, address)
-    assert [(row.body, row.admitted_attempt) for row in reading.admitted_since(project, address)] == [
-        ("a", 1),
-        ("b", 1),
-    ]
+    assert [row.message_id for row in reading.admissions(project, address)] == ids
+    assert {row.admitted_attempt for row in Message.objects.filter(message_id__in=ids)} == {1}
+
+
+def test_admissions_stand_in_the_order_of_admission_whatever_their_numbers(project, address):
+    ids = [each.id for each in delivery.deliver(project, address, [task("x" * (n + 1)) for n in range(8)])]
+    for some in ([5, 3], [1], [7, 0], [2]):
+        reading.admit(project, address, [ids[number] for number in some], attempt=1)
+    found = list(reading.admissions(project, address))
+    assert [row.message_id for row in found] == [ids[number] for number in (3, 5, 1, 0, 7, 2)]
+    assert [row.size for row in found] == [3 + number for number in (3, 5, 1, 0, 7, 2)]
+    for place, row in enumerate(found):
+        rest = reading.admissions(project, address, row.receipt, row.seq)
+        assert list(rest) == found[place + 1 :]
+
+
+def test_all_admissions_are_read_however_many_receipts_have_them(project, address, monkeypatch):
+    monkeypatch.setattr(reading, "RECEIPTS_AT_ONCE", 2)
+    ids = [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(5)])]
+    for each in ids:
+        reading.admit(project, address, [each], attempt=1)
+    assert [row.message_id for row in reading.admissions(project, address)] == ids
 
 
 def test_another_address_or_project_admits_nothing(project, foreign, address):
