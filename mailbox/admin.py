@@ -81,6 +81,11 @@ class MessageAdmin(ProjectWall, ReadOnly):
         """Under a plain title."""
         return super().changelist_view(request, {**(extra_context or {}), "title": "Messages"})
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
+        """Without the bodies, which no list shows; a message's page reads its own."""
+        rows: QuerySet[Message] = super().get_queryset(request).defer("body_text")
+        return rows
+
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With the receipts of all rows at once."""
         shown = super().get_changelist_instance(request)

@@ -31,7 +31,8 @@ class Quarantine(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List what could not be read, or not be handled, oldest first."""
-        rows = Quarantined.objects.filter(project=self.project, **_asked(request.query_params))
+        rows = Quarantined.objects.glimpsed(shapes.GLIMPSE)
+        rows = rows.filter(project=self.project, **_asked(request.query_params))
         return Response(page(rows, request.query_params, shapes.quarantined, key=("created_at", "id")))
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Substr
 from django.utils.functional import cached_property
 
 from accounts.clock import Now
@@ -205,6 +206,14 @@ class Receipt(models.Model):
         return found
 
 
+class Quarantines(models.QuerySet["Quarantined"]):
+    """What is in quarantine, without what a list does not show."""
+
+    def glimpsed(self, most: int) -> Quarantines:
+        """With so many of its bytes as `glimpse`, and the others unread."""
+        return self.defer("raw").annotate(glimpse=Substr("raw", 1, most, output_field=models.BinaryField()))
+
+
 class Quarantined(models.Model):
     """What could not be read, or not be handled: the bytes as they came, and why. Nothing here is trusted."""
 
@@ -227,6 +236,8 @@ class Quarantined(models.Model):
     settled_at = models.DateTimeField(null=True)
     settled_by = models.CharField(max_length=200, blank=True)
     note = models.TextField(blank=True)
+
+    objects = Quarantines.as_manager()
 
     class Meta:
         verbose_name = "quarantined message"

@@ -25,6 +25,7 @@ from mailbox.moves import Moved
 from mailbox.states import QUARANTINE_ARROWS, QuarantineState, sources
 from wardroom import strict
 
+LONGEST_REASON = 4000
 #: What the column holds.
 LARGEST_SIZE = 2**31 - 1
 #: Where nothing waits for a person any more.
@@ -63,7 +64,7 @@ def put(
             size=min(len(raw) if size is None else size, LARGEST_SIZE),
             source=source,
             source_ref=source_ref,
-            reason=reason,
+            reason=reason[:LONGEST_REASON],
             position=position,
             address=_storable(address, addresses.LONGEST),
             message_id=_storable(message_id, letters.LONGEST_ID),

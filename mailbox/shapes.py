@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a quarantined message that a list shows; its own page shows all.
 GLIMPSE = 4096
+#: Characters of a body that is laid out for people.
+INDENTED = 16 * 1024
 
 
 def message(row: Message | Parcel, address: str) -> dict[str, Any]:
@@ -57,8 +59,9 @@ def asked(ask_id: str, reply: Message | None) -> dict[str, Any]:
 
 
 def letter_bytes(row: Message) -> bytes:
-    """`letter` as the bytes that quarantine keeps."""
-    return json.dumps(letter(row), ensure_ascii=False, indent=2).encode()
+    """`letter` as the bytes that quarantine keeps. A long one on one line: deep in it, each line has 128 spaces."""
+    indent = 2 if len(row.body_text) <= INDENTED else None
+    return json.dumps(letter(row), ensure_ascii=False, indent=indent).encode()
 
 
 def claim(claimed: Claim, address: str) -> dict[str, Any]:
@@ -83,7 +86,8 @@ def extended(held: Claim) -> dict[str, Any]:
 
 def quarantined(row: Quarantined, *, whole: bool = False) -> dict[str, Any]:
     """Something in quarantine. `raw` is base64, because nothing is known of the bytes."""
-    raw = bytes(row.raw)
+    # A list has read only the beginning: see `Quarantines.glimpsed`.
+    raw = bytes(row.raw if whole else getattr(row, "glimpse", row.raw)[:GLIMPSE])
     return {
         "id": str(row.id),
         "address": row.address or None,
@@ -97,6 +101,6 @@ def quarantined(row: Quarantined, *, whole: bool = False) -> dict[str, Any]:
         "settled_at": moment(row.settled_at) if row.settled_at else None,
         "settled_by": row.settled_by or None,
         "note": row.note or None,
-        "raw": base64.b64encode(raw if whole else raw[:GLIMPSE]).decode(),
-        "raw_is_whole": whole or len(raw) <= GLIMPSE,
+        "raw": base64.b64encode(raw).decode(),
+        "raw_is_whole": len(raw) == row.size,
     }
