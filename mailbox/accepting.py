@@ -135,7 +135,7 @@ def _as_json(letters: Sequence[tuple[str, Sealed]]) -> str:
 AT_ONCE = """
     WITH letters AS MATERIALIZED (
         SELECT l ->> 0 AS name, (l ->> 1)::bigint AS behind, l ->> 2 AS message_id, l ->> 3 AS message_kind,
-            l ->> 4 AS body_text, l ->> 5 AS content_hash, l ->> 6 AS correlation_id, (l ->> 7)::uuid AS sender_session,
+            l ->> 4 AS body_text, l ->> 5 AS content_hash, l ->> 6 AS correlation_id, l ->> 7 AS sender_session,
             l ->> 8 AS sender_role, (l ->> 9)::boolean AS claimed_sender, (l ->> 10)::timestamptz AS created_at
         FROM jsonb_array_elements(%s::jsonb) AS l
     ), taken AS (
@@ -167,7 +167,7 @@ ONE = """
     ), fresh AS (
         INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
             correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
-        SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s::uuid, %s, %s::boolean,
+        SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s, %s, %s::boolean,
             COALESCE(%s::timestamptz, statement_timestamp()), statement_timestamp(), false, 0
         FROM taken t
         ON CONFLICT (project_id, message_id) DO NOTHING RETURNING id, message_id, address_id, seq
@@ -274,7 +274,7 @@ def _stored(each: Sealed) -> list[Any]:
         each.body_text,
         each.content_hash,
         message.correlation_id or "",
-        sql.uid(message.sender_session),
+        str(message.sender_session or ""),
         message.sender_role or "",
         message.claimed_sender,
     ]

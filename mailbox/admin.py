@@ -133,7 +133,7 @@ class MessageAdmin(ProjectWall, ReadOnly):
     @admin.display(description="from")
     def sender(self, message: Message) -> str:
         """The sender's session and role; *claimed* when only the sender says so."""
-        known = [str(message.sender_session) if message.sender_session else "", message.sender_role]
+        known = [message.sender_session, message.sender_role]
         told = line(" ".join(filter(None, known)))
         return f"{told} (claimed)" if message.claimed_sender and told != NOTHING else told
 

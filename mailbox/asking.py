@@ -67,9 +67,9 @@ def count_open(project_id: UUID, address: str, most: int) -> int:
 
 def reply_address(ask: Message) -> str:
     """Where its answer belongs. What a sender only claims decides nothing."""
-    proven = ask.sender_session is not None and not ask.claimed_sender
-    if proven and ask.sender_session and not ask.message_id.startswith(ASKED):
-        return addresses.session_address(ask.sender_session)
+    proven = ask.sender_session and not ask.claimed_sender
+    if proven and not ask.message_id.startswith(ASKED):
+        return addresses.session_address(UUID(ask.sender_session))
     return ANSWERS
 
 
@@ -82,7 +82,7 @@ def answer(
     ask: Message,
     body: Any,
     *,
-    sender_session: UUID | None = None,
+    sender_session: UUID | str | None = None,
     sender_role: str | None = None,
     now: datetime | None = None,
 ) -> Delivered:

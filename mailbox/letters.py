@@ -48,7 +48,8 @@ class NewMessage:
     id: str | None = None
     correlation_id: str | None = None
     created_at: datetime | None = None
-    sender_session: UUID | None = None
+    #: A session's id; of a claimed sender, any text.
+    sender_session: UUID | str | None = None
     sender_role: str | None = None
     claimed_sender: bool = False
 
@@ -184,24 +185,29 @@ def _kind(value: Mapping[str, Any], errors: list[Error]) -> str:
     return ""
 
 
-def _sender(value: Any, errors: list[Error]) -> tuple[UUID | None, str | None]:
+def _sender(value: Any, errors: list[Error]) -> tuple[str | None, str | None]:
     if value is None:
         return None, None
     if not isinstance(value, Mapping):
         errors.append({"field": "from", "detail": "an object of session_id and role"})
         return None, None
     session = value.get("session_id")
-    try:
-        session_id = UUID(session) if isinstance(session, str) else None
-    except ValueError:
-        session_id = None
-    if session is not None and session_id is None:
-        errors.append({"field": "from.session_id", "detail": "a UUID"})
+    if session is not None and not (isinstance(session, str) and len(session) <= LONGEST_ID and _is_storable(session)):
+        errors.append({"field": "from.session_id", "detail": f"a text of at most {LONGEST_ID} characters"})
+        session = None
     role = value.get("role")
     if role is not None and not isinstance(role, str):
         errors.append({"field": "from.role", "detail": "a string"})
         role = None
-    return session_id, role or None
+    return session or None, role or None
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        strict.check(text)
+    except strict.StrictJSONError:
+        return False
+    return True
 
 
 def _moment(value: Any, errors: list[Error]) -> datetime | None:

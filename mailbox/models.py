@@ -71,7 +71,8 @@ class Message(models.Model):
     body_text = models.TextField()
     content_hash = models.CharField(max_length=64)
     correlation_id = models.CharField(max_length=letters.LONGEST_ID, blank=True)
-    sender_session = models.UUIDField(null=True)
+    # A session's id when it is proven; of a claimed sender, whatever it calls itself.
+    sender_session = models.CharField(max_length=letters.LONGEST_ID, blank=True)
     sender_role = models.CharField(max_length=letters.LONGEST_ROLE, blank=True)
     claimed_sender = models.BooleanField(default=False)
     created_at = models.DateTimeField()

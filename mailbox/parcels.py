@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db import connection
 
@@ -25,7 +24,7 @@ class Parcel(NamedTuple):
     message_kind: str
     body_text: str
     correlation_id: str
-    sender: UUID | str | None
+    sender_session: str
     sender_role: str
     claimed: bool | int
     tries: int
@@ -42,11 +41,6 @@ class Parcel(NamedTuple):
     def body(self) -> Any:
         """The body as the sender's JSON value."""
         return json.loads(self.body_text)
-
-    @property
-    def sender_session(self) -> UUID | None:
-        """The sending session, if a session sent it."""
-        return UUID(self.sender) if isinstance(self.sender, str) else self.sender
 
     @property
     def claimed_sender(self) -> bool:

@@ -40,7 +40,7 @@ _lease = Shaped(
     help_text="Seconds; 60 unless told.",
 )
 _from_fields: dict[str, rest.Field] = {
-    "session_id": rest.UUIDField(allow_null=True, required=False),
+    "session_id": Shaped(values.text(LONGEST_ID), allow_null=True, required=False),
     "role": Shaped(values.text(LONGEST_ROLE, pattern=f"^[^{UNSEEN}]*$"), allow_null=True, required=False),
     "claimed": Shaped({"type": "boolean"}, required=False, help_text="Whether that is only the sender's word."),
 }

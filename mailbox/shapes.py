@@ -33,11 +33,11 @@ def message(row: Message | Parcel, address: str) -> dict[str, Any]:
 
 def letter(row: Message | Parcel) -> dict[str, Any]:
     """A message as a sender would hand it in again."""
-    session = str(row.sender_session) if row.sender_session else None
+    sender = {"session_id": row.sender_session or None, "role": row.sender_role or None}
     return {
         "id": row.message_id,
         "message_kind": row.message_kind,
-        "from": {"session_id": session, "role": row.sender_role or None, "claimed": row.claimed_sender},
+        "from": {**sender, "claimed": row.claimed_sender},
         "body": row.body,
         "correlation_id": row.correlation_id or None,
         "created_at": moment(row.created_at),
@@ -48,12 +48,11 @@ def asked(ask_id: str, reply: Message | None) -> dict[str, Any]:
     """Where an ask stands by its answer alone: `{status, ask_id}`, and what was said once there is one."""
     if reply is None:
         return {"status": "pending", "ask_id": ask_id}
-    session = str(reply.sender_session) if reply.sender_session else None
     return {
         "status": "answered",
         "ask_id": ask_id,
         "answer": reply.body.get("answer"),
-        "from": {"session_id": session, "role": reply.sender_role or None},
+        "from": {"session_id": reply.sender_session or None, "role": reply.sender_role or None},
         "answered_at": moment(reply.received_at),
     }
 

@@ -101,7 +101,7 @@ def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
     found = asking.find(session.project_id, session.address, ask_id)
     if found is None or asking.reply_address(found) != ANSWERS:
         raise problems.not_found()
-    mine = str(found.sender_session) == credential.subject and not found.claimed_sender
+    mine = found.sender_session == credential.subject and not found.claimed_sender
     if credential.kind == CredentialKind.CHILD and not mine:
         raise problems.not_found()
     return Ask(session.project_id, session_id, ask_id)

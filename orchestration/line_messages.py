@@ -44,7 +44,7 @@ def frame(letter: Letter) -> Message:
     return Message(
         id=letter.message_id,
         sender=Sender(
-            session_id=str(letter.sender_session) if letter.sender_session else None,
+            session_id=letter.sender_session or None,
             role=letter.sender_role or None,
         ),
         message_kind=letter.message_kind,

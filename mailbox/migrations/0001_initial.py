@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('body_text', models.TextField()),
                 ('content_hash', models.CharField(max_length=64)),
                 ('correlation_id', models.CharField(blank=True, max_length=256)),
-                ('sender_session', models.UUIDField(null=True)),
+                ('sender_session', models.CharField(blank=True, max_length=256)),
                 ('sender_role', models.CharField(blank=True, max_length=64)),
                 ('claimed_sender', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField()),

@@ -235,7 +235,7 @@ def test_a_childs_message_is_from_itself_whatever_it_says(child_of: ChildOf) -> 
     body = {"message_kind": "task", "body": {"text": "x"}, "from": {"role": "boss"}}
     assert post(child_of(me), url(mine, "/messages"), body).json()["outcome"] == "queued"
     (letter,) = reading.unadmitted(mine.project_id, mine.address)
-    assert (letter.sender_session, letter.claimed_sender) == (me.pk, False)
+    assert (letter.sender_session, letter.claimed_sender) == (str(me.pk), False)
 
 
 def test_a_role_with_a_nul_is_422(owner: APIClient) -> None:

@@ -214,7 +214,7 @@ def test_an_answer_is_let_go_with_admitted_messages(server: Server, child: Spawn
         reply(peer, peer.hear("message"), "kept for a while")
     kept = Message.objects.get(message_kind="reply")
     assert (kept.address.name, kept.state, kept.admitted_at is not None) == ("wardroom:answers", "admitted", True)
-    assert (kept.sender_session, kept.correlation_id, kept.claimed_sender) == (child.id, ask_id, False)
+    assert (kept.sender_session, kept.correlation_id, kept.claimed_sender) == (str(child.id), ask_id, False)
 
 
 def test_a_query_is_no_part_of_the_history_and_a_steer_is(server: Server, child: Spawn, asker: Caller) -> None:

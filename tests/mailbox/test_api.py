@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from uuid import uuid4
@@ -34,6 +35,17 @@ def test_deliver_drain_ack(caller):
     assert acked.json() == {"acked": ["one"], "unknown": ["two"]}
     counts = caller.get(DESK).json()
     assert counts == {"new": 0, "claimed": 0, "admitted": 1, "quarantined": 0, "oldest_age_secs": None}
+
+
+@pytest.mark.parametrize("claimed", ["parent", "planner 7 \u2066\u00e9", "x" * 256, str(uuid4()).upper()])
+def test_a_sender_is_whatever_it_calls_itself_and_shown_as_claimed(caller, claimed):
+    sender = {"session_id": claimed, "role": "boss"}
+    assert caller.post(f"{DESK}/messages", GOOD | {"from": sender}).status_code == 201
+    [shown] = caller.get(f"{DESK}/messages").json()["results"]
+    [drained] = caller.post(f"{DESK}/drain", {}).json()["messages"]
+    assert shown["from"] == drained["from"] == sender | {"claimed": True}
+    # It can be handed on as it is, and is then the same message.
+    assert caller.post(f"{DESK}/messages", GOOD | {"from": drained["from"]}).status_code == 201
 
 
 def test_the_same_message_again_gets_the_same_answer(caller):
@@ -95,6 +107,30 @@ def test_messages_can_be_looked_at_page_by_page(caller, project):
     assert [each["body"] for each in first["results"] + rest["results"]] == ["0", "1", "2"]
     assert caller.get(f"{DESK}/messages", state="claimed").json()["results"] == []
     assert caller.get(f"{DESK}/messages", state="lost").status_code == 422
+
+
+def test_a_page_of_messages_ends_at_its_bytes_and_has_at_least_one(caller, project, settings):
+    settings.WARDROOM = {**settings.WARDROOM, "max_page_bytes": 100_000}
+    sizes = [30_000, 60_000, 20_000, 150_000, 1, 1]
+    delivery.deliver(project, "desk", [task("x" * size, id=str(place)) for place, size in enumerate(sizes)])
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = caller.get(f"{DESK}/messages?limit=200&cursor={cursor}").json()
+        pages.append([row["id"] for row in page["results"]])
+        cursor = page["next"]
+    assert pages == [["0", "1"], ["2"], ["3"], ["4", "5"]]
+
+
+def test_a_list_of_quarantine_shows_the_beginning_of_each_and_reads_no_more(caller, project):
+    quarantine.put(project, b"x" * 500_000, "amqp", "odd", size=5_000_000)
+    quarantine.put(project, b"short", "amqp", "odd")
+    found = caller.get("/api/v1/quarantine").json()["results"]
+    assert [(len(base64.b64decode(row["raw"])), row["raw_is_whole"], row["size"]) for row in found] == [
+        (4096, False, 5_000_000),
+        (5, True, 5),
+    ]
+    whole = caller.get(f"/api/v1/quarantine/{found[0]['id']}").json()
+    assert (len(base64.b64decode(whole["raw"])), whole["raw_is_whole"]) == (500_000, False)
 
 
 def test_a_sessions_mailbox_takes_messages_and_lets_nobody_read(caller):
@@ -224,7 +260,8 @@ HOSTILE = {
     "an id of another type": b'{"id": 7, "message_kind": "task", "body": "x"}',
     "a long id": b'{"id": "' + b"x" * 257 + b'", "message_kind": "task", "body": "x"}',
     "a sender of another type": b'{"from": "me", "message_kind": "task", "body": "x"}',
-    "a session that is none": b'{"from": {"session_id": "me"}, "message_kind": "task", "body": "x"}',
+    "a session of another type": b'{"from": {"session_id": 7}, "message_kind": "task", "body": "x"}',
+    "a session of a long name": b'{"from": {"session_id": "' + b"x" * 257 + b'"}, "message_kind": "task", "body": "x"}',
     "a time that is none": b'{"created_at": "soon", "message_kind": "task", "body": "x"}',
     "a time without a zone": b'{"created_at": "2026-01-01T00:00:00", "message_kind": "task", "body": "x"}',
     "a time before time": b'{"created_at": "0001-01-01T00:00:00+14:00", "message_kind": "task", "body": "x"}',

@@ -49,6 +49,37 @@ def test_a_requeued_message_keeps_its_id_and_arrives(project):
     assert [(m.message_id, m.body, m.claimed_sender) for m in claim.messages] == [("one", "do it", True)]
 
 
+def test_a_list_reads_the_beginning_of_what_is_kept_and_no_more(project, django_assert_num_queries):
+    quarantine.put(project, b"x" * 500_000, "amqp", "odd")
+    with django_assert_num_queries(1):
+        row = Quarantined.objects.glimpsed(100).get()
+        assert bytes(row.glimpse) == b"x" * 100
+    assert "raw" in row.get_deferred_fields()
+
+
+def test_bytes_beyond_the_limit_are_cut_and_are_never_taken_for_a_message(project):
+    raw = GOOD + b" " * (2 * quarantine.most_bytes())
+    row = quarantine.put(project, raw, "amqp", "r" * 10_000, size=2**40)
+    row.refresh_from_db()
+    assert (len(bytes(row.raw)), row.size) == (quarantine.most_bytes(), 2**31 - 1)
+    assert len(row.reason) < 10_000
+    with pytest.raises(StrictJSONError):
+        quarantine.requeue(row.pk, STAFF)
+
+
+def test_a_message_that_is_deep_and_long_comes_back_from_quarantine(project):
+    body = {"deep": [0] * 60_000}
+    for _ in range(60):
+        body = {"k": body}
+    delivery.deliver(project, "desk", [task(body, id="one")])
+    for _ in range(5):
+        claims.nack(project, "desk", claims.drain(project, "desk").token, ["one"])
+    row = Quarantined.objects.get()
+    assert row.size < 300_000
+    quarantine.requeue(row.pk, STAFF)
+    assert claims.drain(project, "desk").messages[0].body == body
+
+
 def test_twice_is_once(project):
     row = quarantine.put(project, GOOD, "amqp", "a bad day")
     first, again = quarantine.requeue(row.pk, STAFF), quarantine.requeue(row.pk, STAFF)
