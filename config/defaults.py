@@ -61,6 +61,8 @@ WARDROOM: dict[str, Any] = {
     # the mailbox
     "claim_lease_secs": 60,
     "claim_tries": 5,
+    # A claim ends at the message that reaches it, so it may have one body more.
+    "claim_bytes": 4 * MIB,
     "max_body_bytes": 256 * 1024,
     "max_depth": 64,
     "max_keys": 10_000,

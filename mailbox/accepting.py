@@ -151,10 +151,11 @@ AT_ONCE = """
             l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender,
             COALESCE(l.created_at, statement_timestamp()), statement_timestamp(), false, 0
         FROM letters l JOIN taken t ON t.name = l.name
-        ON CONFLICT (project_id, message_id) DO NOTHING RETURNING id, message_id, address_id, seq
+        ON CONFLICT (project_id, message_id) DO NOTHING
+        RETURNING id, message_id, address_id, seq, octet_length(body_text) AS size
     ), waiting AS (
-        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer)
-        SELECT id, address_id, seq, 'new', 0, '' FROM fresh
+        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size)
+        SELECT id, address_id, seq, 'new', 0, '', size FROM fresh
     )
     SELECT message_id, address_id, seq FROM fresh
 """
@@ -170,10 +171,11 @@ ONE = """
         SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s, %s, %s::boolean,
             COALESCE(%s::timestamptz, statement_timestamp()), statement_timestamp(), false, 0
         FROM taken t
-        ON CONFLICT (project_id, message_id) DO NOTHING RETURNING id, message_id, address_id, seq
+        ON CONFLICT (project_id, message_id) DO NOTHING
+        RETURNING id, message_id, address_id, seq, octet_length(body_text) AS size
     ), waiting AS (
-        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer)
-        SELECT id, address_id, seq, 'new', 0, '' FROM fresh
+        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size)
+        SELECT id, address_id, seq, 'new', 0, '', size FROM fresh
     )
     SELECT message_id, address_id, seq FROM fresh
 """
@@ -226,17 +228,18 @@ def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetim
         params += [sql.moment(each.message.created_at), *clock.params, *clock.params]
     inserted = sql.run(
         f"INSERT INTO mailbox_message ({COLUMNS}) VALUES {', '.join([values] * len(rows))} "  # noqa: S608
-        "ON CONFLICT (project_id, message_id) DO NOTHING RETURNING id, address_id, seq, message_id",
+        "ON CONFLICT (project_id, message_id) DO NOTHING "
+        "RETURNING id, address_id, seq, octet_length(body_text), message_id",
         params,
     )
     if inserted:
-        waiting = ", ".join(["(%s, %s, %s, 'new', 0, '')"] * len(inserted))
+        waiting = ", ".join(["(%s, %s, %s, 'new', 0, '', %s)"] * len(inserted))
         sql.run(
-            "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer) "  # noqa: S608
+            "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size) "  # noqa: S608
             f"VALUES {waiting} RETURNING seq",
-            [value for row in inserted for value in row[:3]],
+            [value for row in inserted for value in row[:4]],
         )
-    return {name: (address, seq) for _, address, seq, name in inserted}
+    return {name: (address, seq) for _, address, seq, _, name in inserted}
 
 
 def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
@@ -253,8 +256,9 @@ def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: da
     )
     # At a place that was taken for a message that is there already stands nothing.
     sql.run_each(
-        "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer) "
-        "SELECT id, address_id, seq, 'new', 0, '' FROM mailbox_message WHERE address_id = %s AND seq = %s",
+        "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size) "
+        "SELECT id, address_id, seq, 'new', 0, '', length(CAST(body_text AS BLOB)) "
+        "FROM mailbox_message WHERE address_id = %s AND seq = %s",
         [place for place, _ in rows],
     )
     if written == len(rows):

@@ -22,6 +22,7 @@ from ledger import journal, skipping
 from ledger.skipping import Work
 from mailbox import addresses, letters, moves, parcels, quarantine, receipts, sql
 from mailbox.models import Message
+from mailbox.moves import Most
 from mailbox.parcels import Parcel
 from mailbox.sql import Fragment
 
@@ -64,7 +65,7 @@ def drain(
     *,
     now: datetime | None = None,
 ) -> Claim:
-    """Claim up to `limit` messages, oldest first. 403 at a session's address.
+    """Claim up to `limit` messages, oldest first, up to the one that reaches `claim_bytes`. 403 at a session's address.
 
     Who else may be here: another drain of the same address. It waits for ours and then takes what follows;
     skipping what we hold would let its later messages overtake ours, should we be rolled back (I3).
@@ -72,7 +73,7 @@ def drain(
     plain(address)
     token = uuid.uuid4()
     where, change = moves.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
-    found = parcels.take(where, change, _many(limit))
+    found = parcels.take(where, change, _most(limit))
     if len(found) < limit:
         _quarantine_overdue(project_id, address, now)
     return _as_claim(token, found)
@@ -101,7 +102,7 @@ def follow(
     free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
     parts = {
         **_acknowledging(moves.numbered(project_id, address, keys, _live(claim.token, now)), claim.token, now),
-        "picked": moves.pick(moves.waiting(project_id, address, free), _many(limit)),
+        "picked": moves.pick(moves.waiting(project_id, address, free), _most(limit)),
         "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.HELD),
     }
     rows = _run(sql.together(parts, parcels.letters_of("held", ", (SELECT count(*) FROM done)")))
@@ -121,7 +122,10 @@ def recover(
     *,
     now: datetime | None = None,
 ) -> Claim:
-    """Claim anew what lapsed, and what this very consumer held before; the old claim is dead from here on."""
+    """Claim anew what lapsed, and what this very consumer held before; the old claim is dead from here on.
+
+    Beyond 1000 messages or `claim_bytes` they are new again, and the next drain gets them.
+    """
     plain(address)
     clock = sql.at(now)
     held = Fragment(
@@ -131,7 +135,13 @@ def recover(
     where = moves.waiting(project_id, address, held)
     _quarantine_spent(where, address, now)
     token = uuid.uuid4()
-    return _as_claim(token, parcels.take(where, _held(token, lease_secs, consumer, now), MOST))
+    with journal.transaction():
+        found = parcels.take(where, _held(token, lease_secs, consumer, now), _most(MOST))
+        # Of what does not fit, the old claim is as dead: the next drain gets it.
+        rest = Fragment(f"{where.text} AND claim <> %s", (*where.params, sql.uid(token)))
+        if moves.change(rest, _back_to_new()):
+            journal.nudge(f"mailbox:{project_id}:{address}")
+    return _as_claim(token, found)
 
 
 def ack(
@@ -354,10 +364,10 @@ def _secs(field: str, secs: float, most: float, least: float = 0) -> float:
     return secs
 
 
-def _many(limit: int) -> int:
+def _most(limit: int) -> Most:
     if not isinstance(limit, int) or limit < 1:
         raise problems.invalid([{"field": "limit", "detail": "a whole number, at least 1"}])
-    return min(limit, MOST)
+    return Most(min(limit, MOST), settings.WARDROOM["claim_bytes"])
 
 
 def _as_claim(token: UUID, found: list[Parcel]) -> Claim:

@@ -157,6 +157,8 @@ class Waiting(models.Model):
     seq = models.BigIntegerField()
     state = models.CharField(max_length=12, choices=MessageState, default=MessageState.NEW)
     tries = models.PositiveIntegerField(default=0)
+    # Bytes of the body, so that a claim knows what it takes.
+    size = models.PositiveIntegerField(db_default=0)
     due_at = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
     consumer = models.CharField(max_length=letters.LONGEST_ID, blank=True)

@@ -7,6 +7,7 @@ older than the rows. It is left one way: by the index of what waits at an addres
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
@@ -26,13 +27,21 @@ class Moved(NamedTuple):
 MOVED = "message_id, address_id, seq, tries"
 
 
-def change(where: Fragment, to: Fragment, limit: int | None = None) -> list[Moved]:
+@dataclass(frozen=True, slots=True)
+class Most:
+    """The first so many, and of those only up to the one with which their bodies reach so many bytes."""
+
+    messages: int
+    bytes: int
+
+
+def change(where: Fragment, to: Fragment, most: Most | None = None) -> list[Moved]:
     """Apply `to` to what waits and meets `where`, which is `waiting` or `numbered`; what was changed, in order.
 
     Rows are locked in the order of their numbers, so that two of these never wait for each other crosswise. Whoever
     had to wait sees each row as it is then, and passes over those that no longer meet the condition.
     """
-    return _run({"picked": pick(where, limit)}, changing("picked", to, MOVED))
+    return _run({"picked": pick(where, most)}, changing("picked", to, MOVED))
 
 
 def remove(where: Fragment) -> list[Moved]:
@@ -40,12 +49,15 @@ def remove(where: Fragment) -> list[Moved]:
     return _run({"picked": pick(where)}, removing("picked"))
 
 
-def pick(where: Fragment, limit: int | None = None) -> Fragment:
+def pick(where: Fragment, most: Most | None = None) -> Fragment:
     """The SELECT that locks them."""
-    bound = Fragment("") if limit is None else Fragment("LIMIT %s", (limit,))
-    rows = f"SELECT message_id FROM mailbox_waiting WHERE {where.text}"  # noqa: S608 - our own words
-    order = f"ORDER BY address_id, seq {bound.text} {sql.for_update()}"
-    return Fragment(f"{rows} {order}", (*where.params, *bound.params))
+    rows = f"FROM mailbox_waiting WHERE {where.text} ORDER BY address_id, seq"
+    if most is None:
+        return Fragment(f"SELECT message_id {rows} {sql.for_update()}", where.params)
+    locked = f"SELECT message_id, address_id, seq, size {rows} LIMIT %s {sql.for_update()}"
+    before = f"SELECT message_id, sum(size) OVER (ORDER BY address_id, seq) - size AS before FROM ({locked}) l"  # noqa: S608
+    text = f"SELECT message_id FROM ({before}) b WHERE before < %s"  # noqa: S608 - our own words
+    return Fragment(text, (*where.params, most.messages, most.bytes))
 
 
 def changing(picked: str, to: Fragment, columns: str) -> Fragment:

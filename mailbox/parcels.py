@@ -11,6 +11,7 @@ from django.db import connection
 
 from ledger import journal
 from mailbox import moves, sql
+from mailbox.moves import Most
 from mailbox.sql import Fragment
 from mailbox.states import MessageState
 
@@ -72,14 +73,14 @@ COLUMNS = (
 HELD = "message_id, seq, tries, claim_expires_at"
 
 
-def take(where: Fragment, to: Fragment, limit: int | None = None) -> list[Parcel]:
+def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[Parcel]:
     """`moves.change`, and the messages themselves, in the order of acceptance."""
     if connection.vendor == "postgresql":
         held = moves.changing("picked", to, HELD)
-        found = sql.together({"picked": moves.pick(where, limit), "held": held}, letters_of("held"))
+        found = sql.together({"picked": moves.pick(where, most), "held": held}, letters_of("held"))
         return read(sql.run_prepared(found.text, found.params))
     with journal.transaction():
-        keys = sql.among("w.message_id", [row.message for row in moves.change(where, to, limit)])
+        keys = sql.among("w.message_id", [row.message for row in moves.change(where, to, most)])
         columns = COLUMNS.format("w")
         return read(
             sql.run(

@@ -219,7 +219,8 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
     )
     if not moved:
         raise problems.conflict("The message is not in quarantine any more.")
-    Waiting.objects.create(message_id=message.pk, address_id=message.address_id, seq=message.seq)
+    size = len(sealed.body_text.encode())
+    Waiting.objects.create(message_id=message.pk, address_id=message.address_id, seq=message.seq, size=size)
     accepting.nudge(message.project_id, [address])
 
 

@@ -57,6 +57,7 @@ class Migration(migrations.Migration):
                 ('seq', models.BigIntegerField()),
                 ('state', models.CharField(choices=[('new', 'new'), ('claimed', 'claimed'), ('admitted', 'admitted'), ('quarantined', 'quarantined')], default='new', max_length=12)),
                 ('tries', models.PositiveIntegerField(default=0)),
+                ('size', models.PositiveIntegerField(db_default=0)),
                 ('due_at', models.DateTimeField(null=True)),
                 ('claim', models.UUIDField(null=True)),
                 ('consumer', models.CharField(blank=True, max_length=256)),

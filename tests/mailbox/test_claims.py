@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import pytest
 
+from accounts.actors import Actor
 from accounts.problems import Problem
 from ledger.models import Event
-from mailbox import Mailbox, claims, delivery
+from mailbox import Mailbox, claims, delivery, quarantine
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined, Waiting
 from tests.mailbox.conftest import task
@@ -276,3 +277,55 @@ def test_an_id_that_can_be_nobodys_is_unknown(project, odd):
     claim = claims.drain(project, "desk")
     assert claims.ack(project, "desk", claim.token, [odd]).unknown == [odd]
     assert claims.nack(project, "desk", claim, [odd]).unknown == [odd]
+
+
+@pytest.fixture
+def small_claims(settings):
+    settings.WARDROOM = {**settings.WARDROOM, "claim_bytes": 100}
+
+
+def put(project, *sizes):
+    delivery.deliver(project, "desk", [task("x" * (size - 2), id=f"{n}") for n, size in enumerate(sizes)])
+
+
+def ids(claim):
+    return [row.message_id for row in claim.messages]
+
+
+def test_a_claim_ends_at_the_message_that_reaches_its_bytes(project, small_claims):
+    put(project, 60, 39, 500, 3, 300, 100, 50, 49, 3)
+    taken = []
+    while claim := claims.drain(project, "desk").messages:
+        taken.append([row.message_id for row in claim])
+    assert taken == [["0", "1", "2"], ["3", "4"], ["5"], ["6", "7", "8"]]
+
+
+def test_a_limit_of_messages_holds_beside_that_of_bytes(project, small_claims):
+    put(project, 10, 10, 10, 200)
+    assert [ids(claims.drain(project, "desk", limit=2)) for _ in range(2)] == [["0", "1"], ["2", "3"]]
+
+
+def test_the_claim_that_follows_another_ends_at_its_bytes_too(project, small_claims):
+    put(project, 120, 50, 60, 10)
+    claim = claims.drain(project, "desk")
+    following = claims.follow(project, "desk", claim)
+    assert (ids(claim), following.acked.done, ids(following)) == (["0"], ["0"], ["1", "2"])
+
+
+def test_what_a_recovery_has_no_room_for_is_free_for_the_next_drain(project, small_claims):
+    put(project, 70, 70, 70, 70)
+    first, second = (claims.drain(project, "desk", consumer="me") for _ in range(2))
+    recovered = claims.recover(project, "desk", consumer="me")
+    assert ids(recovered) == ["0", "1"]
+    assert claims.ack(project, "desk", first).unknown == ["0", "1"]
+    assert claims.ack(project, "desk", second).unknown == ["2", "3"]
+    assert ids(claims.drain(project, "desk")) == ["2", "3"]
+    assert claims.ack(project, "desk", recovered).done == ["0", "1"]
+
+
+def test_what_comes_back_from_quarantine_counts_with_its_bytes(project, small_claims):
+    put(project, 150, 10)
+    for _ in range(5):
+        claims.nack(project, "desk", claims.drain(project, "desk", limit=1), ["0"])
+    quarantine.requeue(Quarantined.objects.get().pk, Actor.system("tests"))
+    assert ids(claims.drain(project, "desk")) == ["0"]

@@ -54,14 +54,15 @@ def tables(found):
 
 
 def steps(node):
-    yield node["Node Type"], node.get("Index Name") or node.get("Relation Name", "")
-    for child in node.get("Plans", []):
-        yield from steps(child)
+    below = [step for child in node.get("Plans", []) for step in steps(child)]
+    # What comes after a LIMIT has no more rows than that.
+    where = "limited" if node["Node Type"] == "Sort" and ("Limit", "") in below else ""
+    return [(node["Node Type"], node.get("Index Name") or node.get("Relation Name", where)), *below]
 
 
 def drain_of(project):
     held = moves.changing("picked", claims._held(uuid4(), 60, "", None), parcels.HELD)
-    picked = moves.pick(moves.waiting(project, "desk", claims._free(None)), 100)
+    picked = moves.pick(moves.waiting(project, "desk", claims._free(None)), moves.Most(100, 4_000_000))
     return sql.together({"picked": picked, "held": held}, parcels.letters_of("held"))
 
 
