@@ -44,6 +44,15 @@ def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
         return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
 
 
+#: SQLSTATE classes that say something of the values or the statement, and nothing of the server.
+_OF_ROWS = frozenset({"22", "23", "54"})
+
+
+def blames_rows(error: Exception) -> bool:
+    """Whether an OperationalError, which looks like an outage, is about the rows: they would fail again."""
+    return str(getattr(error.__cause__, "sqlstate", None))[:2] in _OF_ROWS
+
+
 PLAN_SECS = 1.0
 #: When each connection last let go of its plans.
 _renewed: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()

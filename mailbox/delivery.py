@@ -103,19 +103,23 @@ def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
 _Judged = list[tuple[str, Sealed | Problem]]
 
 
-def _seal_post(post: Post) -> _Judged | Problem:
-    refusal = _refusal(post.project_id, post.address, internal=False)
-    return refusal or [(post.address, _seal(post.address, each, internal=False)) for each in post.messages]
+def _seal_post(post: Post) -> _Judged | Exception:
+    """What goes wrong here, foreseen or not, is this caller's own: others share the thread."""
+    try:
+        refusal = _refusal(post.project_id, post.address, internal=False)
+        return refusal or [(post.address, _seal(post.address, each, internal=False)) for each in post.messages]
+    except Exception as error:
+        return error
 
 
-def _outcomes(sealed: _Judged | Problem, ticket: Ticket) -> list[Outcome] | Exception:
-    if isinstance(sealed, Problem):
+def _outcomes(sealed: _Judged | Exception, ticket: Ticket) -> list[Outcome] | Exception:
+    if isinstance(sealed, Exception):
         return sealed
     return ticket.error or _in_order(sealed, ticket.outcomes or [])
 
 
-def _good(sealed: _Judged | Problem) -> list[tuple[str, Sealed]]:
-    if isinstance(sealed, Problem):
+def _good(sealed: _Judged | Exception) -> list[tuple[str, Sealed]]:
+    if isinstance(sealed, Exception):
         return []
     return [(address, each) for address, each in sealed if isinstance(each, Sealed)]
 

@@ -21,6 +21,7 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from accounts import sql
 from accounts.problems import Problem
 from accounts.turns import turn_to_write
 from ledger import journal
@@ -28,8 +29,9 @@ from mailbox import accepting
 from mailbox.accepting import Outcome
 from mailbox.letters import Sealed
 
-#: Messages of one commit.
+#: Messages of one commit, and characters of their bodies, unless one caller brings more.
 MOST = 500
+MOST_CHARACTERS = 8 * 1024 * 1024
 TRIES = 3
 _DEADLOCKS = ("40P01", "40001")
 
@@ -49,8 +51,14 @@ class Ticket:
     whole: bool
     outcomes: list[Outcome] | None = None
     error: Exception | None = None
+    #: Its caller has left. What a leader has in hand of it is still committed.
+    withdrawn: bool = False
     #: Held until it is this caller's turn to lead, or to go. A bare lock: an Event costs four times as much.
     turn: Lock = field(default_factory=_held)
+
+    @property
+    def characters(self) -> int:
+        return sum(len(each.body_text) for _, each in self.letters)
 
     @property
     def settled(self) -> bool:
@@ -68,6 +76,8 @@ class _Queue:
         self.lock = Lock()
         self.waiting: deque[Ticket] = deque()
         self.led = False
+        #: Whose turn it is to lead, from the moment that it is told so.
+        self.leader: Ticket | None = None
         #: On SQLite, the connection of every leader.
         self.writer: BaseDatabaseWrapper | None = None
 
@@ -82,23 +92,42 @@ class _Queue:
         """The next batch: the first of those that wait, and as many after it as fit."""
         with self.lock:
             batch = [self.waiting.popleft()]
-            room = MOST - len(batch[0].letters)
-            while self.waiting and len(self.waiting[0].letters) <= room:
-                room -= len(self.waiting[0].letters)
+            room, characters = MOST - len(batch[0].letters), MOST_CHARACTERS - batch[0].characters
+            while self.waiting:
+                following = self.waiting[0]
+                room, characters = room - len(following.letters), characters - following.characters
+                if room < 0 or characters < 0:
+                    break
                 batch.append(self.waiting.popleft())
             return batch
 
     def hand_over(self, batch: list[Ticket]) -> None:
         """Tell those of the batch, and let the next in line lead. What a leader that broke off left undone waits on."""
         with self.lock:
-            self.waiting.extendleft(reversed([ticket for ticket in batch[1:] if not ticket.settled]))
-            following = self.waiting[0] if self.waiting else None
-            self.led = following is not None
+            self.waiting.extendleft(
+                reversed([ticket for ticket in batch[1:] if not ticket.settled and not ticket.withdrawn])
+            )
+            following = self._choose()
         for ticket in batch[1:]:
             if ticket.settled:
                 ticket.turn.release()
         if following:
             following.turn.release()
+
+    def withdraw(self, tickets: Sequence[Ticket]) -> None:
+        """Forget callers that left while they waited. A turn to lead that one of them had goes to the next."""
+        with self.lock:
+            for ticket in tickets:
+                ticket.withdrawn = True
+            self.waiting = deque(ticket for ticket in self.waiting if not ticket.withdrawn)
+            following = self._choose() if self.leader is not None and self.leader.withdrawn else None
+        if following:
+            following.turn.release()
+
+    def _choose(self) -> Ticket | None:
+        self.leader = self.waiting[0] if self.waiting else None
+        self.led = self.leader is not None
+        return self.leader
 
 
 _queue = _Queue()
@@ -132,7 +161,12 @@ def settle(tickets: Sequence[Ticket]) -> None:
     broken: BaseException | None = None
     for ticket in tickets:
         if not leads:
-            ticket.turn.acquire()
+            try:
+                ticket.turn.acquire()
+            except BaseException:
+                # A signal's handler raised. Nobody else could lead in this thread's place.
+                queue.withdraw(tickets)
+                raise
         leads = False
         if not ticket.settled:
             try:
@@ -186,13 +220,12 @@ def commit(batch: Sequence[Ticket]) -> None:
     """Settle every ticket: together, or one by one when together is refused."""
     try:
         _together(batch)
-    except (OperationalError, InterfaceError) as error:
-        # The database is away, or too busy: it would be for each of them.
-        for ticket in batch:
-            ticket.error = error
     except Exception as error:
-        if len(batch) == 1:
-            batch[0].error = error
+        # The database is away, or too busy: it would be for each of them.
+        is_away = isinstance(error, OperationalError | InterfaceError) and not sql.blames_rows(error)
+        if is_away or len(batch) == 1:
+            for ticket in batch:
+                ticket.error = error
             return
         for ticket in batch:
             commit([ticket])

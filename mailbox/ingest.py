@@ -21,6 +21,7 @@ import kombu
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from accounts import sql
 from accounts.models import Project
 from accounts.problems import Problem
 from ledger import journal
@@ -292,10 +293,6 @@ def stay_connected(broker: kombu.Connection) -> None:
         raise BrokerAway(f"{type(error).__name__}: {error}") from error
 
 
-#: SQLSTATE classes of an OperationalError that say something of the statement and nothing of the server.
-_ABOUT_THE_ROWS = frozenset({"22", "23", "54"})
-
-
 def patiently(verb: Callable[[], Any], stopping: Event, beat: Callable[[], object] = lambda: None) -> Any:
     """Call until the database is there, or we are to stop. Nothing is acknowledged meanwhile."""
     pause = 0.1
@@ -303,7 +300,7 @@ def patiently(verb: Callable[[], Any], stopping: Event, beat: Callable[[], objec
         try:
             return verb()
         except (OperationalError, InterfaceError) as error:
-            if str(getattr(error.__cause__, "sqlstate", None))[:2] in _ABOUT_THE_ROWS:
+            if sql.blames_rows(error):
                 raise
             log.warning("the database is away (%s): trying again", type(error).__name__)
             connection.close()

@@ -89,8 +89,8 @@ def _told(asked: _Asked, outcomes: list[Outcome] | Exception) -> Answer | Except
         return outcomes
     try:
         return _tell(asked, outcomes)
-    except Problem as refusal:
-        return refusal
+    except Exception as error:
+        return error
 
 
 def _tell(asked: _Asked, outcomes: Sequence[Outcome]) -> Answer:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from concurrent.futures import wait
 from functools import partial
-from threading import Event
+from threading import Event, main_thread
 from uuid import uuid4
 
 import pytest
-from django.db import DatabaseError, DataError, connection, connections, transaction
+from django.db import DatabaseError, DataError, OperationalError, connection, connections, transaction
+from psycopg import errors
 
 from accounts import projects
 from accounts.models import Project
 from accounts.offload import in_thread
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import Mailbox, accepting, delivery, grouping, reading
+from mailbox import Mailbox, accepting, delivery, grouping, letters, reading
 from mailbox.addresses import session_address
 from mailbox.models import Message
 from tests.mailbox.conftest import task
@@ -114,6 +116,91 @@ def test_one_bad_row_costs_no_neighbour(project, slow_first, monkeypatch):
     answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
     assert [type(each) for each in answers] == [bool, DataError, bool]
     assert Message.objects.count() == 3
+
+
+def test_a_row_beyond_a_limit_of_the_database_costs_no_neighbour(project, slow_first, monkeypatch):
+    def refusing(accept, project_id, letters):
+        if any(each.message.body == "bad" for _, each in letters):
+            raise OperationalError("index row size exceeds maximum") from errors.ProgramLimitExceeded()
+        return accept(project_id, letters)
+
+    for name in ("accept", "accept_alone"):
+        monkeypatch.setattr(accepting, name, partial(refusing, getattr(accepting, name)))
+    bodies = ["a", "bad", "c"]
+    sends = [lambda body=body: delivery.deliver(project, "desk", [task(body)])[0].duplicate for body in bodies]
+    answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
+    assert [type(each) for each in answers] == [bool, OperationalError, bool]
+
+
+def test_a_commit_holds_only_so_many_bytes_of_its_callers(project, slow_first, commits, monkeypatch):
+    monkeypatch.setattr(grouping, "MOST_CHARACTERS", 100)
+    sends = [lambda: delivery.deliver(project, "desk", [task("x" * 40)])[0].duplicate] * 5
+    behind(slow_first, lambda: delivery.deliver(project, "desk", [task("y" * 500)]), sends)
+    assert commits == [1, 2, 2, 1]
+
+
+def test_a_message_that_fails_in_a_way_that_nobody_foresaw_fails_for_its_own_caller(project, monkeypatch):
+    seal = letters.seal
+
+    def failing(address, message, **more):
+        if message.body == "unforeseen":
+            raise RecursionError("deep")
+        return seal(address, message, **more)
+
+    monkeypatch.setattr(letters, "seal", failing)
+    answers = delivery.deliver_posts(
+        [delivery.Post(project, "desk", [task(body)]) for body in ("a", "unforeseen", "b")]
+    )
+    assert [type(each) for each in answers] == [list, RecursionError, list]
+    assert Message.objects.count() == 2
+
+
+def test_a_caller_that_leaves_while_it_waits_stops_nobody(project, monkeypatch):
+    """Its thread is interrupted by a signal, between a leader and others that wait behind it."""
+
+    class Left(BaseException):
+        pass
+
+    def leave(*_):
+        raise Left
+
+    commit, begun, finish = grouping.commit, Event(), Event()
+
+    def slow(batch):
+        begun.set()
+        assert finish.wait(30)
+        commit(batch)
+
+    monkeypatch.setattr(grouping, "commit", slow)
+    monkeypatch.setattr(grouping, "MOST", 1)
+    before = signal.signal(signal.SIGUSR1, leave)
+    waiting = grouping._queue.waiting
+
+    def send(name):
+        return lambda: delivery.deliver(project, "desk", [task(id=name)])[0].duplicate
+
+    def interrupt(call):
+        wait_until(lambda: len(waiting) == 1, 20)
+        behind_it = call(send("behind"))
+        wait_until(lambda: len(waiting) == 2, 20)
+        signal.pthread_kill(main_thread().ident, signal.SIGUSR1)
+        return behind_it
+
+    try:
+        with crowd(3) as call:
+            leading = call(send("leading"))
+            assert begun.wait(20)
+            interrupting = call(interrupt, call)
+            with pytest.raises(Left):
+                send("leaving")()
+            finish.set()
+            assert leading.result(20) is False
+            assert interrupting.result(20).result(20) is False
+    finally:
+        finish.set()
+        signal.signal(signal.SIGUSR1, before)
+    assert delivery.deliver(project, "desk", [task(id="after")])[0].duplicate is False
+    assert set(Message.objects.values_list("message_id", flat=True)) == {"leading", "behind", "after"}
 
 
 def test_projects_share_a_commit_and_nothing_else(project, slow_first, commits):
@@ -238,8 +325,6 @@ def test_a_connection_that_broke_is_not_the_next_leaders(project):
 
 
 def test_the_database_is_away_and_each_is_told_so(project, monkeypatch, slow_first):
-    from django.db import OperationalError
-
     def away(batch):
         raise OperationalError("gone")
 
