@@ -15,7 +15,7 @@ OWN = "wardroom:"
 #: Where answers are kept whose asker reads no mailbox. It takes none but those of `asking.answer`.
 ANSWERS = f"{OWN}answers"
 #: An address, as JSON Schema writes a pattern.
-PATTERN = f"^({SESSION}[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|(?!{SESSION})[^ /{UNSEEN}]+)$"
+PATTERN = f"^({SESSION}[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|(?!{SESSION}|\\.\\.?$)[^ /{UNSEEN}]+)$"
 
 
 def session_address(session_id: UUID) -> str:
@@ -73,6 +73,9 @@ def _wrong(address: object) -> str | None:
     # A slash would end it in a URL; a character that nobody sees would make two addresses look like one.
     if "/" in address or " " in address or not is_visible(address):
         return "no slashes, no spaces, no invisible characters"
+    if address in (".", ".."):
+        # A client takes them out of a URL, and calls another address.
+        return "not . or .."
     if is_session(address) and not _is_uuid(address.removeprefix(SESSION)):
         return f"{SESSION} is reserved: what follows is a session's id, in lower case"
     return None

@@ -208,7 +208,20 @@ def test_an_id_that_cannot_be_shown_or_stored_is_refused(project, id):
 
 @pytest.mark.parametrize(
     "address",
-    ["", "a/b", "a b", "x" * 201, "a\u202eb", "session:1", "session:" + str(uuid4()).upper(), "session:", None, 7],
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a b",
+        "x" * 201,
+        "a\u202eb",
+        "session:1",
+        "session:" + str(uuid4()).upper(),
+        "session:",
+        None,
+        7,
+    ],
 )
 def test_what_is_not_an_address_is_refused(project, address):
     with pytest.raises(Problem) as refusal:
