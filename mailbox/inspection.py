@@ -53,7 +53,9 @@ def decoded(raw: bytes) -> str:
 
 def editable(text: str) -> str:
     """A copy to edit in a browser: JSON that means the same, with every hidden character as its JSON escape."""
-    return "".join(each if each in "\r\n\t" or visible(each) == each else json.dumps(each)[1:-1] for each in text)
+    # Each character is judged once, however often it is there.
+    shown = {each: each if each in "\r\n\t" or visible(each) == each else json.dumps(each)[1:-1] for each in set(text)}
+    return "".join(map(shown.__getitem__, text))
 
 
 def hexdump(raw: bytes) -> str:
