@@ -55,6 +55,17 @@ def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
                 yield _error("body", "an object")
 
 
+def stored(kept: str) -> Any:
+    """The JSON value that is kept as this text; the text itself where somebody else has written to the row.
+
+    One message that cannot be decoded must not be the end of a claim or a list of many.
+    """
+    try:
+        return json.loads(kept)
+    except ValueError:
+        return kept
+
+
 def text(body: Any) -> str:
     """The body as plain text, for readers that know no kinds."""
     if isinstance(body, str):

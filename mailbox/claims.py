@@ -15,7 +15,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts import names, problems
 from ledger import journal, skipping
@@ -122,10 +122,7 @@ def recover(
     *,
     now: datetime | None = None,
 ) -> Claim:
-    """Claim anew what lapsed, and what this very consumer held before; the old claim is dead from here on.
-
-    Beyond 1000 messages or `claim_bytes` they are new again, and the next drain gets them.
-    """
+    """Claim anew what lapsed, and what this very consumer held before; the old claim is dead from here on."""
     plain(address)
     clock = sql.at(now)
     held = Fragment(
@@ -289,7 +286,13 @@ def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
 
 
 def _quarantine_overdue(project_id: UUID, address: str, now: datetime | None) -> None:
-    _quarantine_spent(moves.waiting(project_id, address, _overdue(now)), address, now)
+    """Before a claim, which goes on without those that cannot be put away: the sweep names them."""
+    try:
+        _quarantine_spent(moves.waiting(project_id, address, _overdue(now)), address, now)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("what was tried too often at %s cannot be put away", address)
 
 
 def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> set[int]:
@@ -371,7 +374,6 @@ def _most(limit: int) -> Most:
 
 
 def _as_claim(token: UUID, found: list[Parcel]) -> Claim:
-    # One statement gave them all the same end.
     return Claim(token, found[0].claim_expires_at, found) if found else Claim()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from datetime import datetime
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from django.utils.functional import cached_property
 
 from accounts.clock import Now
 from accounts.models import Project
-from mailbox import addresses, covering, letters
+from mailbox import addresses, bodies, covering, letters
 from mailbox.states import KINDS, WAITING_STATES, MessageState, QuarantineState
 
 
@@ -103,7 +102,7 @@ class Message(models.Model):
     @property
     def body(self) -> Any:
         """The body as the sender's JSON value."""
-        return json.loads(self.body_text)
+        return bodies.stored(self.body_text)
 
     @property
     def held(self) -> Waiting | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from ledger import journal
-from mailbox import moves, sql
+from mailbox import bodies, moves, sql
 from mailbox.moves import Most
 from mailbox.sql import Fragment
 from mailbox.states import MessageState
@@ -41,7 +40,7 @@ class Parcel(NamedTuple):
     @property
     def body(self) -> Any:
         """The body as the sender's JSON value."""
-        return json.loads(self.body_text)
+        return bodies.stored(self.body_text)
 
     @property
     def claimed_sender(self) -> bool:

@@ -152,7 +152,8 @@ def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
 
 
 def _is_query(message: Message) -> bool:
-    return message.message_kind == "ask" and (message.body.get("mode") or "query") == "query"
+    body = message.body
+    return message.message_kind == "ask" and isinstance(body, dict) and (body.get("mode") or "query") == "query"
 
 
 def _told(message: Message) -> Entry:

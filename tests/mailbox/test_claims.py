@@ -329,3 +329,27 @@ def test_what_comes_back_from_quarantine_counts_with_its_bytes(project, small_cl
         claims.nack(project, "desk", claims.drain(project, "desk", limit=1), ["0"])
     quarantine.requeue(Quarantined.objects.get().pk, Actor.system("tests"))
     assert ids(claims.drain(project, "desk")) == ["0"]
+
+
+def test_a_row_that_somebody_else_broke_is_handed_out_as_it_is_and_stops_no_other(project):
+    put(project, 10, 10, 10)
+    Message.objects.filter(message_id="1").update(body_text="{broken")
+    drained = claims.drain(project, "desk", limit=3)
+    assert [row.body for row in drained.messages] == ["x" * 8, "{broken", "x" * 8]
+    for _ in range(5):
+        claims.nack(project, "desk", drained, ["1"])
+        drained = claims.drain(project, "desk", limit=3)
+    assert b"{broken" in bytes(Quarantined.objects.get(message_id="1").raw)
+
+
+def test_what_cannot_be_put_away_stops_no_drain(project, monkeypatch):
+    fill(project, 2)
+    for turn in range(5):
+        claims.drain(project, "desk", limit=1, lease_secs=1, now=after(2 * turn))
+
+    def failing(*_, **__):
+        raise ValueError("odd")
+
+    monkeypatch.setattr(quarantine, "put_away", failing)
+    assert bodies(drain(project, now=after(99))) == ["1"]
+    assert Waiting.objects.count() == 2
