@@ -37,7 +37,8 @@ class ProjectView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Judge who calls, then what is asked for: a stranger learns nothing of our parameters."""
         super().initial(request, *args, **kwargs)
-        if not hasattr(self, str(request.method).lower()):
+        name = str(request.method).lower()
+        if name not in self.http_method_names or not hasattr(self, name):
             self.http_method_not_allowed(request)
         method = "GET" if request.method == "HEAD" else str(request.method)
         given = [(name, value) for name, values in request.query_params.lists() for value in values]
