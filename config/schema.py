@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.cache import get_conditional_response
 from django.utils.encoding import force_bytes
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -28,12 +28,20 @@ class SchemaView(APIView):
     authentication_classes = []
     permission_classes = []
     renderer_classes = SpectacularAPIView.renderer_classes
+    # A `format` that there is not.
+    refuses: ClassVar = {"GET": {404: ()}}
 
-    @extend_schema(exclude=True)
+    @extend_schema(
+        operation_id="schema",
+        tags=["schema"],
+        parameters=[OpenApiParameter("ETag", str, OpenApiParameter.HEADER, required=True, response=[200])],
+        responses={200: {"type": "object"}, 304: OpenApiResponse(description="The caller has this very document.")},
+    )
     def get(self, request: Request) -> HttpResponseBase:
         """The document, with an ETag."""
         given = [(name, value) for name, values in request.query_params.lists() for value in values]
         queries.check(given, {"format"})
+        queries.word(request.query_params, "format", [each.format for each in self.renderer_classes])
         kind = request.accepted_renderer.media_type
         with _MAKING:
             raw, etag = _rendered(kind)

@@ -159,3 +159,8 @@ def test_a_method_that_an_address_lacks_is_405_before_its_query_is_judged(caller
     for method in ("POST", "DELETE", "TRACE", "QUERY"):
         answer = caller.call(method, path)
         assert (answer.status_code, "GET" in answer.headers["Allow"]) == (405, True), method
+
+
+@pytest.mark.parametrize(("kind", "status"), [("json", 200), ("yaml", 200), ("", 422), ("xml", 404)])
+def test_the_document_comes_in_a_format_that_there_is(caller: Caller, kind: str, status: int) -> None:
+    assert caller.get("/api/v1/schema", format=kind).status_code == status
