@@ -49,6 +49,13 @@ def test_nothing_is_shown_unescaped() -> None:
     assert lines_with(UNSAFE, {where: text for where, text in sources.items() if where != mine}) == []
 
 
+def test_lines_end_where_a_shell_ends_them_and_no_cursor_outlives_its_statement() -> None:
+    # str.splitlines ends lines at ten characters; a pooler gives each statement another connection.
+    forbidden = re.compile(r"\.splitlines\(|\.iterator\(")
+    sources = {name(path): path.read_text() for path in app_files()}
+    assert lines_with(forbidden, sources) == []
+
+
 def test_no_machine_is_named() -> None:
     assert lines_with(MACHINE_PATH, texts()) == []
 
