@@ -108,12 +108,12 @@ def test_a_decision_is_not_replayed_to_who_no_longer_sees_it() -> None:
 
 @pytest.mark.parametrize("verb", ["withdraw", "consume"])
 def test_what_was_done_to_a_request_is_not_replayed_to_who_may_no_longer_do_it(verb: str) -> None:
-    alice = staff("decide", "view_approval")
+    alice = staff("ask", "decide", "view_approval")
     hers = key(alice, ["approvals:ask", "approvals:decide", "approvals:read"])
     asked = approved(key()) if verb == "consume" else key().post("/api/v1/approvals", ACTION).json()
     body = {"digest": asked["digest"]} if verb == "consume" else {}
     assert [keyed(hers, f"approvals/{asked['id']}/{verb}", body).status_code for _ in range(2)] == [200, 200]
-    give(alice, "view_approval")
+    give(alice, "ask", "view_approval")
     assert told(keyed(hers, f"approvals/{asked['id']}/{verb}", body)) == (403, "forbidden")
 
 
