@@ -131,7 +131,7 @@ class Messages(Steering):
         if interrupt:
             permissions.owner_must_hold(self.credential, STOP)
         # Who interrupts itself would start anew for ever: each attempt has its own total time.
-        (reach.steerable if interrupt else reach.readable)(self.credential, session_id)
+        (reach.steerable if interrupt else reach.writable)(self.credential, session_id)
         message = self._message(request.data)
         sent = steering.send(self.project, session_id, message, self.actor, interrupt=interrupt)
         return Response({"id": sent.id, "outcome": sent.outcome}, status=202)

@@ -144,6 +144,12 @@ def lock(session_id: UUID) -> Session:
     return Session.objects.select_for_update(no_key=True).get(pk=session_id)
 
 
+def lock_in_order(ids: Collection[UUID]) -> dict[UUID, Session]:
+    """The rows of several sessions, ours until COMMIT, in the one order: parents first, as a cancel locks its tree."""
+    rows = Session.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("depth", "pk")
+    return {row.pk: row for row in rows}
+
+
 def fence(actor: Actor) -> None:
     """Inside a transaction: a child acts only while its attempt is open; its session's lock keeps that so until COMMIT.
 

@@ -135,7 +135,7 @@ def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
     been ended since. LineClosed when one of them says no, and then nothing was written.
     """
     with journal.transaction():
-        session = _lock({line.session_id, also or line.session_id})[line.session_id]
+        session = attempts.lock_in_order({line.session_id, also or line.session_id})[line.session_id]
         ours = Attempt.objects.filter(**line.row(), ended_at=None, connection=line.connection)
         if not ours.update(connection=line.connection):
             raise why_closed(line)
@@ -196,12 +196,6 @@ def why_closed(line: Line) -> LineClosed:
     if attempt.ended_at is not None:
         return LineClosed(Close.ATTEMPT_OVER, f"attempt {attempt.number} is over: {attempt.status}")
     return LineClosed(Close.REPLACED, "replaced by a newer connection")
-
-
-def _lock(ids: set[UUID]) -> dict[UUID, Session]:
-    # Two sessions that write to each other must not wait for each other: parents first, as a cancel locks its tree.
-    rows = Session.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("depth", "pk")
-    return {row.pk: row for row in rows}
 
 
 def _is_over(credential: Credential) -> bool:

@@ -12,7 +12,7 @@ from ledger import journal, quota
 from mailbox import addresses, asking, bodies, delivery, reading
 from mailbox.letters import LONGEST_ID, NewMessage
 from mailbox.models import Message as Letter
-from orchestration import roles, steering
+from orchestration import reach, roles, steering
 from orchestration.line import Line, held
 from orchestration.models import Session
 from wardroom.protocol import Message, Send, Sender
@@ -105,7 +105,7 @@ def _address(session: Session, frame: Send, ask: Letter | None) -> str:
         detail = "needs `to`, or the `correlation_id` of an ask that came here"
         raise problems.invalid([{"field": "to", "detail": detail}])
     target = addresses.session_of(address)
-    allowed = _in_tree(session, target) if target else address in role_addresses(session)
+    allowed = reach.in_tree(session.pk, target) if target else address in role_addresses(session)
     if not allowed:
         # A session that is not there and one of another tree look the same (I11).
         raise problems.forbidden("A child may write to its own tree and to addresses that its role names.")
@@ -132,10 +132,6 @@ def _ask(session: Session, frame: Send) -> Letter | None:
         return named
     asked = Letter.objects.filter(project_id=session.project_id, address__name=session.address, message_kind="ask")
     return asked.filter(correlation_id=frame.correlation_id).order_by("-seq").first()
-
-
-def _in_tree(session: Session, target: UUID) -> bool:
-    return Session.objects.filter(pk=target, root=session.root, project_id=session.project_id).exists()
 
 
 def role_addresses(session: Session) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from accounts import problems
+from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind
 from orchestration.models import Session
 
@@ -32,6 +33,27 @@ def steerable(credential: Credential, session_id: UUID) -> Session:
     if credential.kind == CredentialKind.CHILD and credential.subject == str(session_id):
         raise problems.forbidden("A child steers its children; itself it ends over its line.")
     return session
+
+
+def writable(credential: Credential, session_id: UUID) -> Session:
+    """The session, for a key of its project; for a child's token every session of its own tree."""
+    session = Session.objects.filter(pk=session_id, project_id=credential.project_id).first()
+    is_child = credential.kind == CredentialKind.CHILD
+    if session is None or (is_child and not in_tree(UUID(credential.subject), session_id)):
+        raise problems.not_found()
+    return session
+
+
+def in_tree(of: UUID, session_id: UUID) -> bool:
+    """Whether both sessions belong to one tree: a child may write there, over its connection and by REST."""
+    places = Session.objects.filter(pk__in=(of, session_id)).values_list("pk", "root", "project_id")
+    found = {pk: (root, project_id) for pk, root, project_id in places}
+    return session_id in found and found[session_id] == found.get(of)
+
+
+def may_start(actor: Actor, session: Session) -> bool:
+    """Whether a message of the caller starts a session that is over: a child starts only what descends from it."""
+    return actor.session is None or (session.pk != actor.session and _is_below(session, str(actor.session)))
 
 
 def own(credential: Credential, session_id: UUID) -> Session:

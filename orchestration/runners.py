@@ -93,7 +93,9 @@ def work_folder() -> Path:
 def working_folder(session_id: UUID) -> Path:
     """A folder of the session's own, the same for every attempt, until `folders.sweep` lets go of it."""
     folder = work_folder() / str(session_id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # `parents=True` alone would give the folder above the mode of the umask.
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 

@@ -16,7 +16,7 @@ from mailbox import asking, delivery, reading
 from mailbox.delivery import Delivered
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import attempts, lifecycle, presence, roles, waits
+from orchestration import attempts, lifecycle, presence, reach, roles, waits
 from orchestration.models import Attempt, Session
 from orchestration.states import TERMINAL, Status
 
@@ -60,6 +60,8 @@ def send(
     then says how the session stands now, not how it stood at the first call.
     """
     with journal.transaction():
+        if actor.session is not None:
+            attempts.lock_in_order({session_id, actor.session})
         attempts.fence(actor)
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
@@ -100,7 +102,7 @@ def _waits_to_be_read(session: Session, seq: int) -> bool:
 
 def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool, now: datetime | None) -> Outcome:
     why = f"a message from {actor.name}"
-    if session.is_terminal and message.message_kind in STARTING_KINDS:
+    if session.is_terminal and message.message_kind in STARTING_KINDS and reach.may_start(actor, session):
         roles.restrain(session, actor)
         attempts.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL, now=now)
         return Outcome.STARTED

@@ -71,6 +71,13 @@ class Peer:
             if frame["kind"] == kind:
                 return frame
 
+    def hear_until_any(self, *kinds: str, timeout: float = PATIENCE) -> dict[str, Any]:
+        """The next frame of one of these kinds, whatever comes before it."""
+        while True:
+            frame: dict[str, Any] = json.loads(self.socket.recv(timeout=timeout))
+            if frame["kind"] in kinds:
+                return frame
+
     def silent(self, secs: float = 0.3) -> bool:
         """Nothing comes for a while."""
         try:
