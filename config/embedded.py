@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from config import private
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 URLS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CLOUDAMQP_URL")
@@ -73,6 +75,10 @@ class DataFolder:
         return self.path / "keepers"
 
     @property
+    def work(self) -> Path:
+        return self.path / private.CHILDREN
+
+    @property
     def static(self) -> Path:
         return self.path / "static"
 
@@ -104,8 +110,10 @@ class DataFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_foreign(self.path)
             self.path.chmod(0o700)
-            for folder in (self.broker, self.keepers, self.static):
+            for folder in (self.broker, self.keepers, self.static, self.work):
                 folder.mkdir(mode=0o700, exist_ok=True)
+            private.make_file(self.database)
+            private.close_to_others(self.path)
             write_once(self.secrets_file, json.dumps(dataclasses.asdict(Secrets.fresh()), indent=1))
         except OSError as trouble:
             raise EmbeddedError(f"the data folder {self.path} cannot be used: {trouble}") from trouble

@@ -37,6 +37,8 @@ class Part:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     before: Callable[[], None] = lambda: None
+    #: -1 is our own.
+    umask: int = -1
 
 
 @dataclasses.dataclass(eq=False)
@@ -100,6 +102,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=running.part.umask,
         )
         running.started_at = time.monotonic()
         assert running.process.stdout is not None  # noqa: S101  for the type checker: we asked for a pipe

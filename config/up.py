@@ -68,6 +68,7 @@ class Up:
                 valkey.command(self.folder),
                 os.environ,
                 before=lambda: valkey.clear_socket(self.folder),
+                umask=0o077,
             )
             self.broker = self.supervisor.add(part)
             self.await_broker(self.broker)
