@@ -124,6 +124,9 @@ WARDROOM: dict[str, Any] = {
     # Of one key, child or signed-in person, at one web process.
     "streams_per_credential": 16,
     "page_recheck_secs": 30,
+    # signed in to the admin: without asking for a page, and in all
+    "login_idle_secs": 8 * 3600,
+    "login_longest_secs": 7 * 86400,
 }
 
 #: Beat job -> the setting that says how often it runs.

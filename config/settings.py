@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.sign_in.IdleLimit",
     "accounts.csrf.FreshToken",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -194,6 +195,10 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "/admin/login/"
+# Where a login leads whose `next` is refused.
+LOGIN_REDIRECT_URL = "/admin/"
+# Until `accounts.sign_in` has seen the first page after a login.
+SESSION_COOKIE_AGE = int(WARDROOM["login_idle_secs"])
 CSRF_FAILURE_VIEW = "accounts.csrf.refused"
 _secure = _address.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure

@@ -1,0 +1,45 @@
+"""How long somebody stays signed in to the admin: until they are idle for some hours, and some days at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
+
+#: A session is written again only so often, so that looking at pages costs no write each.
+RENEWED_EVERY_SECS = 60
+SINCE, SEEN = "signed_in_at", "seen_at"
+
+
+class IdleLimit:
+    """Middleware: a page that a person asks for keeps them signed in; one that updates itself does not.
+
+    The end stands in the session's row, so event streams, which are answered before Django, see it too.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user: Any = request.user
+        asked_for = user.is_authenticated and request.headers.get("X-Requested-With") != "live"
+        if asked_for and not _renew(request.session, time.time()):
+            logout(request)
+        return self._get_response(request)
+
+
+def _renew(session: Any, now: float) -> bool:
+    """Move the end of the session on. False when it has lasted for as long as any may."""
+    since, seen = session.get(SINCE, now), session.get(SEEN, 0.0)
+    if abs(now - seen) < RENEWED_EVERY_SECS:
+        return True
+    left = since + settings.WARDROOM["login_longest_secs"] - now
+    if left <= 0:
+        return False
+    session[SINCE], session[SEEN] = since, now
+    session.set_expiry(int(min(settings.WARDROOM["login_idle_secs"], left)) or 1)
+    return True

@@ -1,0 +1,76 @@
+"""How long a login lasts, and where it leads."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+
+from accounts import sign_in
+from accounts.models import User
+from accounts.staff_sessions import user_of
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/"
+
+
+@pytest.fixture
+def client(db: None) -> Client:
+    User.objects.create_superuser("super", password="super-password")
+    client = Client()
+    assert client.post("/admin/login/?next=/admin/", NAMES).status_code == 302
+    return client
+
+
+NAMES = {"username": "super", "password": "super-password"}
+
+
+def ends_in(client: Client) -> float:
+    row = Session.objects.get(pk=client.session.session_key)
+    return (row.expire_date - timezone.now()).total_seconds()
+
+
+def later(monkeypatch: pytest.MonkeyPatch, secs: float) -> None:
+    """As if so much time had passed since the login."""
+    now = sign_in.time.time()
+    monkeypatch.setattr(sign_in.time, "time", lambda: now + secs)
+
+
+def test_a_login_ends_after_the_idle_limit(client: Client, settings: Any) -> None:
+    client.get(PAGE)
+    limit = settings.WARDROOM["login_idle_secs"]
+    assert limit - 60 < ends_in(client) <= limit
+    Session.objects.update(expire_date=timezone.now())
+    assert client.get(PAGE).status_code == 302
+    assert user_of(client.cookies["sessionid"].value) is None
+
+
+def test_a_page_that_a_person_asks_for_keeps_them_signed_in_and_one_that_updates_itself_does_not(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.get(PAGE)
+    Session.objects.update(expire_date=timezone.now() + timedelta(seconds=100))
+    later(monkeypatch, 3600)
+    client.get(PAGE, headers={"X-Requested-With": "live"})
+    assert ends_in(client) <= 100
+    client.get(PAGE)
+    assert ends_in(client) > 3600
+
+
+def test_no_login_lasts_longer_than_the_longest(client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.get(PAGE)
+    longest = settings.WARDROOM["login_longest_secs"]
+    later(monkeypatch, longest - 600)
+    assert client.get(PAGE).status_code == 200
+    assert ends_in(client) <= 600
+    later(monkeypatch, 700)
+    assert client.get(PAGE).status_code == 302
+
+
+def test_a_login_whose_next_is_refused_leads_to_the_front_page(client: Client) -> None:
+    answer = Client().post("/admin/login/?next=https://elsewhere.example/", NAMES)
+    assert (answer.status_code, answer["Location"]) == (302, PAGE)
