@@ -18,14 +18,18 @@ class Scoped(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Raise a 403 that names what is missing, or allow."""
-        if request.method not in (*getattr(view, "scopes", {}), *getattr(view, "child_may", ())):
+        # HEAD is a GET without its body; OPTIONS only names the methods.
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS":
+            return True
+        if method not in (*getattr(view, "scopes", {}), *getattr(view, "child_may", ())):
             raise MethodNotAllowed(str(request.method))
         credential: Any = request.auth
         allow(
             credential,
-            getattr(view, "scopes", {}).get(request.method),
-            child=request.method in getattr(view, "child_may", ()),
-            owner_needs=getattr(view, "owner_needs", {}).get(request.method),
+            getattr(view, "scopes", {}).get(method),
+            child=method in getattr(view, "child_may", ()),
+            owner_needs=getattr(view, "owner_needs", {}).get(method),
         )
         return True
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency, queries
@@ -61,3 +62,7 @@ class ProjectView(APIView):
     def actor(self) -> Actor:
         """Who calls."""
         return Actor.of_credential(self.credential)
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        """204; `Allow` names the methods that work."""
+        return Response(status=204)

@@ -18,7 +18,7 @@ from accounts.authentication import of_held
 from accounts.models import Credential
 from accounts.offload import in_thread
 from accounts.permissions import allow
-from approvals import shapes, waiting
+from approvals import finding, shapes, waiting
 from approvals.models import Approval
 from approvals.states import Status
 from ledger import holding, hub, stopping
@@ -30,6 +30,11 @@ async def wait(request: Request) -> JSONResponse:
     may_look(credential)
     heldcalls.judge(request, holding.PARAMETERS)
     secs = patience(request.query_params)
+    if request.method == "HEAD":
+        # It holds nothing, and takes no answer over.
+        approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
+        found = await in_thread(finding.find, credential.project_id, approval_id, actor)
+        return JSONResponse(outcome(found))
     approval = await _answered(credential, request.path_params["approval_id"], secs)
     return JSONResponse(outcome(approval))
 

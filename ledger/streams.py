@@ -68,7 +68,11 @@ class EventStream(StreamingResponse):
         super().__init__(frames, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the stream for as long as it is open."""
+        """Count the stream for as long as it is open. A HEAD is answered with the headers, and ends."""
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return await self._frames.aclose()
         _open[self._reader] += 1
         try:
             await super().__call__(scope, receive, send)

@@ -23,6 +23,7 @@ async def late(request: Request) -> JSONResponse:
     permissions.allow(credential, SCOPE)
     heldcalls.judge(request, holding.PARAMETERS)
     secs = holding.patience(request.query_params)
+    secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]
     await in_thread(must_be_here, project_id, request.path_params["address"], ask_id)
     reply = await holding.until(

@@ -51,6 +51,7 @@ async def late(request: Request) -> JSONResponse:
     may_look(credential)
     heldcalls.judge(request, holding.PARAMETERS)
     secs = holding.patience(request.query_params)
+    secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
     asked = await in_thread(asking.find, credential, session_id, ask_id)
     return JSONResponse(asking.shape(await _settled(asked, secs)))
