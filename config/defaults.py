@@ -88,6 +88,11 @@ WARDROOM: dict[str, Any] = {
     "max_head_bytes": 64 * 1024,
     # Connections of one address on which no head has come yet. A proxy connects when it has one.
     "silent_connections_per_address": 64,
+    # Requests that Django answers at once, of those that read and of those that write; fewer where the limit of open
+    # files is low. The others wait for their turn: so many, and so long.
+    "requests_at_once": 16,
+    "waiting_requests": 1000,
+    "turn_secs": 10,
     # A body has to arrive in this time.
     "body_secs": 25,
     # SQLite: a write waits so long for the one write lock, then it is refused with 503.

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+from django.urls import Resolver404, resolve
+from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
+from accounts.problems import Problem
 from config import health
 from config.front.gate import App, Target
+from config.urls import nothing_here
 
 ROOMS = ("ledger", "approvals", "mailbox", "orchestration")
 
@@ -23,14 +27,51 @@ def routes() -> list[Route]:
 def finder(django: App) -> Callable[[Scope], Target]:
     """Which app answers a request: a full match of path and method is answered here, everything else by Django."""
     held = [(route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()]
-    other = Target(django)
+    other = Target(django, takes_turns=True)
 
     def find(scope: Scope) -> Target:
+        allowed: set[str] = set()
         for route, target in held:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope.update(found)
                 return target
-        return other
+            if match is Match.PARTIAL:
+                allowed |= route.methods or set()
+        path = scope["path"]
+        if path.startswith("/ws/"):
+            return Target(upgrade_required)
+        return Target(only(allowed)) if allowed and not _django_knows(path) else other
 
     return find
+
+
+def _django_knows(path: str) -> bool:
+    try:
+        return resolve(path).func is not nothing_here
+    except Resolver404:
+        return False
+
+
+def only(methods: set[str]) -> App:
+    """The answer to other methods at an address that Django does not know: 204 to OPTIONS, else 405, with `Allow`."""
+    allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "OPTIONS":
+            raise Problem("invalid", 405, f'Method "{scope["method"]}" not allowed.', headers=allow)
+        await Response(status_code=204, headers=allow)(scope, receive, send)
+
+    return app
+
+
+async def upgrade_required(scope: Scope, receive: Receive, send: Send) -> None:
+    """426 for a plain request to a child's address: as a rule a proxy has lost the two headers of a WebSocket."""
+    raise Problem(
+        "upgrade-required",
+        426,
+        "This address speaks WebSocket, and the headers Upgrade and Connection did not arrive. A proxy has to "
+        "pass them on; nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+        'proxy_set_header Connection "upgrade";',
+        headers={"Upgrade": "websocket"},
+    )

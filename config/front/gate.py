@@ -20,6 +20,7 @@ from accounts.request_head import RequestHead
 from accounts.together import Together
 from config.front import answers
 from config.front.exchange import Exchange, with_body_length
+from config.front.turns import READS, Turns
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 API, ADMIN = "/api/", "/admin/"
@@ -34,6 +35,8 @@ class Target(NamedTuple):
 
     app: App
     reads_body: bool = False
+    #: It costs a thread and a database connection while it is answered.
+    takes_turns: bool = False
 
 
 class Gate:
@@ -42,6 +45,7 @@ class Gate:
     def __init__(self, find: Callable[[Scope], Target]) -> None:
         self._find = find
         self._judge: Together[str, bool] = Together(_are_live)
+        self._reads, self._writes = Turns(), Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever goes wrong before the answer has begun is told as a problem."""
@@ -64,7 +68,7 @@ class Gate:
         if path.startswith(API):
             _refuse_strangers(path, head)
         if not head.has_body:
-            return await self._find(scope).app(scope, exchange.receive, exchange.send)
+            return await self._answer(scope, head, exchange.receive, exchange)
         if path.startswith(API):
             return await self._with_json(scope, head, exchange)
         body = await self._form(head, exchange) if path.startswith(ADMIN) else b""
@@ -113,13 +117,28 @@ class Gate:
 
     async def _pass_on(self, scope: Scope, head: RequestHead, body: bytes, exchange: Exchange) -> None:
         whole = scope if len(body) == head.length else with_body_length(scope, len(body))
-        await self._find(whole).app(whole, exchange.replay(body), exchange.send)
+        await self._answer(whole, head, exchange.replay(body), exchange)
+
+    async def _answer(self, scope: Scope, head: RequestHead, receive: Receive, exchange: Exchange) -> None:
+        target = self._find(scope)
+        if not target.takes_turns:
+            return await target.app(scope, receive, exchange.send)
+        turns = self._reads if scope["method"] in READS else self._writes
+        async with turns.turn(_caller(head)):
+            await target.app(scope, receive, exchange.send)
 
 
 def _refuse_strangers(path: str, head: RequestHead) -> None:
     if credentials.SHAPE.match(head.token) or (path in PUBLIC and not head.has_body):
         return
     raise problems.unauthenticated()
+
+
+def _caller(head: RequestHead) -> str:
+    """Who takes a turn: a credential, a browser's session, or everybody else together. Nothing is proven by it."""
+    if token := head.token:
+        return credentials.parts(token)[1]
+    return staff_sessions.key_of(head.text(b"cookie"))
 
 
 def _is_short(head: RequestHead) -> bool:
