@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
+from uuid import UUID
 
 from accounts.offload import in_thread
+from orchestration.line_wire import HangUp
+from wardroom.protocol import Close
 
 #: Units that a connection gets back each second, and the most that it can save up. A frame costs one unit, and one more
 #: for each 16 events or 16 Ki characters.
@@ -26,6 +30,12 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.25
 #: A frame of more characters is large: decoded, it may take ten times its text and more.
 LARGE_CHARACTERS = 64 * 1024
 LARGE_AT_ONCE = 4
+#: Sockets of one session that a process serves at a time. One is live; others are on their way in or out.
+SOCKETS_PER_SESSION = 8
+#: Connections of one session to a process: so many at once, then one a second. Each leaves two events in the feed.
+CONNECTIONS_SAVED, CONNECTIONS_PER_SEC = 60, 1.0
+RETRY_SECS = 10
+REMEMBERED_SESSIONS = 10_000
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,3 +100,35 @@ async def room_for(text: str) -> AsyncIterator[None]:
         return
     async with _shared().large:
         yield
+
+
+_sockets: Counter[UUID] = Counter()
+_connections: dict[UUID, tuple[float, float]] = {}
+
+
+@contextmanager
+def seat(session: UUID) -> Iterator[None]:
+    """Serve one more socket of the session. Raises HangUp 4429 when it has too many here."""
+    if _sockets[session] >= SOCKETS_PER_SESSION:
+        raise HangUp(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: {SOCKETS_PER_SESSION} sockets are open")
+    _sockets[session] += 1
+    try:
+        yield
+    finally:
+        _sockets[session] -= 1
+        if not _sockets[session]:
+            del _sockets[session]
+
+
+def count_connection(session: UUID) -> None:
+    """Count a connection that is about to be live. Raises HangUp 4429 when the session connects all the time."""
+    now = time.monotonic()
+    if len(_connections) >= REMEMBERED_SESSIONS:
+        full = CONNECTIONS_SAVED / CONNECTIONS_PER_SEC
+        for known in [known for known, (_, at) in _connections.items() if now - at > full]:
+            del _connections[known]
+    saved, at = _connections.get(session, (float(CONNECTIONS_SAVED), now))
+    saved = min(CONNECTIONS_SAVED, saved + (now - at) * CONNECTIONS_PER_SEC)
+    if saved < 1:
+        raise HangUp(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: too many connections")
+    _connections[session] = (saved - 1, now)

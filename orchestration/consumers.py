@@ -80,12 +80,14 @@ class ChildConsumer(AsyncConsumer):
         caller = await in_thread(judge, self.offer.token, session)
         if not self.offer.understood:
             raise HangUp(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
-        await _until_one_fails(self.wire.read(self.inbox), self._connected(caller))
+        with backpressure.seat(caller.session_id):
+            await _until_one_fails(self.wire.read(self.inbox), self._connected(caller))
 
     async def _connected(self, caller: Caller) -> None:
         if not self.offer.plain:
             await self._hello(caller)
         async with hub.get().listen(f"session:{caller.session_id}") as self.ears:
+            backpressure.count_connection(caller.session_id)
             self.line = await in_thread(claim, caller, plain=self.offer.plain)
             self.holds = True
             if not self.offer.plain:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from threading import Event
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +14,7 @@ from orchestration import backpressure, line_wire
 from orchestration.backpressure import Budget, room_for
 from orchestration.line_wire import HangUp, Inbox
 from tests.line.conftest import Server, Spawn
+from tests.waiting import wait_until
 
 
 class Work:
@@ -140,3 +142,47 @@ def test_events_that_came_together_are_committed_in_small_parts(
             acked = json.loads(peer.socket.recv(timeout=30))["seq"]
     assert sum(commits) == 64 * 40
     assert max(commits) <= 256 + 64
+
+
+def test_a_session_has_so_many_sockets_and_one_that_leaves_makes_room(
+    server: Server, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backpressure, "SOCKETS_PER_SESSION", 2)
+    child, other = spawn(), spawn()
+    with server.child(child) as peer, server.knock(child):
+        wait_until(lambda: backpressure._sockets[child.id] == 2)
+        with server.knock(child) as refused:
+            code, reason = refused.end()
+            assert (code, reason.split()[2].isdigit()) == (4429, True)
+        with server.child(other):
+            pass
+        peer.say("event", seq=1, event={"type": "note"})
+        peer.hear("event_ack")
+    wait_until(lambda: child.id not in backpressure._sockets)
+    with server.child(child, run=False):
+        pass
+
+
+def test_a_session_that_connects_all_the_time_is_told_to_wait(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backpressure, "CONNECTIONS_SAVED", 2)
+    monkeypatch.setattr(backpressure, "CONNECTIONS_PER_SEC", 0.001)
+    for _ in range(2):
+        with server.child(child, run=False):
+            pass
+    with server.knock(child) as peer:
+        peer.say("hello", attempt=1)
+        assert peer.code() == 4429
+    assert child.attempt().connection == 2
+
+
+def test_what_is_remembered_of_connections_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backpressure, "REMEMBERED_SESSIONS", 5)
+    now = 1000.0
+    monkeypatch.setattr(backpressure.time, "monotonic", lambda: now)
+    monkeypatch.setattr(backpressure, "_connections", {})
+    for _ in range(20):
+        now += 100
+        backpressure.count_connection(uuid4())
+    assert len(backpressure._connections) <= 5
