@@ -17,8 +17,8 @@ from accounts.paths import uuid_of
 UNKNOWN = "is no parameter of this call"
 #: One refusal names so many parameters, each by so many characters.
 MOST_NAMED, LONGEST_NAME = 20, 100
-#: A number as JSON and its writers write it; `float` would also read "nan", "1_0" and digits of other scripts.
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,3})?")
+#: A number of seconds. Writers of JSON give tiny numbers an exponent; one that makes it larger is refused as a slip.
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE]-[0-9]{1,3})?")
 
 
 def check(given: Iterable[tuple[str, str]], known: Collection[str]) -> None:

@@ -150,7 +150,7 @@ def test_a_number_is_read_as_json_writes_it(caller: Caller, seconds: str) -> Non
     assert caller.get(f"/api/v1/approvals/{odd.NEVER}/wait", timeout=seconds).status_code == 404
 
 
-@pytest.mark.parametrize("seconds", ["9.028605986401983e+307", "1e9999", "nan", "-1", "1_0", "0x1", "\u0661", "1" * 30])
+@pytest.mark.parametrize("seconds", ["9.028605986401983e+307", "1e2", "nan", "-1", "1_0", "0x1", "\u0661", "1" * 30])
 def test_what_is_no_number_of_seconds_is_refused(caller: Caller, seconds: str) -> None:
     refused(caller.get(f"/api/v1/approvals/{odd.NEVER}/wait", timeout=seconds), "timeout")
 
