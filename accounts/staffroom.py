@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import ForeignKey, Model, QuerySet
@@ -84,6 +85,14 @@ class Named(admin.ModelAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """The row, or None, also for a key that no database can look for."""
         return super().get_object(request, object_id, from_field) if _is_plain(object_id, []) else None
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The stock history; who may see no row is told so before the row is looked for."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
 
     def _without(self, request: HttpRequest, odd: list[str]) -> HttpResponseRedirect:
         kept = request.GET.copy()
