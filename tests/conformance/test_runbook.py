@@ -15,7 +15,7 @@ import pytest
 from tests.conformance.conftest import SPELLINGS, Spawn
 from tests.servers.stack import House
 from tests.waiting import wait_until
-from wardroom.client import Client
+from wardroom.client import Client, Problem
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -68,6 +68,12 @@ class Run:
 
 
 Start = Callable[..., Run]
+
+
+def wrapped(house: House, text: str) -> Run:
+    """A runbook that nobody at the door can tell to be one."""
+    client = Client(house.url, house.key)
+    return Run.of(client, client.spawn(text, command=["sh", "-c", "exec python -m wardroom.children.runbook"])["id"])
 
 
 @pytest.fixture
@@ -196,8 +202,10 @@ def test_a_retry_by_a_key_without_the_scope_of_a_command_is_asked_for_every_step
 
 
 @pytest.mark.parametrize("text", ["# nothing\n", "   \n!\n"])
-def test_an_empty_runbook_is_an_error(start: Start, text: str) -> None:
-    over = start(text).over()
+def test_an_empty_runbook_is_an_error(house: House, start: Start, text: str) -> None:
+    with pytest.raises(Problem, match="the runbook is empty"):
+        start(text)
+    over = wrapped(house, text).over()
     assert (over["status"], over["error"]) == ("error", "runbook is empty")
 
 
@@ -219,8 +227,10 @@ def test_a_command_that_was_edited_beyond_what_the_kernel_takes_is_a_failed_step
 
 
 @pytest.mark.parametrize("text", ["true\ncat <<EOF\nEOF", "true\necho \\\n", "true\necho 'it"])
-def test_a_command_of_several_lines_ends_the_runbook_before_anything_runs(start: Start, text: str) -> None:
-    over = start(f"!touch never\n{text}").over()
+def test_a_command_of_several_lines_is_refused_before_anything_runs(house: House, start: Start, text: str) -> None:
+    with pytest.raises(Problem, match="line 3 "):
+        start(f"!touch never\n{text}")
+    over = wrapped(house, f"!touch never\n{text}").over()
     assert over["status"] == "error"
     assert "runbook refused: line 3 " in over["error"]
 
