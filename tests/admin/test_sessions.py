@@ -144,7 +144,7 @@ def test_the_front_page_counts_only_what_its_reader_may_see(mine: Planted, their
     assert (everything["waiting for an answer"], everything["quarantined"], everything["lost children"]) == (2, 2, 4)
     member = cards(signed_in(staff("member", mine.project)))
     assert (member["waiting for an answer"], member["quarantined"], member["lost children"]) == (1, 1, 2)
-    assert set(cards(holder(mine.project, "view_quarantined"))) == {"quarantined"}
+    assert set(cards(holder(mine.project, "inspect_quarantine"))) == {"quarantined"}
     assert cards(signed_in(staff("newcomer", permissions=False))) == {}
 
 
