@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from django.conf import settings
+
 from mailbox import sql
 from mailbox.sql import Fragment
 
@@ -54,8 +56,11 @@ def pick(where: Fragment, most: Most | None = None) -> Fragment:
     rows = f"FROM mailbox_waiting WHERE {where.text} ORDER BY address_id, seq"
     if most is None:
         return Fragment(f"SELECT message_id {rows} {sql.for_update()}", where.params)
+    if most.messages * settings.WARDROOM["max_body_bytes"] <= most.bytes:
+        return Fragment(f"SELECT message_id {rows} LIMIT %s {sql.for_update()}", (*where.params, most.messages))
     locked = f"SELECT message_id, address_id, seq, size {rows} LIMIT %s {sql.for_update()}"
-    before = f"SELECT message_id, sum(size) OVER (ORDER BY address_id, seq) - size AS before FROM ({locked}) l"  # noqa: S608
+    so_far = "sum(size) OVER (ORDER BY address_id, seq ROWS UNBOUNDED PRECEDING)"
+    before = f"SELECT message_id, {so_far} - size AS before FROM ({locked}) l"  # noqa: S608 - our own words
     text = f"SELECT message_id FROM ({before}) b WHERE before < %s"  # noqa: S608 - our own words
     return Fragment(text, (*where.params, most.messages, most.bytes))
 
