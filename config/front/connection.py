@@ -67,7 +67,8 @@ class FrontConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and bound what comes outside a body that somebody reads."""
         super().data_received(data)
-        if self.transport.is_closing():
+        # After an upgrade the connection is the WebSocket's: no request is waited for any more.
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
         self._bytes += len(data)
         if self._is_answering():
