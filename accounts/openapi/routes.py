@@ -87,4 +87,5 @@ def _body(call: Described) -> values.Schema:
         if name not in required and "anyOf" not in member:
             schema["properties"][name] = values.nullable(member)
     schema.pop("title", None)
-    return {**schema, "description": "", **call.rules}
+    # What a newer caller says beside it is read, and left out.
+    return {**schema, **values.json_object(), "description": "", **call.rules}
