@@ -95,7 +95,7 @@ class WaitBody(Body):
 class SenderBody(Body):
     """Who a message says that it is from: shown as claimed."""
 
-    session_id = Id(required=False)
+    session_id = Text(required=False, allow_blank=True, max_length=LONGEST_ID)
     role = Text(required=False, max_length=LONGEST_ROLE)
     schemas = {"role": values.text(LONGEST_ROLE, least=1, pattern=f"^[^{UNSEEN}]*$")}
 

@@ -320,6 +320,14 @@ def test_a_bad_body_is_refused_by_field(owner: APIClient, path: str, body: dict[
     ]
 
 
+def test_a_message_may_claim_any_sender_as_at_a_mailbox(owner: APIClient) -> None:
+    session = stages.queued()
+    sender = {"session_id": "parent", "role": "boss"}
+    answer = post(owner, url(session, "/messages"), {"message_kind": "task", "body": "x", "from": sender})
+    assert answer.status_code == 202
+    assert post(owner, url(session, "/messages"), {"from": {"session_id": "x" * 257}}).status_code == 422
+
+
 def test_a_message_answers_its_id_and_outcome(owner: APIClient) -> None:
     session = stages.ended()
     answer = post(owner, url(session, "/messages"), {"id": "m1", "message_kind": "task", "body": {"text": "x"}})
