@@ -27,13 +27,13 @@ INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES ('{{project
     ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + 1 RETURNING id, last_seq \\gset
 WITH fresh AS (
     INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+        correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
     VALUES ('{{project}}', :id, :last_seq, gen_random_uuid()::text, 'task', '{{{{"text":"hello"}}}}', repeat('0', 64),
-        '', '', false, now(), now(), false, 0)
+        '', '', '', false, now(), now(), false, 0)
     RETURNING id, address_id, seq
 )
-INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer)
-    SELECT id, address_id, seq, 'new', 0, '' FROM fresh;
+INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size)
+    SELECT id, address_id, seq, 'new', 0, '', 16 FROM fresh;
 COMMIT;
 """
 

@@ -34,11 +34,12 @@ COUNTER = """
 """
 INSERT = """
     INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
-    VALUES (?, ?, ?, ?, 'task', '{"text":"hello"}', '0', '', '', false, ?, ?, false, 0)
+        correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+    VALUES (?, ?, ?, ?, 'task', '{"text":"hello"}', '0', '', '', '', false, ?, ?, false, 0)
 """
 WAITS = (
-    "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer) VALUES (?, ?, ?, 'new', 0, '')"
+    "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size) "
+    "VALUES (?, ?, ?, 'new', 0, '', 16)"
 )
 
 
