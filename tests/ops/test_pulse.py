@@ -1,16 +1,13 @@
 """A worker that hears nothing and a beat that is stuck end themselves, and are started again."""
 
+import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
 
 import pytest
-from django.conf import settings
 
-from config.celery import app
-from config.defaults import JOBS
-from config.pulse import Pulse, WatchedScheduler
+from tests.ops.clock import WallClock
 from tests.ops.embedded import Embedded
 from tests.waiting import wait_until
 
@@ -49,32 +46,37 @@ def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again():
         assert house.part("beat") == beat
 
 
-def test_beat_sends_what_is_due_by_the_monotonic_clock_whatever_the_wall_clock_says():
-    scheduler = Watched(app)
-    wall = [datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)]
-    for entry in scheduler.schedule.values():
-        entry.default_now = lambda: wall[len(scheduler.sent) % 3]
-    while (wait := scheduler.tick()) == 0:
-        pass
-    assert sorted(scheduler.sent) == sorted(settings.CELERY_BEAT_SCHEDULE), "each job once at the start"
-    assert 0 < wait <= 5
-    scheduler.pass_secs(5.1)
-    scheduler.sent.clear()
-    while scheduler.tick() == 0:
-        pass
-    assert sorted(scheduler.sent) == sorted(name for name, setting in JOBS.items() if setting == "sweep_secs")
+BEAT = """
+import time
+import django
+django.setup()
+from config.celery import app
+from config.pulse import WatchedScheduler
 
-
-class Watched(WatchedScheduler):
-    """A beat that keeps what it would send; time passes for it when it is told so."""
-
-    def setup_schedule(self):
-        super().setup_schedule()
-        self.pulse = Pulse("nothing", 60)
-        self.sent = []
-
+class Told(WatchedScheduler):
     def apply_entry(self, entry, producer=None):
-        self.sent.append(entry.name)
+        print(entry.name, flush=True)
 
-    def pass_secs(self, secs):
-        self._due = {name: due - secs for name, due in self._due.items()}
+app.conf.beat_schedule = {"quick": {"task": "x", "schedule": 0.1}, "slow": {"task": "x", "schedule": 3600.0}}
+beat = Told(app)
+while True:
+    time.sleep(beat.tick())
+"""
+
+
+@pytest.mark.parametrize("step", [-120, -3600, 7200])
+def test_beat_sends_on_whatever_is_done_to_the_wall_clock(tmp_path, step):
+    clock, out = WallClock(tmp_path / "clock"), tmp_path / "sent"
+    with (
+        out.open("w") as sent,
+        subprocess.Popen([sys.executable, "-c", BEAT], stdout=sent, env=os.environ | clock.environment) as beat,
+    ):
+        try:
+            wait_until(lambda: out.read_text().count("quick") > 3, 60)
+            clock.set(step)
+            # The library looks at the file once a second; by then the new time is known.
+            so_far = out.read_text().count("quick")
+            wait_until(lambda: out.read_text().count("quick") > so_far + 30, 60)
+        finally:
+            beat.kill()
+    assert out.read_text().count("slow") == 1, "a job is sent no sooner either"
