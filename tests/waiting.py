@@ -65,3 +65,8 @@ def _complaint(seen: Callable[..., object], timeout: float, why: str, value: obj
 def breathe(secs: float = PAUSE) -> None:
     """For the processes of a test that work in a loop: leave the machine to the others for a moment."""
     time.sleep(secs)
+
+
+async def stay(secs: float) -> None:
+    """For an attacker that holds on to what it has taken, for a bounded time."""
+    await asyncio.sleep(secs)
