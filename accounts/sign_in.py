@@ -1,4 +1,4 @@
-"""How long somebody stays signed in to the admin: until they are idle for some hours, and some days at most."""
+"""Who is let in to the admin, and for how long: until they are idle for some hours, and some days at most."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 #: A session is written again only so often, so that looking at pages costs no write each.
 RENEWED_EVERY_SECS = 60
@@ -30,6 +31,15 @@ class IdleLimit:
         if asked_for and not _renew(request.session, time.time()):
             logout(request)
         return self._get_response(request)
+
+
+def locked_out(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:
+    """429: too many wrong passwords for this account from this address. django-axes counts them in the database."""
+    secs = settings.WARDROOM["login_lockout_secs"]
+    context = {"title": "Too many tries", "minutes": max(1, round(secs / 60))}
+    answer = render(request, "admin/accounts/locked_out.html", context, status=429)
+    answer["Retry-After"] = str(int(secs))
+    return answer
 
 
 def _renew(session: Any, now: float) -> bool:

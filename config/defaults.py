@@ -132,6 +132,9 @@ WARDROOM: dict[str, Any] = {
     # signed in to the admin: without asking for a page, and in all
     "login_idle_secs": 8 * 3600,
     "login_longest_secs": 7 * 86400,
+    # wrong passwords for one account from one address, and for how long it is refused then
+    "login_failures": 10,
+    "login_lockout_secs": 15 * 60,
 }
 
 #: Beat job -> the setting that says how often it runs.

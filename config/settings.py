@@ -6,6 +6,7 @@ A missing URL is a refusal to start, never a silent fall-back.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -49,6 +50,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "channels",
     "csp",
+    "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -62,6 +64,7 @@ MIDDLEWARE = [
     "accounts.csrf.FreshToken",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -195,6 +198,19 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "/admin/login/"
+# A login is refused for a while after so many wrong passwords for one account from one address. By both together: by
+# the address alone, everybody behind one proxy would be locked out; by the account alone, anybody could lock it.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = int(WARDROOM["login_failures"])
+AXES_COOLOFF_TIME = timedelta(seconds=WARDROOM["login_lockout_secs"])
+AXES_LOCKOUT_CALLABLE = "accounts.sign_in.locked_out"
+AXES_RESET_ON_SUCCESS = True
+# A try while locked out writes nothing and does not make it last longer.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 # Where a login leads whose `next` is refused.
 LOGIN_REDIRECT_URL = "/admin/"
 # Until `accounts.sign_in` has seen the first page after a login.
