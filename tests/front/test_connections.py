@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 
 import httpx
 import pytest
 from django.conf import settings
+from websockets.sync.client import connect
 
 from config.up import web_options
 from tests.front.wire import JSON, length, wire
@@ -128,6 +130,22 @@ def test_every_way_to_start_a_web_process_has_these_bounds(monkeypatch):
     monkeypatch.setenv("PORT", "8000")
     for command in ((ROOT / "Procfile").read_text(), " ".join(web_options()), " ".join(web_command(8000))):
         assert "--http config.front.connection:FrontConnection" in command
+
+
+@pytest.mark.stack
+def test_a_quiet_childs_socket_is_no_request_that_is_late(stack):
+    house = stack(worker=False, beat=False, timings={"head_secs": 1})
+    spawned = house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"}).json()["child"]
+    headers = {"Authorization": f"Bearer {spawned['token']}"}
+    with connect(
+        spawned["websocket_url"], additional_headers=headers, subprotocols=["wardroom.v1"], proxy=None
+    ) as child:
+        child.send('{"kind": "hello", "attempt": 1}')
+        assert [json.loads(child.recv())["kind"] for _ in range(2)] == ["welcome", "run"]
+        with pytest.raises(TimeoutError):
+            child.recv(timeout=4)
+        child.send('{"kind": "run_ack"}')
+        assert child.ping().wait(10)
 
 
 @pytest.mark.stack
