@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.conformance.conftest import SPELLINGS, Spawn
@@ -292,6 +294,26 @@ def strike(house: House, kill: str) -> None:
         house.broker.start()
     for name in KILLS[kill]:
         house.start(name)
+    if kill == "broker":
+        restart_a_deaf_worker(house)
+
+
+def restart_a_deaf_worker(house: House) -> None:
+    """A worker may hear nothing of a broker that came back. It then ends itself, and its watcher starts it again.
+
+    Nobody watches this one, and the tests after this share it.
+    """
+    since = time.monotonic()
+
+    def has_worked() -> bool:
+        age = httpx.get(f"{house.url}/readyz", timeout=10).json()["parts"]["beat"]["age_secs"]
+        return bool(0 <= age < time.monotonic() - since)
+
+    try:
+        wait_until(has_worked, 30)
+    except AssertionError:
+        house.kill("worker")
+        house.start("worker")
 
 
 def test_a_restarted_runbook_repeats_nothing_that_it_cannot_prove_not_to_have_run(

@@ -43,7 +43,9 @@ def race(*calls: Callable[[], Any]) -> list[Any]:
 
 
 def completions(session: Session) -> int:
-    return Event.objects.filter(session=session.pk, type="sub_agent_completed").count()
+    """How often its own end was told on its own stream; its parent's stream has it once more."""
+    told = Event.objects.filter(session=session.pk, type="sub_agent_completed")
+    return sum(event.payload["child_session_id"] == str(session.pk) for event in told)
 
 
 def open_attempts(session: Session) -> int:

@@ -154,7 +154,7 @@ def readers_still_read(child: Spawn) -> None:
     session = Session.objects.get(pk=child.id)
     for event in feed.beyond(session.project_id, 0, session=session.pk, limit=500).events:
         assert json.loads(event.encode())["payload"] == event.payload
-    history.fitting(session, 10**6)
+    history.page(session, 10**6)
 
 
 @pytest.mark.usefixtures("broker")

@@ -132,7 +132,7 @@ WRONG = [
     ("approval_ack", {"id": "r", "state": "approved"}),
     ("message_admitted", {"ids": [5]}),
     ("message_admitted", {"ids": []}),
-    ("send", {"id": "s", "message_kind": "reply"}),
+    ("send", {"id": "s"}),
     ("transcript", {"first": -1, "items": []}),
     ("transcript", {"first": 0, "items": [{"content": "x"}]}),
     ("terminal", {"status": "timeout"}),

@@ -230,7 +230,8 @@ async def test_a_command_starts_with_default_signals_and_an_empty_mask(tmp_path:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
     values = [line.split(":")[1] for line in "".join(heard.texts).splitlines() if line.startswith("Sig")]
-    assert [int(value, 16) for value in values] == [0, 0]
+    # Whoever started the tests may have ignored 32 and 33, which belong to the C library: no program can set them.
+    assert [int(value, 16) & ~(1 << 31 | 1 << 32) for value in values] == [0, 0]
 
 
 async def test_output_is_text_and_bounded(tmp_path: Path) -> None:
