@@ -55,7 +55,7 @@ test-slow: install-dev servers
 	@$(BIN)/python scripts/run_tests.py sqlite postgres -- -m slow $(ARGS)
 
 chaos: install-dev servers
-	@$(PYTEST) --backend postgres -m chaos $(ARGS)
+	@$(BIN)/python scripts/run_tests.py sqlite postgres -- -m chaos $(ARGS)
 
 bench: install-dev servers
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -27,9 +27,10 @@ CEILING_MIB = 256
 P95_SECS = {"deployed": 0.25, "embedded": 1.0}
 
 
-@pytest.fixture(params=["deployed", "embedded"])
-def form(request: pytest.FixtureRequest, stack: Callable[..., House]) -> Iterator[Form]:
-    if request.param == "deployed":
+@pytest.fixture
+def form(backend: str, stack: Callable[..., House]) -> Iterator[Form]:
+    """Deployed where the tests run on PostgreSQL, embedded where they run on SQLite."""
+    if backend == "postgres":
         yield deployed(stack)
     else:
         with embedded() as running:
