@@ -38,12 +38,14 @@ def limits(metadata: Mapping[str, Any]) -> Limits:
 
 
 def _override(value: object) -> int | None:
-    """A positive integer or its decimal string, at most the bound; None for everything else."""
+    """A positive whole number or its decimal string, at most the bound; None for everything else."""
     most: int = settings.WARDROOM["max_watchdog_secs"]
     if isinstance(value, str):
         digits = _digits(value)
         # A string of thousands of digits is never made into a number: Python refuses it, and it is over the bound.
         value = min(int(digits[:20]), most) if digits else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 3.0 is 3.
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         return None
     return min(value, most)

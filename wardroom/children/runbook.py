@@ -164,7 +164,7 @@ class Runbook:
         """Run with exactly these arguments, after it is written down that it was about to."""
         command, cwd, env = arguments.get("command"), arguments.get("cwd"), arguments.get("env")
         if not isinstance(command, str) or not isinstance(cwd, str) or not isinstance(env, list):
-            return Result(step, "failed", message="the approved arguments are no command, folder and names")
+            return Result(step, "failed", message="the approved arguments must hold command, cwd and env: an edit replaces all of them")
         if len(command.encode()) > MAX_COMMAND_BYTES:
             return Result(step, "failed", message=f"the approved command has more than {MAX_COMMAND_BYTES} bytes")
         await self._record(step, None)
