@@ -62,6 +62,8 @@ def cancel(
         attempts.fence(actor)
         top = lifecycle.own(project, session_id)
         if cascade and _is_large(top, settings.WARDROOM["cancel_at_once_sessions"]):
+            if _goes_on(top) or not _has_open(top):
+                return top
             cancellation = _begin(top, reason, now)
             journal.audit(project.pk, actor, "session.cancel", str(session_id), {"reason": reason, "cascade": True})
             journal.after_commit(functools.partial(work, cancellation.pk))
@@ -99,6 +101,17 @@ def _is_large(top: Session, most: int) -> bool:
     """Whether more than `most` sessions may be below `top`. An estimate from above: it looks at the levels below."""
     below = Session.objects.filter(root=top.root, depth__gt=top.depth).order_by()
     return len(below.values_list("pk")[: most + 1]) > most
+
+
+def _goes_on(top: Session) -> bool:
+    """Whether a cancel that covers `top` is not finished yet: asked again, nothing changes."""
+    visited = top.cancellation
+    return visited is not None and visited.finished_at is None
+
+
+def _has_open(top: Session) -> bool:
+    """Whether a session of the tree, from the depth of `top` on, is not over. An estimate from above."""
+    return Session.objects.filter(root=top.root, depth__gte=top.depth).exclude(status__in=sorted(TERMINAL)).exists()
 
 
 def _begin(top: Session, reason: str, now: datetime | None) -> Cancellation:
@@ -167,7 +180,7 @@ def _unvisited(row: Cancellation, skip: set[UUID]) -> list[UUID]:
     below = Session.objects.filter(parent__cancellation=row.pk).filter(
         Q(cancellation=None) | ~Q(cancellation=row.pk),
         # A parent that was started again meanwhile spawns new children, which nobody asked to cancel.
-        Q(created_at__lte=row.requested_at) | Q(parent__cancel_requested_at__isnull=False),
+        Q(created_at__lte=row.requested_at) | Q(parent__attempt=F("parent__cancellation_attempt")),
     )
     alive = Q(Exists(Session.objects.filter(parent=OuterRef("pk")))) | ~Q(status__in=sorted(TERMINAL))
     return list(below.filter(alive).exclude(pk__in=skip).order_by("depth").values_list("pk", flat=True)[:BATCH])
@@ -194,7 +207,7 @@ def tell(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -
 
 
 def _tell(cancellation: UUID, session: Session, reason: str, now: datetime | None) -> None:
-    Session.objects.filter(pk=session.pk).update(cancellation=cancellation)
+    Session.objects.filter(pk=session.pk).update(cancellation=cancellation, cancellation_attempt=session.attempt)
     if not session.is_terminal:
         lifecycle.request_stop(session, reason, now=now)
         Cancellation.objects.filter(pk=cancellation).update(told=F("told") + 1)

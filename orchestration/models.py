@@ -49,6 +49,9 @@ class Session(models.Model):
         related_name="+",
         help_text="The cancel of a large tree that visited it.",
     )
+    cancellation_attempt = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The attempt at which it did: that one spawns nothing any more."
+    )
     restart = models.BooleanField(default=False, help_text="Interrupted: a new attempt begins where this one ends.")
     waiting_for = models.JSONField(null=True, blank=True)
     wait_until = models.DateTimeField(null=True, blank=True)

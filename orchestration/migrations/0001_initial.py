@@ -205,6 +205,11 @@ class Migration(migrations.Migration):
             name='cancellation',
             field=models.ForeignKey(blank=True, help_text='The cancel of a large tree that visited it.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='orchestration.cancellation'),
         ),
+        migrations.AddField(
+            model_name='session',
+            name='cancellation_attempt',
+            field=models.PositiveIntegerField(blank=True, help_text='The attempt at which it did: that one spawns nothing any more.', null=True),
+        ),
         migrations.AddIndex(
             model_name='cancellation',
             index=models.Index(condition=models.Q(('finished_at', None)), fields=['requested_at'], name='cancellation_unfinished'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -152,6 +153,26 @@ class TestOneWorker:
         assert not waits.look(middles[0].pk)
         assert waits.sweep() == 0
         assert stages.again(middles[0]).status == "suspended"
+
+    def test_what_was_spawned_before_its_parent_was_told_is_found_though_the_parent_ended_meanwhile(self) -> None:
+        top, middles, _ = tree()
+        spawner = stages.running(parent=top.pk)
+        row = cancel(top)
+        late = stages.queued(parent=spawner.pk)
+        Cancellation.objects.filter(pk=row.pk).update(requested_at=late.created_at - timedelta(seconds=1))
+        lifecycle.finish(spawner.pk, 1, Status.COMPLETED, result="done")
+        cancelling.work(row.pk, MINUTE)
+        assert stages.again(late).status == "cancelled"
+        assert statuses(middles) == {"cancelled"}
+
+    def test_asked_again_it_is_no_second_cancel(self) -> None:
+        top, _, _ = tree()
+        row = cancel(top)
+        cancel(top)
+        cancelling.work(row.pk, MINUTE)
+        lifecycle.finish(top.pk, 1, Status.CANCELLED, error="enough")
+        cancel(top)
+        assert Cancellation.objects.count() == 1
 
     def test_staff_see_how_far_it_is(self, admin_client: Client) -> None:
         top, _, _ = tree()
