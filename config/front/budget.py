@@ -18,6 +18,12 @@ class Budget:
         self._held = 0
         self._by_owner: Counter[str] = Counter()
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether more than half of it is in use."""
+        most: int = settings.WARDROOM[self._setting]
+        return 2 * self._held > most
+
     def take(self, owner: str, size: int) -> None:
         """Raise 503 when everybody together would hold too much, and 429 when this owner would."""
         most: int = settings.WARDROOM[self._setting]

@@ -18,7 +18,7 @@ from accounts.offload import in_thread
 from accounts.problems import Problem
 from accounts.request_head import RequestHead
 from accounts.together import Together
-from config.front import answers
+from config.front import answers, budget
 from config.front.exchange import Exchange, with_body_length
 from config.front.turns import READS, Turns
 
@@ -90,6 +90,10 @@ class Gate:
 
     async def _short(self, token: str, exchange: Exchange) -> bytes:
         most: int = settings.WARDROOM["unproven_body_bytes"]
+        if budget.unproven.is_tight:
+            # Strangers who send slowly must not fill the memory of those who can prove themselves.
+            await self._must_be_live(token, exchange)
+            return await _read(exchange, most)
         try:
             body = await exchange.read(most, AT_ONCE_SECS)
         except TimeoutError:
@@ -104,9 +108,11 @@ class Gate:
 
     async def _form(self, head: RequestHead, exchange: Exchange) -> bytes:
         """The form of an admin page. Nobody who has not signed in has a long one."""
-        if _is_short(head):
+        if _is_short(head) and not budget.unproven.is_tight:
             return await _read(exchange, settings.WARDROOM["unproven_body_bytes"])
         user = await in_thread(staff_sessions.user_of, staff_sessions.key_of(head.text(b"cookie")))
+        if user is None and _is_short(head):
+            raise problems.busy("The bodies of other callers fill the memory for them.")
         if user is None:
             raise Problem("too-large", 413, "Sign in before you send so much.")
         exchange.prove(f"user:{user.pk}")
