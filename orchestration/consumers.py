@@ -286,7 +286,7 @@ class ChildConsumer(AsyncConsumer):
         self.ending = True
         try:
             await self.budget.run(line_terminal.end, self.line, frame)
-        except (Problem, FrameRefused):
+        except Exception:
             self.ending = False
             raise
         if not self.offer.plain:
