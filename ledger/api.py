@@ -90,7 +90,7 @@ def _page(project_id: UUID, after: int | None, session: UUID | None, limit: int)
     page = feed.beyond(project_id, after, session=session, limit=limit)
     if page.resync:
         raise problems.gone(
-            "That cursor is older than what is kept, or this feed never gave it. Take a snapshot and go on from its cursor.",
+            "That cursor is older than what is kept, or was never given. Take a snapshot and go on from its cursor.",
             type="resync",
             cursor=page.cursor,
         )

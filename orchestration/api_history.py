@@ -37,7 +37,9 @@ class History(ProjectView):
     @extend_schema(
         operation_id="session_history",
         description="What the session's attempts said and read; a `run` that has no room for all of it points here.",
-        parameters=[in_query("cursor", values.text(pattern="^[0-9]{0,9}$"), "`next` of the page before.")],
+        parameters=[
+            in_query("cursor", values.text(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19}){3})?$"), "`next` of the page before.")
+        ],
         responses={200: PAGE},
     )
     def get(self, request: Request, session_id: UUID) -> Response:

@@ -44,6 +44,9 @@ HEARTBEAT_SECS = 60.0
 SHOWN_TEXT = 8192
 _REFUSALS: dict[str, Outcome] = {"denied": "denied", "expired": "expired"}
 
+#: Why an approved edit cannot run.
+NOT_WHOLE = "the approved arguments must hold command, cwd and env: an edit replaces all of them"
+
 
 class Runbook:
     """One run through the steps."""
@@ -164,7 +167,7 @@ class Runbook:
         """Run with exactly these arguments, after it is written down that it was about to."""
         command, cwd, env = arguments.get("command"), arguments.get("cwd"), arguments.get("env")
         if not isinstance(command, str) or not isinstance(cwd, str) or not isinstance(env, list):
-            return Result(step, "failed", message="the approved arguments must hold command, cwd and env: an edit replaces all of them")
+            return Result(step, "failed", message=NOT_WHOLE)
         if len(command.encode()) > MAX_COMMAND_BYTES:
             return Result(step, "failed", message=f"the approved command has more than {MAX_COMMAND_BYTES} bytes")
         await self._record(step, None)
