@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from accounts import problems
 from accounts.models import IdempotencyKey
-from accounts.turns import turn_to_write
+from accounts.turns import hand_on, turn_to_write
 
 if TYPE_CHECKING:
     from accounts.views import ProjectView
@@ -53,6 +53,7 @@ def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handl
             if not key:
                 return handler(view, request, *args, **kwargs)
             with turn_to_write(), transaction.atomic():
+                transaction.on_commit(hand_on)
                 row, is_new = _claim(view, request, key)
                 if not is_new:
                     still(view, row.answer, *args, **kwargs)

@@ -16,39 +16,50 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 
+class _Turn:
+    """A thread's place in the queue. Its lock is held until the turn comes."""
+
+    __slots__ = ("came", "queue")
+
+    def __init__(self, queue: _Queue) -> None:
+        self.queue = queue
+        self.came = threading.Lock()
+        self.came.acquire()
+
+
 class _Queue:
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._taken = False
-        self._waiting: deque[threading.Lock] = deque()
+        self._holder: _Turn | None = None
+        self._waiting: deque[_Turn] = deque()
 
-    def join(self) -> None:
+    def join(self, turn: _Turn) -> None:
         """Wait for the turn. Raises OperationalError when it does not come in time."""
         with self._guard:
-            if not self._taken:
-                self._taken = True
+            if self._holder is None:
+                self._holder = turn
                 return
-            turn = threading.Lock()
-            turn.acquire()
             self._waiting.append(turn)
-        if turn.acquire(timeout=settings.WARDROOM["write_lock_secs"]):
+        if turn.came.acquire(timeout=settings.WARDROOM["write_lock_secs"]):
             return
         with self._guard:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
+            if self._holder is not turn:
                 raise OperationalError("database is locked: too many wait to write")
 
-    def leave(self) -> None:
-        """Hand the turn to the next thread."""
+    def leave(self, turn: _Turn) -> None:
+        """Hand the turn to the next thread, or give up a place among the waiting. To leave twice is harmless."""
         with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._taken = False
+            if self._holder is not turn:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                return
+            self._holder = self._waiting.popleft() if self._waiting else None
+            if self._holder is not None:
+                self._holder.came.release()
 
 
 class _Mine(threading.local):
-    held = False
+    turn: _Turn | None = None
 
 
 _queue, _mine = _Queue(), _Mine()
@@ -65,15 +76,30 @@ os.register_at_fork(after_in_child=_forget)
 
 @contextmanager
 def turn_to_write() -> Iterator[None]:
-    """Hold the turn while a transaction writes. Who is in a transaction has it already."""
-    if _mine.held or connection.vendor != "sqlite" or connection.in_atomic_block:
+    """Hold the turn while a transaction writes. Who is in a transaction has it already.
+
+    Register `hand_on` as the first `on_commit` of that transaction.
+    """
+    if _mine.turn is not None or connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
-    queue = _queue
-    queue.join()
-    _mine.held = True
+    turn = _Turn(_queue)
     try:
+        # A signal's handler may raise while this waits, or just after: the turn must not come to nobody.
+        turn.queue.join(turn)
+        _mine.turn = turn
         yield
     finally:
-        _mine.held = False
-        queue.leave()
+        if _mine.turn is turn:
+            _mine.turn = None
+        turn.queue.leave(turn)
+
+
+def hand_on() -> None:
+    """Give this thread's turn to the next one now, if it has one.
+
+    What runs after COMMIT needs no write lock, and may wait long for a broker.
+    """
+    turn, _mine.turn = _mine.turn, None
+    if turn is not None:
+        turn.queue.leave(turn)

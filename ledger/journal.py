@@ -24,7 +24,7 @@ from uuid import UUID
 
 from django.db import transaction as database
 
-from accounts.turns import turn_to_write
+from accounts.turns import hand_on, turn_to_write
 from ledger import entries, nudges
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ def _outermost() -> Iterator[None]:
     book = _desk.book = _Book()
     try:
         with turn_to_write(), database.atomic():
+            # Before every other hook: those may be slow, and other threads wait to write.
+            database.on_commit(hand_on)
             yield
             written = entries.write(book.notes)
             topics = [*book.topics, *(f"feed:{project}" for project in written)]
