@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -13,6 +14,8 @@ from config.front import budget
 from config.front.budget import Budget
 
 CLOSE = (b"connection", b"close")
+#: Django gives these a `content-length: 0`; RFC 9110 (8.6) forbids it for 204, and for 304 it would be a wrong length.
+WITHOUT_BODY = (204, 304)
 # What a refused caller still sends is thrown away for so long and so many bytes, so that it reads the refusal.
 LINGER_SECS = 1.0
 LINGER_BYTES = 4 * 1024 * 1024
@@ -84,6 +87,8 @@ class Exchange:
         """Send a part of the answer. The connection ends behind an answer that comes before the body is read."""
         if message["type"] == "http.response.start":
             self.started = True
+            if message["status"] in WITHOUT_BODY:
+                message = {**message, "headers": without_length(message.get("headers", ()))}
             if self.unread:
                 self._closing = True
                 message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
@@ -108,6 +113,11 @@ class Exchange:
                     message = await self._receive()
                     self.unread = message.get("more_body", False)
                     left -= len(message.get("body", b""))
+
+
+def without_length(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """These headers, but no `Content-Length`."""
+    return [(name, value) for name, value in headers if name.lower() != b"content-length"]
 
 
 def with_body_length(scope: Scope, length: int) -> Scope:

@@ -68,6 +68,16 @@ def test_addresses_that_django_does_not_know_name_their_methods(caller, line, pa
     assert (refused.problem, refused.headers["allow"]) == ((405, "invalid"), allowed)
 
 
+@pytest.mark.parametrize("path", ["sessions", "mailboxes/desk/messages"])
+def test_an_answer_that_has_no_body_by_its_status_names_no_length(caller, line, path):
+    answer = ask(caller, line, "OPTIONS", f"/api/v1/{path}")
+    assert (answer.status, "content-length" in answer.headers) == (204, False)
+    tag = ask(caller, line, "GET", "/api/v1/schema").headers["etag"]
+    same = ask(caller, line, "GET", "/api/v1/schema", f"If-None-Match: {tag}")
+    assert (same.status, "content-length" in same.headers) == (304, False)
+    assert ask(caller, line, "GET", "/healthz").status == 200
+
+
 def test_nobody_without_a_token_is_told_the_methods(line):
     line.head("OPTIONS", "/api/v1/sessions")
     assert line.answer().problem == (401, "unauthenticated")
