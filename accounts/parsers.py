@@ -36,7 +36,8 @@ def decode(raw: bytes) -> Any:
 def refuse_encoded(encoding: str) -> None:
     """Raise 415 for a body that is compressed: its bound would say nothing of what it becomes."""
     if encoding.strip().lower() not in ("", "identity"):
-        raise Problem("unsupported-encoding", 415, "Send the body as it is, without Content-Encoding.")
+        told = "Send the body as it is, without Content-Encoding."
+        raise Problem("unsupported-encoding", 415, told, headers={"Accept-Encoding": "identity"})
 
 
 def too_large() -> Problem:

@@ -17,6 +17,8 @@ from accounts import outages
 from wardroom.strict import StrictJSONError
 
 CONTENT_TYPE = "application/problem+json"
+#: What a 415 says in its head (RFC 9110, 15.5.16).
+ACCEPT = {"Accept": "application/json"}
 #: What is said of a field that a body should not have.
 UNKNOWN = "is no field of this call"
 log = logging.getLogger(__name__)
@@ -126,15 +128,21 @@ def as_problem(error: Exception) -> Problem | None:
         case exceptions.ValidationError():
             return invalid(list(_flatten("", error.detail)))
         case exceptions.APIException():
-            kind = {404: "not-found", 429: "too-many", 403: "forbidden"}.get(error.status_code, "invalid")
-            wait = getattr(error, "wait", None)
-            headers = {"Retry-After": str(math.ceil(wait))} if wait is not None else {}
-            return Problem(kind, error.status_code, str(error.detail), headers=headers)
+            return _of_drf(error)
     if reason := outages.reason(error):
         outages.note(reason)
         log.warning("a call is refused with 503: %s", reason, exc_info=error)
         return unavailable(reason)
     return None
+
+
+def _of_drf(error: exceptions.APIException) -> Problem:
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        return Problem("invalid", 415, f"{error.detail} Send application/json.", headers=ACCEPT)
+    kind = {404: "not-found", 429: "too-many", 403: "forbidden"}.get(error.status_code, "invalid")
+    wait = getattr(error, "wait", None)
+    headers = {"Retry-After": str(math.ceil(wait))} if wait is not None else {}
+    return Problem(kind, error.status_code, str(error.detail), headers=headers)
 
 
 def _flatten(field: str, detail: Any) -> Any:

@@ -299,11 +299,14 @@ def test_only_json_is_read_and_only_from_who_is_known(caller, headers, status):
     assert answer.status_code == status
     assert status == 201 or answer.headers["Content-Type"] == "application/problem+json"
     assert (answer.headers.get("WWW-Authenticate") == "Bearer") is (status == 401)
+    assert (answer.headers.get("Accept") == "application/json") is (status == 415)
+    assert status != 415 or answer.json()["detail"].endswith("Send application/json.")
 
 
 def test_a_compressed_body_is_refused_by_name(caller):
     answer = caller.post(f"{DESK}/messages", raw=gzip.compress(json.dumps(GOOD).encode()), Content_Encoding="gzip")
     assert (answer.status_code, answer.json()["type"]) == (415, "unsupported-encoding")
+    assert answer.headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
