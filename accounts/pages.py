@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, IntegerField, Model, Q, QuerySet, UUIDField
 
-from accounts import problems, queries
+from accounts import queries
 from accounts.openapi import values
 
 LIMIT, MOST = 50, 200
@@ -119,7 +119,7 @@ def _decode(cursor: str, columns: Sequence[Field[Any, Any]]) -> list[Any]:
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return [_value(column, value) for column, value in zip(columns, found, strict=True)]
     except (ValueError, TypeError, OverflowError, RecursionError, ValidationError):
-        raise problems.invalid([queries.refused("cursor", "not a cursor of this list")]) from None
+        raise queries.invalid([queries.refused("cursor", "not a cursor of this list")]) from None
 
 
 def _column(model: type[Model], name: str) -> Field[Any, Any]:

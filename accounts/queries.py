@@ -27,7 +27,7 @@ def check(given: Iterable[tuple[str, str]], known: Collection[str]) -> None:
     wrong = {name: UNKNOWN if name not in known else "is given twice" for name in times}
     errors = [refused(name, why) for name, why in wrong.items() if name not in known or times[name] > 1]
     if errors:
-        raise _invalid(errors[:MOST_NAMED])
+        raise invalid(errors[:MOST_NAMED])
 
 
 def refused(name: str, why: str) -> dict[str, str]:
@@ -43,7 +43,7 @@ def whole(params: Mapping[str, Any], name: str, *, least: int, most: int) -> int
     # Its length first: Python refuses to read thousands of digits.
     if raw.isascii() and raw.isdigit() and len(raw) <= len(str(most)) and least <= int(raw) <= most:
         return int(raw)
-    raise _invalid([refused(name, f"a whole number from {least} to {most}")])
+    raise invalid([refused(name, f"a whole number from {least} to {most}")])
 
 
 def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
@@ -53,7 +53,7 @@ def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
         return None
     if _NUMBER.fullmatch(raw) and float(raw) <= most:
         return float(raw)
-    raise _invalid([refused(name, f"a number of seconds from 0 to {most}")])
+    raise invalid([refused(name, f"a number of seconds from 0 to {most}")])
 
 
 def uuid(params: Mapping[str, Any], name: str) -> UUID | None:
@@ -63,7 +63,7 @@ def uuid(params: Mapping[str, Any], name: str) -> UUID | None:
         return None
     found = uuid_of(raw)
     if found is None:
-        raise _invalid([refused(name, "must be a UUID")])
+        raise invalid([refused(name, "must be a UUID")])
     return found
 
 
@@ -74,7 +74,7 @@ def words(params: Mapping[str, Any], name: str, known: Collection[str]) -> list[
         return None
     found = raw.split(",")
     if not set(found) <= set(known):
-        raise _invalid([refused(name, f"some of {', '.join(known)}, separated by commas")])
+        raise invalid([refused(name, f"some of {', '.join(known)}, separated by commas")])
     return list(dict.fromkeys(found))
 
 
@@ -82,7 +82,7 @@ def word(params: Mapping[str, Any], name: str, known: Collection[str]) -> str | 
     """One word, or None when it is not given. Raises invalid for one that is none of `known`."""
     raw = params.get(name)
     if raw is not None and raw not in known:
-        raise _invalid([refused(name, f"one of {', '.join(known)}")])
+        raise invalid([refused(name, f"one of {', '.join(known)}")])
     return raw
 
 
@@ -95,9 +95,10 @@ def text(params: Mapping[str, Any], name: str) -> str | None:
     """Some text, or None when it is not given. Raises invalid for a NUL, with which PostgreSQL cannot even compare."""
     raw = params.get(name)
     if raw is not None and "\0" in raw:
-        raise _invalid([refused(name, "holds a NUL character")])
+        raise invalid([refused(name, "holds a NUL character")])
     return raw
 
 
-def _invalid(errors: list[dict[str, str]]) -> problems.Problem:
+def invalid(errors: list[dict[str, str]]) -> problems.Problem:
+    """422 for a query: `field` of each error is the name of a parameter."""
     return problems.invalid(errors, "The query is not valid.")

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import problems
+from accounts import queries
 from accounts.openapi import values
 from accounts.openapi.values import in_query
 from accounts.outlines import outline
@@ -55,5 +55,5 @@ def _after(raw: str | None) -> history.Place | None:
         return None
     place = history.Place.read(raw)
     if place is None:
-        raise problems.invalid([{"field": "cursor", "detail": "not a cursor of this list"}])
+        raise queries.invalid([queries.refused("cursor", "not a cursor of this list")])
     return place

@@ -69,6 +69,7 @@ def test_every_parameter_of_the_document_is_known(caller: Caller, path: str, nam
         ("mailboxes/desk/messages", {"state": "bogus"}),
         ("feed", {"limit": "501"}),
         ("feed", {"after": "-1"}),
+        ("approvals", {"cursor": "x"}),
         (f"approvals/{odd.NEVER}/wait", {"timeout": "301"}),
         (f"approvals/{odd.NEVER}/wait", {"timeout": "."}),
     ],
@@ -76,7 +77,9 @@ def test_every_parameter_of_the_document_is_known(caller: Caller, path: str, nam
 def test_a_value_that_means_nothing_is_refused_by_the_name_of_its_parameter(
     caller: Caller, path: str, query: dict[str, str]
 ) -> None:
-    refused(caller.get(f"/api/v1/{path}", **query), *query)
+    answer = caller.get(f"/api/v1/{path}", **query)
+    refused(answer, *query)
+    assert answer.json()["detail"] == "The query is not valid."
 
 
 @pytest.mark.parametrize("path", ["sessions", "approvals", "quarantine", "mailboxes/desk/messages"])
