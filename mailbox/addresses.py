@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from accounts import problems
+from accounts import paths, problems
 from accounts.names import UNSEEN, is_visible
 
 LONGEST = 200
@@ -15,7 +15,7 @@ OWN = "wardroom:"
 #: Where answers are kept whose asker reads no mailbox. It takes none but those of `asking.answer`.
 ANSWERS = f"{OWN}answers"
 #: An address, as JSON Schema writes a pattern.
-PATTERN = f"^({SESSION}[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|(?!{SESSION}|\\.\\.?$)[^ /{UNSEEN}]+)$"
+PATTERN = f"^({SESSION}{paths.PATTERN}|(?!{SESSION}|\\.\\.?$)[^ /{UNSEEN}]+)$"
 
 
 def session_address(session_id: UUID) -> str:
@@ -59,12 +59,18 @@ def session_of(address: str) -> UUID | None:
     return UUID(address.removeprefix(SESSION)) if is_session(address) else None
 
 
+def canonical(address: str) -> str:
+    """The address as rows have it: the id of a session may be written in upper case, and without its dashes."""
+    session_id = paths.uuid_of(address.removeprefix(SESSION)) if is_session(address) else None
+    return session_address(session_id) if session_id else address
+
+
 def check(address: object) -> str:
-    """The address, or a 422 that says what is wrong with it."""
+    """The address as rows have it, or a 422 that says what is wrong with it."""
     wrong = _wrong(address)
     if wrong:
         raise problems.invalid([{"field": "address", "detail": wrong}], "That is not an address.")
-    return str(address)
+    return canonical(str(address))
 
 
 def _wrong(address: object) -> str | None:
@@ -76,13 +82,6 @@ def _wrong(address: object) -> str | None:
     if address in (".", ".."):
         # A client takes them out of a URL, and calls another address.
         return "not . or .."
-    if is_session(address) and not _is_uuid(address.removeprefix(SESSION)):
-        return f"{SESSION} is reserved: what follows is a session's id, in lower case"
+    if is_session(address) and not paths.uuid_of(address.removeprefix(SESSION)):
+        return f"{SESSION} is reserved: the UUID of a session has to follow"
     return None
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False

@@ -50,7 +50,8 @@ class Messages(ProjectView):
     )
     def get(self, request: Request, address: str) -> Response:
         """List the messages at an address, in their order. Looking changes nothing."""
-        rows = Message.objects.filter(project=self.project, address__name=addresses.check(address))
+        address = addresses.check(address)
+        rows = Message.objects.filter(project=self.project, address__name=address)
         state = queries.word(request.query_params, "state", MessageState.values)
         if state is not None:
             rows = rows.in_state(state)

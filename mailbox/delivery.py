@@ -48,7 +48,7 @@ def deliver(
     same content is the same message; with other content it is a 409 `conflict`. `internal` lets the kinds through
     that only verbs send.
     """
-    _check(project_id, address, internal)
+    address = _checked(project_id, address, internal)
     sealed = [(address, letters.seal(address, message, internal=internal)) for message in messages]
     return [_delivered(outcome) for outcome in _post(project_id, sealed, whole=True, now=now)]
 
@@ -65,7 +65,7 @@ def deliver_each(
 
     What is wrong with the address itself is raised: 422, or 404 for that of a session that is not there.
     """
-    _check(project_id, address, internal)
+    address = _checked(project_id, address, internal)
     return _deliver_each(project_id, [(address, each) for each in messages], internal, now)
 
 
@@ -77,6 +77,7 @@ def deliver_each_to(
     now: datetime | None = None,
 ) -> list[Outcome]:
     """`deliver_each` for messages of many addresses, in one transaction, their locks taken in one order."""
+    messages = [(addresses.canonical(to), message) for to, message in messages]
     wrong = {address: _refusal(project_id, address, internal) for address in dict.fromkeys(to for to, _ in messages)}
     judged = [(address, wrong[address] or message) for address, message in messages]
     return _deliver_each(project_id, judged, internal, now)
@@ -106,8 +107,9 @@ _Judged = list[tuple[str, Sealed | Problem]]
 def _seal_post(post: Post) -> _Judged | Exception:
     """What goes wrong here, foreseen or not, is this caller's own: others share the thread."""
     try:
-        refusal = _refusal(post.project_id, post.address, internal=False)
-        return refusal or [(post.address, _seal(post.address, each, internal=False)) for each in post.messages]
+        address = addresses.canonical(post.address)
+        refusal = _refusal(post.project_id, address, internal=False)
+        return refusal or [(address, _seal(address, each, internal=False)) for each in post.messages]
     except Exception as error:
         return error
 
@@ -167,15 +169,16 @@ def _seal(address: str, message: NewMessage | Problem, internal: bool) -> Sealed
         return refusal
 
 
-def _check(project_id: UUID, address: str, internal: bool) -> None:
-    addresses.check(address)
+def _checked(project_id: UUID, address: str, internal: bool) -> str:
+    address = addresses.check(address)
     if not internal:
         addresses.must_take(project_id, address)
+    return address
 
 
 def _refusal(project_id: UUID, address: str, internal: bool) -> Problem | None:
     try:
-        _check(project_id, address, internal)
+        _checked(project_id, address, internal)
     except Problem as refusal:
         return refusal
     return None
@@ -183,7 +186,7 @@ def _refusal(project_id: UUID, address: str, internal: bool) -> Problem | None:
 
 def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> dict[str, Any]:
     """How many are new, claimed (by a claim that still lives), admitted and in quarantine; the oldest new one's age."""
-    addresses.check(address)
+    address = addresses.check(address)
     moment = database_now(now)
     live = Q(waiting__state=MessageState.CLAIMED, waiting__claim_expires_at__gt=moment)
     found = Message.objects.filter(project_id=project_id, address__name=address).aggregate(

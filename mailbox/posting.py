@@ -100,7 +100,7 @@ def _tell(asked: _Asked, outcomes: Sequence[Outcome]) -> Answer:
     [outcome] = outcomes
     if isinstance(outcome, Problem):
         raise outcome
-    return Answer(201, {"id": outcome.id, "address": asked.post.address, "seq": outcome.seq})
+    return Answer(201, {"id": outcome.id, "address": addresses.canonical(asked.post.address), "seq": outcome.seq})
 
 
 def _result(message: NewMessage | Problem, outcome: Outcome) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def test_the_pattern_and_the_judge_agree_on_every_character():
 
 
 @pytest.mark.parametrize(
-    "address", ["desk", "session:", "session:abc", "a b", "a/b", "é", f"session:{'0' * 8}", "wardroom:x"]
+    "address",
+    ["desk", "session:", "session:abc", "a b", "a/b", "é", f"session:{'0' * 8}", f"session:{'A' * 32}", "wardroom:x"],
 )
 def test_an_address_is_what_its_pattern_says(address):
     assert (addresses._wrong(address) is None) == bool(re.search(addresses.PATTERN, address))

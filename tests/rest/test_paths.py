@@ -15,6 +15,7 @@ from orchestration.models import Session
 from orchestration.spawning import SpawnOrder
 from tests.admin.planting import staff
 from tests.mailbox.faces import Caller, Server
+from tests.rest import odd
 
 pytestmark = pytest.mark.django_db
 
@@ -68,6 +69,42 @@ def test_what_only_resembles_a_uuid_is_not_found(caller: Caller) -> None:
     one = str(spawned().pk)
     for other in (f"{{{one}}}", f"urn:uuid:{one}", one + "0", one[:-1], "\u0660" + one[1:]):
         assert caller.get(f"/api/v1/sessions/{quote(other)}").status_code == 404, other
+
+
+def test_the_mailbox_of_a_session_is_found_by_such_a_uuid_too(caller: Caller) -> None:
+    session = spawned()
+    for number, one in enumerate([str(session.pk), *written(session.pk)]):
+        path = f"/api/v1/mailboxes/session:{one}"
+        sent = caller.post(f"{path}/messages", {"id": f"m{number}", "message_kind": "task", "body": "x"})
+        assert (sent.status_code, sent.json()["address"]) == (201, session.address), sent.content
+        assert caller.get(path).json()["new"] == number + 1
+        listed = caller.get(f"{path}/messages").json()["results"]
+        assert [row["address"] for row in listed] == [session.address] * (number + 1)
+        assert caller.post(f"{path}/drain", {}).json()["type"] == "reserved-address"
+    # The same id at the same mailbox is the same message, however the address is written.
+    again = caller.post(
+        f"/api/v1/mailboxes/session:{session.pk.hex}/messages", {"id": "m0", "message_kind": "task", "body": "x"}
+    )
+    assert again.json()["seq"] == 1
+
+
+def test_what_is_no_uuid_after_session_is_refused_with_what_has_to_follow(caller: Caller) -> None:
+    for wrong in ("abc", f"{{{odd.NEVER}}}"):
+        answer = caller.get(f"/api/v1/mailboxes/session:{quote(wrong)}")
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == [
+            {"field": "address", "detail": "session: is reserved: the UUID of a session has to follow"}
+        ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calls_before_django_deliver_to_such_a_uuid_too(far: Caller) -> None:
+    session = spawned()
+    for number, one in enumerate(written(session.pk)):
+        body = {"id": f"m{number}", "message_kind": "task", "body": "x"}
+        sent = far.post(f"/api/v1/mailboxes/session:{one}/messages", body)
+        assert (sent.status_code, sent.json()["address"]) == (201, session.address), sent.text
+    assert far.get(f"/api/v1/mailboxes/{session.address}").json()["new"] == 3
 
 
 @pytest.mark.django_db(transaction=True)
