@@ -15,6 +15,7 @@ from mailbox import bodies as messages
 from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.states import ASK_MODES, PUBLIC_KINDS
 from orchestration.limits import NAMES, PREFIX
+from orchestration.spawning import LONGEST
 from orchestration.states import Runner, WaitFor
 
 ROLE = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -28,7 +29,7 @@ _WATCHDOG = {PREFIX + name: {"maximum": settings.WARDROOM["max_watchdog_secs"]} 
 class SpawnBody(Body):
     """`POST sessions`."""
 
-    assignment = Text(required=False, allow_blank=True, max_length=256 * 1024, help_text="The work, in words.")
+    assignment = Text(required=False, allow_blank=True, max_length=LONGEST["assignment"], help_text="The work, in words.")
     role = Text(required=False, help_text="A role of this server, such as `runbook`.")
     parent = Id(required=False)  # type: ignore[assignment]
     runner = serializers.ChoiceField(choices=Runner.choices, required=False)
@@ -39,10 +40,10 @@ class SpawnBody(Body):
         max_length=256,
         help_text="argv of the child; needs the scope sessions:command.",
     )
-    title = Text(required=False, allow_blank=True, max_length=300)
-    model = Text(required=False, max_length=200)
-    provider = Text(required=False, max_length=200)
-    reasoning_effort = Text(required=False, max_length=40)
+    title = Text(required=False, allow_blank=True, max_length=LONGEST["title"])
+    model = Text(required=False, max_length=LONGEST["model"])
+    provider = Text(required=False, max_length=LONGEST["provider"])
+    reasoning_effort = Text(required=False, max_length=LONGEST["reasoning_effort"])
     disabled_tools = serializers.ListField(child=Text(max_length=256), required=False, max_length=256)
     metadata = serializers.DictField(
         child=serializers.JSONField(allow_null=True),

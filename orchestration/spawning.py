@@ -22,6 +22,8 @@ from wardroom.children import steps
 RUNBOOK = "wardroom.children.runbook"
 #: Arguments and environment share what the kernel takes (a quarter of the stack's limit, usually 2 MiB).
 MAX_COMMAND_LINE_BYTES = 1024 * 1024
+#: The longest texts of an order, in characters.
+LONGEST = {"assignment": 256 * 1024, "role": 64, "title": 300, "model": 200, "provider": 200, "reasoning_effort": 40}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,8 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
 
 def judge(order: SpawnOrder, actor: Actor) -> _Plan:
     """Whether this caller may have this started, and how. Raises 403, 422."""
+    if errors := _length_errors(order):
+        raise problems.invalid(errors)
     role = roles.named(order.role)
     if order.command is not None and not roles.may_command(actor):
         raise problems.forbidden("A command of one's own needs the scope sessions:command; name a role instead.")
@@ -145,6 +149,12 @@ def judge(order: SpawnOrder, actor: Actor) -> _Plan:
     has_reach = roles.gives_reach(actor, order.role, Runner(runner), order.command)
     retries = (role if has_reach else {}).get("retries", settings.WARDROOM["retries"])
     return _Plan(Runner(runner), command if runner == Runner.PROCESS else None, retries, has_reach)
+
+
+def _length_errors(order: SpawnOrder) -> list[dict[str, str]]:
+    # Not every order comes by REST, and SQLite keeps a text of any length in any column.
+    texts = ((name, getattr(order, name) or "", most) for name, most in LONGEST.items())
+    return [_error(name, f"at most {most} characters") for name, text, most in texts if len(text) > most]
 
 
 def _runner_errors(
