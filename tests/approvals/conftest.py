@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import Group, Permission
+from django.test import Client
 
 from accounts import credentials, projects, scopes
 from accounts.actors import Actor
@@ -129,3 +130,21 @@ def bearer() -> Callable[..., dict[str, str]]:
         return {"Authorization": f"Bearer {token}"}
 
     return headers
+
+
+@pytest.fixture
+def browser() -> Callable[[User], Client]:
+    """Signs a person in to the admin."""
+
+    def signed_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def desk(browser: Callable[[User], Client], alice: User) -> Client:
+    """Alice, signed in."""
+    return browser(alice)

@@ -16,38 +16,11 @@ from approvals import admin_page, decisions, subjects
 from approvals.answers import Answer
 from approvals.models import Approval
 from ledger.models import AuditEntry
+from tests.approvals.desk import page_of, press, text_of
 
 pytestmark = pytest.mark.django_db
 
 QUEUE = "/admin/approvals/approval/"
-
-
-@pytest.fixture
-def browser():
-    def signed_in(user):
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return signed_in
-
-
-@pytest.fixture
-def desk(browser, alice):
-    return browser(alice)
-
-
-def page_of(approval) -> str:
-    return reverse("admin:approvals_approval_change", args=[approval.id])
-
-
-def press(client, approval, decision, **form):
-    form = {"decision": decision, "version": approval.version, "digest": approval.digest} | form
-    return client.post(reverse("admin:approvals_approval_decide", args=[approval.id]), form)
-
-
-def text_of(response) -> str:
-    return response.content.decode()
 
 
 # --- the queue ------------------------------------------------------------------------------------------------

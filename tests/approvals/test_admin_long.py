@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
+from tests.approvals.desk import page_of, press, text_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def desk(alice):
-    client = Client()
-    client.force_login(alice)
-    return client
-
-
-def page_of(approval) -> str:
-    return reverse("admin:approvals_approval_change", args=[approval.id])
-
-
-def press(client, approval, decision, **form):
-    form = {"decision": decision, "version": approval.version, "digest": approval.digest} | form
-    return client.post(reverse("admin:approvals_approval_decide", args=[approval.id]), form)
-
-
-def text_of(response) -> str:
-    return response.content.decode()
 
 
 LONG = "echo hello" + "\n" * 3000 + "rm -rf /"

@@ -1,0 +1,23 @@
+"""A member of the staff at the pages of the admin: where a request's page is, how a button is pressed, what is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.test import Client
+from django.urls import reverse
+
+from approvals.models import Approval
+
+
+def page_of(approval: Approval) -> str:
+    return reverse("admin:approvals_approval_change", args=[approval.id])
+
+
+def press(client: Client, approval: Approval, decision: str, **form: Any) -> Any:
+    form = {"decision": decision, "version": approval.version, "digest": approval.digest} | form
+    return client.post(reverse("admin:approvals_approval_decide", args=[approval.id]), form)
+
+
+def text_of(response: Any) -> str:
+    return str(response.content.decode())
