@@ -24,6 +24,7 @@ class ProjectView(APIView):
     For the OpenAPI document it names the problem types of its own, the fields of a valid body that it refuses for what
     stands now, the methods that also answer an event stream, and the schemas of what stands in its path.
     `query` has the query parameters of each method; a call with any other is refused.
+    `secret` names the methods whose answer may show a token: nothing on the way keeps it.
     """
 
     scopes: ClassVar[ScopeMap] = {}
@@ -34,6 +35,7 @@ class ProjectView(APIView):
     owner_needs: ClassVar[ScopeMap] = {}
     in_path: ClassVar[Mapping[str, Schema]] = {}
     query: ClassVar[Mapping[str, Collection[str]]] = {}
+    secret: ClassVar[Methods] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Judge who calls, then what is asked for: a stranger learns nothing of our parameters."""
@@ -47,6 +49,13 @@ class ProjectView(APIView):
         if request.method == "POST":
             takes_key = getattr(self.post, "honours_key", False)  # type: ignore[attr-defined]
             idempotency.judged(idempotency.sent_with(request), takes_key=takes_key)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """The answer, marked where it may show a token."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if request.method in self.secret:
+            answer["Cache-Control"] = "no-store"
+        return answer
 
     @property
     def credential(self) -> Credential:

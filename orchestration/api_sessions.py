@@ -60,6 +60,7 @@ class Sessions(ProjectView):
     refuses: ClassVar = {"POST": {404: (), 409: ("not-running",)}}
     depends: ClassVar = {"POST": ("command", "assignment", "parent", "metadata")}
     query: ClassVar = {"GET": tuple(parameter.name for parameter in FILTERS)}
+    secret: ClassVar[Methods] = ("POST",)
 
     @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
     def get(self, request: Request) -> Response:

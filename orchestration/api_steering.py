@@ -40,6 +40,7 @@ class Token(Steering):
     """A fresh token of an external session's current attempt."""
 
     refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
+    secret: ClassVar[Methods] = ("POST",)
 
     @extend_schema(
         operation_id="sessions_token",

@@ -29,7 +29,9 @@ _WATCHDOG = {PREFIX + name: {"maximum": settings.WARDROOM["max_watchdog_secs"]} 
 class SpawnBody(Body):
     """`POST sessions`."""
 
-    assignment = Text(required=False, allow_blank=True, max_length=LONGEST["assignment"], help_text="The work, in words.")
+    assignment = Text(
+        required=False, allow_blank=True, max_length=LONGEST["assignment"], help_text="The work, in words."
+    )
     role = Text(required=False, help_text="A role of this server, such as `runbook`.")
     parent = Id(required=False)  # type: ignore[assignment]
     runner = serializers.ChoiceField(choices=Runner.choices, required=False)

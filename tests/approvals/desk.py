@@ -1,4 +1,4 @@
-"""A member of the staff at the pages of the admin: where a request's page is, how a button is pressed, what is shown."""
+"""Staff at the admin: where the page of a request is, how a button is pressed, what is shown."""
 
 from __future__ import annotations
 

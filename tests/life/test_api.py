@@ -68,6 +68,12 @@ def test_an_external_spawn_carries_token_and_socket_once(owner: APIClient) -> No
     assert Session.objects.count() == 1
 
 
+def test_nothing_on_the_way_keeps_an_answer_that_shows_a_token(owner: APIClient) -> None:
+    spawned = post(owner, SESSIONS, {"runner": "external"})
+    for answer in (spawned, post(owner, f"{SESSIONS}/{spawned.json()['id']}/token")):
+        assert (answer.status_code, answer.headers.get("Cache-Control")) == (201, "no-store")
+
+
 def test_the_same_key_with_another_body_is_refused(owner: APIClient) -> None:
     post(owner, SESSIONS, RUNBOOK, **{"Idempotency-Key": "k1"})
     answer = post(owner, SESSIONS, {**RUNBOOK, "title": "x"}, **{"Idempotency-Key": "k1"})

@@ -40,7 +40,7 @@ def test_it_stores_the_order_and_prints_the_id() -> None:
     ("option", "most"), [("--title", 300), ("--model", 200), ("--role", 64)], ids=["title", "model", "role"]
 )
 def test_no_text_is_longer_than_by_rest(option: str, most: int) -> None:
-    with pytest.raises(CommandError, match=f"^{option[2:]}: at most {most} characters$"):
+    with pytest.raises(CommandError, match=rf"^{option[2:]}: at most {most} characters$"):
         spawn("x", "--runner", "external", option, "x" * (most + 1))
     assert not Session.objects.exists()
     spawn("x", "--runner", "external", option, "x" * most)
@@ -48,7 +48,7 @@ def test_no_text_is_longer_than_by_rest(option: str, most: int) -> None:
 
 def test_no_assignment_is_longer_than_by_rest(tmp_path: Any) -> None:
     (tmp_path / "long").write_text("x" * (256 * 1024 + 1))
-    with pytest.raises(CommandError, match="^assignment: at most 262144 characters$"):
+    with pytest.raises(CommandError, match=r"^assignment: at most 262144 characters$"):
         spawn("--file", str(tmp_path / "long"), "--runner", "external")
 
 
