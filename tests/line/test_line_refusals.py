@@ -9,7 +9,7 @@ import pytest
 from django.db import DataError
 
 from ledger.models import Event
-from orchestration import line_events
+from orchestration import lifecycle, line_events, line_terminal
 from orchestration.models import TranscriptItem
 from tests.line.conftest import Peer, Server, Spawn
 
@@ -99,3 +99,40 @@ def test_of_events_that_go_together_only_the_one_at_fault_is_refused(
         assert [kind for kind, _ in told].count("error") == 1
     kept = Event.objects.filter(session=child.id, source="child").order_by("cursor")
     assert list(kept.values_list("seq", flat=True)) == [seq for seq in range(1, 41) if seq != 20]
+
+
+@pytest.mark.parametrize("fault", [None, DataError("a value that the database refuses")])
+def test_after_an_end_that_was_refused_the_line_hears_of_an_end_that_another_wrote_at_once(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
+) -> None:
+    if fault is not None:
+        monkeypatch.setattr(line_terminal, "end", failing(fault))
+    with server.child(child) as peer:
+        peer.say("terminal", status="suspended", children=["not-an-id"])
+        refusal = peer.hear("error")
+        assert (refusal["code"], refusal["ref"]) == ("invalid", "terminal")
+        lifecycle.finish(child.id, 1, "error", error="stopped by staff")
+        # A line that took its own end for written would give the worker `send_timeout_secs` to say so.
+        assert peer.code(timeout=10) == 4410
+
+
+def test_after_an_end_that_was_refused_the_child_may_end_properly(
+    server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(line_terminal, "end", failing(DataError("a value that the database refuses")))
+        with server.child(child) as peer:
+            peer.say("terminal", status="suspended", children=["not-an-id"])
+            peer.hear("error")
+            patched.undo()
+            peer.say("terminal", status="completed", result="done")
+            assert peer.hear("terminal_ack")["status"] == "completed"
+            assert peer.code() == 1000
+    assert (child.session.status, child.session.result) == ("completed", "done")
+
+
+def failing(fault: Exception) -> Any:
+    def end(line: Any, frame: Any) -> None:
+        raise fault
+
+    return end
