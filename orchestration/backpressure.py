@@ -8,6 +8,7 @@ its inbox fills, its socket is not read, and TCP makes the child wait. Nothing i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import weakref
 from collections import Counter
@@ -62,6 +63,7 @@ class Budget:
     def __init__(self) -> None:
         self._units = float(SAVED_UNITS)
         self._at = time.monotonic()
+        self._has_room = False
 
     @property
     def is_free(self) -> bool:
@@ -78,28 +80,40 @@ class Budget:
 
     async def run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the operation in a thread: at once within the budget, else in the slow lane."""
-        if self.is_free:
+        if self.is_free or self._has_room:
             return await in_thread(operation, *args, **kwargs)
-        async with _shared().slow:
-            began = time.monotonic()
+        async with _slow_lane():
+            return await in_thread(operation, *args, **kwargs)
+
+    @asynccontextmanager
+    async def room_for(self, text: str) -> AsyncIterator[None]:
+        """Count a frame, and hold room while it is decoded and worked on: few large frames of a process are in memory.
+
+        Take the lane first, then the room, and wait for no lane while holding room: a child beyond its budget would
+        keep the room from children within theirs. Never hold it while a peer is written to, for the same reason.
+        """
+        self.spend(len(text))
+        if len(text) <= LARGE_CHARACTERS:
+            yield
+            return
+        async with contextlib.nullcontext() if self.is_free else _slow_lane(), _shared().large:
+            self._has_room = True
             try:
-                return await in_thread(operation, *args, **kwargs)
+                yield
             finally:
-                worked = time.monotonic() - began
-                await asyncio.sleep(min(max(worked, SHORTEST_PAUSE), LONGEST_PAUSE))
+                self._has_room = False
 
 
 @asynccontextmanager
-async def room_for(text: str) -> AsyncIterator[None]:
-    """Hold room while a frame is decoded and worked on: few large frames of a process are in memory at a time.
-
-    Never hold it while a peer is written to: one that does not read would keep it from everybody.
-    """
-    if len(text) <= LARGE_CHARACTERS:
-        yield
-        return
-    async with _shared().large:
-        yield
+async def _slow_lane() -> AsyncIterator[None]:
+    """Hold the lane, and pause before the next may have it."""
+    async with _shared().slow:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            worked = time.monotonic() - began
+            await asyncio.sleep(min(max(worked, SHORTEST_PAUSE), LONGEST_PAUSE))
 
 
 _sockets: Counter[UUID] = Counter()

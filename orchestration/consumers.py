@@ -142,7 +142,7 @@ class ChildConsumer(AsyncConsumer):
         while True:
             text = await self.inbox.take()
             end: HangUp | None = None
-            async with backpressure.room_for(text):
+            async with self.budget.room_for(text):
                 try:
                     await self._take(text)
                 except HangUp as hang_up:
@@ -156,7 +156,6 @@ class ChildConsumer(AsyncConsumer):
 
     async def _take(self, text: str) -> None:
         frame = self._decode(text)
-        self.budget.spend(len(text))
         await self._or_refuse(frame, self._dispatch(frame))
 
     async def _or_refuse(self, frame: Frame | UnknownKind, work: Coroutine[Any, Any, None]) -> None:

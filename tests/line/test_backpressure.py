@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from threading import Event
 from typing import Any
@@ -11,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from orchestration import backpressure, line_wire
-from orchestration.backpressure import Budget, room_for
+from orchestration.backpressure import Budget
 from orchestration.line_wire import HangUp, Inbox
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
@@ -86,17 +87,54 @@ async def test_few_large_frames_are_in_memory_at_a_time_and_small_ones_wait_for_
     held, go = [0], asyncio.Event()
 
     async def hold(text: str) -> None:
-        async with room_for(text):
+        async with Budget().room_for(text):
             held[0] += 1
             await go.wait()
 
     tasks = [asyncio.create_task(hold("x" * 100_000)) for _ in range(3 * backpressure.LARGE_AT_ONCE)]
     await settled(tasks)
     assert held == [backpressure.LARGE_AT_ONCE]
-    async with room_for("x" * 1000):
+    async with Budget().room_for("x" * 1000):
         pass
     go.set()
     await asyncio.gather(*tasks)
+
+
+async def test_large_frames_beyond_their_budgets_leave_room_for_one_within() -> None:
+    slow, quick = Work(), Work()
+    quick.go.set()
+
+    async def take(budget: Budget, work: Work) -> None:
+        async with budget.room_for("x" * 100_000):
+            budget.spend(0, events=64)
+            await budget.run(work)
+
+    flooding = [Budget() for _ in range(3 * backpressure.LARGE_AT_ONCE)]
+    for budget in flooding:
+        budget.spend(0, events=100_000)
+    tasks = [asyncio.create_task(take(budget, slow)) for budget in flooding]
+    await settled(tasks)
+    await asyncio.wait_for(take(Budget(), quick), 5)
+    assert (slow.running, quick.done) == (1, 1)
+    slow.go.set()
+    await asyncio.gather(*tasks)
+    assert (slow.most, slow.done) == (1, len(flooding))
+
+
+async def test_a_large_frame_that_uses_up_its_budget_keeps_no_room_for_the_lane() -> None:
+    slow, quick = Work(), Work()
+    quick.go.set()
+    flooding = Budget()
+    flooding.spend(0, events=100_000)
+    lane = asyncio.create_task(flooding.run(slow))
+    await settled([lane])
+    budget = Budget()
+    async with budget.room_for("x" * 100_000):
+        budget.spend(0, events=100_000)
+        await asyncio.wait_for(budget.run(quick), 5)
+    slow.go.set()
+    await lane
+    assert not budget.is_free
 
 
 @pytest.mark.parametrize("text", ["x" * 300_000, "x" * 75_000 + "\U0001f600"])
@@ -142,6 +180,44 @@ def test_events_that_came_together_are_committed_in_small_parts(
             acked = json.loads(peer.socket.recv(timeout=30))["seq"]
     assert sum(commits) == 64 * 40
     assert max(commits) <= 256 + 64
+
+
+def test_children_that_flood_with_large_frames_keep_none_of_another_child_waiting(
+    server: Server, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration import line_events
+
+    flooding, other = [spawn() for _ in range(2 * backpressure.LARGE_AT_ONCE)], spawn()
+    stuck, go = Work(), Event()
+    stuck.go, accept = go, line_events.accept
+
+    def hangs(line: Any, events: Any) -> int:
+        if line.session_id != other.id:
+            stuck()
+        return accept(line, events)
+
+    counted: list[int] = []
+    spend = Budget.spend
+
+    def counts(budget: Budget, characters: int, events: int = 0) -> None:
+        spend(budget, characters, events)
+        counted.extend([characters] * (characters > 100_000))
+
+    monkeypatch.setattr(line_events, "accept", hangs)
+    monkeypatch.setattr(Budget, "spend", counts)
+    with contextlib.ExitStack() as stack:
+        stack.callback(go.set)
+        monkeypatch.setattr(backpressure, "SAVED_UNITS", 3)
+        for child in flooding:
+            peer = stack.enter_context(server.child(child))
+            peer.say("event", seq=1, event={"type": "note", "text": "x" * 100_000})
+        # Each frame is counted before it waits; only one of them may be at work, and the others wait in the lane.
+        wait_until(lambda: stuck.running == 1 and len(counted) == len(flooding))
+        monkeypatch.setattr(backpressure, "SAVED_UNITS", 200)
+        with server.child(other) as peer:
+            peer.say("event", seq=1, event={"type": "note", "text": "x" * 100_000})
+            peer.hear("event_ack")
+        assert (stuck.running, stuck.done) == (1, 0)
 
 
 def test_a_session_has_so_many_sockets_and_one_that_leaves_makes_room(
