@@ -1,9 +1,10 @@
 """A worker or a beat that still runs but does nothing any more ends itself, so that its supervisor starts it again.
 
-It happens: a consumer that came through a lost broker connection sometimes listens to nobody. Beat sends several
-jobs a minute, so a worker that gets none for two minutes is deaf (or beat is gone, and then a restart costs
-nothing); a beat that has not gone round for a minute is stuck. All of it is measured with the monotonic clock, which
-no step of the wall clock moves and which stands still while the machine is suspended.
+It happens: a consumer that came through a lost broker connection sometimes listens to nobody. (Sometimes kombu fails
+while it gives back what it held; then the worker ends at once, with status 1, and its supervisor starts it again.)
+Beat sends several jobs a minute, so a worker that gets none for two minutes is deaf (or beat is gone, and then a
+restart costs nothing); a beat that has not gone round for a minute is stuck. All of it is measured with the monotonic
+clock, which no step of the wall clock moves and which stands still while the machine is suspended.
 """
 
 import logging
