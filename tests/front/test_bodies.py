@@ -23,6 +23,18 @@ STATUS = {DRF: 401, HOT: 401, "/api/v1/nix": 401, ADMIN: 413, UNKNOWN: 404, "/":
 MOST_TAKEN = 24 * MIB
 
 
+@pytest.fixture
+def strangers_memory():
+    """All the memory for the bodies of callers that were not judged is in use, by many of them."""
+    most = settings.WARDROOM["unproven_bytes_at_once"]
+    held = [(f"address {number}", most // 4) for number in range(4)]
+    for owner, size in held:
+        budget.unproven.take(owner, size)
+    yield
+    for owner, size in held:
+        budget.unproven.give_back(owner, size)
+
+
 @pytest.mark.parametrize("framing", [length(HUGE), CHUNKED])
 @pytest.mark.parametrize("path", STATUS)
 def test_nothing_of_a_strangers_body_is_read(line, path, framing):
@@ -134,6 +146,28 @@ def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(caller, li
         assert told["parts"]["front"]["refused"]["unproven_bytes_at_once"] >= 1
     assert caller.post(HOT, {"id": "two", "message_kind": "task", "body": "x"}).status_code == 201
     assert [row.message_id for row in Message.objects.all()] == ["two"]
+
+
+def test_who_can_prove_themselves_are_served_while_strangers_fill_their_memory(caller, strangers_memory):
+    """Strangers who send slowly hold all of it: a short body is read beside it, once its caller was judged."""
+    answer = caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x"})
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_stranger_is_judged_first_while_strangers_fill_their_memory(line, stranger, strangers_memory):
+    line.head("POST", DRF, JSON, length(10), token=stranger)
+    line.socket.sendall(b"0123456789")
+    assert line.answer().problem == (401, "unauthenticated")
+
+
+def test_forms_wait_for_nobody_while_strangers_fill_their_memory(line, web_server, admin_client, strangers_memory):
+    form = "Content-Type: application/x-www-form-urlencoded"
+    line.head("POST", ADMIN, form, length(10))
+    assert line.answer().problem == (503, "busy")
+    with wire(web_server.port) as browser:
+        browser.head("POST", ADMIN, form, length(10), f"Cookie: sessionid={admin_client.cookies['sessionid'].value}")
+        browser.socket.sendall(b"0123456789")
+        assert browser.answer().status == 403  # Django reads it, and asks for the form's token.
 
 
 def test_what_was_read_is_given_back_whatever_happens(caller, line, stranger):
