@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+from django.conf import settings
 from django.urls import Resolver404, resolve
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from accounts import problems
 from accounts.problems import Problem
 from config import health
 from config.front.gate import App, Target
 from config.urls import nothing_here
 
+#: Django answers every address that begins so. Of the others it knows few, and costs nobody a turn for the rest.
+DJANGO = ("/api/", "/admin/", settings.STATIC_URL)
 ROOMS = ("ledger", "approvals", "mailbox", "orchestration")
 
 
@@ -27,7 +31,7 @@ def routes() -> list[Route]:
 def finder(django: App) -> Callable[[Scope], Target]:
     """Which app answers a request: a full match of path and method is answered here, everything else by Django."""
     held = [(route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()]
-    other = Target(django, takes_turns=True)
+    other, nothing = Target(django, takes_turns=True), Target(not_found)
 
     def find(scope: Scope) -> Target:
         allowed: set[str] = set()
@@ -41,7 +45,10 @@ def finder(django: App) -> Callable[[Scope], Target]:
         path = scope["path"]
         if path.startswith("/ws/"):
             return Target(upgrade_required)
-        return Target(only(allowed)) if allowed and not _django_knows(path) else other
+        if allowed and not _django_knows(path):
+            return Target(only(allowed))
+        # Django leads from `/admin` to `/admin/`.
+        return other if path.startswith(DJANGO) or _django_knows(path) or _django_knows(f"{path}/") else nothing
 
     return find
 
@@ -63,6 +70,11 @@ def only(methods: set[str]) -> App:
         await Response(status_code=204, headers=allow)(scope, receive, send)
 
     return app
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """404 for an address that neither Django nor a route knows."""
+    raise problems.not_found("There is nothing at this address.")
 
 
 async def upgrade_required(scope: Scope, receive: Receive, send: Send) -> None:

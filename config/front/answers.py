@@ -1,4 +1,4 @@
-"""How the front door refuses: a problem document for programs, a page for a browser in the admin."""
+"""How the front door refuses: a problem document for programs and REST, a page for a browser elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refusal(problem: Problem, scope: Scope, head: RequestHead) -> Response:
     """The answer to this caller."""
     told = problem.body()
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **problem.headers}
-    if scope["path"].startswith("/admin/") and head.wants_a_page:
+    if head.wants_a_page and not scope["path"].startswith("/api/"):
         page = PAGE.format(title=escape(told["title"]), detail=escape(problem.detail))
         return HTMLResponse(page, problem.status, headers)
     return JSONResponse(told, problem.status, headers, media_type=CONTENT_TYPE)

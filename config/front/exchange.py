@@ -28,7 +28,7 @@ class Exchange:
         self._receive, self._send = receive, send
         self.unread = has_body
         self.started = False
-        self._closing = False
+        self._closing = self._unfinished = False
         self._budget: Budget = budget.unproven
         self._owner = ""
         self._taken = 0
@@ -93,10 +93,16 @@ class Exchange:
                 self._closing = True
                 message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
         elif self._closing and not message.get("more_body", False):
-            await self._send({**message, "more_body": True})
-            await self._linger()
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
+            # The app is done with this, and holds what it needed no longer than that; `finish` does the rest.
+            self._unfinished = True
+            message = {**message, "more_body": True}
         await self._send(message)
+
+    async def finish(self) -> None:
+        """Read what the caller still sends, for a bounded time, and end an answer that came before it."""
+        if self._unfinished:
+            await self._linger()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def release(self) -> None:
         """The bytes that were counted are free again."""

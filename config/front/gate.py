@@ -62,6 +62,7 @@ class Gate:
             await answer(scope, exchange.receive, exchange.send)
         finally:
             exchange.release()
+        await exchange.finish()
 
     async def _serve(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))

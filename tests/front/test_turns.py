@@ -12,6 +12,7 @@ from django.conf import settings
 
 from accounts.problems import Problem
 from config.front.turns import Turns
+from tests.front.wire import length, wire
 from tests.waiting import wait_until_async
 
 
@@ -58,6 +59,44 @@ async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch):
     async with turns.turn("next"):
         assert turns._running == 1
     assert (turns._running, turns._count) == (0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(monkeypatch, web_server):
+    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("config.front.exchange.LINGER_SECS", 20.0)
+    monkeypatch.setitem(settings.WARDROOM, "turn_secs", 1)
+    with wire(web_server.port) as sends, wire(web_server.port) as next_one:
+        sends.head("GET", "/", length(1000))
+        assert sends.answer().status == 302
+        next_one.head("GET", "/admin/login/")
+        assert next_one.answer().status == 200
+        sends.socket.sendall(b"x" * 1000)  # It was still waited for.
+        assert sends.is_closed()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("size", [0, 1000])
+@pytest.mark.parametrize("path", ["/nix", "/nix/", "/admins", "/healthz/"])
+def test_an_address_that_nobody_knows_takes_no_turn(monkeypatch, line, path, size):
+    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 0)
+    monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
+    line.head("POST", path, length(size))
+    assert line.answer().problem == (404, "not-found")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_browser_gets_a_page_where_nothing_is(line):
+    line.head("GET", "/nix", "Accept: text/html")
+    answer = line.answer()
+    assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("path", "status"), [("/", 302), ("/admin", 301), ("/static/x.css", 404), ("/api/x", 401)])
+def test_addresses_of_django_are_still_its_own(line, path, status):
+    line.head("GET", path)
+    assert line.answer().status == status
 
 
 @pytest.mark.stack
