@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import sqlite3
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 
 Row = tuple[Any, ...]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def run(statement: str, params: Sequence[Any]) -> list[Row]:
@@ -51,6 +55,29 @@ _OF_ROWS = frozenset({"22", "23", "54"})
 def blames_rows(error: Exception) -> bool:
     """Whether an OperationalError, which looks like an outage, is about the rows: they would fail again."""
     return str(getattr(error.__cause__, "sqlstate", None))[:2] in _OF_ROWS
+
+
+#: How a unique row that exists already is told.
+_UNIQUE = frozenset({"23505", sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
+
+
+def once_more(operation: Callable[P, T]) -> Callable[P, T]:
+    """The operation, which is one transaction, run once more when it met a unique row that exists already.
+
+    It lost a race: another writer committed the row after this one had looked. The second run sees that row.
+    """
+
+    @functools.wraps(operation)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return operation(*args, **kwargs)
+        except IntegrityError as error:
+            code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "sqlite_errorcode", None)
+            if code not in _UNIQUE or connection.in_atomic_block:
+                raise
+        return operation(*args, **kwargs)
+
+    return run
 
 
 PLAN_SECS = 1.0

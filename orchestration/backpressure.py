@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
+from accounts import sql
 from accounts.offload import in_thread
 from orchestration.line_wire import HangUp
 from wardroom.protocol import Close
@@ -79,11 +80,11 @@ class Budget:
         self._units = max(self._units - cost, -SAVED_UNITS)
 
     async def run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the operation in a thread: at once within the budget, else in the slow lane."""
+        """Run the operation in a thread: at once within the budget, else in the slow lane. Twice, if it lost a race."""
         if self.is_free or self._has_room:
-            return await in_thread(operation, *args, **kwargs)
+            return await in_thread(sql.once_more(operation), *args, **kwargs)
         async with _slow_lane():
-            return await in_thread(operation, *args, **kwargs)
+            return await in_thread(sql.once_more(operation), *args, **kwargs)
 
     @asynccontextmanager
     async def room_for(self, text: str) -> AsyncIterator[None]:
