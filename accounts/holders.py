@@ -7,19 +7,23 @@ asked anew for every turn of calls and nothing is remembered: a key that was end
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import DataError, connection, models
 
 from accounts import credentials, owners, sql
 from accounts.clock import database_now
 from accounts.models import Credential, User
 
+log = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=models.Model)
 
+#: What a bad value raises. A fault of the database or of the statement would be every row's.
+UNREADABLE = (DataError, ValueError, TypeError)
 #: The rest of a row is read when somebody asks for it.
 FIELDS = ("id", "public_id", "secret_hash", "kind", "project_id", "user_id", "scopes", "ended_at")
 OWNERS_FIELDS = ("id", "is_active", "is_staff", "is_superuser")
@@ -34,14 +38,34 @@ FIND = """
 
 
 def check_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[str, Credential | None]:
-    """The credential of each token that opens something now. Its project and owner are not read."""
+    """The credential of each token that opens something now. Its project and owner are not read.
+
+    A row that cannot be read opens nothing, and harms none of the others.
+    """
     split = {token: credentials.parts(token) for token in tokens}
-    found = _find(sorted({public_id for _, public_id, _ in split.values()}), now)
-    judged = {
-        token: credentials.verdict(found.get(public_id), word, secret)
-        for token, (word, public_id, secret) in split.items()
-    }
+    found = _find_sound(sorted({public_id for _, public_id, _ in split.values()}), now)
+    judged = {token: _judge(found.get(public_id), word, secret) for token, (word, public_id, secret) in split.items()}
     return {token: each.credential if each.state == "live" else None for token, each in judged.items()}
+
+
+def _find_sound(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
+    """`_find` without the rows that cannot be read. One bad value fails the reading of all: then each is read alone."""
+    try:
+        return _find(public_ids, now)
+    except UNREADABLE as error:
+        if len(public_ids) > 1:
+            return {name: row for each in public_ids for name, row in _find_sound([each], now).items()}
+        log.error("the row of credential %s cannot be read: it opens nothing", public_ids[0], exc_info=error)
+        return {}
+
+
+def _judge(credential: Credential | None, word: str, secret: str) -> credentials.Recognised:
+    try:
+        return credentials.verdict(credential, word, secret)
+    except UNREADABLE:
+        named = credential.public_id if credential else "that is unknown"
+        log.exception("the row of credential %s cannot be judged: it opens nothing", named)
+        return credentials.Recognised(None, "unknown")
 
 
 def _find(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
@@ -73,7 +97,9 @@ def _partly(model: type[Row], values: dict[str, Any]) -> Row:
 
 
 def _list(value: Any) -> list[str]:
-    found: list[str] = value if isinstance(value, list) else json.loads(value)
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError("the scopes of a credential are no list of words")
     return found
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError, ProgrammingError, connection
 
 from accounts import credentials, holders, projects, sql
 from accounts.actors import Actor
@@ -53,3 +54,35 @@ def test_a_key_that_was_ended_opens_nothing_at_the_next_asking():
     assert holders.check_all([mine])[mine] is not None
     credentials.end(credentials.check(mine).pk, Actor.system("test"))
     assert holders.check_all([mine])[mine] is None
+
+
+BROKEN = {
+    "scopes are a number": "scopes = '7'",
+    "scopes are null": "scopes = 'null'",
+    "scopes are no words": "scopes = '[[]]'",
+    "ended at no time that Python knows": "ended_at = 'infinity'",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_row_that_cannot_be_read_opens_nothing_and_harms_no_other(how, caplog, backend):
+    if "infinity" in BROKEN[how] and backend != "postgres":
+        pytest.skip("a time of PostgreSQL")
+    good, broken = token(), token()
+    with connection.cursor() as cursor:
+        public_id = credentials.parts(broken)[1]
+        cursor.execute(f"UPDATE accounts_credential SET {BROKEN[how]} WHERE public_id = %s", [public_id])
+    found = holders.check_all([good, broken])
+    assert (found[good] is not None, found[broken]) == (True, None)
+    assert public_id in caplog.text
+    assert broken not in caplog.text
+
+
+@pytest.mark.parametrize("fault", [OperationalError("away"), ProgrammingError("no such column")])
+def test_a_fault_of_the_database_is_no_broken_row(fault, monkeypatch):
+    def fails(*_query):
+        raise fault
+
+    monkeypatch.setattr(sql, "run_prepared", fails)
+    with pytest.raises(type(fault)):
+        holders.check_all([token()])
