@@ -35,7 +35,8 @@ async def wait(request: Request) -> JSONResponse:
         approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
         found = await in_thread(finding.find, credential.project_id, approval_id, actor)
         return JSONResponse(outcome(found))
-    approval = await _answered(credential, request.path_params["approval_id"], secs)
+    with holding.place(credential, secs):
+        approval = await _answered(credential, request.path_params["approval_id"], secs)
     return JSONResponse(outcome(approval))
 
 

@@ -12,12 +12,12 @@ from accounts.openapi.values import Shaped, in_query
 from accounts.outlines import order, outline
 from approvals.actions import MAX_EXPIRES_SECS, MAX_TEXT, MAX_WORD
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
-from ledger.holding import LONGEST_WAIT
+from ledger import holding
 
 TIMEOUT = in_query(
     "timeout",
-    {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
-    "Seconds to wait; no call is held for longer than `held_call_secs`, which is also the default.",
+    {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`, which is also the default. {holding.BOUND}",
 )
 FILTERS = [
     in_query("status", values.words(Status.values), "Some of these, comma-separated."),

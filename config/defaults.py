@@ -128,6 +128,8 @@ WARDROOM: dict[str, Any] = {
     "stream_beat_secs": 15,
     # Of one key, child or signed-in person, at one web process.
     "streams_per_credential": 16,
+    # Calls that wait, of one key or child, at one web process.
+    "held_calls_per_credential": 256,
     "page_recheck_secs": 30,
     # signed in to the admin: without asking for a page, and in all
     "login_idle_secs": 8 * 3600,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.conf import settings
 
-from accounts import queries
+from accounts import problems, queries
+from accounts.models import Credential
 from accounts.offload import in_thread
 from ledger import hub, stopping
 
@@ -16,8 +19,36 @@ from ledger import hub, stopping
 LONGEST_WAIT = 300
 #: The query parameters of a held call.
 PARAMETERS = ("timeout",)
+#: What the OpenAPI document says of a held call.
+BOUND = "A key or child may have 256 calls that wait at a web process (`held_calls_per_credential`); one more is a 429."
+
+RETRY_SECS = 5
 
 Found = TypeVar("Found")
+
+#: Held calls of this process: the id of a credential -> how many.
+_held: Counter[object] = Counter()
+
+
+@contextmanager
+def place(credential: Credential, secs: float | None) -> Iterator[None]:
+    """Count a call while it is held; one that waits for 0 seconds is not. Raises 429 when its caller holds too many.
+
+    Take it before anything is written: what is refused has done nothing.
+    """
+    if secs is not None and secs <= 0:
+        yield
+        return
+    most = settings.WARDROOM["held_calls_per_credential"]
+    if _held[credential.pk] >= most:
+        raise problems.too_many(f"{most} calls of yours wait here. Let one of them end first.", RETRY_SECS)
+    _held[credential.pk] += 1
+    try:
+        yield
+    finally:
+        _held[credential.pk] -= 1
+        if not _held[credential.pk]:
+            del _held[credential.pk]
 
 
 def patience(params: Mapping[str, Any], usual: float = 0) -> float:

@@ -26,12 +26,13 @@ async def late(request: Request) -> JSONResponse:
     secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]
     await in_thread(must_be_here, project_id, request.path_params["address"], ask_id)
-    reply = await holding.until(
-        lambda reply: reply is not None,
-        lambda: asking.answer_to(project_id, ask_id),
-        (asking.topic(project_id, ask_id),),
-        secs,
-    )
+    with holding.place(credential, secs):
+        reply = await holding.until(
+            lambda reply: reply is not None,
+            lambda: asking.answer_to(project_id, ask_id),
+            (asking.topic(project_id, ask_id),),
+            secs,
+        )
     return JSONResponse(shapes.asked(ask_id, reply))
 
 

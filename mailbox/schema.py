@@ -9,7 +9,7 @@ from accounts.names import UNSEEN
 from accounts.openapi import values
 from accounts.openapi.values import Shaped, in_query
 from accounts.outlines import order, outline
-from ledger.holding import LONGEST_WAIT
+from ledger import holding
 from mailbox import addresses, bodies
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
 from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
@@ -23,8 +23,8 @@ IN_PATH = {
 }
 TIMEOUT = in_query(
     "timeout",
-    {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
-    "Seconds to wait; no call is held for longer than `held_call_secs`.",
+    {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT, "default": 0},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`. {holding.BOUND}",
 )
 QUARANTINE_FILTERS = [
     in_query("state", values.choice(QuarantineState.values)),

@@ -19,7 +19,7 @@ from orchestration import asking, bodies, held_asks, shapes
 TIMEOUT = in_query(
     "timeout",
     {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT, "default": 0},
-    "Seconds to wait; no call is held for longer than `held_call_secs`.",
+    f"Seconds to wait; no call is held for longer than `held_call_secs`. {holding.BOUND}",
 )
 
 
@@ -40,6 +40,7 @@ class Ask(ProjectView):
 
         A question is durable before anybody waits, and its answer is kept for seven days: `GET asks/{ask_id}` gives a
         late one. 409 `not-running`: the session is over. The same `Idempotency-Key` is the same question again.
+        A key or child may have 256 calls that wait at a web process; one more is a 429 and asks nothing.
         """
         held_asks.may_ask(self.credential)
         said = heldbodies.convert(request.data, held_asks.AskBody)

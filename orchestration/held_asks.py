@@ -40,8 +40,9 @@ async def ask(request: Request) -> JSONResponse:
     may_ask(credential)
     key = heldcalls.judge(request, takes_key=True)
     said = await heldbodies.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
-    asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
-    standing = await _settled(asked, said.timeout_secs)
+    with holding.place(credential, said.timeout_secs):
+        asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
+        standing = await _settled(asked, said.timeout_secs)
     return JSONResponse(asking.shape(standing), headers=REPLAYED if asked.is_repeated else None)
 
 
@@ -54,7 +55,9 @@ async def late(request: Request) -> JSONResponse:
     secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
     asked = await in_thread(asking.find, credential, session_id, ask_id)
-    return JSONResponse(asking.shape(await _settled(asked, secs)))
+    with holding.place(credential, secs):
+        standing = await _settled(asked, secs)
+    return JSONResponse(asking.shape(standing))
 
 
 def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
