@@ -151,6 +151,21 @@ def test_a_key_is_shown_once_works_and_can_be_ended(house: House, page: Page) ->
         assert client.get("/api/v1/feed").status_code == 401
 
 
+def test_a_phone_has_a_way_to_every_page(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    for name in LISTS:
+        page.goto("/admin/")
+        link = page.locator(f'.wr-menu a[href="/admin/{name}/"]')
+        expect(link).to_be_hidden()
+        page.get_by_text("Menu", exact=True).click()
+        expect(link).to_be_visible()
+        link.click()
+        page.wait_for_url(f"**/admin/{name}/")
+        expect(page.locator(".wr-menu a[aria-current=page]")).to_have_attribute("href", f"/admin/{name}/")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(page.get_by_text("Menu", exact=True)).to_be_hidden()
+
+
 def test_no_page_is_wider_than_its_window_or_breaks_the_policy(house: House, page: Page) -> None:
     with elsewhere(house) as client:
         session = spawn(client, "a-title-without-any-space-in-it-" * 8)
