@@ -115,7 +115,9 @@ def _cancel_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
 
 def _outbox_card(mine: QuerySet[OutboxEntry]) -> dict[str, Any]:
     failing = mine.filter(sent_at=None).exclude(last_error="")
-    return _card("not told outside", failing.count(), "bad", _url("ledger_outboxentry", "?sent_at__isempty=1"))
+    where = _url("ledger_outboxentry", "?sent_at__isempty=1")
+    about = "launches that the broker did not take; each is sent again by itself"
+    return _card("not told outside", failing.count(), "bad", where, about=about)
 
 
 def _pending(mine: Any) -> list[Approval]:

@@ -132,6 +132,12 @@ def test_the_rows_alone_are_sent_to_a_page_that_updates_itself(mine: Planted) ->
     assert "MINE-title" in part and "<html" not in part
 
 
+def test_the_front_page_says_what_was_not_told(mine: Planted) -> None:
+    shown = signed_in(User.objects.create_superuser("super")).get("/admin/").content.decode()
+    assert "not told outside" in shown
+    assert "launches that the broker did not take" in shown
+
+
 def test_the_front_page_counts_only_what_its_reader_may_see(mine: Planted, theirs: Planted) -> None:
     Attempt.objects.update(line_lost_at=read_database_clock())
 
