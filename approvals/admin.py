@@ -16,7 +16,7 @@ from accounts import problems
 from accounts.actors import Actor
 from accounts.staffroom import ProjectWall, ReadOnly
 from approvals import admin_page, admin_queue, approvers, decisions, shapes
-from approvals.finding import judged
+from approvals.finding import judged, named
 from approvals.models import Approval, ApprovalQuerySet
 
 TEMPLATES = "admin/approvals/approval"
@@ -91,7 +91,7 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
             **admin_page.context(approval, request),
             **admin_page.forms(approval, request, refusal),
             "title": "Approval",
-            "queue": self._rows(request).pending().exclude(id=approval.id).order_by("requested_at", "id"),
+            "queue": named(self._rows(request)).pending().exclude(id=approval.id).order_by("requested_at", "id"),
         }
         return self._shown(request, "page", context, status=refusal.status if refusal else 200)
 
@@ -103,7 +103,7 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         """Alike for the unknown and for what belongs to a project that the reader does not see."""
         self._look(request)
         try:
-            found = judged(self._rows(request)).filter(id=UUID(str(approval_id))).first()
+            found = named(judged(self._rows(request))).filter(id=UUID(str(approval_id))).first()
         except ValueError:
             found = None
         if found is None:

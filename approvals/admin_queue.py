@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from accounts import projects
 from accounts.staffroom import MOST_COUNTED, BoundedPaginator
 from approvals.actions import storable
-from approvals.finding import judged
+from approvals.finding import judged, named
 from approvals.models import ApprovalQuerySet
 from approvals.states import Risk, Status
 
@@ -93,7 +93,7 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
 def _page(rows: ApprovalQuerySet, number: str | None) -> Page[Any]:
     # Counted bare, and judged only where it is shown: a long queue opens as fast as a short one.
     page = BoundedPaginator(rows, PER_PAGE).get_page(number)
-    page.object_list = judged(rows)[max(0, page.start_index() - 1) : page.end_index()]
+    page.object_list = named(judged(rows))[max(0, page.start_index() - 1) : page.end_index()]
     return page
 
 

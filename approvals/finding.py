@@ -7,7 +7,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Case, Count, Exists, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    Count,
+    Exists,
+    IntegerField,
+    OuterRef,
+    Q,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from accounts import problems
@@ -40,6 +52,22 @@ def count_connected(is_connected: Callable[[datetime | None], Exists]) -> None:
     """From now on a child that asked over its connection, and holds it, counts as one that waits."""
     global _is_connected
     _is_connected = is_connected
+
+
+#: The name of the session that asked, as SQL; the app that has sessions tells us, as it starts. Without it: none.
+_session_name: Callable[[], Subquery] | None = None
+
+
+def name_sessions(session_name: Callable[[], Subquery]) -> None:
+    """From now on staff see the name of the session beside its id."""
+    global _session_name
+    _session_name = session_name
+
+
+def named(rows: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Annotate `session_name`: what staff call the session that asked; empty where there is none."""
+    name = _session_name() if _session_name else Value("")
+    return rows.annotate(session_name=Coalesce(name, Value(""), output_field=TextField()))
 
 
 def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:

@@ -2,7 +2,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.apps import AppConfig
-from django.db.models import Exists, OuterRef
+from django.db.models import Case, Exists, F, OuterRef, Subquery, When
 
 
 class OrchestrationConfig(AppConfig):
@@ -12,7 +12,8 @@ class OrchestrationConfig(AppConfig):
     def ready(self) -> None:
         """Tell those who know no sessions what they have to know of them.
 
-        The mailbox: which of their addresses somebody will ever read. Approvals: whether a child is connected.
+        The mailbox: which of their addresses somebody will ever read. Approvals: whether a child is connected, and what
+        its session is called.
         """
         from approvals import finding
         from mailbox import addresses
@@ -26,5 +27,10 @@ class OrchestrationConfig(AppConfig):
             asking = Attempt.objects.filter(session=OuterRef("session"), number=OuterRef("attempt"))
             return Exists(asking.filter(presence.is_live(now=now)))
 
+        def session_name() -> Subquery:
+            asking = Session.objects.filter(pk=OuterRef("session"))
+            return Subquery(asking.values_list(Case(When(title="", then=F("role")), default=F("title")))[:1])
+
         addresses.reserve_for(has_session)
         finding.count_connected(is_connected)
+        finding.name_sessions(session_name)

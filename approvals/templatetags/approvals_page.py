@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import template
@@ -10,10 +11,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import staffroom
+from accounts.text import shortened
 from approvals import shapes
 from approvals.admin_page import RISK_TONES, TONES
 from approvals.models import Approval
 from approvals.states import Risk, Status
+
+#: Characters of an id in a list, of a session's name, and of one argument.
+SHORT, LONGEST_NAME, LONGEST_VALUE = 8, 60, 60
 
 register = template.Library()
 register.simple_tag(staffroom.age, name="age")
@@ -34,13 +39,15 @@ def risk(word: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeString:
-    """The session that asked, linked to its page if the reader may see it there."""
-    name = str(approval.session)
-    shown = name if whole else name[:8]
-    address = _session_page(context["request"], name)
+    """The session that asked: its name, and its id as a link. Its id alone for who may not see its page."""
+    id = str(approval.session)
+    shown = id if whole else id[:SHORT]
+    address = _session_page(context["request"], id)
     if not address:
         return format_html('<span class="wr-mono">{}</span>', shown)
-    return format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, name, shown)
+    link = format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, id, shown)
+    name = shortened(getattr(approval, "session_name", ""), LONGEST_NAME)
+    return format_html('<span class="ap-session">{}</span> {}', name, link) if name else link
 
 
 def _session_page(request: Any, session: str) -> str:
@@ -60,9 +67,23 @@ def who(person: Any) -> str:
 
 
 @register.filter
+def short_id(approval: Approval) -> str:
+    """The beginning of its id: tells requests apart that ask for the same."""
+    return str(approval.id)[:SHORT]
+
+
+@register.filter
 def preview(approval: Any) -> str:
-    """One line of what would run, for a list: the command of a shell, else the resource."""
-    command = (approval.arguments or {}).get("command")
+    """One line of what would run, for a list: the command of a shell, else the resource; then the other arguments."""
+    arguments = approval.arguments or {}
+    command = arguments.get("command")
     text = command if isinstance(command, str) else approval.resource
     first, *more = text.strip("\n").split("\n")
-    return f"{first} … ({len(more) + 1} lines)" if more else first
+    others = [f"{name}: {_compact(value)}" for name, value in arguments.items() if value != text]
+    shown = f"{first} … ({len(more) + 1} lines)" if more else first
+    return " · ".join([shown, ", ".join(others)]) if others else shown
+
+
+def _compact(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -7,6 +7,7 @@ import re
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
@@ -17,6 +18,7 @@ from approvals.answers import Answer
 from approvals.models import Approval
 from ledger.models import AuditEntry
 from tests.approvals.desk import page_of, press, text_of
+from tests.life import stages
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +36,34 @@ def test_the_queue_shows_what_waits_oldest_first(desk, asked, approved):
     assert 'data-live-count="2"' in shown
     assert first.session and str(first.session)[:8] in shown
     assert str(second.id) in shown
+
+
+def test_two_requests_of_one_tool_are_told_apart(desk, asked, project):
+    session = stages.running(title="Nightly release")
+    mine = {"session": session.pk, "tool_name": "http", "resource": "https://a.example/users"}
+    one = asked(**mine, arguments={"id": 1000, "url": "https://a.example/users"})
+    other = asked(**mine, arguments={"id": 1001, "url": "https://a.example/users", "reason": "x" * 70})
+    queue = text_of(desk.get(QUEUE))
+    page = text_of(desk.get(page_of(one)))
+    assert "https://a.example/users · id: 1000<" in queue
+    assert f"https://a.example/users · id: 1001, reason: {'x' * 60}…<" in queue
+    assert f"Request {str(one.id)[:8]} of session" in page
+    assert f"<title>http: https://a.example/users · id: 1000 (pending, {str(one.id)[:8]})" in page
+    following = page[page.index("Next in the queue") :]
+    assert "id: 1001" in following
+    assert f"request {str(other.id)[:8]}" in following
+
+
+def test_a_session_has_its_name_where_the_reader_may_see_it(desk, asked, alice):
+    session = stages.running(title="Nightly \u202erelease")
+    approval = asked(session=session.pk)
+    for address in (QUEUE, page_of(approval)):
+        shown = text_of(desk.get(address))
+        assert str(session.pk)[:8] in shown
+        assert "Nightly" not in shown
+    alice.user_permissions.add(Permission.objects.get(codename="view_session", content_type__app_label="orchestration"))
+    for address in (QUEUE, page_of(approval)):
+        assert "Nightly \\u{202e}release" in text_of(desk.get(address))
 
 
 def test_everything_that_ended_is_in_front_of_staff(desk, asked, approved, project, session):
