@@ -38,6 +38,8 @@ ERRNO = {
 }
 #: PostgreSQL, where psycopg does not call it operational: a server that became a standby.
 READ_ONLY = "25006"
+#: PostgreSQL: a lock did not come within `lock_timeout`.
+LOCKED = "55P03"
 #: SQLSTATE classes that say something of the statement and its values, though psycopg calls some of them operational.
 OF_THE_STATEMENT = ("22", "23", "54")
 AWAY = "the database does not answer"
@@ -77,6 +79,8 @@ def _of_database(error: Error) -> str:
     state = getattr(cause, "sqlstate", None) or ""
     if state == READ_ONLY:
         return "the database is read-only"
+    if state == LOCKED:
+        return "another transaction holds a lock of the database"
     if state.startswith("53"):
         return {"53100": "the disk of the database is full", "53300": "the database takes no more connections"}.get(
             state, "the database lacks memory or disk"

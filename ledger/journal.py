@@ -24,6 +24,7 @@ from uuid import UUID
 
 from django.db import transaction as database
 
+from accounts import locks
 from accounts.turns import hand_on, turn_to_write
 from ledger import entries, nudges
 
@@ -64,6 +65,7 @@ def _outermost() -> Iterator[None]:
         with turn_to_write(), database.atomic():
             # Before every other hook: those may be slow, and other threads wait to write.
             database.on_commit(hand_on)
+            locks.bound_transaction()
             yield
             written = entries.write(book.notes)
             topics = [*book.topics, *(f"feed:{project}" for project in written)]

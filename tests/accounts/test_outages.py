@@ -31,6 +31,7 @@ PASSES = [
     caused(OperationalError(), sqlite(sqlite3.SQLITE_CANTOPEN)),
     caused(OperationalError(), psycopg.errors.DiskFull()),
     caused(OperationalError(), psycopg.errors.TooManyConnections()),
+    caused(OperationalError(), psycopg.errors.LockNotAvailable()),
     caused(OperationalError(), psycopg_pool.PoolTimeout()),
     caused(DatabaseError(), psycopg.errors.ReadOnlySqlTransaction()),
     OperationalError("the connection is lost"),

@@ -88,6 +88,23 @@ def test_a_write_lock_that_another_process_holds_is_a_503_and_said(stack, only_s
     wait_until(lambda: faces.parts(house)["parts"]["writes"] == {"ok": True})
 
 
+def test_a_lock_of_postgresql_that_is_held_is_a_503_and_said(stack, only_postgres):
+    house = stack(worker=False, beat=False, timings={"write_lock_secs": 1})
+    client = house.client()
+    made = faces.spawned(client)
+    name = house.environment["DATABASE_URL"].rpartition("/")[2]
+    with house._databases.connect(name) as line, line.transaction():
+        # A row, and whole tables, also from those who only read.
+        line.execute("SELECT 1 FROM mailbox_address FOR UPDATE")
+        line.execute("LOCK TABLE orchestration_session, mailbox_message, django_session IN ACCESS EXCLUSIVE MODE")
+        refuse_everywhere(house, client, made["id"])
+        assert faces.refusal(client.get(f"/api/v1/sessions/{made['id']}")) == UNAVAILABLE
+        assert faces.close_code(house, made["child"], made["id"]) == TRY_AGAIN
+        said = {"ok": False, "error": "another transaction holds a lock of the database"}
+        wait_until(lambda: faces.parts(house)["parts"]["writes"] == said)
+    write_everywhere(house, client, made["id"])
+
+
 # --- a full disk --------------------------------------------------------------------------------------------------
 
 

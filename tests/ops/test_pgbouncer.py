@@ -36,7 +36,8 @@ print("done")
 def house(backend: str, module_stack: Callable[..., House]) -> House:
     if backend != "postgres":
         pytest.skip("PgBouncer stands before PostgreSQL")
-    return module_stack(pooled=True, web=2, timings={"sweep_secs": 1, "slow_sweep_secs": 1, "housekeeping_secs": 2})
+    timings = {"sweep_secs": 1, "slow_sweep_secs": 1, "housekeeping_secs": 2, "write_lock_secs": 5}
+    return module_stack(pooled=True, web=2, timings=timings)
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,11 @@ def test_the_watchdog_ends_a_silent_child(house: House, client: Client) -> None:
         over = client.wait_session(born["id"], 60)
     assert over["status"] == "timeout"
     assert "idle timeout" in over["error"]
+
+
+def test_a_lock_that_is_held_is_a_503(house: House) -> None:
+    with house._databases.connect(house._database) as line, line.transaction():
+        line.execute("SELECT 1 FROM accounts_project FOR UPDATE")
+        answer = house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"})
+        assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "unavailable", "5")
+    assert house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"}).status_code == 201

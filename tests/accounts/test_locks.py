@@ -1,0 +1,89 @@
+"""A lock of PostgreSQL is waited for a bounded time, by calls and jobs alike, also behind a pooler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection
+
+from accounts import outages, projects
+from ledger import journal, sweeps
+from ledger.models import Head, Sweep
+from orchestration import waits
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def impatient(backend: str, settings: Any) -> Iterator[None]:
+    """Connections of PostgreSQL that wait for 0.3 s."""
+    if backend != "postgres":
+        pytest.skip("SQLite has one lock, and its own timeout")
+    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 0.3}
+    connection.close()
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def rival(impatient: None) -> Iterator[Any]:
+    """Another connection, in a transaction."""
+    connection.ensure_connection()
+    params = connection.get_connection_params()
+    wanted = {name: params[name] for name in ("dbname", "user", "password", "host", "port") if params.get(name)}
+    with psycopg.connect(**wanted) as line:
+        yield line
+        line.rollback()
+
+
+def shown() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        return str(cursor.fetchone()[0])
+
+
+def test_a_row_that_another_holds_is_an_outage(rival: Any) -> None:
+    project = projects.default()
+    with journal.transaction():
+        journal.event(project.pk, "first")
+    rival.execute("SELECT 1 FROM ledger_head FOR UPDATE")
+    with pytest.raises(OperationalError) as refused, journal.transaction():
+        journal.event(project.pk, "second")
+    assert outages.reason(refused.value) == "another transaction holds a lock of the database"
+    rival.rollback()
+    with journal.transaction():
+        journal.event(project.pk, "third")
+    assert Head.objects.get(pk=project.pk).cursor == 2
+
+
+def test_a_job_that_meets_a_held_table_ends_and_says_so(rival: Any) -> None:
+    rival.execute("LOCK TABLE orchestration_session IN ACCESS EXCLUSIVE MODE")
+    with pytest.raises(OperationalError):
+        sweeps.run("waits_sweep", lambda _moment: waits.sweep())
+    assert "lock timeout" in Sweep.objects.get(pk="waits_sweep").error
+    rival.rollback()
+    sweeps.run("waits_sweep", lambda _moment: waits.sweep())
+    assert Sweep.objects.get(pk="waits_sweep").error == ""
+
+
+def test_a_connection_of_the_pool_follows_the_setting(impatient: None, settings: Any) -> None:
+    assert shown() == "300ms"
+    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 7}
+    connection.close()
+    assert shown() == "7s"
+
+
+def test_behind_a_pooler_each_transaction_has_the_bound_and_leaves_nothing_behind(
+    impatient: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shown()
+    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 4}
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "prepare_threshold", None)
+    connection.close()
+    assert shown() == before
+    with journal.transaction():
+        assert shown() == "4s"
+    assert shown() == before
