@@ -9,7 +9,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from starlette.requests import Request as HeldRequest
 
-from accounts import credentials, problems
+from accounts import callers, credentials, problems
 from accounts.models import Credential
 from accounts.offload import in_thread
 
@@ -19,7 +19,9 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, Credential]:
         """Refuse with 401 whatever does not open something now."""
-        return _live(request.headers.get("Authorization", ""))
+        user, credential = _live(request.headers.get("Authorization", ""))
+        callers.prove(request._request, f"key:{credential.public_id}")
+        return user, credential
 
     def authenticate_header(self, request: Request) -> str:
         """Makes DRF answer 401 rather than 403."""

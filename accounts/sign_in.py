@@ -11,6 +11,8 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from accounts import callers
+
 #: A session is written again only so often, so that looking at pages costs no write each.
 RENEWED_EVERY_SECS = 60
 SINCE, SEEN = "signed_in_at", "seen_at"
@@ -27,6 +29,8 @@ class IdleLimit:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         user: Any = request.user
+        if user.is_authenticated:
+            callers.prove(request, f"user:{user.pk}")
         asked_for = user.is_authenticated and request.headers.get("X-Requested-With") != "live"
         if asked_for and not _renew(request.session, time.time()):
             logout(request)

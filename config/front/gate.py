@@ -7,13 +7,14 @@ judged first: a long body, a chunked one, one that does not come at once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from accounts import credentials, holders, parsers, problems, staff_sessions
+from accounts import callers, credentials, holders, parsers, problems, staff_sessions
 from accounts.offload import in_thread
 from accounts.problems import Problem
 from accounts.request_head import RequestHead
@@ -46,6 +47,7 @@ class Gate:
         self._find = find
         self._judge: Together[str, bool] = Together(_are_live)
         self._reads, self._writes = Turns(), Turns()
+        self._proven = callers.Proven()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever goes wrong before the answer has begun is told as a problem."""
@@ -131,7 +133,10 @@ class Gate:
         if not target.takes_turns:
             return await target.app(scope, receive, exchange.send)
         turns = self._reads if scope["method"] in READS else self._writes
-        async with turns.turn(_caller(head)):
+        secret = head.token or staff_sessions.key_of(head.text(b"cookie"))
+        if secret:
+            scope[callers.PROVE] = partial(self._proven.remember, secret)
+        async with turns.turn(self._proven.name(secret) or callers.address(scope)):
             await target.app(scope, receive, exchange.send)
 
 
@@ -139,13 +144,6 @@ def _refuse_strangers(path: str, head: RequestHead) -> None:
     if credentials.SHAPE.match(head.token) or (path in PUBLIC and not head.has_body):
         return
     raise problems.unauthenticated()
-
-
-def _caller(head: RequestHead) -> str:
-    """Who takes a turn: a credential, a browser's session, or everybody else together. Nothing is proven by it."""
-    if token := head.token:
-        return credentials.parts(token)[1]
-    return staff_sessions.key_of(head.text(b"cookie"))
 
 
 def _is_short(head: RequestHead) -> bool:

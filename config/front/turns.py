@@ -1,7 +1,8 @@
 """Django's requests take turns: each in flight costs a thread, a database connection and its files.
 
 Callers take turns, not requests, so that one with five hundred requests does not keep another one waiting for all of
-them. Reading and writing have turns of their own: who waits for a write lock keeps no reader waiting.
+them, and none holds more than a quarter of the turns. Reading and writing have turns of their own: who waits for a
+write lock keeps no reader waiting.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 
 from django.conf import settings
@@ -19,14 +20,18 @@ from config.front import pressure
 
 READS = {"GET", "HEAD", "OPTIONS"}
 
+#: The requests of one caller that wait, the oldest first.
+Queue = OrderedDict[asyncio.Future[None], None]
+
 
 class Turns:
     """So many requests at once; who comes later waits, a bounded time and among a bounded number."""
 
     def __init__(self) -> None:
-        self._running = 0
+        self._in_use = 0
+        self._held: Counter[str] = Counter()
         self._count = 0
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: OrderedDict[str, Queue] = OrderedDict()
 
     @contextlib.asynccontextmanager
     async def turn(self, caller: str) -> AsyncIterator[None]:
@@ -35,41 +40,80 @@ class Turns:
         try:
             yield
         finally:
-            self._pass_on()
+            self._give_back(caller)
 
     async def _take(self, caller: str) -> None:
-        if self._running < most_at_once() and not self._waiting:
-            self._running += 1
-            return
-        if self._count >= settings.WARDROOM["waiting_requests"]:
-            pressure.note("waiting_requests")
-            raise problems.busy("Too many requests wait for their turn.")
+        most = most_at_once()
+        if self._in_use < most and self._held[caller] < share(most):
+            return self._start(caller)
+        self._make_room(caller)
         mine = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(caller, deque()).append(mine)
+        self._waiting.setdefault(caller, OrderedDict())[mine] = None
         self._count += 1
         try:
             async with asyncio.timeout(settings.WARDROOM["turn_secs"]):
                 await mine
         except BaseException as error:
-            if mine.done() and not mine.cancelled():
-                self._pass_on()  # The turn came at the same moment.
+            self._leave(caller, mine)
             if not isinstance(error, TimeoutError):
                 raise
             pressure.note("turn_secs")
             raise problems.busy("No turn came in time.") from None
 
-    def _pass_on(self) -> None:
-        """Give this turn to the next caller's first request, and put that caller behind the others."""
-        while self._waiting:
-            caller, requests = self._waiting.popitem(last=False)
-            first = requests.popleft()
+    def _start(self, caller: str) -> None:
+        self._in_use += 1
+        self._held[caller] += 1
+
+    def _give_back(self, caller: str) -> None:
+        """Give this turn to the next caller that may have one, and put that caller behind the others."""
+        self._in_use -= 1
+        self._held[caller] -= 1
+        if not self._held[caller]:
+            del self._held[caller]
+        most = most_at_once()
+        while self._in_use < most:
+            # Few are passed over: no more callers can hold their whole share than there are shares.
+            following = next((each for each in self._waiting if self._held[each] < share(most)), None)
+            if following is None:
+                return
+            requests = self._waiting.pop(following)
+            first, _ = requests.popitem(last=False)
             self._count -= 1
             if requests:
-                self._waiting[caller] = requests
+                self._waiting[following] = requests
             if not first.done():
+                self._start(following)
                 first.set_result(None)
-                return
-        self._running -= 1
+
+    def _make_room(self, caller: str) -> None:
+        """Where all places are taken, refuse the newest request of whoever has most of them: 503."""
+        if self._count < settings.WARDROOM["waiting_requests"]:
+            return
+        pressure.note("waiting_requests")
+        refusal = problems.busy("Too many requests wait for their turn.")
+        longest = max(self._waiting.values(), key=len, default=OrderedDict())
+        if len(self._waiting.get(caller, ())) + 1 >= len(longest):
+            raise refusal
+        newest, _ = longest.popitem()
+        self._count -= 1
+        if not newest.done():
+            newest.set_exception(refusal)
+
+    def _leave(self, caller: str, mine: asyncio.Future[None]) -> None:
+        """Wait no longer, and pass on a turn that came at the same moment."""
+        requests = self._waiting.get(caller, OrderedDict())
+        if mine in requests:
+            del requests[mine]
+            self._count -= 1
+            if not requests:
+                del self._waiting[caller]
+        elif mine.done() and not mine.cancelled() and mine.exception() is None:
+            self._give_back(caller)
+
+
+def share(most: int) -> int:
+    """The turns that one caller holds at most."""
+    return max(1, most // 4)
 
 
 def most_at_once() -> int:

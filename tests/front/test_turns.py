@@ -9,11 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from django.conf import settings
+from django.test import Client
 
 from accounts.problems import Problem
 from config.front.turns import Turns
 from tests.front.wire import length, wire
 from tests.waiting import wait_until_async
+
+
+def is_empty(turns):
+    return (turns._in_use, turns._count, turns._held, turns._waiting) == (0, 0, {}, {})
 
 
 async def test_callers_take_turns_and_not_requests(monkeypatch):
@@ -29,7 +34,7 @@ async def test_callers_take_turns_and_not_requests(monkeypatch):
             group.create_task(call(caller))
         await wait_until_async(lambda: turns._count == 6)
     assert served == ["many", "one", "many", "many", "many", "many"]
-    assert (turns._running, turns._count) == (0, 0)
+    assert is_empty(turns)
 
 
 async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkeypatch):
@@ -45,7 +50,7 @@ async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkey
             await turns._take("second")
     for refused in (full, late):
         assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
-    assert (turns._running, turns._count) == (0, 0)
+    assert is_empty(turns)
 
 
 async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch):
@@ -57,8 +62,126 @@ async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch):
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
     async with turns.turn("next"):
-        assert turns._running == 1
-    assert (turns._running, turns._count) == (0, 0)
+        assert turns._in_use == 1
+    assert is_empty(turns)
+
+
+async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(monkeypatch):
+    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    turns = Turns()
+    async with turns.turn("first"):
+        gone, following = (asyncio.create_task(turns._take(name)) for name in ("gone", "following"))
+        await wait_until_async(lambda: turns._count == 2)
+    gone.cancel()  # Before it has seen that it has the turn.
+    await following
+    turns._give_back("following")
+    assert is_empty(turns)
+    assert gone.cancelled()
+
+
+@pytest.fixture
+async def crowd(monkeypatch):
+    """`crowd(turns, caller)` has a request of this caller hold a turn until the test ends, or wait for one."""
+    tasks = []
+
+    async def hold(turns, caller):
+        async with turns.turn(caller):
+            await asyncio.Event().wait()
+
+    def come(turns, caller, times=1):
+        tasks.extend(asyncio.create_task(hold(turns, caller)) for _ in range(times))
+        return tasks[-1]
+
+    yield come
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch, crowd):
+    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 8)
+    turns = Turns()
+    crowd(turns, "many", 20)
+    await wait_until_async(lambda: turns._count == 18)
+    for other in ("one", "two", "three"):
+        async with turns.turn(other):
+            assert turns._in_use == 3
+    crowd(turns, "one", 9)
+    await wait_until_async(lambda: turns._count == 25)
+    assert turns._held == {"many": 2, "one": 2}
+
+
+async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch, crowd):
+    """Not to the caller that waits longest, where that holds its share."""
+    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 2)
+    turns = Turns()
+    crowd(turns, "many", 3)
+    async with turns.turn("other"):
+        crowd(turns, "next")
+        await wait_until_async(lambda: turns._count == 3)
+    await wait_until_async(lambda: turns._held == {"many": 1, "next": 1})
+
+
+async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(monkeypatch, crowd):
+    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 4)
+    turns = Turns()
+    crowd(turns, "first")
+    newest = crowd(turns, "many", 4)
+    await wait_until_async(lambda: turns._count == 4)
+    crowd(turns, "one")
+    with pytest.raises(Problem) as refused:
+        await newest
+    assert (refused.value.status, refused.value.type, refused.value.headers["Retry-After"]) == (503, "busy", "1")
+    assert {caller: len(requests) for caller, requests in turns._waiting.items()} == {"many": 3, "one": 1}
+    with pytest.raises(Problem):
+        await turns._take("many")
+    assert turns._count == 4
+
+
+async def test_a_line_of_callers_with_one_request_each_refuses_the_next(monkeypatch, crowd):
+    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 2)
+    turns = Turns()
+    for caller in ("first", "one", "two"):
+        crowd(turns, caller)
+    await wait_until_async(lambda: turns._count == 2)
+    with pytest.raises(Problem):
+        await turns._take("three")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, line):
+    """Each token names a caller only after it has proven one."""
+    seen = []
+    take = Turns._take
+    monkeypatch.setattr(Turns, "_take", lambda turns, name: (seen.append(name), take(turns, name))[1])
+    for letter in "abc":
+        line.head("GET", "/api/v1/sessions", token=f"wr_key_{letter * 16}_{'b' * 43}")
+        assert line.answer().status == 401
+        line.head("GET", "/admin/", f"Cookie: sessionid={letter * 32}")
+        assert line.answer().status == 302
+    assert set(seen) == {"127.0.0.1"}
+    for _ in range(3):
+        assert caller.get("/api/v1/sessions").status_code == 200
+    assert seen[-3:] == ["127.0.0.1", *[f"key:{caller.credential.public_id}"] * 2]
+    line.head("GET", "/api/v1/sessions", token=caller.token[:-1] + ("a" if caller.token[-1] != "a" else "b"))
+    assert line.answer().status == 401
+    assert seen[-1] == "127.0.0.1"  # The id alone is no proof.
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(monkeypatch, line, admin_user):
+    seen = []
+    take = Turns._take
+    monkeypatch.setattr(Turns, "_take", lambda turns, name: (seen.append(name), take(turns, name))[1])
+    for _ in range(2):
+        browser = Client()
+        browser.force_login(admin_user)
+        for _ in range(2):
+            line.head("GET", "/admin/", f"Cookie: sessionid={browser.cookies['sessionid'].value}")
+            assert line.answer().status == 200
+    assert seen == ["127.0.0.1", f"user:{admin_user.pk}"] * 2
 
 
 @pytest.mark.django_db(transaction=True)
