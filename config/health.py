@@ -166,7 +166,9 @@ def beat() -> Part:
 
     A negative age is an alarm as well: the clock was set back, and this job has not run since.
     """
-    scheduled = Sweep.objects.filter(name__in=list(settings.CELERY_BEAT_SCHEDULE))
+    scheduled = Sweep.objects.filter(
+        ledger_health.readable("finished_at"), name__in=list(settings.CELERY_BEAT_SCHEDULE)
+    )
     latest = scheduled.aggregate(latest=Max("finished_at"))["latest"]
     if latest is None:
         return {"ok": False, "age_secs": None, "error": "no beat job has run yet"}

@@ -193,7 +193,7 @@ class SweepAdmin(ReadOnly):
 
     list_display = ("name", "state", "last_started", "last_finished", "every", "did")
     ordering = ("name",)
-    fields = ("name", "state", "every", "started_at", "finished_at", "did", "trouble")
+    fields = ("name", "state", "every", "last_started", "last_finished", "did", "trouble")
     readonly_fields = (*fields, "left")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -218,12 +218,12 @@ class SweepAdmin(ReadOnly):
     @admin.display(description="last started", ordering="started_at")
     def last_started(self, sweep: Sweep) -> Any:
         """How long ago."""
-        return age(sweep.started_at)
+        return age(sweep.began)
 
     @admin.display(description="last finished", ordering="finished_at")
     def last_finished(self, sweep: Sweep) -> Any:
         """How long ago."""
-        return age(sweep.finished_at)
+        return age(sweep.ended)
 
     @admin.display(description="error")
     def trouble(self, sweep: Sweep) -> SafeString:

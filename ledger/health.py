@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
+from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, QuerySet, Value, When
 
 from accounts.clock import database_now, later
 from accounts.models import Project
@@ -16,6 +16,7 @@ from ledger.models import Sweep, Why
 from ledger.outages import STEP_SECS
 
 AHEAD = timedelta(seconds=STEP_SECS)
+CENTURY_SECS = 100 * 365.25 * 86400
 SLACK_SECS = 10.0  # a job may wait that long behind others before anybody need look
 
 
@@ -26,9 +27,28 @@ def interval(name: str) -> float | None:
 
 
 def timed(rows: QuerySet[Sweep]) -> QuerySet[Any]:
-    """The rows with `silent_for`: how long ago each last finished."""
+    """The rows with `began`, `ended` and `silent_for`: how long ago each last finished.
+
+    PostgreSQL keeps moments that Python cannot read, and one of them would fail the page for all rows. Such a moment
+    is left out, and makes its row `is_odd`.
+    """
     silent = ExpressionWrapper(database_now() - F("finished_at"), output_field=DurationField())
-    return rows.annotate(silent_for=silent)
+    # The model declares them for readers; only here they get a value.
+    return rows.defer("started_at", "finished_at").annotate(  # type: ignore[no-redef]
+        began=Case(When(readable("started_at"), then=F("started_at")), default=None),
+        ended=Case(When(readable("finished_at"), then=F("finished_at")), default=None),
+        silent_for=Case(When(readable("finished_at"), then=silent), default=None),
+        is_odd=Case(When(_is_odd("started_at") | _is_odd("finished_at"), then=Value(True)), default=Value(False)),
+    )
+
+
+def readable(column: str) -> Q:
+    """Whether this moment lies within a century of now."""
+    return Q(**{f"{column}__range": (later(-CENTURY_SECS), later(CENTURY_SECS))})
+
+
+def _is_odd(column: str) -> Q:
+    return Q(**{f"{column}__isnull": False}) & ~readable(column)
 
 
 def of_sweep(sweep: Any, left: dict[str, dict[str, int]]) -> tuple[str, str]:
@@ -47,9 +67,11 @@ def _of_time(sweep: Any) -> tuple[str, str]:
     if every is None:
         return "not scheduled", ""
     patience = timedelta(seconds=2 * every + SLACK_SECS)
-    if sweep.finished_at is not None and sweep.silent_for < -AHEAD:
+    if sweep.is_odd:
+        return "last ran at a time that cannot be read", "bad"
+    if sweep.silent_for is not None and sweep.silent_for < -AHEAD:
         return "last ran in the future: the clock was set back", "bad"
-    if sweep.finished_at is None:
+    if sweep.silent_for is None:
         # In a house as young as this it has not been due yet.
         return ("never finished", "bad") if _is_older_than(patience) else ("not yet due", "")
     return ("late", "bad") if sweep.silent_for > patience else ("on time", "good")
@@ -61,7 +83,7 @@ def _is_older_than(age: timedelta) -> bool:
 
 
 def sweeps() -> list[dict[str, Any]]:
-    """Every job of the schedule, run or not: `{name, title, every, word, tone, finished_at}`."""
+    """Every job of the schedule, run or not: `{name, title, every, word, tone, ended}`."""
     known = {sweep.name: sweep for sweep in timed(Sweep.objects.all())}
     left = skipping.counts()
     found = []
@@ -70,7 +92,7 @@ def sweeps() -> list[dict[str, Any]]:
         word, tone = of_sweep(sweep, left)
         title = name.removesuffix("_sweep").replace("_", " ")
         told = {"name": name, "title": title, "every": interval(name), "word": word, "tone": tone}
-        found.append({**told, "finished_at": sweep.finished_at})
+        found.append({**told, "ended": sweep.ended})
     return found
 
 

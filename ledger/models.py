@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models
@@ -116,6 +117,12 @@ class Sweep(models.Model):
     finished_at = models.DateTimeField(null=True)
     did = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True, default="")
+
+    # Only rows from `health.timed` have them: both moments where they can be read, and whether one cannot.
+    began: datetime | None = None
+    ended: datetime | None = None
+    silent_for: timedelta | None = None
+    is_odd: bool = False
 
     class Meta:
         ordering: ClassVar = ["name"]

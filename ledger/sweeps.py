@@ -21,7 +21,9 @@ def run(name: str, job: Callable[[datetime], int], *, now: datetime | None = Non
     """
     moment = read_database_clock(now)
     outages.note_life(now=now)
-    Sweep.objects.update_or_create(pk=name, defaults={"started_at": database_now(now)})
+    # The row is not read: a moment in it that Python cannot read would stop this job for ever.
+    if not Sweep.objects.filter(pk=name).update(started_at=database_now(now)):
+        Sweep.objects.bulk_create([Sweep(name=name, started_at=database_now(now))], ignore_conflicts=True)
     try:
         did = job(moment)
     except Exception as error:

@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test import Client
 
 from accounts.clock import read_database_clock
 from accounts.models import Project
 from config.health import CHECKS
-from ledger import health
+from ledger import health, sweeps
 from ledger.models import Sweep
 
 pytestmark = pytest.mark.django_db
@@ -70,3 +72,24 @@ def test_a_last_run_in_the_future_degrades_readyz_with_its_negative_age():
 def part(name: str) -> dict[str, Any]:
     """What a part of /readyz says."""
     return {"ok": True} | CHECKS[name]()
+
+
+@pytest.mark.parametrize("column", ["started_at", "finished_at"])
+@pytest.mark.parametrize("odd", ["infinity", "-infinity"])
+def test_a_moment_that_python_cannot_read_is_one_jobs_trouble(column: str, odd: str, admin_client: Client) -> None:
+    finished("watchdog_sweep", 1)
+    finished("lines_sweep", 1)
+    if connection.vendor == "sqlite":
+        odd = {"infinity": "9999-99-99 99:99:99", "-infinity": "0000-00-00 00:00:00"}[odd]
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE ledger_sweep SET {column} = %s WHERE name = 'watchdog_sweep'", [odd])
+    assert word("watchdog") == ("last ran at a time that cannot be read", "bad")
+    assert word("lines") == ("on time", "good")
+    assert part("beat")["ok"]
+    assert part("sweeps")["trouble"]["watchdog_sweep"] == "last ran at a time that cannot be read"
+    for page in ("", "orchestration/session/front/", "ledger/sweep/", "ledger/sweep/watchdog_sweep/change/"):
+        answer = admin_client.get(f"/admin/{page}", follow=True)
+        assert answer.status_code == 200, page
+        assert "last ran at a time that cannot be read" in answer.content.decode(), page
+    sweeps.run("watchdog_sweep", lambda _moment: 0)
+    assert word("watchdog") == ("on time", "good")
