@@ -47,6 +47,14 @@ class Problem(Exception):
         title = HTTPStatus(self.status).phrase
         return {"type": self.type, "title": title, "status": self.status, "detail": self.detail, **self.extra}
 
+    def body_of(self, item: str) -> dict[str, Any]:
+        """The problem document of one item of many: `item` says which, as `messages[3]`, and each field is below it."""
+        body = self.body()
+        if errors := body.get("errors"):
+            fields = (".".join(filter(None, (item, error["field"]))) for error in errors)
+            body["errors"] = [error | {"field": field} for field, error in zip(fields, errors, strict=True)]
+        return body
+
 
 def unauthenticated(detail: str = "Send a live token as `Authorization: Bearer <token>`.") -> Problem:
     """401: nobody we know."""
@@ -148,7 +156,9 @@ def _of_drf(error: exceptions.APIException) -> Problem:
 def _flatten(field: str, detail: Any) -> Any:
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            yield from _flatten(f"{field}.{name}" if field else str(name), inner)
+            # DRF says which item of a list is wrong by a number.
+            member = f"[{name}]" if isinstance(name, int) else f".{name}"
+            yield from _flatten((field + member).lstrip("."), inner)
     elif isinstance(detail, list):
         for inner in detail:
             yield from _flatten(field, inner)

@@ -96,15 +96,15 @@ def _told(asked: _Asked, outcomes: list[Outcome] | Exception) -> Answer | Except
 def _tell(asked: _Asked, outcomes: Sequence[Outcome]) -> Answer:
     if asked.many:
         pairs = zip(asked.post.messages, outcomes, strict=True)
-        return Answer(200, {"results": [_result(message, outcome) for message, outcome in pairs]})
+        return Answer(200, {"results": [_result(number, *pair) for number, pair in enumerate(pairs)]})
     [outcome] = outcomes
     if isinstance(outcome, Problem):
         raise outcome
     return Answer(201, {"id": outcome.id, "address": addresses.canonical(asked.post.address), "seq": outcome.seq})
 
 
-def _result(message: NewMessage | Problem, outcome: Outcome) -> dict[str, Any]:
+def _result(number: int, message: NewMessage | Problem, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Problem):
         named = message.id if isinstance(message, NewMessage) else None
-        return {"id": named, "status": outcome.status, "problem": outcome.body()}
+        return {"id": named, "status": outcome.status, "problem": outcome.body_of(f"messages[{number}]")}
     return {"id": outcome.id, "status": 201, "seq": outcome.seq}

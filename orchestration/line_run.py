@@ -79,7 +79,7 @@ def append(line: Line, first: int | None, items: Sequence[Item]) -> int:
     if first > kept:
         raise problems.conflict(f"The transcript is kept up to {kept}; a part from {first} leaves a hole.")
     fresh = items[kept - first :]
-    _refuse_unkeepable(fresh)
+    _refuse_unkeepable(fresh, kept - first)
     if fresh:
         quota.keep(line.session_id, *(item.content for item in fresh), rows=len(fresh))
     TranscriptItem.objects.bulk_create(_row(line, kept + place, item) for place, item in enumerate(fresh))
@@ -99,14 +99,17 @@ def _row(line: Line, position: int, item: Item) -> TranscriptItem:
     )
 
 
-def _refuse_unkeepable(items: Sequence[Item]) -> None:
-    """Raise Problem 422 for an item that the history cannot hold."""
-    if any(len(item.role) > ROLE_CHARACTERS for item in items):
-        detail = f"an item's role has at most {ROLE_CHARACTERS} characters"
-        raise problems.invalid([{"field": "items.role", "detail": detail}], detail)
-    if any(item.content is None for item in items):
-        detail = "an item needs content; it may be empty text, but not null"
-        raise problems.invalid([{"field": "items.content", "detail": detail}], detail)
+def _refuse_unkeepable(items: Sequence[Item], skipped: int) -> None:
+    """Raise Problem 422 for an item that the history cannot hold. `skipped` items of its part came before."""
+    for place, item in enumerate(items, skipped):
+        if len(item.role) > ROLE_CHARACTERS:
+            wrong = ("role", f"an item's role has at most {ROLE_CHARACTERS} characters")
+        elif item.content is None:
+            wrong = ("content", "an item needs content; it may be empty text, but not null")
+        else:
+            continue
+        field = f"items[{place}].{wrong[0]}"
+        raise problems.invalid([{"field": field, "detail": wrong[1]}], f"{field}: {wrong[1]}")
 
 
 def _place(session: Session) -> RunSession:

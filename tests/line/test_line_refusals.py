@@ -32,6 +32,7 @@ def test_an_item_that_cannot_be_kept_is_refused_with_its_frame(
         peer.say("transcript", first=0, items=[GOOD, item])
         refusal = peer.hear("error")
         assert (refusal["code"], refusal["ref"]) == ("invalid", "transcript")
+        assert refusal["detail"].startswith("items[1].")
         peer.say("transcript", first=0, items=[GOOD])
         assert peer.hear("transcript_ack")["next"] == 1
         peer.say("terminal", status="completed", transcript=[item])
