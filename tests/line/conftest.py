@@ -20,6 +20,7 @@ from accounts import projects
 from accounts.actors import Actor
 from orchestration import presence, spawning
 from orchestration.models import Attempt, Session
+from tests.servers.stack import IN_A_THREAD, WEB
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
 
@@ -130,14 +131,8 @@ class Server:
         self.port = self._listener.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(
-                "config.asgi:application",
-                lifespan="off",
-                log_level="warning",
-                ws_max_size=2 * 1024 * 1024,
-                ws_ping_interval=ping_secs,
-                ws_ping_timeout=ping_secs,
-                ws_per_message_deflate=False,
-                timeout_graceful_shutdown=5,
+                WEB,
+                **IN_A_THREAD | {"ws_ping_interval": ping_secs, "ws_ping_timeout": ping_secs},
             )
         )
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)

@@ -16,6 +16,7 @@ from accounts import credentials
 from accounts.models import Project
 from tests.people import owner
 from tests.servers import free_port
+from tests.servers.stack import IN_A_THREAD, WEB
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
 
@@ -43,13 +44,8 @@ class Server:
 @contextmanager
 def serving() -> Iterator[Server]:
     """A server in a thread of this process, so that what a test changes here is so there too."""
-    from config.asgi import application
-    from config.front.connection import FrontConnection
-
     port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(application, port=port, lifespan="off", log_level="warning", http=FrontConnection)
-    )
+    server = uvicorn.Server(uvicorn.Config(WEB, **IN_A_THREAD | {"port": port}))
     thread = Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started, 30)

@@ -32,6 +32,20 @@ from tests.waiting import wait_until
 
 READY_SECONDS = 90.0
 
+WEB = "config.asgi:application"
+#: How uvicorn is started, as in the Procfile.
+WEB_OPTIONS: dict[str, Any] = {
+    "http": "config.front.connection:FrontConnection",
+    "lifespan": "on",
+    "timeout_graceful_shutdown": 3,
+    "ws_max_size": 2 * 1024 * 1024,
+    "ws_ping_interval": 20,
+    "ws_ping_timeout": 20,
+    "ws_per_message_deflate": False,
+}
+#: The same in a thread of the tests, where each test begins and ends the lease of the web process.
+IN_A_THREAD = WEB_OPTIONS | {"lifespan": "off", "log_level": "warning"}
+
 
 @dataclass
 class Service:
@@ -222,11 +236,9 @@ class House:
 
 
 def web_command(port: int) -> list[str]:
-    options = ["--http", "config.front.connection:FrontConnection"]
-    options += ["--lifespan", "on", "--timeout-graceful-shutdown", "3", "--ws-max-size", "2097152"]
-    options += ["--ws-ping-interval", "20", "--ws-ping-timeout", "20", "--ws-per-message-deflate", "false"]
-    place = ["--host", "127.0.0.1", "--port", str(port)]
-    return [sys.executable, "-m", "uvicorn", "config.asgi:application", *place, *options]
+    options = WEB_OPTIONS | {"host": "127.0.0.1", "port": port}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return [sys.executable, "-m", "uvicorn", WEB, *words]
 
 
 def worker_command() -> list[str]:
