@@ -13,6 +13,7 @@ Each session that was visited names the `Cancellation`, which is why two workers
 
 import dataclasses
 import functools
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 
 from accounts.actors import Actor
 from accounts.clock import database_now
@@ -34,8 +36,9 @@ from orchestration.states import TERMINAL, Runner, Status
 #: How long the call that cancels works on the tree before it leaves the rest to the sweep.
 AT_ONCE_SECS = 1.0
 BATCH = 50
-#: How long one tree may keep a sweep from the next tree.
-SHARE_SECS = 10.0
+#: How long one tree may keep a sweep from the next tree, how long a sweep goes on, and trees of one of its rounds.
+PIECE_SECS, SWEEP_SECS = 1.0, 10.0
+MOST_TREES = 100
 MOST_PAUSE_SECS = 0.2
 WORK = Work("cancels_sweep", "trees")
 log = logging.getLogger(__name__)
@@ -122,10 +125,36 @@ def _begin(top: Session, reason: str, now: datetime | None) -> Cancellation:
 
 
 def sweep(*, now: datetime | None = None) -> int:
-    """Go on with every cancellation that is not finished, each for its share of the round. Oldest first."""
-    waiting = Cancellation.objects.filter(finished_at=None).order_by("requested_at", "pk")
-    found = waiting.values_list("pk", flat=True)
-    return skipping.each(WORK, lambda most: found[:most], lambda pk: work(pk, SHARE_SECS, now=now) > 0, limit=20)
+    """Go on with the cancellations that are not finished, in rounds of one short piece each; how many went on.
+
+    So a tree of any size keeps no other one waiting for longer than a round. One that fails waits for the next sweep.
+    """
+    until, is_first = time.monotonic() + SWEEP_SECS, True
+    went_on, failed = set[UUID](), set[UUID]()
+    while found := [pk for pk in in_turn() if pk not in failed]:
+        piece = min(PIECE_SECS, SWEEP_SECS / len(found))
+
+        def act(pk: UUID, secs: float = piece) -> int:
+            failed.add(pk)
+            moved = work(pk, secs, now=now) > 0
+            failed.remove(pk)
+            went_on.update([pk] if moved else [])
+            return moved
+
+        # The first round finds them all: the record of one that is finished is forgotten then.
+        find = functools.partial(itertools.islice, found)
+        moved = skipping.each(WORK, find, act, limit=MOST_TREES, finds_all=is_first)
+        is_first = False
+        if not moved or time.monotonic() > until:
+            break
+    return len(went_on)
+
+
+def in_turn() -> list[UUID]:
+    """The cancellations that are not finished: the oldest of every project, then the second of every project."""
+    of_project = Window(RowNumber(), partition_by="project", order_by=["requested_at", "pk"])
+    waiting = Cancellation.objects.filter(finished_at=None).annotate(place=of_project)
+    return list(waiting.order_by("place", "requested_at", "pk").values_list("pk", flat=True))
 
 
 def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None = None) -> int:
@@ -154,6 +183,7 @@ class _Turn:
 
     until: float
     changed: int = 0
+    acts: int = 0
     is_over: bool = False
     failed: set[UUID] = dataclasses.field(default_factory=set)
     trouble: Exception | None = None
@@ -163,9 +193,11 @@ class _Turn:
         while not self.is_over and (found := find()):
             for pk in found:
                 began = time.monotonic()
-                self.is_over = began > self.until
+                # However short its time is, each turn does something.
+                self.is_over = began > self.until and self.acts > 0
                 if self.is_over:
                     return
+                self.acts += 1
                 try:
                     self.changed += act(pk)
                 except Exception as trouble:

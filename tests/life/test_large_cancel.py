@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,8 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from ledger.models import Event
+from accounts.models import Project
+from ledger.models import Event, SkippedRow
 from mailbox.models import Message
 from orchestration import attempts, cancelling, launching, lifecycle, waits
 from orchestration.models import Cancellation, Session
@@ -184,6 +186,71 @@ class TestOneWorker:
         assert "trees being cancelled" in front
         listed = admin_client.get("/admin/orchestration/session/?state=cancelling").content.decode()
         assert str(top.pk) in listed
+
+
+@pytest.fixture
+def other_tree(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cancellation]:
+    """Makes and cancels a tree of another project."""
+    other = Project.objects.create(slug="other")
+
+    def make() -> Cancellation:
+        with monkeypatch.context() as patched:
+            patched.setattr(stages, "project", lambda: other)
+            return cancel(tree()[0])
+
+    return make
+
+
+@pytest.mark.django_db
+class TestSeveralTrees:
+    def told(self, row: Cancellation) -> int:
+        return Cancellation.objects.get(pk=row.pk).told
+
+    def test_each_gets_a_piece_before_any_gets_a_second(
+        self, other_tree: Callable[[], Cancellation], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        large, small = cancel(tree()[0]), other_tree()
+        monkeypatch.setattr(cancelling, "PIECE_SECS", 0)
+        monkeypatch.setattr(cancelling, "SWEEP_SECS", 0)
+        for round in range(1, 4):
+            assert cancelling.sweep() == 2
+            assert (self.told(large), self.told(small)) == (1 + round, 1 + round)
+        monkeypatch.setattr(cancelling, "SWEEP_SECS", MINUTE)
+        assert cancelling.sweep() == 2
+        assert not Cancellation.objects.filter(finished_at=None).exists()
+
+    def test_a_project_with_many_trees_keeps_no_other_waiting(
+        self, other_tree: Callable[[], Cancellation], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        many = [cancel(tree()[0]) for _ in range(3)]
+        one = other_tree()
+        assert cancelling.in_turn() == [many[0].pk, one.pk, many[1].pk, many[2].pk]
+        monkeypatch.setattr(cancelling, "MOST_TREES", 2)
+        monkeypatch.setattr(cancelling, "SWEEP_SECS", 0)
+        cancelling.sweep()
+        assert [self.told(row) > 1 for row in (*many, one)] == [True, False, False, True]
+
+    def test_one_that_fails_keeps_no_other_waiting_and_is_tried_once_in_a_sweep(
+        self, other_tree: Callable[[], Cancellation], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broken, sound = cancel(tree()[0]), other_tree()
+        real, tries = cancelling.tell, list[UUID]()
+
+        def fails_on_one(cancellation: UUID, *args: Any, **options: Any) -> bool:
+            if cancellation == broken.pk:
+                tries.append(cancellation)
+                raise ValueError("no way")
+            return real(cancellation, *args, **options)
+
+        monkeypatch.setattr(cancelling, "tell", fails_on_one)
+        monkeypatch.setattr(cancelling, "PIECE_SECS", 0)
+        assert cancelling.sweep() == 1
+        assert Cancellation.objects.get(pk=sound.pk).finished_at is not None
+        assert len(tries) == 1
+        assert SkippedRow.objects.get(row=str(broken.pk)).times == 1
+        monkeypatch.undo()
+        assert cancelling.sweep() == 1
+        assert not SkippedRow.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
