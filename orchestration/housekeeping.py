@@ -20,14 +20,14 @@ from accounts.clock import later, read_database_clock
 from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
 from ledger import journal, skipping
-from ledger.models import Downtime, Event, Head, OutboxEntry
+from ledger.models import Downtime, Event, Head, Kept, OutboxEntry
 from ledger.skipping import Work
 from mailbox import quarantine, receipts
 from mailbox.addresses import session_of
 from mailbox.models import Message, Waiting
 from mailbox.states import MessageState
-from orchestration import folders, runners
-from orchestration.models import Attempt, Session, WebProcess
+from orchestration import attempts, folders, runners
+from orchestration.models import Attempt, Cancellation, Session, WebProcess
 from orchestration.states import ENDED, TERMINAL
 
 BATCH = 500
@@ -42,7 +42,7 @@ def sweep(*, now: datetime | None = None) -> int:
     """One round over everything; how many rows and files went. One kind that fails keeps no other waiting."""
     trouble: list[Exception] = []
     gone = 0
-    for kind in (_old_rows, _admitted, _quarantine, _dead_messages, _events, _files, _folders):
+    for kind in (_old_rows, _admitted, _quarantine, _dead_messages, _events, _cancels, _files, _folders):
         try:
             gone += kind(now)
         except Exception as error:
@@ -91,6 +91,9 @@ def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
     # Of held calls whose server died; the others went with their call.
     yield Waiter.objects.filter(lease_until__lt=later(0, now))
     yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, settings.WARDROOM["max_total_secs"]), now))
+    # What a session was made to keep is counted until its events go.
+    over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=_ago("keep_events_secs", now))
+    yield Kept.objects.filter(Exists(over.filter(pk=OuterRef("pk"))))
     yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY, now))
     # While an attempt is open, the heartbeat of the process that held its line says when the line was lost.
     held = Attempt.objects.filter(web_process=OuterRef("pk")).exclude(status__in=sorted(ENDED))
@@ -164,6 +167,20 @@ def _forget(events: QuerySet[Event]) -> int:
     for project, cursor in events.order_by().values_list("project").annotate(newest=Max("cursor")).order_by("project"):
         Head.objects.filter(pk=project).update(oldest=Greatest(F("oldest"), cursor))
     return events.delete()[0]
+
+
+def _cancels(now: datetime | None) -> int:
+    """Cancels of large trees, with the events that told of them. The sessions of each forget it first, in batches."""
+    old = Cancellation.objects.filter(finished_at__lt=_ago("keep_events_secs", now))
+    visited = Session.objects.filter(cancellation__in=old)
+
+    def leave(keys: Sequence[Any]) -> int:
+        with journal.transaction():
+            attempts.lock_in_order(keys)
+            return visited.filter(pk__in=keys).update(cancellation=None)
+
+    _clear("sessions of cancels", lambda last: _after(visited, last), leave)
+    return _delete(old.filter(~Exists(Session.objects.filter(cancellation=OuterRef("pk")))))
 
 
 def _files(now: datetime | None) -> int:

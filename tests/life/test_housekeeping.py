@@ -10,13 +10,13 @@ import pytest
 
 from accounts.clock import later, read_database_clock
 from accounts.models import IdempotencyKey
-from ledger import feed
-from ledger.models import Event, OutboxEntry
+from ledger import feed, quota
+from ledger.models import Event, Kept, OutboxEntry
 from mailbox import claims, delivery, quarantine, reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined
-from orchestration import housekeeping, lifecycle
-from orchestration.models import Session, WebProcess
+from orchestration import cancelling, housekeeping, lifecycle
+from orchestration.models import Cancellation, Session, WebProcess
 from orchestration.states import Status
 from tests.life import stages
 
@@ -80,6 +80,53 @@ def test_events_go_after_a_month_but_not_those_of_what_goes_on() -> None:
     housekeeping.sweep(now=days(31))
     assert not Event.objects.filter(session=over.pk).exists()
     assert Event.objects.filter(session=going_on.pk).exists()
+
+
+def test_what_a_session_was_made_to_keep_is_counted_until_a_month_after_its_end() -> None:
+    over, going_on = stages.running(), stages.running()
+    for session in (over, going_on):
+        quota.keep(session.pk, "x")
+    lifecycle.finish(over.pk, 1, Status.COMPLETED)
+    housekeeping.sweep(now=days(29.9))
+    assert Kept.objects.count() == 2
+    housekeeping.sweep(now=days(30.1))
+    assert list(Kept.objects.values_list("pk", flat=True)) == [going_on.pk]
+
+
+def cancelled_tree() -> Cancellation:
+    """A tree of four that was cancelled as a large one is."""
+    top = stages.running()
+    for _ in range(3):
+        stages.queued(parent=top.pk)
+    cancelling.cancel(stages.project(), top.pk, "enough", stages.ACTOR)
+    return Cancellation.objects.get(top=top)
+
+
+def test_a_cancel_goes_a_month_after_its_end_and_its_sessions_stay(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
+    done, going_on = cancelled_tree(), cancelled_tree()
+    cancelling.work(done.pk, 60)
+    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    housekeeping.sweep(now=days(29.9))
+    assert Cancellation.objects.count() == 2
+    housekeeping.sweep(now=days(30.1))
+    assert list(Cancellation.objects.all()) == [going_on]
+    assert Session.objects.filter(root=done.top_id, cancellation=None).count() == 4
+    assert Session.objects.filter(cancellation=going_on).count() == 1
+
+
+def test_a_cancel_of_a_very_large_tree_goes_in_several_rounds(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
+    row = cancelled_tree()
+    cancelling.work(row.pk, 60)
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    monkeypatch.setattr(housekeeping, "SHARE_SECS", 0)
+    housekeeping.sweep(now=days(30.1))
+    assert Session.objects.filter(cancellation=row).count() == 1
+    housekeeping.sweep(now=days(30.1))
+    assert not Cancellation.objects.exists()
 
 
 def test_a_reader_whose_next_event_is_gone_is_told_so() -> None:
