@@ -9,5 +9,10 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Give every connection its bound before anything is asked on it."""
+        """Bound every connection before anything is asked on it, and have each lockout of the login recorded."""
+        from axes.signals import user_locked_out
+
+        from accounts import lockouts
+
         connection_created.connect(locks.bound_connection, dispatch_uid="lock waits")
+        user_locked_out.connect(lockouts.record, dispatch_uid="lockouts")

@@ -1,0 +1,52 @@
+"""The audit row of a lockout: who was refused at the login, from where and until when.
+
+django-axes counts wrong passwords and refuses the login by itself. It tells of every refused try, not of every lockout.
+A lockout leaves one row, however often the door is tried meanwhile, and whichever web processes are asked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from axes.models import AccessAttempt, AccessAttemptExpiration
+from django.conf import settings
+
+from accounts import clock, recording, rights
+from accounts.actors import Actor
+from accounts.models import User
+
+
+def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
+    """Write the row, unless this lockout has one. For a receiver of axes' `user_locked_out`.
+
+    A name that is no account has none: anybody may type it, and some type their password there.
+    """
+    tries = AccessAttempt.objects.filter(username=username, ip_address=ip_address)
+    # axes does not use its table of expirations with our settings. A row of it marks the lockout as recorded, and goes
+    # with the tries: when they expire, when a right password or `axes_reset_username` ends the lockout.
+    marks = AccessAttemptExpiration.objects.filter(access_attempt__in=tries)
+    if marks.exists():
+        return
+    with recording.transaction():
+        # The lock lets one of several processes see no mark.
+        user = User.objects.select_for_update(no_key=True).filter(username=username or "").first()
+        found = list(tries.order_by("attempt_time", "pk"))
+        if user is None or not found or marks.exists():
+            return
+        until = _until(found)
+        AccessAttemptExpiration.objects.create(access_attempt=found[0], expires_at=until)
+        told = {"name": user.get_username(), "address": ip_address, "until": clock.moment(until)}
+        rights.write(Actor.system("sign-in"), "login.locked_out", f"user:{user.pk}", told, ())
+
+
+def _until(tries: Sequence[AccessAttempt]) -> datetime:
+    """When so many of them have expired that too few are left. They stand oldest first, one for each browser."""
+    left = sum(each.failures_since_start for each in tries)
+    for each in tries:
+        last: datetime = each.attempt_time
+        left -= each.failures_since_start
+        if left < settings.AXES_FAILURE_LIMIT:
+            break
+    return last + timedelta(seconds=settings.WARDROOM["login_lockout_secs"])
