@@ -155,7 +155,7 @@ def _name_alone(field: str) -> Callable[[Model], str]:
 class ReadOnly(LinksThatOpen, Named):
     """Nothing to add, change or delete by hand: what moves these rows is a verb, behind a button of its own."""
 
-    actions = None
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never."""

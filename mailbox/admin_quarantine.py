@@ -20,6 +20,7 @@ from accounts.problems import Problem, as_problem
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
 from accounts.text import visible
 from mailbox import inspection, quarantine
+from mailbox.admin_many import ManyAtOnce
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 
@@ -30,7 +31,7 @@ TONES = {QuarantineState.WAITING: "bad", QuarantineState.REQUEUED: "good", Quara
 
 
 @admin.register(Quarantined)
-class QuarantineAdmin(ProjectWall, ReadOnly):
+class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
     """What could not be read, or not be handled. To look needs one permission, to settle another."""
 
     list_display = ("when", "why", "shown_state", "source", "to", "name", "project")
@@ -48,6 +49,10 @@ class QuarantineAdmin(ProjectWall, ReadOnly):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Those who may look into quarantine."""
         return _may(request, INSPECT)
+
+    def has_settle_permission(self, request: HttpRequest) -> bool:
+        """Those who may requeue and discard."""
+        return _may(request, REQUEUE)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
         """The reader's own projects'; what belongs to nobody is for superusers."""

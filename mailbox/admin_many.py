@@ -1,0 +1,117 @@
+"""Settling many quarantined messages at once in the admin: each on its own, after a page that asks once more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString, mark_safe
+
+from accounts import problems
+from accounts.actors import Actor
+from accounts.text import shortened, visible
+from mailbox import quarantine
+from mailbox.models import Quarantined
+from mailbox.states import QuarantineState
+
+#: More are settled by choosing again: a request ends in time, and a slip of the hand is bounded.
+MOST = 200
+#: So many of those that were refused are named; the others are still in the list.
+NAMED = 5
+log = logging.getLogger(__name__)
+
+Settle = Callable[[Quarantined], Quarantined]
+
+
+class ManyAtOnce(admin.ModelAdmin):
+    """The two actions of the list. The reader's rows are those of `get_queryset`, so the wall stands here too."""
+
+    actions: Any = ("requeue_chosen", "discard_chosen")
+
+    @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
+    def action_checkbox(self, obj: Quarantined) -> SafeString:
+        """The stock box; its label would have the sender's text as it came."""
+        label = f"Choose {visible(str(obj))}"
+        box = forms.CheckboxInput({"class": "action-select", "aria-label": label}, lambda value: False)
+        return box.render(ACTION_CHECKBOX_NAME, str(obj.pk))
+
+    @admin.action(description="Let the chosen in, as they are", permissions=["settle"])
+    def requeue_chosen(self, request: HttpRequest, chosen: QuerySet[Quarantined]) -> HttpResponse | None:
+        """Validate each again and let it into its mailbox."""
+        if "confirmed" not in request.POST:
+            return self._confirm(request, chosen, "requeue")
+        actor = _actor(request)
+        self._settle_each(request, chosen, lambda row: quarantine.requeue(row.pk, actor), "in their mailboxes")
+        return None
+
+    @admin.action(description="Discard the chosen", permissions=["settle"])
+    def discard_chosen(self, request: HttpRequest, chosen: QuerySet[Quarantined]) -> HttpResponse | None:
+        """Put each away for good, with one note for all."""
+        note = request.POST.get("note", "").replace("\0", "")
+        if "confirmed" not in request.POST or not note.strip():
+            return self._confirm(request, chosen, "discard")
+        actor = _actor(request)
+        self._settle_each(request, chosen, lambda row: quarantine.discard(row.pk, actor, note), "discarded")
+        return None
+
+    def _confirm(self, request: HttpRequest, chosen: QuerySet[Quarantined], verb: str) -> HttpResponse:
+        rows, more = _bounded(chosen)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Let them in as they are?" if verb == "requeue" else "Discard them?",
+            "verb": verb,
+            "rows": rows,
+            "more": more,
+            "most": MOST,
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "is_without_note": "confirmed" in request.POST,
+        }
+        return TemplateResponse(request, "admin/mailbox/quarantined/many.html", context)
+
+    def _settle_each(self, request: HttpRequest, chosen: QuerySet[Quarantined], settle: Settle, done: str) -> None:
+        """One transaction a row: what is refused or broken keeps no other."""
+        asked = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME)))
+        waiting, _ = _bounded(chosen.filter(state=QuarantineState.WAITING))
+        refused = [(row, why) for row in waiting if (why := _refusal(row, settle))]
+        if settled := len(waiting) - len(refused):
+            self.message_user(request, f"{settled} of {asked} are {done}.")
+        if before := asked - len(waiting):
+            told = f"{before} of {asked} did not wait any more. Nothing was changed there."
+            self.message_user(request, told, messages.WARNING)
+        for row, why in refused[:NAMED]:
+            name = shortened(row.message_id, 60) or f"the message {row.pk}"
+            self.message_user(request, f"{name} stays here: {shortened(why, 300)}", messages.ERROR)
+        if len(refused) > NAMED:
+            told = f"{len(refused) - NAMED} more stay here. The page of each says why."
+            self.message_user(request, told, messages.ERROR)
+
+
+def _bounded(chosen: QuerySet[Quarantined]) -> tuple[list[Quarantined], int]:
+    """The rows that are settled now, oldest first, and how many of the chosen are too many."""
+    rows = list(chosen.order_by("created_at", "pk")[:MOST])
+    return rows, (chosen.count() - len(rows) if len(rows) == MOST else 0)
+
+
+def _refusal(row: Quarantined, settle: Settle) -> str:
+    try:
+        settle(row)
+    except Exception as error:
+        problem = problems.as_problem(error)
+        if problem is None:
+            log.exception("quarantined message %s could not be settled", row.pk)
+            problem = problems.internal()
+        return str(problem)
+    return ""
+
+
+def _actor(request: HttpRequest) -> Actor:
+    user: Any = request.user
+    return Actor.of_user(user)
