@@ -39,7 +39,8 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         """What is wrong, and where, in one line."""
-        errors = (": ".join(filter(None, (error["field"], error["detail"]))) for error in self.extra.get("errors", []))
+        listed = (error for error in self.extra.get("errors", []) if error["detail"] != self.detail)
+        errors = (": ".join(filter(None, (error["field"], error["detail"]))) for error in listed)
         return f"{self.detail} {'; '.join(errors)}".strip()
 
     def body(self) -> dict[str, Any]:

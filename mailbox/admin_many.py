@@ -12,7 +12,8 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from accounts import problems
 from accounts.actors import Actor
@@ -35,7 +36,7 @@ class ManyAtOnce(admin.ModelAdmin):
 
     actions: Any = ("requeue_chosen", "discard_chosen")
 
-    @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
+    @admin.display(description=format_html('<input type="checkbox" id="{}">', "action-toggle"))
     def action_checkbox(self, obj: Quarantined) -> SafeString:
         """The stock box; its label would have the sender's text as it came."""
         label = f"Choose {visible(str(obj))}"

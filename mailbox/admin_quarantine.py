@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from accounts import naming
+from accounts import naming, projects
 from accounts.actors import Actor
 from accounts.problems import Problem, as_problem
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
@@ -58,6 +58,11 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         """The reader's own projects'; what belongs to nobody is for superusers."""
         rows: QuerySet[Quarantined] = super().get_queryset(request).defer("raw")
         return rows
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Without the project for a reader who sees one: the list is wide."""
+        is_one = projects.visible_to(_user(request)).count() == 1
+        return tuple(name for name in self.list_display if name != "project" or not is_one)
 
     def get_urls(self) -> list[URLPattern]:
         """The stock list, and a page of our own for each row."""

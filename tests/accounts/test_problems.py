@@ -72,6 +72,13 @@ async def test_a_held_call_that_is_refused_answers_the_same_document():
     assert json.loads(body["body"])["type"] == "too-many"
 
 
+def test_a_problem_in_one_line_says_nothing_twice():
+    twice = problems.Problem("invalid", 422, "not JSON", errors=[{"field": "", "detail": "not JSON"}])
+    assert str(twice) == "not JSON"
+    more = problems.invalid([{"field": "a", "detail": "is missing"}, {"field": "", "detail": "is odd"}], "No.")
+    assert str(more) == "No. a: is missing; is odd"
+
+
 async def test_a_held_call_with_a_bug_answers_500_and_says_nothing_of_it():
     async def fail(scope, receive, send):
         raise ZeroDivisionError("secret")

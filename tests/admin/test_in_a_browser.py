@@ -166,6 +166,15 @@ def test_a_phone_has_a_way_to_every_page(page: Page) -> None:
     expect(page.get_by_text("Menu", exact=True)).to_be_hidden()
 
 
+def test_a_link_that_is_a_button_reads_like_one(page: Page) -> None:
+    page.set_content(
+        page.content().replace("</h1>", '</h1><a class="wr-button" href="/x">a</a><button class="wr-button">b</button>')
+    )
+    for made in ("h1 + a.wr-button", "h1 + a + button.wr-button"):
+        colours = page.locator(made).evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+        assert colours == ["rgb(255, 255, 255)", "rgb(47, 93, 120)"], made
+
+
 def test_no_page_is_wider_than_its_window_or_breaks_the_policy(house: House, page: Page) -> None:
     with elsewhere(house) as client:
         session = spawn(client, "a-title-without-any-space-in-it-" * 8)

@@ -172,6 +172,13 @@ def test_the_list_counts_what_waits_and_filters(project, row, clerk):
     assert "a bad day" in clerk.get(LIST, {"q": "one"}).content.decode()
 
 
+def test_the_list_names_the_project_where_there_is_more_than_one(project, foreign, row, clerk):
+    assert "column-project" not in clerk.get(LIST).content.decode()
+    root = Client()
+    root.force_login(User.objects.create_superuser("root"))
+    assert "column-project" in root.get(LIST).content.decode()
+
+
 @pytest.mark.parametrize("payload", HOSTILE)
 def test_hostile_text_changes_no_element_of_any_page(project, clerk, payload):
     before = quarantine.put(project, b"calm", "amqp", "calm", address="calm", message_id="calm")
