@@ -86,7 +86,8 @@ WARDROOM: dict[str, Any] = {
     # A request's head has to arrive in this time, and may be so long.
     "head_secs": 10,
     "max_head_bytes": 64 * 1024,
-    # Connections of one address on which no head has come yet. A proxy connects when it has one.
+    # Connections of one address on which no whole request has come yet, nor a caller that is known. A proxy connects
+    # when it has one.
     "silent_connections_per_address": 64,
     # Requests that Django answers at once, of those that read and of those that write; fewer where the limit of open
     # files is low. The others wait for their turn: so many, and so long.

@@ -11,7 +11,10 @@ from config.front import pressure
 
 
 class Budget:
-    """A bound on bytes in memory, shared by all requests. One owner may hold half of it."""
+    """A bound on bytes in memory, shared by all requests. One owner may hold half of it.
+
+    The owner is a credential or a person, and for whoever has not proven to be one the address that they come from.
+    """
 
     def __init__(self, setting: str) -> None:
         self._setting = setting
@@ -30,7 +33,7 @@ class Budget:
         if self._held + size > most:
             pressure.note(self._setting)
             raise problems.busy("The bodies of other calls fill the memory for them.")
-        if owner and self._by_owner[owner] + size > most // 2:
+        if self._by_owner[owner] + size > most // 2:
             raise problems.too_many("Your calls send too many bytes at once.", retry_after=1)
         self._held += size
         self._by_owner[owner] += size

@@ -15,13 +15,14 @@ from typing import Any
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from accounts import problems
+from accounts import callers, problems
 from accounts.problems import Problem
 from config.front import pressure
+from config.front.exchange import KNOWN
 
 Silent = dict["FrontConnection", None]
 
-#: Connections that wait for a request's head, the oldest first, by the address that they come from.
+#: Connections whose whole request has not come and whose caller nobody knows yet, the oldest first, by their address.
 _silent: defaultdict[str, Silent] = defaultdict(dict)
 _everybody_silent: Silent = {}
 
@@ -45,17 +46,17 @@ class FrontConnection(HttpToolsProtocol):
     # What came since the last head was whole, or since it was: bounds heads, trailers and bodies that nobody reads.
     _bytes = 0
     _in_head = False
+    _is_silent = False
+    _is_known = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it when there are too many."""
         super().connection_made(transport)
-        self._address = self.client[0] if self.client else ""
+        self._address = callers.address({"client": self.client})
         if len(self.connections) > most_sockets() and not _close_oldest(_everybody_silent):
             pressure.note("connections")
             return self._refuse(problems.busy("There are too many connections."))
-        mine = _silent[self._address]
-        if len(mine) >= settings.WARDROOM["silent_connections_per_address"]:
-            _close_oldest(mine)
+        self._make_room()
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -72,7 +73,7 @@ class FrontConnection(HttpToolsProtocol):
             return
         self._bytes += len(data)
         if self._is_answering():
-            self._stop_waiting()
+            self._head_came()
             # Chunks, their extensions and trailers beside what the body may be.
             if self._bytes > 4 * settings.WARDROOM["max_request_bytes"]:
                 self.transport.close()
@@ -85,7 +86,9 @@ class FrontConnection(HttpToolsProtocol):
         """The parser has seen the first byte of a request."""
         self._bytes = 0
         self._in_head = True
+        self._is_known = False
         super().on_message_begin()
+        self.scope[KNOWN] = self._caller_is_known  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -122,18 +125,45 @@ class FrontConnection(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._deadline = self.loop.call_later(settings.WARDROOM["head_secs"], self._head_is_late)
+        self._is_silent = True
         _silent[self._address][self] = _everybody_silent[self] = None
 
-    def _stop_waiting(self) -> None:
-        if self._deadline is None:
+    def _head_came(self) -> None:
+        """The gate bounds the time for a body. Until it is there, or its sender known, its connection is one of few."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if self._is_known or not self.cycle.more_body:
+            self._speaks()
+        elif not self._is_silent:
+            self._make_room()
+            self._is_silent = True
+            _silent[self._address][self] = _everybody_silent[self] = None
+
+    def _caller_is_known(self) -> None:
+        self._is_known = True
+        self._speaks()
+
+    def _make_room(self) -> None:
+        mine = _silent[self._address]
+        if len(mine) >= settings.WARDROOM["silent_connections_per_address"]:
+            _close_oldest(mine)
+
+    def _speaks(self) -> None:
+        if not self._is_silent:
             return
-        self._deadline.cancel()
-        self._deadline = None
+        self._is_silent = False
         _everybody_silent.pop(self, None)
         mine = _silent[self._address]
         mine.pop(self, None)
         if not mine:
             del _silent[self._address]
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._speaks()
 
     def _writing_goes_on(self) -> None:
         if self._write_deadline is not None:
@@ -164,7 +194,7 @@ class FrontConnection(HttpToolsProtocol):
 
 
 def _close_oldest(silent: dict[Any, None]) -> bool:
-    """Close the connection that has waited longest for its request. False when none waits."""
+    """Close the connection whose request is awaited longest. False when none is."""
     oldest = next(iter(silent), None)
     if oldest is None:
         return False

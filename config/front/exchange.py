@@ -10,9 +10,12 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from accounts import callers
 from config.front import budget
 from config.front.budget import Budget
 
+#: The key in a request's ASGI scope of what its connection wants to be told once its caller is proven.
+KNOWN = "wardroom.known"
 CLOSE = (b"connection", b"close")
 #: Django gives these a `content-length: 0`; RFC 9110 (8.6) forbids it for 204, and for 304 it would be a wrong length.
 WITHOUT_BODY = (204, 304)
@@ -24,13 +27,14 @@ LINGER_BYTES = 4 * 1024 * 1024
 class Exchange:
     """Count what is read, know whether the answer has begun, and leave no unread body on the connection."""
 
-    def __init__(self, receive: Receive, send: Send, *, has_body: bool) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, has_body: bool) -> None:
         self._receive, self._send = receive, send
         self.unread = has_body
         self.started = False
         self._closing = self._unfinished = False
         self._budget: Budget = budget.unproven
-        self._owner = ""
+        self._owner = callers.address(scope) if has_body else ""
+        self._scope = scope
         self._taken = 0
         self._read = bytearray()
 
@@ -38,6 +42,8 @@ class Exchange:
         """The caller is known: what is read counts as theirs from here on."""
         self.release()
         self._budget, self._owner = budget.proven, owner
+        if KNOWN in self._scope:
+            self._scope[KNOWN]()
 
     async def receive(self) -> Message:
         """The next message of the request. Raise 503 or 429 when its bytes do not fit into memory."""

@@ -52,7 +52,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever goes wrong before the answer has begun is told as a problem."""
         head = RequestHead(scope)
-        exchange = Exchange(receive, send, has_body=head.has_body)
+        exchange = Exchange(scope, receive, send, has_body=head.has_body)
         try:
             await self._serve(scope, head, exchange)
         except ClientDisconnect:
@@ -111,13 +111,17 @@ class Gate:
 
     async def _form(self, head: RequestHead, exchange: Exchange) -> bytes:
         """The form of an admin page. Nobody who has not signed in has a long one."""
-        if _is_short(head) and not budget.unproven.is_tight:
-            return await _read(exchange, settings.WARDROOM["unproven_body_bytes"])
+        refusal = Problem("too-large", 413, "Sign in before you send so much.")
+        if _is_short(head) and budget.unproven.is_tight:
+            refusal = problems.busy("The bodies of other callers fill the memory for them.")
+        elif _is_short(head):
+            try:
+                return await exchange.read(settings.WARDROOM["unproven_body_bytes"], AT_ONCE_SECS) or b""
+            except TimeoutError:
+                refusal = _too_slow()
         user = await in_thread(staff_sessions.user_of, staff_sessions.key_of(head.text(b"cookie")))
-        if user is None and _is_short(head):
-            raise problems.busy("The bodies of other callers fill the memory for them.")
         if user is None:
-            raise Problem("too-large", 413, "Sign in before you send so much.")
+            raise refusal
         exchange.prove(f"user:{user.pk}")
         most = settings.WARDROOM["max_request_bytes"]
         if (head.length or 0) > most:
@@ -155,10 +159,14 @@ async def _read(exchange: Exchange, most: int) -> bytes:
     try:
         body = await exchange.read(most, settings.WARDROOM["body_secs"])
     except TimeoutError:
-        raise Problem("too-slow", 408, "The body did not arrive in time.") from None
+        raise _too_slow() from None
     if body is None:
         raise parsers.too_large()
     return body
+
+
+def _too_slow() -> Problem:
+    return Problem("too-slow", 408, "The body did not arrive in time.")
 
 
 def _are_live(tokens: Sequence[str]) -> list[bool | Exception]:

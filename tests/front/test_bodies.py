@@ -89,6 +89,17 @@ def test_a_form_that_does_not_come_is_given_up(line, monkeypatch):
     assert line.answer().status == 408
 
 
+def test_a_form_has_the_time_of_a_stranger_until_its_sender_is_known(web_server, admin_client):
+    form = "Content-Type: application/x-www-form-urlencoded"
+    with wire(web_server.port) as stranger, wire(web_server.port) as staff:
+        staff.head("POST", ADMIN, form, length(10), f"Cookie: sessionid={admin_client.cookies['sessionid'].value}")
+        stranger.head("POST", ADMIN, form, length(10), f"Cookie: sessionid={'a' * 32}")
+        stranger.socket.settimeout(settings.WARDROOM["body_secs"] / 2)
+        assert stranger.answer().status == 408
+        staff.socket.sendall(b"0123456789")
+        assert staff.answer().status == 403  # Django reads it, and asks for the form's token.
+
+
 def test_a_browser_gets_a_page_from_the_admin_and_a_program_a_problem(web_server):
     with wire(web_server.port) as browser:
         browser.head("POST", ADMIN, "Accept: text/html,*/*", length(HUGE))
@@ -132,6 +143,14 @@ def test_one_key_holds_half_of_the_memory_for_bodies(caller, line, monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 400_000)
     line.head("POST", HOT, JSON, length(300_000), token=caller.token)
     line.pour(196_608 + 65_536)
+    answer = line.answer()
+    assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
+
+
+def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(line, stranger, monkeypatch):
+    monkeypatch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 1000)
+    line.head("POST", HOT, JSON, length(501), token=stranger)
+    line.socket.sendall(b"x" * 501)
     answer = line.answer()
     assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
 

@@ -10,6 +10,8 @@ import pytest
 from django.conf import settings
 from websockets.sync.client import connect
 
+from config.front import connection
+from config.front.exchange import Exchange
 from config.up import web_options
 from tests.front.wire import JSON, length, wire
 from tests.servers.databases import ROOT
@@ -100,6 +102,53 @@ def test_silent_connections_of_one_address_make_room_for_the_next(monkeypatch, w
         assert all(each.is_closed() for each in lines[:3])
         lines[-1].head("GET", "/healthz")
         assert lines[-1].answer().status == 200
+
+
+def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, web_server, stranger):
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+    monkeypatch.setattr("config.front.gate.AT_ONCE_SECS", 60.0)
+    with ExitStack() as opened:
+        lines = []
+        for _ in range(8):
+            lines.append(opened.enter_context(wire(web_server.port)))
+            lines[-1].head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
+        assert all(each.is_closed() for each in lines[:3])
+        for each in lines[3:]:
+            each.socket.sendall(b"{}")
+            assert each.answer().problem == (401, "unauthenticated")
+
+
+def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_server, stranger):
+    monkeypatch.setattr("config.front.gate.AT_ONCE_SECS", 60.0)
+    with wire(web_server.port) as first, wire(web_server.port) as second:
+        for each in (first, second):
+            each.head("GET", "/healthz")
+            assert each.answer().status == 200
+        wait_until(lambda: not connection._everybody_silent)
+        monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
+        first.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
+        wait_until(lambda: connection._everybody_silent)
+        second.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
+        assert first.is_closed()
+        second.socket.sendall(b"{}")
+        assert second.answer().status == 401
+
+
+def test_who_is_known_may_take_the_time_for_a_body(monkeypatch, web_server, caller):
+    wait_until(lambda: not connection._everybody_silent)
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
+    proven = []
+    prove = Exchange.prove
+    monkeypatch.setattr(Exchange, "prove", lambda *told: (prove(*told), proven.append(told)))
+    with ExitStack() as opened:
+        lines = []
+        for number in range(1, 5):
+            lines.append(opened.enter_context(wire(web_server.port)))
+            lines[-1].head("POST", "/api/v1/sessions", JSON, length(70_000), token=caller.token)
+            wait_until(lambda number=number: len(proven) == number)
+        for each in lines:
+            each.socket.sendall(b"[" * 70_000)
+            assert each.answer().status == 422
 
 
 def test_silent_connections_make_room_when_there_are_too_many(monkeypatch, web_server):
