@@ -89,6 +89,9 @@ WARDROOM: dict[str, Any] = {
     # Connections of one address on which no whole request has come yet, nor a caller that is known. A proxy connects
     # when it has one.
     "silent_connections_per_address": 64,
+    # Children's handshakes whose token is being judged, of one web process and of one address.
+    "unproven_handshakes": 512,
+    "unproven_handshakes_per_address": 128,
     # Requests that Django answers at once, of those that read and of those that write; fewer where the limit of open
     # files is low. The others wait for their turn: so many, and so long.
     "requests_at_once": 16,

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
+from django.conf import settings
+
 from accounts import sql
 from accounts.offload import in_thread
 from orchestration.line_wire import HangUp
@@ -117,6 +119,7 @@ async def _slow_lane() -> AsyncIterator[None]:
             await asyncio.sleep(min(max(worked, SHORTEST_PAUSE), LONGEST_PAUSE))
 
 
+_handshakes: Counter[str] = Counter()
 _sockets: Counter[UUID] = Counter()
 _connections: dict[UUID, tuple[float, float]] = {}
 
@@ -133,6 +136,22 @@ def seat(session: UUID) -> Iterator[None]:
         _sockets[session] -= 1
         if not _sockets[session]:
             del _sockets[session]
+
+
+@contextmanager
+def handshake(address: str) -> Iterator[None]:
+    """Judge one more token of a handshake. Raises HangUp 1013 when too many are being judged already."""
+    most: int = settings.WARDROOM["unproven_handshakes"]
+    mine: int = settings.WARDROOM["unproven_handshakes_per_address"]
+    if _handshakes.total() >= most or _handshakes[address] >= mine:
+        raise HangUp(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait to be judged")
+    _handshakes[address] += 1
+    try:
+        yield
+    finally:
+        _handshakes[address] -= 1
+        if not _handshakes[address]:
+            del _handshakes[address]
 
 
 def count_connection(session: UUID) -> None:

@@ -19,7 +19,7 @@ from channels.consumer import AsyncConsumer
 from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError
 
-from accounts import outages
+from accounts import callers, outages
 from accounts.offload import in_thread
 from accounts.problems import Problem
 from ledger import glimpses, hub
@@ -33,7 +33,7 @@ from orchestration import (
     line_run,
     line_terminal,
 )
-from orchestration.line import Caller, Line, LineClosed, claim, disconnect, judge
+from orchestration.line import Caller, Line, LineClosed, claim, disconnect
 from orchestration.line_outgoing import Sent
 from orchestration.line_wire import Gone, HangUp, Inbox, Receive, Send, Wire
 from wardroom import protocol
@@ -63,6 +63,7 @@ class ChildConsumer(AsyncConsumer):
         self.answers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.holds = self.ending = False
         self.touched = 0.0
+        self.address = callers.address(scope)
         self.offer = line_door.read(scope)
         try:
             await self.wire.accept(self.offer.subprotocol)
@@ -77,7 +78,7 @@ class ChildConsumer(AsyncConsumer):
     # --- the connection -------------------------------------------------------------------------------------
 
     async def _serve(self, session: str) -> None:
-        caller = await in_thread(judge, self.offer.token, session)
+        caller = await line_door.admit(self.offer, self.address, session)
         if not self.offer.understood:
             raise HangUp(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
         with backpressure.seat(caller.session_id):

@@ -1,4 +1,4 @@
-"""Reading a handshake: the token and the dialect. The URL is not asked for a token, and cookies are not looked at."""
+"""A handshake: the token and the dialect. The URL is not asked for a token, and cookies are not looked at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts import credentials
-from wardroom.protocol import BEARER, PLAIN, V1
+from accounts.offload import in_thread
+from orchestration import backpressure
+from orchestration.line import Caller, LineClosed, judge
+from wardroom.protocol import BEARER, PLAIN, V1, Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,14 @@ def read(scope: Mapping[str, Any]) -> Offer:
     if PLAIN in dialects:
         return Offer(token, True, PLAIN)
     return Offer(token, True, None, understood=not dialects)
+
+
+async def admit(offer: Offer, address: str, session: str) -> Caller:
+    """Whose token this is. Raises LineClosed as `judge` does, and HangUp 1013 when too many are being judged."""
+    if not credentials.SHAPE.match(offer.token):
+        raise LineClosed(Close.UNAUTHENTICATED, "unknown token")
+    with backpressure.handshake(address):
+        return await in_thread(judge, offer.token, session)
 
 
 def _header(scope: Mapping[str, Any]) -> str:
