@@ -97,6 +97,8 @@ WARDROOM: dict[str, Any] = {
     "requests_at_once": 16,
     "waiting_requests": 1000,
     "turn_secs": 10,
+    # A reader of an answer may be slower than this for `send_timeout_secs` in all.
+    "send_bytes_per_sec": 32 * 1024,
     # A body has to arrive in this time.
     "body_secs": 25,
     # SQLite: a write waits so long for the one write lock, then it is refused with 503.

@@ -42,6 +42,9 @@ class FrontConnection(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
+    # The seconds that the reader of this answer may still be late, and since when, with how much, it is being slow.
+    _patience = 0.0
+    _paused_at, _unread = 0.0, 0
     _address = ""
     # What came since the last head was whole, or since it was: bounds heads, trailers and bodies that nobody reads.
     _bytes = 0
@@ -87,6 +90,7 @@ class FrontConnection(HttpToolsProtocol):
         self._bytes = 0
         self._in_head = True
         self._is_known = False
+        self._patience = settings.WARDROOM["send_timeout_secs"]
         super().on_message_begin()
         self.scope[KNOWN] = self._caller_is_known  # type: ignore[literal-required]
 
@@ -107,14 +111,20 @@ class FrontConnection(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
-        """The reader is slow: it has so long to take what waits for it."""
+        """The reader is slow: it has so long for the whole answer, and what its bytes take at the lowest rate."""
         super().pause_writing()
         if self._write_deadline is None:
-            secs = settings.WARDROOM["send_timeout_secs"]
+            waits = self.transport.get_write_buffer_size()
+            self._paused_at, self._unread = self.loop.time(), waits
+            secs = self._patience + waits / settings.WARDROOM["send_bytes_per_sec"]
             self._write_deadline = self.loop.call_later(secs, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The reader reads."""
+        """The reader reads. What it was slower than the lowest rate is gone; what it was faster, it gets back."""
+        if self._write_deadline is not None:
+            taken = self._unread - self.transport.get_write_buffer_size()
+            late = self.loop.time() - self._paused_at - taken / settings.WARDROOM["send_bytes_per_sec"]
+            self._patience = min(self._patience - late, settings.WARDROOM["send_timeout_secs"])
         self._writing_goes_on()
         super().resume_writing()
 

@@ -33,8 +33,13 @@ class Answer:
 class Wire:
     """One connection to a server."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, port: int, *, window: int = 0) -> None:
+        """`window`: the bytes that this machine takes before somebody reads them; 0 for the usual."""
+        self.socket = socket.socket()
+        if window:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(("127.0.0.1", port))
         self._rest = b""
 
     def head(self, method: str, path: str, *headers: str, token: str = "") -> None:
@@ -88,8 +93,8 @@ class Wire:
 
 
 @contextmanager
-def wire(port: int) -> Iterator[Wire]:
-    line = Wire(port)
+def wire(port: int, **options: int) -> Iterator[Wire]:
+    line = Wire(port, **options)
     try:
         yield line
     finally:

@@ -44,6 +44,7 @@ def bearer(token: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("token", ["", "nonsense", STRANGER + "x", STRANGER.upper()])
 def test_what_is_no_token_is_refused_without_a_query(server: Server, child: Spawn, judge: Judge, token: str) -> None:
+    judge.go.set()
     with server.dial(child.id, **bearer(token)) as peer:
         assert peer.end() == (4401, "unknown token")
     assert judge.asked == 0
