@@ -14,7 +14,7 @@ from django.conf import settings
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from accounts import callers, credentials, holders, parsers, problems, staff_sessions
+from accounts import callers, credentials, holders, hot, parsers, problems, staff_sessions
 from accounts.offload import in_thread
 from accounts.problems import Problem
 from accounts.request_head import RequestHead
@@ -130,6 +130,7 @@ class Gate:
 
     async def _pass_on(self, scope: Scope, head: RequestHead, body: bytes, exchange: Exchange) -> None:
         whole = scope if len(body) == head.length else with_body_length(scope, len(body))
+        whole[hot.BODY] = body
         await self._answer(whole, head, exchange.replay(body), exchange)
 
     async def _answer(self, scope: Scope, head: RequestHead, receive: Receive, exchange: Exchange) -> None:

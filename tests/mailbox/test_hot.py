@@ -11,9 +11,10 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError
 
-from accounts import credentials, scopes
+from accounts import credentials, hot, scopes
 from accounts.actors import Actor
 from accounts.models import Credential
+from accounts.problems import Problem
 from mailbox import api, delivery
 from mailbox.models import Message, Quarantined
 from tests.mailbox import hostile
@@ -213,3 +214,17 @@ def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(cal
     told = {(answer.status_code, answer.json()["type"], bool(answer.json()["detail"])) for answer in answers}
     assert told == {(422, "invalid", True)}
     assert not Message.objects.exists() and not Quarantined.objects.exists()
+
+
+def test_a_short_body_needs_no_timer_of_its_own(caller, line, monkeypatch):
+    """The front gate has read it, within its time: a second timer costs as much as the gate."""
+    monkeypatch.setattr("accounts.hot._in_time", None)
+    line.sendall(request(caller, BODY, JSON, length(BODY)))
+    assert heard(line)[0][0] == 201
+
+
+async def test_a_short_body_over_the_limit_is_refused(monkeypatch):
+    monkeypatch.setitem(settings.WARDROOM, "max_request_bytes", len(BODY) - 1)
+    with pytest.raises(Problem) as refused:
+        await hot.body({"headers": [], hot.BODY: BODY}, None)
+    assert refused.value.status == 413
