@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from config import start
+from config import memory, start
 
+memory.give_back_large_blocks()
 start.load_settings()
 
 from django.core.asgi import get_asgi_application  # noqa: E402 - the settings come first
