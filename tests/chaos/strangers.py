@@ -1,0 +1,52 @@
+"""Attacks without a token."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.chaos.target import MIB, SECS, Target, ready, together, until_over
+from tests.waiting import stay
+
+
+async def anonymous_bodies(target: Target) -> None:
+    """Bodies of 200 MB without a token, by length and in chunks, to a route, the login and an unknown path."""
+    ready()
+
+    async def endless() -> Any:
+        for _ in range(200):
+            yield b"x" * MIB
+
+    async with target.client("") as client:
+        paths = ("/api/v1/sessions", "/admin/login/", "/nix")
+        await until_over(
+            lambda: together(target.call(client, "POST", path, content=endless()) for path in paths for _ in range(4))
+        )
+
+
+async def idle_sockets(target: Target) -> None:
+    """Connections that send nothing, half a head, or a head without its body."""
+    ready()
+    place = urlsplit(target.urls[0])
+    half = b"GET /api/v1/sessions HTTP/1.1\r\nHost: x\r\n"
+    unsent = b"POST /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
+    writers = []
+    for number in range(300):
+        try:
+            _, writer = await asyncio.open_connection(place.hostname, place.port)
+        except OSError as trouble:
+            target.seen[type(trouble).__name__] += 1
+            continue
+        writer.write((b"", half, unsent)[number % 3])
+        writers.append(writer)
+    await stay(SECS)
+    for writer in writers:
+        writer.close()
+
+
+async def anonymous_documents(target: Target) -> None:
+    """The largest page that needs no token, thirty at a time."""
+    ready()
+    async with target.client("") as client:
+        await until_over(lambda: together(target.call(client, "GET", "/api/v1/schema") for _ in range(30)))
