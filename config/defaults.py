@@ -62,7 +62,7 @@ WARDROOM: dict[str, Any] = {
     "claim_lease_secs": 60,
     "claim_tries": 5,
     # A claim ends at the message that reaches it, so it may have one body more.
-    "claim_bytes": 4 * MIB,
+    "claim_bytes": 2 * MIB,
     "max_body_bytes": 256 * 1024,
     "max_depth": 64,
     "max_keys": 10_000,
