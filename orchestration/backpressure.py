@@ -26,11 +26,11 @@ from orchestration.line_wire import HangUp
 from wardroom.protocol import Close
 
 #: Units that a connection gets back each second, and the most that it can save up. A frame costs one unit, and one more
-#: for each 16 events or 16 Ki characters.
+#: for each 16 events or 4 Ki characters. A frame of 1 MiB uses up all that was saved.
 UNITS_PER_SEC, SAVED_UNITS = 50, 200
 EVENTS_PER_UNIT = 16
-CHARACTERS_PER_UNIT = 16 * 1024
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.25
+CHARACTERS_PER_UNIT = 4 * 1024
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 1.0
 #: A frame of more characters is large: decoded, it may take ten times its text and more.
 LARGE_CHARACTERS = 64 * 1024
 LARGE_AT_ONCE = 4

@@ -83,6 +83,15 @@ async def test_a_budget_comes_back_with_time(monkeypatch: pytest.MonkeyPatch) ->
     assert budget.is_free
 
 
+def test_a_frame_of_1_mib_uses_up_what_a_connection_has_saved() -> None:
+    """Sixteen connections that send one more of them at once would keep everybody waiting for seconds."""
+    budget = Budget()
+    budget.spend(64 * 1024)
+    assert budget.is_free
+    budget.spend(1024 * 1024)
+    assert not budget.is_free
+
+
 async def test_few_large_frames_are_in_memory_at_a_time_and_small_ones_wait_for_none() -> None:
     held, go = [0], asyncio.Event()
 
