@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
 from rest_framework import serializers
 
-from accounts import problems
+from accounts import faults, problems
+
+#: The code of what is no object where one must stand, and of what a check of ours says in its own words.
+NO_OBJECT, CHECKED = "no-object", "checked"
 
 
 class Text(serializers.CharField):
@@ -74,7 +77,7 @@ class Body(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Refuse unknown fields together with whatever else is wrong."""
         if not isinstance(data, Mapping):
-            raise serializers.ValidationError({"": "must be a JSON object"})
+            raise serializers.ValidationError({"": faults.OBJECT}, code=NO_OBJECT)
         said = {name: value for name, value in data.items() if value is not None}
         errors: dict[str, Any] = {name: problems.UNKNOWN for name in said if name not in self.fields}
         given = {name: value for name, value in said.items() if name not in errors}
@@ -88,7 +91,69 @@ class Body(serializers.Serializer[Any]):
 
 
 def read(body: type[Body], data: Any) -> dict[str, Any]:
-    """What `data` says, field by field; raises DRF's ValidationError, which is a 422 with `errors`."""
+    """What `data` says, field by field. Raises invalid with every field that is wrong."""
     judged = body(data=data)
-    judged.is_valid(raise_exception=True)
+    if not judged.is_valid():
+        raise problems.invalid(list(_wrong(judged, data, judged.errors, "")))
     return dict(judged.validated_data)
+
+
+def _wrong(field: Any, value: Any, detail: Any, path: str) -> Iterator[faults.Error]:
+    """The nested details of a serializer, each as one entry of `errors`."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            if _is_of_whole(inner):
+                yield faults.wrong(path, value, faults.OBJECT)
+            else:
+                yield from _wrong(_within(field, name), _member(value, name), inner, faults.step(path, name))
+        return
+    for each in detail if isinstance(detail, list) else [detail]:
+        yield _fault(field, value, each, path)
+
+
+def _fault(field: Any, value: Any, said: Any, path: str) -> faults.Error:
+    code = getattr(said, "code", "")
+    if field is None or code not in field.error_messages:
+        return {"field": path, "detail": str(said)}
+    return faults.wrong(path, value, describe(field))
+
+
+def _is_of_whole(detail: Any) -> bool:
+    """Whether it says that the value itself is no object. It stands under a name, as any member could."""
+    return any(getattr(each, "code", "") == NO_OBJECT for each in (detail if isinstance(detail, list) else [detail]))
+
+
+def _within(field: Any, name: Any) -> Any:
+    if isinstance(field, serializers.Serializer):
+        return field.fields.get(name)
+    return getattr(field, "child", None)
+
+
+def _member(value: Any, name: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(name)
+    return value[name] if isinstance(value, list) and isinstance(name, int) and name < len(value) else None
+
+
+def describe(field: Any) -> str:
+    """What is right of a field."""
+    match field:
+        case serializers.ChoiceField():
+            return faults.one_of(field.choices)
+        case serializers.BooleanField():
+            return faults.FLAG
+        case serializers.UUIDField():
+            return faults.UUID
+        case serializers.CharField():
+            return faults.string(field.max_length, field.min_length or int(not field.allow_blank))
+        case serializers.IntegerField():
+            return faults.whole(field.min_value, field.max_value)
+        case serializers.FloatField():
+            return faults.number(field.min_value, field.max_value)
+        case serializers.ListField():
+            return faults.array(field.max_length, field.min_length or 0)
+        case serializers.DateTimeField():
+            return faults.MOMENT
+        case serializers.Serializer() | serializers.DictField():
+            return faults.OBJECT
+    return faults.VALUE

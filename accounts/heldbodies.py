@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
 
-from accounts import problems
+from accounts import faults, problems
 from accounts.bodies import whole
 from wardroom import strict
 
@@ -33,12 +35,60 @@ def convert(value: Any, body: type[Body]) -> Body:
         value = {name: whole(member) if name in integers else member for name, member in said}
     try:
         return msgspec.convert(value, body)
-    except msgspec.ValidationError as error:
-        detail, _, path = str(error).partition(" - at `$")
-        # What is missing or too much is named in the sentence, not in the path.
-        named = detail.split("`")[1] if detail.startswith("Object ") else ""
-        field = path.rstrip("`").lstrip(".") or named
-        raise problems.invalid([{"field": field, "detail": detail}]) from None
+    except msgspec.ValidationError:
+        raise problems.invalid(list(_wrong(value, body))) from None
+
+
+def _wrong(value: Any, body: type[msgspec.Struct]) -> Iterator[faults.Error]:
+    """Every field that is wrong: msgspec itself stops at the first, in words of its own."""
+    if not isinstance(value, dict):
+        yield faults.wrong("", value, faults.OBJECT)
+        return
+    fields = {field.encode_name: field for field in msgspec.structs.fields(body)}
+    if body.__struct_config__.forbid_unknown_fields:
+        unknown = [name for name in value if name not in fields]
+        yield from ({"field": faults.step("", name), "detail": problems.UNKNOWN} for name in unknown)
+    for name, field in fields.items():
+        if name not in value:
+            if field.required:
+                yield faults.wrong(name, None, _right(msgspec.inspect.type_info(field.type)))
+            continue
+        try:
+            msgspec.convert(value[name], field.type)
+        except msgspec.ValidationError as error:
+            yield _of_value(name, value[name], field.type, str(error))
+
+
+def _of_value(name: str, value: Any, type: Any, said: str) -> faults.Error:
+    """The field itself, or the item of it that msgspec names as `$[0]`."""
+    right = _plain(msgspec.inspect.type_info(type))
+    item = re.search(r" - at `\$\[(\d+)\]`$", said)
+    if item and isinstance(right, msgspec.inspect.ListType):
+        number = int(item[1])
+        return faults.wrong(faults.step(name, number), value[number], _right(right.item_type))
+    return faults.wrong(name, value, _right(right))
+
+
+def _plain(type: Any) -> Any:
+    """The type itself where it may also be null, which equals absent."""
+    others = [each for each in getattr(type, "types", ()) if not isinstance(each, msgspec.inspect.NoneType)]
+    return others[0] if others else type
+
+
+def _right(type: Any) -> str:
+    """What is right of a type."""
+    match _plain(type):
+        case msgspec.inspect.StrType() as text:
+            return faults.string(text.max_length, text.min_length or 0)
+        case msgspec.inspect.IntType() as whole_number:
+            return faults.whole(whole_number.ge, whole_number.le)
+        case msgspec.inspect.FloatType() as number:
+            return faults.number(number.ge, number.le)
+        case msgspec.inspect.BoolType():
+            return faults.FLAG
+        case msgspec.inspect.ListType() as items:
+            return faults.array(items.max_length, items.min_length or 0)
+    return faults.VALUE
 
 
 @functools.cache

@@ -82,7 +82,7 @@ def judged(keys: Sequence[str], *, takes_key: bool) -> str:
     if len(keys) > 1:
         raise _invalid("is given twice")
     if len(keys[0]) > LONGEST_KEY or not re.fullmatch(PATTERN, keys[0]):
-        raise _invalid(f"1 to {LONGEST_KEY} printable characters")
+        raise _invalid(f"must be 1 to {LONGEST_KEY} printable characters")
     return keys[0]
 
 

@@ -119,7 +119,7 @@ def _decode(cursor: str, columns: Sequence[Field[Any, Any]]) -> list[Any]:
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return [_value(column, value) for column, value in zip(columns, found, strict=True)]
     except (ValueError, TypeError, OverflowError, RecursionError, ValidationError):
-        raise queries.invalid([queries.refused("cursor", "not a cursor of this list")]) from None
+        raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")]) from None
 
 
 def _column(model: type[Model], name: str) -> Field[Any, Any]:

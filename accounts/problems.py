@@ -13,7 +13,7 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from accounts import outages
+from accounts import faults, outages
 from wardroom.strict import StrictJSONError
 
 CONTENT_TYPE = "application/problem+json"
@@ -125,7 +125,7 @@ def as_problem(error: Exception) -> Problem | None:
         case Problem():
             return error
         case StrictJSONError():
-            return Problem("invalid", 422, str(error), errors=[{"field": "", "detail": str(error)}])
+            return invalid([{"field": "", "detail": f"must be strict JSON: {error}"}])
         case TooManyFieldsSent():
             return invalid([{"field": "", "detail": "there are too many of them"}], "The query is not valid.")
         case Http404():
@@ -135,7 +135,7 @@ def as_problem(error: Exception) -> Problem | None:
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             return unauthenticated()
         case exceptions.ValidationError():
-            return invalid(list(_flatten("", error.detail)))
+            return invalid([{"field": path, "detail": str(said)} for path, said in faults.paths("", error.detail)])
         case exceptions.APIException():
             return _of_drf(error)
     if reason := outages.reason(error):
@@ -152,19 +152,6 @@ def _of_drf(error: exceptions.APIException) -> Problem:
     wait = getattr(error, "wait", None)
     headers = {"Retry-After": str(math.ceil(wait))} if wait is not None else {}
     return Problem(kind, error.status_code, str(error.detail), headers=headers)
-
-
-def _flatten(field: str, detail: Any) -> Any:
-    if isinstance(detail, Mapping):
-        for name, inner in detail.items():
-            # DRF says which item of a list is wrong by a number.
-            member = f"[{name}]" if isinstance(name, int) else f".{name}"
-            yield from _flatten((field + member).lstrip("."), inner)
-    elif isinstance(detail, list):
-        for inner in detail:
-            yield from _flatten(field, inner)
-    else:
-        yield {"field": field, "detail": str(detail)}
 
 
 def refusal(error: Exception) -> Problem:

@@ -43,7 +43,7 @@ def whole(params: Mapping[str, Any], name: str, *, least: int, most: int) -> int
     # Its length first: Python refuses to read thousands of digits.
     if raw.isascii() and raw.isdigit() and len(raw) <= len(str(most)) and least <= int(raw) <= most:
         return int(raw)
-    raise invalid([refused(name, f"a whole number from {least} to {most}")])
+    raise invalid([refused(name, f"must be a whole number from {least} to {most}")])
 
 
 def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
@@ -53,7 +53,7 @@ def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
         return None
     if _NUMBER.fullmatch(raw) and float(raw) <= most:
         return float(raw)
-    raise invalid([refused(name, f"a number of seconds from 0 to {most}")])
+    raise invalid([refused(name, f"must be a number of seconds from 0 to {most}")])
 
 
 def uuid(params: Mapping[str, Any], name: str) -> UUID | None:
@@ -74,7 +74,7 @@ def words(params: Mapping[str, Any], name: str, known: Collection[str]) -> list[
         return None
     found = raw.split(",")
     if not set(found) <= set(known):
-        raise invalid([refused(name, f"some of {', '.join(known)}, separated by commas")])
+        raise invalid([refused(name, f"must be some of {', '.join(known)}, separated by commas")])
     return list(dict.fromkeys(found))
 
 
@@ -82,7 +82,7 @@ def word(params: Mapping[str, Any], name: str, known: Collection[str]) -> str | 
     """One word, or None when it is not given. Raises invalid for one that is none of `known`."""
     raw = params.get(name)
     if raw is not None and raw not in known:
-        raise invalid([refused(name, f"one of {', '.join(known)}")])
+        raise invalid([refused(name, f"must be one of {', '.join(known)}")])
     return raw
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from accounts import problems
+from accounts import faults, problems
 from approvals.states import ACTION_DECISIONS, Decision, Risk
 from wardroom import jcs, strict
 
@@ -126,16 +126,16 @@ def _text_errors(ask: Ask) -> list[dict[str, str]]:
     if ask.question is not None:
         errors += _string("question", ask.question, MAX_TEXT)
     if not _is_object(ask.arguments):
-        errors.append(_error("arguments", "must be an object"))
+        errors.append(faults.wrong("arguments", ask.arguments, faults.OBJECT))
     return errors
 
 
 def _choice_errors(ask: Ask) -> list[dict[str, str]]:
     errors = []
     if ask.risk is not None and ask.risk not in Risk.values:
-        errors.append(_error("risk", f"must be one of {', '.join(Risk.values)}"))
+        errors.append(faults.wrong("risk", ask.risk, faults.one_of(Risk.values)))
     if ask.expires_in_secs is not None and not _is_whole(ask.expires_in_secs, MAX_EXPIRES_SECS):
-        errors.append(_error("expires_in_secs", f"must be a whole number from 1 to {MAX_EXPIRES_SECS}"))
+        errors.append(faults.wrong("expires_in_secs", ask.expires_in_secs, faults.whole(1, MAX_EXPIRES_SECS)))
     if ask.allowed_decisions is not None:
         errors += _allowed_errors(ask.allowed_decisions)
     return errors
@@ -144,19 +144,15 @@ def _choice_errors(ask: Ask) -> list[dict[str, str]]:
 def _allowed_errors(asked: Any) -> list[dict[str, str]]:
     name = "allowed_decisions"
     if not isinstance(asked, list) or not asked or not all(kind in Decision.values for kind in asked):
-        return [_error(name, f"must be a list of some of {', '.join(Decision.values)}")]
+        return [faults.wrong(name, asked, f"an array of some of {', '.join(Decision.values)}")]
     if Decision.RESPOND in asked and set(asked) - {Decision.RESPOND, Decision.DENY}:
         return [_error(name, "`respond` answers a question: it cannot stand beside `approve` or `edit`")]
     return []
 
 
 def _string(name: str, value: object, limit: int, *, empty: bool = True) -> list[dict[str, str]]:
-    if not isinstance(value, str):
-        return [_error(name, "must be a string")]
-    if not value and not empty:
-        return [_error(name, "must not be empty")]
-    if len(value) > limit:
-        return [_error(name, f"must be at most {limit} characters")]
+    if not isinstance(value, str) or len(value) > limit or not (value or empty):
+        return [faults.wrong(name, value, faults.string(limit, 0 if empty else 1))]
     if not storable(value):
         return [_error(name, "holds a character that cannot be stored")]
     return []

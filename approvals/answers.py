@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from accounts import problems
+from accounts import faults, problems
 from approvals import actions
 from approvals.models import Approval
 from approvals.states import LEADS_TO, Decision, Status
@@ -68,25 +68,25 @@ def _change(approval: Approval, answer: Answer) -> Change:
 def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
     kind = answer.decision
     if not isinstance(kind, str) or kind not in Decision.values:
-        return [_error("decision", f"must be one of {', '.join(Decision.values)}")]
+        return [faults.wrong("decision", kind, faults.one_of(Decision.values))]
     if kind not in approval.allowed_decisions:
         return [_error("decision", f"this request takes {', '.join(approval.allowed_decisions)}")]
     errors = []
     if kind in (Decision.APPROVE, Decision.EDIT) and answer.digest is None:
-        errors.append(_error("digest", "is required: it names the action that you were shown"))
+        errors.append(faults.wrong("digest", answer.digest, "the digest of the action that you were shown"))
     if kind == Decision.EDIT and not isinstance(answer.arguments, dict):
-        errors.append(_error("arguments", "must be an object: what shall run instead"))
+        errors.append(faults.wrong("arguments", answer.arguments, "a JSON object of what shall run instead"))
     if kind != Decision.EDIT and answer.arguments is not None:
         errors.append(_error("arguments", "only an `edit` has arguments"))
     if kind == Decision.RESPOND and not answer.message:
-        errors.append(_error("message", "is required: it is the answer"))
+        errors.append(faults.wrong("message", answer.message or None, "the answer, a string that is not empty"))
     return errors
 
 
 def _shape_errors(answer: Answer) -> list[dict[str, str]]:
-    errors = [_error(name, problems.UNKNOWN) for name in answer.unknown]
+    errors = [_error(faults.step("", name), problems.UNKNOWN) for name in answer.unknown]
     if answer.version is not None and not _is_number(answer.version):
-        errors.append(_error("version", "must be a whole number"))
+        errors.append(faults.wrong("version", answer.version, faults.whole()))
     return [*errors, *_text_errors("message", answer.message), *_text_errors("note", answer.note)]
 
 
@@ -100,7 +100,7 @@ def _text_errors(name: str, value: Any) -> list[dict[str, str]]:
     if value is None:
         return []
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        return [_error(name, f"must be text of at most {MAX_TEXT} characters")]
+        return [faults.wrong(name, value, faults.string(MAX_TEXT))]
     return [] if actions.storable(value) else [_error(name, "holds a character that cannot be stored")]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from accounts import problems
+from accounts import faults, problems
 from accounts.actors import Actor
 from accounts.bodies import whole
 from accounts.paths import uuid_of
@@ -36,7 +36,7 @@ def words(data: Any, names: Sequence[str]) -> dict[str, Any]:
     """These members of the body, None for what is absent; invalid for what is no object, or has others."""
     body = _mapping(data)
     if unknown := _unknown(body, names):
-        raise problems.invalid([{"field": name, "detail": problems.UNKNOWN} for name in unknown])
+        raise problems.invalid([{"field": faults.step("", name), "detail": problems.UNKNOWN} for name in unknown])
     return {name: body.get(name) for name in names}
 
 
@@ -58,7 +58,7 @@ def answer(data: Any) -> Answer:
 
 def _mapping(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise problems.invalid([{"field": "", "detail": "The body must be a JSON object."}])
+        raise problems.invalid([faults.wrong("", data, faults.OBJECT)])
     return data
 
 
@@ -84,5 +84,5 @@ def uuid(value: Any, field: str) -> UUID:
     """A UUID from text, or invalid with the field's name."""
     found = uuid_of(value) if isinstance(value, str) else None
     if found is None:
-        raise problems.invalid([{"field": field, "detail": "must be a UUID"}])
+        raise problems.invalid([faults.wrong(field, value, faults.UUID)])
     return found

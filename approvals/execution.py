@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 
-from accounts import problems
+from accounts import faults, problems
 from accounts.actors import Actor
 from accounts.clock import database_now
 from approvals import askers, records, shapes, subjects
@@ -154,8 +154,8 @@ def _asked(session_id: UUID, attempt: int, request_id: str) -> Approval:
 def _check_words(digest: Any, claim: Any) -> None:
     errors = []
     if not isinstance(digest, str) or not digest:
-        errors.append({"field": "digest", "detail": "is required: it names the action about to run"})
+        errors.append(faults.wrong("digest", digest, "the digest of the action that is about to run"))
     if claim is not None and (not isinstance(claim, str) or not 1 <= len(claim) <= MAX_WORD):
-        errors.append({"field": "claim", "detail": f"must be text of 1 to {MAX_WORD} characters"})
+        errors.append(faults.wrong("claim", claim, faults.string(MAX_WORD, 1)))
     if errors:
         raise problems.invalid(errors)

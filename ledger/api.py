@@ -103,5 +103,5 @@ def cursor_of(raw: str | None) -> int | None:
     if raw is None or raw == "":
         return None
     if not (raw.isascii() and raw.isdigit() and len(raw) <= 18):
-        raise queries.invalid([queries.refused("after", "the cursor of an event")])
+        raise queries.invalid([queries.refused("after", "must be the cursor of an event")])
     return int(raw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from accounts import paths, problems
+from accounts import faults, paths, problems
 from accounts.names import UNSEEN, is_visible
 
 LONGEST = 200
@@ -75,13 +75,13 @@ def check(address: object) -> str:
 
 def _wrong(address: object) -> str | None:
     if not isinstance(address, str) or not 0 < len(address) <= LONGEST:
-        return f"1 to {LONGEST} characters"
+        return f"must be {faults.string(LONGEST, 1)}, and is {faults.kind(address)}"
     # A slash would end it in a URL; a character that nobody sees would make two addresses look like one.
     if "/" in address or " " in address or not is_visible(address):
-        return "no slashes, no spaces, no invisible characters"
+        return "must have no slashes, no spaces and no invisible characters"
     if address in (".", ".."):
         # A client takes them out of a URL, and calls another address.
-        return "not . or .."
+        return "must not be . or .."
     if is_session(address) and not paths.uuid_of(address.removeprefix(SESSION)):
         return f"{SESSION} is reserved: the UUID of a session has to follow"
     return None

@@ -8,12 +8,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import problems
+from accounts import faults, problems
 from accounts.permissions import ScopeMap
 from accounts.scopes import DRAIN
 from accounts.views import ProjectView
 from ledger import holding
-from mailbox import asking, claims, held_asks, orders, schema, shapes
+from mailbox import asking, bodies, claims, held_asks, orders, schema, shapes
 
 
 class Reply(ProjectView):
@@ -32,7 +32,7 @@ class Reply(ProjectView):
         claims.plain(address)
         order = orders.read(orders.Reply, request.data)
         if "answer" not in request.data:
-            raise problems.invalid([{"field": "answer", "detail": "is required; null is an answer too"}])
+            raise problems.invalid([faults.wrong("answer", None, bodies.ANSWER)])
         ask = asking.find(self.project.pk, address, order.ask_id)
         if ask is None:
             raise problems.not_found()

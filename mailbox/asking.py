@@ -15,10 +15,10 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import names, problems
+from accounts import faults, names, problems
 from accounts.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters, moves, receipts
+from mailbox import addresses, bodies, delivery, letters, moves, receipts
 from mailbox.accepting import Delivered
 from mailbox.addresses import ANSWERS, OWN
 from mailbox.letters import NewMessage
@@ -35,11 +35,11 @@ def question(text: str, mode: str = "query", *, id: str | None = None) -> NewMes
     errors = []
     most = settings.WARDROOM["max_question_bytes"]
     if not isinstance(text, str) or not text.strip():
-        errors.append({"field": "question", "detail": "a text that is not empty"})
+        errors.append(faults.wrong("question", text, bodies.QUESTION))
     elif len(text.encode(errors="replace")) > most:
-        errors.append({"field": "question", "detail": f"more than {most} bytes"})
+        errors.append({"field": "question", "detail": f"must be at most {most} bytes, and is longer"})
     if mode not in ASK_MODES:
-        errors.append({"field": "mode", "detail": f"one of {', '.join(ASK_MODES)}"})
+        errors.append(faults.wrong("mode", mode, faults.one_of(ASK_MODES)))
     if errors:
         raise problems.invalid(errors, "That is no question.")
     name = id or str(uuid.uuid4())

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from accounts import faults
 from accounts.openapi.values import NOT_BLANK
 from mailbox.states import ASK_MODES
 
@@ -36,6 +37,10 @@ RULES: dict[str, Any] = {
     },
 }
 
+QUESTION = "a string that is not blank"
+INSTRUCTION = "a string that is not blank, or an object that is not empty"
+ANSWER = f"{faults.VALUE} (null is one)"
+
 #: Where an object's plain text is, in the order of looking.
 _TEXTS = ("text", "question", "answer", "task", "message", "content")
 
@@ -49,10 +54,10 @@ def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
             yield from _ask(body)
         case "reply":
             if not isinstance(body, Mapping) or "answer" not in body:
-                yield _error("body.answer", "is required")
+                yield _unanswered(body)
         case _:
             if not isinstance(body, Mapping):
-                yield _error("body", "an object")
+                yield faults.wrong("body", body, faults.OBJECT)
 
 
 def stored(kept: str) -> Any:
@@ -80,21 +85,23 @@ def text(body: Any) -> str:
 def _instruction(body: Any) -> Iterator[dict[str, str]]:
     if isinstance(body, str):
         if not body.strip():
-            yield _error("body", "is empty")
+            yield faults.wrong("body", body, INSTRUCTION)
     elif not isinstance(body, Mapping) or not body:
-        yield _error("body", "a text, or an object that is not empty")
+        yield faults.wrong("body", body, INSTRUCTION)
 
 
 def _ask(body: Any) -> Iterator[dict[str, str]]:
     if not isinstance(body, Mapping):
-        yield _error("body", "an object of question and mode")
+        yield faults.wrong("body", body, "an object of question and mode")
         return
     question = body.get("question")
     if not isinstance(question, str) or not question.strip():
-        yield _error("body.question", "a text that is not empty")
+        yield faults.wrong("body.question", question, QUESTION)
     if body.get("mode") is not None and body["mode"] not in ASK_MODES:
-        yield _error("body.mode", f"one of {', '.join(ASK_MODES)}")
+        yield faults.wrong("body.mode", body["mode"], faults.one_of(ASK_MODES))
 
 
-def _error(field: str, detail: str) -> dict[str, str]:
-    return {"field": field, "detail": detail}
+def _unanswered(body: Any) -> dict[str, str]:
+    if isinstance(body, Mapping):
+        return faults.wrong("body.answer", None, ANSWER)
+    return faults.wrong("body", body, "an object of answer")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from accounts import names, problems, projects
+from accounts import faults, names, problems, projects
 from accounts.models import Project
 from accounts.problems import Problem
 from accounts.together import Together
@@ -39,7 +39,7 @@ class Mailbox:
         """422 for what is no address, or no name of a consumer."""
         self.address = addresses.check(address)
         if consumer and not names.is_name(consumer, letters.LONGEST_ID):
-            raise problems.invalid([{"field": "consumer", "detail": f"1 to {letters.LONGEST_ID} printable characters"}])
+            raise problems.invalid([faults.wrong("consumer", consumer, letters.NAME)])
         self.consumer = consumer
         self.project_id: UUID = project if isinstance(project, UUID) else (project or projects.default()).pk
 

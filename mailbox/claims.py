@@ -17,7 +17,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from accounts import names, problems
+from accounts import faults, names, problems
 from ledger import journal, skipping
 from ledger.skipping import Work
 from mailbox import addresses, letters, moves, parcels, quarantine, receipts, sql
@@ -363,13 +363,13 @@ def _lease(lease_secs: float | None) -> float:
 
 def _secs(field: str, secs: float, most: float, least: float = 0) -> float:
     if not isinstance(secs, (int, float)) or not least <= secs <= most:
-        raise problems.invalid([{"field": field, "detail": f"a number of seconds from {least} to {most}"}])
+        raise problems.invalid([faults.wrong(field, secs, faults.number(least, most))])
     return secs
 
 
 def _most(limit: int) -> Most:
     if not isinstance(limit, int) or limit < 1:
-        raise problems.invalid([{"field": "limit", "detail": "a whole number, at least 1"}])
+        raise problems.invalid([faults.wrong("limit", limit, faults.whole(1))])
     return Most(min(limit, MOST), settings.WARDROOM["claim_bytes"])
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import problems
+from accounts import faults, problems
 from accounts.names import UNSEEN, is_name
 from mailbox import bodies
 from mailbox.addresses import OWN
@@ -23,6 +23,8 @@ from wardroom import strict
 
 LONGEST_ID = 256
 LONGEST_ROLE = 64
+NAME = f"{faults.string(LONGEST_ID, 1)}, none of them invisible"
+ROLE = f"{faults.string(LONGEST_ROLE)}, none of them invisible"
 #: The ids that a sender may give, as JSON Schema writes a pattern.
 OTHERS_ID = f"^(?!{OWN})[^{UNSEEN}]+$"
 #: Whoever calls an address that ends with one of these calls another address.
@@ -75,7 +77,7 @@ def read(value: Any, *, closed: bool = False) -> NewMessage:
     Members beyond the shape are left out, or with `closed` they are errors: for a caller who can be told.
     """
     if not isinstance(value, Mapping):
-        raise problems.invalid([{"field": "", "detail": "a message is an object"}], "That is not a message.")
+        raise problems.invalid([faults.wrong("", value, faults.OBJECT)], "The message is not valid.")
     errors = _beyond(value) if closed else []
     sender = _sender(value.get("from"), errors)
     message = NewMessage(
@@ -98,12 +100,12 @@ def beyond(value: Mapping[str, Any], known: frozenset[str], under: str = "") -> 
     if value.keys() <= known:
         return []
     unknown = (name for name, member in value.items() if name not in known and member is not None)
-    return [{"field": f"{under}{name}", "detail": problems.UNKNOWN} for name in unknown]
+    return [{"field": faults.step(under, name), "detail": problems.UNKNOWN} for name in unknown]
 
 
 def _beyond(value: Mapping[str, Any]) -> list[Error]:
     sender = value.get("from")
-    inside = beyond(sender, SENDER_FIELDS, "from.") if isinstance(sender, Mapping) else []
+    inside = beyond(sender, SENDER_FIELDS, "from") if isinstance(sender, Mapping) else []
     return beyond(value, FIELDS) + inside
 
 
@@ -125,7 +127,8 @@ def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed
         and len(text.encode()) > settings.WARDROOM["max_body_bytes"]
     ):
         limit = settings.WARDROOM["max_body_bytes"]
-        raise problems.invalid([{"field": "body", "detail": f"more than {limit} bytes"}], "The message is too large.")
+        detail = f"must be at most {limit} bytes as JSON, and is longer"
+        raise problems.invalid([{"field": "body", "detail": detail}], "The message is too large.")
     return Sealed(message.id or _new_id(), message, text, _content_hash(address, message))
 
 
@@ -155,16 +158,16 @@ def _content_hash(address: str, message: NewMessage) -> str:
 def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
     for field, text in (("id", message.id), ("correlation_id", message.correlation_id)):
         if text is not None and not is_name(text, LONGEST_ID):
-            yield {"field": field, "detail": f"1 to {LONGEST_ID} characters, none of them invisible"}
+            yield faults.wrong(field, text, NAME)
     if message.sender_role and not is_name(message.sender_role, LONGEST_ROLE):
-        yield {"field": "from.role", "detail": f"at most {LONGEST_ROLE} characters, none of them invisible"}
+        yield faults.wrong("from.role", message.sender_role, ROLE)
     if message.message_kind not in kinds:
-        yield {"field": "message_kind", "detail": f"one of {', '.join(sorted(kinds))}"}
+        yield faults.wrong("message_kind", message.message_kind, faults.one_of(sorted(kinds)))
         return
     try:
         strict.check(message.body, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"])
     except strict.StrictJSONError as error:
-        yield {"field": "body", "detail": str(error)}
+        yield {"field": "body", "detail": f"must be strict JSON: {error}"}
         return
     yield from bodies.errors(message.message_kind, message.body)
 
@@ -173,7 +176,7 @@ def _optional_text(value: Mapping[str, Any], field: str, errors: list[Error]) ->
     found = value.get(field)
     if found is None or isinstance(found, str):
         return found
-    errors.append({"field": field, "detail": "a string"})
+    errors.append(faults.wrong(field, found, NAME))
     return None
 
 
@@ -181,7 +184,7 @@ def _kind(value: Mapping[str, Any], errors: list[Error]) -> str:
     kind = value.get("message_kind")
     if isinstance(kind, str):
         return kind
-    errors.append({"field": "message_kind", "detail": f"one of {', '.join(sorted(PUBLIC_KINDS))}"})
+    errors.append(faults.wrong("message_kind", kind, faults.one_of(sorted(PUBLIC_KINDS))))
     return ""
 
 
@@ -189,15 +192,15 @@ def _sender(value: Any, errors: list[Error]) -> tuple[str | None, str | None]:
     if value is None:
         return None, None
     if not isinstance(value, Mapping):
-        errors.append({"field": "from", "detail": "an object of session_id and role"})
+        errors.append(faults.wrong("from", value, "an object of session_id and role"))
         return None, None
     session = value.get("session_id")
     if session is not None and not (isinstance(session, str) and len(session) <= LONGEST_ID and _is_storable(session)):
-        errors.append({"field": "from.session_id", "detail": f"a text of at most {LONGEST_ID} characters"})
+        errors.append(faults.wrong("from.session_id", session, faults.string(LONGEST_ID)))
         session = None
     role = value.get("role")
     if role is not None and not isinstance(role, str):
-        errors.append({"field": "from.role", "detail": "a string"})
+        errors.append(faults.wrong("from.role", role, ROLE))
         role = None
     return session or None, role or None
 
@@ -219,5 +222,5 @@ def _moment(value: Any, errors: list[Error]) -> datetime | None:
             return moment.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
-    errors.append({"field": "created_at", "detail": "a date and time with its zone, as 2026-01-31T12:00:00Z"})
+    errors.append(faults.wrong("created_at", value, faults.MOMENT))
     return None

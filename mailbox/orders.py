@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from accounts import heldbodies, problems
+from accounts import faults, heldbodies, problems
 from accounts.problems import Problem
 from mailbox import letters
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
@@ -86,7 +86,7 @@ def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
         raise problems.invalid(errors)
     many = data["messages"]
     if not isinstance(many, list) or not 0 < len(many) <= MOST_AT_ONCE:
-        raise problems.invalid([{"field": "messages", "detail": f"a list of 1 to {MOST_AT_ONCE} messages"}])
+        raise problems.invalid([faults.wrong("messages", many, faults.array(MOST_AT_ONCE, 1, "message"))])
     return [_read(each) for each in many], True
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
-from accounts import problems, projects
+from accounts import faults, problems, projects
 from accounts.actors import Actor
 from accounts.clock import database_now
 from accounts.problems import Problem
@@ -140,7 +140,7 @@ def discard(
 ) -> Quarantined:
     """Put it away for good, with a word why. Twice is once; 409 when it was requeued."""
     if not note.strip():
-        raise problems.invalid([{"field": "note", "detail": "say why"}], "A note is required.")
+        raise problems.invalid([faults.wrong("note", note, "a string that is not blank")], "A note is required.")
     with journal.transaction():
         if not _settle(quarantine_id, QuarantineState.DISCARDED, actor, note, project_id, now):
             return _standing(quarantine_id, QuarantineState.DISCARDED, project_id)
@@ -233,7 +233,7 @@ def _parse(raw: bytes) -> Mapping[str, Any]:
         max_keys=limits["max_keys"],
     )
     if not isinstance(found, Mapping):
-        raise problems.invalid([{"field": "", "detail": "a message is an object"}], "That is not a message.")
+        raise problems.invalid([faults.wrong("", found, faults.OBJECT)], "The message is not valid.")
     return found
 
 
@@ -249,7 +249,7 @@ def _keep_id(row: Quarantined, message: NewMessage) -> NewMessage:
 def _named(found: Mapping[str, Any]) -> str:
     name = found.get("address")
     if not isinstance(name, str):
-        raise problems.invalid([{"field": "address", "detail": "say which mailbox"}], "Its address is not known.")
+        raise problems.invalid([faults.wrong("address", name, faults.string())], "Its address is not known.")
     return name
 
 

@@ -55,5 +55,5 @@ def _after(raw: str | None) -> history.Place | None:
         return None
     place = history.Place.read(raw)
     if place is None:
-        raise queries.invalid([queries.refused("cursor", "not a cursor of this list")])
+        raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")])
     return place

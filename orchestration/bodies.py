@@ -7,7 +7,7 @@ import re
 from django.conf import settings
 from rest_framework import serializers
 
-from accounts.bodies import Body, Flag, Id, Text, Whole
+from accounts.bodies import CHECKED, Body, Flag, Id, Text, Whole
 from accounts.names import UNSEEN
 from accounts.openapi import values
 from ledger.holding import LONGEST_WAIT
@@ -76,7 +76,8 @@ class SpawnBody(Body):
     def validate_role(self, role: str) -> str:
         """Roles are names: they reach mailboxes, logs and screens."""
         if not ROLE.match(role):
-            raise serializers.ValidationError("at most 64 letters, digits, dots, dashes and underscores")
+            said = "must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit"
+            raise serializers.ValidationError(said, code=CHECKED)
         return role
 
 

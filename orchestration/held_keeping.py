@@ -105,7 +105,7 @@ async def exited(request: Request) -> Response:
     heldcalls.judge(request)
     said = await heldbodies.read(request, ExitReport, MAX_REPORT_BYTES)
     if (said.exit_status is None) == (said.exit_signal is None):
-        raise problems.invalid([{"field": "exit_status", "detail": "one of exit_status and exit_signal"}])
+        raise problems.invalid([{"field": "exit_status", "detail": "must be there, or exit_signal, and not both"}])
     tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
     how = keeping.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
     return JSONResponse({"status": await in_thread(keeping.exited, *_who(request), how)})

@@ -132,8 +132,8 @@ def test_a_refusal_says_in_one_line_what_is_wrong_and_where(project):
         desk.deliver({"message_kind": "gossip", "body": "x", "limt": 3})
     assert str(refusal.value).startswith("The message is not valid. ")
     assert "limt: is no field" in str(refusal.value)
-    with pytest.raises(Problem, match="message_kind: one of ask"):
+    with pytest.raises(Problem, match="message_kind: must be one of ask"):
         desk.deliver({"message_kind": "gossip", "body": "x"})
-    with pytest.raises(Problem, match="question: a text that is not empty"):
+    with pytest.raises(Problem, match="question: must be a string that is not blank"):
         desk.ask(None)
     assert desk.is_empty()
