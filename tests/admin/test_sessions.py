@@ -138,6 +138,12 @@ def test_the_front_page_says_what_was_not_told(mine: Planted) -> None:
     assert "launches that the broker did not take" in shown
 
 
+def test_the_front_page_says_where_the_error_of_a_failing_sweep_stands(mine: Planted) -> None:
+    shown = signed_in(User.objects.create_superuser("super")).get("/admin/").content.decode()
+    assert "waits (failing)" in shown
+    assert "Failing: the page of the sweep has the error." in shown
+
+
 def test_the_front_page_counts_only_what_its_reader_may_see(mine: Planted, theirs: Planted) -> None:
     Attempt.objects.update(line_lost_at=read_database_clock())
 
