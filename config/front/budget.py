@@ -11,13 +11,14 @@ from config.front import pressure
 
 
 class Budget:
-    """A bound on bytes in memory, shared by all requests. One owner may hold half of it.
+    """A bound on bytes in memory, shared by all requests. One owner may hold one share of it.
 
     The owner is a credential or a person, and for whoever has not proven to be one the address that they come from.
     """
 
-    def __init__(self, setting: str) -> None:
+    def __init__(self, setting: str, shares: int) -> None:
         self._setting = setting
+        self._shares = shares
         self._held = 0
         self._by_owner: Counter[str] = Counter()
 
@@ -33,7 +34,7 @@ class Budget:
         if self._held + size > most:
             pressure.note(self._setting)
             raise problems.busy("The bodies of other calls fill the memory for them.")
-        if self._by_owner[owner] + size > most // 2:
+        if self._by_owner[owner] + size > most // self._shares:
             raise problems.too_many("Your calls send too many bytes at once.", retry_after=1)
         self._held += size
         self._by_owner[owner] += size
@@ -46,5 +47,6 @@ class Budget:
             del self._by_owner[owner]
 
 
-proven = Budget("body_bytes_at_once")
-unproven = Budget("unproven_bytes_at_once")
+proven = Budget("body_bytes_at_once", shares=4)
+# Strangers are told apart by their addresses, and behind a router many have one.
+unproven = Budget("unproven_bytes_at_once", shares=2)

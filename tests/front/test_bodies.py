@@ -139,8 +139,8 @@ def test_a_compressed_body_is_refused_by_name(caller, line):
         line.__init__(caller.face.port)
 
 
-def test_one_key_holds_half_of_the_memory_for_bodies(caller, line, monkeypatch):
-    monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 400_000)
+def test_one_key_holds_a_quarter_of_the_memory_for_bodies(caller, line, monkeypatch):
+    monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 800_000)
     line.head("POST", HOT, JSON, length(300_000), token=caller.token)
     line.pour(196_608 + 65_536)
     answer = line.answer()
