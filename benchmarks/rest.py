@@ -39,7 +39,7 @@ print(Token.objects.create(user=User.objects.first()).key)
 def peer(house: House) -> Iterator[tuple[int, str]]:
     """The peer on the house's own database: its port, and a token."""
     environment = {**os.environ, **house.environment, "DJANGO_SETTINGS_MODULE": "benchmarks._peer_settings"}
-    manage = [sys.executable, "manage.py"]
+    manage = [sys.executable, "-m", "django"]  # manage.py takes no other settings than ours
     subprocess.run([*manage, "migrate", "-v0", "--skip-checks"], cwd=ROOT, env=environment, check=True, timeout=60)
     shell = subprocess.run(
         [*manage, "shell", "-v0", "-c", SETUP], cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True
