@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.db.backends.signals import connection_created
 
-from accounts import locks
+from core.db import locks
 
 
 class AccountsConfig(AppConfig):

@@ -9,9 +9,10 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from starlette.requests import Request as HeldRequest
 
-from accounts import callers, credentials, problems
+from accounts import callers, credentials
 from accounts.models import Credential
-from accounts.offload import in_thread
+from core.concurrency.offload import in_thread
+from core.web import problems
 
 
 class BearerAuthentication(BaseAuthentication):

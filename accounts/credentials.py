@@ -20,8 +20,8 @@ from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 
 from accounts import owners, recording
 from accounts.actors import Actor
-from accounts.clock import database_now
 from accounts.models import Credential, CredentialKind, Project, User
+from core.db.clock import database_now
 
 WORDS = {CredentialKind.API: "key", CredentialKind.CHILD: "child", CredentialKind.POOL: "pool"}
 SHAPE = re.compile(r"\Awr_(key|child|pool)_([a-z0-9]{16})_([A-Za-z0-9_-]{43})\Z")

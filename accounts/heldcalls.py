@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from starlette.requests import Request
 
-from accounts import idempotency, queries
+from accounts import idempotency
+from core.web import queries
 
 
 def judge(request: Request, query: Collection[str] = (), *, takes_key: bool = False) -> str:

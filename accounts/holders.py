@@ -15,9 +15,10 @@ from uuid import UUID
 
 from django.db import DataError, connection, models
 
-from accounts import credentials, owners, sql
-from accounts.clock import database_now
+from accounts import credentials, owners
 from accounts.models import Credential, User
+from core.db import sql
+from core.db.clock import database_now
 
 log = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=models.Model)

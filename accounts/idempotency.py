@@ -13,9 +13,9 @@ from django.db import IntegrityError, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import problems
 from accounts.models import IdempotencyKey
-from accounts.turns import hand_on, turn_to_write
+from core.db.turns import hand_on, turn_to_write
+from core.web import problems
 
 if TYPE_CHECKING:
     from accounts.views import ProjectView

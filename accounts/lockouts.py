@@ -13,9 +13,10 @@ from typing import Any
 from axes.models import AccessAttempt, AccessAttemptExpiration
 from django.conf import settings
 
-from accounts import clock, recording, rights
+from accounts import recording, rights
 from accounts.actors import Actor
 from accounts.models import User
+from core.db import clock
 
 
 def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
 
-from accounts.clock import Now
+from core.db.clock import Now
 
 
 class User(AbstractUser):

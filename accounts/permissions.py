@@ -9,8 +9,9 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import owners, problems
+from accounts import owners
 from accounts.models import Credential, CredentialKind
+from core.web import problems
 
 
 class Scoped(BasePermission):

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
 from accounts import projects
-from accounts.text import shortened, visible
+from core.display.text import shortened, visible
 
 MOST_COUNTED = 10_000
 #: What the stock filters ask of their field.

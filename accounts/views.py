@@ -9,12 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import idempotency, queries
+from accounts import idempotency
 from accounts.actors import Actor
 from accounts.models import Credential, Project
-from accounts.openapi.refusals import Types
-from accounts.openapi.values import Schema
 from accounts.permissions import Methods, ScopeMap
+from core.web import queries
+from core.web.openapi.refusals import Types
+from core.web.openapi.values import Schema
 
 
 class ProjectView(APIView):

@@ -12,12 +12,12 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
 
-from accounts import problems
 from accounts.actors import Actor
 from accounts.staffroom import ProjectWall, ReadOnly
 from approvals import admin_page, admin_queue, approvers, decisions, shapes
 from approvals.finding import judged, named
 from approvals.models import Approval, ApprovalQuerySet
+from core.web import problems
 
 TEMPLATES = "admin/approvals/approval"
 NOT_DECIDED = "Nothing was decided: you were signed out when the answer arrived. Look again, and answer once more."

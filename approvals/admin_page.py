@@ -10,12 +10,13 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from accounts import problems, whitespace
-from accounts.text import alike, mixed_scripts, turns, visible
 from approvals import approvers, shapes, subjects
 from approvals.answers import Answer
 from approvals.models import Approval
 from approvals.states import Decision, Risk, Status
+from core.display import whitespace
+from core.display.text import alike, mixed_scripts, turns, visible
+from core.web import problems
 from wardroom import strict
 
 TONES = {

@@ -10,14 +10,14 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import pages
 from accounts.actors import Actor
 from accounts.idempotency import Still, idempotent
-from accounts.pages import page
 from accounts.views import ProjectView
 from approvals import asking, bodies, decisions, execution, held, listing, replays, schema, shapes, waiting
 from approvals.finding import find, judged, seen_by
 from approvals.models import Approval
+from core.web import pages
+from core.web.pages import page
 from ledger import holding
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts import problems
 from accounts.actors import Actor
 from accounts.models import User
 from accounts.projects import visible_to
 from approvals.states import Via
+from core.web import problems
 
 PERMISSION = "approvals.decide"
 SCOPES = frozenset({"approvals:decide", "admin"})

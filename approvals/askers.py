@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db.models import Q
 
-from accounts import problems
 from accounts.actors import Actor
 from approvals.approvers import PERMISSION, SCOPES
 from approvals.models import Approval
+from core.web import problems
 
 #: What lets a key see what others asked.
 SEE_ALL = frozenset({"approvals:read", *SCOPES})

@@ -8,14 +8,14 @@ from typing import Any, Literal
 from django.conf import settings
 from django.db import IntegrityError
 
-from accounts import problems
 from accounts.actors import Actor
-from accounts.clock import database_now, later
 from accounts.models import Project
 from approvals import askers, records, subjects
 from approvals.actions import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
+from core.db.clock import database_now, later
+from core.web import problems
 from ledger import journal, quota
 
 

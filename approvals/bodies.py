@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from accounts import faults, problems
+from accounts import faults
 from accounts.actors import Actor
-from accounts.bodies import whole
-from accounts.paths import uuid_of
 from approvals import subjects
 from approvals.actions import Ask
 from approvals.answers import Answer
+from core.web import problems
+from core.web.bodies import whole
+from core.web.paths import uuid_of
 
 ASKED = (
     "request_id",

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from accounts import problems
 from accounts.actors import Actor
-from accounts.clock import database_now
 from approvals import answers, approvers, askers, records, shapes, subjects
 from approvals.answers import Answer
 from approvals.finding import find, judged
 from approvals.models import Approval
 from approvals.states import CancelReason, Decision, Status, sources
+from core.db.clock import database_now
+from core.web import problems
 from ledger import journal, skipping
 from ledger.skipping import Work
 

@@ -9,14 +9,15 @@ from uuid import UUID
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 
-from accounts import faults, problems
+from accounts import faults
 from accounts.actors import Actor
-from accounts.clock import database_now
 from approvals import askers, records, shapes, subjects
 from approvals.actions import MAX_WORD
 from approvals.finding import find
 from approvals.models import Approval
 from approvals.states import RUNS, Over, Status
+from core.db.clock import database_now
+from core.web import problems
 from ledger import journal
 
 

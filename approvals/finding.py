@@ -22,12 +22,12 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
-from accounts import problems
 from accounts.actors import Actor
-from accounts.clock import database_now
 from approvals import askers
 from approvals.models import Approval, ApprovalQuerySet, Waiter
 from approvals.states import Over, Status
+from core.db.clock import database_now
+from core.web import problems
 
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:

@@ -16,11 +16,11 @@ from accounts import heldcalls
 from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.models import Credential
-from accounts.offload import in_thread
 from accounts.permissions import allow
 from approvals import finding, shapes, waiting
 from approvals.models import Approval
 from approvals.states import Status
+from core.concurrency.offload import in_thread
 from ledger import holding, hub, stopping
 
 

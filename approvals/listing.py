@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db.models import Count, Min, Q
 
-from accounts import queries
 from approvals import shapes
 from approvals.models import ApprovalQuerySet
 from approvals.states import Status
+from core.web import queries
 
 
 def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuerySet:

@@ -11,9 +11,9 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import Project
-from accounts.text import shortened
 from approvals import states
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
+from core.display.text import shortened
 
 
 class Subject(models.Model):

@@ -7,11 +7,11 @@ from typing import Any
 
 from rest_framework import serializers as rest
 
-from accounts.openapi import values
-from accounts.openapi.values import Shaped, in_query
-from accounts.outlines import order, outline
 from approvals.actions import MAX_EXPIRES_SECS, MAX_TEXT, MAX_WORD
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
+from core.web.openapi import values
+from core.web.openapi.values import Shaped, in_query
+from core.web.outlines import order, outline
 from ledger import holding
 
 TIMEOUT = in_query(

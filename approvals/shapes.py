@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 from typing import Any
 
-from accounts import clock
 from approvals.models import Approval
 from approvals.states import RUNS, CancelReason, Decision, Status
+from core.db import clock
 
 # What the agent is told where no person said anything.
 SILENCE = {

@@ -11,12 +11,12 @@ from django.conf import settings
 from django.db.models import Case, DateTimeField, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, When
 from django.db.models.functions import Coalesce
 
-from accounts import problems
 from accounts.actors import Actor
-from accounts.clock import database_now, later
 from approvals import records
 from approvals.models import Approval, Subject
 from approvals.states import CancelReason, Over, Status, sources
+from core.db.clock import database_now, later
+from core.web import problems
 from ledger import journal, skipping
 from ledger.outages import STEP_SECS
 from ledger.skipping import Work

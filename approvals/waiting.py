@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from accounts.clock import later
 from approvals import decisions, execution
 from approvals.finding import find
 from approvals.models import Approval, Waiter
 from approvals.states import Status
+from core.db.clock import later
 
 # Longer than any call is held, so that a waiter lapses only when its server died.
 LEASE_SECS = 30

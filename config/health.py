@@ -21,10 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import outages
-from accounts.clock import read_database_clock
 from config.celery import app
 from config.front import pressure
+from core.db import outages
+from core.db.clock import read_database_clock
 from ledger import health as ledger_health
 from ledger import nudges
 from ledger.models import Sweep

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.openapi import routes
+from core.web.openapi import routes
 
 
 def add_routes(result: Any, **_: Any) -> Any:

@@ -16,7 +16,7 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from accounts import problems, queries
+from core.web import problems, queries
 
 #: Who comes while it is made waits for it, and does not make it again.
 _MAKING = threading.Lock()

@@ -61,7 +61,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.sign_in.IdleLimit",
-    "accounts.csrf.FreshToken",
+    "core.web.csrf.FreshToken",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -125,7 +125,7 @@ DATABASES = {
         "OPTIONS": _options,
         "ATOMIC_REQUESTS": False,
         # A cursor that outlives its statement is gone when a pooler gives the next statement another connection. What
-        # reads many rows does so in batches (accounts/batches.py).
+        # reads many rows does so in batches (core/db/batches.py).
         "DISABLE_SERVER_SIDE_CURSORS": True,
     }
 }
@@ -215,7 +215,7 @@ AXES_VERBOSE = False
 LOGIN_REDIRECT_URL = "/admin/"
 # Until `accounts.sign_in` has seen the first page after a login.
 SESSION_COOKIE_AGE = int(WARDROOM["login_idle_secs"])
-CSRF_FAILURE_VIEW = "accounts.csrf.refused"
+CSRF_FAILURE_VIEW = "core.web.csrf.refused"
 _secure = _address.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -247,10 +247,10 @@ CONTENT_SECURITY_POLICY = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.Scoped"],
-    "DEFAULT_PARSER_CLASSES": ["accounts.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["core.web.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "accounts.openapi.operation.Operation",
-    "EXCEPTION_HANDLER": "accounts.problems.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "core.web.openapi.operation.Operation",
+    "EXCEPTION_HANDLER": "core.web.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -258,7 +258,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Spawn, watch, message and gate AI-agent children.",
     "VERSION": "v1",
     "OAS_VERSION": "3.1.0",
-    "POSTPROCESSING_HOOKS": ["config.openapi.add_routes", "accounts.openapi.operation.add_components"],
+    "POSTPROCESSING_HOOKS": ["config.openapi.add_routes", "core.web.openapi.operation.add_components"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "PATH_CONVERTER_OVERRIDES": {"any_uuid": UUID},
@@ -288,10 +288,10 @@ DATA_FOLDER = Path(env.text("WARDROOM_DATA", "var")).absolute()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "accounts.redaction.TokenFilter"}},
+    "filters": {"redact": {"()": "core.display.redaction.TokenFilter"}},
     "formatters": {
         "line": {
-            "()": "accounts.redaction.LineFormatter",
+            "()": "core.display.redaction.LineFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
         }
     },

@@ -8,8 +8,8 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
-from accounts import problems
 from config.schema import SchemaView
+from core.web import problems
 
 
 @csrf_exempt  # a program that posts to the wrong address is told so, not asked for a form's token

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from accounts import naming
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, until
-from accounts.text import visible, visible_json
+from core.display.text import visible, visible_json
 from ledger import health, skipping
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
 

@@ -12,11 +12,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from accounts import problems, queries
-from accounts.openapi.values import in_query
-from accounts.outlines import outline
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
+from core.web import problems, queries
+from core.web.openapi.values import in_query
+from core.web.outlines import outline
 from ledger import feed
 
 LIMIT, MOST = 100, 500

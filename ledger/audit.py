@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from accounts.batches import in_batches
+from core.db.batches import in_batches
 from ledger.models import AuditEntry, Head
 from wardroom.jcs import canonical
 

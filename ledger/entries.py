@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from django.db.models import F
 
-from accounts.clock import read_database_clock
+from core.db.clock import read_database_clock
 from ledger import audit
 from ledger.models import AuditEntry, Event, Head, OutboxEntry, Source
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 
-from accounts.clock import moment
+from core.db.clock import moment
 from ledger.models import Event, Head
 
 #: What an event takes in an answer beside its payload, at most.

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, QuerySet, Value, When
 
-from accounts.clock import database_now, later
 from accounts.models import Project
+from core.db.clock import database_now, later
 from ledger import skipping
 from ledger.models import Sweep, Why
 from ledger.outages import STEP_SECS

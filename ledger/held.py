@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from accounts import authentication, heldcalls, permissions
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger import live, streams
 from ledger.api import QUERY, cursor_of
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
-from accounts import problems, queries
 from accounts.models import Credential
-from accounts.offload import in_thread
+from core.concurrency.offload import in_thread
+from core.web import problems, queries
 from ledger import hub, stopping
 
 #: The longest that a caller may say it would wait; a call is held for `held_call_secs` at most.

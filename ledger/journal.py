@@ -24,8 +24,8 @@ from uuid import UUID
 
 from django.db import transaction as database
 
-from accounts import locks
-from accounts.turns import hand_on, turn_to_write
+from core.db import locks
+from core.db.turns import hand_on, turn_to_write
 from ledger import entries, nudges
 
 log = logging.getLogger(__name__)

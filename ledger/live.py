@@ -23,10 +23,11 @@ from django.db.models import Case, F, Q, When
 from starlette.requests import Request
 from starlette.responses import Response
 
-from accounts import problems, projects, staff_sessions
-from accounts.offload import in_thread
+from accounts import projects, staff_sessions
+from core.concurrency.offload import in_thread
+from core.db.fields import JSONText
+from core.web import problems
 from ledger import hub, stopping
-from ledger.fields import JSONText
 from ledger.health import is_uuid
 from ledger.models import Event, Head, Source
 from ledger.streams import EventStream

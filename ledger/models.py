@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from django.db import models
 
-from accounts.clock import Now
 from accounts.models import Project
-from ledger.fields import JSONText
+from core.db.clock import Now
+from core.db.fields import JSONText
 
 
 class Head(models.Model):

@@ -15,7 +15,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Max, Q
 
-from accounts.clock import database_now, later, read_database_clock
+from core.db.clock import database_now, later, read_database_clock
 from ledger import journal
 from ledger.models import Downtime, Outage
 

@@ -9,7 +9,7 @@ import msgspec
 from django.conf import settings
 from django.db.models import F
 
-from accounts import problems
+from core.web import problems
 from ledger.models import Kept
 
 RETRY_SECS = 3600

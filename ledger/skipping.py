@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Count, QuerySet
 
-from accounts.clock import database_now
+from core.db.clock import database_now
 from ledger.models import SkippedRow, Why
 
 Found = TypeVar("Found")

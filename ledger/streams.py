@@ -21,8 +21,8 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
-from accounts import problems
-from accounts.together import Together
+from core.concurrency.together import Together
+from core.web import problems
 from ledger import feed, glimpses, hub, stopping
 
 BATCH = 200

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from accounts.clock import database_now, read_database_clock
+from core.db.clock import database_now, read_database_clock
 from ledger import outages, skipping
 from ledger.models import Sweep
 

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from django.db import connection
 
-from accounts import problems
-from accounts.clock import read_database_clock
-from accounts.problems import Problem
+from core.db.clock import read_database_clock
+from core.web import problems
+from core.web.problems import Problem
 from ledger import journal, nudges
 from mailbox import addresses, sql
 from mailbox.letters import Sealed

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from accounts import faults, paths, problems
-from accounts.names import UNSEEN, is_visible
+from accounts import faults
+from core.display.names import UNSEEN, is_visible
+from core.web import paths, problems
 
 LONGEST = 200
 SESSION = "session:"

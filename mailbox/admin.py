@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
-from accounts.text import visible, visible_json
+from core.display.text import visible, visible_json
 from mailbox import admin_quarantine, receipts
 from mailbox.models import Message
 from mailbox.states import MessageState

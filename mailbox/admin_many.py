@@ -15,9 +15,9 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import problems
 from accounts.actors import Actor
-from accounts.text import shortened, visible
+from core.display.text import shortened, visible
+from core.web import problems
 from mailbox import quarantine
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState

@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 
 from accounts import naming, projects
 from accounts.actors import Actor
-from accounts.problems import Problem, as_problem
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
-from accounts.text import visible
+from core.display.text import visible
+from core.web.problems import Problem, as_problem
 from mailbox import inspection, quarantine
 from mailbox.admin_many import ManyAtOnce
 from mailbox.models import Quarantined

@@ -10,12 +10,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import pages, queries
-from accounts.openapi.refusals import Types
-from accounts.pages import page
 from accounts.permissions import ScopeMap
 from accounts.scopes import DRAIN
 from accounts.views import ProjectView
+from core.web import pages, queries
+from core.web.openapi.refusals import Types
+from core.web.pages import page
 from mailbox import addresses, claims, delivery, orders, posting, receipts, schema, shapes
 from mailbox.models import Message
 from mailbox.states import MessageState

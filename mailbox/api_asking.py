@@ -8,10 +8,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import faults, problems
+from accounts import faults
 from accounts.permissions import ScopeMap
 from accounts.scopes import DRAIN
 from accounts.views import ProjectView
+from core.web import problems
 from ledger import holding
 from mailbox import asking, bodies, claims, held_asks, orders, schema, shapes
 

@@ -11,10 +11,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import pages, problems, queries
-from accounts.pages import page
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
+from core.web import pages, problems, queries
+from core.web.pages import page
 from mailbox import orders, quarantine, schema, shapes
 from mailbox.models import Quarantined
 from mailbox.states import QUARANTINE_SOURCES, QuarantineState

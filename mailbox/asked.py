@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from accounts import problems
+from core.web import problems
 from ledger import listening
 from mailbox import asking, delivery
 from mailbox.letters import NewMessage

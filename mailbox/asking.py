@@ -15,8 +15,10 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import faults, names, problems
-from accounts.problems import Problem
+from accounts import faults
+from core.display import names
+from core.web import problems
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import addresses, bodies, delivery, letters, moves, receipts
 from mailbox.accepting import Delivered

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accounts import faults
-from accounts.openapi.values import NOT_BLANK
+from core.web.openapi.values import NOT_BLANK
 from mailbox.states import ASK_MODES
 
 

@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from accounts import faults, names, problems, projects
+from accounts import faults, projects
 from accounts.models import Project
-from accounts.problems import Problem
-from accounts.together import Together
+from core.concurrency.together import Together
+from core.display import names
+from core.web import problems
+from core.web.problems import Problem
 from mailbox import addresses, asked, asking, claims, delivery, letters
 from mailbox.asked import Asked
 from mailbox.claims import Claim, Settled

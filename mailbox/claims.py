@@ -17,7 +17,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from accounts import faults, names, problems
+from accounts import faults
+from core.display import names
+from core.web import problems
 from ledger import journal, skipping
 from ledger.skipping import Work
 from mailbox import addresses, letters, moves, parcels, quarantine, receipts, sql

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Min, Q
 
-from accounts.clock import database_now, read_database_clock
-from accounts.problems import Problem
+from core.db.clock import database_now, read_database_clock
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import accepting, addresses, grouping, letters
 from mailbox.accepting import Delivered, Outcome

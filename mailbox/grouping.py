@@ -21,9 +21,9 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from accounts import sql
-from accounts.problems import Problem
-from accounts.turns import turn_to_write
+from core.db import sql
+from core.db.turns import turn_to_write
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import accepting
 from mailbox.accepting import Outcome

@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from accounts import credentials, heldcalls, hot
-from accounts.problems import Problem
-from accounts.together import Together
+from accounts import credentials, heldcalls
+from core.concurrency.together import Together
+from core.web import hot
+from core.web.problems import Problem
 from mailbox import held_asks, posting
 from mailbox.posting import Answer, Call
 

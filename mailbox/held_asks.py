@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import heldcalls, permissions, problems
+from accounts import heldcalls, permissions
 from accounts.authentication import of_held
-from accounts.offload import in_thread
+from core.concurrency.offload import in_thread
+from core.web import problems
 from ledger import holding
 from mailbox import addresses, asking, shapes
 

@@ -21,9 +21,9 @@ import kombu
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from accounts import sql
 from accounts.models import Project
-from accounts.problems import Problem
+from core.db import sql
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import addresses, delivery, frames, letters, quarantine
 from mailbox.frames import Arrival

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from accounts.text import visible
+from core.display.text import visible
 
 #: What a page shows at most; all of it can be downloaded.
 TEXT_BYTES = 64 * 1024

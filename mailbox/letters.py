@@ -14,8 +14,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import faults, problems
-from accounts.names import UNSEEN, is_name
+from accounts import faults
+from core.display.names import UNSEEN, is_name
+from core.web import problems
 from mailbox import bodies
 from mailbox.addresses import OWN
 from mailbox.states import KINDS, PUBLIC_KINDS

@@ -23,7 +23,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import addresses, bamboo, delivery, letters, quarantine
 from mailbox.letters import NewMessage

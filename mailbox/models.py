@@ -11,8 +11,8 @@ from django.db.models import Q
 from django.db.models.functions import Substr
 from django.utils.functional import cached_property
 
-from accounts.clock import Now
 from accounts.models import Project
+from core.db.clock import Now
 from mailbox import addresses, bodies, covering, letters
 from mailbox.states import KINDS, WAITING_STATES, MessageState, QuarantineState
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from accounts import faults, heldbodies, problems
-from accounts.problems import Problem
+from accounts import faults
+from core.web import heldbodies, problems
+from core.web.problems import Problem
 from mailbox import letters
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
 from mailbox.letters import LONGEST_ID, NewMessage

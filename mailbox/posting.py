@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from accounts import holders, parsers, permissions, problems, scopes
+from accounts import holders, permissions, scopes
 from accounts.models import Credential
-from accounts.problems import Problem
+from core.web import parsers, problems
+from core.web.problems import Problem
 from mailbox import addresses, delivery, orders
 from mailbox.accepting import Outcome
 from mailbox.delivery import Post

@@ -12,11 +12,12 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
-from accounts import faults, problems, projects
+from accounts import faults, projects
 from accounts.actors import Actor
-from accounts.clock import database_now
-from accounts.problems import Problem
 from accounts.scopes import STEER
+from core.db.clock import database_now
+from core.web import problems
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import accepting, addresses, bamboo, delivery, letters, shapes
 from mailbox.letters import NewMessage

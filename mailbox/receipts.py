@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from accounts.clock import database_now
+from core.db.clock import database_now
 from ledger import journal
 from mailbox import covering, sql
 from mailbox.models import Message, Quarantined, Receipt

@@ -5,10 +5,10 @@ from __future__ import annotations
 from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers as rest
 
-from accounts.names import UNSEEN
-from accounts.openapi import values
-from accounts.openapi.values import Shaped, in_query
-from accounts.outlines import order, outline
+from core.display.names import UNSEEN
+from core.web.openapi import values
+from core.web.openapi.values import Shaped, in_query
+from core.web.outlines import order, outline
 from ledger import holding
 from mailbox import addresses, bodies
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE

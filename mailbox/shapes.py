@@ -6,7 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from accounts.clock import moment
+from core.db.clock import moment
 from mailbox.models import Message, Quarantined
 from mailbox.parcels import Parcel
 

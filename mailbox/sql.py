@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Func, IntegerField
 
-from accounts.sql import Row, run, run_each, run_prepared
+from core.db.sql import Row, run, run_each, run_prepared
 
 __all__ = [
     "Bytes",
@@ -41,7 +41,7 @@ class Bytes(Func):
         return self.as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))", **context)
 
 
-# As Python writes its datetimes, for SQLite compares moments as text; see accounts.clock.Now.
+# As Python writes its datetimes, for SQLite compares moments as text; see core.db.clock.Now.
 SQLITE_NOW = "replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s) || '000', '.000000', '')"
 
 

@@ -18,17 +18,8 @@ from django.utils.safestring import SafeString
 
 from accounts import scopes
 from accounts.actors import Actor
-from accounts.problems import Problem
-from accounts.staffroom import (
-    NOTHING,
-    ProjectFilter,
-    ProjectWall,
-    ReadOnly,
-    age,
-    badge,
-    line,
-    say_nothing_was_done,
-)
+from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line, say_nothing_was_done
+from core.web.problems import Problem
 from ledger.health import is_uuid
 from mailbox.letters import NewMessage
 from orchestration import admin_front, cancelling, session_page, shapes, steering

@@ -9,9 +9,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import heldbodies, idempotency
-from accounts.openapi.values import in_query
+from accounts import idempotency
 from accounts.views import ProjectView
+from core.web import heldbodies
+from core.web.openapi.values import in_query
 from ledger import holding
 from mailbox.schema import IN_PATH
 from orchestration import asking, bodies, held_asks, shapes

@@ -11,9 +11,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.outlines import outline
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
+from core.web.outlines import outline
 from ledger.api import EVENTS, PARAMETERS, QUERY, events_page
 from orchestration import reach, snapshot
 from orchestration.shapes import SessionShape

@@ -11,12 +11,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import queries
-from accounts.openapi import values
-from accounts.openapi.values import in_query
-from accounts.outlines import outline
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
+from core.web import queries
+from core.web.openapi import values
+from core.web.openapi.values import in_query
+from core.web.outlines import outline
 from orchestration import history, reach
 
 ENTRY = outline(

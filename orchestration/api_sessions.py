@@ -11,16 +11,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import bodies as strict
-from accounts import pages, queries
 from accounts.idempotency import idempotent
 from accounts.models import CredentialKind
-from accounts.openapi import values
-from accounts.openapi.values import in_query
-from accounts.outlines import outline
-from accounts.pages import page
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
+from core.web import bodies as strict
+from core.web import pages, queries
+from core.web.openapi import values
+from core.web.openapi.values import in_query
+from core.web.outlines import outline
+from core.web.pages import page
 from orchestration import bodies, reach, replays, shapes, spawning, tree
 from orchestration.models import Session
 from orchestration.spawning import SpawnOrder

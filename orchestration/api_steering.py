@@ -9,12 +9,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import bodies as strict
 from accounts import permissions
 from accounts.idempotency import idempotent
 from accounts.permissions import Methods, ScopeMap
 from accounts.scopes import STOP
 from accounts.views import ProjectView
+from core.web import bodies as strict
 from mailbox import letters
 from mailbox.letters import NewMessage
 from orchestration import bodies, cancelling, lifecycle, reach, replays, shapes, spawning, steering

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from accounts import problems
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind, Project
-from accounts.problems import Problem
+from core.web import problems
+from core.web.problems import Problem
 from ledger import journal, quota
 from mailbox import asking, delivery
 from mailbox.addresses import ANSWERS

@@ -12,11 +12,12 @@ from uuid import UUID
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from accounts import credentials, problems
+from accounts import credentials
 from accounts.actors import Actor
-from accounts.clock import database_now, later
-from accounts.problems import Problem
 from approvals import subjects
+from core.db.clock import database_now, later
+from core.web import problems
+from core.web.problems import Problem
 from ledger import journal
 from orchestration import hints
 from orchestration.models import Attempt, Session

@@ -20,8 +20,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import sql
-from accounts.offload import in_thread
+from core.concurrency.offload import in_thread
+from core.db import sql
 from orchestration.line_wire import HangUp
 from wardroom.protocol import Close
 

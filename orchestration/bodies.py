@@ -7,9 +7,9 @@ import re
 from django.conf import settings
 from rest_framework import serializers
 
-from accounts.bodies import CHECKED, Body, Flag, Id, Text, Whole
-from accounts.names import UNSEEN
-from accounts.openapi import values
+from core.display.names import UNSEEN
+from core.web.bodies import CHECKED, Body, Flag, Id, Text, Whole
+from core.web.openapi import values
 from ledger.holding import LONGEST_WAIT
 from mailbox import bodies as messages
 from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID

@@ -25,8 +25,8 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from accounts.actors import Actor
-from accounts.clock import database_now
 from accounts.models import Project
+from core.db.clock import database_now
 from ledger import journal, skipping
 from ledger.skipping import Work
 from orchestration import attempts, completion, lifecycle

@@ -12,8 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from accounts.clock import database_now, later
 from approvals import subjects
+from core.db.clock import database_now, later
 from ledger import skipping
 from ledger.outages import STEP_SECS
 from ledger.skipping import Work

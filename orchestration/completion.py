@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts.clock import moment
+from core.db.clock import moment
 from ledger import journal
 from mailbox import accepting, delivery
 from mailbox.addresses import OWN, session_address

@@ -19,9 +19,10 @@ from channels.consumer import AsyncConsumer
 from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError
 
-from accounts import callers, outages
-from accounts.offload import in_thread
-from accounts.problems import Problem
+from accounts import callers
+from core.concurrency.offload import in_thread
+from core.db import outages
+from core.web.problems import Problem
 from ledger import glimpses, hub
 from orchestration import (
     backpressure,

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db.models import QuerySet
 
-from accounts.clock import later
+from core.db.clock import later
 from ledger import journal, skipping
 from ledger.skipping import Work
 from orchestration import attempts, runners

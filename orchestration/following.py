@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 from uuid import UUID
 
-from accounts.text import shortened, visible
 from approvals import subjects
+from core.display.text import shortened, visible
 from ledger import feed
 from orchestration.models import Session
 from orchestration.states import Status

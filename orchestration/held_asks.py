@@ -13,13 +13,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import heldbodies, heldcalls, permissions
+from accounts import heldcalls, permissions
 from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.idempotency import REPLAYED
 from accounts.models import Credential
-from accounts.offload import in_thread
-from accounts.problems import Problem
+from core.concurrency.offload import in_thread
+from core.web import heldbodies
+from core.web.problems import Problem
 from ledger import holding
 from mailbox.asking import new_id, question
 from orchestration import asking, reach

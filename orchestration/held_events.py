@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from accounts import authentication, heldcalls, permissions
 from accounts.models import Credential
-from accounts.offload import in_thread
-from accounts.problems import Problem
+from core.concurrency.offload import in_thread
+from core.web.problems import Problem
 from ledger import streams
 from ledger.api import QUERY, cursor_of
 from orchestration import reach

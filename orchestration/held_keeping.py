@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from accounts import credentials, heldbodies, heldcalls, problems
-from accounts.offload import in_thread
-from accounts.openapi.routes import Described, described
+from accounts import credentials, heldcalls
+from core.concurrency.offload import in_thread
+from core.web import heldbodies, problems
+from core.web.openapi.routes import Described, described
 from orchestration import keeping
 from orchestration.states import Status
 

@@ -13,7 +13,7 @@ from django.db.models import F
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from accounts.clock import database_now, later
+from core.db.clock import database_now, later
 from ledger import journal, skipping
 from ledger.models import OutboxEntry
 from ledger.skipping import Work

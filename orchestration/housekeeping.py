@@ -16,9 +16,9 @@ from django.conf import settings
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 
-from accounts.clock import later, read_database_clock
 from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
+from core.db.clock import later, read_database_clock
 from ledger import journal, skipping
 from ledger.models import Downtime, Event, Head, Kept, OutboxEntry
 from ledger.skipping import Work

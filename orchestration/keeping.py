@@ -12,9 +12,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 
-from accounts import credentials, problems
-from accounts.clock import database_now, later
+from accounts import credentials
 from accounts.models import CredentialKind
+from core.db.clock import database_now, later
+from core.web import problems
 from ledger import journal
 from ledger.outages import STEP_SECS
 from orchestration import attempts, lifecycle, presence

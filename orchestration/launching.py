@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts.clock import database_now, later, read_database_clock
-from accounts.redaction import redacted
+from core.db.clock import database_now, later, read_database_clock
+from core.display.redaction import redacted
 from ledger import journal, outages, skipping
 from ledger.skipping import Work, storable
 from mailbox import reading

@@ -13,10 +13,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models.functions import Coalesce
 
-from accounts import problems
 from accounts.actors import Actor
-from accounts.clock import database_now
 from accounts.models import Project
+from core.db.clock import database_now
+from core.web import problems
 from ledger import journal
 from orchestration import attempts, completion, roles, waits
 from orchestration.attempts import StaleState, move, new_attempt, requeue

@@ -16,8 +16,8 @@ from django.db.models import F
 
 from accounts import credentials
 from accounts.actors import Actor
-from accounts.clock import database_now
 from accounts.models import Credential, CredentialKind
+from core.db.clock import database_now
 from ledger import journal
 from orchestration import attempts, keeping, lifecycle, presence
 from orchestration.models import Attempt, Session

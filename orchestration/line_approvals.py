@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from accounts.problems import Problem
 from approvals import asking, decisions, execution, shapes
 from approvals.actions import Ask
 from approvals.models import Approval
+from core.web.problems import Problem
 from orchestration.line import Line, held
 from wardroom.protocol import (
     ApprovalAck,

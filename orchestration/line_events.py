@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from accounts.clock import database_now
 from approvals import execution
+from core.db.clock import database_now
 from ledger import journal, quota
 from orchestration.line import Line, held
 from orchestration.models import Attempt, Session, Snapshot

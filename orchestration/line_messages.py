@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from accounts import problems
-from accounts.clock import moment
-from accounts.names import is_name
+from core.db.clock import moment
+from core.display.names import is_name
+from core.web import problems
 from ledger import journal, quota
 from mailbox import addresses, asking, bodies, delivery, reading
 from mailbox.letters import LONGEST_ID, NewMessage

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from accounts.clock import database_now
+from core.db.clock import database_now
 from orchestration import line_approvals, line_run
 from orchestration.line import Line, held, look
 from orchestration.models import Attempt, Session

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
-from accounts import problems
-from accounts.clock import database_now, moment, read_database_clock
+from core.db.clock import database_now, moment, read_database_clock
+from core.web import problems
 from ledger import quota
 from orchestration import history, limits
 from orchestration.line import Line, held

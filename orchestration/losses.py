@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import LessThan
 
-from accounts.clock import later, read_database_clock
+from core.db.clock import later, read_database_clock
 from ledger import journal, outages, skipping
 from ledger.skipping import Work
 from orchestration import attempts, clock_steps, keeping, lifecycle

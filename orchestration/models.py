@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from accounts.clock import Now
 from accounts.models import Project
-from accounts.text import shortened
+from core.db.clock import Now
+from core.display.text import shortened
 from orchestration.states import ENDED, TERMINAL, Runner, Status
 
 

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connections
 from django.db.models import Q
 
-from accounts.clock import database_now, later
+from core.db.clock import database_now, later
 from orchestration.models import WebProcess
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from accounts import problems
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind
+from core.web import problems
 from orchestration.models import Session
 
 

@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from accounts.staffroom import badge, may
-from accounts.text import shortened
 from approvals.models import Approval
 from approvals.states import Status as Answer
-from ledger.fields import JSONText
+from core.db.fields import JSONText
+from core.display.text import shortened
 from ledger.models import Event
 from mailbox import addresses, asking
 from mailbox.models import Message

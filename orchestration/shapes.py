@@ -8,9 +8,9 @@ from typing import Any
 from django.db.models import Exists, F, OuterRef, QuerySet
 from rest_framework import serializers
 
-from accounts import clock
-from accounts.openapi import values
-from accounts.openapi.values import Shaped
+from core.db import clock
+from core.web.openapi import values
+from core.web.openapi.values import Shaped
 from orchestration import presence
 from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status

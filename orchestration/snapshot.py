@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
-from accounts import pages
 from approvals import shapes as approval_shapes
 from approvals.finding import judged
 from approvals.models import Approval
+from core.web import pages
 from ledger import feed
 from orchestration import shapes
 from orchestration.models import Session

@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 
-from accounts import credentials, problems
+from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
+from core.web import problems
 from ledger import journal, quota
 from orchestration import attempts, limits, roles, runners
 from orchestration.models import Session

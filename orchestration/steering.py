@@ -8,9 +8,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import problems
 from accounts.actors import Actor
 from accounts.models import Project
+from core.web import problems
 from ledger import journal, quota
 from mailbox import asking, delivery, reading
 from mailbox.delivery import Delivered

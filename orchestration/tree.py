@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Count
 
-from accounts import pages
+from core.web import pages
 from orchestration import shapes
 from orchestration.models import Session
 

@@ -14,8 +14,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
-from accounts import problems
-from accounts.clock import database_now, later, read_database_clock
+from core.db.clock import database_now, later, read_database_clock
+from core.web import problems
 from ledger import journal, outages, skipping
 from ledger.skipping import Work
 from orchestration import attempts

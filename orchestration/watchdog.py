@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from accounts.clock import read_database_clock
 from approvals import subjects
+from core.db.clock import read_database_clock
 from ledger import journal, outages, skipping
 from ledger.skipping import Work
 from orchestration import attempts, lifecycle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from accounts import offload
+from core.concurrency import offload
 
 
 def verbs_have_ended(timeout: float = 30.0) -> None:

@@ -3,7 +3,7 @@
 import django.contrib.auth.models
 import django.contrib.auth.validators
 import django.db.models.deletion
-import accounts.clock
+import core.db.clock
 import django.utils.timezone
 import uuid
 from django.conf import settings
@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('slug', models.SlugField(max_length=64, unique=True)),
                 ('name', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(db_default=accounts.clock.Now(), editable=False)),
+                ('created_at', models.DateTimeField(db_default=core.db.clock.Now(), editable=False)),
                 ('groups', models.ManyToManyField(blank=True, help_text='Whose members see it.', related_name='projects', to='auth.group')),
             ],
             options={
@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(blank=True, default='', max_length=64)),
                 ('attempt', models.PositiveIntegerField(blank=True, null=True)),
                 ('scopes', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField(db_default=accounts.clock.Now(), editable=False)),
+                ('created_at', models.DateTimeField(db_default=core.db.clock.Now(), editable=False)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='credentials', to=settings.AUTH_USER_MODEL)),
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 ('status', models.PositiveSmallIntegerField(null=True)),
                 ('answer', models.JSONField(null=True)),
                 ('headers', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(db_default=accounts.clock.Now())),
+                ('created_at', models.DateTimeField(db_default=core.db.clock.Now())),
                 ('credential', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.credential')),
             ],
             options={

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import template
 
-from accounts import text, whitespace
+from core.display import text, whitespace
 
 register = template.Library()
 

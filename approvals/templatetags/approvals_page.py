@@ -11,11 +11,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import staffroom
-from accounts.text import shortened
 from approvals import shapes
 from approvals.admin_page import RISK_TONES, TONES
 from approvals.models import Approval
 from approvals.states import Risk, Status
+from core.display.text import shortened
 
 #: Characters of an id in a list, of a session's name, and of one argument.
 SHORT, LONGEST_NAME, LONGEST_VALUE = 8, 60, 60

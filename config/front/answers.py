@@ -7,8 +7,8 @@ from html import escape
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
-from accounts.problems import CONTENT_TYPE, Problem
 from accounts.request_head import RequestHead
+from core.web.problems import CONTENT_TYPE, Problem
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title} | Wardroom</title></head>

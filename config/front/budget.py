@@ -6,8 +6,8 @@ from collections import Counter
 
 from django.conf import settings
 
-from accounts import problems
 from config.front import pressure
+from core.web import problems
 
 
 class Budget:

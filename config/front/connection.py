@@ -15,10 +15,11 @@ from typing import Any
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from accounts import callers, problems
-from accounts.problems import Problem
+from accounts import callers
 from config.front import pressure
 from config.front.exchange import KNOWN
+from core.web import problems
+from core.web.problems import Problem
 
 Silent = dict["FrontConnection", None]
 

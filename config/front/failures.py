@@ -6,9 +6,9 @@ import sys
 
 from django.http import HttpRequest, HttpResponse
 
-from accounts import problems
 from accounts.request_head import RequestHead
 from config.front import answers
+from core.web import problems
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -14,14 +14,15 @@ from django.conf import settings
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from accounts import callers, credentials, holders, hot, parsers, problems, staff_sessions
-from accounts.offload import in_thread
-from accounts.problems import Problem
+from accounts import callers, credentials, holders, staff_sessions
 from accounts.request_head import RequestHead
-from accounts.together import Together
 from config.front import answers, budget
 from config.front.exchange import Exchange, with_body_length
 from config.front.turns import READS, Turns
+from core.concurrency.offload import in_thread
+from core.concurrency.together import Together
+from core.web import hot, parsers, problems
+from core.web.problems import Problem
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 API, ADMIN = "/api/", "/admin/"

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator
 
 from django.conf import settings
 
-from accounts import problems
 from config.front import pressure
+from core.web import problems
 
 READS = {"GET", "HEAD", "OPTIONS"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from accounts import clock
+from core.db import clock
 
 
 def test_a_moment_is_in_utc_and_has_six_digits_of_a_second() -> None:

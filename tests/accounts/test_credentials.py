@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential, User
-from accounts.redaction import LineFormatter, TokenFilter, redacted
+from core.display.redaction import LineFormatter, TokenFilter, redacted
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db

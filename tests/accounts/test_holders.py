@@ -8,8 +8,9 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
 
-from accounts import credentials, holders, projects, sql
+from accounts import credentials, holders, projects
 from accounts.actors import Actor
+from core.db import sql
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection
 
-from accounts import outages, projects
+from accounts import projects
+from core.db import outages
 from ledger import journal, sweeps
 from ledger.models import Head, Sweep
 from orchestration import waits

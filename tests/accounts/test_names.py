@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from accounts.names import PATTERN, is_name
+from core.display.names import PATTERN, is_name
 from mailbox import addresses
 
 

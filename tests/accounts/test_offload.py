@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connections
 
 from accounts import projects
-from accounts.offload import in_thread
+from core.concurrency.offload import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,7 +10,8 @@ import psycopg_pool
 import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
-from accounts import outages, problems
+from core.db import outages
+from core.web import problems
 
 
 def caused(error: Exception, cause: Exception) -> Exception:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from accounts import pages
 from accounts.models import Project
-from accounts.problems import Problem
+from core.web import pages
+from core.web.problems import Problem
 
 pytestmark = pytest.mark.django_db
 

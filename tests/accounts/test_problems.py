@@ -8,8 +8,8 @@ import pytest
 from django.http import Http404
 from rest_framework import exceptions
 
-from accounts import problems
 from config.front.gate import Gate, Target
+from core.web import problems
 from wardroom.strict import StrictJSONError
 
 

@@ -7,8 +7,8 @@ from threading import Event
 
 import pytest
 
-from accounts import together
-from accounts.together import Together
+from core.concurrency import together
+from core.concurrency.together import Together
 
 
 class Verb:

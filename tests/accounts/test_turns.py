@@ -17,9 +17,10 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import credentials, idempotency, projects, turns
-from accounts.offload import in_thread
-from accounts.turns import turn_to_write
+from accounts import credentials, idempotency, projects
+from core.concurrency.offload import in_thread
+from core.db import turns
+from core.db.turns import turn_to_write
 from ledger import journal
 from tests import people
 from tests.waiting import wait_until, wait_until_async
@@ -169,7 +170,7 @@ def test_to_hand_on_a_turn_twice_is_harmless(waiting: list[object]) -> None:
 LEAVES = """
 import django, signal, sys, threading
 django.setup()
-from accounts import turns
+from core.db import turns
 
 class Enough(BaseException): ...
 

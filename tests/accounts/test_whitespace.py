@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.text import alike, visible
-from accounts.whitespace import Part, extent, parts
+from core.display.text import alike, visible
+from core.display.whitespace import Part, extent, parts
 
 
 def shown(text: str) -> str:

@@ -9,8 +9,8 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts.clock import read_database_clock
 from accounts.models import Project, User
+from core.db.clock import read_database_clock
 from ledger import journal
 from mailbox import asking, delivery
 from mailbox.models import Message

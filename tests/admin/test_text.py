@@ -9,7 +9,7 @@ import pytest
 from django.utils.formats import localize
 from django.utils.timezone import localtime
 
-from accounts.text import mixed_scripts, shortened, turns, visible, visible_json
+from core.display.text import mixed_scripts, shortened, turns, visible, visible_json
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 # Written again by hand, from the standard's table: default-ignorable characters that no category gives away.

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connections
 
-from accounts.problems import Problem
+from core.web.problems import Problem
 
 
 def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -12,10 +12,10 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.actors import Actor
-from accounts.problems import Problem
 from approvals import admin_page, decisions, subjects
 from approvals.answers import Answer
 from approvals.models import Approval
+from core.web.problems import Problem
 from ledger.models import AuditEntry
 from tests.approvals.desk import page_of, press, text_of
 from tests.life import stages

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from accounts.problems import Problem
 from approvals import asking, subjects
 from approvals.actions import Ask
 from approvals.models import Approval, Subject
+from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import child
 

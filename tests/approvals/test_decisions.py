@@ -10,11 +10,11 @@ import pytest
 
 from accounts.actors import Actor
 from accounts.models import User
-from accounts.problems import Problem
 from approvals import decisions
 from approvals.answers import Answer
 from approvals.models import Approval
 from approvals.states import Status
+from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import NOON, child
 

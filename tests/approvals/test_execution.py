@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from accounts.actors import Actor
-from accounts.problems import Problem
 from approvals import decisions, execution, shapes
 from approvals.answers import Answer
 from approvals.models import Approval
+from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import child
 

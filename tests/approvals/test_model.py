@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from accounts.actors import Actor
-from accounts.problems import Problem
 from approvals import asking, decisions, execution, subjects
 from approvals.actions import Ask
 from approvals.answers import Answer
 from approvals.models import Approval, Subject
+from core.web.problems import Problem
 from ledger import audit
 from tests.approvals.conftest import NOON, child
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 
 from accounts.actors import Actor
-from accounts.problems import Problem
 from approvals import decisions, execution, subjects
 from approvals.answers import Answer
 from approvals.models import Approval, Subject
+from core.web.problems import Problem
 from ledger import audit
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import NOON, child, staff

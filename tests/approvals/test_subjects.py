@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from accounts.problems import Problem
 from approvals import decisions, execution, subjects
 from approvals.answers import Answer
 from approvals.models import Approval
+from core.web.problems import Problem
 from tests.approvals.conftest import NOON
 
 pytestmark = pytest.mark.django_db

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from accounts.actors import Actor
-from accounts.offload import in_thread
 from approvals import decisions, waiting
 from approvals.answers import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
+from core.concurrency.offload import in_thread
 from orchestration import housekeeping
 from tests.approvals.conftest import NOON
 from tests.waiting import wait_until_async

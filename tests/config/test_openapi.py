@@ -16,9 +16,9 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from accounts import projects, scopes
-from accounts.outlines import outline
 from accounts.views import ProjectView
 from config import held
+from core.web.outlines import outline
 from mailbox import orders, quarantine
 from orchestration import held_asks
 from tests.document import PATH, PROBLEM, Document

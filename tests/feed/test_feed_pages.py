@@ -10,8 +10,8 @@ import pytest
 from django.test import Client
 
 from accounts import credentials, projects
-from accounts.clock import Now
 from accounts.models import Project
+from core.db.clock import Now
 from ledger import feed, journal
 from ledger.models import Event, Head
 from orchestration.models import Session

@@ -11,8 +11,8 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from accounts.problems import Problem
 from config.front.turns import Turns
+from core.web.problems import Problem
 from tests.front.wire import length, wire
 from tests.waiting import wait_until_async
 

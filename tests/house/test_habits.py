@@ -86,7 +86,7 @@ def test_tests_use_the_real_thing() -> None:
 def test_the_document_is_made_of_outlines() -> None:
     """Of one mapping of fields, the second `inline_serializer` makes an empty component; `outline` copies it."""
     theirs = lines_with(re.compile(r"\binline_serializer\b"), {name(path): path.read_text() for path in app_files()})
-    assert {line.partition(":")[0] for line in theirs} == {"accounts/outlines.py"}
+    assert {line.partition(":")[0] for line in theirs} == {"core/web/outlines.py"}
 
 
 def test_every_test_checks_something() -> None:

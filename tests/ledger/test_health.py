@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from accounts.clock import read_database_clock
 from accounts.models import Project
 from config.health import CHECKS
+from core.db.clock import read_database_clock
 from ledger import health, sweeps
 from ledger.models import Sweep
 

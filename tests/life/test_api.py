@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from rest_framework.test import APIClient
 
-from accounts import bodies as strict
 from accounts import credentials
+from core.web import bodies as strict
 from ledger.models import OutboxEntry
 from mailbox import reading
 from orchestration import bodies, cancelling, lifecycle

@@ -16,11 +16,11 @@ from django.db import connection, models
 from django.test import Client
 
 from accounts import credentials
-from accounts.clock import read_database_clock
 from accounts.models import CredentialKind, IdempotencyKey, User
 from approvals.models import Approval, Subject
 from config.celery import app
 from config.health import CHECKS
+from core.db.clock import read_database_clock
 from ledger import health, journal, outages
 from ledger.models import OutboxEntry, SkippedRow
 from mailbox import claims, delivery

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from accounts.clock import read_database_clock
 from config.health import CHECKS
+from core.db.clock import read_database_clock
 from ledger import health, outages
 from ledger.models import Outage, SkippedRow
 from orchestration import losses, watchdog

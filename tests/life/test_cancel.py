@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from accounts.clock import read_database_clock
 from accounts.models import Project
-from accounts.problems import Problem
+from core.db.clock import read_database_clock
+from core.web.problems import Problem
 from ledger.models import AuditEntry, Outage
 from orchestration import attempts, cancelling, lifecycle, losses
 from orchestration.models import Session

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from accounts.clock import read_database_clock
 from approvals import decisions, subjects
+from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage
 from orchestration import cancelling, clock_steps, keeping, launching, losses, spawning, waits, watchdog

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from accounts.clock import read_database_clock
+from core.db.clock import read_database_clock
 from orchestration import folders, housekeeping, lifecycle, runners
 from orchestration.models import Session
 from orchestration.states import Status

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from accounts.clock import later, read_database_clock
 from accounts.models import IdempotencyKey
+from core.db.clock import later, read_database_clock
 from ledger import feed, quota
 from ledger.models import Event, Kept, OutboxEntry
 from mailbox import claims, delivery, quarantine, reading

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from accounts.clock import read_database_clock
-from accounts.problems import Problem
+from core.db.clock import read_database_clock
+from core.web.problems import Problem
 from orchestration import attempts, keeping, lifecycle, losses, spawning
 from orchestration.models import Session, WebProcess
 from orchestration.states import Status

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from accounts.problems import Problem
+from core.web.problems import Problem
 from mailbox import letters, reading
 from orchestration import lifecycle
 from orchestration.cutting import cut, json_bytes, stored_bytes

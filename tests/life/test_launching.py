@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accounts.clock import read_database_clock
+from core.db.clock import read_database_clock
 from ledger.models import Outage, OutboxEntry
 from mailbox import delivery
 from mailbox.letters import NewMessage

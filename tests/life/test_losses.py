@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from accounts.clock import read_database_clock
+from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage, SkippedRow
 from orchestration import losses

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
-from accounts import problems
+from core.web import problems
 from orchestration import spawning
 from orchestration.models import Session
 from orchestration.spawning import SpawnOrder

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger.models import Event
 from mailbox import reading
 from mailbox.letters import NewMessage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 
-from accounts.clock import database_now
+from core.db.clock import database_now
 from orchestration import attempts, cancelling, lifecycle
 from orchestration.models import Attempt, Session
 from orchestration.states import ARROWS, ENDED, TERMINAL, Status

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from accounts.actors import Actor
-from accounts.clock import read_database_clock
+from core.db.clock import read_database_clock
 from mailbox import reading
 from mailbox.letters import NewMessage
 from orchestration import cancelling, lifecycle, losses, steering

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from accounts.clock import read_database_clock
-from accounts.problems import Problem
+from core.db.clock import read_database_clock
+from core.web.problems import Problem
 from mailbox import reading
 from orchestration import attempts, cancelling, lifecycle, waits
 from orchestration.models import Session

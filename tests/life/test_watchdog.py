@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from accounts.clock import read_database_clock
 from approvals import decisions
+from core.db.clock import read_database_clock
 from ledger import outages
 from ledger.models import Outage
 from orchestration import watchdog

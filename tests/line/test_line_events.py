@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from accounts import offload
+from core.concurrency import offload
 from ledger import glimpses, journal
 from ledger.models import AuditEntry, Event
 from orchestration import line_events

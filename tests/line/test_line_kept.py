@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from accounts import projects
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger import journal, quota
 from ledger.models import AuditEntry, Event, Kept
 from orchestration import spawning

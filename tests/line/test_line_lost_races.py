@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection
 
-from accounts import projects, sql
+from accounts import projects
+from core.db import sql
 from ledger.models import Event, Kept
 from tests.line.conftest import Peer, Server, Spawn
 from tests.waiting import wait_until

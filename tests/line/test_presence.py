@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from accounts.clock import read_database_clock
+from core.db.clock import read_database_clock
 from orchestration import line, presence
 from orchestration.lifespan import lifespan
 from orchestration.models import Attempt, WebProcess

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Project
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger import listening, nudges
 from mailbox import Mailbox, asking
 from mailbox.addresses import ANSWERS, session_address

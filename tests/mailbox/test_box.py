@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from accounts.models import Project
-from accounts.problems import Problem
+from core.web.problems import Problem
 from mailbox import Mailbox, claims
 
 pytestmark = pytest.mark.django_db

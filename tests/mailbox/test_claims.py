@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger.models import Event
 from mailbox import Mailbox, claims, delivery, quarantine
 from mailbox.addresses import session_address

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import accepting, claims, delivery
 from mailbox.addresses import session_address

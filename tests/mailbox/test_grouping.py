@@ -15,8 +15,8 @@ from psycopg import errors
 
 from accounts import projects
 from accounts.models import Project
-from accounts.offload import in_thread
-from accounts.problems import Problem
+from core.concurrency.offload import in_thread
+from core.web.problems import Problem
 from ledger import journal
 from mailbox import Mailbox, accepting, delivery, grouping, letters, reading
 from mailbox.addresses import session_address

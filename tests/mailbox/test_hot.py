@@ -11,10 +11,11 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError
 
-from accounts import credentials, hot, scopes
+from accounts import credentials, scopes
 from accounts.actors import Actor
 from accounts.models import Credential
-from accounts.problems import Problem
+from core.web import hot
+from core.web.problems import Problem
 from mailbox import api, delivery
 from mailbox.models import Message, Quarantined
 from tests.mailbox import hostile
@@ -218,7 +219,7 @@ def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(cal
 
 def test_a_short_body_needs_no_timer_of_its_own(caller, line, monkeypatch):
     """The front gate has read it, within its time: a second timer costs as much as the gate."""
-    monkeypatch.setattr("accounts.hot._in_time", None)
+    monkeypatch.setattr("core.web.hot._in_time", None)
     line.sendall(request(caller, BODY, JSON, length(BODY)))
     assert heard(line)[0][0] == 201
 

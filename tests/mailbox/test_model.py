@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from accounts import projects
 from accounts.actors import Actor
-from accounts.problems import Problem
+from core.web.problems import Problem
 from mailbox import claims, delivery, quarantine, receipts
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined, Receipt

@@ -10,8 +10,8 @@ import pytest
 from django.db import DataError, connection
 from django.utils.timezone import now
 
-from accounts import sql as sql_of_accounts
-from accounts.clock import later
+from core.db import sql as sql_of_accounts
+from core.db.clock import later
 from mailbox import Mailbox, claims, delivery, moves, parcels, receipts, sql
 from mailbox.models import Message, Receipt
 from tests.mailbox.conftest import task
@@ -148,8 +148,8 @@ def test_a_claim_writes_no_index(crowded):
 
 def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("accounts.sql.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("accounts.sql._renewed", WeakKeyDictionary())
+    monkeypatch.setattr("core.db.sql.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("core.db.sql._renewed", WeakKeyDictionary())
     lapses = []
 
     def watched(cursor, run=sql_of_accounts._renew_plans):
@@ -157,7 +157,7 @@ def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded, monkeypatc
         run(cursor)
         lapses.append(sql_of_accounts._renewed[cursor.connection] != before)
 
-    monkeypatch.setattr("accounts.sql._renew_plans", watched)
+    monkeypatch.setattr("core.db.sql._renew_plans", watched)
     for step in (0, 0.5, 0.6, 0.3):
         now[0] += step
         sql.run_prepared("SELECT seq FROM mailbox_waiting WHERE seq = %s", [1])

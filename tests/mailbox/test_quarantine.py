@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
 from mailbox import claims, delivery, quarantine
 from mailbox.models import Message, Quarantined

@@ -10,7 +10,7 @@ import pytest
 
 from accounts import projects
 from accounts.actors import Actor
-from accounts.problems import Problem
+from core.web.problems import Problem
 from ledger import journal
 from ledger.models import AuditEntry
 from mailbox import claims, delivery, quarantine, reading

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 #: Sweeps of every kind, and what reads many rows, while others use the same three connections.
 ROUNDS = """
 from config.defaults import JOBS
-from accounts.batches import in_batches
+from core.db.batches import in_batches
 from ledger.models import AuditEntry, Event
 import orchestration.tasks
 from config.celery import app

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from accounts import pages, projects
+from accounts import projects
 from accounts.actors import Actor
+from core.web import pages
 from orchestration import spawning, tree
 from orchestration.models import Attempt, Session
 from orchestration.spawning import SpawnOrder

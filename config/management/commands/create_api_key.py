@@ -5,9 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import clock, credentials, owners, projects, scopes
+from accounts import credentials, owners, projects, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project, User
+from core.db import clock
 
 MOST_DAYS = 3650
 

@@ -11,8 +11,8 @@ from django.db import InterfaceError, OperationalError
 
 from accounts import projects
 from accounts.models import Project
-from accounts.problems import Problem
-from accounts.text import visible
+from core.display.text import visible
+from core.web.problems import Problem
 from mailbox import maildir
 
 WIDTH = 40

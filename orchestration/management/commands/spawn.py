@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.actors import Actor
 from accounts.models import Project
-from accounts.problems import Problem
-from accounts.text import visible
+from core.display.text import visible
+from core.web.problems import Problem
 from orchestration import following, spawning
 from orchestration.models import Session
 from orchestration.spawning import SpawnOrder

@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
-from accounts.names import PATTERN
+from core.display.names import PATTERN
 
 #: PostgreSQL takes no NUL, so no text that is stored holds one.
 NO_NUL = r"^[^\x00]*$"
@@ -57,7 +57,7 @@ def text(most: int | None = None, *, least: int = 0, pattern: str = NO_NUL, **mo
 
 
 def name(most: int, **more: Any) -> Schema:
-    """A name of 1 to `most` characters; see `accounts.names`."""
+    """A name of 1 to `most` characters; see `core.display.names`."""
     return text(most, least=1, **{"pattern": PATTERN, **more})
 
 

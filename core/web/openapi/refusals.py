@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from accounts.problems import CONTENT_TYPE
+from core.web.problems import CONTENT_TYPE
 
 #: Status -> the problem types of one call.
 Types = Mapping[int, Sequence[str]]

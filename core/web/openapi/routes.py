@@ -11,7 +11,7 @@ import msgspec
 from inflection import camelize
 from starlette.routing import Route
 
-from accounts.openapi import operation, refusals, values
+from core.web.openapi import operation, refusals, values
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 from django.conf import settings
 from rest_framework.parsers import BaseParser
 
-from accounts.problems import Problem
+from core.web.problems import Problem
 from wardroom import strict
 
 

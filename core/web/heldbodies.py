@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from accounts import faults, problems
-from accounts.bodies import whole
+from accounts import faults
+from core.web import problems
+from core.web.bodies import whole
 from wardroom import strict
 
 Body = TypeVar("Body", bound=msgspec.Struct)

@@ -12,8 +12,8 @@ from rest_framework.utils.mediatypes import media_type_matches
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from accounts.parsers import StrictJSONParser, too_large
-from accounts.problems import Problem
+from core.web.parsers import StrictJSONParser, too_large
+from core.web.problems import Problem
 
 #: The key in a request's ASGI scope of its whole body, where the front gate has read it.
 BODY = "wardroom.body"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from accounts.text import visible
+from core.display.text import visible
 
 #: Up to so many spaces inside a line, empty lines in a row, and spaces of indentation are shown as they are.
 MOST_SPACES, MOST_EMPTY_LINES, MOST_INDENT = 8, 2, 40

@@ -13,8 +13,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, IntegerField, Model, Q, QuerySet, UUIDField
 
-from accounts import queries
-from accounts.openapi import values
+from core.web import queries
+from core.web.openapi import values
 
 LIMIT, MOST = 50, 200
 #: What a page is asked for with, for the OpenAPI document.

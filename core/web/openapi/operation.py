@@ -10,9 +10,9 @@ from drf_spectacular.utils import PolymorphicProxySerializer
 from inflection import camelize
 from rest_framework import serializers
 
-from accounts import bodies
 from accounts.idempotency import LONGEST_KEY, PATTERN
-from accounts.openapi import refusals, values
+from core.web import bodies
+from core.web.openapi import refusals, values
 
 IDEMPOTENCY_KEY = {
     "in": "header",

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from accounts import problems
-from accounts.paths import uuid_of
+from core.web import problems
+from core.web.paths import uuid_of
 
 UNKNOWN = "is no parameter of this call"
 #: One refusal names so many parameters, each by so many characters.

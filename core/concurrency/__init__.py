@@ -1,0 +1,1 @@
+"""The thread pool for database calls, and the batching of concurrent calls."""

@@ -1,0 +1,1 @@
+"""The database: its clock, statements by hand, batches, the write lock of SQLite, outages."""

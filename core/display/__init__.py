@@ -1,0 +1,1 @@
+"""How text, names and log lines are shown."""
