@@ -6,7 +6,8 @@ import sys
 
 def main() -> None:
     """Run one management command with Wardroom's settings."""
-    from config import embedded, start
+    from config import start
+    from server import embedded
 
     # By hand, beside a running `manage.py up`: find what it runs on. Never for the Procfile's servers.
     embedded.load()

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from config import health
-from config.front.gate import App, Target
 from config.urls import nothing_here
 from core.web import problems
 from core.web.problems import Problem
+from server import health
+from server.front.gate import App, Target
 
 #: Django answers every address that begins so. Of the others it knows few, and costs nobody a turn for the rest.
 DJANGO = ("/api/", "/admin/", settings.STATIC_URL)

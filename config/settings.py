@@ -13,7 +13,8 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config import addresses, brokers, defaults, env, timings
+from config import addresses, brokers, defaults, timings
+from core import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -183,7 +184,7 @@ else:
     }
 
 CELERY_BEAT_SCHEDULE = defaults.schedule(WARDROOM)
-CELERY_BEAT_SCHEDULER = "config.pulse:WatchedScheduler"
+CELERY_BEAT_SCHEDULER = "server.pulse:WatchedScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- staff, sessions, headers ------------------------------------------------------------------------------

@@ -40,4 +40,4 @@ urlpatterns = [
     path("admin/r/<path:content_type_id>/<path:object_id>/", admin.site.admin_view(no_such_page)),
     path("admin/", admin.site.urls),
 ]
-handler500 = "config.front.failures.server_error"
+handler500 = "server.front.failures.server_error"

@@ -8,8 +8,8 @@ import pytest
 from django.http import Http404
 from rest_framework import exceptions
 
-from config.front.gate import Gate, Target
 from core.web import problems
+from server.front.gate import Gate, Target
 from wardroom.strict import StrictJSONError
 
 

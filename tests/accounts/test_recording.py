@@ -14,8 +14,8 @@ from django.test import Client
 
 from accounts import credentials, projects, recording
 from accounts.models import Credential, Project, User
-from config import firststart
 from ledger.models import AuditEntry
+from server import firststart
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db

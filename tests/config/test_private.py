@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config.embedded import DataFolder
+from server.embedded import DataFolder
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import json
 import pytest
 from django.conf import settings
 
-from config.front import budget
 from mailbox.models import Message
 from orchestration.models import Session
+from server.front import budget
 from tests.front.wire import CHUNKED, JSON, length, wire
 from tests.waiting import wait_until
 

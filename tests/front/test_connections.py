@@ -10,9 +10,9 @@ import pytest
 from django.conf import settings
 from websockets.sync.client import connect
 
-from config.front import connection
-from config.front.exchange import Exchange
-from config.up import web_options
+from server.front import connection
+from server.front.exchange import Exchange
+from server.up import web_options
 from tests.front.wire import JSON, length, wire
 from tests.servers.databases import ROOT
 from tests.servers.stack import web_command
@@ -106,7 +106,7 @@ def test_silent_connections_of_one_address_make_room_for_the_next(monkeypatch, w
 
 def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, web_server, stranger):
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
-    monkeypatch.setattr("config.front.gate.AT_ONCE_SECS", 60.0)
+    monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with ExitStack() as opened:
         lines = []
         for _ in range(8):
@@ -119,7 +119,7 @@ def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, w
 
 
 def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_server, stranger):
-    monkeypatch.setattr("config.front.gate.AT_ONCE_SECS", 60.0)
+    monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with wire(web_server.port) as first, wire(web_server.port) as second:
         for each in (first, second):
             each.head("GET", "/healthz")
@@ -178,7 +178,7 @@ def test_every_way_to_start_a_web_process_has_these_bounds(monkeypatch):
     monkeypatch.setenv("HOST", "127.0.0.1")
     monkeypatch.setenv("PORT", "8000")
     for command in ((ROOT / "Procfile").read_text(), " ".join(web_options()), " ".join(web_command(8000))):
-        assert "--http config.front.connection:FrontConnection" in command
+        assert "--http server.front.connection:FrontConnection" in command
 
 
 @pytest.mark.stack

@@ -7,7 +7,7 @@ import socket
 import pytest
 from django.conf import settings
 
-from config.front.connection import FrontConnection
+from server.front.connection import FrontConnection
 from tests.front.wire import wire
 from tests.waiting import breathe
 

@@ -11,8 +11,8 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from config.front.turns import Turns
 from core.web.problems import Problem
+from server.front.turns import Turns
 from tests.front.wire import length, wire
 from tests.waiting import wait_until_async
 
@@ -22,7 +22,7 @@ def is_empty(turns):
 
 
 async def test_callers_take_turns_and_not_requests(monkeypatch):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     turns, served = Turns(), []
 
     async def call(caller):
@@ -38,7 +38,7 @@ async def test_callers_take_turns_and_not_requests(monkeypatch):
 
 
 async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkeypatch):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "turn_secs", 0.1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
     turns = Turns()
@@ -54,7 +54,7 @@ async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkey
 
 
 async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     turns = Turns()
     async with turns.turn("first"):
         gone = asyncio.create_task(turns._take("gone"))
@@ -67,7 +67,7 @@ async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch):
 
 
 async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(monkeypatch):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     turns = Turns()
     async with turns.turn("first"):
         gone, following = (asyncio.create_task(turns._take(name)) for name in ("gone", "following"))
@@ -99,7 +99,7 @@ async def crowd(monkeypatch):
 
 
 async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch, crowd):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 8)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 8)
     turns = Turns()
     crowd(turns, "many", 20)
     await wait_until_async(lambda: turns._count == 18)
@@ -113,7 +113,7 @@ async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch, crowd):
 
 async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch, crowd):
     """Not to the caller that waits longest, where that holds its share."""
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 2)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 2)
     turns = Turns()
     crowd(turns, "many", 3)
     async with turns.turn("other"):
@@ -123,7 +123,7 @@ async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch, crowd):
 
 
 async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(monkeypatch, crowd):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 4)
     turns = Turns()
     crowd(turns, "first")
@@ -140,7 +140,7 @@ async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(mon
 
 
 async def test_a_line_of_callers_with_one_request_each_refuses_the_next(monkeypatch, crowd):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 2)
     turns = Turns()
     for caller in ("first", "one", "two"):
@@ -186,8 +186,8 @@ def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(monkeypatch
 
 @pytest.mark.django_db(transaction=True)
 def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(monkeypatch, web_server):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 1)
-    monkeypatch.setattr("config.front.exchange.LINGER_SECS", 20.0)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
+    monkeypatch.setattr("server.front.exchange.LINGER_SECS", 20.0)
     monkeypatch.setitem(settings.WARDROOM, "turn_secs", 1)
     with wire(web_server.port) as sends, wire(web_server.port) as next_one:
         sends.head("GET", "/", length(1000))
@@ -202,7 +202,7 @@ def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(monkeypat
 @pytest.mark.parametrize("size", [0, 1000])
 @pytest.mark.parametrize("path", ["/nix", "/nix/", "/admins", "/healthz/"])
 def test_an_address_that_nobody_knows_takes_no_turn(monkeypatch, line, path, size):
-    monkeypatch.setattr("config.front.turns.most_at_once", lambda: 0)
+    monkeypatch.setattr("server.front.turns.most_at_once", lambda: 0)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
     line.head("POST", path, length(size))
     assert line.answer().problem == (404, "not-found")

@@ -10,10 +10,10 @@ from django.db import connection
 from django.test import Client
 
 from accounts.models import Project
-from config.health import CHECKS
 from core.db.clock import read_database_clock
 from ledger import health, sweeps
 from ledger.models import Sweep
+from server.health import CHECKS
 
 pytestmark = pytest.mark.django_db
 

@@ -19,7 +19,6 @@ from accounts import credentials
 from accounts.models import CredentialKind, IdempotencyKey, User
 from approvals.models import Approval, Subject
 from config.celery import app
-from config.health import CHECKS
 from core.db.clock import read_database_clock
 from ledger import health, journal, outages
 from ledger.models import OutboxEntry, SkippedRow
@@ -28,6 +27,7 @@ from mailbox.letters import NewMessage
 from mailbox.models import Message, Waiting
 from orchestration import cancelling, hints, tasks, waits
 from orchestration.models import Attempt, Session, WebProcess
+from server.health import CHECKS
 from tests import people
 from tests.house.sources import app_files
 from tests.life import stages

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from config.health import CHECKS
 from core.db.clock import read_database_clock
 from ledger import health, outages
 from ledger.models import Outage, SkippedRow
 from orchestration import losses, watchdog
 from orchestration.models import Attempt, Session, WebProcess
+from server.health import CHECKS
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db

@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from config import keepers
 from orchestration import runners
+from server import keepers
 from tests.waiting import wait_until
 from wardroom import processes
 

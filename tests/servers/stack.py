@@ -35,7 +35,7 @@ READY_SECONDS = 90.0
 WEB = "config.asgi:application"
 #: How uvicorn is started, as in the Procfile.
 WEB_OPTIONS: dict[str, Any] = {
-    "http": "config.front.connection:FrontConnection",
+    "http": "server.front.connection:FrontConnection",
     "lifespan": "on",
     "timeout_graceful_shutdown": 3,
     "ws_max_size": 2 * 1024 * 1024,

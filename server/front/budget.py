@@ -6,8 +6,8 @@ from collections import Counter
 
 from django.conf import settings
 
-from config.front import pressure
 from core.web import problems
+from server.front import pressure
 
 
 class Budget:

@@ -7,8 +7,8 @@ import sys
 from django.http import HttpRequest, HttpResponse
 
 from accounts.request_head import RequestHead
-from config.front import answers
 from core.web import problems
+from server.front import answers
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

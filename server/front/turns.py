@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator
 
 from django.conf import settings
 
-from config.front import pressure
 from core.web import problems
+from server.front import pressure
 
 READS = {"GET", "HEAD", "OPTIONS"}
 

@@ -14,9 +14,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
-from config import embedded, env, firststart, keepers, valkey
-from config.embedded import DataFolder, EmbeddedError
-from config.supervisor import Part, Running, Supervisor
+from core import env
+from server import embedded, firststart, keepers, valkey
+from server.embedded import DataFolder, EmbeddedError
+from server.supervisor import Part, Running, Supervisor
 
 # Together with what keepers get, under ten seconds.
 SERVICES_STOP_SECS = 4.0
@@ -174,7 +175,7 @@ QUIET_WORKER = ("--without-gossip", "--without-mingle", "-l", "WARNING")
 def web_options() -> list[str]:
     return [
         "config.asgi:application",
-        *("--http", "config.front.connection:FrontConnection"),
+        *("--http", "server.front.connection:FrontConnection"),
         *("--host", os.environ["HOST"], "--port", os.environ["PORT"]),
         *("--lifespan", "on", "--timeout-graceful-shutdown", "3"),
         *("--ws-ping-interval", "20", "--ws-ping-timeout", "20", "--ws-max-size", "2097152"),

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from config import private
+from server import private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -7,12 +7,12 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 
-from config.embedded import DataFolder, EmbeddedError
-from config.up import Up
+from server.embedded import DataFolder, EmbeddedError
+from server.up import Up
 
 
 class Command(BaseCommand):
-    """Edge: run `config.up` and tell a refusal in one line."""
+    """Edge: run `server.up` and tell a refusal in one line."""
 
     help = (
         "Run web, worker, beat and, where the environment names none, a private broker and an SQLite database, "

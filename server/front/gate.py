@@ -16,13 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from accounts import callers, credentials, holders, staff_sessions
 from accounts.request_head import RequestHead
-from config.front import answers, budget
-from config.front.exchange import Exchange, with_body_length
-from config.front.turns import READS, Turns
 from core.concurrency.offload import in_thread
 from core.concurrency.together import Together
 from core.web import hot, parsers, problems
 from core.web.problems import Problem
+from server.front import answers, budget
+from server.front.exchange import Exchange, with_body_length
+from server.front.turns import READS, Turns
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 API, ADMIN = "/api/", "/admin/"

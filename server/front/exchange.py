@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from accounts import callers
-from config.front import budget
-from config.front.budget import Budget
+from server.front import budget
+from server.front.budget import Budget
 
 #: The key in a request's ASGI scope of what its connection wants to be told once its caller is proven.
 KNOWN = "wardroom.known"

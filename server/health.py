@@ -22,13 +22,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from config.celery import app
-from config.front import pressure
 from core.db import outages
 from core.db.clock import read_database_clock
 from ledger import health as ledger_health
 from ledger import nudges
 from ledger.models import Sweep
 from ledger.outages import STEP_SECS
+from server.front import pressure
 
 #: Parts that a process can do without for a while.
 DEGRADES = {"beat", "front", "sweeps", "writes"}

@@ -1,6 +1,6 @@
 """uvicorn's HTTP connection, with a deadline for whatever it waits for and a bound on sockets.
 
-`uvicorn --http config.front.connection:FrontConnection`. uvicorn itself waits for ever for a request that does not
+`uvicorn --http server.front.connection:FrontConnection`. uvicorn itself waits for ever for a request that does not
 come, for the rest of a head and for a reader that reads no answer, and takes a head of any size.
 """
 
@@ -16,10 +16,10 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from accounts import callers
-from config.front import pressure
-from config.front.exchange import KNOWN
 from core.web import problems
 from core.web.problems import Problem
+from server.front import pressure
+from server.front.exchange import KNOWN
 
 Silent = dict["FrontConnection", None]
 
