@@ -7,8 +7,9 @@ from celery import shared_task
 from approvals import decisions, subjects
 from ledger import sweeps
 from mailbox import claims
-from orchestration import cancelling, hints, housekeeping, launching, losses, waits, watchdog
-from orchestration.hints import TASK
+from orchestration.maintenance import housekeeping
+from orchestration.sessions import cancelling, hints, launching, losses, waits, watchdog
+from orchestration.sessions.hints import TASK
 
 
 @shared_task(name=TASK)
@@ -65,7 +66,7 @@ def outbox_sweep() -> None:
     sweeps.run("outbox_sweep", lambda moment: hints.sweep())
 
 
-@shared_task(name="orchestration.housekeeping")
+@shared_task(name="orchestration.maintenance.housekeeping")
 def keep_house() -> None:
     """Let go of what nobody may ask for any more."""
     sweeps.run("housekeeping", lambda moment: housekeeping.sweep())

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from orchestration import api_asking, api_events, api_history, api_sessions, api_steering
+from orchestration.api import api_asking, api_events, api_history, api_sessions, api_steering
 
 urlpatterns: list[URLPattern] = [
     path("snapshot", api_events.SnapshotView.as_view(), name="snapshot"),

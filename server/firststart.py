@@ -10,8 +10,8 @@ from accounts import credentials, projects, rights, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, User
 from ledger import journal
-from orchestration import spawning
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import spawning
+from orchestration.sessions.spawning import SpawnOrder
 
 NAME = "admin"
 SELF = Actor.system("first start")

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
-from orchestration import lifecycle, runners
+from orchestration import runners
+from orchestration.sessions import lifecycle
 from wardroom import processes
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from orchestration import admin_front
+from orchestration.adminsite import admin_front
 
 register = template.Library()
 

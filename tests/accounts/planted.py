@@ -15,10 +15,10 @@ from approvals.models import Approval
 from mailbox import asking, delivery, quarantine
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined
-from orchestration import asking as session_asking
-from orchestration import cancelling, spawning
 from orchestration.models import Session
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import asking as session_asking
+from orchestration.sessions import cancelling, spawning
+from orchestration.sessions.spawning import SpawnOrder
 
 SELF = Actor.system("tests")
 

@@ -13,7 +13,7 @@ from accounts import projects
 from core.db import outages
 from ledger import journal, sweeps
 from ledger.models import Head, Sweep
-from orchestration import waits
+from orchestration.sessions import waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

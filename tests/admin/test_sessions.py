@@ -14,7 +14,7 @@ from core.db.clock import read_database_clock
 from ledger import journal
 from mailbox import asking, delivery
 from mailbox.models import Message
-from orchestration import session_page
+from orchestration.adminsite import session_page
 from orchestration.models import Attempt, Session
 from tests.admin.planting import Planted, plant, staff
 

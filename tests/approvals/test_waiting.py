@@ -15,7 +15,7 @@ from approvals.answers import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
 from core.concurrency.offload import in_thread
-from orchestration import housekeeping
+from orchestration.maintenance import housekeeping
 from tests.approvals.conftest import NOON
 from tests.waiting import wait_until_async
 

@@ -20,7 +20,7 @@ from accounts.views import ProjectView
 from config import held
 from core.web.outlines import outline
 from mailbox import orders, quarantine
-from orchestration import held_asks
+from orchestration.api import held_asks
 from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django
 

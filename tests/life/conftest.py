@@ -10,8 +10,8 @@ from rest_framework.test import APIClient
 
 from accounts import credentials, scopes
 from accounts.models import CredentialKind, Project
-from orchestration import spawning
 from orchestration.models import Session
+from orchestration.sessions import spawning
 from tests import people
 
 Caller = Callable[..., APIClient]

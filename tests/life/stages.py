@@ -9,9 +9,9 @@ from accounts.models import Project
 from approvals import asking
 from approvals.actions import Ask
 from approvals.models import Approval
-from orchestration import attempts, lifecycle, spawning
 from orchestration.models import Attempt, Session
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import attempts, lifecycle, spawning
+from orchestration.sessions.spawning import SpawnOrder
 from orchestration.states import Status
 
 ACTOR = Actor.system("test")

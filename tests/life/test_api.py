@@ -13,8 +13,9 @@ from accounts import credentials
 from core.web import bodies as strict
 from ledger.models import OutboxEntry
 from mailbox import reading
-from orchestration import bodies, cancelling, lifecycle
+from orchestration.api import bodies
 from orchestration.models import Session
+from orchestration.sessions import cancelling, lifecycle
 from orchestration.states import Status
 from tests.life import stages
 from tests.life.conftest import problem

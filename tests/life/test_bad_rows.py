@@ -25,8 +25,9 @@ from ledger.models import OutboxEntry, SkippedRow
 from mailbox import claims, delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Waiting
-from orchestration import cancelling, hints, tasks, waits
+from orchestration import tasks
 from orchestration.models import Attempt, Session, WebProcess
+from orchestration.sessions import cancelling, hints, waits
 from server.health import CHECKS
 from tests import people
 from tests.house.sources import app_files

@@ -10,8 +10,8 @@ import pytest
 from core.db.clock import read_database_clock
 from ledger import health, outages
 from ledger.models import Outage, SkippedRow
-from orchestration import losses, watchdog
 from orchestration.models import Attempt, Session, WebProcess
+from orchestration.sessions import losses, watchdog
 from server.health import CHECKS
 from tests.life import stages
 

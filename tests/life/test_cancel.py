@@ -10,8 +10,8 @@ from accounts.models import Project
 from core.db.clock import read_database_clock
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Outage
-from orchestration import attempts, cancelling, lifecycle, losses
 from orchestration.models import Session
+from orchestration.sessions import attempts, cancelling, lifecycle, losses
 from orchestration.states import Status
 from tests.life import stages
 

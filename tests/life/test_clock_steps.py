@@ -11,8 +11,8 @@ from approvals import decisions, subjects
 from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage
-from orchestration import cancelling, clock_steps, keeping, launching, losses, spawning, waits, watchdog
 from orchestration.models import Attempt, Session, WebProcess
+from orchestration.sessions import cancelling, clock_steps, keeping, launching, losses, spawning, waits, watchdog
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db

@@ -15,8 +15,8 @@ from ledger import journal
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import cancelling
 from orchestration.models import Session
+from orchestration.sessions import cancelling
 from orchestration.states import TERMINAL
 from tests.life import stages
 from tests.life.conftest import Caller

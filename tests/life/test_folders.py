@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from core.db.clock import read_database_clock
-from orchestration import folders, housekeeping, lifecycle, runners
+from orchestration import runners
+from orchestration.maintenance import folders, housekeeping
 from orchestration.models import Session
+from orchestration.sessions import lifecycle
 from orchestration.states import Status
 from tests.life import stages
 

@@ -12,7 +12,7 @@ import pytest
 from celery import current_app
 
 from ledger.models import OutboxEntry
-from orchestration import hints
+from orchestration.sessions import hints
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db(transaction=True)

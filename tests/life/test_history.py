@@ -15,8 +15,8 @@ from accounts import projects
 from accounts.actors import Actor
 from mailbox import delivery, reading, receipts
 from mailbox.letters import NewMessage
-from orchestration import history, spawning
 from orchestration.models import Session, TranscriptItem
+from orchestration.sessions import history, spawning
 from tests.servers.databases import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,7 +134,7 @@ MEASURED = """
 import os, resource, sys, django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
-from orchestration import history
+from orchestration.sessions import history
 from orchestration.models import Session
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 session = Session.objects.get(pk=sys.argv[1])

@@ -15,8 +15,9 @@ from ledger.models import Event, Kept, OutboxEntry
 from mailbox import claims, delivery, quarantine, reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined
-from orchestration import cancelling, housekeeping, lifecycle
+from orchestration.maintenance import housekeeping
 from orchestration.models import Cancellation, Session, WebProcess
+from orchestration.sessions import cancelling, lifecycle
 from orchestration.states import Status
 from tests.life import stages
 

@@ -8,8 +8,8 @@ import pytest
 
 from core.db.clock import read_database_clock
 from core.web.problems import Problem
-from orchestration import attempts, keeping, lifecycle, losses, spawning
 from orchestration.models import Session, WebProcess
+from orchestration.sessions import attempts, keeping, lifecycle, losses, spawning
 from orchestration.states import Status
 from tests.life import stages
 

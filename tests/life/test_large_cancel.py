@@ -15,8 +15,8 @@ from django.test import Client
 from accounts.models import Project
 from ledger.models import Event, SkippedRow
 from mailbox.models import Message
-from orchestration import attempts, cancelling, launching, lifecycle, waits
 from orchestration.models import Cancellation, Session
+from orchestration.sessions import attempts, cancelling, launching, lifecycle, waits
 from orchestration.states import TERMINAL, Status
 from tests.life import stages
 

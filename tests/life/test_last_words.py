@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from core.web.problems import Problem
 from mailbox import letters, reading
-from orchestration import lifecycle
-from orchestration.cutting import cut, json_bytes, stored_bytes
+from orchestration.sessions import lifecycle
+from orchestration.sessions.cutting import cut, json_bytes, stored_bytes
 from orchestration.states import Status
 from tests.life import stages
 

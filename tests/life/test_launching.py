@@ -11,8 +11,9 @@ from core.db.clock import read_database_clock
 from ledger.models import Outage, OutboxEntry
 from mailbox import delivery
 from mailbox.letters import NewMessage
-from orchestration import attempts, cancelling, launching, lifecycle, runners
+from orchestration import runners
 from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, cancelling, launching, lifecycle
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db

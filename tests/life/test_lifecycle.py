@@ -8,8 +8,8 @@ from accounts import credentials
 from ledger.models import Event, OutboxEntry
 from mailbox import reading
 from mailbox.letters import NewMessage
-from orchestration import attempts, completion, lifecycle, spawning, steering
 from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, completion, lifecycle, spawning, steering
 from orchestration.states import ENDED, Status
 from tests.life import stages
 

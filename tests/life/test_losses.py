@@ -10,8 +10,8 @@ import pytest
 from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage, SkippedRow
-from orchestration import losses
 from orchestration.models import Session, WebProcess
+from orchestration.sessions import losses
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db

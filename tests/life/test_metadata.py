@@ -10,9 +10,9 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from core.web import problems
-from orchestration import spawning
 from orchestration.models import Session
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import spawning
+from orchestration.sessions.spawning import SpawnOrder
 from tests.life import stages
 from tests.life.conftest import problem
 

@@ -15,8 +15,9 @@ from ledger.models import Event
 from mailbox import reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import attempts, cancelling, launching, lifecycle, runners, steering, waits, watchdog
+from orchestration import runners
 from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, cancelling, launching, lifecycle, steering, waits, watchdog
 from orchestration.states import ENDED, Status
 from tests.life import stages
 

@@ -11,8 +11,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import Credential
 from ledger.models import AuditEntry
-from orchestration import launching, lifecycle, line_messages, roles
+from orchestration.connections import line_messages
 from orchestration.models import Session
+from orchestration.sessions import launching, lifecycle, roles
 from orchestration.states import Status
 from tests.life import stages
 from tests.life.conftest import problem

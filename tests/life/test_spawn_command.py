@@ -9,8 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ledger import journal
-from orchestration import following, lifecycle, session_page
+from orchestration import following
+from orchestration.adminsite import session_page
 from orchestration.models import Session
+from orchestration.sessions import lifecycle
 from orchestration.states import Status
 from tests.life import stages
 

@@ -17,8 +17,8 @@ from approvals.answers import Answer
 from approvals.models import Approval
 from ledger import journal
 from mailbox.models import Message
-from orchestration import attempts, lifecycle, spawning
 from orchestration.models import Session
+from orchestration.sessions import attempts, lifecycle, spawning
 from orchestration.states import Status
 from tests.life import stages
 from tests.life.conftest import bearer

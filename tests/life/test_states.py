@@ -6,8 +6,8 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from core.db.clock import database_now
-from orchestration import attempts, cancelling, lifecycle
 from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, cancelling, lifecycle
 from orchestration.states import ARROWS, ENDED, TERMINAL, Status
 from tests.life import stages
 

@@ -11,8 +11,8 @@ from accounts.actors import Actor
 from core.db.clock import read_database_clock
 from mailbox import reading
 from mailbox.letters import NewMessage
-from orchestration import cancelling, lifecycle, losses, steering
 from orchestration.models import Session, WebProcess
+from orchestration.sessions import cancelling, lifecycle, losses, steering
 from orchestration.states import Status
 from tests.life import stages
 

@@ -12,10 +12,10 @@ from accounts.actors import Actor
 from core.db.clock import read_database_clock
 from core.web.problems import Problem
 from mailbox import reading
-from orchestration import attempts, cancelling, lifecycle, waits
 from orchestration.models import Session
+from orchestration.sessions import attempts, cancelling, lifecycle, waits
+from orchestration.sessions.waits import Wait
 from orchestration.states import Status
-from orchestration.waits import Wait
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,8 @@ from approvals import decisions
 from core.db.clock import read_database_clock
 from ledger import outages
 from ledger.models import Outage
-from orchestration import watchdog
 from orchestration.models import Session
+from orchestration.sessions import watchdog
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db

@@ -18,8 +18,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from accounts import projects
 from accounts.actors import Actor
-from orchestration import presence, spawning
+from orchestration import presence
 from orchestration.models import Attempt, Session
+from orchestration.sessions import spawning
 from tests.servers.stack import IN_A_THREAD, WEB
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until

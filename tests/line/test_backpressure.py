@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from orchestration import backpressure, line_wire
-from orchestration.backpressure import Budget
-from orchestration.line_wire import HangUp, Inbox
+from orchestration.connections import backpressure, line_wire
+from orchestration.connections.backpressure import Budget
+from orchestration.connections.line_wire import HangUp, Inbox
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 
@@ -170,7 +170,7 @@ async def test_an_inbox_takes_one_text_that_is_larger_than_itself_and_always_its
 def test_events_that_came_together_are_committed_in_small_parts(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestration import line_events
+    from orchestration.connections import line_events
 
     commits: list[int] = []
     accept = line_events.accept
@@ -194,7 +194,7 @@ def test_events_that_came_together_are_committed_in_small_parts(
 def test_children_that_flood_with_large_frames_keep_none_of_another_child_waiting(
     server: Server, spawn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestration import line_events
+    from orchestration.connections import line_events
 
     flooding, other = [spawn() for _ in range(2 * backpressure.LARGE_AT_ONCE)], spawn()
     stuck, go = Work(), Event()

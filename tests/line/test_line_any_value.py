@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from accounts import projects
 from ledger import feed
-from orchestration import history
-from orchestration.consumers import ChildConsumer
+from orchestration.connections.consumers import ChildConsumer
 from orchestration.models import Session
+from orchestration.sessions import history
 from tests.line.conftest import Spawn
 from tests.threads import verbs_have_ended
 from wardroom import protocol

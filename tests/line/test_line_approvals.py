@@ -15,7 +15,8 @@ from approvals.answers import Answer
 from approvals.finding import judged
 from approvals.models import Approval
 from ledger import nudges
-from orchestration import lifecycle, line_approvals, line_outgoing
+from orchestration.connections import line_approvals, line_outgoing
+from orchestration.sessions import lifecycle
 from orchestration.states import Status
 from tests.line.conftest import Peer, Server, Spawn
 from tests.waiting import wait_until
@@ -308,7 +309,7 @@ def test_an_answer_of_an_earlier_attempt_is_never_sent(server: Server, child: Sp
         peer.hear("approval_reply")
     lifecycle.finish(child.id, 1, Status.ERROR)
     lifecycle.retry(projects.default(), child.id, STAFF())
-    from orchestration import spawning
+    from orchestration.sessions import spawning
 
     fresh = spawning.fresh_token(projects.default(), child.id, STAFF()).child_token
     with server.knock(child, token=fresh) as peer:

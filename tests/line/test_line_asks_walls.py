@@ -15,9 +15,10 @@ from accounts import projects
 from accounts.models import Project
 from mailbox import addresses, asking
 from mailbox.models import Message
-from orchestration import lifecycle, line_messages, spawning
-from orchestration.line import Caller as Holder
-from orchestration.line import Line, LineClosed
+from orchestration.connections import line_messages
+from orchestration.connections.line import Caller as Holder
+from orchestration.connections.line import Line, LineClosed
+from orchestration.sessions import lifecycle, spawning
 from tests.line.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
 from tests.line.conftest import TESTS, Server, Spawn
 from wardroom.protocol import Send

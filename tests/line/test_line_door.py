@@ -11,7 +11,7 @@ import pytest
 from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
-from orchestration import lifecycle, spawning
+from orchestration.sessions import lifecycle, spawning
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
 

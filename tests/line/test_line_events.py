@@ -14,7 +14,7 @@ import pytest
 from core.concurrency import offload
 from ledger import glimpses, journal
 from ledger.models import AuditEntry, Event
-from orchestration import line_events
+from orchestration.connections import line_events
 from orchestration.models import Snapshot
 from tests.line.conftest import PATIENCE, Server, Spawn
 from tests.waiting import wait_until

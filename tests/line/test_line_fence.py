@@ -13,8 +13,9 @@ from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential
 from ledger.models import Event
-from orchestration import attempts, cancelling, lifecycle, line, line_events
-from orchestration.line import Caller, Line, LineClosed
+from orchestration.connections import line, line_events
+from orchestration.connections.line import Caller, Line, LineClosed
+from orchestration.sessions import attempts, cancelling, lifecycle
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until
@@ -194,7 +195,7 @@ def test_a_verdict_is_told_before_the_line_ends(server: Server, child: Spawn) ->
 
 def test_a_late_terminal_changes_nothing(server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
     with server.child(child) as peer:
-        monkeypatch.setattr("orchestration.line_outgoing.urgent", lambda *args: [])
+        monkeypatch.setattr("orchestration.connections.line_outgoing.urgent", lambda *args: [])
         lifecycle.finish(child.id, 1, Status.TIMEOUT, error="too long")
         peer.say("terminal", status="completed", result="made it")
         assert peer.code() == 4410
@@ -219,7 +220,7 @@ def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child
 
 
 def test_a_line_sees_its_token_replaced(server: Server, child: Spawn, timings: Callable[..., None]) -> None:
-    from orchestration import spawning
+    from orchestration.sessions import spawning
 
     timings(line_poll_secs=60)  # Out of reach: it is nudged.
     with server.child(child) as peer:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestration import backpressure, line, line_door
-from orchestration.line_wire import HangUp
+from orchestration.connections import backpressure, line, line_door
+from orchestration.connections.line_wire import HangUp
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 

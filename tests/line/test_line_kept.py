@@ -11,8 +11,8 @@ from accounts import projects
 from core.web.problems import Problem
 from ledger import journal, quota
 from ledger.models import AuditEntry, Event, Kept
-from orchestration import spawning
 from orchestration.models import Session
+from orchestration.sessions import spawning
 from tests.line.conftest import TESTS, Peer, Server, Spawn
 from tests.line.test_line_approvals import BODY
 

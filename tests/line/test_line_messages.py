@@ -18,8 +18,9 @@ from ledger import hub
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import cancelling, lifecycle, presence, spawning
-from orchestration.consumers import ChildConsumer
+from orchestration import presence
+from orchestration.connections.consumers import ChildConsumer
+from orchestration.sessions import cancelling, lifecycle, spawning
 from tests.line.conftest import PATIENCE, TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until, wait_until_async
 

@@ -9,8 +9,9 @@ import pytest
 from django.db import DataError
 
 from ledger.models import Event
-from orchestration import lifecycle, line_events, line_terminal
+from orchestration.connections import line_events, line_terminal
 from orchestration.models import TranscriptItem
+from orchestration.sessions import lifecycle
 from tests.line.conftest import Peer, Server, Spawn
 
 GOOD = {"role": "user", "content": "hello"}
@@ -73,7 +74,7 @@ def test_the_same_number_twice_in_one_commit_is_kept_once(server: Server, child:
 
 
 def line_of(child: Spawn) -> Any:
-    from orchestration.line import Caller, Line
+    from orchestration.connections.line import Caller, Line
 
     attempt = child.attempt()
     return Line(Caller(child.session.project_id, child.id, 1, child.token), attempt.connection)

@@ -15,10 +15,12 @@ from core.concurrency.offload import in_thread
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message as Letter
-from orchestration import lifecycle, line_outgoing, line_run, line_terminal, presence, spawning
-from orchestration.consumers import ChildConsumer
-from orchestration.line import LineClosed
+from orchestration import presence
+from orchestration.connections import line_outgoing, line_run, line_terminal
+from orchestration.connections.consumers import ChildConsumer
+from orchestration.connections.line import LineClosed
 from orchestration.models import Session, TranscriptItem
+from orchestration.sessions import lifecycle, spawning
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
 from tests.waiting import wait_until

@@ -11,10 +11,12 @@ from accounts import projects
 from mailbox import reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import attempts, cancelling, lifecycle, line_messages, presence, steering
-from orchestration.line import Caller as Holder
-from orchestration.line import Line
+from orchestration import presence
+from orchestration.connections import line_messages
+from orchestration.connections.line import Caller as Holder
+from orchestration.connections.line import Line
 from orchestration.models import WebProcess
+from orchestration.sessions import attempts, cancelling, lifecycle, steering
 from tests.line.callers import Caller, asker, caller, pending, reply, standing
 from tests.line.conftest import TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until

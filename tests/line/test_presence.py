@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from core.db.clock import read_database_clock
-from orchestration import line, presence
+from orchestration import presence
+from orchestration.connections import line
 from orchestration.lifespan import lifespan
 from orchestration.models import Attempt, WebProcess
 from tests.line.conftest import PATIENCE, Spawn

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from accounts import projects
-from orchestration import cancelling, lifecycle
+from orchestration.sessions import cancelling, lifecycle
 from tests.line.conftest import TESTS, Server, Spawn
 
 BODY = {"text": "hi", "answer": "hi"}

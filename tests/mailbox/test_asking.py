@@ -21,7 +21,7 @@ from mailbox.addresses import ANSWERS, session_address
 from mailbox.asked import Asked
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration import housekeeping
+from orchestration.maintenance import housekeeping
 from tests.conftest import RUN
 from tests.waiting import wait_until
 

@@ -10,9 +10,9 @@ import pytest
 from accounts import projects
 from accounts.actors import Actor
 from mailbox import quarantine
-from orchestration import spawning
 from orchestration.models import Session
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import spawning
+from orchestration.sessions.spawning import SpawnOrder
 from tests.admin.planting import staff
 from tests.mailbox.faces import Caller, Server
 from tests.rest import odd

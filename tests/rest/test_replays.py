@@ -12,9 +12,9 @@ from accounts.actors import Actor
 from accounts.models import Credential, Project, User
 from approvals import subjects
 from approvals.models import Approval
-from orchestration import attempts, spawning
 from orchestration.models import Session
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import attempts, spawning
+from orchestration.sessions.spawning import SpawnOrder
 from orchestration.states import Status
 from tests.mailbox.faces import Caller, Django
 from tests.people import owner

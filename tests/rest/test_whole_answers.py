@@ -9,9 +9,10 @@ import pytest
 from accounts import projects
 from accounts.actors import Actor
 from core.web import pages
-from orchestration import spawning, tree
+from orchestration.api import tree
 from orchestration.models import Attempt, Session
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import spawning
+from orchestration.sessions.spawning import SpawnOrder
 from tests.mailbox.faces import Caller, Django
 
 pytestmark = pytest.mark.django_db

@@ -16,9 +16,10 @@ from accounts.actors import Actor
 from accounts.models import Project
 from core.display.text import visible
 from core.web.problems import Problem
-from orchestration import following, spawning
+from orchestration import following
 from orchestration.models import Session
-from orchestration.spawning import SpawnOrder
+from orchestration.sessions import spawning
+from orchestration.sessions.spawning import SpawnOrder
 from orchestration.states import Runner, Status
 
 EPILOG = "Exit status with --follow: 0 completed, 1 error, 3 timeout, 4 cancelled, 5 skipped, 130 interrupted."

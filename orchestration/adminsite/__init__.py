@@ -1,0 +1,1 @@
+"""Sessions and the dashboard in the admin."""

@@ -1,0 +1,138 @@
+"""The admin's front page: what needs a person, what runs, and whether the machinery is on time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
+
+from accounts import projects
+from accounts.staffroom import opens
+from approvals.models import Approval, Subject
+from ledger import health
+from ledger.models import OutboxEntry
+from mailbox.models import Quarantined
+from mailbox.states import QuarantineState
+from orchestration.adminsite import session_page
+from orchestration.models import Cancellation, Session
+from orchestration.sessions import shapes
+from orchestration.states import Status
+
+SHOWN = 8
+
+
+def front_view(request: HttpRequest) -> HttpResponse:
+    """What moves on the front page."""
+    return render(request, "admin/orchestration/front.html", context(request))
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Cards, running sessions and sweepers, as far as this reader may see each."""
+    user: Any = request.user
+    mine = projects.visible_to(user).values("pk")
+    sees = {model: opens(request, model) for model in (Approval, Session, Quarantined, OutboxEntry)}
+    cards: list[dict[str, Any]] = []
+    if sees[Approval]:
+        cards += _approval_cards(Approval.objects.filter(project__in=mine))
+    if sees[Quarantined]:
+        # What nobody could tell the project of is the superusers' to look at.
+        broken = Quarantined.objects.all() if user.is_superuser else Quarantined.objects.filter(project__in=mine)
+        cards.append(_quarantine_card(broken))
+    if sees[Session]:
+        cards += _session_cards(Session.objects.filter(project__in=mine))
+    if sees[OutboxEntry]:
+        cards.append(_outbox_card(OutboxEntry.objects.filter(project__in=mine)))
+    sweeps = health.sweeps()
+    return {
+        "cards": cards,
+        "pending": _pending(Approval.objects.filter(project__in=mine)) if sees[Approval] else None,
+        "running": _running(Session.objects.filter(project__in=mine)) if sees[Session] else None,
+        "sweeps": sweeps,
+        "late": [sweep for sweep in sweeps if sweep["tone"] == "bad"],
+    }
+
+
+def _card(name: str, count: int, tone: str, url: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "count": count, "tone": tone if count else "", "url": url, **more}
+
+
+def _approval_cards(mine: Any) -> list[dict[str, Any]]:
+    pending = mine.pending()
+    oldest = pending.aggregate(oldest=Min("requested_at"))["oldest"]
+    # While its attempt goes on, an approved action may still be run: only what never can be is in front of staff.
+    going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
+    # One without a session has no attempt that could be over.
+    spent = mine.unconsumed().filter(~Exists(going_on), session__isnull=False)
+    queue = _url("approvals_approval")
+    return [
+        _card("waiting for an answer", pending.count(), "wait", queue, since=oldest, is_main=True),
+        _card(
+            "approved, never run",
+            spent.count(),
+            "bad",
+            _url("approvals_approval", "?status=unconsumed"),
+            detail="its attempt is over",
+        ),
+    ]
+
+
+def _quarantine_card(mine: QuerySet[Quarantined]) -> dict[str, Any]:
+    waiting = mine.filter(state=QuarantineState.WAITING)
+    oldest = waiting.aggregate(oldest=Min("created_at"))["oldest"]
+    return _card("quarantined", waiting.count(), "bad", _url("mailbox_quarantined"), since=oldest)
+
+
+def _session_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
+    lost = shapes.with_line(mine).filter(status=Status.RUNNING, live=False)
+    here = "orchestration_session"
+    return [
+        _card("lost children", lost.count(), "bad", _url(here, "?state=lost")),
+        _card("running", mine.filter(status=Status.RUNNING).count(), "busy", _url(here, "?state=running")),
+        _card(
+            "queued or starting",
+            mine.filter(status__in=[Status.QUEUED, Status.STARTING]).count(),
+            "wait",
+            _url(here, "?state=open"),
+        ),
+        _card("suspended", mine.filter(status=Status.SUSPENDED).count(), "", _url(here, "?state=suspended")),
+        *_cancel_cards(mine),
+    ]
+
+
+def _cancel_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
+    """How far the cancels of large trees are, while there are any."""
+    going_on = Cancellation.objects.filter(top__in=mine.order_by().values("pk"), finished_at=None)
+    seen = going_on.aggregate(count=Count("pk"), oldest=Min("requested_at"), told=Sum("told"))
+    if not seen["count"]:
+        return []
+    where = _url("orchestration_session", "?state=cancelling")
+    detail = f"{seen['told']} sessions told to stop so far"
+    return [_card("trees being cancelled", seen["count"], "busy", where, detail=detail)]
+
+
+def _outbox_card(mine: QuerySet[OutboxEntry]) -> dict[str, Any]:
+    failing = mine.filter(sent_at=None).exclude(last_error="")
+    where = _url("ledger_outboxentry", "?sent_at__isempty=1")
+    about = "launches that the broker did not take; each is sent again by itself"
+    return _card("not told outside", failing.count(), "bad", where, about=about)
+
+
+def _pending(mine: Any) -> list[Approval]:
+    return list(mine.pending().order_by("requested_at", "id")[:SHOWN])
+
+
+def _running(mine: QuerySet[Session]) -> list[dict[str, Any]]:
+    rows: QuerySet[Any] = shapes.with_line(mine.filter(status=Status.RUNNING))
+    newest = rows.select_related("project").order_by("-last_event_at", "-created_at")[:SHOWN]
+    return [{"session": row, "label": session_page.label(row), "line": session_page.line_badge(row)} for row in newest]
+
+
+def _url(model: str, query: str = "") -> str:
+    try:
+        return reverse(f"{admin.site.name}:{model}_changelist") + query
+    except NoReverseMatch:
+        return ""  # not in this admin: the card still counts

@@ -1,0 +1,158 @@
+"""What the page of a session shows, gathered in a handful of queries."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Case, F, When
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from accounts.staffroom import badge, may
+from approvals.models import Approval
+from approvals.states import Status as Answer
+from core.db.fields import JSONText
+from core.display.text import shortened
+from ledger.models import Event
+from mailbox import addresses, asking
+from mailbox.models import Message
+from orchestration.models import Attempt, Session
+from orchestration.sessions import shapes, watchdog
+from orchestration.states import Status
+from wardroom.children import steps
+
+SHOWN_BYTES = 32 * 1024
+EVENTS, MESSAGES, APPROVALS, ATTEMPTS, TREE, TOPICS = 60, 30, 30, 60, 200, 40
+
+TONES = {
+    Status.QUEUED: "wait",
+    Status.STARTING: "wait",
+    Status.RUNNING: "busy",
+    Status.SUSPENDED: "wait",
+    Status.COMPLETED: "good",
+    Status.ERROR: "bad",
+    Status.TIMEOUT: "bad",
+    Status.CANCELLED: "",
+    Status.SKIPPED: "",
+}
+ANSWER_TONES = {Answer.PENDING: "wait", Answer.APPROVED: "good", Answer.DENIED: "bad"}
+
+
+def label(session: Session, limit: int = 60) -> str:
+    """One visible line that names it."""
+    begins = next((line for line in steps.lines(session.assignment) if line.strip(" \t#")), "").strip(" \t#")
+    return shortened(session.title or session.role or begins or str(session.pk), limit)
+
+
+def line_badge(session: Any) -> SafeString | str:
+    """Live, lost, or nothing for a session that does not run."""
+    if session.live:
+        return badge("live", "good")
+    return badge("lost", "bad") if session.status == Status.RUNNING else ""
+
+
+def fresh_id() -> uuid.UUID:
+    """An id for a message that is yet to be written."""
+    return uuid.uuid4()
+
+
+def context(request: HttpRequest, session: Any) -> dict[str, Any]:
+    """Everything on the page, for this reader: other apps' rows only with their permissions."""
+    newest = Attempt.objects.filter(session=session).select_related("web_process").order_by("-number")
+    attempts = list(newest[: ATTEMPTS + 1])
+    current = next((attempt for attempt in attempts if attempt.number == session.attempt), None)
+    tree, is_cut = _tree(session)
+    return {
+        "session": session,
+        "label": label(session),
+        "tone": TONES[session.status],
+        "line": line_badge(session),
+        "attempts": [(attempt, TONES[Status(attempt.status)]) for attempt in attempts[:ATTEMPTS]],
+        "cut": {"attempts": len(attempts) > ATTEMPTS, "tree": is_cut},
+        "most": {"attempts": ATTEMPTS, "approvals": APPROVALS, "messages": MESSAGES},
+        "current": current,
+        "clocks": watchdog.clocks(session, current) if current else None,
+        "cancellation": session.cancellations.filter(finished_at=None).order_by("requested_at").first(),
+        "tree": tree,
+        "topics": " ".join(f"session:{row['session'].pk}" for row in tree[:TOPICS]),
+        "events": _events(session),
+        "approvals": _approvals(session) if may(request, "view", Approval) else None,
+        "letters": _letters(session) if may(request, "view", Message) else None,
+    }
+
+
+def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
+    """The whole tree, depth first: `{session, indent, here, tone, line, label}`; and whether it is cut.
+
+    Of a large one only what is above this session, itself, and the first of its children.
+    """
+    sessions = shapes.with_line(Session.objects.filter(project=session.project_id)).order_by("created_at", "pk")
+    rows: list[Any] = list(sessions.filter(root=session.root)[: TREE + 1])
+    is_cut = len(rows) > TREE
+    if is_cut:
+        near = [*_above(session), session.pk]
+        rows = [*sessions.filter(pk__in=near).order_by("depth"), *sessions.filter(parent=session.pk)[:TREE]]
+    below: dict[uuid.UUID | None, list[Any]] = {}
+    for row in rows:
+        below.setdefault(row.parent_id, []).append(row)
+    shown: list[dict[str, Any]] = []
+    waiting = list(reversed(below.get(None, [])))
+    while waiting:
+        row = waiting.pop()
+        shown.append(
+            {
+                "session": row,
+                "indent": min(row.depth, 8),
+                "here": row.pk == session.pk,
+                "tone": TONES[row.status],
+                "line": line_badge(row),
+                "label": label(row),
+            }
+        )
+        waiting.extend(reversed(below.get(row.pk, [])))
+    return shown, is_cut
+
+
+def _above(session: Session) -> Iterator[uuid.UUID]:
+    parent = session.parent
+    while parent is not None:
+        yield parent.pk
+        parent = parent.parent
+
+
+def _events(session: Session) -> list[Event]:
+    """The newest events. The payload of a large one is None: its own page shows it."""
+    small = Case(When(size__lte=SHOWN_BYTES, then=F("payload")), default=None, output_field=JSONText())
+    mine = Event.objects.filter(project=session.project_id, session=session.pk)
+    events: list[Any] = list(mine.defer("payload").annotate(shown=small).order_by("-cursor")[:EVENTS])
+    for event in events:
+        event.payload = event.shown
+    return events
+
+
+def _approvals(session: Session) -> list[tuple[Approval, str]]:
+    mine = Approval.objects.filter(project=session.project_id, session=session.pk)
+    newest = mine.order_by("-requested_at", "-id")[:APPROVALS]
+    return [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in newest]
+
+
+def _letters(session: Session) -> list[tuple[Message, int | None]]:
+    """The newest messages to it with their numbers, each ask followed by the answer that stands in no mailbox."""
+    mine = Message.objects.filter(project=session.project_id, address__name=session.address)
+    letters = list(mine.order_by("-seq")[:MESSAGES])
+    asks = {asking.answer_id(session.project_id, each.message_id): each for each in letters if _is_ask(each)}
+    found = Message.objects.filter(
+        project=session.project_id, address__name=addresses.ANSWERS, message_id__in=list(asks)
+    )
+    answers = {asks[answer.message_id].pk: answer for answer in found}
+    shown: list[tuple[Message, int | None]] = []
+    for each in letters:
+        answer = answers.get(each.pk)
+        shown += [(each, each.seq)] + ([(answer, None)] if answer else [])
+    return shown
+
+
+def _is_ask(letter: Message) -> bool:
+    return letter.message_kind == "ask"

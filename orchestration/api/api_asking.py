@@ -1,0 +1,71 @@
+"""Asks in the OpenAPI document, and on a server without the held app: there a question is put, and not waited for."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import idempotency
+from accounts.views import ProjectView
+from core.web import heldbodies
+from core.web.openapi.values import in_query
+from ledger import holding
+from mailbox.schema import IN_PATH
+from orchestration.api import bodies, held_asks
+from orchestration.sessions import asking, shapes
+
+TIMEOUT = in_query(
+    "timeout",
+    {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT, "default": 0},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`. {holding.BOUND}",
+)
+
+
+class Ask(ProjectView):
+    """A question to a session."""
+
+    permission_classes = []
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
+
+    @extend_schema(
+        operation_id="sessions_ask",
+        request=bodies.AskBody,
+        responses={200: shapes.AskShape},
+    )
+    @idempotency.keyed
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Ask it, and wait for the answer. `pending` after `timeout_secs`; `ended` when its session ended without one.
+
+        A question is durable before anybody waits, and its answer is kept for seven days: `GET asks/{ask_id}` gives a
+        late one. 409 `not-running`: the session is over. The same `Idempotency-Key` is the same question again.
+        A key or child may have 256 calls that wait at a web process; one more is a 429 and asks nothing.
+        """
+        held_asks.may_ask(self.credential)
+        said = heldbodies.convert(request.data, held_asks.AskBody)
+        key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
+        asked = held_asks.put(self.credential, session_id, said, key)
+        headers = idempotency.REPLAYED if asked.is_repeated else None
+        return Response(asking.shape(asking.look(asked)), headers=headers)
+
+
+class OneAsk(ProjectView):
+    """Where a question stands."""
+
+    permission_classes = []
+    in_path: ClassVar = IN_PATH
+    query: ClassVar = {"GET": holding.PARAMETERS}
+
+    @extend_schema(
+        operation_id="sessions_asked",
+        parameters=[TIMEOUT],
+        responses={200: shapes.AskShape},
+    )
+    def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
+        """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""
+        held_asks.may_look(self.credential)
+        holding.patience(request.query_params)
+        return Response(asking.shape(asking.look(asking.find(self.credential, session_id, ask_id))))

@@ -1,0 +1,74 @@
+"""`GET sessions/{id}/events` page by page, and `GET snapshot`. The same events as a stream are in `held_events`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.permissions import Methods, ScopeMap
+from accounts.views import ProjectView
+from core.web.outlines import outline
+from ledger.api import EVENTS, PARAMETERS, QUERY, events_page
+from orchestration.api import snapshot
+from orchestration.sessions import reach
+from orchestration.sessions.shapes import SessionShape
+
+SNAPSHOT = outline(
+    "Snapshot",
+    {
+        "cursor": serializers.IntegerField(help_text="Where to go on from in the feed."),
+        "sessions": SessionShape(many=True, allow_null=True, help_text="Every one that is not over."),
+        "approvals": serializers.ListField(
+            child=serializers.DictField(), allow_null=True, help_text="Every pending one, as `GET approvals` shows it."
+        ),
+        "truncated": serializers.BooleanField(help_text="There were more than fit: page through the lists."),
+    },
+)
+
+
+class SessionEventsView(ProjectView):
+    """One session's events, oldest first."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+    refuses: ClassVar = {"GET": {410: ("resync",)}}
+    streams: ClassVar = ("GET",)
+    query: ClassVar = {"GET": QUERY}
+
+    @extend_schema(
+        operation_id="session_events",
+        description="Events of one session by cursor; with `Accept: text/event-stream`, an endless stream of them.",
+        parameters=PARAMETERS,
+        responses={200: EVENTS},
+    )
+    def get(self, request: Request, session_id: UUID) -> HttpResponse:
+        """A page beyond `after`; a child's token reads its own session and those below it."""
+        session = reach.readable(self.credential, session_id)
+        return events_page(request.query_params, session.project_id, session.pk)
+
+
+class SnapshotView(ProjectView):
+    """The state of a project now, and the cursor to go on from."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "feed:read"}
+
+    @extend_schema(
+        operation_id="snapshot",
+        description="Sessions that are not over and approvals that are pending, each with its own read scope, else "
+        "null. Then read the feed beyond `cursor`.",
+        responses={200: SNAPSHOT},
+    )
+    def get(self, request: Request) -> Response:
+        """State first, events after it: nothing falls between the two."""
+        sees = set(self.credential.scopes)
+        sees |= {"sessions:read", "approvals:read"} if "admin" in self.credential.scopes else set()
+        seen = snapshot.of(
+            self.project.pk, with_sessions="sessions:read" in sees, with_approvals="approvals:read" in sees
+        )
+        return Response(seen)

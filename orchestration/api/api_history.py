@@ -1,0 +1,59 @@
+"""`GET sessions/{id}/history`: what the `run` frame had no room for, page by page."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.permissions import Methods, ScopeMap
+from accounts.views import ProjectView
+from core.web import queries
+from core.web.openapi import values
+from core.web.openapi.values import in_query
+from core.web.outlines import outline
+from orchestration.sessions import history, reach
+
+ENTRY = outline(
+    "HistoryEntry",
+    {"role": serializers.CharField(), "content": serializers.JSONField(), "id": serializers.CharField(required=False)},
+    many=True,
+)
+PAGE = outline("HistoryPage", {"results": ENTRY, "next": serializers.CharField(allow_null=True)})
+
+
+class History(ProjectView):
+    """One session's stored transcript and admitted messages, oldest first."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+    query: ClassVar = {"GET": ("cursor",)}
+
+    @extend_schema(
+        operation_id="session_history",
+        description="What the session's attempts said and read; a `run` that has no room for all of it points here.",
+        parameters=[
+            in_query("cursor", values.text(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19}){3})?$"), "`next` of the page before.")
+        ],
+        responses={200: PAGE},
+    )
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """As many entries as fit into a run."""
+        session = reach.readable(self.credential, session_id)
+        after = _after(request.query_params.get("cursor"))
+        found, rest = history.page(session, settings.WARDROOM["run_history_bytes"], after)
+        return Response({"results": found, "next": None if rest is None else str(rest)})
+
+
+def _after(raw: str | None) -> history.Place | None:
+    if not raw:
+        return None
+    place = history.Place.read(raw)
+    if place is None:
+        raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")])
+    return place

@@ -1,0 +1,155 @@
+"""`sessions` and what can be looked at of one: parse, call one verb, answer."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.idempotency import idempotent
+from accounts.models import CredentialKind
+from accounts.permissions import Methods, ScopeMap
+from accounts.views import ProjectView
+from core.web import bodies as strict
+from core.web import pages, queries
+from core.web.openapi import values
+from core.web.openapi.values import in_query
+from core.web.outlines import outline
+from core.web.pages import page
+from orchestration.api import bodies, replays, tree
+from orchestration.models import Session
+from orchestration.sessions import reach, shapes, spawning
+from orchestration.sessions.spawning import SpawnOrder
+from orchestration.states import Runner, Status
+
+FILTERS = [
+    in_query("status", values.words(Status.values), "Some of these, comma-separated."),
+    in_query("runner", values.words(Runner.values), "Some of these, comma-separated."),
+    in_query("role", values.text()),
+    in_query("parent", {"type": "string", "format": "uuid"}, "The children of this session."),
+    in_query("root", {"type": "string", "format": "uuid"}, "The whole tree of this root."),
+    *pages.QUERY,
+]
+
+PAGE = outline(
+    "SessionPage", {"results": shapes.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
+)
+ATTEMPTS = outline(
+    "Attempts", {"results": shapes.AttemptShape(many=True), "next": serializers.CharField(allow_null=True)}
+)
+
+
+def _order(data: Any) -> SpawnOrder:
+    said = strict.read(bodies.SpawnBody, data)
+    return SpawnOrder(**said | {name: tuple(said[name]) for name in ("command", "disabled_tools") if name in said})
+
+
+def _still_spawned(view: ProjectView, answer: Any) -> None:
+    replays.spawned(view.credential, UUID(answer["id"]), _order(view.request.data))
+
+
+class Sessions(ProjectView):
+    """Spawn, and list."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read", "POST": "sessions:write"}
+    child_may: ClassVar[Methods] = ("GET", "POST")
+    refuses: ClassVar = {"POST": {404: (), 409: ("not-running",)}}
+    depends: ClassVar = {"POST": ("command", "assignment", "parent", "metadata")}
+    query: ClassVar = {"GET": tuple(parameter.name for parameter in FILTERS)}
+    secret: ClassVar[Methods] = ("POST",)
+
+    @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
+    def get(self, request: Request) -> Response:
+        """List sessions, newest first. A child's token sees its own session's children, or with `parent` those
+        of a session below it.
+        """
+        rows = shapes.with_line(_filtered(self._visible(), request.query_params))
+        return Response(page(rows, request.query_params, shapes.session, key=("created_at", "id"), descending=True))
+
+    def _visible(self) -> QuerySet[Session]:
+        mine = Session.objects.filter(project=self.project)
+        if self.credential.kind != CredentialKind.CHILD:
+            return mine
+        top = queries.uuid(self.request.query_params, "parent") or UUID(self.credential.subject)
+        return mine.filter(parent=top) if reach.sees(self.credential, top) else mine.none()
+
+    @extend_schema(
+        operation_id="sessions_spawn",
+        request=bodies.SpawnBody,
+        responses={201: shapes.SpawnedShape},
+    )
+    @idempotent(_still_spawned, redact=("child",))
+    def post(self, request: Request) -> Response:
+        """Spawn a session. For the runner `external` the answer carries, once, its child's token."""
+        spawned = spawning.spawn(self.project, _order(request.data), self.actor)
+        headers = {"Location": f"{request.path}/{spawned.session.pk}"}
+        return Response(_spawned(spawned), status=201, headers=headers)
+
+
+def _spawned(spawned: spawning.Spawned) -> dict[str, Any]:
+    shown = shapes.session(shapes.with_line(Session.objects.all()).get(pk=spawned.session.pk))
+    if spawned.websocket_url:
+        shown["child"] = {"token": spawned.child_token, "websocket_url": spawned.websocket_url}
+    return shown
+
+
+def _filtered(rows: QuerySet[Session], params: Any) -> QuerySet[Session]:
+    asked = {
+        "status__in": queries.words(params, "status", Status.values),
+        "runner__in": queries.words(params, "runner", Runner.values),
+        "role": queries.text(params, "role"),
+        "parent": queries.uuid(params, "parent"),
+        "root": queries.uuid(params, "root"),
+    }
+    return rows.filter(**{name: value for name, value in asked.items() if value is not None})
+
+
+class OneSession(ProjectView):
+    """One session."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+
+    @extend_schema(operation_id="sessions_get", responses={200: shapes.SessionShape})
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """One session, as it is now."""
+        session = reach.readable(self.credential, session_id)
+        return Response(shapes.session(shapes.with_line(Session.objects.all()).get(pk=session.pk)))
+
+
+class Tree(ProjectView):
+    """A session and everything below it."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+
+    @extend_schema(
+        operation_id="sessions_tree",
+        responses={200: shapes.SessionTreeShape},
+    )
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """The session with its `children`, each likewise, oldest first.
+
+        It ends at 1,000 sessions or 1 MiB, the nearest first. One that is `truncated` has children that are not here:
+        list them with `GET sessions?parent=`, or ask for its own tree.
+        """
+        return Response(tree.of(reach.readable(self.credential, session_id).pk))
+
+
+class Attempts(ProjectView):
+    """The tries of one session."""
+
+    scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
+    child_may: ClassVar[Methods] = ("GET",)
+    query: ClassVar = {"GET": pages.PARAMETERS}
+
+    @extend_schema(operation_id="sessions_attempts", parameters=pages.QUERY, responses={200: ATTEMPTS})
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """List its attempts, oldest first, with what became of the process of each."""
+        session = reach.readable(self.credential, session_id)
+        return Response(page(session.attempts.all(), request.query_params, shapes.attempt, key=("number",)))

@@ -1,0 +1,145 @@
+"""What can be done to a session: token, cancel, retry, wait, messages."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import permissions
+from accounts.idempotency import idempotent
+from accounts.permissions import Methods, ScopeMap
+from accounts.scopes import STOP
+from accounts.views import ProjectView
+from core.web import bodies as strict
+from mailbox import letters
+from mailbox.letters import NewMessage
+from orchestration.api import bodies, replays
+from orchestration.models import Session
+from orchestration.sessions import cancelling, lifecycle, reach, shapes, spawning, steering
+from orchestration.sessions.waits import Wait
+
+
+class Steering(ProjectView):
+    """The base of the calls that change a session."""
+
+    scopes: ClassVar[ScopeMap] = {"POST": "sessions:write"}
+
+    def shown(self, session: Session) -> dict[str, Any]:
+        """The session as it is after the verb."""
+        return shapes.session(shapes.with_line(Session.objects.all()).get(pk=session.pk))
+
+
+def _still(view: ProjectView, answer: Any, session_id: UUID) -> None:
+    replays.steered(view.credential, session_id)
+
+
+class Token(Steering):
+    """A fresh token of an external session's current attempt."""
+
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
+    secret: ClassVar[Methods] = ("POST",)
+
+    @extend_schema(
+        operation_id="sessions_token",
+        request=None,
+        responses={201: shapes.TokenShape},
+    )
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Mint a fresh token for the current attempt; the one before it dies."""
+        fresh = spawning.fresh_token(self.project, session_id, self.actor)
+        shown = {"token": fresh.child_token, "websocket_url": fresh.websocket_url, "attempt": fresh.attempt}
+        return Response(shown, status=201)
+
+
+class Cancel(Steering):
+    """Stop a session, and what is below it."""
+
+    child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("not-running",)}}
+    owner_needs: ClassVar[ScopeMap] = {"POST": STOP}
+
+    @extend_schema(
+        operation_id="sessions_cancel",
+        request=bodies.CancelBody,
+        responses={200: shapes.SessionShape},
+    )
+    @idempotent(_still)
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Tell it to stop. What runs has a grace to end by itself; what is over stays as it is."""
+        said = strict.read(bodies.CancelBody, request.data)
+        reach.steerable(self.credential, session_id)
+        reason = said.get("reason") or f"cancelled by {self.actor.name}"
+        session = cancelling.cancel(self.project, session_id, reason, self.actor, said.get("cascade", True))
+        return Response(self.shown(session))
+
+
+class Retry(Steering):
+    """Start a session that is over once more."""
+
+    child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
+    owner_needs: ClassVar[ScopeMap] = {"POST": STOP}
+
+    @extend_schema(
+        operation_id="sessions_retry",
+        request=None,
+        responses={202: shapes.SessionShape},
+    )
+    @idempotent(_still)
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Queue a new attempt with the same assignment."""
+        reach.steerable(self.credential, session_id)
+        session = lifecycle.retry(self.project, session_id, self.actor)
+        return Response(self.shown(session), status=202)
+
+
+class WaitFor(Steering):
+    """What a running attempt waits for."""
+
+    child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("not-running",)}}
+
+    @extend_schema(
+        operation_id="sessions_wait",
+        request=bodies.WaitBody,
+        responses={200: shapes.SessionShape},
+    )
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Record what the running attempt waits for, and return at once: it counts when the attempt suspends."""
+        said = strict.read(bodies.WaitBody, request.data)
+        reach.own(self.credential, session_id)
+        return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**said), self.actor)))
+
+
+class Messages(Steering):
+    """A message to a session."""
+
+    child_may: ClassVar[Methods] = ("POST",)
+    refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
+
+    @extend_schema(
+        operation_id="sessions_message",
+        request=bodies.MessageBody,
+        responses={202: shapes.SentShape},
+    )
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Send it a message. The outcome says what will become of it; only its admission proves that it was read."""
+        said = strict.read(bodies.MessageBody, request.data)
+        interrupt = said.get("interrupt", False)
+        if interrupt:
+            permissions.owner_must_hold(self.credential, STOP)
+        # Who interrupts itself would start anew for ever: each attempt has its own total time.
+        (reach.steerable if interrupt else reach.writable)(self.credential, session_id)
+        message = self._message(request.data)
+        sent = steering.send(self.project, session_id, message, self.actor, interrupt=interrupt)
+        return Response({"id": sent.id, "outcome": sent.outcome}, status=202)
+
+    def _message(self, data: Any) -> NewMessage:
+        """A child's sender is the one that its token proves; a key's is what it claims."""
+        if self.actor.session is None:
+            return letters.read(data)
+        return steering.signed(letters.read({**data, "from": None}), self.actor)

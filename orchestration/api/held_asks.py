@@ -1,0 +1,95 @@
+"""`POST sessions/{id}/ask` and `GET sessions/{id}/asks/{ask_id}`, answered before Django: waiting costs no thread."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from accounts import heldcalls, permissions
+from accounts.actors import Actor
+from accounts.authentication import of_held
+from accounts.idempotency import REPLAYED
+from accounts.models import Credential
+from core.concurrency.offload import in_thread
+from core.web import heldbodies
+from core.web.problems import Problem
+from ledger import holding
+from mailbox.asking import new_id, question
+from orchestration.sessions import asking, reach
+from orchestration.sessions.asking import Ask, Standing
+
+
+class AskBody(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST sessions/{id}/ask`."""
+
+    question: str
+    mode: str = "query"
+    timeout_secs: Annotated[float, Meta(ge=0, le=holding.LONGEST_WAIT)] | None = None
+
+
+async def ask(request: Request) -> JSONResponse:
+    """Put a question to the session, and hold until it is answered or the time is over: then it is pending."""
+    credential = await of_held(request)
+    may_ask(credential)
+    key = heldcalls.judge(request, takes_key=True)
+    said = await heldbodies.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
+    with holding.place(credential, said.timeout_secs):
+        asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
+        standing = await _settled(asked, said.timeout_secs)
+    return JSONResponse(asking.shape(standing), headers=REPLAYED if asked.is_repeated else None)
+
+
+async def late(request: Request) -> JSONResponse:
+    """An ask of before: its answer, or where it stands; with `?timeout=`, held until there is one."""
+    credential = await of_held(request)
+    may_look(credential)
+    heldcalls.judge(request, holding.PARAMETERS)
+    secs = holding.patience(request.query_params)
+    secs = 0 if request.method == "HEAD" else secs
+    session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
+    asked = await in_thread(asking.find, credential, session_id, ask_id)
+    with holding.place(credential, secs):
+        standing = await _settled(asked, secs)
+    return JSONResponse(asking.shape(standing))
+
+
+def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
+    """The verb, for whoever may ask this session: a key of its project, or a child's token what is below it."""
+    session = reach.steerable(credential, session_id)
+    name = asking.keyed(credential, session_id, key) if key else new_id()
+    message, actor = question(said.question, said.mode, id=name), Actor.of_credential(credential)
+    try:
+        return asking.ask(session.project, session_id, message, actor)
+    except Problem as refusal:
+        raise (asking.other_body(refusal) if key else refusal) from None
+
+
+def may_ask(credential: Credential) -> None:
+    """What may send a message to a session may ask it."""
+    permissions.allow(credential, "sessions:write", child=True)
+
+
+def may_look(credential: Credential) -> None:
+    """Whoever may ask, and whoever may read."""
+    writes = "sessions:write" in credential.scopes
+    permissions.allow(credential, "sessions:write" if writes else "sessions:read", child=True)
+
+
+async def _settled(asked: Ask, secs: float | None) -> Standing:
+    look, topics = partial(asking.look, asked), asking.topics(asked)
+    return await holding.until(lambda standing: standing.status != "pending", look, topics, secs)
+
+
+_SESSION = "/api/v1/sessions/{session_id:uuid}"
+routes: list[Any] = [
+    Route(f"{_SESSION}/ask", ask, methods=["POST"]),
+    Route(f"{_SESSION}/asks/{{ask_id:path}}", late, methods=["GET"]),
+]

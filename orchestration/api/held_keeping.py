@@ -1,0 +1,123 @@
+"""The keeper's two calls, answered before Django: there is one every few seconds for each process."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from msgspec import Meta
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from accounts import credentials, heldcalls
+from core.concurrency.offload import in_thread
+from core.web import heldbodies, problems
+from core.web.openapi.routes import Described, described
+from orchestration.sessions import keeping
+from orchestration.states import Status
+
+
+class AttemptNumber(Convertor[int]):
+    """An attempt's number in a path. What has more digits than any column holds is no address of ours."""
+
+    regex = "[1-9][0-9]{0,8}"
+    schema: ClassVar = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+
+    def convert(self, value: str) -> int:
+        """The number."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """Its digits."""
+        return str(value)
+
+
+register_url_convertor("attempt", AttemptNumber())
+PATH = "/api/v1/sessions/{session_id:uuid}/attempts/{number:attempt}"
+MAX_REPORT_BYTES = 256 * 1024
+
+Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class AliveReport(msgspec.Struct):
+    """`POST .../alive`. Unknown fields are ignored: keepers outlive a server, and may meet an older one."""
+
+    pid: Pid
+    pgid: Pid
+    host: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class ExitReport(msgspec.Struct):
+    """`POST .../exited`. Unknown fields are ignored, as above."""
+
+    exit_status: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    exit_signal: Annotated[int, Meta(ge=1, le=255)] | None = None
+    stderr_tail: Annotated[str, Meta(max_length=65536)] = ""
+
+
+_CALLERS = "It needs the token of this very attempt."
+_WORDS: dict[str, Any] = {"type": "string"}
+ALIVE = Described(
+    name="attempt_alive",
+    tag="keepers",
+    callers=_CALLERS,
+    body=AliveReport,
+    answer={
+        "type": "object",
+        "properties": {"action": {"type": "string", "enum": ["continue", "kill"]}, "reason": _WORDS},
+        "required": ["action"],
+    },
+)
+EXITED = Described(
+    name="attempt_exited",
+    tag="keepers",
+    callers=_CALLERS,
+    body=ExitReport,
+    answer={
+        "type": "object",
+        "properties": {"status": {"type": "string", "enum": Status.values}},
+        "required": ["status"],
+    },
+    rules={
+        "if": {"properties": {"exit_status": {"type": "integer"}}, "required": ["exit_status"]},
+        "then": {"properties": {"exit_signal": {"type": "null"}}},
+        "else": {"properties": {"exit_signal": {"type": "integer"}}, "required": ["exit_signal"]},
+    },
+)
+
+
+@described(ALIVE)
+async def alive(request: Request) -> Response:
+    """The process lives; the answer says whether it may go on."""
+    heldcalls.judge(request)
+    said = await heldbodies.read(request, AliveReport, MAX_REPORT_BYTES)
+    life = keeping.Life(pid=said.pid, pgid=said.pgid, host=said.host)
+    reason = await in_thread(keeping.alive, *_who(request), life)
+    return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
+
+
+@described(EXITED)
+async def exited(request: Request) -> Response:
+    """The process has ended, and how."""
+    heldcalls.judge(request)
+    said = await heldbodies.read(request, ExitReport, MAX_REPORT_BYTES)
+    if (said.exit_status is None) == (said.exit_signal is None):
+        raise problems.invalid([{"field": "exit_status", "detail": "must be there, or exit_signal, and not both"}])
+    tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
+    how = keeping.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
+    return JSONResponse({"status": await in_thread(keeping.exited, *_who(request), how)})
+
+
+def _who(request: Request) -> tuple[str, UUID, int]:
+    token = credentials.bearer(request.headers.get("authorization", ""))
+    return token, request.path_params["session_id"], request.path_params["number"]
+
+
+routes: list[Route] = [
+    Route(f"{PATH}/alive", alive, methods=["POST"]),
+    Route(f"{PATH}/exited", exited, methods=["POST"]),
+]

@@ -1,0 +1,52 @@
+"""`GET snapshot`: what stands now, and the cursor from which the feed tells the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+from approvals import shapes as approval_shapes
+from approvals.finding import judged
+from approvals.models import Approval
+from core.web import pages
+from ledger import feed
+from orchestration.models import Session
+from orchestration.sessions import shapes
+
+MOST = 1000
+
+
+def of(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = True) -> dict[str, Any]:
+    """`{cursor, sessions, approvals, truncated}`: what is not over, what is pending, oldest first; None if unasked.
+
+    The cursor is read before the rows. A change between the two is in the rows *and* in the feed beyond the cursor;
+    the other way round it could be in neither.
+    """
+    cursor, room = feed.head(project_id), pages.Room()
+    is_cut = False
+
+    def fitting(rows: Iterator[Any], shape: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+        nonlocal is_cut
+        shown: list[dict[str, Any]] = []
+        for row in rows:
+            each = shape(row)
+            if len(shown) == MOST or not room.takes(each):
+                is_cut = True
+                break
+            shown.append(each)
+        return shown
+
+    sessions = fitting(_sessions(project_id), shapes.session) if with_sessions else None
+    approvals = fitting(_approvals(project_id), approval_shapes.approval) if with_approvals else None
+    return {"cursor": cursor, "sessions": sessions, "approvals": approvals, "truncated": is_cut}
+
+
+def _sessions(project_id: UUID) -> Iterator[Any]:
+    rows = shapes.with_line(Session.objects.filter(project_id=project_id, finished_at=None))
+    return pages.walk(rows, ("created_at", "pk"))
+
+
+def _approvals(project_id: UUID) -> Iterator[Any]:
+    rows: Any = judged(Approval.objects.filter(project_id=project_id).pending())
+    return pages.walk(rows, ("requested_at", "id"))

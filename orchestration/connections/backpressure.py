@@ -1,0 +1,168 @@
+"""Slow a child down before it slows others: its share of the database, and of the memory for decoded frames.
+
+A connection works freely within its budget. Beyond it, it works in the slow lane: one lane for all such connections of
+the process, in the order of their coming, with a pause after each piece of work that is as long as the work. Meanwhile
+its inbox fills, its socket is not read, and TCP makes the child wait. Nothing is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import weakref
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+
+from core.concurrency.offload import in_thread
+from core.db import sql
+from orchestration.connections.line_wire import HangUp
+from wardroom.protocol import Close
+
+#: Units that a connection gets back each second, and the most that it can save up. A frame costs one unit, and one more
+#: for each 16 events or 4 Ki characters. A frame of 1 MiB uses up all that was saved.
+UNITS_PER_SEC, SAVED_UNITS = 50, 200
+EVENTS_PER_UNIT = 16
+CHARACTERS_PER_UNIT = 4 * 1024
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 1.0
+#: A frame of more characters is large: decoded, it may take ten times its text and more.
+LARGE_CHARACTERS = 64 * 1024
+LARGE_AT_ONCE = 4
+#: Sockets of one session that a process serves at a time. One is live; others are on their way in or out.
+SOCKETS_PER_SESSION = 8
+#: Connections of one session to a process: so many at once, then one a second. Each leaves two events in the feed.
+CONNECTIONS_SAVED, CONNECTIONS_PER_SEC = 60, 1.0
+RETRY_SECS = 10
+REMEMBERED_SESSIONS = 10_000
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """What the connections of one event loop share."""
+
+    slow: asyncio.Lock = field(default_factory=asyncio.Lock)
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+
+
+_lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Lanes] = weakref.WeakKeyDictionary()
+
+
+def _shared() -> _Lanes:
+    return _lanes.setdefault(asyncio.get_running_loop(), _Lanes())
+
+
+class Budget:
+    """The work that one connection may still do freely."""
+
+    def __init__(self) -> None:
+        self._units = float(SAVED_UNITS)
+        self._at = time.monotonic()
+        self._has_room = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the next piece of work may run at once."""
+        return self._units >= 0
+
+    def spend(self, characters: int, events: int = 0) -> None:
+        """Count a frame that was taken; what is overspent is paid back before anything is free again."""
+        now = time.monotonic()
+        self._units = min(SAVED_UNITS, self._units + (now - self._at) * UNITS_PER_SEC)
+        self._at = now
+        cost = 1 + characters / CHARACTERS_PER_UNIT + events / EVENTS_PER_UNIT
+        self._units = max(self._units - cost, -SAVED_UNITS)
+
+    async def run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the operation in a thread: at once within the budget, else in the slow lane. Twice, if it lost a race."""
+        if self.is_free or self._has_room:
+            return await in_thread(sql.once_more(operation), *args, **kwargs)
+        async with _slow_lane():
+            return await in_thread(sql.once_more(operation), *args, **kwargs)
+
+    @asynccontextmanager
+    async def room_for(self, text: str) -> AsyncIterator[None]:
+        """Count a frame, and hold room while it is decoded and worked on: few large frames of a process are in memory.
+
+        Take the lane first, then the room, and wait for no lane while holding room: a child beyond its budget would
+        keep the room from children within theirs. Never hold it while a peer is written to, for the same reason.
+        """
+        self.spend(len(text))
+        if len(text) <= LARGE_CHARACTERS:
+            yield
+            return
+        async with contextlib.nullcontext() if self.is_free else _slow_lane(), _shared().large:
+            self._has_room = True
+            try:
+                yield
+            finally:
+                self._has_room = False
+
+
+@asynccontextmanager
+async def _slow_lane() -> AsyncIterator[None]:
+    """Hold the lane, and pause before the next may have it."""
+    async with _shared().slow:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            worked = time.monotonic() - began
+            await asyncio.sleep(min(max(worked, SHORTEST_PAUSE), LONGEST_PAUSE))
+
+
+_handshakes: Counter[str] = Counter()
+_sockets: Counter[UUID] = Counter()
+_connections: dict[UUID, tuple[float, float]] = {}
+
+
+@contextmanager
+def seat(session: UUID) -> Iterator[None]:
+    """Serve one more socket of the session. Raises HangUp 4429 when it has too many here."""
+    if _sockets[session] >= SOCKETS_PER_SESSION:
+        raise HangUp(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: {SOCKETS_PER_SESSION} sockets are open")
+    _sockets[session] += 1
+    try:
+        yield
+    finally:
+        _sockets[session] -= 1
+        if not _sockets[session]:
+            del _sockets[session]
+
+
+@contextmanager
+def handshake(address: str) -> Iterator[None]:
+    """Judge one more token of a handshake. Raises HangUp 1013 when too many are being judged already."""
+    most: int = settings.WARDROOM["unproven_handshakes"]
+    mine: int = settings.WARDROOM["unproven_handshakes_per_address"]
+    if _handshakes.total() >= most or _handshakes[address] >= mine:
+        raise HangUp(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait to be judged")
+    _handshakes[address] += 1
+    try:
+        yield
+    finally:
+        _handshakes[address] -= 1
+        if not _handshakes[address]:
+            del _handshakes[address]
+
+
+def count_connection(session: UUID) -> None:
+    """Count a connection that is about to be live. Raises HangUp 4429 when the session connects all the time."""
+    now = time.monotonic()
+    if len(_connections) >= REMEMBERED_SESSIONS:
+        full = CONNECTIONS_SAVED / CONNECTIONS_PER_SEC
+        for known in [known for known, (_, at) in _connections.items() if now - at > full]:
+            del _connections[known]
+    saved, at = _connections.get(session, (float(CONNECTIONS_SAVED), now))
+    saved = min(CONNECTIONS_SAVED, saved + (now - at) * CONNECTIONS_PER_SEC)
+    if saved < 1:
+        raise HangUp(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: too many connections")
+    _connections[session] = (saved - 1, now)

@@ -1,0 +1,396 @@
+"""The socket of a child: parse, call one verb, answer.
+
+A connection is three tasks. The reader fills an inbox and waits for nobody. The worker takes frames in order, decodes
+them and calls one verb for each. The feeder looks at the rows, after every nudge and every few seconds without one,
+and writes what the child is owed. Whichever fails first ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from django.conf import settings
+from django.db import DatabaseError, DataError, IntegrityError
+
+from accounts import callers
+from core.concurrency.offload import in_thread
+from core.db import outages
+from core.web.problems import Problem
+from ledger import glimpses, hub
+from orchestration.connections import (
+    backpressure,
+    line_approvals,
+    line_door,
+    line_events,
+    line_messages,
+    line_outgoing,
+    line_run,
+    line_terminal,
+)
+from orchestration.connections.line import Caller, Line, LineClosed, claim, disconnect
+from orchestration.connections.line_outgoing import Sent
+from orchestration.connections.line_wire import Gone, HangUp, Inbox, Receive, Send, Wire
+from wardroom import protocol
+from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
+
+log = logging.getLogger(__name__)
+TOUCH_SECS = 1.0
+# When a child should come back after a fault of ours.
+RETRY_SECS = 2
+# Frames of events are committed together until they have so many events or characters: no commit takes long.
+MERGED_EVENTS, MERGED_CHARACTERS = 256, 256 * 1024
+
+
+class ChildConsumer(AsyncConsumer):
+    """One connection of one child, from handshake to close."""
+
+    line: Line
+    ears: hub.Ears
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Run the connection to its end. (Not Channels' own loop: that takes a thread hop and two tasks a frame.)"""
+        self.limits = settings.WARDROOM
+        self.wire = Wire(receive, send, self.limits)
+        self.inbox = Inbox()
+        self.sent = Sent()
+        self.budget = backpressure.Budget()
+        self.answers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.holds = self.ending = False
+        self.touched = 0.0
+        self.address = callers.address(scope)
+        self.offer = line_door.read(scope)
+        try:
+            await self.wire.accept(self.offer.subprotocol)
+            await self._serve(scope["url_route"]["kwargs"].get("session_id", ""))
+        except Exception as error:
+            end = _end(error)
+            if end.code is not None:
+                await self.wire.close(end.code, end.reason)
+        finally:
+            await self._let_go()
+
+    # --- the connection -------------------------------------------------------------------------------------
+
+    async def _serve(self, session: str) -> None:
+        caller = await line_door.admit(self.offer, self.address, session)
+        if not self.offer.understood:
+            raise HangUp(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
+        with backpressure.seat(caller.session_id):
+            await _until_one_fails(self.wire.read(self.inbox), self._connected(caller))
+
+    async def _connected(self, caller: Caller) -> None:
+        if not self.offer.plain:
+            await self._hello(caller)
+        async with hub.get().listen(f"session:{caller.session_id}") as self.ears:
+            backpressure.count_connection(caller.session_id)
+            self.line = await in_thread(claim, caller, plain=self.offer.plain)
+            self.holds = True
+            if not self.offer.plain:
+                await self.wire.send(await in_thread(line_run.welcome, self.line))
+            try:
+                await _until_one_fails(self._work(), self._feed())
+            except LineClosed:
+                await self._last_words()
+                raise
+
+    async def _let_go(self) -> None:
+        """Note that the line is lost. As long as that cannot be written it would look live, so we do not give up."""
+        while self.holds:
+            try:
+                await asyncio.shield(in_thread(disconnect, self.line))
+                return
+            except DatabaseError:
+                log.warning("the end of a line could not be noted", exc_info=True)
+            await asyncio.sleep(self.limits["heartbeat_secs"])
+
+    async def _hello(self, caller: Caller) -> None:
+        try:
+            async with asyncio.timeout(self.limits["hello_secs"]):
+                hello = await self._first_frame()
+        except TimeoutError:
+            raise HangUp(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
+        if hello.attempt != caller.attempt:
+            raise HangUp(Close.REPLACED, f"this token is for attempt {caller.attempt}")
+        self.sent.need_run = bool(hello.need_run)
+
+    async def _first_frame(self) -> protocol.Hello:
+        while isinstance(frame := self._decode(await self.inbox.take()), UnknownKind):
+            await self.wire.send(_unknown(frame))
+        if not isinstance(frame, protocol.Hello):
+            raise HangUp(Close.NOT_PROTOCOL, "the first frame is hello")
+        return frame
+
+    def _decode(self, text: str) -> Frame | UnknownKind:
+        try:
+            return protocol.decode_child(text, plain=self.offer.plain, max_bytes=self.limits["max_frame_bytes"])
+        except UnknownKind as unknown:
+            return unknown
+        except protocol.ProtocolError as error:
+            raise HangUp(error.close_code, error.reason) from None
+
+    # --- what comes in --------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Take frame after frame. Answers are written when the frame is let go: a peer that does not read them keeps
+        no memory from others. A peer that has left can be told nothing, but what it said is taken, its end included.
+        """
+        while True:
+            text = await self.inbox.take()
+            end: HangUp | None = None
+            async with self.budget.room_for(text):
+                try:
+                    await self._take(text)
+                except HangUp as hang_up:
+                    end = hang_up
+            answers, self.answers = self.answers, []
+            with contextlib.suppress(Gone):
+                for answer in answers:
+                    await answer()
+            if end is not None:
+                raise end
+
+    async def _take(self, text: str) -> None:
+        frame = self._decode(text)
+        await self._or_refuse(frame, self._dispatch(frame))
+
+    async def _or_refuse(self, frame: Frame | UnknownKind, work: Coroutine[Any, Any, None]) -> None:
+        """Do it; a refusal is an `error` frame for this frame, and harms no other."""
+        try:
+            await work
+        except Problem as refusal:
+            self._say(_refusal(frame, refusal.type, refusal.detail))
+        except FrameRefused as refusal:
+            self._say(_refusal(frame, refusal.code, refusal.detail))
+        except DatabaseError as error:
+            if not isinstance(error, DataError | IntegrityError) and outages.reason(error):
+                raise
+            # A value that no check of ours caught. The transaction is rolled back, and the connection goes on.
+            log.error("a frame of %s was refused by the database", self.line.session_id, exc_info=error)
+            self._say(_refusal(frame, "invalid", "This frame holds a value that cannot be stored."))
+
+    def _say(self, *frames: Frame) -> None:
+        """Answer with these when the frame in hand is let go."""
+        self.answers += (functools.partial(self.wire.send, frame) for frame in frames)
+
+    async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a line for each frame
+        if isinstance(frame, Frame):
+            protocol.refuse_oversize(frame)
+        match frame:
+            case protocol.EventFrame() | protocol.EventBatch() | protocol.PlainEvent():
+                await self._on_events(frame)
+            case protocol.ApprovalRequest():
+                await self._on_approval_request(frame)
+            case protocol.ApprovalAck():
+                await self._on_approval_ack(frame)
+            case protocol.ApprovalWithdraw():
+                await self.budget.run(line_approvals.withdraw, self.line, frame)
+            case protocol.MessageAdmitted():
+                await self.budget.run(line_messages.admit, self.line, frame.ids)
+            case protocol.Send():
+                await self._on_send(frame)
+            case protocol.RunAck():
+                await self.budget.run(line_run.acknowledge, self.line)
+            case protocol.Transcript():
+                await self._on_transcript(frame)
+            case protocol.Terminal():
+                await self._on_terminal(frame)
+            case protocol.Hello():
+                raise FrameRefused("unexpected", "this connection has said hello")
+            case UnknownKind():
+                self._say(_unknown(frame))
+
+    async def _on_events(self, first: protocol.EventFrame | protocol.EventBatch | protocol.PlainEvent) -> None:
+        kinds = (protocol.PlainEvent,) if self.offer.plain else (protocol.EventFrame, protocol.EventBatch)
+        frames = await self._following(first, *kinds)
+        try:
+            await self._keep_events(frames)
+        except (Problem, DataError, IntegrityError):
+            if len(frames) == 1:
+                raise
+            # One of them is at fault. Each is taken alone now, and answered for itself.
+            for frame in frames:
+                await self._or_refuse(frame, self._keep_events([frame]))
+
+    async def _keep_events(self, frames: list[Any]) -> None:
+        keep = line_events.accept_plain if self.offer.plain else line_events.accept
+        events = await self._without_ephemeral(line_events.numbered(frames))
+        if events:
+            acked = await self.budget.run(keep, self.line, events)
+            if not self.offer.plain:
+                self._say(protocol.EventAck(seq=acked))
+
+    async def _following(self, first: Frame, *kinds: type[Frame]) -> list[Any]:
+        """The frame, and what has come already and is of these kinds: a child that fell behind catches up in one go."""
+        taken: list[Any] = [first]
+        events, room = _events(first), MERGED_CHARACTERS
+        while events < MERGED_EVENTS and (text := self.inbox.peek()) is not None and len(text) <= room:
+            try:
+                frame = self._decode(text)
+            except HangUp:  # It is raised when its turn comes, after what came before it is answered.
+                break
+            if not isinstance(frame, kinds):
+                break
+            await self.inbox.take()
+            self.budget.spend(len(text))
+            events, room = events + _events(frame), room - len(text)
+            taken.append(frame)
+        return taken
+
+    async def _without_ephemeral(self, events: list[line_events.Numbered]) -> list[line_events.Numbered]:
+        """Show what is not kept to whoever watches; the rest."""
+        self.budget.spend(0, len(events))
+        passing = [event for event in events if event.qos == "ephemeral"]
+        for event in passing:
+            glimpses.show(self.line.session_id, event.glimpse(self.line))
+        # A stream of tokens is work going on, but not worth a commit each.
+        if passing and time.monotonic() - self.touched > TOUCH_SECS:
+            self.touched = time.monotonic()
+            await self.budget.run(line_events.touch, self.line)
+        return [event for event in events if event.qos != "ephemeral"]
+
+    async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
+        self.sent.asking.add(frame.id)
+        answers: list[Frame] = []
+        try:
+            answers = await self.budget.run(line_approvals.register, self.line, frame)
+        finally:
+            self.answers.append(functools.partial(self._tell_registered, frame.id, answers))
+
+    async def _tell_registered(self, id: str, answers: list[Frame]) -> None:
+        try:
+            for answer in answers:
+                await self._answer(answer)
+        finally:
+            self.sent.asking.discard(id)
+            self.ears.nudge()
+
+    async def _on_approval_ack(self, frame: protocol.ApprovalAck) -> None:
+        self._say(*await self.budget.run(line_approvals.acknowledge, self.line, frame))
+
+    async def _on_send(self, frame: protocol.Send) -> None:
+        outcome = await self.budget.run(line_messages.send, self.line, frame)
+        self._say(protocol.SendAck(id=frame.id, outcome=outcome))
+
+    async def _on_transcript(self, frame: protocol.Transcript) -> None:
+        kept = await self.budget.run(line_run.keep_transcript, self.line, frame)
+        self._say(protocol.TranscriptAck(next=kept))
+
+    async def _on_terminal(self, frame: protocol.Terminal) -> None:
+        # The feeder must not take the end that we are about to write for one that somebody else wrote.
+        self.ending = True
+        try:
+            await self.budget.run(line_terminal.end, self.line, frame)
+        except Exception:
+            self.ending = False
+            raise
+        if not self.offer.plain:
+            self._say(protocol.TerminalAck(status=frame.status))
+        raise HangUp(Close.DONE, frame.status)
+
+    # --- what goes out --------------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        while True:
+            try:
+                await self._urgent()
+                more = await self._messages()
+            except LineClosed:
+                if self.ending:  # The worker is about to say it better.
+                    await asyncio.sleep(self.limits["send_timeout_secs"])
+                raise
+            except Gone:  # The worker takes what it said last, and ends the connection.
+                return
+            except DatabaseError:
+                # The child is not to blame, and a reconnect would not help it: look again at the next poll.
+                log.warning("a line could not look at its rows", exc_info=True)
+                more = False
+            if not more:
+                await self.ears.wait(self.limits["line_poll_secs"])
+
+    async def _urgent(self) -> None:
+        for frame in await in_thread(line_outgoing.urgent, self.line, self.sent):
+            await self._answer(frame)
+
+    async def _last_words(self) -> None:
+        for frame in await in_thread(line_outgoing.last_words, self.line, self.sent):
+            await self.wire.send(frame)
+
+    async def _messages(self) -> bool:
+        """Write the next messages, and leave off when something was nudged: a cancel never waits behind them."""
+        letters = await in_thread(line_messages.waiting, self.line, self.sent.message_seq)
+        for seq, message in letters:
+            await self._answer(message)
+            self.sent.message_seq = seq
+            if self.ears.nudged:
+                return True
+        return bool(letters)
+
+    async def _answer(self, frame: Frame) -> None:
+        await self.wire.send(frame)
+        match frame:
+            case protocol.Cancel():
+                await in_thread(line_outgoing.note_cancel, self.line)
+            case protocol.Run() if self.offer.plain:
+                await in_thread(line_run.acknowledge, self.line)
+            case protocol.Message() if self.offer.plain:
+                await in_thread(line_messages.admit, self.line, [frame.id])
+            case protocol.ApprovalReply():
+                self.sent.decisions.add(frame.id)
+                if self.offer.plain:
+                    await in_thread(line_approvals.settle_plain, self.line, frame)
+
+
+async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all of it; the first exception ends the others and is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _end(error: Exception) -> HangUp:
+    """How a connection ends for an exception. What is no fault of the child lets it come back."""
+    match error:
+        case HangUp():
+            return error
+        case LineClosed():
+            return HangUp(error.code, error.reason)
+        case DatabaseError():
+            log.warning("a line is dropped: the database does not answer", exc_info=error)
+            return HangUp(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: the database does not answer")
+    if reason := outages.reason(error):
+        log.warning("a line is dropped: %s", reason, exc_info=error)
+        return HangUp(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: {reason}")
+    log.error("a line is dropped", exc_info=error)
+    return HangUp(Close.PING_TIMEOUT, f"retry after {RETRY_SECS} seconds: internal error")
+
+
+def _events(frame: Frame | UnknownKind) -> int:
+    return len(frame.events) if isinstance(frame, protocol.EventBatch) else 1
+
+
+def _unknown(unknown: UnknownKind) -> protocol.Error:
+    return protocol.Error(code="unknown-kind", detail=str(unknown), ref=unknown.kind[:64])
+
+
+def _refusal(frame: Frame | UnknownKind, code: str, detail: str) -> protocol.Error:
+    return protocol.Error(code=code, detail=detail, ref=_ref(frame))
+
+
+def _ref(frame: Frame | UnknownKind) -> str:
+    """What of a refused frame its sender knows it by."""
+    if isinstance(frame, UnknownKind):
+        return frame.kind[:64]
+    return str(getattr(frame, "id", "") or frame.__struct_config__.tag)

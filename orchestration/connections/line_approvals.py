@@ -1,0 +1,89 @@
+"""Asking for approval over a line, and what the child says about the answer. The verbs are those of `approvals`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from approvals import asking, decisions, execution, shapes
+from approvals.actions import Ask
+from approvals.models import Approval
+from core.web.problems import Problem
+from orchestration.connections.line import Line, held
+from wardroom.protocol import (
+    ApprovalAck,
+    ApprovalConsumed,
+    ApprovalRegistered,
+    ApprovalReply,
+    ApprovalRequest,
+    ApprovalWithdraw,
+    Frame,
+)
+
+
+def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None) -> list[Frame]:
+    """Make the request durable. The answer is its registration, and the decision if one stands already:
+    whoever asks the same again (after a restart, say) is told again."""
+    body = msgspec.structs.asdict(frame.body)
+    with held(line):
+        ask = Ask(session=line.session_id, attempt=line.attempt, request_id=frame.id, **body)
+        approval, created = asking.ask(line.project_id, ask, actor=line.actor, over="line", now=now)
+    standing: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
+    return standing if line.plain else [_registered(approval), *standing]
+
+
+def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
+    """`received`: the decision need not be sent again. `consumed`: the one execution, for the one claim."""
+    with held(line):
+        if frame.state == "received":
+            execution.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+            return []
+        execution.consume_request(
+            line.session_id, line.attempt, frame.id, digest=frame.digest, claim=frame.claim, actor=line.actor, now=now
+        )
+    return [ApprovalConsumed(id=frame.id)]
+
+
+def withdraw(line: Line, frame: ApprovalWithdraw, *, now: datetime | None = None) -> None:
+    """The tool no longer needs it."""
+    with held(line):
+        decisions.withdraw_request(line.session_id, line.attempt, frame.id, line.actor, frame.reason, now=now)
+
+
+def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = None) -> None:
+    """A plain child's reply was written to the socket: that counts as received, and an approval as consumed.
+
+    It may have been told before (it asked the same again): then the one execution is taken already.
+    """
+    with held(line):
+        execution.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+        if frame.approved:
+            with suppress(Problem):
+                execution.consume_request(
+                    line.session_id, line.attempt, frame.id, digest=frame.digest, actor=line.actor, now=now
+                )
+
+
+def undelivered(line: Line, *, need_run: bool) -> list[ApprovalReply]:
+    """Every decision that this attempt has not acknowledged; with `need_run` every one not consumed."""
+    found = execution.unacknowledged(line.session_id, line.attempt, include_unconsumed=need_run)
+    return [reply(approval) for approval in found]
+
+
+def reply(approval: Approval) -> ApprovalReply:
+    """The decision as it goes over the line."""
+    return msgspec.convert(shapes.reply_frame(approval), ApprovalReply)
+
+
+def _registered(approval: Approval) -> ApprovalRegistered:
+    shape: dict[str, Any] = shapes.approval(approval)
+    return ApprovalRegistered(
+        id=approval.request_id,
+        approval_id=str(approval.id),
+        status=shape["status"],
+        digest=approval.digest,
+        expires_at=shape["expires_at"],
+    )

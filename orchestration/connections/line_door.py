@@ -1,0 +1,57 @@
+"""A handshake: the token and the dialect. The URL is not asked for a token, and cookies are not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accounts import credentials
+from core.concurrency.offload import in_thread
+from orchestration.connections import backpressure
+from orchestration.connections.line import Caller, LineClosed, judge
+from wardroom.protocol import BEARER, PLAIN, V1, Close
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a client brought: `subprotocol` is what the server names in its answer."""
+
+    token: str
+    plain: bool
+    subprotocol: str | None
+    understood: bool = True
+
+    def __repr__(self) -> str:
+        return f"Offer(plain={self.plain}, subprotocol={self.subprotocol!r})"
+
+
+def read(scope: Mapping[str, Any]) -> Offer:
+    """The token of the header, or of a `bearer.` entry where a client cannot set headers; the newest common dialect."""
+    offered: list[str] = list(scope.get("subprotocols") or [])
+    token = _header(scope) or _entry(offered)
+    dialects = [name for name in offered if not name.startswith(BEARER)]
+    if V1 in dialects:
+        return Offer(token, False, V1)
+    if PLAIN in dialects:
+        return Offer(token, True, PLAIN)
+    return Offer(token, True, None, understood=not dialects)
+
+
+async def admit(offer: Offer, address: str, session: str) -> Caller:
+    """Whose token this is. Raises LineClosed as `judge` does, and HangUp 1013 when too many are being judged."""
+    if not credentials.SHAPE.match(offer.token):
+        raise LineClosed(Close.UNAUTHENTICATED, "unknown token")
+    with backpressure.handshake(address):
+        return await in_thread(judge, offer.token, session)
+
+
+def _header(scope: Mapping[str, Any]) -> str:
+    for name, value in scope.get("headers") or []:
+        if name == b"authorization":
+            return credentials.bearer(value.decode("latin-1"))
+    return ""
+
+
+def _entry(offered: list[str]) -> str:
+    return next((name.removeprefix(BEARER) for name in offered if name.startswith(BEARER)), "")

@@ -1,0 +1,154 @@
+"""What a child's events do: durable ones go into the feed once, the latest snapshot is kept, the rest passes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals import execution
+from core.db.clock import database_now
+from ledger import journal, quota
+from orchestration.connections.line import Line, held
+from orchestration.models import Attempt, Session, Snapshot
+from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, Qos, qos_of
+
+TOOL_CHARACTERS = 200
+DETAIL_CHARACTERS = 2000
+MAX_ROUNDS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """One event at its place in the attempt's sequence."""
+
+    seq: int
+    event: Event
+
+    @property
+    def type(self) -> str:
+        return str(self.event["type"])
+
+    def glimpse(self, line: Line) -> dict[str, Any]:
+        """The shape of an event in the feed, for one that is never there."""
+        where = {"session": str(line.session_id), "attempt": line.attempt, "seq": self.seq}
+        return {"cursor": None, **where, "source": "child", "type": self.type, "payload": self.payload}
+
+    @property
+    def qos(self) -> Qos:
+        """Its class: kept, the latest kept, or passed on."""
+        return qos_of(self.type)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """Everything but the type, which has a column of its own."""
+        return {key: value for key, value in self.event.items() if key != "type"}
+
+
+def numbered(frames: Iterable[EventFrame | EventBatch | PlainEvent]) -> list[Numbered]:
+    """The events of some frames with their numbers; those of a plain child have none yet."""
+    events: list[Numbered] = []
+    for frame in frames:
+        if isinstance(frame, PlainEvent):
+            events.append(Numbered(0, frame.event))
+        elif isinstance(frame, EventFrame):
+            events.append(Numbered(frame.seq, frame.event))
+        else:
+            events += (Numbered(frame.first_seq + offset, event) for offset, event in enumerate(frame.events))
+    return events
+
+
+def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
+    """Keep what is to be kept, all in one transaction; the number up to which every durable event is committed.
+
+    A durable event is new when its number is beyond the highest one committed: within a connection numbers grow, and
+    after a reconnect the child goes on from that number. What is not new was sent again, and is acknowledged again.
+    """
+    with held(line):
+        return _keep(line, events, now)
+
+
+def accept_plain(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
+    """The same for a plain child's events, which are numbered here."""
+    with held(line):
+        first = _acked(line) + 1
+        return _keep(line, [Numbered(first + offset, each.event) for offset, each in enumerate(events)], now)
+
+
+def touch(line: Line, *, now: datetime | None = None) -> None:
+    """Note that the child shows signs of work, without keeping what it said."""
+    with held(line):
+        _move(line, None, [], now)
+
+
+def _acked(line: Line) -> int:
+    return int(Attempt.objects.values_list("acked_event_seq", flat=True).get(**line.row()))
+
+
+def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
+    acked = _acked(line)
+    fresh = []
+    for event in events:
+        # The same number may come twice in one go as well as in two.
+        if event.qos == "durable" and event.seq > acked:
+            fresh.append(event)
+            acked = event.seq
+    if fresh:
+        quota.keep(line.session_id, *(event.event for event in fresh), rows=len(fresh))
+    for event in fresh:
+        journal.child_event(
+            line.project_id,
+            event.type,
+            event.payload,
+            session=line.session_id,
+            attempt=line.attempt,
+            seq=event.seq,
+        )
+        _note_unknown_outcome(line, event)
+    _keep_snapshots(line, [event for event in events if event.qos == "snapshot"])
+    _move(line, acked, fresh, now)
+    return acked
+
+
+def _note_unknown_outcome(line: Line, event: Numbered) -> None:
+    """Tell staff of a tool that may have run and was not seen to end. Only of a request that this session made."""
+    match event.event:
+        case {"type": "unknown_outcome", "approval": str(approval)}:
+            told = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
+            execution.note_unknown_outcome(line.session_id, approval, told)
+
+
+def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:
+    for event in {event.type: event for event in events}.values():
+        Snapshot.objects.update_or_create(
+            session_id=line.session_id,
+            type=event.type,
+            defaults={
+                "attempt": line.attempt,
+                "seq": event.seq,
+                "payload": event.payload,
+                "at": database_now(),
+            },
+        )
+
+
+def _move(line: Line, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
+    """Write down where the attempt and the session stand after these events."""
+    at = database_now(now)
+    Attempt.objects.filter(**line.row()).update(
+        last_event_at=at, **({} if acked is None else {"acked_event_seq": acked})
+    )
+    Session.objects.filter(pk=line.session_id).update(last_event_at=at, **_read(fresh))
+
+
+def _read(events: Sequence[Numbered]) -> dict[str, Any]:
+    """What Wardroom itself reads from events; what has the wrong type says nothing."""
+    found: dict[str, Any] = {}
+    for event in events:
+        match event.event:
+            case {"type": "round_started", "round": int(number)} if type(number) is int and 0 <= number <= MAX_ROUNDS:
+                found["rounds"] = number
+            case {"type": "tool_started", "tool_name": str(name)}:
+                found["last_tool"] = name[:TOOL_CHARACTERS]
+    return found

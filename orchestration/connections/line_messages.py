@@ -1,0 +1,139 @@
+"""Messages over a line: what the child admits, and what it sends to others."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from core.db.clock import moment
+from core.display.names import is_name
+from core.web import problems
+from ledger import journal, quota
+from mailbox import addresses, asking, bodies, delivery, reading
+from mailbox.letters import LONGEST_ID, NewMessage
+from mailbox.models import Message as Letter
+from orchestration.connections.line import Line, held
+from orchestration.models import Session
+from orchestration.sessions import reach, roles, steering
+from wardroom.protocol import Message, Send, Sender
+
+CHUNK = 16
+
+
+def admit(line: Line, ids: list[str], *, now: datetime | None = None) -> None:
+    """These messages entered the agent's history: none of them is sent again, to this attempt or another (I2)."""
+    with held(line) as session:
+        reading.admit(line.project_id, session.address, ids, line.attempt, now=now)
+
+
+def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
+    """The next messages not admitted yet beyond `after_seq`, oldest first, each with its number.
+
+    None for an attempt that a message interrupts: the next one reads it. Looked at after the letters, because the
+    message and its interrupt are one commit.
+    """
+    address = addresses.session_address(line.session_id)
+    letters = reading.unadmitted(line.project_id, address, after_seq=after_seq, limit=CHUNK)
+    if letters and Session.objects.filter(pk=line.session_id, restart=True).exists():
+        return []
+    return [(letter.seq, frame(letter)) for letter in letters]
+
+
+def frame(letter: Letter) -> Message:
+    """A message as it goes over the line; `text` is for children that read nothing else."""
+    return Message(
+        id=letter.message_id,
+        sender=Sender(
+            session_id=letter.sender_session or None,
+            role=letter.sender_role or None,
+        ),
+        message_kind=letter.message_kind,
+        body=letter.body,
+        text=bodies.text(letter.body),
+        created_at=moment(letter.created_at),
+        correlation_id=letter.correlation_id or None,
+    )
+
+
+def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
+    """Put a message into another mailbox; the word of `POST sessions/{id}/messages` for what becomes of it.
+
+    Its sender is this session, whatever the frame says. The same id again is the same message.
+    """
+    mine = Session.objects.get(pk=line.session_id)
+    ask = _ask(mine, frame)
+    if ask is not None and asking.reply_address(ask) == addresses.ANSWERS:
+        return _answer(line, ask, frame, now)
+    address = _address(mine, frame, ask)
+    target = addresses.session_of(address)
+    with held(line, also=target) as session:
+        message = NewMessage(
+            id=frame.id,
+            message_kind=frame.message_kind,
+            body=frame.body,
+            correlation_id=asking.about(ask) if ask else frame.correlation_id,
+            sender_session=session.pk,
+            sender_role=session.role or None,
+        )
+        if target is not None:
+            answers = ask if frame.message_kind == "reply" else None
+            sent = steering.send(session.project, target, message, line.actor, answers=answers, now=now)
+            return str(sent.outcome)
+        quota.keep(session.pk, frame.body)
+        delivery.deliver(line.project_id, address, [message], now=now)
+        return steering.Outcome.PENDING.value
+
+
+def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
+    """Answer an ask that came from no mailbox: the one who asked waits for it, or will look for it."""
+    if frame.message_kind != "reply":
+        raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
+    with held(line) as session:
+        quota.keep(session.pk, frame.body)
+        asking.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
+        journal.nudge(f"session:{session.pk}")
+    return steering.Outcome.PENDING.value
+
+
+def _address(session: Session, frame: Send, ask: Letter | None) -> str:
+    """Where a send goes: a reply without `to` back to where its ask came from, all else where the child may write."""
+    if frame.to:
+        address = _as_address(frame.to)
+    elif ask is not None:
+        address = asking.reply_address(ask)
+    else:
+        detail = "needs `to`, or the `correlation_id` of an ask that came here"
+        raise problems.invalid([{"field": "to", "detail": detail}])
+    target = addresses.session_of(address)
+    allowed = reach.in_tree(session.pk, target) if target else address in role_addresses(session)
+    if not allowed:
+        # A session that is not there and one of another tree look the same (I11).
+        raise problems.forbidden("A child may write to its own tree and to addresses that its role names.")
+    return address
+
+
+def _as_address(to: str) -> str:
+    """An address as it stands; a bare session id means that session's."""
+    try:
+        return addresses.session_address(UUID(to))
+    except ValueError:
+        return addresses.check(to)
+
+
+def _ask(session: Session, frame: Send) -> Letter | None:
+    """The ask in this session's mailbox that a send without `to` answers.
+
+    Its id comes before its correlation id, for anybody may send an ask with another one's correlation id.
+    """
+    if frame.to or not frame.correlation_id:
+        return None
+    named = asking.find(session.project_id, session.address, frame.correlation_id)
+    if named is not None or not is_name(frame.correlation_id, LONGEST_ID):
+        return named
+    asked = Letter.objects.filter(project_id=session.project_id, address__name=session.address, message_kind="ask")
+    return asked.filter(correlation_id=frame.correlation_id).order_by("-seq").first()
+
+
+def role_addresses(session: Session) -> list[str]:
+    """The plain addresses that the session's role opens to it."""
+    return list(roles.of(session).get("addresses", []))

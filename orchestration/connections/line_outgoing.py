@@ -1,0 +1,81 @@
+"""What a line is owed, read from the rows: after a nudge, after a poll, and from the start after a reconnect.
+
+Two lists, decisions first: no decision waits behind a message, and a cancel waits behind neither. Within one connection
+each thing is sent once; `Sent` remembers that, and is all that a connection remembers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.conf import settings
+
+from core.db.clock import database_now
+from orchestration.connections import line_approvals, line_run
+from orchestration.connections.line import Line, held, look
+from orchestration.models import Attempt, Session
+from orchestration.states import Status
+from wardroom.protocol import Cancel, Frame
+
+
+@dataclass(slots=True)
+class Sent:
+    """What one connection has been sent."""
+
+    need_run: bool = False
+    cancel: bool = False
+    run: bool = False
+    decisions: set[str] = field(default_factory=set)
+    asking: set[str] = field(default_factory=set)
+    message_seq: int = 0
+
+
+def urgent(line: Line, sent: Sent) -> list[Frame]:
+    """Cancel, the run, decisions: what never waits behind messages, in this order. LineClosed when the line is over.
+
+    What is returned counts as sent: the caller writes it, or loses the connection and with it `sent`.
+    """
+    attempt = look(line)
+    return [*_cancel(attempt.session, sent), *_run(line, attempt, sent), *_decisions(line, sent)]
+
+
+def last_words(line: Line, sent: Sent) -> list[Frame]:
+    """For a connection that is about to be closed: the cancel that an ended attempt's child should know of."""
+    attempt = Attempt.objects.select_related("session").filter(**line.row(), connection=line.connection).first()
+    if sent.cancel or attempt is None or attempt.status not in (Status.TIMEOUT, Status.CANCELLED):
+        return []
+    return [Cancel(reason=attempt.reason or attempt.status, grace_secs=_grace())]
+
+
+def note_cancel(line: Line, *, now: datetime | None = None) -> None:
+    """The cancel was written to the socket."""
+    with held(line):
+        Attempt.objects.filter(**line.row(), cancel_sent_at=None).update(cancel_sent_at=database_now(now))
+
+
+def _cancel(session: Session, sent: Sent) -> list[Frame]:
+    if session.cancel_requested_at is None or sent.cancel:
+        return []
+    sent.cancel = True
+    return [Cancel(reason=session.cancel_reason, grace_secs=_grace())]
+
+
+def _run(line: Line, attempt: Attempt, sent: Sent) -> list[Frame]:
+    wanted = line.plain or sent.need_run or attempt.run_acked_at is None
+    if sent.run or not wanted or attempt.session.cancel_requested_at is not None:
+        return []
+    sent.run = True
+    return [line_run.run(line)]
+
+
+def _decisions(line: Line, sent: Sent) -> list[Frame]:
+    owed = line_approvals.undelivered(line, need_run=sent.need_run)
+    # What is just being asked is answered after its registration, not before.
+    fresh = [reply for reply in owed if reply.id not in sent.decisions and reply.id not in sent.asking]
+    sent.decisions.update(reply.id for reply in fresh)
+    return [*fresh]
+
+
+def _grace() -> float:
+    return float(settings.WARDROOM["cancel_grace_secs"])

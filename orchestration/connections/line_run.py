@@ -1,0 +1,137 @@
+"""The work as a child is given it, and the history that it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from core.db.clock import database_now, moment, read_database_clock
+from core.web import problems
+from ledger import quota
+from orchestration.connections.line import Line, held
+from orchestration.models import Attempt, Session, TranscriptItem
+from orchestration.sessions import history, limits
+from wardroom.protocol import Item, LineLimits, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome
+
+ROLE_CHARACTERS = 40
+
+
+def welcome(line: Line) -> Welcome:
+    """The line is open; the child goes on from `acked_event_seq`."""
+    limits = settings.WARDROOM
+    acked, kept = Attempt.objects.values_list("acked_event_seq", "transcript_next").get(**line.row())
+    return Welcome(
+        session_id=str(line.session_id),
+        attempt=line.attempt,
+        acked_event_seq=acked,
+        transcript_next=kept,
+        limits=LineLimits(max_frame_bytes=limits["max_frame_bytes"], max_unacked_events=limits["max_unacked_events"]),
+        ping_secs=limits["ping_secs"],
+        server_time=moment(read_database_clock()),
+    )
+
+
+def run(line: Line) -> Run:
+    """Everything that this attempt needs to know to do the work."""
+    attempt = Attempt.objects.select_related("session").get(**line.row())
+    session = attempt.session
+    options: dict[str, Any] = session.options
+    messages, rest = history.page(session, settings.WARDROOM["run_history_bytes"])
+    return Run(
+        assignment=session.assignment,
+        attempt=line.attempt,
+        session=_place(session),
+        role=session.role or None,
+        model=_model(options),
+        reasoning_effort=options.get("reasoning_effort"),
+        disabled_tools=list(options.get("disabled_tools") or []),
+        messages=messages,
+        history_url=_history_url(session, rest),
+        resume=Resume(**attempt.resume) if attempt.resume else None,
+        limits=_limits(session),
+        may_run_unasked=session.may_run_unasked,
+    )
+
+
+def acknowledge(line: Line, *, now: datetime | None = None) -> None:
+    """The child has taken the run: it is not sent again unless it asks."""
+    with held(line):
+        Attempt.objects.filter(**line.row(), run_acked_at=None).update(run_acked_at=database_now(now))
+
+
+def keep_transcript(line: Line, frame: Transcript) -> int:
+    """Keep a part of the history; the position up to which all is kept."""
+    with held(line):
+        return append(line, frame.first, frame.items)
+
+
+def append(line: Line, first: int | None, items: Sequence[Item]) -> int:
+    """Within a held line: add the items from position `first` (None: after what is there).
+
+    What is kept already is sent again, and is skipped; a part that begins beyond it leaves a hole and is refused.
+    """
+    kept = int(Attempt.objects.values_list("transcript_next", flat=True).get(**line.row()))
+    first = kept if first is None else first
+    if first > kept:
+        raise problems.conflict(f"The transcript is kept up to {kept}; a part from {first} leaves a hole.")
+    fresh = items[kept - first :]
+    _refuse_unkeepable(fresh, kept - first)
+    if fresh:
+        quota.keep(line.session_id, *(item.content for item in fresh), rows=len(fresh))
+    TranscriptItem.objects.bulk_create(_row(line, kept + place, item) for place, item in enumerate(fresh))
+    Attempt.objects.filter(**line.row()).update(transcript_next=kept + len(fresh))
+    return kept + len(fresh)
+
+
+def _row(line: Line, position: int, item: Item) -> TranscriptItem:
+    return TranscriptItem(
+        session_id=line.session_id,
+        attempt=line.attempt,
+        position=position,
+        role=item.role,
+        content=item.content,
+        size=len(msgspec.json.encode(item.content)),
+        item_id=item.id or "",
+    )
+
+
+def _refuse_unkeepable(items: Sequence[Item], skipped: int) -> None:
+    """Raise Problem 422 for an item that the history cannot hold. `skipped` items of its part came before."""
+    for place, item in enumerate(items, skipped):
+        if len(item.role) > ROLE_CHARACTERS:
+            wrong = ("role", f"an item's role has at most {ROLE_CHARACTERS} characters")
+        elif item.content is None:
+            wrong = ("content", "an item needs content; it may be empty text, but not null")
+        else:
+            continue
+        field = f"items[{place}].{wrong[0]}"
+        raise problems.invalid([{"field": field, "detail": wrong[1]}], f"{field}: {wrong[1]}")
+
+
+def _place(session: Session) -> RunSession:
+    return RunSession(
+        session_id=str(session.pk),
+        root_session_id=str(session.root),
+        depth=session.depth,
+        parent_session_id=str(session.parent_id) if session.parent_id else None,
+    )
+
+
+def _model(options: dict[str, Any]) -> Model | None:
+    named = {name: options.get(name) for name in ("provider", "model", "provider_type")}
+    return Model(**named) if any(named.values()) else None
+
+
+def _history_url(session: Session, rest: history.Place | None) -> str | None:
+    if rest is None:
+        return None
+    return f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history?cursor={rest}"
+
+
+def _limits(session: Session) -> RunLimits:
+    own = limits.limits(session.metadata)
+    return RunLimits(max_total_secs=own.max_total_secs, max_idle_secs=own.max_idle_secs)

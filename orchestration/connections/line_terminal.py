@@ -1,0 +1,34 @@
+"""The end of an attempt, as its child declares it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ledger import quota
+from orchestration.connections import line_run
+from orchestration.connections.line import Line, held
+from orchestration.sessions import lifecycle
+from wardroom.protocol import Terminal, text_of
+
+ROWS_OF_AN_ATTEMPT = 10
+
+
+def end(line: Line, frame: Terminal, *, now: datetime | None = None) -> None:
+    """The rest of the transcript, then the end or the suspension: one transaction, or nothing of it."""
+    with held(line):
+        if frame.transcript:
+            line_run.append(line, None, frame.transcript)
+        if frame.status == "suspended":
+            # Each suspension may begin another attempt, with its rows and events.
+            quota.keep(line.session_id, rows=ROWS_OF_AN_ATTEMPT)
+            wait = lifecycle.as_wait(frame.wait_for, frame.children, frame.timeout_secs)
+            lifecycle.suspend(line.session_id, line.attempt, wait, now=now)
+            return
+        lifecycle.finish(
+            line.session_id,
+            line.attempt,
+            frame.status,
+            result=text_of(frame.result),
+            error=frame.error,
+            now=now,
+        )

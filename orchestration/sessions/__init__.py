@@ -1,0 +1,1 @@
+"""Sessions and their attempts: every operation on them."""

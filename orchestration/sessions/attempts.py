@@ -1,0 +1,179 @@
+"""What every change of a session is made of: the one guarded UPDATE, the end of an attempt, and the next attempt.
+
+Locks, always in this order: session, its attempt and tokens, approvals and their subject, mailbox address, ledger
+head. Whoever comes second to an arrow finds zero rows to update and gets StaleState.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+
+from accounts import credentials
+from accounts.actors import Actor
+from approvals import subjects
+from core.db.clock import database_now, later
+from core.web import problems
+from core.web.problems import Problem
+from ledger import journal
+from orchestration.models import Attempt, Session
+from orchestration.sessions import hints
+from orchestration.states import ENDED, TERMINAL, Runner, Status, sources
+
+
+class StaleState(Problem):
+    """The arrow is not in the table, or the attempt is no longer the current one. Nothing was changed."""
+
+    def __init__(self, session_id: UUID, attempt: int, to: Status) -> None:
+        super().__init__("conflict", 409, f"Attempt {attempt} of session {session_id} cannot become {to} (any more).")
+
+
+#: An attempt of a session in one of these has not ended.
+OPEN = frozenset(Status) - ENDED
+
+
+def move(
+    session_id: UUID,
+    attempt: int,
+    to: Status,
+    *,
+    out_of: Collection[Status] = OPEN,
+    reason: str = "",
+    now: datetime | None = None,
+    **changes: Any,
+) -> Session:
+    """Enter `to`, if the table has that arrow, it starts in `out_of`, and the attempt is current. Raises StaleState.
+
+    Only who means it moves a session whose attempt is over. Not into queued: that is `requeue`, because it always
+    takes a new attempt.
+    """
+    if to == Status.QUEUED:
+        raise ValueError("A session is queued by requeue() alone.")
+    if to in TERMINAL:
+        changes |= {"finished_at": database_now(now), "waiting_for": None, "wait_until": None}
+    with journal.transaction():
+        mine = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
+        if not mine.update(status=to, **changes):
+            raise StaleState(session_id, attempt, to)
+        if to not in ENDED:
+            Attempt.objects.filter(session=session_id, number=attempt, ended_at=None).update(status=to)
+        return _tell(session_id, to, reason)
+
+
+def requeue(
+    session_id: UUID,
+    attempt: int,
+    reason: str,
+    *,
+    out_of: Collection[Status] = OPEN,
+    spend_retry: bool = False,
+    relaunched: bool = False,
+    resume: dict[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Session:
+    """Out of one of `out_of` back to queued with attempt n+1, in one transaction. Raises StaleState, also when a retry
+    is to be spent and none is left, and when it was told to cancel: what is being cancelled does not start again.
+    """
+    fresh: dict[str, Any] = {"result": None, "error": None, "finished_at": None, "waiting_for": None}
+    fresh |= {"wait_until": None, "cancel_requested_at": None, "cancel_reason": "", "restart": False}
+    if spend_retry:
+        fresh["retries_left"] = F("retries_left") - 1
+    with journal.transaction():
+        mine = Session.objects.filter(
+            Q(cancel_requested_at=None) | Q(status__in=sorted(TERMINAL)),
+            pk=session_id,
+            attempt=attempt,
+            status__in=set(sources(Status.QUEUED)) & set(out_of),
+            retries_left__gte=1 if spend_retry else 0,
+        )
+        if not mine.update(status=Status.QUEUED, attempt=attempt + 1, **fresh):
+            raise StaleState(session_id, attempt, Status.QUEUED)
+        session = _tell(session_id, Status.QUEUED, reason)
+        end(session, attempt, Status.ERROR, reason, kill_in=0, now=now)
+        return new_attempt(session, relaunched=relaunched, resume=resume, now=now)
+
+
+def new_attempt(
+    session: Session,
+    *,
+    relaunched: bool = False,
+    resume: dict[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Session:
+    """Open attempt `session.attempt` of a queued session. Nothing is minted here: a process gets its token at launch,
+    an external child from the spawn's answer or from `POST .../token`.
+    """
+    Attempt.objects.create(session=session, number=session.attempt, relaunched=relaunched, resume=resume)
+    subjects.open(session.project_id, session.pk, session.attempt)
+    if session.runner == Runner.EXTERNAL:
+        # There is nothing to launch: from here on it waits for whoever starts the child.
+        session = move(session.pk, session.attempt, Status.STARTING, now=now)
+        launched = Attempt.objects.filter(session=session, number=session.attempt)
+        launched.update(launched_at=database_now(now))
+        journal.event(session.project_id, "attempt_ready", session=session.pk, attempt=session.attempt)
+    else:
+        hints.owe_launch(session)
+    return session
+
+
+def end(
+    session: Session, number: int, status: Status, reason: str, *, kill_in: float, now: datetime | None = None
+) -> bool:
+    """End one attempt for ever: its row, its tokens, its pending approvals. False when it had ended before.
+
+    Its process has `kill_in` seconds to leave before its keeper is told to kill it.
+    """
+    ended = Attempt.objects.filter(session=session, number=number, ended_at=None).update(
+        status=status,
+        reason=reason,
+        ended_at=database_now(now),
+        kill_requested_at=Coalesce("kill_requested_at", later(kill_in, now)),
+    )
+    if ended:
+        credentials.end_for_attempt(session.project_id, str(session.pk), number, now=now)
+        subjects.settle(session.pk, number, now=now)
+    return bool(ended)
+
+
+def lock(session_id: UUID) -> Session:
+    """The session's row, ours until COMMIT. By its key alone: PostgreSQL waits only for a row that its snapshot
+    already selects, so any other condition is to be judged on what comes back. Raises Session.DoesNotExist.
+    """
+    return Session.objects.select_for_update(no_key=True).get(pk=session_id)
+
+
+def lock_in_order(ids: Collection[UUID]) -> dict[UUID, Session]:
+    """The rows of several sessions, ours until COMMIT, in the one order: parents first, as a cancel locks its tree."""
+    rows = Session.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("depth", "pk")
+    return {row.pk: row for row in rows}
+
+
+def fence(actor: Actor) -> None:
+    """Inside a transaction: a child acts only while its attempt is open; its session's lock keeps that so until COMMIT.
+
+    Its token was judged before the transaction began. First of all locks, for what a child steers is below it. Raises
+    409 `not-running`.
+    """
+    if actor.session is None:
+        return
+    Session.objects.select_for_update(no_key=True).filter(pk=actor.session).first()
+    if not Attempt.objects.filter(session=actor.session, number=actor.attempt or 0, ended_at=None).exists():
+        raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
+
+
+def _tell(session_id: UUID, status: Status, reason: str) -> Session:
+    session = Session.objects.select_related("project").get(pk=session_id)
+    payload = {"status": str(status), "reason": reason} if reason else {"status": str(status)}
+    journal.event(session.project_id, f"session_{status}", payload, session=session.pk, attempt=session.attempt)
+    journal.nudge(f"session:{session.pk}")
+    if status in TERMINAL:
+        journal.nudge(over(session.pk))
+    return session
+
+
+def over(session_id: UUID) -> str:
+    """What is nudged when a session is over, and by nothing else: many may wait for that, and much happens before."""
+    return f"over:{session_id}"

@@ -1,0 +1,266 @@
+"""Cancel a session, and everything below it.
+
+A small tree is cancelled in one transaction. A large one would keep everybody else waiting, so `cancel` then tells the
+top session alone and writes a `Cancellation` row. The rest follows in transactions of one session each: for about a
+second in the call itself, then in a sweep, so that a kill in the middle loses nothing.
+
+1. `tell` every session below to stop, parents first. A spawn locks its parent and refuses one that was told to stop,
+   so each session that is spawned meanwhile is either found here or refused there.
+2. `end` what does not run, deepest first, so that completions still find their parents.
+
+Each session that was visited names the `Cancellation`, which is why two workers at once do each step once.
+"""
+
+import dataclasses
+import functools
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
+
+from accounts.actors import Actor
+from accounts.models import Project
+from core.db.clock import database_now
+from ledger import journal, skipping
+from ledger.skipping import Work
+from orchestration.models import Cancellation, Session
+from orchestration.sessions import attempts, completion, lifecycle
+from orchestration.states import TERMINAL, Runner, Status
+
+#: How long the call that cancels works on the tree before it leaves the rest to the sweep.
+AT_ONCE_SECS = 1.0
+BATCH = 50
+#: How long one tree may keep a sweep from the next tree, how long a sweep goes on, and trees of one of its rounds.
+PIECE_SECS, SWEEP_SECS = 1.0, 10.0
+MOST_TREES = 100
+MOST_PAUSE_SECS = 0.2
+WORK = Work("cancels_sweep", "trees")
+log = logging.getLogger(__name__)
+
+DOES_NOT_RUN = Q(status__in=[Status.QUEUED, Status.SUSPENDED]) | Q(status=Status.STARTING, runner=Runner.EXTERNAL)
+
+
+def cancel(
+    project: Project,
+    session_id: UUID,
+    reason: str,
+    actor: Actor,
+    cascade: bool = True,
+    *,
+    now: datetime | None = None,
+) -> Session:
+    """Tell the session, and with `cascade` everything below it, to stop. Raises 404, and 409 for a child that is over.
+
+    What does not run ends at once. A running child is told over its connection and has the grace; if it finishes by
+    itself meanwhile, its own outcome stands. Asked again, or of what is over: nothing changes. Of a large tree the
+    answer shows only the top as told to stop; everything below it follows.
+    """
+    with journal.transaction():
+        attempts.fence(actor)
+        top = lifecycle.own(project, session_id)
+        if cascade and _is_large(top, settings.WARDROOM["cancel_at_once_sessions"]):
+            if _goes_on(top) or not _has_open(top):
+                return top
+            cancellation = _begin(top, reason, now)
+            journal.audit(project.pk, actor, "session.cancel", str(session_id), {"reason": reason, "cascade": True})
+            journal.after_commit(functools.partial(work, cancellation.pk))
+        else:
+            told = _cancel_at_once(top, reason, cascade, now)
+            if told:
+                detail = {"reason": reason, "cascade": cascade, "sessions": told}
+                journal.audit(project.pk, actor, "session.cancel", str(session_id), detail)
+        return Session.objects.get(pk=session_id)
+
+
+def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | None) -> int:
+    """Cancel a small tree in the open transaction; return how many sessions were told.
+
+    1. Lock the tree level by level, parents first. A spawn locks its parent too, so no child slips in unseen.
+    2. Lock every address that a completion will go to, in their one order.
+    3. Tell everybody and end what does not run, deepest first, so that completions still find their parents.
+    """
+    tree = level = [top]
+    while cascade and level:
+        below = Session.objects.select_for_update(no_key=True).filter(parent__in=[up.pk for up in level])
+        level = list(below.order_by("pk"))
+        tree = tree + level
+    told = [session for session in tree if not session.is_terminal]
+    completion.hold_addresses([session for session in told if lifecycle.does_not_run(session)])
+    for session in reversed(told):
+        lifecycle.ask_to_stop(session, reason, now=now)
+    return len(told)
+
+
+# --- a large tree -------------------------------------------------------------------------------------------
+
+
+def _is_large(top: Session, most: int) -> bool:
+    """Whether more than `most` sessions may be below `top`. An estimate from above: it looks at the levels below."""
+    below = Session.objects.filter(root=top.root, depth__gt=top.depth).order_by()
+    return len(below.values_list("pk")[: most + 1]) > most
+
+
+def _goes_on(top: Session) -> bool:
+    """Whether a cancel that covers `top` is not finished yet: asked again, nothing changes."""
+    visited = top.cancellation
+    return visited is not None and visited.finished_at is None
+
+
+def _has_open(top: Session) -> bool:
+    """Whether a session of the tree, from the depth of `top` on, is not over. An estimate from above."""
+    return Session.objects.filter(root=top.root, depth__gte=top.depth).exclude(status__in=sorted(TERMINAL)).exists()
+
+
+def _begin(top: Session, reason: str, now: datetime | None) -> Cancellation:
+    """Inside the transaction that holds the row of `top`: tell it to stop, and note that all below it follows."""
+    row = Cancellation.objects.create(project_id=top.project_id, top=top, reason=reason, requested_at=database_now(now))
+    _tell(row.pk, top, reason, now)
+    return row
+
+
+def sweep(*, now: datetime | None = None) -> int:
+    """Go on with the cancellations that are not finished, in rounds of one short piece each; how many went on.
+
+    So a tree of any size keeps no other one waiting for longer than a round. One that fails waits for the next sweep.
+    """
+    until, is_first = time.monotonic() + SWEEP_SECS, True
+    went_on, failed = set[UUID](), set[UUID]()
+    while found := [pk for pk in in_turn() if pk not in failed]:
+        piece = min(PIECE_SECS, SWEEP_SECS / len(found))
+
+        def act(pk: UUID, secs: float = piece) -> int:
+            failed.add(pk)
+            moved = work(pk, secs, now=now) > 0
+            failed.remove(pk)
+            went_on.update([pk] if moved else [])
+            return moved
+
+        # The first round finds them all: the record of one that is finished is forgotten then.
+        find = functools.partial(itertools.islice, found)
+        moved = skipping.each(WORK, find, act, limit=MOST_TREES, finds_all=is_first)
+        is_first = False
+        if not moved or time.monotonic() > until:
+            break
+    return len(went_on)
+
+
+def in_turn() -> list[UUID]:
+    """The cancellations that are not finished: the oldest of every project, then the second of every project."""
+    of_project = Window(RowNumber(), partition_by="project", order_by=["requested_at", "pk"])
+    waiting = Cancellation.objects.filter(finished_at=None).annotate(place=of_project)
+    return list(waiting.order_by("place", "requested_at", "pk").values_list("pk", flat=True))
+
+
+def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None = None) -> int:
+    """Work on one cancellation for about `secs` seconds; return how many sessions were told or ended.
+
+    Between two transactions it leaves the database to others for as long as the last one took: SQLite's write lock
+    is not fair by itself. A session that cannot be told or ended does not stop the others: the
+    first error is raised when all had their turn, and the next sweep tries again.
+    """
+    row = Cancellation.objects.filter(pk=cancellation, finished_at=None).first()
+    if row is None:
+        return 0
+    turn = _Turn(until=time.monotonic() + secs)
+    turn.each(lambda: _unvisited(row, turn.failed), lambda pk: tell(row.pk, pk, now=now))
+    turn.each(lambda: _idle(row, turn.failed), lambda pk: end(row.pk, pk, now=now))
+    if turn.trouble:
+        raise turn.trouble
+    if not turn.is_over:
+        _finish(row, now)
+    return turn.changed
+
+
+@dataclasses.dataclass(slots=True)
+class _Turn:
+    """One stretch of work on one cancellation, and what could not be done in it."""
+
+    until: float
+    changed: int = 0
+    acts: int = 0
+    is_over: bool = False
+    failed: set[UUID] = dataclasses.field(default_factory=set)
+    trouble: Exception | None = None
+
+    def each(self, find: Callable[[], list[UUID]], act: Callable[[UUID], bool]) -> None:
+        """Act on everything that `find` gives, until it gives nothing or the time is over."""
+        while not self.is_over and (found := find()):
+            for pk in found:
+                began = time.monotonic()
+                # However short its time is, each turn does something.
+                self.is_over = began > self.until and self.acts > 0
+                if self.is_over:
+                    return
+                self.acts += 1
+                try:
+                    self.changed += act(pk)
+                except Exception as trouble:
+                    log.exception("session %s cannot be cancelled", pk)
+                    self.failed.add(pk)
+                    self.trouble = self.trouble or trouble
+                time.sleep(min(time.monotonic() - began, MOST_PAUSE_SECS))
+
+
+def _unvisited(row: Cancellation, skip: set[UUID]) -> list[UUID]:
+    """Sessions below a visited one that still have to be told, or passed because something is below them."""
+    below = Session.objects.filter(parent__cancellation=row.pk).filter(
+        Q(cancellation=None) | ~Q(cancellation=row.pk),
+        # A parent that was started again meanwhile spawns new children, which nobody asked to cancel.
+        Q(created_at__lte=row.requested_at) | Q(parent__attempt=F("parent__cancellation_attempt")),
+    )
+    alive = Q(Exists(Session.objects.filter(parent=OuterRef("pk")))) | ~Q(status__in=sorted(TERMINAL))
+    return list(below.filter(alive).exclude(pk__in=skip).order_by("depth").values_list("pk", flat=True)[:BATCH])
+
+
+def _idle(row: Cancellation, skip: set[UUID]) -> list[UUID]:
+    waiting = _told_but_idle(row.pk).exclude(pk__in=skip)
+    return list(waiting.order_by("-depth").values_list("pk", flat=True)[:BATCH])
+
+
+def _told_but_idle(cancellation: UUID) -> QuerySet[Session]:
+    return Session.objects.filter(DOES_NOT_RUN, cancellation=cancellation, cancel_requested_at__isnull=False)
+
+
+def tell(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
+    """Tell one session below to stop, and mark it as visited. False when it was visited before."""
+    with journal.transaction():
+        session = attempts.lock(session_id)
+        if session.cancellation_id == cancellation:
+            return False
+        reason = Cancellation.objects.values_list("reason", flat=True).get(pk=cancellation)
+        _tell(cancellation, session, reason, now)
+        return True
+
+
+def _tell(cancellation: UUID, session: Session, reason: str, now: datetime | None) -> None:
+    Session.objects.filter(pk=session.pk).update(cancellation=cancellation, cancellation_attempt=session.attempt)
+    if not session.is_terminal:
+        lifecycle.request_stop(session, reason, now=now)
+        Cancellation.objects.filter(pk=cancellation).update(told=F("told") + 1)
+
+
+def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
+    """End one session that was told to stop and does not run. False when it ended, or started again, meanwhile."""
+    with journal.transaction():
+        attempts.lock(session_id)
+        session = _told_but_idle(cancellation).filter(pk=session_id).first()
+        if session is None:
+            return False
+        lifecycle.ask_to_stop(session, session.cancel_reason, now=now)
+        Cancellation.objects.filter(pk=cancellation).update(ended=F("ended") + 1)
+        return True
+
+
+def _finish(row: Cancellation, now: datetime | None) -> None:
+    with journal.transaction():
+        mine = Cancellation.objects.filter(pk=row.pk, finished_at=None)
+        if mine.update(finished_at=database_now(now)):
+            done = Cancellation.objects.get(pk=row.pk)
+            counts = {"told": done.told, "ended": done.ended}
+            journal.event(done.project_id, "session_cancel_finished", counts, session=done.top_id)

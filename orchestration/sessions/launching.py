@@ -1,0 +1,155 @@
+"""Launching: from a queued process attempt to its keeper, and what is done when no first word comes."""
+
+import logging
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from core.db.clock import database_now, later, read_database_clock
+from core.display.redaction import redacted
+from ledger import journal, outages, skipping
+from ledger.skipping import Work, storable
+from mailbox import reading
+from orchestration import runners
+from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, hints, lifecycle, roles, spawning
+from orchestration.sessions.attempts import StaleState
+from orchestration.states import Runner, Status
+
+log = logging.getLogger(__name__)
+
+#: A hint that is this old is taken for lost.
+LOST_SECS = 5
+LOST, SILENT = Work("launch_sweep", "launches"), Work("launch_sweep", "first words")
+
+
+def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+    """Claim a queued process attempt, start its keeper, and leave. False when there was nothing (more) to do.
+
+    The hint that calls this may come twice, or after the sweeper did it: the claim lets one through.
+
+    1. While another host may still run an earlier attempt, do nothing; the sweeper asks again.
+    2. End what an earlier attempt left on this host. That takes its time, so it comes before the claim: whoever dies
+       in between has claimed nothing.
+    3. Claim: queued -> starting, and mint the token, in one transaction; then start the keeper.
+    """
+    waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED)
+    if not waiting.exists() or _may_still_run(session_id, attempt, now):
+        return False
+    runners.end_earlier(session_id, attempt, settings.WARDROOM["kill_grace_secs"] + 1)
+    claimed = _claim(session_id, attempt, now)
+    if claimed is None:
+        return False
+    session, token = claimed
+    try:
+        told = runners.orders(session_id, attempt, token, session.command or [], _process_options(session))
+        pid = runners.start_keeper(told)
+    except Exception as problem:
+        # Nobody else would end it before its first word is overdue, and then without this reason.
+        log.exception("the launch of %s/%s failed", session_id, attempt)
+        lifecycle.finish(session_id, attempt, Status.ERROR, error=_why(problem), kill_in=0, now=now)
+        return False
+    Attempt.objects.filter(session=session_id, number=attempt, keeper_pid=None).update(keeper_pid=pid)
+    return True
+
+
+def _why(problem: Exception) -> str:
+    known = isinstance(problem, runners.NotStarted | OSError)
+    return storable(redacted(str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"))
+
+
+def _process_options(session: Session) -> dict[str, Any]:
+    role = roles.of(session)
+    return {"env": role.get("env", {}), "cwd": role.get("cwd")}
+
+
+def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool:
+    """Whether another host's keeper may not have noticed yet that its attempt is over. It asks every
+    `keeper_alive_secs`, so this ends by itself; a host that is gone for good delays the next attempt by no more.
+    """
+    timings = settings.WARDROOM
+    notices = 2 * timings["keeper_alive_secs"] + 2 * timings["kill_grace_secs"]
+    earlier = Attempt.objects.filter(session=session_id, number__lt=attempt, exited_at=None)
+    elsewhere = earlier.exclude(host="").exclude(host=runners.this_host())
+    return elsewhere.filter(ended_at__gt=later(-notices, now)).exists()
+
+
+def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Session, str] | None:
+    with journal.transaction():
+        session = attempts.lock(session_id)
+        hints.settle(session_id, attempt, now=now)
+        if session.cancel_requested_at is not None:
+            return None  # Its cancel ends it.
+        if session.status == Status.QUEUED and _has_nothing_to_do(session):
+            lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0, now=now)
+            return None
+        try:
+            session = attempts.move(session_id, attempt, Status.STARTING, now=now)
+        except StaleState:
+            return None
+        row = Attempt.objects.filter(session=session, number=attempt)
+        row.update(launched_at=database_now(now), host=runners.this_host())
+        return session, spawning.mint(session)
+
+
+def _has_nothing_to_do(session: Session) -> bool:
+    """No assignment, and no message that nobody has taken in."""
+    return not session.assignment.strip() and not reading.unadmitted(session.project_id, session.address, limit=1)
+
+
+# --- the launch sweeper -------------------------------------------------------------------------------------
+
+
+def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | None = None) -> int:
+    """Launch what a lost hint did not, and deal with children that never say a word."""
+    at = moment or read_database_clock(now)
+    queued = Attempt.objects.filter(
+        status=Status.QUEUED,
+        session__runner=Runner.PROCESS,
+        session__cancel_requested_at=None,
+        created_at__lt=later(-LOST_SECS, at),
+    )
+    lost = queued.order_by("created_at").values_list("session_id", "number")
+    launched = skipping.each(LOST, lambda most: lost[:most], lambda row: launch(*row, now=now), limit=limit)
+    return launched + skipping.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row, now=now))
+
+
+def _silent(moment: datetime) -> list[tuple[UUID, int]]:
+    """Attempts whose first word is overdue; none while an outage of ours may be why. Its own seconds do not count."""
+    found: list[tuple[UUID, int]] = []
+    away = outages.spans()
+    for runner, secs in _first_word_secs().items():
+        if outages.just_back(min(secs, settings.WARDROOM["first_frame_secs"]), now=moment):
+            continue
+        starting = Attempt.objects.filter(status=Status.STARTING, session__runner=runner)
+        late = starting.filter(launched_at__lt=later(-secs, moment)).order_by("launched_at")
+        for session_id, number, launched in late.values_list("session_id", "number", "launched_at"):
+            run = (launched or moment, moment)
+            if (run[1] - run[0]).total_seconds() - outages.overlap_secs(away, *run) > secs:
+                found.append((session_id, number))
+    return found
+
+
+def _first_word_secs() -> dict[str, float]:
+    timings = settings.WARDROOM
+    return {
+        Runner.PROCESS: timings["first_frame_secs"],
+        Runner.EXTERNAL: timings["external_first_frame_secs"],
+    }
+
+
+def give_up_waiting(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
+    """No first frame: launch a process once more (its old group is ended first), then, and for `external`, give up."""
+    with journal.transaction():
+        session = attempts.lock(session_id)
+        if session.status != Status.STARTING or session.attempt != number:
+            return False
+        secs = int(_first_word_secs()[session.runner])
+        why = f"no first frame from the child in {secs} s"
+        again = session.runner == Runner.PROCESS and not session.attempts.get(number=number).relaunched
+        if again and session.cancel_requested_at is None:
+            attempts.requeue(session_id, number, why, relaunched=True, now=now)
+            return True
+        return lifecycle.give_up(session_id, number, why, now=now)

@@ -1,0 +1,222 @@
+"""How an attempt starts, ends, waits and is tried again. Each verb is one transaction.
+
+Everything here may be called by several at once (the line, the keeper, a sweeper, staff): the guarded UPDATE in
+`attempts` lets the first one through, and the others are told that it was over.
+"""
+
+import functools
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models.functions import Coalesce
+
+from accounts.actors import Actor
+from accounts.models import Project
+from core.db.clock import database_now
+from core.web import problems
+from ledger import journal
+from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, completion, roles, waits
+from orchestration.sessions.attempts import StaleState, move, new_attempt, requeue
+from orchestration.sessions.cutting import cut
+from orchestration.sessions.waits import Wait
+from orchestration.states import TERMINAL, Runner, Status
+
+__all__ = [
+    "StaleState",
+    "Wait",
+    "fail",
+    "finish",
+    "give_up",
+    "move",
+    "new_attempt",
+    "requeue",
+    "retry",
+    "started",
+    "stopped_with_server",
+    "suspend",
+    "wait",
+]  # fmt: skip
+
+STOPPED = "stopped with the server"
+
+
+def started(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+    """The child has said its first word: starting -> running. True while this attempt is the running one."""
+    with journal.transaction():
+        try:
+            move(session_id, attempt, Status.RUNNING, now=now, started_at=Coalesce("started_at", database_now(now)))
+        except StaleState:
+            return Session.objects.filter(pk=session_id, attempt=attempt, status=Status.RUNNING).exists()
+        Attempt.objects.filter(session=session_id, number=attempt).update(running_at=database_now(now))
+        return True
+
+
+def finish(
+    session_id: UUID,
+    attempt: int,
+    status: Status | str,
+    *,
+    result: str | None = None,
+    error: str | None = None,
+    kill_in: float | None = None,
+    out_of: Collection[Status] = attempts.OPEN,
+    now: datetime | None = None,
+) -> bool:
+    """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one go.
+
+    False when it was already over or the attempt is not the current one: a late word changes nothing. Its process
+    has `kill_in` seconds (by default the grace of a cancel) to leave by itself. An error that is too long is cut, with
+    a mark. Raises Problem 422 for a result that is too long.
+    """
+    _check_size(result, "result")
+    error = None if error is None else cut(error, settings.WARDROOM["max_error_bytes"], "")
+    to = Status(status)
+    if to not in TERMINAL:
+        raise ValueError(f"{to} is not an end.")
+    grace = settings.WARDROOM["cancel_grace_secs"] if kill_in is None else kill_in
+    with journal.transaction():
+        try:
+            changes = {"result": result, "error": error}
+            session = move(session_id, attempt, to, out_of=out_of, reason=error or "", now=now, **changes)
+        except StaleState:
+            return False
+        attempts.end(session, attempt, to, error or "", kill_in=grace, now=now)
+        if not (session.restart and to == Status.CANCELLED):
+            completion.complete(session, attempt, now=now)
+        if session.restart:
+            requeue(session_id, attempt, "interrupted by a message", out_of=TERMINAL, now=now)
+        elif session.parent_id:
+            journal.after_commit(functools.partial(waits.look, session.parent_id))
+        return True
+
+
+def _check_size(text: str | None, field: str) -> None:
+    most = settings.WARDROOM["max_result_bytes"]
+    if text is not None and len(text.encode()) > most:
+        raise problems.invalid([{"field": field, "detail": f"is longer than {most} bytes"}])
+
+
+def fail(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
+    """The attempt was lost on the way: try again if a retry is left, else give up. False when it was over already."""
+    with journal.transaction():
+        try:
+            requeue(session_id, attempt, reason, spend_retry=True, now=now)
+            return True
+        except StaleState:
+            return give_up(session_id, attempt, reason, now=now)
+
+
+def give_up(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
+    """End in error without a word of the child's own; or cancelled, when that is what it had been told."""
+    asked = Session.objects.filter(pk=session_id, attempt=attempt).exclude(cancel_requested_at=None)
+    why = asked.values_list("cancel_reason", flat=True).first()
+    end, told = (Status.ERROR, reason) if why is None else (Status.CANCELLED, why)
+    return finish(session_id, attempt, end, error=told, kill_in=0, now=now)
+
+
+def stopped_with_server(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+    """A clean stop of the server ended this attempt's keeper."""
+    return fail(session_id, attempt, STOPPED, now=now)
+
+
+def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: datetime | None = None) -> bool:
+    """running -> suspended: the attempt is over, and the next one begins when what it waits for has ended.
+
+    Without `wait`, what `POST .../wait` recorded counts, else every child that is not over now. When nothing is
+    left to wait for it is queued again in this same transaction; when it was told to cancel it ends instead.
+    False when the attempt was over already.
+    """
+    with journal.transaction():
+        try:
+            session = move(session_id, attempt, Status.SUSPENDED, now=now)
+        except StaleState:
+            return False
+        if wait is not None or session.waiting_for is None:
+            session = waits.record(session, wait or Wait(), now=now)
+        grace = settings.WARDROOM["cancel_grace_secs"]
+        attempts.end(session, attempt, Status.SUSPENDED, "", kill_in=grace, now=now)
+        if session.cancel_requested_at:
+            return _end_suspended(session, session.cancel_reason, now)
+        waits.resume_if_over(session, now=now)
+        return True
+
+
+def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now: datetime | None = None) -> Session:
+    """Record what the running attempt waits for; a child only for its own. Raises 404, 409 `not-running`, 422."""
+    with journal.transaction():
+        session = own(project, session_id)
+        if actor.kind == "child" and actor.attempt != session.attempt:
+            raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
+        if session.status != Status.RUNNING:
+            raise problems.conflict(f"The session is {session.status}: no attempt of it is running.", "not-running")
+        return waits.record(session, wanted, now=now)
+
+
+def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
+    """Inside a transaction that holds its row: record the request, and end what does not run.
+
+    With `restart` the attempt is stopped but the session goes on: where the attempt ends, the next one begins.
+    """
+    request_stop(session, reason, restart=restart, now=now)
+    if session.status == Status.SUSPENDED:
+        _end_suspended(session, reason, now)
+    elif does_not_run(session):
+        finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0, now=now)
+
+
+def request_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
+    """Inside a transaction that holds its row: record that it is to stop, and wake what tells its child."""
+    mine = Session.objects.filter(pk=session.pk)
+    mine.update(restart=restart)
+    if mine.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
+        told = {"reason": reason}
+        journal.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
+        journal.nudge(f"session:{session.pk}")
+
+
+def _end_suspended(session: Session, reason: str, now: datetime | None) -> bool:
+    """Cancel a session between two attempts: the one before keeps its own end."""
+    here = {Status.SUSPENDED}
+    return finish(session.pk, session.attempt, Status.CANCELLED, error=reason, out_of=here, now=now)
+
+
+def does_not_run(session: Session) -> bool:
+    """No child is there to be told anything."""
+    if session.status == Status.STARTING:
+        return session.runner == Runner.EXTERNAL
+    return session.status in (Status.QUEUED, Status.SUSPENDED)
+
+
+def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Session:
+    """Start a session that is over once more, with the same assignment. Raises 404, 409."""
+    with journal.transaction():
+        attempts.fence(actor)
+        session = own(project, session_id)
+        if not session.is_terminal:
+            raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
+        journal.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
+        roles.restrain(session, actor)
+        return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL, now=now)
+
+
+def own(project: Project, session_id: UUID) -> Session:
+    """The project's session, locked; a foreign one is as unknown as one that never was."""
+    found = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
+    if found is None:
+        raise problems.not_found()
+    return found
+
+
+def as_wait(wait_for: str | None, children: list[Any] | None, timeout_secs: int | None) -> Wait | None:
+    """What a terminal frame says about its wait, or None when it says nothing. Raises Problem 422."""
+    if wait_for is None and children is None and timeout_secs is None:
+        return None
+    try:
+        named = None if children is None else [UUID(str(child)) for child in children]
+    except ValueError:
+        raise problems.invalid([{"field": "children", "detail": "ids of sessions"}]) from None
+    return Wait(wait_for=wait_for or "all", children=named, timeout_secs=timeout_secs)

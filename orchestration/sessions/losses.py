@@ -1,0 +1,102 @@
+"""When a line is lost, a process ends without a word, or a child does not heed its cancel.
+
+The grace of a line counts from its disconnect, or from the last heartbeat of the web process that held it, and anew
+from the end of an outage of Wardroom itself. While no web process is alive at all, nobody is judged: there is nothing
+that a child could come back to.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import LessThan
+
+from core.db.clock import later, read_database_clock
+from ledger import journal, outages, skipping
+from ledger.skipping import Work
+from orchestration.models import Attempt, Session, WebProcess
+from orchestration.sessions import attempts, clock_steps, keeping, lifecycle
+from orchestration.states import Status
+
+Row = tuple[UUID, int]
+CANCELS, EXITS, LINES = (Work("lines_sweep", name) for name in ("cancels", "exits", "lost lines"))
+
+#: When the line of a running attempt was last there.
+GONE_AT = Coalesce("line_lost_at", "web_process__heartbeat_at", "line_since", "running_at")
+
+
+def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | None = None) -> int:
+    """Cancels whose grace is over, processes that ended silently, lines whose grace is over; in this order."""
+    at = moment or read_database_clock(now)
+    clock_steps.mend(now=now)
+    stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
+    judge: Callable[[Row], int] = lambda row: keeping.judge_exit(*row, now=now)  # noqa: E731
+    done = skipping.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
+    done += skipping.each(EXITS, lambda most: _exited(most, at), judge, limit=limit)
+    if web_is_there(at, now=now):
+        running = Attempt.objects.filter(status=Status.RUNNING).count()
+        ending = skipping.brake(LINES, _lost(at), running, moment=at)
+        done += skipping.each(LINES, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit)
+    return done
+
+
+def web_is_there(moment: datetime, *, now: datetime | None = None) -> bool:
+    """Whether some web process lives, and has lived for long enough for children to come back to it."""
+    lease, grace = settings.WARDROOM["heartbeat_lease_secs"], settings.WARDROOM["line_grace_secs"]
+    if WebProcess.objects.filter(heartbeat_at__gt=later(-lease, moment)).exists():
+        outages.note_life(outages.HEARTBEATS, now=now)
+    return not outages.silent_now(outages.HEARTBEATS, now=now) and not outages.just_back(grace, now=moment)
+
+
+def _overdue(moment: datetime) -> QuerySet[Attempt]:
+    """Running attempts without a line for longer than the grace."""
+    grace = settings.WARDROOM["line_grace_secs"]
+    running = Attempt.objects.filter(status=Status.RUNNING, session__attempt=F("number"))
+    return running.filter(LessThan(GONE_AT, later(-grace, moment)))
+
+
+def _lost(moment: datetime) -> list[Row]:
+    return list(_overdue(moment).order_by(GONE_AT).values_list("session_id", "number"))
+
+
+def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
+    """Try again or end in error, unless the child has come back: its reconnect takes the same lock."""
+    with journal.transaction():
+        attempts.lock(session_id)
+        if not _overdue(moment).filter(session=session_id, number=number).exists():
+            return False
+        secs = settings.WARDROOM["line_grace_secs"]
+        return lifecycle.fail(session_id, number, f"line lost for {secs} s", now=now)
+
+
+def _exited(limit: int, moment: datetime) -> list[Row]:
+    """Processes that ended, whose last words had time to arrive over the line."""
+    silent = Attempt.objects.filter(
+        status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-keeping.LAST_WORDS_SECS, moment)
+    )
+    return list(silent.order_by("exited_at").values_list("session_id", "number")[:limit])
+
+
+def _told_to_stop(moment: datetime) -> QuerySet[Session]:
+    grace = settings.WARDROOM["cancel_grace_secs"]
+    running = Session.objects.filter(status__in=[Status.STARTING, Status.RUNNING])
+    return running.filter(cancel_requested_at__lt=later(-grace, moment))
+
+
+def _uncooperative(limit: int, moment: datetime) -> list[Row]:
+    if outages.just_back(settings.WARDROOM["cancel_grace_secs"], now=moment):
+        return []
+    return list(_told_to_stop(moment).order_by("cancel_requested_at").values_list("pk", "attempt")[:limit])
+
+
+def end_cancelled(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
+    """The grace of a cancel is over: the kill is due at once, and the session is cancelled."""
+    with journal.transaction():
+        session = attempts.lock(session_id)
+        if not _told_to_stop(moment).filter(pk=session_id).exists():
+            return False
+        why = session.cancel_reason
+        return lifecycle.finish(session_id, number, Status.CANCELLED, error=why, kill_in=0, now=now)

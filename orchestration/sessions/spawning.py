@@ -1,0 +1,277 @@
+"""Spawning: from an order to a stored session with its first attempt."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+from django.conf import settings
+
+from accounts import credentials
+from accounts.actors import Actor
+from accounts.models import CredentialKind, Project
+from core.web import problems
+from ledger import journal, quota
+from orchestration import runners
+from orchestration.models import Session
+from orchestration.sessions import attempts, limits, roles
+from orchestration.states import TERMINAL, Runner, Status
+from wardroom.children import steps
+
+RUNBOOK = "wardroom.children.runbook"
+#: Arguments and environment share what the kernel takes (a quarter of the stack's limit, usually 2 MiB).
+MAX_COMMAND_LINE_BYTES = 1024 * 1024
+#: The longest texts of an order, in characters.
+LONGEST = {"assignment": 256 * 1024, "role": 64, "title": 300, "model": 200, "provider": 200, "reasoning_effort": 40}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnOrder:
+    """What somebody wants done: the fields of `POST sessions`, read but not yet judged."""
+
+    assignment: str = ""
+    role: str = ""
+    parent: UUID | None = None
+    runner: str | None = None
+    command: tuple[str, ...] | None = None
+    title: str = ""
+    model: str | None = None
+    provider: str | None = None
+    reasoning_effort: str | None = None
+    disabled_tools: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spawned:
+    """The new session; for `external` also its child's token, shown this once, and where the child connects."""
+
+    session: Session
+    attempt: int
+    child_token: str | None = dataclasses.field(default=None, repr=False)
+    websocket_url: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Plan:
+    """A judged order: which runner, which argv, how many retries."""
+
+    runner: Runner
+    command: list[str] | None
+    retries: int
+    has_role_reach: bool
+
+
+def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | None = None) -> Spawned:
+    """Store the session and its first attempt, and owe its launch, in one transaction.
+
+    Everything is judged before anything is stored. Raises Problem: 422 with every error, 403 for a command without
+    its scope, 404 for an unknown parent, 409 for one that is over, 429 when it has too many children.
+    """
+    plan = judge(order, actor)
+    with journal.transaction():
+        attempts.fence(actor)
+        parent = _parent(project, order, actor)
+        if actor.session is not None:
+            quota.keep(actor.session, order.assignment, order.metadata)
+        session = _store(project, order, plan, parent, actor)
+        told = {"role": session.role, "title": session.title, "runner": session.runner, "depth": session.depth}
+        told |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
+        journal.event(project.pk, "session_created", told, session=session.pk, attempt=1)
+        journal.nudge(f"session:{session.pk}")
+        journal.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
+        session = attempts.new_attempt(session, now=now)
+        token = mint(session) if plan.runner == Runner.EXTERNAL else None
+    return Spawned(session, session.attempt, token, websocket_url(session.pk) if token else None)
+
+
+def mint(session: Session) -> str:
+    """A token for the session's current attempt, and for nothing else."""
+    _, token = credentials.mint(
+        kind=CredentialKind.CHILD,
+        project=session.project,
+        scopes=roles.of(session).get("scopes", ()),
+        subject=str(session.pk),
+        attempt=session.attempt,
+        name=f"child {session.pk}/{session.attempt}",
+    )
+    return token
+
+
+def websocket_url(session_id: UUID) -> str:
+    """Where the child of this session connects."""
+    base = urlsplit(settings.WARDROOM_URL)
+    scheme = "wss" if base.scheme == "https" else "ws"
+    return base._replace(scheme=scheme, path=f"{base.path.rstrip('/')}/ws/children/{session_id}").geturl()
+
+
+def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Spawned:
+    """A new token for the current attempt of an `external` session; the old one dies. Raises 403, 404, 409."""
+    with journal.transaction():
+        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
+        if session is None:
+            raise problems.not_found()
+        if session.runner != Runner.EXTERNAL:
+            raise problems.conflict("Only the caller of an `external` session starts its child, and needs its token.")
+        if session.status not in (Status.STARTING, Status.RUNNING):
+            raise problems.conflict(f"The session is {session.status}: no attempt waits for a child.", "not-running")
+        if session.has_role_reach and not roles.may_use(actor, session.role):
+            raise problems.forbidden(
+                f"This session has what the role {session.role!r} gives, so its token needs the scope "
+                "mailboxes:write and the role's own scopes, or sessions:command."
+            )
+        credentials.end_for_attempt(project.pk, str(session.pk), session.attempt, now=now)
+        journal.audit(project.pk, actor, "session.token", str(session.pk), {"attempt": session.attempt})
+        journal.nudge(f"session:{session.pk}")
+        return Spawned(session, session.attempt, mint(session), websocket_url(session.pk))
+
+
+# --- judging an order ---------------------------------------------------------------------------------------
+
+
+def judge(order: SpawnOrder, actor: Actor) -> _Plan:
+    """Whether this caller may have this started, and how. Raises 403, 422."""
+    if errors := _length_errors(order):
+        raise problems.invalid(errors)
+    role = roles.named(order.role)
+    if order.command is not None and not roles.may_command(actor):
+        raise problems.forbidden("A command of one's own needs the scope sessions:command; name a role instead.")
+    command = list(order.command) if order.command is not None else role.get("command")
+    runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
+    errors = [
+        *_runner_errors(order, runner, command, settings.WARDROOM["roles"]),
+        *_assignment_errors(order, runner, command),
+    ]
+    errors += limits.errors(order.metadata)
+    if errors:
+        raise problems.invalid(errors, errors[0]["detail"])
+    has_reach = roles.gives_reach(actor, order.role, Runner(runner), order.command)
+    retries = (role if has_reach else {}).get("retries", settings.WARDROOM["retries"])
+    return _Plan(Runner(runner), command if runner == Runner.PROCESS else None, retries, has_reach)
+
+
+def _length_errors(order: SpawnOrder) -> list[dict[str, str]]:
+    # Not every order comes by REST, and SQLite keeps a text of any length in any column.
+    texts = ((name, getattr(order, name) or "", most) for name, most in LONGEST.items())
+    return [_error(name, f"at most {most} characters") for name, text, most in texts if len(text) > most]
+
+
+def _runner_errors(
+    order: SpawnOrder, runner: str, command: list[str] | None, known_roles: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    known = ", ".join(sorted(known_roles))
+    if order.role and order.role not in known_roles and runner != Runner.EXTERNAL and order.command is None:
+        return [_error("role", f"the role {order.role!r} is not known here; known are: {known}")]
+    if not runner:
+        return [_error("role", f"name a role ({known}), a command, or the runner `external`")]
+    if runner == Runner.POOL:
+        return [_error("runner", "there is no pool on this server; use `process` or `external`")]
+    if runner == Runner.EXTERNAL:
+        return [_error("command", "an `external` child is started by its caller")] if order.command else []
+    return _command_errors(command)
+
+
+def _command_errors(command: list[str] | None) -> list[dict[str, str]]:
+    if not command:
+        return [_error("command", "a process needs a command, or a role that has one")]
+    if any("\0" in part for part in command):
+        return [_error("command", "holds a NUL character")]
+    if any(len(part.encode()) > steps.MAX_COMMAND_BYTES for part in command):
+        return [_error("command", f"an argument has at most {steps.MAX_COMMAND_BYTES} bytes: put it into a file")]
+    if sum(len(part.encode()) + 9 for part in command) > MAX_COMMAND_LINE_BYTES:
+        return [_error("command", f"all arguments together have at most {MAX_COMMAND_LINE_BYTES} bytes")]
+    if shutil.which(command[0], path=runners.child_path()) is None:
+        return [_error("command", f"{command[0]!r} is not a program that a child could start here")]
+    return []
+
+
+def _assignment_errors(order: SpawnOrder, runner: str, command: list[str] | None) -> list[dict[str, str]]:
+    # Only a hint at the door, by what surely runs it: the runbook judges for itself, however it was started.
+    if runner != Runner.PROCESS or RUNBOOK not in (command or ()):
+        return []
+    if not steps.parse(order.assignment):
+        return [_error("assignment", "the runbook is empty: put one command on each line")]
+    why = steps.refusal(order.assignment)
+    return [_error("assignment", why)] if why else []
+
+
+def _error(field: str, detail: str) -> dict[str, str]:
+    return {"field": field, "detail": detail}
+
+
+# --- storing it ---------------------------------------------------------------------------------------------
+
+
+def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None:
+    """The parent, locked, so that a cancel of its tree and a count of its children see this child or come later."""
+    wanted = order.parent or actor.session
+    if wanted is None:
+        return None
+    if actor.kind == "child" and wanted != actor.session:
+        raise problems.not_found()
+    parent = Session.objects.select_for_update(no_key=True).filter(pk=wanted, project=project).first()
+    if parent is None:
+        raise problems.not_found("There is no session by the id of `parent`.")
+    _refuse_parent(parent)
+    return parent
+
+
+def _refuse_parent(parent: Session) -> None:
+    deepest, most = settings.WARDROOM["spawn_depth"], settings.WARDROOM["children_per_parent"]
+    if parent.is_terminal or parent.cancel_requested_at is not None:
+        raise problems.conflict("The parent is over, or is being cancelled.", "not-running")
+    if parent.depth >= deepest:
+        raise problems.invalid([_error("parent", f"sessions are at most {deepest} levels deep")])
+    if parent.children.exclude(status__in=sorted(TERMINAL)).count() >= most:
+        raise problems.too_many(f"The parent has {most} children that are not over.", 30)
+    tree = settings.WARDROOM["sessions_per_tree"]
+    if Session.objects.filter(root=parent.root).count() >= tree:
+        raise problems.too_many(f"The tree has {tree} sessions: begin another root.", 3600)
+
+
+def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | None, actor: Actor) -> Session:
+    new = uuid4()
+    options = {
+        "model": order.model,
+        "provider": order.provider,
+        "reasoning_effort": order.reasoning_effort,
+        "disabled_tools": _disabled_tools(order, parent, actor),
+    }
+    return Session.objects.create(
+        pk=new,
+        project=project,
+        parent=parent,
+        root=parent.root if parent else new,
+        depth=parent.depth + 1 if parent else 0,
+        role=order.role,
+        title=order.title,
+        assignment=order.assignment,
+        runner=plan.runner,
+        command=plan.command,
+        options={name: value for name, value in options.items() if value},
+        metadata=dict(order.metadata),
+        attempt=1,
+        retries_left=plan.retries,
+        has_role_reach=plan.has_role_reach,
+        may_run_unasked=roles.may_command(actor),
+        created_by=f"{actor.kind} {actor.name}"[:300],
+    )
+
+
+def _disabled_tools(order: SpawnOrder, parent: Session | None, actor: Actor) -> list[str]:
+    """The tools that the new session must not use: a child cannot hand on what is taken from it."""
+    inherited = parent.options.get("disabled_tools", []) if parent and actor.kind == "child" else []
+    return list(dict.fromkeys([*inherited, *order.disabled_tools]))
+
+
+def _record(session: Session) -> dict[str, Any]:
+    """What the audit row of a spawn says."""
+    return {
+        "role": session.role,
+        "runner": session.runner,
+        "has_role_reach": session.has_role_reach,
+        "may_run_unasked": session.may_run_unasked,
+    }

@@ -1,0 +1,135 @@
+"""A message to a session, and the truth about what becomes of it."""
+
+import dataclasses
+import enum
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts.actors import Actor
+from accounts.models import Project
+from core.web import problems
+from ledger import journal, quota
+from mailbox import asking, delivery, reading
+from mailbox.delivery import Delivered
+from mailbox.letters import NewMessage
+from mailbox.models import Message
+from orchestration import presence
+from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, lifecycle, reach, roles, waits
+from orchestration.states import TERMINAL, Status
+
+#: Kinds that ask for work, and so start a session that is over. An answer alone starts nothing.
+STARTING_KINDS = frozenset({"task", "ask", "handoff"})
+RETRY_SECS = 5
+
+
+class Outcome(enum.StrEnum):
+    """What a sender is told."""
+
+    DELIVERED_LIVE = "delivered_live"
+    QUEUED = "queued"
+    STARTED = "started"
+    PENDING = "pending"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sent:
+    """The message is durable, and this is what will become of it."""
+
+    id: str
+    outcome: Outcome
+
+
+def send(
+    project: Project,
+    session_id: UUID,
+    message: NewMessage,
+    actor: Actor,
+    *,
+    interrupt: bool = False,
+    answers: Message | None = None,
+    now: datetime | None = None,
+) -> Sent:
+    """Put a message into the session's mailbox, in one transaction with what it sets off. Raises 404, 409, 422, 429.
+
+    `interrupt` first asks a running attempt to stop; the next one begins where that ends, and reads the message.
+    As the answer of an ask that this session sent, it is the one answer, whatever its id: raises `already-answered`.
+    The same id again is the same message: it is not stored twice, and starts nothing that has read it. The outcome
+    then says how the session stands now, not how it stood at the first call.
+    """
+    with journal.transaction():
+        if actor.session is not None:
+            attempts.lock_in_order({session_id, actor.session})
+        attempts.fence(actor)
+        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
+        if session is None:
+            raise problems.not_found()
+        if actor.session is not None:
+            quota.keep(actor.session, message.body)
+        if message.message_kind == "ask" and not asking.find(project.pk, session.address, message.id or ""):
+            make_room(session)
+        delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
+        if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
+            return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _standing(session, now))
+        outcome = _set_off(session, message, actor, interrupt, now)
+        journal.nudge(f"session:{session.pk}")
+        return Sent(delivered.id, outcome)
+
+
+def make_room(session: Session) -> None:
+    """For one more question, or too-many. Under the session's lock, so that those of one moment count each other."""
+    most = settings.WARDROOM["open_asks_per_session"]
+    if asking.count_open(session.project_id, session.address, most) >= most:
+        raise problems.too_many(f"{most} questions already wait for the session to take them in.", RETRY_SECS)
+
+
+def _deliver(session: Session, message: NewMessage, now: datetime | None) -> Delivered:
+    (delivered,) = delivery.deliver(session.project_id, session.address, [message], now=now)
+    return delivered
+
+
+def _answer(ask: Message, message: NewMessage, now: datetime | None) -> Delivered:
+    who, role = message.sender_session, message.sender_role
+    return asking.answer(ask, message.body, sender_session=who, sender_role=role, now=now)
+
+
+def _waits_to_be_read(session: Session, seq: int) -> bool:
+    waiting = reading.unadmitted(session.project_id, session.address, after_seq=seq - 1, limit=1)
+    return bool(waiting) and waiting[0].seq == seq
+
+
+def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool, now: datetime | None) -> Outcome:
+    why = f"a message from {actor.name}"
+    if session.is_terminal and message.message_kind in STARTING_KINDS and reach.may_start(actor, session):
+        roles.restrain(session, actor)
+        attempts.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL, now=now)
+        return Outcome.STARTED
+    if session.is_terminal:
+        return Outcome.PENDING
+    if interrupt and session.status == Status.SUSPENDED and session.cancel_requested_at is None:
+        roles.restrain(session, actor)
+        resume: dict[str, Any] = {"reason": "message", "wait_for": None, "children": []}
+        waits.resume(session, f"resumed by {why}", resume, now=now)
+        return Outcome.STARTED
+    if interrupt and session.cancel_requested_at is None and not lifecycle.does_not_run(session):
+        roles.restrain(session, actor)
+        lifecycle.ask_to_stop(session, f"interrupted by {why}", restart=True, now=now)
+        return Outcome.QUEUED
+    return _standing(session, now)
+
+
+def _standing(session: Session, now: datetime | None) -> Outcome:
+    """Nothing was set off: what will read it is there, will come, or was told to stop."""
+    if session.cancel_requested_at is not None:
+        return Outcome.QUEUED if session.restart else Outcome.PENDING
+    mine = Attempt.objects.filter(session=session, number=session.attempt, status=Status.RUNNING)
+    return Outcome.DELIVERED_LIVE if mine.filter(presence.is_live(now=now)).exists() else Outcome.QUEUED
+
+
+def signed(message: NewMessage, actor: Actor) -> NewMessage:
+    """The message as the child that `actor` proves to be sends it; what it says of itself does not count."""
+    role = Session.objects.filter(pk=actor.session or UUID(int=0)).values_list("role", flat=True).first()
+    return dataclasses.replace(message, sender_session=actor.session, sender_role=role or None, claimed_sender=False)

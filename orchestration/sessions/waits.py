@@ -1,0 +1,138 @@
+"""What a suspended parent waits for, and its one resume.
+
+Two may look at once: the transaction that suspends the parent, and the one that ends its last child. The first locks
+the parent's row before it reads the children; the second looks at the parent after its own COMMIT, under the same
+lock. So one of them sees both halves, and the guarded requeue lets one of them resume. The sweeper is the third.
+"""
+
+import dataclasses
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
+
+from core.db.clock import database_now, later, read_database_clock
+from core.web import problems
+from ledger import journal, outages, skipping
+from ledger.skipping import Work
+from orchestration.models import Session
+from orchestration.sessions import attempts
+from orchestration.states import TERMINAL, Status, WaitFor
+
+WORK = Work("waits_sweep", "waits")
+FAILURES = frozenset({Status.ERROR, Status.TIMEOUT, Status.CANCELLED})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a child says it waits for; without `children` it is every one that is not over now."""
+
+    wait_for: str = WaitFor.ALL
+    children: Collection[UUID] | None = None
+    timeout_secs: int | None = None
+
+
+def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Session:
+    """Write down what the session waits for. Inside a transaction that holds its row. Raises Problem 422."""
+    noted = {"wait_for": WaitFor(wait.wait_for).value, "children": _children(session, wait)}
+    lease = settings.WARDROOM["wait_lease_secs"]
+    until = later(min(wait.timeout_secs or lease, lease), now)
+    Session.objects.filter(pk=session.pk).update(waiting_for=noted, wait_until=until, wait_extended_secs=0)
+    session.refresh_from_db()
+    return session
+
+
+def _children(session: Session, wait: Wait) -> list[str]:
+    mine = Session.objects.filter(parent=session)
+    if wait.children is None:
+        waiting = mine.exclude(status__in=sorted(TERMINAL))
+        return [str(pk) for pk in waiting.order_by("created_at", "pk").values_list("pk", flat=True)]
+    named = list(dict.fromkeys(wait.children))
+    known = set(mine.filter(pk__in=named).values_list("pk", flat=True))
+    strangers = [str(child) for child in named if child not in known]
+    if strangers:
+        detail = f"not children of this session: {', '.join(strangers[:5])}"
+        raise problems.invalid([{"field": "children", "detail": detail}])
+    return [str(child) for child in named]
+
+
+def is_over(waiting_for: dict[str, Any]) -> bool:
+    """Whether nothing is left to wait for. Waiting for nobody is over at once; a suspended child is not an end."""
+    children = waiting_for["children"]
+    ended = set(_statuses(children).values()) & TERMINAL
+    all_ended = sum(status in TERMINAL for status in _statuses(children).values()) == len(children)
+    match waiting_for["wait_for"]:
+        case WaitFor.ANY:
+            return all_ended or bool(ended)
+        case WaitFor.FIRST_ERROR:
+            return all_ended or bool(ended & FAILURES)
+    return all_ended
+
+
+def _statuses(children: list[str]) -> dict[str, str]:
+    rows = Session.objects.filter(pk__in=children).values_list("pk", "status")
+    return {str(pk): status for pk, status in rows}
+
+
+def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
+    """Queue a suspended session whose wait is over or has lasted too long. Inside a transaction that holds its row."""
+    if session.status != Status.SUSPENDED or session.waiting_for is None or session.cancel_requested_at is not None:
+        return False  # What was told to stop is ended by its cancel.
+    if is_over(session.waiting_for):
+        reason = "children"
+    elif _has_lasted(session, now):
+        reason = "timeout"
+    else:
+        return False
+    resume(session, f"resumed: {reason}", _told(session, reason), now=now)
+    return True
+
+
+def _has_lasted(session: Session, now: datetime | None) -> bool:
+    """Whether the wait's time is over. The seconds while Wardroom itself was away are added to it first."""
+    mine = Session.objects.filter(pk=session.pk)
+    if not mine.filter(wait_until__lte=database_now(now)).exists():
+        return False
+    since = session.attempts.filter(number=session.attempt).values_list("ended_at", flat=True).first()
+    if session.wait_until is None or since is None:
+        return True
+    moment = read_database_clock(now)
+    away = outages.overlap_secs(outages.spans(), since, moment)
+    until = session.wait_until + timedelta(seconds=away - session.wait_extended_secs)
+    if until <= moment:
+        return True
+    mine.update(wait_until=until, wait_extended_secs=away)
+    return False
+
+
+def resume(session: Session, reason: str, told: dict[str, Any], *, now: datetime | None = None) -> Session:
+    """Queue the next attempt of a suspended session, which is `told` why in its run."""
+    return attempts.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=told, now=now)
+
+
+def _told(session: Session, reason: str) -> dict[str, Any]:
+    """What the next `run` says about the wait; after a timeout nothing about the children is taken as verified."""
+    waiting = session.waiting_for or {"wait_for": WaitFor.ALL.value, "children": []}
+    statuses = _statuses(waiting["children"])
+    children = [{"session_id": child, "status": statuses.get(child)} for child in waiting["children"]]
+    return {"reason": reason, "wait_for": waiting["wait_for"], "children": children}
+
+
+def look(session_id: UUID, *, now: datetime | None = None) -> bool:
+    """Resume this session if its wait is over. However many call it at once, one of them does."""
+    with journal.transaction():
+        return resume_if_over(attempts.lock(session_id), now=now)
+
+
+def sweep(limit: int = 200, *, now: datetime | None = None) -> int:
+    """Look at every suspended session that could go on: a child of it is over, or its lease is."""
+    over = Session.objects.filter(parent=OuterRef("pk"), status__in=sorted(TERMINAL))
+    due = Session.objects.filter(
+        Q(wait_until__lte=database_now(now)) | Exists(over), status=Status.SUSPENDED, cancel_requested_at=None
+    )
+    # By the wait that ends first, so that no crowd of long waits can hide one that is over.
+    found = due.order_by("wait_until").values_list("pk", flat=True)
+    return skipping.each(WORK, lambda most: found[:most], lambda pk: look(pk, now=now), limit=limit)

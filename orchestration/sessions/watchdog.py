@@ -1,0 +1,160 @@
+"""Ending children that ran too long or went silent.
+
+Both clocks run from `running`, per attempt, and stand still while an approval asked over the line is pending. The idle
+one starts anew where an outage of Wardroom itself ended; for the total its seconds do not count. A session is judged at
+its own interval: at whole multiples of `check_interval_secs` since it began to run, whenever the sweep that finds it
+happens to run.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from approvals import subjects
+from core.db.clock import read_database_clock
+from ledger import journal, outages, skipping
+from ledger.skipping import Work
+from orchestration.models import Attempt, Session
+from orchestration.sessions import attempts, lifecycle
+from orchestration.sessions.limits import Limits, limits
+from orchestration.states import Status
+
+WORK = Work("watchdog_sweep", "limits")
+#: How many running sessions are looked at with one query.
+PAGE = 500
+COLUMNS = ("pk", "running_at", "last_event_at", "session__metadata")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Clocks:
+    """What the watchdog sees of a running attempt: seconds on each clock, and since when they stand still."""
+
+    limits: Limits
+    total_secs: float
+    idle_secs: float
+    stopped_since: datetime | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Away:
+    """When Wardroom itself was away: the end of the last time, and all times."""
+
+    ended_at: datetime | None = None
+    spans: Sequence[outages.Span] = ()
+
+
+def away() -> Away:
+    """As it is known now."""
+    return Away(outages.ended_at(), outages.spans())
+
+
+def clocks(session: Session, attempt: Attempt, *, now: datetime | None = None) -> Clocks | None:
+    """Where the clocks of a running attempt stand; None when it does not run."""
+    if attempt.running_at is None or attempt.ended_at is not None:
+        return None
+    return _clocks(session, attempt, read_database_clock(now), away())
+
+
+def _clocks(session: Session, attempt: Attempt, moment: datetime, away: Away) -> Clocks:
+    began = attempt.running_at
+    assert began is not None  # noqa: S101 - for the types: only running attempts get here
+    waits = subjects.clock(session.pk, attempt.number)
+    until = min(moment, waits.waiting_since) if waits.pending and waits.waiting_since else moment
+    signs = (began, attempt.last_event_at, waits.last_settled_at, away.ended_at)
+    active = max(sign for sign in signs if sign is not None)
+    stopped = waits.waited_secs + _away_secs(session, attempt, (began, until), away)
+    return Clocks(
+        limits=limits(session.metadata),
+        total_secs=max(0.0, (until - began).total_seconds() - stopped),
+        idle_secs=max(0.0, (until - active).total_seconds()),
+        stopped_since=waits.waiting_since if waits.pending else None,
+    )
+
+
+def _away_secs(session: Session, attempt: Attempt, run: outages.Span, away: Away) -> float:
+    """The seconds of a run while Wardroom was away and no person was waited for: those are counted as waited."""
+    total = 0.0
+    for since, until in away.spans:
+        both = max(since, run[0]), min(until, run[1])
+        if both[0] < both[1]:
+            waits = outages.merged(subjects.waits_within(session.pk, attempt.number, *both))
+            total += (both[1] - both[0]).total_seconds() - outages.overlap_secs(waits, *both)
+    return total
+
+
+def verdict(seen: Clocks) -> str | None:
+    """Why it is to end, or None. Total before idle; nobody is judged while a person is being waited for."""
+    if seen.stopped_since is not None:
+        return None
+    total, idle = int(seen.total_secs), int(seen.idle_secs)
+    if total >= seen.limits.max_total_secs:
+        return f"Child session timed out after {total} seconds (max_total_secs={seen.limits.max_total_secs})"
+    if idle >= seen.limits.max_idle_secs:
+        limit = seen.limits.max_idle_secs
+        return f"Child session idle timeout after {idle} seconds without events (max_idle_secs={limit})"
+    return None
+
+
+def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int:
+    """Judge every running session once, as of `moment`; how many were ended."""
+    at, gaps = moment or read_database_clock(now), away()
+    found = [session_id for session_id in _suspects(at) if _may_be_over(session_id, at, gaps)]
+    running = Attempt.objects.filter(status=Status.RUNNING).count()
+    ending = skipping.brake(WORK, found, running, moment=at)
+    return skipping.each(WORK, lambda most: ending, lambda session_id: judge(session_id, at, gaps))
+
+
+def _suspects(moment: datetime) -> Iterator[UUID]:
+    """Running sessions that are over a limit if nothing stopped a clock: few, so each may cost some queries."""
+    running = Attempt.objects.filter(status=Status.RUNNING, running_at__isnull=False)
+    last = 0
+    while page := dict(running.filter(pk__gt=last).order_by("pk").values_list("pk", "session_id")[:PAGE]):
+        last = max(page)
+        try:
+            known = {row[0]: row[1:] for row in running.filter(pk__in=page).values_list(*COLUMNS)}
+        except Exception:
+            known = {}  # One row that cannot be read hides the page: each of them is looked at alone.
+        for pk, session_id in page.items():
+            if pk not in known or _is_suspect(moment, *known[pk]):
+                yield session_id
+
+
+def _is_suspect(moment: datetime, began: datetime, last: datetime | None, metadata: Any) -> bool:
+    """Whether it may be over a limit, or cannot be judged."""
+    try:
+        own = limits(metadata)
+        total = moment - began >= timedelta(seconds=own.max_total_secs)
+        return total or moment - (last or began) >= timedelta(seconds=own.max_idle_secs)
+    except Exception:
+        return True
+
+
+def _may_be_over(session_id: UUID, moment: datetime, away: Away) -> bool:
+    """Whether a suspect would be ended now, or cannot be judged: `judge` then says so, alone."""
+    try:
+        return _verdict(Session.objects.get(pk=session_id), moment, away)[1] is not None
+    except Exception:
+        return True
+
+
+def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, str | None]:
+    attempt = Attempt.objects.get(session=session, number=session.attempt)
+    tick = _last_tick(attempt, limits(session.metadata).check_interval_secs, moment)
+    return attempt, verdict(_clocks(session, attempt, tick, away)) if tick else None
+
+
+def judge(session_id: UUID, moment: datetime, away: Away) -> bool:
+    """Judge one session under its lock, so that an event or an ask of this very moment is either seen or late."""
+    with journal.transaction():
+        attempt, why = _verdict(attempts.lock(session_id), moment, away)
+        return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
+
+
+def _last_tick(attempt: Attempt, interval: int, moment: datetime) -> datetime | None:
+    """The latest moment at which this session was due to be judged; the one at its very start is skipped."""
+    if attempt.running_at is None:
+        return None
+    ticks = int((moment - attempt.running_at).total_seconds() // interval)
+    return attempt.running_at + timedelta(seconds=ticks * interval) if ticks > 0 else None
