@@ -2,14 +2,14 @@
 
 from django.urls import path
 
-from approvals import api
+from approvals.api import views
 
 urlpatterns = [
-    path("approvals", api.Approvals.as_view()),
-    path("approvals/count", api.ApprovalCount.as_view()),
-    path("approvals/<any_uuid:approval_id>", api.OneApproval.as_view()),
-    path("approvals/<any_uuid:approval_id>/wait", api.Wait.as_view()),
-    path("approvals/<any_uuid:approval_id>/decide", api.Decide.as_view()),
-    path("approvals/<any_uuid:approval_id>/withdraw", api.Withdraw.as_view()),
-    path("approvals/<any_uuid:approval_id>/consume", api.Consume.as_view()),
+    path("approvals", views.Approvals.as_view()),
+    path("approvals/count", views.ApprovalCount.as_view()),
+    path("approvals/<any_uuid:approval_id>", views.OneApproval.as_view()),
+    path("approvals/<any_uuid:approval_id>/wait", views.Wait.as_view()),
+    path("approvals/<any_uuid:approval_id>/decide", views.Decide.as_view()),
+    path("approvals/<any_uuid:approval_id>/withdraw", views.Withdraw.as_view()),
+    path("approvals/<any_uuid:approval_id>/consume", views.Consume.as_view()),
 ]

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from accounts import staffroom
 from approvals import shapes
-from approvals.admin_page import RISK_TONES, TONES
+from approvals.adminsite.admin_page import RISK_TONES, TONES
 from approvals.models import Approval
 from approvals.states import Risk, Status
 from core.display.text import shortened

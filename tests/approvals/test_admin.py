@@ -12,7 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.actors import Actor
-from approvals import admin_page, decisions, subjects
+from approvals import decisions, subjects
+from approvals.adminsite import admin_page
 from approvals.answers import Answer
 from approvals.models import Approval
 from core.web.problems import Problem

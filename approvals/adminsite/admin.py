@@ -14,7 +14,8 @@ from django.urls import path
 
 from accounts.actors import Actor
 from accounts.staffroom import ProjectWall, ReadOnly
-from approvals import admin_page, admin_queue, approvers, decisions, shapes
+from approvals import approvers, decisions, shapes
+from approvals.adminsite import admin_page, admin_queue
 from approvals.finding import judged, named
 from approvals.models import Approval, ApprovalQuerySet
 from core.web import problems

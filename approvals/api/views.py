@@ -1,4 +1,4 @@
-"""The REST calls of approvals. Each parses, calls one verb and answers; `wait` is held, in `approvals.held`."""
+"""The REST calls of approvals. Each parses, calls one verb and answers; `wait` is held, in `approvals.api.held`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rest_framework.response import Response
 from accounts.actors import Actor
 from accounts.idempotency import Still, idempotent
 from accounts.views import ProjectView
-from approvals import asking, bodies, decisions, execution, held, listing, replays, schema, shapes, waiting
+from approvals import asking, decisions, execution, shapes, waiting
+from approvals.api import bodies, held, listing, replays, schema
 from approvals.finding import find, judged, seen_by
 from approvals.models import Approval
 from core.web import pages
