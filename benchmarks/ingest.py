@@ -89,12 +89,12 @@ def measure(rounds: int) -> Table:
     """Ours and the bare consumer, round by round."""
     ours, bare = [], []
     with stage.servers("postgres") as run:
-        from mailbox import ingest
+        from mailbox.ingest import amqp as ingest_amqp
 
         url = run.up(run.rabbitmq).create("bench")
-        queue = ingest.queue_of("default")
+        queue = ingest_amqp.queue_of("default")
         with kombu.Connection(url) as broker:
-            for each in (ingest.dead_letters_of("default"), queue):
+            for each in (ingest_amqp.dead_letters_of("default"), queue):
                 each.bind(broker.channel()).queue_declare()
         for _ in range(rounds):
             ours.append(ingested(url, *fill(url, queue.name)))

@@ -20,13 +20,14 @@ from core.display import names
 from core.web import problems
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, bodies, delivery, letters, moves, receipts
-from mailbox.accepting import Delivered
+from mailbox import addresses, bodies, delivery, letters
 from mailbox.addresses import ANSWERS, OWN
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Waiting
-from mailbox.sql import Fragment
 from mailbox.states import ASK_MODES
+from mailbox.store import moves, receipts
+from mailbox.store.accepting import Delivered
+from mailbox.store.sql import Fragment
 
 #: Asks made by the verb `ask`: whoever asked waits for the answer itself, and has no mailbox for it.
 ASKED = f"{OWN}ask:"

@@ -22,11 +22,12 @@ from core.display import names
 from core.web import problems
 from ledger import journal, skipping
 from ledger.skipping import Work
-from mailbox import addresses, letters, moves, parcels, quarantine, receipts, sql
+from mailbox import addresses, letters, parcels, quarantine
 from mailbox.models import Message
-from mailbox.moves import Most
 from mailbox.parcels import Parcel
-from mailbox.sql import Fragment
+from mailbox.store import moves, receipts, sql
+from mailbox.store.moves import Most
+from mailbox.store.sql import Fragment
 
 MOST = 1000
 SHORTEST_LEASE, LONGEST_LEASE = 0.001, 12 * 3600

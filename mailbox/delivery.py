@@ -14,12 +14,13 @@ from django.db.models import Count, Min, Q
 from core.db.clock import database_now, read_database_clock
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import accepting, addresses, grouping, letters
-from mailbox.accepting import Delivered, Outcome
-from mailbox.grouping import Ticket
+from mailbox import addresses, letters
 from mailbox.letters import NewMessage, Sealed
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import MessageState, QuarantineState
+from mailbox.store import accepting, grouping
+from mailbox.store.accepting import Delivered, Outcome
+from mailbox.store.grouping import Ticket
 
 __all__ = [
     "Delivered",

@@ -13,8 +13,9 @@ from django.utils.functional import cached_property
 
 from accounts.models import Project
 from core.db.clock import Now
-from mailbox import addresses, bodies, covering, letters
+from mailbox import addresses, bodies, letters
 from mailbox.states import KINDS, WAITING_STATES, MessageState, QuarantineState
+from mailbox.store import covering
 
 
 class Address(models.Model):

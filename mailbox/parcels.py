@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from ledger import journal
-from mailbox import bodies, moves, sql
-from mailbox.moves import Most
-from mailbox.sql import Fragment
+from mailbox import bodies
 from mailbox.states import MessageState
+from mailbox.store import moves, sql
+from mailbox.store.moves import Most
+from mailbox.store.sql import Fragment
 
 
 class Parcel(NamedTuple):

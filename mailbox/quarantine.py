@@ -19,11 +19,13 @@ from core.db.clock import database_now
 from core.web import problems
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import accepting, addresses, bamboo, delivery, letters, shapes
+from mailbox import addresses, delivery, letters, shapes
+from mailbox.ingest import bamboo
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined, Waiting
-from mailbox.moves import Moved
 from mailbox.states import QUARANTINE_ARROWS, QuarantineState, sources
+from mailbox.store import accepting
+from mailbox.store.moves import Moved
 from wardroom import strict
 
 LONGEST_REASON = 4000

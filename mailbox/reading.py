@@ -10,10 +10,10 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from ledger import journal
-from mailbox import moves, receipts, sql
 from mailbox.models import Address, Message, Receipt, Waiting
-from mailbox.sql import Fragment
 from mailbox.states import MessageState
+from mailbox.store import moves, receipts, sql
+from mailbox.store.sql import Fragment
 
 MOST = 1000
 RECEIPTS_AT_ONCE = 20

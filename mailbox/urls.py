@@ -2,16 +2,16 @@
 
 from django.urls import URLPattern, path
 
-from mailbox import api, api_asking, api_quarantine
+from mailbox.api import api_asking, api_quarantine, views
 
 urlpatterns: list[URLPattern] = [
-    path("mailboxes/<str:address>", api.Mailbox.as_view()),
-    path("mailboxes/<str:address>/messages", api.Messages.as_view()),
-    path("mailboxes/<str:address>/drain", api.Drain.as_view()),
-    path("mailboxes/<str:address>/ack", api.Ack.as_view()),
-    path("mailboxes/<str:address>/nack", api.Nack.as_view()),
-    path("mailboxes/<str:address>/recover", api.Recover.as_view()),
-    path("mailboxes/<str:address>/extend", api.Extend.as_view()),
+    path("mailboxes/<str:address>", views.Mailbox.as_view()),
+    path("mailboxes/<str:address>/messages", views.Messages.as_view()),
+    path("mailboxes/<str:address>/drain", views.Drain.as_view()),
+    path("mailboxes/<str:address>/ack", views.Ack.as_view()),
+    path("mailboxes/<str:address>/nack", views.Nack.as_view()),
+    path("mailboxes/<str:address>/recover", views.Recover.as_view()),
+    path("mailboxes/<str:address>/extend", views.Extend.as_view()),
     path("mailboxes/<str:address>/reply", api_asking.Reply.as_view()),
     path("mailboxes/<str:address>/asks/<path:ask_id>", api_asking.OneAsk.as_view()),
     path("quarantine", api_quarantine.Quarantine.as_view()),

@@ -14,7 +14,7 @@ from accounts.views import ProjectView
 from core.web import heldbodies
 from core.web.openapi.values import in_query
 from ledger import holding
-from mailbox.schema import IN_PATH
+from mailbox.api.schema import IN_PATH
 from orchestration.api import bodies, held_asks
 from orchestration.sessions import asking, shapes
 

@@ -22,10 +22,11 @@ from core.db.clock import later, read_database_clock
 from ledger import journal, skipping
 from ledger.models import Downtime, Event, Head, Kept, OutboxEntry
 from ledger.skipping import Work
-from mailbox import quarantine, receipts
+from mailbox import quarantine
 from mailbox.addresses import session_of
 from mailbox.models import Message, Waiting
 from mailbox.states import MessageState
+from mailbox.store import receipts
 from orchestration import runners
 from orchestration.maintenance import folders
 from orchestration.models import Attempt, Cancellation, Session, WebProcess

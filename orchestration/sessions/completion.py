@@ -12,9 +12,10 @@ from django.conf import settings
 
 from core.db.clock import moment
 from ledger import journal
-from mailbox import accepting, delivery
+from mailbox import delivery
 from mailbox.addresses import OWN, session_address
 from mailbox.letters import NewMessage, body_text
+from mailbox.store import accepting
 from orchestration.models import Session
 from orchestration.sessions.cutting import cut, json_bytes
 

@@ -19,7 +19,8 @@ from accounts import projects, scopes
 from accounts.views import ProjectView
 from config import held
 from core.web.outlines import outline
-from mailbox import orders, quarantine
+from mailbox import quarantine
+from mailbox.api import orders
 from orchestration.api import held_asks
 from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from accounts import projects
 from accounts.actors import Actor
-from mailbox import delivery, reading, receipts
+from mailbox import delivery, reading
 from mailbox.letters import NewMessage
+from mailbox.store import receipts
 from orchestration.models import Session, TranscriptItem
 from orchestration.sessions import history, spawning
 from tests.servers.databases import ROOT

@@ -357,9 +357,10 @@ def _lines(log: Path) -> list[str]:
 def without_fence() -> None:
     """The negative control: acknowledge by id alone, as many queues do."""
     from ledger import journal
-    from mailbox import claims, moves, receipts
+    from mailbox import claims
     from mailbox.models import Message
-    from mailbox.sql import Fragment
+    from mailbox.store import moves, receipts
+    from mailbox.store.sql import Fragment
 
     def unfenced(project_id: UUID, address: str, claim: UUID, ids: list[str]) -> claims.Settled:
         keys = Message.objects.filter(project_id=project_id, message_id__in=ids).values_list("pk", flat=True)

@@ -12,7 +12,8 @@ from django.test import Client
 
 from accounts.models import Project, User
 from ledger.models import AuditEntry
-from mailbox import claims, delivery, inspection, quarantine
+from mailbox import claims, delivery, quarantine
+from mailbox.adminsite import inspection
 from mailbox.models import Message, Quarantined
 from tests.mailbox.conftest import task
 

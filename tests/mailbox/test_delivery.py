@@ -9,10 +9,11 @@ import pytest
 
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import accepting, claims, delivery
+from mailbox import claims, delivery
 from mailbox.addresses import session_address
 from mailbox.letters import NewMessage
 from mailbox.models import Message
+from mailbox.store import accepting
 from tests.mailbox.conftest import task
 
 pytestmark = pytest.mark.django_db

@@ -18,9 +18,10 @@ from accounts.models import Project
 from core.concurrency.offload import in_thread
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import Mailbox, accepting, delivery, grouping, letters, reading
+from mailbox import Mailbox, delivery, letters, reading
 from mailbox.addresses import session_address
 from mailbox.models import Message
+from mailbox.store import accepting, grouping
 from tests.mailbox.conftest import task
 from tests.mailbox.crowd import crowd, together
 from tests.waiting import wait_until

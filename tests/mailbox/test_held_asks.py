@@ -10,7 +10,7 @@ import pytest
 
 from accounts import scopes
 from ledger import hub
-from mailbox import api_asking
+from mailbox.api import api_asking
 from tests.mailbox.faces import Caller
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until

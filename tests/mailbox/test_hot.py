@@ -16,7 +16,8 @@ from accounts.actors import Actor
 from accounts.models import Credential
 from core.web import hot
 from core.web.problems import Problem
-from mailbox import api, delivery
+from mailbox import delivery
+from mailbox.api import views
 from mailbox.models import Message, Quarantined
 from tests.mailbox import hostile
 from tests.mailbox.faces import Caller
@@ -36,7 +37,7 @@ def letter(id="one", **more):
 
 
 def test_django_is_not_asked(caller, monkeypatch):
-    monkeypatch.delattr(api.Messages, "post")
+    monkeypatch.delattr(views.Messages, "post")
     assert caller.post(PATH, letter()).status_code == 201
     assert caller.call("PUT", PATH, b"{}").status_code == 405
     assert caller.get(PATH).json()["results"][0]["id"] == "one"
@@ -84,7 +85,9 @@ def test_a_key_that_loses_its_right_loses_it_with_the_next_call(caller, change):
 
 def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(caller, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("mailbox.grouping._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away")))
+        patch.setattr(
+            "mailbox.store.grouping._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away"))
+        )
         answer = caller.post(PATH, letter())
     assert (answer.status_code, answer.json()["type"], answer.headers["Retry-After"]) == (503, "unavailable", "5")
     assert caller.post(PATH, letter()).status_code == 201

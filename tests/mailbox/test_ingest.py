@@ -18,7 +18,8 @@ from django.db import OperationalError, connections
 
 from accounts import projects
 from accounts.models import Project
-from mailbox import addresses, claims, ingest
+from mailbox import addresses, claims
+from mailbox.ingest import amqp
 from mailbox.models import Message, Quarantined
 from tests.mailbox import hostile
 from tests.mailbox.hostile import letter
@@ -49,7 +50,7 @@ def url(own_rabbitmq) -> str:
 @contextmanager
 def taking(url, **options):
     """An ingest at work, in a thread of this process."""
-    worker = ingest.Ingest(url, **options)
+    worker = amqp.Ingest(url, **options)
 
     def work():
         try:
@@ -71,10 +72,10 @@ class Sender:
     """Another system, with publisher confirms."""
 
     def __init__(self, url, slug="default"):
-        self.queue = ingest.queue_of(slug)
+        self.queue = amqp.queue_of(slug)
         self.url = url
         with kombu.Connection(url) as broker:
-            ingest.dead_letters_of(slug).bind(broker.channel()).queue_declare()
+            amqp.dead_letters_of(slug).bind(broker.channel()).queue_declare()
             self.queue.bind(broker.channel()).queue_declare()
 
     def send(self, bodies, **properties):
@@ -157,7 +158,7 @@ def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_n
     assert sorted(bytes(row.raw) for row in kept) == sorted(bodies)
     assert not kept.filter(reason="").exists()
     assert Message.objects.count() == 101
-    assert (sender.waiting(), sender.waiting(ingest.dead_letters_of("default"))) == (0, 0)
+    assert (sender.waiting(), sender.waiting(amqp.dead_letters_of("default"))) == (0, 0)
 
 
 def test_the_same_id_with_other_content_is_quarantined(project, url):
@@ -172,20 +173,20 @@ def test_the_same_id_with_other_content_is_quarantined(project, url):
 def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_letters(project, url, monkeypatch):
     from django.db import DataError
 
-    keep = ingest._keep
+    keep = amqp._keep
 
     def refusing(project_id, batch):
         if any(b"refused" in arrival.body for arrival in batch):
             raise DataError("no room")
         keep(project_id, batch)
 
-    monkeypatch.setattr(ingest, "_keep", refusing)
+    monkeypatch.setattr(amqp, "_keep", refusing)
     sender = Sender(url)
     sender.send([letter(1), letter(2, body="refused"), letter(3)])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 3, 30)
     assert sorted(Message.objects.values_list("message_id", flat=True)) == ["m-00001", "m-00003"]
-    wait_until(lambda: sender.waiting(ingest.dead_letters_of("default")) == 1, 30)
+    wait_until(lambda: sender.waiting(amqp.dead_letters_of("default")) == 1, 30)
 
 
 def test_the_broker_is_restarted_twice_in_mid_ingest_and_nothing_is_lost(project, own_rabbitmq, url):
@@ -239,7 +240,7 @@ def test_it_stops_also_while_the_database_is_away(project, url, monkeypatch):
         raise OperationalError("away")
 
     tried = []
-    monkeypatch.setattr(ingest, "_keep", lambda project_id, batch: tried.append(1) or away(project_id, batch))
+    monkeypatch.setattr(amqp, "_keep", lambda project_id, batch: tried.append(1) or away(project_id, batch))
     sender = Sender(url)
     sender.send([letter(1)])
     with taking(url) as worker:

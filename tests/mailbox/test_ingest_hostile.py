@@ -13,7 +13,9 @@ from django.db import OperationalError
 from psycopg import errors
 
 from accounts.models import Project
-from mailbox import frames, ingest, quarantine
+from mailbox import quarantine
+from mailbox.ingest import amqp as ingest_amqp
+from mailbox.ingest import frames
 from mailbox.models import Message, Quarantined
 from tests.mailbox.hostile import letter
 from tests.mailbox.test_ingest import Sender, own_rabbitmq, project, taking, url
@@ -169,7 +171,7 @@ def test_a_body_beyond_the_limit_is_kept_by_the_broker_and_only_begun_in_quarant
     assert (bytes(cut.raw), cut.size) == (large[:most], len(large)) and "dead letters" in cut.reason
     assert (len(bytes(whole.raw)), whole.size) == (most, most)
     assert Message.objects.count() == 2
-    dead = ingest.dead_letters_of("default")
+    dead = ingest_amqp.dead_letters_of("default")
     wait_until(lambda: sender.waiting(dead) == 1 and sender.waiting() == 0, 30)
     with kombu.Connection(url) as broker:
         assert bytes(dead.bind(broker.channel()).get().body) == large
@@ -178,7 +180,7 @@ def test_a_body_beyond_the_limit_is_kept_by_the_broker_and_only_begun_in_quarant
 def test_a_queue_that_was_declared_otherwise_stops_no_other_project(project, url):
     Project.objects.create(slug="other")
     with kombu.Connection(url) as broker:
-        broker.channel().queue_declare(ingest.queue_of("default").name, durable=True, auto_delete=False)
+        broker.channel().queue_declare(ingest_amqp.queue_of("default").name, durable=True, auto_delete=False)
     beside = Sender(url, "other")
     beside.send([letter(1)])
     with taking(url) as worker:
@@ -190,31 +192,31 @@ def test_a_queue_that_was_declared_otherwise_stops_no_other_project(project, url
 def test_a_message_that_fails_in_a_way_that_nobody_foresaw_goes_alone_to_the_dead_letters(
     project, url, monkeypatch, failure
 ):
-    reading = ingest.read
+    reading = ingest_amqp.read
 
     def failing(arrival):
         if b"unforeseen" in arrival.body:
             raise failure
         return reading(arrival)
 
-    monkeypatch.setattr(ingest, "read", failing)
+    monkeypatch.setattr(ingest_amqp, "read", failing)
     sender = Sender(url)
     sender.send([letter(1), letter(2, body="unforeseen"), letter(3)])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 3, 30)
     assert Message.objects.count() == 2
-    wait_until(lambda: sender.waiting(ingest.dead_letters_of("default")) == 1, 30)
+    wait_until(lambda: sender.waiting(ingest_amqp.dead_letters_of("default")) == 1, 30)
 
 
 def test_a_row_that_is_beyond_a_limit_of_the_database_is_not_waited_for(project, url, monkeypatch):
-    keep = ingest._keep
+    keep = ingest_amqp._keep
 
     def refusing(project_id, batch):
         if any(b"too much" in arrival.body for arrival in batch):
             raise OperationalError("index row size exceeds maximum") from errors.ProgramLimitExceeded()
         keep(project_id, batch)
 
-    monkeypatch.setattr(ingest, "_keep", refusing)
+    monkeypatch.setattr(ingest_amqp, "_keep", refusing)
     sender = Sender(url)
     sender.send([letter(1), letter(2, body="too much"), letter(3)])
     with taking(url) as worker:

@@ -15,7 +15,8 @@ from django.core.management import CommandError, call_command
 
 from accounts import projects
 from accounts.actors import Actor
-from mailbox import claims, maildir, quarantine
+from mailbox import claims, quarantine
+from mailbox.ingest import maildir
 from mailbox.management.commands import import_maildir
 from mailbox.models import Message, Quarantined
 from tests.servers.databases import ROOT

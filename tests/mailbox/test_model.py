@@ -28,9 +28,10 @@ from hypothesis.stateful import (
 from accounts import projects
 from accounts.actors import Actor
 from core.web.problems import Problem
-from mailbox import claims, delivery, quarantine, receipts
+from mailbox import claims, delivery, quarantine
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined, Receipt
+from mailbox.store import receipts
 
 ADDRESSES = st.sampled_from(["desk", "shelf"])
 CONSUMERS = st.sampled_from(["", "ann", "bob"])

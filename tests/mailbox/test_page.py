@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailbox import orders
+from mailbox.api import orders
 from tests.mailbox.test_api import DESK, GOOD
 
 pytestmark = pytest.mark.django_db

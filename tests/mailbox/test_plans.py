@@ -12,8 +12,9 @@ from django.utils.timezone import now
 
 from core.db import sql as sql_of_accounts
 from core.db.clock import later
-from mailbox import Mailbox, claims, delivery, moves, parcels, receipts, sql
+from mailbox import Mailbox, claims, delivery, parcels
 from mailbox.models import Message, Receipt
+from mailbox.store import moves, receipts, sql
 from tests.mailbox.conftest import task
 
 pytestmark = [

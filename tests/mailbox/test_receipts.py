@@ -8,9 +8,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from mailbox import claims, delivery, reading, receipts
+from mailbox import claims, delivery, reading
 from mailbox.addresses import session_address
 from mailbox.models import Message, Receipt, Waiting
+from mailbox.store import receipts
 from tests.mailbox.conftest import task
 from tests.mailbox.faces import Caller, Django
 

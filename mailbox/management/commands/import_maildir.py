@@ -13,7 +13,7 @@ from accounts import projects
 from accounts.models import Project
 from core.display.text import visible
 from core.web.problems import Problem
-from mailbox import maildir
+from mailbox.ingest import maildir
 
 WIDTH = 40
 #: Of those that were left out.

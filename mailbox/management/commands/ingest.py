@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from mailbox.ingest import Ingest, queue_of
+from mailbox.ingest.amqp import Ingest, queue_of
 
 AMQP = ("amqp://", "amqps://")
 

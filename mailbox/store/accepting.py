@@ -17,9 +17,10 @@ from core.db.clock import read_database_clock
 from core.web import problems
 from core.web.problems import Problem
 from ledger import journal, nudges
-from mailbox import addresses, sql
+from mailbox import addresses
 from mailbox.letters import Sealed
 from mailbox.models import Message
+from mailbox.store import sql
 
 #: Rows of one INSERT: a statement takes at most 65,535 parameters.
 CHUNK = 500

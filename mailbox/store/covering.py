@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django.db import connection
 
-from mailbox import sql
+from mailbox.store import sql
 
 # The first of them that has the number, in the order of their index and as a range of it, so that a planner walks it
 # until then. A CASE, because of a plain condition it would expect that hardly any meets it, and collect all to sort.

@@ -25,9 +25,9 @@ from core.db import sql
 from core.db.turns import turn_to_write
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import accepting
-from mailbox.accepting import Outcome
 from mailbox.letters import Sealed
+from mailbox.store import accepting
+from mailbox.store.accepting import Outcome
 
 #: Messages of one commit, and characters of their bodies, unless one caller brings more.
 MOST = 500

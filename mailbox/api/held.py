@@ -11,8 +11,8 @@ from accounts import credentials, heldcalls
 from core.concurrency.together import Together
 from core.web import hot
 from core.web.problems import Problem
-from mailbox import held_asks, posting
-from mailbox.posting import Answer, Call
+from mailbox.api import held_asks, posting
+from mailbox.api.posting import Answer, Call
 
 
 class Deliver:

@@ -11,11 +11,11 @@ from django.db import connection
 
 from core.db.clock import database_now
 from ledger import journal
-from mailbox import covering, sql
 from mailbox.models import Message, Quarantined, Receipt
-from mailbox.moves import Moved
-from mailbox.sql import Fragment
 from mailbox.states import MessageState
+from mailbox.store import covering, sql
+from mailbox.store.moves import Moved
+from mailbox.store.sql import Fragment
 
 #: Messages whose receipts are asked for at once.
 ATTACHED = 1000

@@ -11,9 +11,9 @@ from core.web.openapi.values import Shaped, in_query
 from core.web.outlines import order, outline
 from ledger import holding
 from mailbox import addresses, bodies
+from mailbox.api.orders import LONGEST_NOTE, MOST_AT_ONCE
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
 from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
-from mailbox.orders import LONGEST_NOTE, MOST_AT_ONCE
 from mailbox.states import KINDS, PUBLIC_KINDS, QUARANTINE_SOURCES, MessageState, QuarantineState
 
 #: What stands in a path, by its name.

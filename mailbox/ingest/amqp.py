@@ -25,8 +25,9 @@ from accounts.models import Project
 from core.db import sql
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, frames, letters, quarantine
-from mailbox.frames import Arrival
+from mailbox import addresses, delivery, letters, quarantine
+from mailbox.ingest import frames
+from mailbox.ingest.frames import Arrival
 from mailbox.letters import NewMessage
 from wardroom import strict
 

@@ -19,8 +19,9 @@ from accounts.actors import Actor
 from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
 from core.display.text import visible
 from core.web.problems import Problem, as_problem
-from mailbox import inspection, quarantine
+from mailbox import quarantine
 from mailbox.admin_many import ManyAtOnce
+from mailbox.adminsite import inspection
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 

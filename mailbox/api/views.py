@@ -16,9 +16,11 @@ from accounts.views import ProjectView
 from core.web import pages, queries
 from core.web.openapi.refusals import Types
 from core.web.pages import page
-from mailbox import addresses, claims, delivery, orders, posting, receipts, schema, shapes
+from mailbox import addresses, claims, delivery, shapes
+from mailbox.api import orders, posting, schema
 from mailbox.models import Message
 from mailbox.states import MessageState
+from mailbox.store import receipts
 
 WRITE: ScopeMap = {"POST": "mailboxes:write"}
 RESERVED: Mapping[str, Types] = {"POST": {403: ("reserved-address",)}}
@@ -36,7 +38,7 @@ class Mailbox(ProjectView):
 
 
 class Messages(ProjectView):
-    """Its POST is for the OpenAPI document, and for a server without the hot route, which is in `mailbox.held`."""
+    """Its POST is for the OpenAPI document, and for a server without the hot route, which is in `mailbox.api.held`."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": posting.SCOPE}
     in_path: ClassVar = schema.IN_PATH

@@ -25,7 +25,8 @@ from django.db import InterfaceError, OperationalError
 
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, bamboo, delivery, letters, quarantine
+from mailbox import addresses, delivery, letters, quarantine
+from mailbox.ingest import bamboo
 from mailbox.letters import NewMessage
 from wardroom import strict
 

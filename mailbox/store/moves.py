@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from mailbox import sql
-from mailbox.sql import Fragment
+from mailbox.store import sql
+from mailbox.store.sql import Fragment
 
 
 class Moved(NamedTuple):

@@ -15,10 +15,11 @@ from accounts import holders, permissions, scopes
 from accounts.models import Credential
 from core.web import parsers, problems
 from core.web.problems import Problem
-from mailbox import addresses, delivery, orders
-from mailbox.accepting import Outcome
+from mailbox import addresses, delivery
+from mailbox.api import orders
 from mailbox.delivery import Post
 from mailbox.letters import NewMessage
+from mailbox.store.accepting import Outcome
 
 SCOPE = "mailboxes:write"
 

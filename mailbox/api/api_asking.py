@@ -14,7 +14,8 @@ from accounts.scopes import DRAIN
 from accounts.views import ProjectView
 from core.web import problems
 from ledger import holding
-from mailbox import asking, bodies, claims, held_asks, orders, schema, shapes
+from mailbox import asking, bodies, claims, shapes
+from mailbox.api import held_asks, orders, schema
 
 
 class Reply(ProjectView):

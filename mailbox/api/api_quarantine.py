@@ -15,7 +15,8 @@ from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
 from core.web import pages, problems, queries
 from core.web.pages import page
-from mailbox import orders, quarantine, schema, shapes
+from mailbox import quarantine, shapes
+from mailbox.api import orders, schema
 from mailbox.models import Quarantined
 from mailbox.states import QUARANTINE_SOURCES, QuarantineState
 

@@ -1,0 +1,1 @@
+"""The rows of messages, and the statements that move them."""
