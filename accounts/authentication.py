@@ -11,7 +11,7 @@ from starlette.requests import Request as HeldRequest
 
 from accounts import callers, credentials
 from accounts.models import Credential
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.web import problems
 
 

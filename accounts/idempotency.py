@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import IdempotencyKey
-from core.db.turns import hand_on, turn_to_write
+from core.db.write_lock import hand_on, turn_to_write
 from core.web import problems
 
 if TYPE_CHECKING:

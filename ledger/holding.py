@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 
 from accounts.models import Credential
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.web import problems, queries
 from ledger import hub, stopping
 

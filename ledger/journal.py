@@ -25,7 +25,7 @@ from uuid import UUID
 from django.db import transaction as database
 
 from core.db import locks
-from core.db.turns import hand_on, turn_to_write
+from core.db.write_lock import hand_on, turn_to_write
 from ledger import entries, nudges
 
 log = logging.getLogger(__name__)

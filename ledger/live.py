@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from accounts import projects, staff_sessions
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.db.fields import JSONText
 from core.web import problems
 from ledger import hub, stopping

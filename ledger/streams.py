@@ -21,7 +21,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
-from core.concurrency.together import Together
+from core.concurrency.batching import Together
 from core.web import problems
 from ledger import feed, glimpses, hub, stopping
 

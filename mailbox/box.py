@@ -8,7 +8,7 @@ from uuid import UUID
 
 from accounts import faults, projects
 from accounts.models import Project
-from core.concurrency.together import Together
+from core.concurrency.batching import Together
 from core.display import names
 from core.web import problems
 from core.web.problems import Problem

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from ledger import stopping
 from orchestration import presence
 

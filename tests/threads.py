@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from core.concurrency import offload
+from core.concurrency import threadpool
 
 
 def verbs_have_ended(timeout: float = 30.0) -> None:
@@ -14,7 +14,7 @@ def verbs_have_ended(timeout: float = 30.0) -> None:
     Cancelling who waits for a verb does not stop it: it may still write when its connection has long ended. On
     PostgreSQL the flush after a test and such a verb wait for each other's tables, and one of them fails.
     """
-    pool = offload._pool(os.getpid())
+    pool = threadpool._pool(os.getpid())
     if not pool._threads:
         return
     # Each thread has to come here: what was begun before is then over.

@@ -20,7 +20,7 @@ from accounts.permissions import allow
 from approvals import finding, shapes, waiting
 from approvals.models import Approval
 from approvals.states import Status
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from ledger import holding, hub, stopping
 
 

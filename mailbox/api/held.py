@@ -8,8 +8,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from accounts import credentials, heldcalls
-from core.concurrency.together import Together
-from core.web import hot
+from core.concurrency.batching import Together
+from core.web import fast_path
 from core.web.problems import Problem
 from mailbox.api import held_asks, posting
 from mailbox.api.posting import Answer, Call
@@ -26,10 +26,10 @@ class Deliver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call: its body, its turn, its answer."""
-        token = credentials.bearer(hot.header(scope, b"authorization"))
+        token = credentials.bearer(fast_path.header(scope, b"authorization"))
         body = _refusal(scope) or await _body(scope, receive)
         answer = await self._turns.ask(Call(token, scope["path_params"]["address"], body))
-        await hot.answer(send, answer.status, answer.body)
+        await fast_path.answer(send, answer.status, answer.body)
 
 
 def _refusal(scope: Scope) -> Exception | None:
@@ -46,7 +46,7 @@ def _refusal(scope: Scope) -> Exception | None:
 
 async def _body(scope: Scope, receive: Receive) -> bytes | Exception:
     try:
-        return await hot.body(scope, receive)
+        return await fast_path.body(scope, receive)
     except (Problem, APIException) as refusal:
         return refusal
 

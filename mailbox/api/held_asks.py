@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from accounts import heldcalls, permissions
 from accounts.authentication import of_held
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.web import problems
 from ledger import holding
 from mailbox import addresses, asking, shapes

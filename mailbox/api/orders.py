@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from accounts import faults
-from core.web import heldbodies, problems
+from core.web import problems, request_body
 from core.web.problems import Problem
 from mailbox import letters
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
@@ -76,7 +76,7 @@ Order = TypeVar("Order", bound=Body)
 
 def read(kind: type[Order], data: Any) -> Order:
     """The order in a decoded body, or 422 with the field that is wrong. Null equals absent."""
-    return heldbodies.convert(data, kind)
+    return request_body.convert(data, kind)
 
 
 def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:

@@ -22,7 +22,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connec
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from core.db import sql
-from core.db.turns import turn_to_write
+from core.db.write_lock import turn_to_write
 from core.web.problems import Problem
 from ledger import journal
 from mailbox.letters import Sealed

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from accounts import idempotency
 from accounts.views import ProjectView
-from core.web import heldbodies
+from core.web import request_body
 from core.web.openapi.values import in_query
 from ledger import holding
 from mailbox.api.schema import IN_PATH
@@ -45,7 +45,7 @@ class Ask(ProjectView):
         A key or child may have 256 calls that wait at a web process; one more is a 429 and asks nothing.
         """
         held_asks.may_ask(self.credential)
-        said = heldbodies.convert(request.data, held_asks.AskBody)
+        said = request_body.convert(request.data, held_asks.AskBody)
         key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
         asked = held_asks.put(self.credential, session_id, said, key)
         headers = idempotency.REPLAYED if asked.is_repeated else None

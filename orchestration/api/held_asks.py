@@ -18,8 +18,8 @@ from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.idempotency import REPLAYED
 from accounts.models import Credential
-from core.concurrency.offload import in_thread
-from core.web import heldbodies
+from core.concurrency.threadpool import in_thread
+from core.web import request_body
 from core.web.problems import Problem
 from ledger import holding
 from mailbox.asking import new_id, question
@@ -40,7 +40,7 @@ async def ask(request: Request) -> JSONResponse:
     credential = await of_held(request)
     may_ask(credential)
     key = heldcalls.judge(request, takes_key=True)
-    said = await heldbodies.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
+    said = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     with holding.place(credential, said.timeout_secs):
         asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
         standing = await _settled(asked, said.timeout_secs)

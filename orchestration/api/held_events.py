@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from accounts import authentication, heldcalls, permissions
 from accounts.models import Credential
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.web.problems import Problem
 from ledger import streams
 from ledger.api import QUERY, cursor_of

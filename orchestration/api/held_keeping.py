@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from accounts import credentials, heldcalls
-from core.concurrency.offload import in_thread
-from core.web import heldbodies, problems
+from core.concurrency.threadpool import in_thread
+from core.web import problems, request_body
 from core.web.openapi.routes import Described, described
 from orchestration.sessions import keeping
 from orchestration.states import Status
@@ -94,7 +94,7 @@ EXITED = Described(
 async def alive(request: Request) -> Response:
     """The process lives; the answer says whether it may go on."""
     heldcalls.judge(request)
-    said = await heldbodies.read(request, AliveReport, MAX_REPORT_BYTES)
+    said = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
     life = keeping.Life(pid=said.pid, pgid=said.pgid, host=said.host)
     reason = await in_thread(keeping.alive, *_who(request), life)
     return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
@@ -104,7 +104,7 @@ async def alive(request: Request) -> Response:
 async def exited(request: Request) -> Response:
     """The process has ended, and how."""
     heldcalls.judge(request)
-    said = await heldbodies.read(request, ExitReport, MAX_REPORT_BYTES)
+    said = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
     if (said.exit_status is None) == (said.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "must be there, or exit_signal, and not both"}])
     tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.db import sql
 from orchestration.connections.line_wire import HangUp
 from wardroom.protocol import Close

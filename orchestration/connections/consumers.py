@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError
 
 from accounts import callers
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.db import outages
 from core.web.problems import Problem
 from ledger import glimpses, hub

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts import credentials
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from orchestration.connections import backpressure
 from orchestration.connections.line import Caller, LineClosed, judge
 from wardroom.protocol import BEARER, PLAIN, V1, Close

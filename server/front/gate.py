@@ -16,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from accounts import callers, credentials, holders, staff_sessions
 from accounts.request_head import RequestHead
-from core.concurrency.offload import in_thread
-from core.concurrency.together import Together
-from core.web import hot, parsers, problems
+from core.concurrency.batching import Together
+from core.concurrency.threadpool import in_thread
+from core.web import fast_path, parsers, problems
 from core.web.problems import Problem
 from server.front import answers, budget
 from server.front.exchange import Exchange, with_body_length
@@ -131,7 +131,7 @@ class Gate:
 
     async def _pass_on(self, scope: Scope, head: RequestHead, body: bytes, exchange: Exchange) -> None:
         whole = scope if len(body) == head.length else with_body_length(scope, len(body))
-        whole[hot.BODY] = body
+        whole[fast_path.BODY] = body
         await self._answer(whole, head, exchange.replay(body), exchange)
 
     async def _answer(self, scope: Scope, head: RequestHead, receive: Receive, exchange: Exchange) -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connections
 
 from accounts import projects
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,8 +7,8 @@ from threading import Event
 
 import pytest
 
-from core.concurrency import together
-from core.concurrency.together import Together
+from core.concurrency import batching
+from core.concurrency.batching import Together
 
 
 class Verb:
@@ -26,7 +26,7 @@ class Verb:
 
 @pytest.fixture
 def verb(monkeypatch):
-    monkeypatch.setattr(together, "LANES", 1)
+    monkeypatch.setattr(batching, "LANES", 1)
     made = Verb()
     yield made
     made.go.set()
@@ -56,7 +56,7 @@ async def test_who_comes_meanwhile_goes_with_the_next_turn_in_order(verb):
 
 
 async def test_a_turn_is_bounded(verb, monkeypatch):
-    monkeypatch.setattr(together, "MOST", 2)
+    monkeypatch.setattr(batching, "MOST", 2)
     crowd = Together(verb)
     tasks = await asked(crowd, 1) + await asked(crowd, 2, 3, 4)
     verb.go.set()
@@ -90,7 +90,7 @@ async def test_a_verb_that_breaks_is_told_to_each_and_the_next_turn_comes():
     "breaks", [lambda _: next(iter(())), lambda _: [1], lambda each: [StopIteration()] * len(each), lambda _: None]
 )
 async def test_nobody_waits_for_ever_however_a_verb_breaks(breaks, monkeypatch):
-    monkeypatch.setattr(together, "LANES", 1)
+    monkeypatch.setattr(batching, "LANES", 1)
     crowd = Together(breaks)
     async with asyncio.timeout(5):
         answers = await asyncio.gather(crowd.ask(1), crowd.ask(2), return_exceptions=True)

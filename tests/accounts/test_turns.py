@@ -18,9 +18,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import credentials, idempotency, projects
-from core.concurrency.offload import in_thread
-from core.db import turns
-from core.db.turns import turn_to_write
+from core.concurrency.threadpool import in_thread
+from core.db import write_lock
+from core.db.write_lock import turn_to_write
 from ledger import journal
 from tests import people
 from tests.waiting import wait_until, wait_until_async
@@ -49,7 +49,7 @@ class Writer:
 def waiting(backend: str) -> object:
     if backend != "sqlite":
         pytest.skip("PostgreSQL queues by itself")
-    return turns._queue._waiting
+    return write_lock._queue._waiting
 
 
 def test_the_turn_is_handed_on_in_the_order_of_coming(waiting: list[object]) -> None:
@@ -131,13 +131,13 @@ class TestAfterTheCommit:
 
         def again() -> None:
             with journal.transaction():
-                order.append(turns._mine.turn is not None)
+                order.append(write_lock._mine.turn is not None)
 
         with journal.transaction():
             journal.after_commit(again)
             journal.after_commit(again)
         assert order == [True, True]
-        assert turns._queue._holder is None
+        assert write_lock._queue._holder is None
 
 
 def write_in_a_thread(wrote: threading.Event) -> None:
@@ -154,17 +154,17 @@ def test_to_hand_on_a_turn_twice_is_harmless(waiting: list[object]) -> None:
     with turn_to_write():
         second = Writer(order, 1)
         wait_until(lambda: len(waiting) == 1)
-        turns.hand_on()
+        write_lock.hand_on()
         wait_until(lambda: order == [1])
         third = Writer(order, 2)
         wait_until(lambda: len(waiting) == 1)
-        turns.hand_on()
+        write_lock.hand_on()
     assert order == [1]
     second.go.set()
     wait_until(lambda: order == [1, 2])
     third.go.set()
     third.thread.join(10)
-    assert turns._queue._holder is None
+    assert write_lock._queue._holder is None
 
 
 LEAVES = """
@@ -235,4 +235,4 @@ def test_a_waiting_call_whose_task_is_cancelled_takes_the_turn_from_nobody(waiti
     first.go.set()
     wait_until(lambda: order == [0, 1])
     first.thread.join(10)
-    wait_until(lambda: turns._queue._holder is None)
+    wait_until(lambda: write_lock._queue._holder is None)

@@ -14,7 +14,7 @@ from approvals import decisions, waiting
 from approvals.answers import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from orchestration.maintenance import housekeeping
 from tests.approvals.conftest import NOON
 from tests.waiting import wait_until_async

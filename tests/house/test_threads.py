@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until_async
 

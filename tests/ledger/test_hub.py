@@ -8,7 +8,7 @@ import time
 import pytest
 
 from accounts import projects
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from ledger import hub, journal, nudges
 
 pytestmark = pytest.mark.django_db(transaction=True)

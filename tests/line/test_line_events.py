@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.concurrency import offload
+from core.concurrency import threadpool
 from ledger import glimpses, journal
 from ledger.models import AuditEntry, Event
 from orchestration.connections import line_events
@@ -208,7 +208,7 @@ def test_a_slow_verb_does_not_stop_the_pongs(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
 ) -> None:
     held, free = threading.Event(), threading.Event()
-    accept = offload._clean
+    accept = threadpool._clean
 
     def slow(verb: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(verb, "__name__", "") == "accept":
@@ -217,7 +217,7 @@ def test_a_slow_verb_does_not_stop_the_pongs(
         return accept(verb, *args, **kwargs)
 
     with server.child(child) as peer:
-        monkeypatch.setattr(offload, "_clean", slow)
+        monkeypatch.setattr(threadpool, "_clean", slow)
         peer.say("event", seq=1, event={"type": "note"})
         assert held.wait(PATIENCE)
         for _ in range(5):  # More than one frame waits, and the server still reads.

@@ -13,7 +13,7 @@ import pytest
 
 from accounts import projects
 from accounts.models import Project
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from ledger import hub
 from mailbox import delivery
 from mailbox.letters import NewMessage

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from accounts import projects
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message as Letter

@@ -15,7 +15,7 @@ from psycopg import errors
 
 from accounts import projects
 from accounts.models import Project
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 from core.web.problems import Problem
 from ledger import journal
 from mailbox import Mailbox, delivery, letters, reading

@@ -14,7 +14,7 @@ from django.db import OperationalError
 from accounts import credentials, scopes
 from accounts.actors import Actor
 from accounts.models import Credential
-from core.web import hot
+from core.web import fast_path
 from core.web.problems import Problem
 from mailbox import delivery
 from mailbox.api import views
@@ -222,7 +222,7 @@ def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(cal
 
 def test_a_short_body_needs_no_timer_of_its_own(caller, line, monkeypatch):
     """The front gate has read it, within its time: a second timer costs as much as the gate."""
-    monkeypatch.setattr("core.web.hot._in_time", None)
+    monkeypatch.setattr("core.web.fast_path._in_time", None)
     line.sendall(request(caller, BODY, JSON, length(BODY)))
     assert heard(line)[0][0] == 201
 
@@ -230,5 +230,5 @@ def test_a_short_body_needs_no_timer_of_its_own(caller, line, monkeypatch):
 async def test_a_short_body_over_the_limit_is_refused(monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "max_request_bytes", len(BODY) - 1)
     with pytest.raises(Problem) as refused:
-        await hot.body({"headers": [], hot.BODY: BODY}, None)
+        await fast_path.body({"headers": [], fast_path.BODY: BODY}, None)
     assert refused.value.status == 413

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from core.concurrency.offload import in_thread
+from core.concurrency.threadpool import in_thread
 
 Q = TypeVar("Q")
 A = TypeVar("A")
