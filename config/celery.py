@@ -19,4 +19,4 @@ app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
-from server import pulse  # noqa: E402,F401  it listens for the start of a worker
+from server import liveness  # noqa: E402,F401  it listens for the start of a worker

@@ -14,24 +14,26 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 
 from config import addresses, brokers, defaults, timings
-from core import env
+from core import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-DEBUG = env.flag("WARDROOM_DEBUG")
-SECRET_KEY = env.required("SECRET_KEY", "It signs staff sessions. Generate 50 random characters, once.")
-SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+DEBUG = environment.flag("WARDROOM_DEBUG")
+SECRET_KEY = environment.required("SECRET_KEY", "It signs staff sessions. Generate 50 random characters, once.")
+SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
 
 # Every address that is printed or handed out is made from this; a Host header never does that.
-WARDROOM_URL = env.required("WARDROOM_URL", "The address that people and children reach this server at.").rstrip("/")
+WARDROOM_URL = environment.required(
+    "WARDROOM_URL", "The address that people and children reach this server at."
+).rstrip("/")
 _address = addresses.public(WARDROOM_URL)
 # Embedded means: everything on this host, served over plain HTTP by `manage.py up`.
-EMBEDDED = env.flag("WARDROOM_EMBEDDED")
+EMBEDDED = environment.flag("WARDROOM_EMBEDDED")
 if DEBUG and not EMBEDDED:
     raise ImproperlyConfigured(
         "WARDROOM_DEBUG shows settings to whoever causes an error: never in a deployment. Unset it."
     )
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [str(_address.hostname)]
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or [str(_address.hostname)]
 CSRF_TRUSTED_ORIGINS = [f"{_address.scheme}://{_address.netloc}"]
 
 INSTALLED_APPS = [
@@ -84,10 +86,12 @@ TEMPLATES = [
     },
 ]
 
-WARDROOM = timings.checked(env.mapping("WARDROOM_TIMINGS"))
+WARDROOM = timings.checked(environment.mapping("WARDROOM_TIMINGS"))
 
 # --- the database ------------------------------------------------------------------------------------------
-_database_url = env.required("DATABASE_URL", "Use postgres://... (or start the embedded house with `manage.py up`).")
+_database_url = environment.required(
+    "DATABASE_URL", "Use postgres://... (or start the embedded house with `manage.py up`)."
+)
 _database = addresses.database(_database_url)
 _options: dict[str, Any] = dict(_database.get("OPTIONS") or {})
 _pgbouncer = str(_options.pop("pgbouncer", "")).lower() in ("true", "1")
@@ -111,11 +115,11 @@ else:
         # Statements that are always the same are parsed and planned once per connection. A pooler that hands one
         # connection to many (PgBouncer in transaction mode, before 1.21) cannot have that: say 0 there, or
         # `?pgbouncer=true` in the URL.
-        "prepare_threshold": 5 if env.flag("WARDROOM_DB_PREPARE", default=True) and not _pgbouncer else None,
+        "prepare_threshold": 5 if environment.flag("WARDROOM_DB_PREPARE", default=True) and not _pgbouncer else None,
         # After an outage the pool would double its pauses for five minutes before it asks the database again.
         "pool": {
             "min_size": 0,
-            "max_size": env.number("WARDROOM_DB_POOL", 10, low=1, high=1000),
+            "max_size": environment.number("WARDROOM_DB_POOL", 10, low=1, high=1000),
             "timeout": 10,
             "reconnect_timeout": 5,
         },
@@ -137,16 +141,18 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = brokers.redis_url(
     addresses.checked(
         "REDIS_URL",
-        env.required("REDIS_URL", "Nudges between processes travel over Redis or Valkey, 6.2 or newer."),
+        environment.required("REDIS_URL", "Nudges between processes travel over Redis or Valkey, 6.2 or newer."),
         *("redis", "rediss", "unix"),
     ),
-    verify=env.flag("REDIS_TLS_VERIFY", default=True),
+    verify=environment.flag("REDIS_TLS_VERIFY", default=True),
 )
-_cloudamqp = addresses.queue("CLOUDAMQP_URL", env.text("CLOUDAMQP_URL"))
-BROKER_URL = addresses.queue("BROKER_URL", env.text("BROKER_URL")) or _cloudamqp or brokers.queue_url(REDIS_URL)
+_cloudamqp = addresses.queue("CLOUDAMQP_URL", environment.text("CLOUDAMQP_URL"))
+BROKER_URL = addresses.queue("BROKER_URL", environment.text("BROKER_URL")) or _cloudamqp or brokers.queue_url(REDIS_URL)
 _quorum = BROKER_URL.startswith("amqp")
 # Where `manage.py ingest` takes messages from; nowhere, unless there is a RabbitMQ.
-INGEST_URL = addresses.rabbitmq("INGEST_URL", env.text("INGEST_URL")) or brokers.rabbitmq(BROKER_URL, _cloudamqp)
+INGEST_URL = addresses.rabbitmq("INGEST_URL", environment.text("INGEST_URL")) or brokers.rabbitmq(
+    BROKER_URL, _cloudamqp
+)
 
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True
@@ -159,7 +165,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = 90
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # On SIGTERM (REMAP_SIGTERM=SIGQUIT) tasks may end in this time; those that do not go back into the queue.
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(env.number("WARDROOM_DRAIN_SECS", 8, low=0, high=3600))
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(environment.number("WARDROOM_DRAIN_SECS", 8, low=0, high=3600))
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # None: for ever. A worker that gives up is a worker that nobody sees missing.
@@ -184,7 +190,7 @@ else:
     }
 
 CELERY_BEAT_SCHEDULE = defaults.schedule(WARDROOM)
-CELERY_BEAT_SCHEDULER = "server.pulse:WatchedScheduler"
+CELERY_BEAT_SCHEDULER = "server.liveness:WatchedScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- staff, sessions, headers ------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
 APPEND_SLASH = True
 STATIC_URL = "/static/"
-STATIC_ROOT = Path(env.text("WARDROOM_STATIC_ROOT", str(BASE_DIR / "staticfiles")))
+STATIC_ROOT = Path(environment.text("WARDROOM_STATIC_ROOT", str(BASE_DIR / "staticfiles")))
 WHITENOISE_USE_FINDERS = EMBEDDED
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -285,7 +291,7 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
-DATA_FOLDER = Path(env.text("WARDROOM_DATA", "var")).absolute()
+DATA_FOLDER = Path(environment.text("WARDROOM_DATA", "var")).absolute()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -299,6 +305,6 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
     "root": {
         "handlers": ["stderr"],
-        "level": env.choice("LOG_LEVEL", "INFO", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        "level": environment.choice("LOG_LEVEL", "INFO", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     },
 }

@@ -14,10 +14,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
-from core import env
-from server import embedded, firststart, keepers, valkey
-from server.embedded import DataFolder, EmbeddedError
-from server.supervisor import Part, Running, Supervisor
+from core import environment as core_environment
+from server import clean_stop, data_folder, first_start, valkey
+from server.data_folder import DataFolder, EmbeddedError
+from server.process_manager import Part, Running, Supervisor
 
 # Together with what keepers get, under ten seconds.
 SERVICES_STOP_SECS = 4.0
@@ -38,8 +38,8 @@ class Up:
 
     def run(self) -> None:
         """Return when asked to stop. Raises EmbeddedError when it cannot start; nothing is left running then."""
-        env.number("WORKER_CONCURRENCY", 2, low=1, high=256)
-        held = embedded.lock(self.folder)
+        core_environment.number("WORKER_CONCURRENCY", 2, low=1, high=256)
+        held = data_folder.lock(self.folder)
         refuse_taken_port(os.environ["HOST"], int(os.environ["PORT"]))
         self.supervisor.listen_to_signals()
         try:
@@ -96,9 +96,9 @@ class Up:
                 raise EmbeddedError(f"the database cannot be used: {trouble}") from trouble
 
     def greet(self) -> None:
-        if firststart.is_due():
+        if first_start.is_due():
             with self.step("making the first administrator"):
-                firststart.greet(self.supervisor.print)
+                first_start.greet(self.supervisor.print)
             return
         self.supervisor.say(
             "the password and key were shown at the first start; reset them with "
@@ -130,11 +130,11 @@ class Up:
         self.supervisor.say("stopped")
 
     def end_children(self) -> None:
-        attempts = keepers.kept()
+        attempts = clean_stop.kept()
         if attempts:
             self.supervisor.say(f"ending {len(attempts)} children ...")
-            keepers.end_all(self.supervisor.watch)
-            ended = keepers.settle(attempts)
+            clean_stop.end_all(self.supervisor.watch)
+            ended = clean_stop.settle(attempts)
             self.supervisor.say(f"{ended} of {len(attempts)} children stopped with the server")
         connections.close_all()
 
@@ -161,7 +161,13 @@ def parts() -> list[Part]:
         Part("web", (sys.executable, "-m", "uvicorn", *web_options()), environment),
         Part(
             "worker",
-            (*celery, "worker", "-c", str(env.number("WORKER_CONCURRENCY", 2, low=1, high=256)), *QUIET_WORKER),
+            (
+                *celery,
+                "worker",
+                "-c",
+                str(core_environment.number("WORKER_CONCURRENCY", 2, low=1, high=256)),
+                *QUIET_WORKER,
+            ),
             {**environment, "REMAP_SIGTERM": "SIGQUIT", "PATH": f"{python}:{os.environ.get('PATH', '')}"},
         ),
         Part("beat", (*celery, "beat", "--pidfile=", "-l", "WARNING"), environment),
@@ -186,7 +192,7 @@ def web_options() -> list[str]:
 
 def listening_at() -> str:
     """Where the web process can be asked from this host, whatever `WARDROOM_URL` says."""
-    return embedded.url_of(os.environ["HOST"], int(os.environ["PORT"])).removeprefix("http://")
+    return data_folder.url_of(os.environ["HOST"], int(os.environ["PORT"])).removeprefix("http://")
 
 
 def refuse_taken_port(host: str, port: int) -> None:

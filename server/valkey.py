@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from server.embedded import DataFolder, EmbeddedError, replace
+from server.data_folder import DataFolder, EmbeddedError, replace
 
 # What Celery and redis-py need of a server.
 OLDEST = (6, 2)

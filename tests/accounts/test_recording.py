@@ -15,7 +15,7 @@ from django.test import Client
 from accounts import credentials, projects, recording
 from accounts.models import Credential, Project, User
 from ledger.models import AuditEntry
-from server import firststart
+from server import first_start
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db
@@ -164,7 +164,7 @@ def test_a_superuser_who_is_made_by_command_is_on_record(monkeypatch: pytest.Mon
 
 def test_so_is_the_administrator_of_the_first_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WARDROOM_DEMO", "0")
-    firststart.greet(lambda line: None)
+    first_start.greet(lambda line: None)
     [(_, by, _, told)] = rows("rights.user")
     assert (by, told["name"]) == ("system:first start", "admin")
 

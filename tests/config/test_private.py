@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.embedded import DataFolder
+from server.data_folder import DataFolder
 
 
 @pytest.fixture(autouse=True)

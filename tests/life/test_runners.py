@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from orchestration import runners
-from server import keepers
+from server import clean_stop
 from tests.waiting import wait_until
 from wardroom import processes
 
@@ -131,7 +131,7 @@ def test_a_state_file_that_says_nothing_keeps_no_other_from_being_ended(session:
     old = start(session, 1)
     for name in (f"{session}-x.json", f"{session}-0.json", "odd.json"):
         (runners.keepers_folder() / name).write_text("{}")
-    assert keepers.kept() == [(session, 1)]
+    assert clean_stop.kept() == [(session, 1)]
     runners.end_earlier(session, 2, 20)
     assert not runs(old) and not runs(old, "pgid", "pgid_start")
 

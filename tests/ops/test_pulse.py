@@ -11,10 +11,10 @@ from tests.ops.clock import WallClock
 from tests.ops.embedded import Embedded
 from tests.waiting import wait_until
 
-SILENT = "from server.pulse import Pulse; Pulse('nothing heard', 0.3).watch(); import signal; signal.pause()"
+SILENT = "from server.liveness import Pulse; Pulse('nothing heard', 0.3).watch(); import signal; signal.pause()"
 BUSY = """
 import threading, time
-from server.pulse import Pulse
+from server.liveness import Pulse
 pulse = Pulse('nothing heard', 2.0)
 pulse.watch()
 for _ in range(40):
@@ -51,7 +51,7 @@ import time
 import django
 django.setup()
 from config.celery import app
-from server.pulse import WatchedScheduler
+from server.liveness import WatchedScheduler
 
 class Told(WatchedScheduler):
     def apply_entry(self, entry, producer=None):

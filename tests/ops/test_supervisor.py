@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.supervisor import TETHER, Part, Supervisor
+from server.process_manager import TETHER, Part, Supervisor
 from tests.ops import processes
 from tests.waiting import wait_until
 
@@ -99,7 +99,7 @@ def test_nobody_reading_the_log_does_not_stop_the_services(supervisor):
 def test_nohup_is_believed():
     code = """
 import signal
-from server.supervisor import Supervisor
+from server.process_manager import Supervisor
 Supervisor().listen_to_signals()
 print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
 """
@@ -110,7 +110,7 @@ print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
 def test_a_second_signal_no_longer_waits():
     code = f"""
 import os, signal, sys
-from server.supervisor import Part, Supervisor
+from server.process_manager import Part, Supervisor
 supervisor = Supervisor()
 supervisor.listen_to_signals()
 part = supervisor.add(Part("deaf", (sys.executable, "-c", {DEAF!r}), os.environ))

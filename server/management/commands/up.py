@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 
-from server.embedded import DataFolder, EmbeddedError
+from server.data_folder import DataFolder, EmbeddedError
 from server.up import Up
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from server import private
+from server import private_files
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -76,7 +76,7 @@ class DataFolder:
 
     @property
     def work(self) -> Path:
-        return self.path / private.CHILDREN
+        return self.path / private_files.CHILDREN
 
     @property
     def static(self) -> Path:
@@ -112,8 +112,8 @@ class DataFolder:
             self.path.chmod(0o700)
             for folder in (self.broker, self.keepers, self.static, self.work):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            private.make_file(self.database)
-            private.close_to_others(self.path)
+            private_files.make_file(self.database)
+            private_files.close_to_others(self.path)
             write_once(self.secrets_file, json.dumps(dataclasses.asdict(Secrets.fresh()), indent=1))
         except OSError as trouble:
             raise EmbeddedError(f"the data folder {self.path} cannot be used: {trouble}") from trouble
