@@ -4,7 +4,7 @@ from typing import Any
 
 from django.urls import re_path
 
-from orchestration.connections.consumers import ChildConsumer
+from orchestration.connections.consumer import ChildConsumer
 
 # Any other address is answered too, with a close code that says that there is nothing: after the token is judged.
 websocket_urlpatterns: list[Any] = [

@@ -7,27 +7,27 @@ from celery import shared_task
 from approvals import decisions, subjects
 from ledger import sweeps
 from mailbox import claims
-from orchestration.maintenance import housekeeping
-from orchestration.sessions import cancelling, hints, launching, losses, waits, watchdog
-from orchestration.sessions.hints import TASK
+from orchestration.maintenance import retention
+from orchestration.sessions import cancel, dispatch, launch, reaper, waits, watchdog
+from orchestration.sessions.dispatch import TASK
 
 
 @shared_task(name=TASK)
 def launch_session(session_id: str, attempt: int) -> None:
     """Start the keeper of a queued attempt, and leave."""
-    launching.launch(UUID(session_id), attempt)
+    launch.launch(UUID(session_id), attempt)
 
 
 @shared_task(name="orchestration.launch_sweep")
 def launch_sweep() -> None:
     """Launch what lost its hint, relaunch what never said a word."""
-    sweeps.run("launch_sweep", lambda moment: launching.sweep(moment=moment))
+    sweeps.run("launch_sweep", lambda moment: launch.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.lines_sweep")
 def lines_sweep() -> None:
     """End what lost its line, its process, or the grace of its cancel."""
-    sweeps.run("lines_sweep", lambda moment: losses.sweep(moment=moment))
+    sweeps.run("lines_sweep", lambda moment: reaper.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.watchdog_sweep")
@@ -45,7 +45,7 @@ def waits_sweep() -> None:
 @shared_task(name="orchestration.cancels_sweep")
 def cancels_sweep() -> None:
     """Go on with cancels of large trees."""
-    sweeps.run("cancels_sweep", lambda moment: cancelling.sweep())
+    sweeps.run("cancels_sweep", lambda moment: cancel.sweep())
 
 
 @shared_task(name="orchestration.approvals_expiry_sweep")
@@ -63,10 +63,10 @@ def claims_sweep() -> None:
 @shared_task(name="orchestration.outbox_sweep")
 def outbox_sweep() -> None:
     """Tell again what was never told."""
-    sweeps.run("outbox_sweep", lambda moment: hints.sweep())
+    sweeps.run("outbox_sweep", lambda moment: dispatch.sweep())
 
 
-@shared_task(name="orchestration.maintenance.housekeeping")
+@shared_task(name="orchestration.maintenance.retention")
 def keep_house() -> None:
     """Let go of what nobody may ask for any more."""
-    sweeps.run("housekeeping", lambda moment: housekeeping.sweep())
+    sweeps.run("housekeeping", lambda moment: retention.sweep())

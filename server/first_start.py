@@ -10,8 +10,8 @@ from accounts import credentials, projects, rights, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, User
 from ledger import journal
-from orchestration.sessions import spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import spawn
+from orchestration.sessions.spawn import SpawnOrder
 
 NAME = "admin"
 SELF = Actor.system("first start")
@@ -54,7 +54,7 @@ def greet(show: Callable[[str], None]) -> None:
             actor=SELF,
         )
         if wants_demo():
-            spawning.spawn(project, WELCOME, Actor.of_user(user))
+            spawn.spawn(project, WELCOME, Actor.of_user(user))
         for line in card(user.get_username(), password, token):
             show(line)
 

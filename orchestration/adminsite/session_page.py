@@ -19,7 +19,7 @@ from ledger.models import Event
 from mailbox import addresses, asking
 from mailbox.models import Message
 from orchestration.models import Attempt, Session
-from orchestration.sessions import shapes, watchdog
+from orchestration.sessions import schemas, watchdog
 from orchestration.states import Status
 from wardroom.children import steps
 
@@ -88,7 +88,7 @@ def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
 
     Of a large one only what is above this session, itself, and the first of its children.
     """
-    sessions = shapes.with_line(Session.objects.filter(project=session.project_id)).order_by("created_at", "pk")
+    sessions = schemas.with_line(Session.objects.filter(project=session.project_id)).order_by("created_at", "pk")
     rows: list[Any] = list(sessions.filter(root=session.root)[: TREE + 1])
     is_cut = len(rows) > TREE
     if is_cut:

@@ -15,7 +15,7 @@ from mailbox import bodies as messages
 from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.states import ASK_MODES, PUBLIC_KINDS
 from orchestration.sessions.limits import NAMES, PREFIX
-from orchestration.sessions.spawning import LONGEST
+from orchestration.sessions.spawn import LONGEST
 from orchestration.states import Runner, WaitFor
 
 ROLE = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")

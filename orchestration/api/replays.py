@@ -6,8 +6,8 @@ from uuid import UUID
 
 from accounts.actors import Actor
 from accounts.models import Credential
-from orchestration.sessions import attempts, reach, spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import access, spawn, transitions
+from orchestration.sessions.spawn import SpawnOrder
 
 
 def spawned(credential: Credential, session_id: UUID, order: SpawnOrder) -> None:
@@ -16,12 +16,12 @@ def spawned(credential: Credential, session_id: UUID, order: SpawnOrder) -> None
     How many children the parent has is not asked: this one is among them.
     """
     actor = Actor.of_credential(credential)
-    spawning.judge(order, actor)
-    attempts.fence(actor)
-    reach.readable(credential, session_id)
+    spawn.judge(order, actor)
+    transitions.fence(actor)
+    access.readable(credential, session_id)
 
 
 def steered(credential: Credential, session_id: UUID) -> None:
     """Of a cancel or a retry. Raises 403, 404, 409 `not-running` for a child whose attempt is over."""
-    attempts.fence(Actor.of_credential(credential))
-    reach.steerable(credential, session_id)
+    transitions.fence(Actor.of_credential(credential))
+    access.steerable(credential, session_id)

@@ -12,7 +12,7 @@ from approvals.models import Approval
 from core.web import pages
 from ledger import feed
 from orchestration.models import Session
-from orchestration.sessions import shapes
+from orchestration.sessions import schemas
 
 MOST = 1000
 
@@ -37,13 +37,13 @@ def of(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = T
             shown.append(each)
         return shown
 
-    sessions = fitting(_sessions(project_id), shapes.session) if with_sessions else None
+    sessions = fitting(_sessions(project_id), schemas.session) if with_sessions else None
     approvals = fitting(_approvals(project_id), approval_shapes.approval) if with_approvals else None
     return {"cursor": cursor, "sessions": sessions, "approvals": approvals, "truncated": is_cut}
 
 
 def _sessions(project_id: UUID) -> Iterator[Any]:
-    rows = shapes.with_line(Session.objects.filter(project_id=project_id, finished_at=None))
+    rows = schemas.with_line(Session.objects.filter(project_id=project_id, finished_at=None))
     return pages.walk(rows, ("created_at", "pk"))
 
 

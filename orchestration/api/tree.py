@@ -9,7 +9,7 @@ from django.db.models import Count
 
 from core.web import pages
 from orchestration.models import Session
-from orchestration.sessions import shapes
+from orchestration.sessions import schemas
 
 MOST = 1000
 
@@ -21,7 +21,7 @@ def of(top: UUID) -> dict[str, Any]:
     and the tree of one of them goes on below it.
     """
     room = pages.Room()
-    shown = {top: _node(shapes.with_line(Session.objects.all()).get(pk=top))}
+    shown = {top: _node(schemas.with_line(Session.objects.all()).get(pk=top))}
     room.takes(shown[top])
     level = [top]
     while level:
@@ -33,7 +33,7 @@ def of(top: UUID) -> dict[str, Any]:
 def _below(level: list[UUID], shown: dict[UUID, dict[str, Any]], room: pages.Room) -> list[UUID]:
     """Show the children of these, as far as there is room; the ids of those that are shown, none once it is full."""
     found = []
-    rows = shapes.with_line(Session.objects.filter(parent__in=level))
+    rows = schemas.with_line(Session.objects.filter(parent__in=level))
     for row in pages.walk(rows, ("created_at", "pk")):
         node = _node(row)
         if len(shown) == MOST or not room.takes(node):
@@ -52,4 +52,4 @@ def _mark(shown: dict[UUID, dict[str, Any]]) -> None:
 
 
 def _node(row: Any) -> dict[str, Any]:
-    return {**shapes.session(row), "children": [], "truncated": False}
+    return {**schemas.session(row), "children": [], "truncated": False}

@@ -22,7 +22,7 @@ from django.conf import settings
 
 from core.concurrency.threadpool import in_thread
 from core.db import sql
-from orchestration.connections.line_wire import HangUp
+from orchestration.connections.transport import HangUp
 from wardroom.protocol import Close
 
 #: Units that a connection gets back each second, and the most that it can save up. A frame costs one unit, and one more

@@ -17,7 +17,7 @@ from mailbox.addresses import OWN, session_address
 from mailbox.letters import NewMessage, body_text
 from mailbox.store import accepting
 from orchestration.models import Session
-from orchestration.sessions.cutting import cut, json_bytes
+from orchestration.sessions.truncate import cut, json_bytes
 
 KIND = "completion"
 

@@ -19,9 +19,9 @@ from core.db.clock import database_now
 from core.web import problems
 from ledger import journal
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, completion, roles, waits
-from orchestration.sessions.attempts import StaleState, move, new_attempt, requeue
-from orchestration.sessions.cutting import cut
+from orchestration.sessions import completion, roles, transitions, waits
+from orchestration.sessions.transitions import StaleState, move, new_attempt, requeue
+from orchestration.sessions.truncate import cut
 from orchestration.sessions.waits import Wait
 from orchestration.states import TERMINAL, Runner, Status
 
@@ -63,7 +63,7 @@ def finish(
     result: str | None = None,
     error: str | None = None,
     kill_in: float | None = None,
-    out_of: Collection[Status] = attempts.OPEN,
+    out_of: Collection[Status] = transitions.OPEN,
     now: datetime | None = None,
 ) -> bool:
     """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one go.
@@ -84,7 +84,7 @@ def finish(
             session = move(session_id, attempt, to, out_of=out_of, reason=error or "", now=now, **changes)
         except StaleState:
             return False
-        attempts.end(session, attempt, to, error or "", kill_in=grace, now=now)
+        transitions.end(session, attempt, to, error or "", kill_in=grace, now=now)
         if not (session.restart and to == Status.CANCELLED):
             completion.complete(session, attempt, now=now)
         if session.restart:
@@ -138,7 +138,7 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
         if wait is not None or session.waiting_for is None:
             session = waits.record(session, wait or Wait(), now=now)
         grace = settings.WARDROOM["cancel_grace_secs"]
-        attempts.end(session, attempt, Status.SUSPENDED, "", kill_in=grace, now=now)
+        transitions.end(session, attempt, Status.SUSPENDED, "", kill_in=grace, now=now)
         if session.cancel_requested_at:
             return _end_suspended(session, session.cancel_reason, now)
         waits.resume_if_over(session, now=now)
@@ -194,7 +194,7 @@ def does_not_run(session: Session) -> bool:
 def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Session:
     """Start a session that is over once more, with the same assignment. Raises 404, 409."""
     with journal.transaction():
-        attempts.fence(actor)
+        transitions.fence(actor)
         session = own(project, session_id)
         if not session.is_terminal:
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")

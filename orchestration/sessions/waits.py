@@ -19,7 +19,7 @@ from core.web import problems
 from ledger import journal, outages, skipping
 from ledger.skipping import Work
 from orchestration.models import Session
-from orchestration.sessions import attempts
+from orchestration.sessions import transitions
 from orchestration.states import TERMINAL, Status, WaitFor
 
 WORK = Work("waits_sweep", "waits")
@@ -110,7 +110,7 @@ def _has_lasted(session: Session, now: datetime | None) -> bool:
 
 def resume(session: Session, reason: str, told: dict[str, Any], *, now: datetime | None = None) -> Session:
     """Queue the next attempt of a suspended session, which is `told` why in its run."""
-    return attempts.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=told, now=now)
+    return transitions.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=told, now=now)
 
 
 def _told(session: Session, reason: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _told(session: Session, reason: str) -> dict[str, Any]:
 def look(session_id: UUID, *, now: datetime | None = None) -> bool:
     """Resume this session if its wait is over. However many call it at once, one of them does."""
     with journal.transaction():
-        return resume_if_over(attempts.lock(session_id), now=now)
+        return resume_if_over(transitions.lock(session_id), now=now)
 
 
 def sweep(limit: int = 200, *, now: datetime | None = None) -> int:

@@ -17,7 +17,7 @@ from core.db.clock import read_database_clock
 from ledger import journal, outages, skipping
 from ledger.skipping import Work
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, lifecycle
+from orchestration.sessions import lifecycle, transitions
 from orchestration.sessions.limits import Limits, limits
 from orchestration.states import Status
 
@@ -148,7 +148,7 @@ def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, s
 def judge(session_id: UUID, moment: datetime, away: Away) -> bool:
     """Judge one session under its lock, so that an event or an ask of this very moment is either seen or late."""
     with journal.transaction():
-        attempt, why = _verdict(attempts.lock(session_id), moment, away)
+        attempt, why = _verdict(transitions.lock(session_id), moment, away)
         return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from orchestration.adminsite import admin_front
+from orchestration.adminsite import dashboard
 
 register = template.Library()
 
@@ -14,4 +14,4 @@ register = template.Library()
 @register.inclusion_tag("admin/orchestration/front.html", takes_context=True)
 def front_page(context: Any) -> dict[str, Any]:
     """The part that moves, for this reader."""
-    return admin_front.context(context["request"])
+    return dashboard.context(context["request"])

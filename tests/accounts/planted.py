@@ -16,9 +16,9 @@ from mailbox import asking, delivery, quarantine
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined
 from orchestration.models import Session
-from orchestration.sessions import asking as session_asking
-from orchestration.sessions import cancelling, spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import cancel, spawn
+from orchestration.sessions import questions as session_asking
+from orchestration.sessions.spawn import SpawnOrder
 
 SELF = Actor.system("tests")
 
@@ -54,7 +54,7 @@ def plant() -> Targets:
     project = projects.default()
     session = _external()
     over = _external()
-    cancelling.cancel(project, over, "enough", SELF)
+    cancel.cancel(project, over, "enough", SELF)
     question = asking.question("why?", "query", id=asking.new_id())
     asked = session_asking.ask(project, session, question, SELF)
     boxed = asking.question("why?", "query", id=asking.new_id())
@@ -70,4 +70,4 @@ def plant() -> Targets:
 
 
 def _external() -> UUID:
-    return spawning.spawn(projects.default(), SpawnOrder(assignment="x", runner="external"), SELF).session.pk
+    return spawn.spawn(projects.default(), SpawnOrder(assignment="x", runner="external"), SELF).session.pk

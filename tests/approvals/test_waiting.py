@@ -15,7 +15,7 @@ from approvals.answers import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
 from core.concurrency.threadpool import in_thread
-from orchestration.maintenance import housekeeping
+from orchestration.maintenance import retention
 from tests.approvals.conftest import NOON
 from tests.waiting import wait_until_async
 
@@ -135,5 +135,5 @@ def test_a_lease_of_a_server_that_died_lapses(asked, project, alice):
     waiting.begin(approval.id, now=NOON)
     waiting.begin(approval.id)
     assert waiting.look(project.pk, approval.id, Actor.of_user(alice)).waiters == 1
-    housekeeping.sweep()
+    retention.sweep()
     assert Waiter.objects.count() == 1

@@ -21,7 +21,7 @@ from config import held
 from core.web.outlines import outline
 from mailbox import quarantine
 from mailbox.api import orders
-from orchestration.api import held_asks
+from orchestration.api import long_poll
 from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django
 
@@ -228,7 +228,7 @@ def test_the_limits_of_the_mailbox_calls_are_in_the_document(document):
         (orders.Reply, "MailboxReply"),
         (orders.Requeue, "QuarantineRequeue"),
         (orders.Discard, "QuarantineDiscard"),
-        (held_asks.AskBody, "AskBody"),
+        (long_poll.AskBody, "AskBody"),
     ],
 )
 def test_a_body_is_bounded_in_the_document_as_where_it_is_read(document, order, component):

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from accounts import credentials, scopes
 from accounts.models import CredentialKind, Project
 from orchestration.models import Session
-from orchestration.sessions import spawning
+from orchestration.sessions import spawn
 from tests import people
 
 Caller = Callable[..., APIClient]
@@ -50,7 +50,7 @@ def stranger(key: Caller) -> APIClient:
 @pytest.fixture
 def child_of() -> Callable[[Session], APIClient]:
     """A client with the token of a session's current attempt."""
-    return lambda session: bearer(spawning.mint(session))
+    return lambda session: bearer(spawn.mint(session))
 
 
 def problem(answer: Any) -> tuple[int, str]:

@@ -10,8 +10,8 @@ from approvals import asking
 from approvals.actions import Ask
 from approvals.models import Approval
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, lifecycle, spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import lifecycle, spawn, transitions
+from orchestration.sessions.spawn import SpawnOrder
 from orchestration.states import Status
 
 ACTOR = Actor.system("test")
@@ -23,12 +23,12 @@ def project() -> Project:
 
 def queued(**order: Any) -> Session:
     order = {"assignment": "count to three", "command": ("sleep", "60")} | order
-    return spawning.spawn(project(), SpawnOrder(**order), ACTOR).session
+    return spawn.spawn(project(), SpawnOrder(**order), ACTOR).session
 
 
 def starting(**order: Any) -> Session:
     session = queued(**order)
-    return attempts.move(session.pk, session.attempt, Status.STARTING)
+    return transitions.move(session.pk, session.attempt, Status.STARTING)
 
 
 def running(**order: Any) -> Session:

@@ -15,7 +15,7 @@ from ledger.models import OutboxEntry
 from mailbox import reading
 from orchestration.api import bodies
 from orchestration.models import Session
-from orchestration.sessions import cancelling, lifecycle
+from orchestration.sessions import cancel, lifecycle
 from orchestration.states import Status
 from tests.life import stages
 from tests.life.conftest import problem
@@ -174,7 +174,7 @@ def test_a_parent_has_at_most_64_children_that_are_not_over(owner: APIClient) ->
     answer = post(owner, SESSIONS, {**RUNBOOK, "parent": str(parent.pk)})
     assert problem(answer) == (429, "too-many")
     assert answer["Retry-After"]
-    cancelling.cancel(stages.project(), parent.children.first().pk, "room", stages.ACTOR)
+    cancel.cancel(stages.project(), parent.children.first().pk, "room", stages.ACTOR)
     assert post(owner, SESSIONS, {**RUNBOOK, "parent": str(parent.pk)}).status_code == 201
 
 
@@ -283,7 +283,7 @@ def test_a_fresh_token_ends_the_one_before(owner: APIClient) -> None:
 def test_a_process_or_an_ended_session_has_no_token_to_give(owner: APIClient) -> None:
     assert problem(post(owner, url(stages.running(), "/token"))) == (409, "conflict")
     done = stages.queued(runner="external", command=None)
-    cancelling.cancel(stages.project(), done.pk, "x", stages.ACTOR)
+    cancel.cancel(stages.project(), done.pk, "x", stages.ACTOR)
     assert problem(post(owner, url(done, "/token"))) == (409, "not-running")
 
 

@@ -27,7 +27,7 @@ from mailbox.letters import NewMessage
 from mailbox.models import Message, Waiting
 from orchestration import tasks
 from orchestration.models import Attempt, Session, WebProcess
-from orchestration.sessions import cancelling, hints, waits
+from orchestration.sessions import cancel, dispatch, waits
 from server.health import CHECKS
 from tests import people
 from tests.house.sources import app_files
@@ -173,7 +173,7 @@ def tree() -> Case:
     below = [stages.queued(parent=top.pk) for top in tops]
     for top in tops:
         with journal.transaction():
-            cancelling._begin(top, "enough", None)
+            cancel._begin(top, "enough", None)
     return Case("trees", has_status(below[1], "cancelled"), spoil(below[0], "created_at"))
 
 
@@ -244,7 +244,7 @@ BY_FILE = {
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Any:
     """No hint is held back, no child is started, and no trigger is left."""
-    monkeypatch.setattr(hints, "_silent_until", 0.0)
+    monkeypatch.setattr(dispatch, "_silent_until", 0.0)
     yield
     let_go()
 

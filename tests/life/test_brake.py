@@ -11,7 +11,7 @@ from core.db.clock import read_database_clock
 from ledger import health, outages
 from ledger.models import Outage, SkippedRow
 from orchestration.models import Attempt, Session, WebProcess
-from orchestration.sessions import losses, watchdog
+from orchestration.sessions import reaper, watchdog
 from server.health import CHECKS
 from tests.life import stages
 
@@ -92,10 +92,10 @@ def test_lost_lines_of_many_wait_for_the_next_sweep(start: datetime) -> None:
     outages.note_life(outages.HEARTBEATS, now=at(start, 95))
     for _ in range(6):
         stages.set_attempt(stages.running(), line_since=at(start, -30), line_lost_at=start)
-    assert losses.sweep(now=at(start, 100)) == 0
+    assert reaper.sweep(now=at(start, 100)) == 0
     assert HELD in health.trouble()["lines_sweep"]
     WebProcess.objects.update(heartbeat_at=at(start, 105))
-    assert losses.sweep(now=at(start, 105)) == 6
+    assert reaper.sweep(now=at(start, 105)) == 6
 
 
 def test_a_brake_whose_record_lies_in_the_future_does_not_hold_for_ever(start: datetime) -> None:

@@ -11,7 +11,8 @@ from core.db.clock import read_database_clock
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Outage
 from orchestration.models import Session
-from orchestration.sessions import attempts, cancelling, lifecycle, losses
+from orchestration.sessions import cancel as session_cancel
+from orchestration.sessions import lifecycle, reaper, transitions
 from orchestration.states import Status
 from tests.life import stages
 
@@ -19,12 +20,12 @@ pytestmark = pytest.mark.django_db
 
 
 def cancel(session: Session, **options: bool) -> Session:
-    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR, **options)
+    session_cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR, **options)
     return stages.again(session)
 
 
 def sweep(secs: float) -> int:
-    return losses.sweep(now=read_database_clock() + timedelta(seconds=secs))
+    return reaper.sweep(now=read_database_clock() + timedelta(seconds=secs))
 
 
 @pytest.mark.parametrize("stage", [stages.queued, stages.suspended])
@@ -58,8 +59,8 @@ def test_the_grace_starts_anew_after_an_outage() -> None:
     session = cancel(stages.running())
     now = read_database_clock()
     Outage.objects.create(name="sweeps", ended_at=now + timedelta(seconds=100))
-    assert losses.sweep(now=now + timedelta(seconds=119)) == 0
-    assert losses.sweep(now=now + timedelta(seconds=121)) == 1
+    assert reaper.sweep(now=now + timedelta(seconds=119)) == 0
+    assert reaper.sweep(now=now + timedelta(seconds=121)) == 1
     assert stages.again(session).status == "cancelled"
 
 
@@ -109,7 +110,7 @@ def test_an_error_or_timeout_of_its_own_does_not_cascade() -> None:
 def test_asking_again_keeps_the_first_reason_and_its_deadline() -> None:
     session = cancel(stages.running())
     first = session.cancel_requested_at
-    cancelling.cancel(stages.project(), session.pk, "more", stages.ACTOR)
+    session_cancel.cancel(stages.project(), session.pk, "more", stages.ACTOR)
     again = stages.again(session)
     assert (again.cancel_requested_at, again.cancel_reason) == (first, "enough")
 
@@ -127,7 +128,7 @@ def test_it_is_audited_and_foreign_sessions_are_unknown() -> None:
     assert (entry.subject, entry.actor) == (str(session.pk), "system:test")
     other = Project.objects.create(slug="other")
     with pytest.raises(Problem) as refusal:
-        cancelling.cancel(other, session.pk, "mine now", stages.ACTOR)
+        session_cancel.cancel(other, session.pk, "mine now", stages.ACTOR)
     assert refusal.value.status == 404
 
 
@@ -143,6 +144,6 @@ def test_retry_starts_what_is_over_and_nothing_else() -> None:
 
 def test_every_arrow_into_queued_makes_the_next_attempt() -> None:
     session = stages.ended(Status.ERROR)
-    attempts.requeue(session.pk, 1, "again", out_of={Status.ERROR})
+    transitions.requeue(session.pk, 1, "again", out_of={Status.ERROR})
     assert [row.number for row in session.attempts.all()] == [1, 2]
     assert stages.attempt(session, 1).status == "error"

@@ -12,7 +12,7 @@ from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage
 from orchestration.models import Attempt, Session, WebProcess
-from orchestration.sessions import cancelling, clock_steps, keeping, launching, losses, spawning, waits, watchdog
+from orchestration.sessions import cancel, clock_steps, launch, reaper, spawn, supervisor_reports, waits, watchdog
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db
@@ -36,13 +36,13 @@ def at(db: None) -> At:
 def sweep(now: datetime) -> int:
     """Every sweep that can end a child, as beat would run it at that time."""
     did = watch(now)
-    return did + sweeps.run("launch_sweep", lambda moment: launching.sweep(moment=moment, now=now), now=now)
+    return did + sweeps.run("launch_sweep", lambda moment: launch.sweep(moment=moment, now=now), now=now)
 
 
 def watch(now: datetime) -> int:
     """Those of children that run; nothing is launched."""
     WebProcess.objects.filter(host="a").update(heartbeat_at=now)
-    did = sweeps.run("lines_sweep", lambda moment: losses.sweep(moment=moment, now=now), now=now)
+    did = sweeps.run("lines_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
     return did + sweeps.run("watchdog_sweep", lambda moment: watchdog.sweep(moment=moment, now=now), now=now)
 
 
@@ -71,7 +71,7 @@ def test_a_step_forward_ends_nobody(at: At, step: int) -> None:
     Attempt.objects.filter(session=starting).update(launched_at=at(0))
     lost, cancelled = stages.running(), stages.running()
     stages.set_attempt(lost, line_since=at(-30), line_lost_at=at(0))
-    cancelling.cancel(stages.project(), cancelled.pk, "enough", stages.ACTOR)
+    cancel.cancel(stages.project(), cancelled.pk, "enough", stages.ACTOR)
     assert sweep(at(step)) == 0
     for session in (running, lost, cancelled):
         assert status(session) == "running"
@@ -111,8 +111,8 @@ def test_half_of_an_outage_in_a_wait_is_taken_off_once(at: At) -> None:
 def test_an_external_child_has_its_whole_day_though_wardroom_was_away(at: At) -> None:
     session = stages.queued(runner="external", command=None)
     assert sweep(at(40 * HOUR)) == 0
-    assert launching.sweep(now=at(40 * HOUR + 23 * HOUR)) == 0
-    assert launching.sweep(now=at(40 * HOUR + 24 * HOUR + 60)) == 1
+    assert launch.sweep(now=at(40 * HOUR + 23 * HOUR)) == 0
+    assert launch.sweep(now=at(40 * HOUR + 24 * HOUR + 60)) == 1
     assert status(session) == "error"
 
 
@@ -130,7 +130,7 @@ def test_a_wait_is_longer_by_the_time_that_wardroom_was_away(at: At) -> None:
 def test_a_sweep_that_began_before_the_clock_was_set_forward_judges_by_the_time_before(at: At) -> None:
     session, before = stages.running(), read_database_clock()
     assert watchdog.sweep(moment=before, now=at(2 * HOUR)) == 0
-    assert losses.sweep(moment=before, now=at(2 * HOUR)) == 0
+    assert reaper.sweep(moment=before, now=at(2 * HOUR)) == 0
     assert status(session) == "running"
 
 
@@ -176,14 +176,14 @@ def test_after_a_step_back_a_lost_line_has_its_usual_grace(at: At, step: int) ->
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_step_back_a_cancel_and_its_kill_come_in_their_usual_time(at: At, step: int) -> None:
     session = stages.running()
-    token = spawning.mint(session)
-    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    token = spawn.mint(session)
+    cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     assert live(at, -step, -step + 10, every=5) == 0
     assert live(at, -step + 20, -step + 40) == 1
     assert status(session) == "cancelled"
     stages.set_attempt(session, kill_requested_at=at(20))
-    life = keeping.Life(pid=1, pgid=1, host="here")
-    assert keeping.alive(token, session.pk, 1, life, now=at(-step + 40)) == "cancelled: enough"
+    life = supervisor_reports.Life(pid=1, pgid=1, host="here")
+    assert supervisor_reports.alive(token, session.pk, 1, life, now=at(-step + 40)) == "cancelled: enough"
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -221,6 +221,6 @@ def test_a_wait_for_children_is_never_longer_than_its_lease(at: At) -> None:
 
 def test_nothing_is_moved_while_the_clock_goes_on(at: At) -> None:
     session = stages.running()
-    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     stages.suspended()
     assert clock_steps.mend() == 0

@@ -16,7 +16,7 @@ from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message
 from orchestration.models import Session
-from orchestration.sessions import cancelling
+from orchestration.sessions import cancel as session_cancel
 from orchestration.states import TERMINAL
 from tests.life import stages
 from tests.life.conftest import Caller
@@ -100,7 +100,7 @@ def test_trees_are_cancelled_while_everybody_in_them_is_written_to() -> None:
 
         def cancel(pk: UUID = top.pk, done: threading.Event = done) -> None:
             try:
-                cancelling.cancel(stages.project(), pk, "enough", stages.ACTOR)
+                session_cancel.cancel(stages.project(), pk, "enough", stages.ACTOR)
             finally:
                 done.set()
 

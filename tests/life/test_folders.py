@@ -13,7 +13,7 @@ import pytest
 
 from core.db.clock import read_database_clock
 from orchestration import runners
-from orchestration.maintenance import folders, housekeeping
+from orchestration.maintenance import retention, workdirs
 from orchestration.models import Session
 from orchestration.sessions import lifecycle
 from orchestration.states import Status
@@ -46,9 +46,9 @@ def test_a_folder_goes_a_month_after_its_session_ended_and_no_other() -> None:
     named = runners.work_folder() / "mine"
     stranger.mkdir()
     named.mkdir()
-    housekeeping.sweep(now=days(29.9))
+    retention.sweep(now=days(29.9))
     assert over.is_dir()
-    housekeeping.sweep(now=days(30.1))
+    retention.sweep(now=days(30.1))
     assert sorted(os.listdir(runners.work_folder())) == sorted([going_on.name, stranger.name, named.name])
     assert (going_on / "notes" / "found.txt").exists()
 
@@ -57,7 +57,7 @@ def test_a_session_that_was_started_again_keeps_its_folder() -> None:
     session = stages.ended()
     mine = folder(session)
     lifecycle.retry(session.project, session.pk, stages.ACTOR)
-    folders.sweep(now=days(31))
+    workdirs.sweep(now=days(31))
     assert mine.is_dir()
 
 
@@ -69,7 +69,7 @@ def test_links_in_a_folder_are_removed_and_what_they_lead_to_is_not(tmp_path: Pa
     mine = folder(stages.ended())
     (mine / "elsewhere").symlink_to(precious)
     (mine / "notes" / "deeper").symlink_to(precious / "letter")
-    assert folders.sweep(now=days(31)) == 1
+    assert workdirs.sweep(now=days(31)) == 1
     assert not mine.exists()
     assert (precious / "letter").read_text() == "dear"
     assert precious.stat().st_mode & 0o777 == 0o500
@@ -82,7 +82,7 @@ def test_a_link_that_stands_for_a_folder_is_not_followed(tmp_path: Path) -> None
     (precious / "letter").write_text("dear")
     runners.work_folder().mkdir()
     (runners.work_folder() / str(session.pk)).symlink_to(precious)
-    assert folders.sweep(now=days(31)) == 0
+    assert workdirs.sweep(now=days(31)) == 0
     assert (precious / "letter").exists()
 
 
@@ -91,7 +91,7 @@ def test_a_link_that_stands_for_all_of_them_is_not_followed(tmp_path: Path) -> N
     precious = tmp_path / "precious"
     (precious / str(session.pk)).mkdir(parents=True)
     runners.work_folder().symlink_to(precious)
-    assert folders.sweep(now=days(31)) == 0
+    assert workdirs.sweep(now=days(31)) == 0
     assert (precious / str(session.pk)).is_dir()
 
 
@@ -99,7 +99,7 @@ def test_what_a_child_made_unwritable_goes_too() -> None:
     mine = folder(stages.ended())
     (mine / "notes").chmod(0o500)
     mine.chmod(0o500)
-    assert folders.sweep(now=days(31)) == 1
+    assert workdirs.sweep(now=days(31)) == 1
     assert not mine.exists()
 
 
@@ -113,7 +113,7 @@ def test_no_depth_is_too_deep() -> None:
         here = inner
     os.close(here)
     try:
-        assert folders.sweep(now=days(31)) == 2
+        assert workdirs.sweep(now=days(31)) == 2
         assert os.listdir(runners.work_folder()) == [], [mine, other]
     finally:
         subprocess.run(["rm", "-rf", runners.work_folder()], check=True)  # Nor are pytest's own hands deep enough.
@@ -121,11 +121,11 @@ def test_no_depth_is_too_deep() -> None:
 
 def test_what_an_earlier_round_put_aside_is_finished() -> None:
     mine = folder(stages.ended())
-    mine.rename(mine.with_name(f"{folders.GONE}{mine.name}"))
-    assert folders.sweep() == 1
+    mine.rename(mine.with_name(f"{workdirs.GONE}{mine.name}"))
+    assert workdirs.sweep() == 1
     assert os.listdir(runners.work_folder()) == []
 
 
 def test_a_host_without_such_folders_has_nothing_to_do() -> None:
     stages.ended(Status.ERROR)
-    assert folders.sweep(now=days(31)) == 0
+    assert workdirs.sweep(now=days(31)) == 0

@@ -12,7 +12,7 @@ import pytest
 from celery import current_app
 
 from ledger.models import OutboxEntry
-from orchestration.sessions import hints
+from orchestration.sessions import dispatch
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _no_brake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hints, "_silent_until", 0.0)
+    monkeypatch.setattr(dispatch, "_silent_until", 0.0)
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def silent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def owed() -> Any:
-    return OutboxEntry.objects.get(kind=hints.LAUNCH)
+    return OutboxEntry.objects.get(kind=dispatch.LAUNCH)
 
 
 def test_a_hint_goes_out_with_the_commit_and_is_no_longer_owed() -> None:
     stages.queued()
     assert owed().sent_at
-    assert hints.sweep(now=owed().due_at + timedelta(seconds=6)) == 0
+    assert dispatch.sweep(now=owed().due_at + timedelta(seconds=6)) == 0
 
 
 def test_a_broker_that_hangs_holds_nobody_for_long_and_leaves_the_hint_owed(silent_broker: None) -> None:
@@ -50,15 +50,15 @@ def test_a_broker_that_hangs_holds_nobody_for_long_and_leaves_the_hint_owed(sile
     assert (owed().sent_at, owed().tries) == (None, 1)
     assert owed().last_error
     second = stages.queued()
-    (entry,) = OutboxEntry.objects.filter(kind=hints.LAUNCH, payload__session=str(second.pk))
+    (entry,) = OutboxEntry.objects.filter(kind=dispatch.LAUNCH, payload__session=str(second.pk))
     assert (entry.sent_at, entry.tries) == (None, 0), "after a failure nothing is tried for some seconds"
 
 
 def test_the_sweeper_sends_what_was_not_sent(silent_broker: None, monkeypatch: pytest.MonkeyPatch) -> None:
     stages.queued()
     monkeypatch.undo()
-    monkeypatch.setattr(hints, "_silent_until", 0.0)
+    monkeypatch.setattr(dispatch, "_silent_until", 0.0)
     since = owed().due_at
-    assert hints.sweep(now=since + timedelta(seconds=4)) == 0, "a fresh one may still be on its way"
-    assert hints.sweep(now=since + timedelta(seconds=6)) == 1
+    assert dispatch.sweep(now=since + timedelta(seconds=4)) == 0, "a fresh one may still be on its way"
+    assert dispatch.sweep(now=since + timedelta(seconds=6)) == 1
     assert owed().sent_at

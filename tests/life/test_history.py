@@ -17,7 +17,7 @@ from mailbox import delivery, reading
 from mailbox.letters import NewMessage
 from mailbox.store import receipts
 from orchestration.models import Session, TranscriptItem
-from orchestration.sessions import history, spawning
+from orchestration.sessions import history, spawn
 from tests.servers.databases import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def session(transactional_db: None) -> Session:
-    order = spawning.SpawnOrder(assignment="do it", runner="external")
-    return spawning.spawn(projects.default(), order, Actor.system("test")).session
+    order = spawn.SpawnOrder(assignment="do it", runner="external")
+    return spawn.spawn(projects.default(), order, Actor.system("test")).session
 
 
 def send(session: Session, count: int, **more: Any) -> list[str]:

@@ -15,9 +15,9 @@ from ledger.models import Event, Kept, OutboxEntry
 from mailbox import claims, delivery, quarantine, reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined
-from orchestration.maintenance import housekeeping
+from orchestration.maintenance import retention
 from orchestration.models import Cancellation, Session, WebProcess
-from orchestration.sessions import cancelling, lifecycle
+from orchestration.sessions import cancel, lifecycle
 from orchestration.states import Status
 from tests.life import stages
 
@@ -42,9 +42,9 @@ def test_admitted_messages_go_after_a_week_and_unread_ones_do_not() -> None:
     post(session, "read")
     post(session, "unread")
     reading.admit(session.project_id, session.address, ["read"], 1)
-    housekeeping.sweep(now=days(6.9))
+    retention.sweep(now=days(6.9))
     assert left() == {"read", "unread"}
-    housekeeping.sweep(now=days(7.1))
+    retention.sweep(now=days(7.1))
     assert left() == {"unread"}
 
 
@@ -53,13 +53,13 @@ def test_a_round_goes_on_for_as_long_as_it_has_time(monkeypatch: pytest.MonkeyPa
     for number in range(60):
         post(session, str(number))
         reading.admit(session.project_id, session.address, [str(number)], 1)
-    monkeypatch.setattr(housekeeping, "BATCH", 1)
-    monkeypatch.setattr(housekeeping, "SHARE_SECS", 0)
-    housekeeping.sweep(now=days(7.1))
+    monkeypatch.setattr(retention, "BATCH", 1)
+    monkeypatch.setattr(retention, "SHARE_SECS", 0)
+    retention.sweep(now=days(7.1))
     assert len(left()) == 59
     monkeypatch.undo()
-    monkeypatch.setattr(housekeeping, "BATCH", 1)
-    housekeeping.sweep(now=days(7.1))
+    monkeypatch.setattr(retention, "BATCH", 1)
+    retention.sweep(now=days(7.1))
     assert not left()
 
 
@@ -68,17 +68,17 @@ def test_unread_messages_go_a_month_after_their_session_ended_and_no_others() ->
     post(over, "dead")
     post(going_on, "waiting")
     delivery.deliver(over.project_id, "inbox", [NewMessage(message_kind="task", body={"text": "x"}, id="plain")])
-    housekeeping.sweep(now=days(29.9))
+    retention.sweep(now=days(29.9))
     assert left() == {"dead", "waiting", "plain"}
-    housekeeping.sweep(now=days(30.1))
+    retention.sweep(now=days(30.1))
     assert left() == {"waiting", "plain"}
 
 
 def test_events_go_after_a_month_but_not_those_of_what_goes_on() -> None:
     over, going_on = stages.ended(), stages.running()
-    housekeeping.sweep(now=days(29))
+    retention.sweep(now=days(29))
     assert Event.objects.filter(session=over.pk).exists()
-    housekeeping.sweep(now=days(31))
+    retention.sweep(now=days(31))
     assert not Event.objects.filter(session=over.pk).exists()
     assert Event.objects.filter(session=going_on.pk).exists()
 
@@ -88,9 +88,9 @@ def test_what_a_session_was_made_to_keep_is_counted_until_a_month_after_its_end(
     for session in (over, going_on):
         quota.keep(session.pk, "x")
     lifecycle.finish(over.pk, 1, Status.COMPLETED)
-    housekeeping.sweep(now=days(29.9))
+    retention.sweep(now=days(29.9))
     assert Kept.objects.count() == 2
-    housekeeping.sweep(now=days(30.1))
+    retention.sweep(now=days(30.1))
     assert list(Kept.objects.values_list("pk", flat=True)) == [going_on.pk]
 
 
@@ -99,7 +99,7 @@ def cancelled_tree() -> Cancellation:
     top = stages.running()
     for _ in range(3):
         stages.queued(parent=top.pk)
-    cancelling.cancel(stages.project(), top.pk, "enough", stages.ACTOR)
+    cancel.cancel(stages.project(), top.pk, "enough", stages.ACTOR)
     return Cancellation.objects.get(top=top)
 
 
@@ -108,11 +108,11 @@ def test_a_cancel_goes_a_month_after_its_end_and_its_sessions_stay(
 ) -> None:
     settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
     done, going_on = cancelled_tree(), cancelled_tree()
-    cancelling.work(done.pk, 60)
-    monkeypatch.setattr(housekeeping, "BATCH", 2)
-    housekeeping.sweep(now=days(29.9))
+    cancel.work(done.pk, 60)
+    monkeypatch.setattr(retention, "BATCH", 2)
+    retention.sweep(now=days(29.9))
     assert Cancellation.objects.count() == 2
-    housekeeping.sweep(now=days(30.1))
+    retention.sweep(now=days(30.1))
     assert list(Cancellation.objects.all()) == [going_on]
     assert Session.objects.filter(root=done.top_id, cancellation=None).count() == 4
     assert Session.objects.filter(cancellation=going_on).count() == 1
@@ -121,31 +121,31 @@ def test_a_cancel_goes_a_month_after_its_end_and_its_sessions_stay(
 def test_a_cancel_of_a_very_large_tree_goes_in_several_rounds(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
     row = cancelled_tree()
-    cancelling.work(row.pk, 60)
-    monkeypatch.setattr(housekeeping, "BATCH", 3)
-    monkeypatch.setattr(housekeeping, "SHARE_SECS", 0)
-    housekeeping.sweep(now=days(30.1))
+    cancel.work(row.pk, 60)
+    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "SHARE_SECS", 0)
+    retention.sweep(now=days(30.1))
     assert Session.objects.filter(cancellation=row).count() == 1
-    housekeeping.sweep(now=days(30.1))
+    retention.sweep(now=days(30.1))
     assert not Cancellation.objects.exists()
 
 
 def test_a_reader_whose_next_event_is_gone_is_told_so() -> None:
     session = stages.ended()
     assert not feed.beyond(session.project_id, 1).resync
-    housekeeping.sweep(now=days(31))
+    retention.sweep(now=days(31))
     assert feed.beyond(session.project_id, 1).resync
 
 
 def test_answers_and_outbox_rows_go_when_nobody_asks_for_them(owner: Any) -> None:
     order = {"role": "runbook", "assignment": "echo"}
     owner.post("/api/v1/sessions", order, format="json", headers={"Idempotency-Key": "k"})
-    housekeeping.sweep(now=days(0.9))
+    retention.sweep(now=days(0.9))
     assert IdempotencyKey.objects.count() == 1
-    housekeeping.sweep(now=days(1.1))
+    retention.sweep(now=days(1.1))
     assert IdempotencyKey.objects.count() == 0
     OutboxEntry.objects.update(sent_at=read_database_clock())
-    housekeeping.sweep(now=days(8))
+    retention.sweep(now=days(8))
     assert OutboxEntry.objects.count() == 0
     assert Session.objects.count() == 1
 
@@ -155,19 +155,19 @@ def test_a_web_process_stays_while_its_heartbeat_still_says_something() -> None:
     old = WebProcess.objects.create(host="a", pid=1)
     stages.set_attempt(session, web_process=old)
     WebProcess.objects.create(host="b", pid=2)
-    housekeeping.sweep(now=days(2))
+    retention.sweep(now=days(2))
     assert list(WebProcess.objects.all()) == [old]
     lifecycle.finish(session.pk, 1, Status.COMPLETED)
-    housekeeping.sweep(now=days(2))
+    retention.sweep(now=days(2))
     assert not WebProcess.objects.exists()
 
 
 def test_it_goes_on_over_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    monkeypatch.setattr(retention, "BATCH", 3)
     session = stages.ended()
     for number in range(10):
         post(session, f"m{number}")
-    housekeeping.sweep(now=days(31))
+    retention.sweep(now=days(31))
     assert left() == set()
 
 
@@ -181,7 +181,7 @@ def test_logs_of_keepers_that_are_long_gone_go(settings: Any, tmp_path: Any) -> 
     (folder / "kept.json").touch()
     os.utime(old, (0, 0))
     os.utime(kept, (0, 0))
-    housekeeping.sweep()
+    retention.sweep()
     assert sorted(log.name for log in folder.glob("*.log")) == ["fresh.log", "kept.log"]
 
 
@@ -191,12 +191,12 @@ def test_settled_quarantine_goes_after_a_month_and_what_waits_never_does() -> No
     good = quarantine.put(project, b'{"message_kind": "task", "body": "x", "id": "in"}', "rest", "why", address="desk")
     quarantine.discard(rows[0].pk, stages.ACTOR, "not ours")
     quarantine.requeue(good.pk, stages.ACTOR)
-    housekeeping.sweep(now=days(29.9))
+    retention.sweep(now=days(29.9))
     assert Quarantined.objects.count() == 3
-    housekeeping.sweep(now=days(30.1))
+    retention.sweep(now=days(30.1))
     assert list(Quarantined.objects.values_list("message_id", flat=True)) == ["waiting"]
     assert left() == {"in"}
-    housekeeping.sweep(now=days(4000))
+    retention.sweep(now=days(4000))
     assert Quarantined.objects.get().state == "waiting"
 
 
@@ -209,7 +209,7 @@ def test_with_what_was_discarded_goes_the_message_that_was_tried_too_often() -> 
             claims.lapse(project, name, now=days(tries / 100 + 0.005))
     first = Quarantined.objects.get(message_id="discarded")
     quarantine.discard(first.pk, stages.ACTOR, "hopeless")
-    housekeeping.sweep(now=days(31))
+    retention.sweep(now=days(31))
     assert left() == {"waiting"}
     assert Quarantined.objects.get().message_id == "waiting"
 

@@ -9,19 +9,19 @@ import pytest
 from core.db.clock import read_database_clock
 from core.web.problems import Problem
 from orchestration.models import Session, WebProcess
-from orchestration.sessions import attempts, keeping, lifecycle, losses, spawning
+from orchestration.sessions import lifecycle, reaper, spawn, supervisor_reports, transitions
 from orchestration.states import Status
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db
 
-LIFE = keeping.Life(pid=10, pgid=11, host="here")
-FAILED = keeping.Exit(exit_status=3, exit_signal=None, stderr_tail="boom\n")
+LIFE = supervisor_reports.Life(pid=10, pgid=11, host="here")
+FAILED = supervisor_reports.Exit(exit_status=3, exit_signal=None, stderr_tail="boom\n")
 
 
 def kept(stage: object = stages.running) -> tuple[Session, str]:
     session = stage()  # type: ignore[operator]
-    return session, spawning.mint(session)
+    return session, spawn.mint(session)
 
 
 def on_the_line(session: Session) -> None:
@@ -31,7 +31,7 @@ def on_the_line(session: Session) -> None:
 
 def test_alive_is_noted_and_goes_on() -> None:
     session, token = kept()
-    assert keeping.alive(token, session.pk, 1, LIFE) is None
+    assert supervisor_reports.alive(token, session.pk, 1, LIFE) is None
     row = stages.attempt(session)
     assert (row.keeper_pid, row.pid, row.host) == (10, 11, "here")
     assert row.keeper_seen_at
@@ -41,11 +41,11 @@ def test_an_ended_attempt_is_killed_after_its_grace_and_a_replaced_one_at_once()
     session, token = kept()
     lifecycle.finish(session.pk, 1, Status.TIMEOUT, error="too long")
     now = read_database_clock()
-    assert keeping.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=18)) is None
-    assert keeping.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=21)) == "timeout: too long"
+    assert supervisor_reports.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=18)) is None
+    assert supervisor_reports.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=21)) == "timeout: too long"
     other, old = kept()
-    attempts.requeue(other.pk, 1, "line lost")
-    assert keeping.alive(old, other.pk, 1, LIFE) == "error: line lost"
+    transitions.requeue(other.pk, 1, "line lost")
+    assert supervisor_reports.alive(old, other.pk, 1, LIFE) == "error: line lost"
 
 
 def test_a_token_of_another_attempt_or_session_is_nobody() -> None:
@@ -53,73 +53,75 @@ def test_a_token_of_another_attempt_or_session_is_nobody() -> None:
     other, _ = kept()
     for who, number in ((other.pk, 1), (session.pk, 2)):
         with pytest.raises(Problem) as refusal:
-            keeping.alive(token, who, number, LIFE)
+            supervisor_reports.alive(token, who, number, LIFE)
         assert refusal.value.status == 401
         with pytest.raises(Problem):
-            keeping.exited(token, who, number, FAILED)
+            supervisor_reports.exited(token, who, number, FAILED)
     with pytest.raises(Problem):
-        keeping.alive("wr_child_0000000000000000_" + "x" * 43, session.pk, 1, LIFE)
+        supervisor_reports.alive("wr_child_0000000000000000_" + "x" * 43, session.pk, 1, LIFE)
 
 
 def test_a_token_that_was_replaced_reports_nothing_while_its_attempt_goes_on() -> None:
     session = stages.queued(runner="external", command=None)
-    stolen = spawning.mint(session)
-    fresh = spawning.fresh_token(stages.project(), session.pk, stages.ACTOR).child_token
+    stolen = spawn.mint(session)
+    fresh = spawn.fresh_token(stages.project(), session.pk, stages.ACTOR).child_token
     with pytest.raises(Problem, match="live token"):
-        keeping.alive(stolen, session.pk, 1, LIFE)
+        supervisor_reports.alive(stolen, session.pk, 1, LIFE)
     with pytest.raises(Problem, match="live token"):
-        keeping.exited(stolen, session.pk, 1, FAILED)
+        supervisor_reports.exited(stolen, session.pk, 1, FAILED)
     row = stages.attempt(session)
     assert (row.exited_at, row.ended_at, row.keeper_pid) == (None, None, None)
-    assert fresh and keeping.exited(fresh, session.pk, 1, FAILED) == "error"
+    assert fresh and supervisor_reports.exited(fresh, session.pk, 1, FAILED) == "error"
 
 
 def test_an_exit_without_a_word_is_an_error_at_once() -> None:
     session, token = kept()
-    assert keeping.exited(token, session.pk, 1, FAILED) == "error"
+    assert supervisor_reports.exited(token, session.pk, 1, FAILED) == "error"
     assert stages.again(session).error == "exited with status 3\nboom\n"
     assert stages.attempt(session).stderr_tail == "boom\n"
 
 
 def test_an_exit_before_the_first_word_is_an_error_at_once() -> None:
     session, token = kept(stages.starting)
-    killed = keeping.Exit(exit_status=None, exit_signal=9, stderr_tail="")
-    assert keeping.exited(token, session.pk, 1, killed) == "error"
+    killed = supervisor_reports.Exit(exit_status=None, exit_signal=9, stderr_tail="")
+    assert supervisor_reports.exited(token, session.pk, 1, killed) == "error"
     assert stages.again(session).error == "killed by signal 9 (SIGKILL)"
 
 
 def test_last_words_on_a_live_line_have_two_seconds_to_arrive() -> None:
     session, token = kept()
     on_the_line(session)
-    assert keeping.exited(token, session.pk, 1, FAILED) == "running"
+    assert supervisor_reports.exited(token, session.pk, 1, FAILED) == "running"
     now = read_database_clock()
-    assert losses.sweep(now=now + timedelta(seconds=1)) == 0
+    assert reaper.sweep(now=now + timedelta(seconds=1)) == 0
     assert lifecycle.finish(session.pk, 1, Status.COMPLETED, result="last words")
-    assert losses.sweep(now=now + timedelta(seconds=9)) == 0
+    assert reaper.sweep(now=now + timedelta(seconds=9)) == 0
     assert stages.again(session).status == "completed"
     late, token = kept()
     on_the_line(late)
-    keeping.exited(token, late.pk, 1, FAILED)
-    assert losses.sweep(now=now + timedelta(seconds=9)) == 1
+    supervisor_reports.exited(token, late.pk, 1, FAILED)
+    assert reaper.sweep(now=now + timedelta(seconds=9)) == 1
     assert stages.again(late).status == "error"
 
 
 def test_an_exit_after_the_end_is_kept_and_changes_nothing() -> None:
     session, token = kept()
     lifecycle.finish(session.pk, 1, Status.COMPLETED)
-    assert keeping.exited(token, session.pk, 1, FAILED) == "completed"
+    assert supervisor_reports.exited(token, session.pk, 1, FAILED) == "completed"
     assert stages.attempt(session).exit_status == 3
 
 
 def test_a_second_report_of_an_exit_changes_nothing() -> None:
     session, token = kept()
-    keeping.exited(token, session.pk, 1, FAILED)
-    keeping.exited(token, session.pk, 1, keeping.Exit(exit_status=0, exit_signal=None, stderr_tail=""))
+    supervisor_reports.exited(token, session.pk, 1, FAILED)
+    supervisor_reports.exited(
+        token, session.pk, 1, supervisor_reports.Exit(exit_status=0, exit_signal=None, stderr_tail="")
+    )
     assert stages.attempt(session).exit_status == 3
 
 
 def test_the_exit_of_an_old_attempt_does_not_end_the_new_one() -> None:
     session, token = kept()
-    attempts.requeue(session.pk, 1, "line lost")
-    assert keeping.exited(token, session.pk, 1, FAILED) == "queued"
+    transitions.requeue(session.pk, 1, "line lost")
+    assert supervisor_reports.exited(token, session.pk, 1, FAILED) == "queued"
     assert stages.attempt(session, 1).exit_status == 3

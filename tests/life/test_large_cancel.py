@@ -16,7 +16,8 @@ from accounts.models import Project
 from ledger.models import Event, SkippedRow
 from mailbox.models import Message
 from orchestration.models import Cancellation, Session
-from orchestration.sessions import attempts, cancelling, launching, lifecycle, waits
+from orchestration.sessions import cancel as session_cancel
+from orchestration.sessions import launch, lifecycle, transitions, waits
 from orchestration.states import TERMINAL, Status
 from tests.life import stages
 
@@ -39,7 +40,7 @@ def tree() -> tuple[Session, list[Session], list[Session]]:
 
 
 def cancel(top: Session) -> Cancellation:
-    cancelling.cancel(stages.project(), top.pk, "enough", stages.ACTOR)
+    session_cancel.cancel(stages.project(), top.pk, "enough", stages.ACTOR)
     return Cancellation.objects.get(top=top)
 
 
@@ -65,7 +66,7 @@ class TestOneWorker:
     def test_everything_below_ends_and_each_end_reaches_its_parent(self) -> None:
         top, middles, leaves = tree()
         row = cancel(top)
-        cancelling.work(row.pk, MINUTE)
+        session_cancel.work(row.pk, MINUTE)
         assert statuses([*middles, *leaves]) == {"cancelled"}
         assert {stages.again(leaf).error for leaf in leaves} == {"enough"}
         for parent, children in ((top, 3), *((middle, 2) for middle in middles)):
@@ -78,16 +79,16 @@ class TestOneWorker:
     def test_a_running_child_is_told_and_has_its_grace(self) -> None:
         top, middles, _ = tree()
         deep = stages.running(parent=stages.running(parent=top.pk).pk)
-        cancelling.work(cancel(top).pk, MINUTE)
+        session_cancel.work(cancel(top).pk, MINUTE)
         assert stages.again(deep).status == "running"
         assert stages.again(deep).cancel_requested_at is not None
         assert statuses(middles) == {"cancelled"}
 
     def test_what_lies_below_a_session_that_is_over_is_found(self) -> None:
         top, middles, leaves = tree()
-        attempts.requeue(middles[0].pk, 1, "on", out_of={Status.SUSPENDED})
+        transitions.requeue(middles[0].pk, 1, "on", out_of={Status.SUSPENDED})
         lifecycle.finish(middles[0].pk, 2, Status.ERROR, error="broken")
-        cancelling.work(cancel(top).pk, MINUTE)
+        session_cancel.work(cancel(top).pk, MINUTE)
         assert statuses(leaves) == {"cancelled"}
         assert stages.again(middles[0]).status == "error"
 
@@ -102,16 +103,16 @@ class TestOneWorker:
                 raise KeyboardInterrupt
             return real(cancellation, session, **options)
 
-        real = cancelling.end
-        monkeypatch.setattr(cancelling, "end", dies_at_the_fourth)
+        real = session_cancel.end
+        monkeypatch.setattr(session_cancel, "end", dies_at_the_fourth)
         with pytest.raises(KeyboardInterrupt):
-            cancelling.work(row.pk, MINUTE)
+            session_cancel.work(row.pk, MINUTE)
         monkeypatch.undo()
         assert Cancellation.objects.get(pk=row.pk).ended == 3
-        assert cancelling.sweep() == 1
+        assert session_cancel.sweep() == 1
         assert statuses([*middles, *leaves]) == {"cancelled"}
         assert Cancellation.objects.get(pk=row.pk).ended == 9
-        assert cancelling.sweep() == 0
+        assert session_cancel.sweep() == 0
 
     def test_one_session_that_cannot_be_ended_stops_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         top, middles, leaves = tree()
@@ -125,33 +126,33 @@ class TestOneWorker:
 
         monkeypatch.setattr(lifecycle, "ask_to_stop", fails_on_one)
         with pytest.raises(ValueError, match="no way"):
-            cancelling.work(row.pk, MINUTE)
+            session_cancel.work(row.pk, MINUTE)
         assert statuses([*middles, *leaves[1:]]) == {"cancelled"}
         assert Cancellation.objects.get(pk=row.pk).finished_at is None
         monkeypatch.undo()
-        cancelling.sweep()
+        session_cancel.sweep()
         assert statuses(leaves) == {"cancelled"}
         assert Cancellation.objects.get(pk=row.pk).finished_at is not None
 
     def test_what_somebody_starts_again_meanwhile_is_left_alone(self) -> None:
         top, middles, _ = tree()
         row = cancel(top)
-        cancelling.work(row.pk, MINUTE)
+        session_cancel.work(row.pk, MINUTE)
         Cancellation.objects.filter(pk=row.pk).update(finished_at=None)
         lifecycle.retry(stages.project(), middles[0].pk, stages.ACTOR)
         fresh = stages.queued(parent=middles[0].pk)
-        cancelling.sweep()
+        session_cancel.sweep()
         assert statuses([middles[0], fresh]) == {"queued"}
 
     def test_what_was_told_to_stop_is_neither_launched_nor_resumed(self) -> None:
         top, middles, leaves = tree()
         row = cancel(top)
-        told = [pk for pk in (middles[0].pk, leaves[0].pk, leaves[1].pk) if cancelling.tell(row.pk, pk)]
+        told = [pk for pk in (middles[0].pk, leaves[0].pk, leaves[1].pk) if session_cancel.tell(row.pk, pk)]
         assert len(told) == 3
-        assert not launching.launch(leaves[0].pk, 1)
+        assert not launch.launch(leaves[0].pk, 1)
         assert stages.again(leaves[0]).status == "queued"
         for leaf in leaves[:2]:
-            assert cancelling.end(row.pk, leaf.pk)
+            assert session_cancel.end(row.pk, leaf.pk)
         assert not waits.look(middles[0].pk)
         assert waits.sweep() == 0
         assert stages.again(middles[0]).status == "suspended"
@@ -163,7 +164,7 @@ class TestOneWorker:
         late = stages.queued(parent=spawner.pk)
         Cancellation.objects.filter(pk=row.pk).update(requested_at=late.created_at - timedelta(seconds=1))
         lifecycle.finish(spawner.pk, 1, Status.COMPLETED, result="done")
-        cancelling.work(row.pk, MINUTE)
+        session_cancel.work(row.pk, MINUTE)
         assert stages.again(late).status == "cancelled"
         assert statuses(middles) == {"cancelled"}
 
@@ -171,7 +172,7 @@ class TestOneWorker:
         top, _, _ = tree()
         row = cancel(top)
         cancel(top)
-        cancelling.work(row.pk, MINUTE)
+        session_cancel.work(row.pk, MINUTE)
         lifecycle.finish(top.pk, 1, Status.CANCELLED, error="enough")
         cancel(top)
         assert Cancellation.objects.count() == 1
@@ -210,13 +211,13 @@ class TestSeveralTrees:
         self, other_tree: Callable[[], Cancellation], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         large, small = cancel(tree()[0]), other_tree()
-        monkeypatch.setattr(cancelling, "PIECE_SECS", 0)
-        monkeypatch.setattr(cancelling, "SWEEP_SECS", 0)
+        monkeypatch.setattr(session_cancel, "PIECE_SECS", 0)
+        monkeypatch.setattr(session_cancel, "SWEEP_SECS", 0)
         for round in range(1, 4):
-            assert cancelling.sweep() == 2
+            assert session_cancel.sweep() == 2
             assert (self.told(large), self.told(small)) == (1 + round, 1 + round)
-        monkeypatch.setattr(cancelling, "SWEEP_SECS", MINUTE)
-        assert cancelling.sweep() == 2
+        monkeypatch.setattr(session_cancel, "SWEEP_SECS", MINUTE)
+        assert session_cancel.sweep() == 2
         assert not Cancellation.objects.filter(finished_at=None).exists()
 
     def test_a_project_with_many_trees_keeps_no_other_waiting(
@@ -224,17 +225,17 @@ class TestSeveralTrees:
     ) -> None:
         many = [cancel(tree()[0]) for _ in range(3)]
         one = other_tree()
-        assert cancelling.in_turn() == [many[0].pk, one.pk, many[1].pk, many[2].pk]
-        monkeypatch.setattr(cancelling, "MOST_TREES", 2)
-        monkeypatch.setattr(cancelling, "SWEEP_SECS", 0)
-        cancelling.sweep()
+        assert session_cancel.in_turn() == [many[0].pk, one.pk, many[1].pk, many[2].pk]
+        monkeypatch.setattr(session_cancel, "MOST_TREES", 2)
+        monkeypatch.setattr(session_cancel, "SWEEP_SECS", 0)
+        session_cancel.sweep()
         assert [self.told(row) > 1 for row in (*many, one)] == [True, False, False, True]
 
     def test_one_that_fails_keeps_no_other_waiting_and_is_tried_once_in_a_sweep(
         self, other_tree: Callable[[], Cancellation], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broken, sound = cancel(tree()[0]), other_tree()
-        real, tries = cancelling.tell, list[UUID]()
+        real, tries = session_cancel.tell, list[UUID]()
 
         def fails_on_one(cancellation: UUID, *args: Any, **options: Any) -> bool:
             if cancellation == broken.pk:
@@ -242,14 +243,14 @@ class TestSeveralTrees:
                 raise ValueError("no way")
             return real(cancellation, *args, **options)
 
-        monkeypatch.setattr(cancelling, "tell", fails_on_one)
-        monkeypatch.setattr(cancelling, "PIECE_SECS", 0)
-        assert cancelling.sweep() == 1
+        monkeypatch.setattr(session_cancel, "tell", fails_on_one)
+        monkeypatch.setattr(session_cancel, "PIECE_SECS", 0)
+        assert session_cancel.sweep() == 1
         assert Cancellation.objects.get(pk=sound.pk).finished_at is not None
         assert len(tries) == 1
         assert SkippedRow.objects.get(row=str(broken.pk)).times == 1
         monkeypatch.undo()
-        assert cancelling.sweep() == 1
+        assert session_cancel.sweep() == 1
         assert not SkippedRow.objects.exists()
 
 
@@ -263,7 +264,7 @@ class TestSeveralAtOnce:
             thread.start()
         for thread in threads:
             thread.join(MINUTE)
-        cancelling.sweep()
+        session_cancel.sweep()
         done = Cancellation.objects.get(pk=row.pk)
         assert (done.told, done.ended, done.finished_at is not None) == (10, 9, True)
         assert statuses([*middles, *leaves]) == {"cancelled"}
@@ -272,14 +273,14 @@ class TestSeveralAtOnce:
 
     def test_no_child_slips_out_while_the_tree_is_told(self) -> None:
         top, middles, _ = tree()
-        attempts.requeue(middles[0].pk, 1, "on", out_of={Status.SUSPENDED})
+        transitions.requeue(middles[0].pk, 1, "on", out_of={Status.SUSPENDED})
         spawning = [threading.Thread(target=self.spawn, args=(middles[0].pk,)) for _ in range(4)]
         for thread in spawning:
             thread.start()
         cancel(top)
         for thread in spawning:
             thread.join(MINUTE)
-        cancelling.sweep()
+        session_cancel.sweep()
         below = Session.objects.filter(parent=middles[0].pk)
         assert below.count() >= 2
         assert not below.exclude(status__in=sorted(TERMINAL)).exists()
@@ -287,7 +288,7 @@ class TestSeveralAtOnce:
     @staticmethod
     def work(cancellation: UUID) -> None:
         try:
-            cancelling.work(cancellation, MINUTE)
+            session_cancel.work(cancellation, MINUTE)
         finally:
             connections.close_all()
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.web.problems import Problem
 from mailbox import letters, reading
 from orchestration.sessions import lifecycle
-from orchestration.sessions.cutting import cut, json_bytes, stored_bytes
+from orchestration.sessions.truncate import cut, json_bytes, stored_bytes
 from orchestration.states import Status
 from tests.life import stages
 

@@ -13,7 +13,8 @@ from mailbox import delivery
 from mailbox.letters import NewMessage
 from orchestration import runners
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, cancelling, launching, lifecycle
+from orchestration.sessions import cancel, lifecycle, transitions
+from orchestration.sessions import launch as session_launch
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +34,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[runners.Orders]:
 
 
 def launch(session: Session, **options: Any) -> bool:
-    return launching.launch(session.pk, stages.again(session).attempt, **options)
+    return session_launch.launch(session.pk, stages.again(session).attempt, **options)
 
 
 def later(secs: float) -> Any:
@@ -61,8 +62,8 @@ def test_orders_hold_no_secret_of_the_server(started: list[runners.Orders]) -> N
 
 def test_an_old_hint_launches_nothing(started: list[runners.Orders]) -> None:
     session = stages.running()
-    attempts.requeue(session.pk, 1, "again")
-    assert not launching.launch(session.pk, 1)
+    transitions.requeue(session.pk, 1, "again")
+    assert not session_launch.launch(session.pk, 1)
     assert not started
 
 
@@ -104,21 +105,21 @@ def test_a_launch_that_fails_after_its_claim_ends_the_attempt_at_once_with_the_r
 def test_the_sweeper_launches_what_is_queued_for_too_long(started: list[runners.Orders]) -> None:
     stages.queued()
     stages.queued(runner="external", command=None)
-    assert launching.sweep() == 0
-    assert launching.sweep(now=later(6)) == 1
-    assert launching.sweep(now=later(6)) == 0
+    assert session_launch.sweep() == 0
+    assert session_launch.sweep(now=later(6)) == 1
+    assert session_launch.sweep(now=later(6)) == 0
     assert len(started) == 1
 
 
 def test_it_waits_for_another_host_to_notice_that_its_attempt_is_over(started: list[runners.Orders]) -> None:
     session = stages.running()
     stages.set_attempt(session, host="elsewhere")
-    attempts.requeue(session.pk, 1, "line lost")
+    transitions.requeue(session.pk, 1, "line lost")
     assert not launch(session)
     assert launch(session, now=later(41))
     other = stages.running()
     stages.set_attempt(other, host="elsewhere")
-    attempts.requeue(other.pk, 1, "line lost")
+    transitions.requeue(other.pk, 1, "line lost")
     Attempt.objects.filter(session=other, number=1).update(exited_at=read_database_clock())
     assert launch(other)
 
@@ -131,13 +132,13 @@ def silent(started: list[runners.Orders]) -> Session:
 
 def test_no_first_word_is_one_relaunch_and_then_an_error(started: list[runners.Orders]) -> None:
     session = silent(started)
-    assert launching.sweep(now=later(59)) == 0
-    assert launching.sweep(now=later(61)) == 1
+    assert session_launch.sweep(now=later(59)) == 0
+    assert session_launch.sweep(now=later(61)) == 1
     again = stages.again(session)
     assert (again.status, again.attempt) == ("queued", 2)
     assert stages.attempt(session, 1).kill_requested_at <= later(61)
     assert launch(session, now=later(61))
-    assert launching.sweep(now=later(125)) == 1
+    assert session_launch.sweep(now=later(125)) == 1
     assert (stages.again(session).status, stages.again(session).error) == (
         "error",
         "no first frame from the child in 60 s",
@@ -147,36 +148,36 @@ def test_no_first_word_is_one_relaunch_and_then_an_error(started: list[runners.O
 def test_a_first_word_disarms_it(started: list[runners.Orders]) -> None:
     session = silent(started)
     lifecycle.started(session.pk, 1)
-    assert launching.sweep(now=later(3600)) == 0
+    assert session_launch.sweep(now=later(3600)) == 0
 
 
 def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[runners.Orders]) -> None:
     session = silent(started)
     lifecycle.started(session.pk, 1)
-    assert not launching.give_up_waiting(session.pk, 1)
-    attempts.requeue(session.pk, 1, "line lost")
+    assert not session_launch.give_up_waiting(session.pk, 1)
+    transitions.requeue(session.pk, 1, "line lost")
     launch(session)
-    assert not launching.give_up_waiting(session.pk, 1)
+    assert not session_launch.give_up_waiting(session.pk, 1)
     assert (stages.again(session).status, stages.again(session).attempt) == ("starting", 2)
 
 
 def test_an_outage_of_ours_gives_it_its_time_again(started: list[runners.Orders]) -> None:
     silent(started)
     Outage.objects.create(name="sweeps", ended_at=later(100))
-    assert launching.sweep(now=later(159)) == 0
-    assert launching.sweep(now=later(161)) == 1
+    assert session_launch.sweep(now=later(159)) == 0
+    assert session_launch.sweep(now=later(161)) == 1
 
 
 def test_an_external_attempt_waits_a_day_for_its_child() -> None:
     session = stages.queued(runner="external", command=None)
     assert stages.again(session).status == "starting"
-    assert launching.sweep(now=later(24 * 3600 - 60)) == 0
-    assert launching.sweep(now=later(24 * 3600 + 60)) == 1
+    assert session_launch.sweep(now=later(24 * 3600 - 60)) == 0
+    assert session_launch.sweep(now=later(24 * 3600 + 60)) == 1
     assert stages.again(session).error == "no first frame from the child in 86400 s"
 
 
 def test_a_relaunch_of_what_was_told_to_cancel_ends_it(started: list[runners.Orders]) -> None:
     session = silent(started)
-    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
-    assert launching.give_up_waiting(session.pk, 1)
+    cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    assert session_launch.give_up_waiting(session.pk, 1)
     assert stages.again(session).status == "cancelled"

@@ -9,7 +9,7 @@ from ledger.models import Event, OutboxEntry
 from mailbox import reading
 from mailbox.letters import NewMessage
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, completion, lifecycle, spawning, steering
+from orchestration.sessions import completion, lifecycle, messages, spawn, transitions
 from orchestration.states import ENDED, Status
 from tests.life import stages
 
@@ -39,7 +39,7 @@ def test_the_first_word_makes_it_run_and_a_second_one_changes_nothing() -> None:
 
 def test_an_old_attempt_cannot_start_finish_or_suspend() -> None:
     session = stages.running()
-    attempts.requeue(session.pk, 1, "again")
+    transitions.requeue(session.pk, 1, "again")
     assert not lifecycle.started(session.pk, 1)
     assert not lifecycle.finish(session.pk, 1, Status.COMPLETED)
     assert not lifecycle.suspend(session.pk, 1)
@@ -55,7 +55,7 @@ def test_an_end_is_told_once_and_a_late_word_changes_nothing() -> None:
 
 def test_the_end_of_an_attempt_ends_its_tokens() -> None:
     session = stages.running()
-    token = spawning.mint(session)
+    token = spawn.mint(session)
     lifecycle.finish(session.pk, 1, Status.COMPLETED)
     assert credentials.recognise(token).state == "ended"
 
@@ -70,7 +70,7 @@ def test_the_end_of_an_attempt_settles_its_approvals_and_no_other(end: str) -> N
     elif end == "suspend":
         lifecycle.suspend(session.pk, 1)
     else:
-        attempts.requeue(session.pk, 1, "line lost")
+        transitions.requeue(session.pk, 1, "line lost")
     mine.refresh_from_db()
     theirs.refresh_from_db()
     assert (mine.status, mine.cancel_reason, theirs.status) == ("cancelled", "attempt_ended", "pending")
@@ -78,7 +78,7 @@ def test_the_end_of_an_attempt_settles_its_approvals_and_no_other(end: str) -> N
 
 def test_a_new_attempt_may_ask_and_an_old_one_may_not() -> None:
     session = stages.running()
-    attempts.requeue(session.pk, 1, "again")
+    transitions.requeue(session.pk, 1, "again")
     with pytest.raises(lifecycle.problems.Problem):
         stages.asked(session)
     assert stages.asked(stages.again(session)).status == "pending"
@@ -125,7 +125,7 @@ def test_a_child_that_takes_the_id_of_its_own_completion_is_refused_and_can_be_e
     child = stages.running(parent=parent.pk)
     squatting = NewMessage(id=completion.message_id(child.pk, 1), message_kind="reply", body={"answer": "hello"})
     with pytest.raises(lifecycle.problems.Problem):
-        steering.send(stages.project(), parent.pk, squatting, stages.ACTOR)
+        messages.send(stages.project(), parent.pk, squatting, stages.ACTOR)
     assert lifecycle.finish(child.pk, 1, Status.TIMEOUT, error="too long")
     (letter,) = reading.unadmitted(parent.project_id, parent.address)
     assert (letter.message_kind, letter.body["status"]) == ("completion", "timeout")
@@ -143,7 +143,7 @@ def test_a_parent_that_is_over_gets_no_message() -> None:
 def test_a_requeued_or_suspended_attempt_is_not_a_completion() -> None:
     parent = stages.running()
     child = stages.running(parent=parent.pk)
-    attempts.requeue(child.pk, 1, "line lost")
+    transitions.requeue(child.pk, 1, "line lost")
     grandparent = stages.suspended()
     assert not reading.unadmitted(parent.project_id, parent.address)
     assert "sub_agent_completed" not in types(child) + types(grandparent)
@@ -160,7 +160,7 @@ def test_a_result_that_is_too_long_is_refused_and_nothing_changes() -> None:
 def test_only_one_attempt_of_a_session_is_ever_open() -> None:
     session = stages.running()
     for number in range(1, 4):
-        attempts.requeue(session.pk, number, "again")
-        attempts.move(session.pk, number + 1, Status.STARTING)
+        transitions.requeue(session.pk, number, "again")
+        transitions.move(session.pk, number + 1, Status.STARTING)
     assert Attempt.objects.filter(session=session).exclude(status__in=sorted(ENDED)).count() == 1
     assert stages.again(session).attempt == 4

@@ -11,7 +11,7 @@ from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage, SkippedRow
 from orchestration.models import Session, WebProcess
-from orchestration.sessions import losses
+from orchestration.sessions import reaper
 from tests.life import stages
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def beat(start: datetime, secs: float) -> None:
 
 def sweep(start: datetime, secs: float) -> int:
     beat(start, secs)
-    return losses.sweep(now=start + timedelta(seconds=secs))
+    return reaper.sweep(now=start + timedelta(seconds=secs))
 
 
 def test_a_line_lost_for_a_minute_is_an_error_that_says_so(start: datetime) -> None:
@@ -66,7 +66,7 @@ def test_a_line_that_came_back_is_left_alone(start: datetime) -> None:
     live = WebProcess.objects.get()
     stages.set_attempt(session, line_lost_at=None, web_process=live)
     assert sweep(start, 61) == 0
-    assert not losses.end_lost(session.pk, 1, start + timedelta(seconds=61)), "found lost, but back meanwhile"
+    assert not reaper.end_lost(session.pk, 1, start + timedelta(seconds=61)), "found lost, but back meanwhile"
 
 
 def test_the_grace_of_a_dead_web_process_counts_from_its_last_heartbeat(start: datetime) -> None:
@@ -93,7 +93,7 @@ def test_the_grace_starts_anew_where_an_outage_ended(start: datetime) -> None:
 
 def alone(start: datetime, secs: float) -> int:
     """A sweep while no web process lives."""
-    return losses.sweep(now=start + timedelta(seconds=secs))
+    return reaper.sweep(now=start + timedelta(seconds=secs))
 
 
 def test_nobody_is_judged_while_no_web_process_lives(start: datetime) -> None:
@@ -116,7 +116,7 @@ def test_services_that_were_down_for_three_minutes_declare_nobody_dead(start: da
     def run(secs: float) -> int:
         now = start + timedelta(seconds=secs)
         WebProcess.objects.filter(host="a").update(heartbeat_at=now)
-        return sweeps.run("lines_sweep", lambda moment: losses.sweep(moment=moment, now=now), now=now)
+        return sweeps.run("lines_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
 
     assert [run(secs) for secs in (0, 180, 200, 220, 239)] == [0, 0, 0, 0, 0]
     assert stages.again(session).status == "running"
@@ -127,14 +127,14 @@ def test_one_session_that_cannot_be_judged_does_not_keep_the_others(
     start: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, fine = lost(start), lost(start)
-    real = losses.lifecycle.fail
+    real = reaper.lifecycle.fail
 
     def fail(session_id: uuid.UUID, *args: object, **kwargs: object) -> bool:
         if session_id == poisoned.pk:
             raise RuntimeError("poison\0\ud800")
         return real(session_id, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(losses.lifecycle, "fail", fail)
+    monkeypatch.setattr(reaper.lifecycle, "fail", fail)
     assert sweep(start, 61) == 1
     assert SkippedRow.objects.get().error == "RuntimeError: poison\\0\\ud800"
     assert stages.again(fine).status == "error"

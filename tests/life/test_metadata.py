@@ -11,8 +11,8 @@ from rest_framework.test import APIClient
 
 from core.web import problems
 from orchestration.models import Session
-from orchestration.sessions import spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import spawn as session_spawn
+from orchestration.sessions.spawn import SpawnOrder
 from tests.life import stages
 from tests.life.conftest import problem
 
@@ -93,7 +93,7 @@ def test_more_keys_or_bytes_than_the_bound_are_refused_and_as_many_are_kept(owne
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), object(), "\0", "\ud800", {1: 2}])
 def test_the_python_face_refuses_what_json_cannot_carry(db: None, value: Any) -> None:
     with pytest.raises(problems.Problem) as refusal:
-        spawning.spawn(
+        session_spawn.spawn(
             stages.project(), SpawnOrder(role="runbook", assignment="x", metadata={"a": value}), stages.ACTOR
         )
     assert refusal.value.status == 422

@@ -17,7 +17,7 @@ from mailbox.letters import NewMessage
 from mailbox.models import Message
 from orchestration import runners
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, cancelling, launching, lifecycle, steering, waits, watchdog
+from orchestration.sessions import cancel, launch, lifecycle, messages, transitions, waits, watchdog
 from orchestration.states import ENDED, Status
 from tests.life import stages
 
@@ -73,7 +73,7 @@ def test_of_finish_cancel_requeue_and_suspend_one_wins() -> None:
     stages.queued(parent=child.pk)
     calls: list[Callable[[], Any]] = [
         lambda: lifecycle.finish(child.pk, 1, Status.COMPLETED),
-        lambda: attempts.requeue(child.pk, 1, "line lost"),
+        lambda: transitions.requeue(child.pk, 1, "line lost"),
         lambda: lifecycle.suspend(child.pk, 1),
         lambda: lifecycle.give_up(child.pk, 1, "exited with status 1"),
     ]
@@ -90,7 +90,7 @@ def test_of_32_launches_one_starts_a_keeper(monkeypatch: pytest.MonkeyPatch) -> 
     started: list[str] = []
     monkeypatch.setattr(runners, "start_keeper", lambda told: started.append(told.token) or 4711)
     session = stages.queued()
-    answers = race(*[lambda: launching.launch(session.pk, 1)] * THREADS)
+    answers = race(*[lambda: launch.launch(session.pk, 1)] * THREADS)
     assert (answers.count(True), len(started)) == (1, 1)
 
 
@@ -132,7 +132,7 @@ def test_a_message_that_comes_as_its_session_ends_is_read_by_somebody_or_starts_
     session = stages.running()
     message = NewMessage(message_kind="task", body={"text": "x"})
     outcome, ended = race(
-        lambda: steering.send(stages.project(), session.pk, message, stages.ACTOR).outcome,
+        lambda: messages.send(stages.project(), session.pk, message, stages.ACTOR).outcome,
         lambda: lifecycle.finish(session.pk, 1, Status.COMPLETED),
     )
     assert ended
@@ -142,7 +142,7 @@ def test_a_message_that_comes_as_its_session_ends_is_read_by_somebody_or_starts_
 def test_32_equal_messages_are_one_and_start_one_attempt() -> None:
     session = stages.ended()
     message = NewMessage(message_kind="task", body={"text": "x"}, id="m1")
-    answers = race(*[lambda: steering.send(stages.project(), session.pk, message, stages.ACTOR).outcome] * THREADS)
+    answers = race(*[lambda: messages.send(stages.project(), session.pk, message, stages.ACTOR).outcome] * THREADS)
     assert answers.count("started") == 1
     assert set(answers) == {"started", "queued"}
     assert (Message.objects.filter(message_id="m1").count(), open_attempts(session)) == (1, 1)
@@ -153,7 +153,7 @@ def test_no_child_slips_out_of_a_cancel(_: int) -> None:
     top = stages.running()
     middle = stages.running(parent=top.pk)
     spawns = [lambda: stages.queued(parent=middle.pk)] * 6
-    race(*spawns, lambda: cancelling.cancel(stages.project(), top.pk, "enough", stages.ACTOR))
+    race(*spawns, lambda: cancel.cancel(stages.project(), top.pk, "enough", stages.ACTOR))
     below = Session.objects.filter(parent=middle)
     assert not below.exclude(status="cancelled").exists()
 
@@ -163,7 +163,7 @@ def test_cancels_of_overlapping_trees_and_ends_do_not_deadlock() -> None:
     middles = [stages.running(parent=top.pk) for _ in range(4)]
     leaves = [stages.running(parent=middle.pk) for middle in middles for _ in range(2)]
     everybody = [top, *middles, *leaves]
-    cancels = [lambda pk=s.pk: cancelling.cancel(stages.project(), pk, "enough", stages.ACTOR) for s in everybody]
+    cancels = [lambda pk=s.pk: cancel.cancel(stages.project(), pk, "enough", stages.ACTOR) for s in everybody]
     ends = [lambda pk=s.pk: lifecycle.finish(pk, 1, Status.CANCELLED) for s in everybody]
     answers = race(*cancels, *ends)
     assert not [answer for answer in answers if isinstance(answer, Problem)]

@@ -11,9 +11,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import Credential
 from ledger.models import AuditEntry
-from orchestration.connections import line_messages
+from orchestration.connections import messages
 from orchestration.models import Session
-from orchestration.sessions import launching, lifecycle, roles
+from orchestration.sessions import launch, lifecycle, roles
 from orchestration.states import Status
 from tests.life import stages
 from tests.life.conftest import problem
@@ -48,8 +48,8 @@ def given(session: Session) -> dict[str, Any]:
     minted = Credential.objects.filter(subject=str(session.pk)).last()
     return {
         "retries": session.retries_left,
-        "env": launching._process_options(session)["env"],
-        "addresses": line_messages.role_addresses(session),
+        "env": launch._process_options(session)["env"],
+        "addresses": messages.role_addresses(session),
         "scopes": minted.scopes if minted else roles.of(session).get("scopes", []),
     }
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ledger import journal
-from orchestration import following
+from orchestration import tail
 from orchestration.adminsite import session_page
 from orchestration.models import Session
 from orchestration.sessions import lifecycle
@@ -113,7 +113,7 @@ def test_a_refusal_says_what_is_wrong_and_stores_nothing(words: list[str], why: 
 
 def lines(session: Session, *, live: bool = False, then: Any = None) -> str:
     out = io.StringIO()
-    following.follow(session.pk, following.Screen(out, live=live), pause=lambda _: then and then())
+    tail.follow(session.pk, tail.Screen(out, live=live), pause=lambda _: then and then())
     return out.getvalue()
 
 
@@ -136,7 +136,7 @@ def test_a_terminal_gets_a_live_line_that_says_what_is_waited_for() -> None:
     session = stages.running()
     shown = lines(session, live=True, then=lambda: lifecycle.finish(session.pk, 1, Status.COMPLETED))
     assert "running, attempt 1" in shown
-    assert shown.endswith(following.CLEAR)
+    assert shown.endswith(tail.CLEAR)
 
 
 def test_what_an_agent_writes_cannot_move_the_cursor() -> None:
@@ -157,7 +157,7 @@ def test_what_an_agent_writes_cannot_move_the_cursor() -> None:
 )
 def test_the_exit_status_is_the_outcome(status: Status, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     session = stages.ended(status)
-    monkeypatch.setattr(following, "follow", lambda pk, screen: session)
+    monkeypatch.setattr(tail, "follow", lambda pk, screen: session)
     with pytest.raises(SystemExit) as end:
         spawn("echo", "--role", "runbook", "--follow")
     assert end.value.code == code

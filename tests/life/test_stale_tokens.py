@@ -18,7 +18,7 @@ from approvals.models import Approval
 from ledger import journal
 from mailbox.models import Message
 from orchestration.models import Session
-from orchestration.sessions import attempts, lifecycle, spawning
+from orchestration.sessions import lifecycle, spawn, transitions
 from orchestration.states import Status
 from tests.life import stages
 from tests.life.conftest import bearer
@@ -42,7 +42,7 @@ ACTS: dict[str, Act] = {
 ENDS: dict[str, Callable[[UUID], Any]] = {
     "suspended": lambda pk: lifecycle.suspend(pk, 1),
     "ended": lambda pk: lifecycle.finish(pk, 1, Status.COMPLETED),
-    "replaced": lambda pk: attempts.requeue(pk, 1, "line lost"),
+    "replaced": lambda pk: transitions.requeue(pk, 1, "line lost"),
 }
 
 
@@ -54,7 +54,7 @@ def test_an_attempt_that_ends_after_its_token_was_judged_does_nothing_more(
     mine = stages.running()
     # Something below it that is over, and something that is not: a suspended one goes on waiting.
     below = stages.ended(parent=mine.pk) if act == "retry" else stages.queued(parent=mine.pk)
-    client = bearer(spawning.mint(stages.again(mine)))
+    client = bearer(spawn.mint(stages.again(mine)))
     locked, judged = threading.Event(), threading.Event()
     check = credentials.check
 
@@ -66,7 +66,7 @@ def test_an_attempt_that_ends_after_its_token_was_judged_does_nothing_more(
 
     def finish() -> int:
         with journal.transaction():
-            attempts.lock(mine.pk)
+            transitions.lock(mine.pk)
             Session.objects.filter(pk=mine.pk).update(title="locked, on both databases")
             locked.set()
             assert judged.wait(30)
@@ -88,7 +88,7 @@ def test_the_same_claim_is_told_again_only_while_the_attempt_runs() -> None:
     asked = stages.asked(session)
     answer = Answer(decision="approve", digest=asked.digest)
     decisions.decide(session.project_id, asked.id, answer, Actor.of_user(owner()), "admin")
-    client = bearer(spawning.mint(session))
+    client = bearer(spawn.mint(session))
     path, body = f"/api/v1/approvals/{asked.id}/consume", {"digest": asked.digest, "claim": "mine"}
     assert client.post(path, body, format="json").status_code == 200
     assert client.post(path, body, format="json").status_code == 200

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from core.db.clock import database_now
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, cancelling, lifecycle
+from orchestration.sessions import cancel, lifecycle, transitions
 from orchestration.states import ARROWS, ENDED, TERMINAL, Status
 from tests.life import stages
 
@@ -33,35 +33,35 @@ def test_an_arrow_is_taken_exactly_when_the_table_has_it(start: Status, to: Stat
         change(session, to, set(Status))
         assert stages.again(session).status == to
     else:
-        with pytest.raises(attempts.StaleState):
+        with pytest.raises(transitions.StaleState):
             change(session, to, set(Status))
         assert (stages.again(session).status, stages.again(session).attempt) == (start, 1)
 
 
 def change(session: Session, to: Status, out_of: set[Status]) -> None:
     if to == Status.QUEUED:
-        attempts.requeue(session.pk, 1, "again", out_of=out_of)
+        transitions.requeue(session.pk, 1, "again", out_of=out_of)
     else:
-        attempts.move(session.pk, 1, to, out_of=out_of)
+        transitions.move(session.pk, 1, to, out_of=out_of)
 
 
 @pytest.mark.parametrize("start", sorted(ENDED))
 @pytest.mark.parametrize("to", list(Status))
 def test_out_of_an_end_nothing_leads_by_itself(start: Status, to: Status) -> None:
     session = put(start)
-    with pytest.raises(attempts.StaleState):
-        change(session, to, set(attempts.OPEN))
+    with pytest.raises(transitions.StaleState):
+        change(session, to, set(transitions.OPEN))
     assert not lifecycle.fail(session.pk, 1, "line lost")
 
 
 @pytest.mark.parametrize("to", sorted(TERMINAL))
 def test_an_old_attempt_takes_no_arrow(to: Status) -> None:
     session = stages.running()
-    attempts.requeue(session.pk, 1, "again")
-    attempts.move(session.pk, 2, Status.STARTING)
+    transitions.requeue(session.pk, 1, "again")
+    transitions.move(session.pk, 2, Status.STARTING)
     lifecycle.started(session.pk, 2)
-    with pytest.raises(attempts.StaleState):
-        attempts.move(session.pk, 1, to)
+    with pytest.raises(transitions.StaleState):
+        transitions.move(session.pk, 1, to)
     assert not lifecycle.finish(session.pk, 1, to)
     assert stages.again(session).status == "running"
 
@@ -69,7 +69,7 @@ def test_an_old_attempt_takes_no_arrow(to: Status) -> None:
 def test_the_end_of_an_attempt_is_for_ever() -> None:
     session = stages.suspended()
     before = Attempt.objects.values().get(session=session, number=1)
-    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     assert Attempt.objects.values().get(session=session, number=1) == before
 
 

@@ -12,7 +12,7 @@ from core.db.clock import read_database_clock
 from mailbox import reading
 from mailbox.letters import NewMessage
 from orchestration.models import Session, WebProcess
-from orchestration.sessions import cancelling, lifecycle, losses, steering
+from orchestration.sessions import cancel, lifecycle, messages, reaper
 from orchestration.states import Status
 from tests.life import stages
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 def send(session: Session, kind: str = "task", id: str | None = None, **options: Any) -> str:
     message = NewMessage(message_kind=kind, body={"text": "go on", "answer": "go on"}, id=id)
-    return steering.send(stages.project(), session.pk, message, stages.ACTOR, **options).outcome
+    return messages.send(stages.project(), session.pk, message, stages.ACTOR, **options).outcome
 
 
 def unread(session: Session) -> int:
@@ -78,7 +78,7 @@ def test_an_answer_alone_starts_nothing() -> None:
 
 def test_pending_when_what_runs_was_told_to_stop() -> None:
     session = live()
-    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     assert send(session) == "pending"
 
 
@@ -121,14 +121,14 @@ def test_an_interrupted_child_is_no_completion_unless_it_finished_by_itself() ->
 def test_an_interrupted_child_that_does_not_heed_is_killed_and_started_again() -> None:
     session = live()
     send(session, interrupt=True)
-    assert losses.end_cancelled(session.pk, 1, read_database_clock() + timedelta(seconds=21))
+    assert reaper.end_cancelled(session.pk, 1, read_database_clock() + timedelta(seconds=21))
     assert (stages.again(session).status, stages.again(session).attempt) == ("queued", 2)
 
 
 def test_a_cancel_after_an_interrupt_ends_it() -> None:
     session = live()
     send(session, interrupt=True)
-    cancelling.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
+    cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     lifecycle.finish(session.pk, 1, Status.CANCELLED)
     assert stages.again(session).status == "cancelled"
 
@@ -144,5 +144,5 @@ def test_a_steering_message_of_a_child_is_signed_by_the_server() -> None:
     child = stages.running(role="runbook", assignment="echo", command=None)
     actor = Actor(kind="child", id="x", name="x", session=child.pk, attempt=1)
     claimed = NewMessage(message_kind="task", body="x", sender_role="boss", claimed_sender=True)
-    signed = steering.signed(claimed, actor)
+    signed = messages.signed(claimed, actor)
     assert (signed.sender_session, signed.sender_role, signed.claimed_sender) == (child.pk, "runbook", False)

@@ -13,7 +13,7 @@ from core.db.clock import read_database_clock
 from core.web.problems import Problem
 from mailbox import reading
 from orchestration.models import Session
-from orchestration.sessions import attempts, cancelling, lifecycle, waits
+from orchestration.sessions import cancel, lifecycle, transitions, waits
 from orchestration.sessions.waits import Wait
 from orchestration.states import Status
 from tests.life import stages
@@ -130,8 +130,8 @@ def test_an_attempt_that_is_over_records_no_wait_for_the_next_one() -> None:
     """Its token may have been looked at just before it ended."""
     parent = stages.running()
     old = Actor(kind="child", id="x", name="x", session=parent.pk, attempt=1)
-    attempts.requeue(parent.pk, 1, "line lost")
-    attempts.move(parent.pk, 2, Status.STARTING)
+    transitions.requeue(parent.pk, 1, "line lost")
+    transitions.move(parent.pk, 2, Status.STARTING)
     lifecycle.started(parent.pk, 2)
     with pytest.raises(Problem) as refusal:
         lifecycle.wait(stages.project(), parent.pk, Wait(), old)
@@ -170,7 +170,7 @@ def test_the_sweeper_finds_what_the_hint_after_the_commit_did_not() -> None:
 
 def test_a_child_that_was_told_to_cancel_ends_when_it_suspends() -> None:
     parent, (child,) = family(1)
-    cancelling.cancel(stages.project(), child.pk, "enough", stages.ACTOR)
+    cancel.cancel(stages.project(), child.pk, "enough", stages.ACTOR)
     assert suspend(child) == "cancelled"
     letters = reading.unadmitted(parent.project_id, parent.address)
     assert [letter.body["status"] for letter in letters] == ["cancelled"]

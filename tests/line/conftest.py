@@ -20,7 +20,7 @@ from accounts import projects
 from accounts.actors import Actor
 from orchestration import presence
 from orchestration.models import Attempt, Session
-from orchestration.sessions import spawning
+from orchestration.sessions import spawn as session_spawn
 from tests.servers.stack import IN_A_THREAD, WEB
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
@@ -35,7 +35,7 @@ class Spawn:
 
     def __init__(self, **order: Any) -> None:
         order = {"assignment": "do it", "runner": "external", **order}
-        spawned = spawning.spawn(projects.default(), spawning.SpawnOrder(**order), TESTS)
+        spawned = session_spawn.spawn(projects.default(), session_spawn.SpawnOrder(**order), TESTS)
         assert spawned.child_token is not None
         self.id = spawned.session.pk
         self.token = spawned.child_token

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from orchestration.connections import backpressure, line_wire
+from orchestration.connections import backpressure, transport
 from orchestration.connections.backpressure import Budget
-from orchestration.connections.line_wire import HangUp, Inbox
+from orchestration.connections.transport import HangUp, Inbox
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 
@@ -149,7 +149,7 @@ async def test_a_large_frame_that_uses_up_its_budget_keeps_no_room_for_the_lane(
 @pytest.mark.parametrize("text", ["x" * 300_000, "x" * 75_000 + "\U0001f600"])
 async def test_an_inbox_is_bounded_by_the_memory_of_its_texts(text: str) -> None:
     inbox = Inbox()
-    for _ in range(line_wire.INBOX_BYTES // 300_000):
+    for _ in range(transport.INBOX_BYTES // 300_000):
         await asyncio.wait_for(inbox.put(text), 5)
     waiting = asyncio.create_task(inbox.put(text))
     await settled([waiting])
@@ -160,9 +160,9 @@ async def test_an_inbox_is_bounded_by_the_memory_of_its_texts(text: str) -> None
 
 async def test_an_inbox_takes_one_text_that_is_larger_than_itself_and_always_its_end() -> None:
     inbox = Inbox()
-    await asyncio.wait_for(inbox.put("x" * (2 * line_wire.INBOX_BYTES)), 5)
+    await asyncio.wait_for(inbox.put("x" * (2 * transport.INBOX_BYTES)), 5)
     await asyncio.wait_for(inbox.put(HangUp(1000)), 5)
-    assert len(await inbox.take()) == 2 * line_wire.INBOX_BYTES
+    assert len(await inbox.take()) == 2 * transport.INBOX_BYTES
     with pytest.raises(HangUp):
         await inbox.take()
 
@@ -170,16 +170,16 @@ async def test_an_inbox_takes_one_text_that_is_larger_than_itself_and_always_its
 def test_events_that_came_together_are_committed_in_small_parts(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestration.connections import line_events
+    from orchestration.connections import events as connection_events
 
     commits: list[int] = []
-    accept = line_events.accept
+    accept = connection_events.accept
 
     def counted(line: Any, events: Any) -> int:
         commits.append(len(events))
         return accept(line, events)
 
-    monkeypatch.setattr(line_events, "accept", counted)
+    monkeypatch.setattr(connection_events, "accept", counted)
     with server.child(child) as peer:
         for first in range(1, 64 * 40, 64):
             events = [{"type": "note", "n": seq} for seq in range(first, first + 64)]
@@ -194,11 +194,11 @@ def test_events_that_came_together_are_committed_in_small_parts(
 def test_children_that_flood_with_large_frames_keep_none_of_another_child_waiting(
     server: Server, spawn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestration.connections import line_events
+    from orchestration.connections import events as connection_events
 
     flooding, other = [spawn() for _ in range(2 * backpressure.LARGE_AT_ONCE)], spawn()
     stuck, go = Work(), Event()
-    stuck.go, accept = go, line_events.accept
+    stuck.go, accept = go, connection_events.accept
 
     def hangs(line: Any, events: Any) -> int:
         if line.session_id != other.id:
@@ -212,7 +212,7 @@ def test_children_that_flood_with_large_frames_keep_none_of_another_child_waitin
         spend(budget, characters, events)
         counted.extend([characters] * (characters > 100_000))
 
-    monkeypatch.setattr(line_events, "accept", hangs)
+    monkeypatch.setattr(connection_events, "accept", hangs)
     monkeypatch.setattr(Budget, "spend", counts)
     with contextlib.ExitStack() as stack:
         stack.callback(go.set)

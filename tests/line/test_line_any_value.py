@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accounts import projects
 from ledger import feed
-from orchestration.connections.consumers import ChildConsumer
+from orchestration.connections.consumer import ChildConsumer
 from orchestration.models import Session
 from orchestration.sessions import history
 from tests.line.conftest import Spawn

@@ -15,7 +15,7 @@ from approvals.answers import Answer
 from approvals.finding import judged
 from approvals.models import Approval
 from ledger import nudges
-from orchestration.connections import line_approvals, line_outgoing
+from orchestration.connections import approvals, outgoing
 from orchestration.sessions import lifecycle
 from orchestration.states import Status
 from tests.line.conftest import Peer, Server, Spawn
@@ -135,7 +135,7 @@ def test_need_run_gets_every_decision_that_is_not_consumed(server: Server, child
 def test_a_request_is_registered_before_it_is_answered_however_fast_the_answer_is(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register, urgent = line_approvals.register, line_outgoing.urgent
+    register, urgent = approvals.register, outgoing.urgent
     decided, looked = threading.Event(), threading.Event()
 
     def slow_register(*args: Any, **kwargs: Any) -> Any:
@@ -156,8 +156,8 @@ def test_a_request_is_registered_before_it_is_answered_however_fast_the_answer_i
                 looked.set()
 
     with server.child(child) as peer:
-        monkeypatch.setattr(line_approvals, "register", slow_register)
-        monkeypatch.setattr(line_outgoing, "urgent", noted_look)
+        monkeypatch.setattr(approvals, "register", slow_register)
+        monkeypatch.setattr(outgoing, "urgent", noted_look)
         peer.say("approval_request", id="fast", body=BODY)
         peer.hear("approval_registered", timeout=25)
         assert peer.hear("approval_reply")["approved"] is True
@@ -309,9 +309,9 @@ def test_an_answer_of_an_earlier_attempt_is_never_sent(server: Server, child: Sp
         peer.hear("approval_reply")
     lifecycle.finish(child.id, 1, Status.ERROR)
     lifecycle.retry(projects.default(), child.id, STAFF())
-    from orchestration.sessions import spawning
+    from orchestration.sessions import spawn as session_spawn
 
-    fresh = spawning.fresh_token(projects.default(), child.id, STAFF()).child_token
+    fresh = session_spawn.fresh_token(projects.default(), child.id, STAFF()).child_token
     with server.knock(child, token=fresh) as peer:
         peer.say("hello", attempt=2)
         peer.hear("welcome")

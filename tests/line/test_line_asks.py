@@ -11,8 +11,8 @@ from accounts.models import Credential, Project
 from mailbox import asking, reading
 from mailbox.models import Message
 from orchestration.models import Session
-from orchestration.sessions import asking as asks
 from orchestration.sessions import lifecycle
+from orchestration.sessions import questions as asks
 from tests.line.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
 from tests.line.conftest import TESTS, Server, Spawn
 from tests.waiting import wait_until

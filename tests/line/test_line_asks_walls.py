@@ -15,10 +15,11 @@ from accounts import projects
 from accounts.models import Project
 from mailbox import addresses, asking
 from mailbox.models import Message
-from orchestration.connections import line_messages
-from orchestration.connections.line import Caller as Holder
-from orchestration.connections.line import Line, LineClosed
-from orchestration.sessions import lifecycle, spawning
+from orchestration.connections import messages as connection_messages
+from orchestration.connections.fencing import Caller as Holder
+from orchestration.connections.fencing import Line, LineClosed
+from orchestration.sessions import lifecycle
+from orchestration.sessions import spawn as session_spawn
 from tests.line.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
 from tests.line.conftest import TESTS, Server, Spawn
 from wardroom.protocol import Send
@@ -30,7 +31,9 @@ __all__ = ["asker", "caller"]
 
 def test_what_is_foreign_or_unknown_is_not_there(child: Spawn, asker: Caller, caller: Asker) -> None:
     elsewhere = Project.objects.create(slug="elsewhere")
-    foreign = spawning.spawn(elsewhere, spawning.SpawnOrder(assignment="x", runner="external"), TESTS).session.pk
+    foreign = session_spawn.spawn(
+        elsewhere, session_spawn.SpawnOrder(assignment="x", runner="external"), TESTS
+    ).session.pk
     theirs = pending(caller(project=elsewhere), foreign)
     mine = pending(asker, child.id)
     answers = [asker.ask(foreign), asker.ask(uuid.uuid4()), asker.look(foreign, theirs), asker.look(child.id, theirs)]
@@ -119,9 +122,9 @@ def test_a_connection_that_was_replaced_cannot_answer(server: Server, child: Spa
     with server.child(child):
         for connection in (0, 2):
             with pytest.raises(LineClosed):
-                line_messages.send(Line(holder, connection), frame)
+                connection_messages.send(Line(holder, connection), frame)
         assert standing(asker.look(child.id, ask_id)) == ("pending", None)
-        assert line_messages.send(Line(holder, 1), frame) == "pending"
+        assert connection_messages.send(Line(holder, 1), frame) == "pending"
     assert standing(asker.look(child.id, ask_id)) == ("answered", "stale")
 
 

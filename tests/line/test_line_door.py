@@ -11,7 +11,8 @@ import pytest
 from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
-from orchestration.sessions import lifecycle, spawning
+from orchestration.sessions import lifecycle
+from orchestration.sessions import spawn as session_spawn
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
 
@@ -52,7 +53,7 @@ def test_a_token_in_the_address_opens_no_line(server: Server, child: Spawn) -> N
 
 
 def test_a_replaced_token_is_4401(server: Server, child: Spawn) -> None:
-    fresh = spawning.fresh_token(projects.default(), child.id, TESTS)
+    fresh = session_spawn.fresh_token(projects.default(), child.id, TESTS)
     with server.knock(child) as peer:
         assert peer.code() == 4401
     with server.knock(child, token=fresh.child_token) as peer:
@@ -74,7 +75,7 @@ def test_an_absent_session_is_4404(server: Server, child: Spawn, address: object
 
 def test_a_foreign_session_looks_like_an_absent_one(server: Server, child: Spawn) -> None:
     elsewhere = Project.objects.create(slug="elsewhere")
-    foreign = spawning.spawn(elsewhere, spawning.SpawnOrder(assignment="x", runner="external"), TESTS)
+    foreign = session_spawn.spawn(elsewhere, session_spawn.SpawnOrder(assignment="x", runner="external"), TESTS)
     with server.dial(foreign.session.pk, **bearer(child.token), subprotocols=["wardroom.v1"]) as peer:
         foreign_end = peer.end()
     with server.dial(uuid.uuid4(), **bearer(child.token), subprotocols=["wardroom.v1"]) as peer:

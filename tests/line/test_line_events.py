@@ -14,7 +14,7 @@ import pytest
 from core.concurrency import threadpool
 from ledger import glimpses, journal
 from ledger.models import AuditEntry, Event
-from orchestration.connections import line_events
+from orchestration.connections import events as connection_events
 from orchestration.models import Snapshot
 from tests.line.conftest import PATIENCE, Server, Spawn
 from tests.waiting import wait_until
@@ -95,7 +95,7 @@ def test_events_that_wait_are_committed_together_in_order(
 ) -> None:
     begun, free = threading.Event(), threading.Event()
     sizes: list[int] = []
-    accept = line_events.accept
+    accept = connection_events.accept
 
     def slow(line: Any, events: Any, **kwargs: Any) -> int:
         begun.set()
@@ -104,7 +104,7 @@ def test_events_that_wait_are_committed_together_in_order(
         return accept(line, events, **kwargs)
 
     with server.child(child) as peer:
-        monkeypatch.setattr(line_events, "accept", slow)
+        monkeypatch.setattr(connection_events, "accept", slow)
         peer.say("event", seq=1, event={"type": "note"})
         assert begun.wait(PATIENCE)
         for seq in range(2, 21):

@@ -13,21 +13,21 @@ from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential
 from ledger.models import Event
-from orchestration.connections import line, line_events
-from orchestration.connections.line import Caller, Line, LineClosed
-from orchestration.sessions import attempts, cancelling, lifecycle
+from orchestration.connections import events, fencing
+from orchestration.connections.fencing import Caller, Line, LineClosed
+from orchestration.sessions import cancel, lifecycle, transitions
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until
 
 
 def held(child: Spawn, **options: Any) -> Line:
-    caller = line.judge(child.token, str(child.id))
-    return line.claim(caller, **options)
+    caller = fencing.judge(child.token, str(child.id))
+    return fencing.claim(caller, **options)
 
 
-def note(seq: int = 1) -> list[line_events.Numbered]:
-    return [line_events.Numbered(seq, {"type": "note"})]
+def note(seq: int = 1) -> list[events.Numbered]:
+    return [events.Numbered(seq, {"type": "note"})]
 
 
 # --- by the verbs -------------------------------------------------------------------------------------------
@@ -40,17 +40,17 @@ def test_a_newer_connection_has_a_greater_number(child: Spawn) -> None:
 def test_an_older_connection_can_do_nothing(child: Spawn) -> None:
     older, newer = held(child), held(child)
     with pytest.raises(LineClosed) as refusal:
-        line_events.accept(older, note())
+        events.accept(older, note())
     assert refusal.value.code == 4409
-    assert line_events.accept(newer, note()) == 1
+    assert events.accept(newer, note()) == 1
     assert Event.objects.filter(session=child.id, source="child").count() == 1
 
 
 def test_the_clean_up_of_an_older_connection_touches_nothing(child: Spawn) -> None:
     older, newer = held(child), held(child)
-    assert line.disconnect(older) is False
+    assert fencing.disconnect(older) is False
     assert child.attempt().line_lost_at is None
-    assert line.disconnect(newer) is True
+    assert fencing.disconnect(newer) is True
     assert child.attempt().line_lost_at is not None
 
 
@@ -58,9 +58,9 @@ def test_an_attempt_that_is_over_can_do_nothing(child: Spawn) -> None:
     mine = held(child)
     lifecycle.finish(child.id, 1, Status.ERROR, error="enough")
     with pytest.raises(LineClosed) as refusal:
-        line_events.accept(mine, note())
+        events.accept(mine, note())
     assert refusal.value.code == 4410
-    assert line.disconnect(mine) is False
+    assert fencing.disconnect(mine) is False
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -75,7 +75,7 @@ def test_a_line_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_
         if end == "ended":
             lifecycle.finish(child.id, 1, Status.TIMEOUT, error="too long")
         else:
-            attempts.requeue(child.id, 1, "once more")
+            transitions.requeue(child.id, 1, "once more")
 
     def beside(*args: Any, **options: Any) -> credentials.Recognised:
         monkeypatch.undo()
@@ -88,25 +88,25 @@ def test_a_line_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_
 
     monkeypatch.setattr(credentials, "recognise", beside)
     with pytest.raises(LineClosed) as refusal:
-        line.look(mine)
-        line.look(mine)  # What came just after the first look is seen by the next.
+        fencing.look(mine)
+        fencing.look(mine)  # What came just after the first look is seen by the next.
     assert refusal.value.code == code
 
 
 def test_an_attempt_that_was_replaced_can_do_nothing(child: Spawn) -> None:
     mine = held(child)
-    attempts.requeue(child.id, 1, "once more")
+    transitions.requeue(child.id, 1, "once more")
     with pytest.raises(LineClosed) as refusal:
-        line_events.accept(mine, note())
+        events.accept(mine, note())
     assert refusal.value.code == 4409
 
 
 def test_a_claim_that_comes_after_the_end_is_4410(child: Spawn) -> None:
-    caller = line.judge(child.token, str(child.id))
+    caller = fencing.judge(child.token, str(child.id))
     lifecycle.started(child.id, 1)
     lifecycle.finish(child.id, 1, Status.COMPLETED)
     with pytest.raises(LineClosed) as refusal:
-        line.claim(caller)
+        fencing.claim(caller)
     assert refusal.value.code == 4410
     assert child.attempt().connection == 0
 
@@ -115,13 +115,13 @@ def test_a_dead_token_can_do_nothing(child: Spawn) -> None:
     mine = held(child)
     Credential.objects.filter(subject=str(child.id)).update(ended_at="2020-01-01T00:00:00Z")
     with pytest.raises(LineClosed) as refusal:
-        line_events.accept(mine, note())
+        events.accept(mine, note())
     assert refusal.value.code == 4401
     assert not Event.objects.filter(session=child.id, source="child").exists()
 
 
 def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
-    caller: Caller = line.judge(child.token, str(child.id))
+    caller: Caller = fencing.judge(child.token, str(child.id))
     together = threading.Barrier(8)
 
     def claim(_: int) -> Line:
@@ -129,7 +129,7 @@ def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
 
         together.wait()
         try:
-            return line.claim(caller)
+            return fencing.claim(caller)
         finally:
             connections.close_all()
 
@@ -139,7 +139,7 @@ def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
     able = 0
     for each in lines:
         try:
-            line_events.accept(each, note(each.connection))
+            events.accept(each, note(each.connection))
             able += 1
         except LineClosed as refusal:
             assert refusal.code == 4409
@@ -176,7 +176,7 @@ def test_the_line_of_a_killed_child_is_lost_and_found(server: Server, child: Spa
 
 def test_a_newer_attempt_ends_the_line_with_4409(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
-        attempts.requeue(child.id, 1, "once more")
+        transitions.requeue(child.id, 1, "once more")
         assert peer.code() == 4409
 
 
@@ -195,7 +195,7 @@ def test_a_verdict_is_told_before_the_line_ends(server: Server, child: Spawn) ->
 
 def test_a_late_terminal_changes_nothing(server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
     with server.child(child) as peer:
-        monkeypatch.setattr("orchestration.connections.line_outgoing.urgent", lambda *args: [])
+        monkeypatch.setattr("orchestration.connections.outgoing.urgent", lambda *args: [])
         lifecycle.finish(child.id, 1, Status.TIMEOUT, error="too long")
         peer.say("terminal", status="completed", result="made it")
         assert peer.code() == 4410
@@ -213,16 +213,16 @@ def test_a_revoked_token_ends_the_line_within_the_poll(
 
 def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
-        cancelling.cancel(projects.default(), child.id, "changed my mind", Actor.system("tests"))
+        cancel.cancel(projects.default(), child.id, "changed my mind", Actor.system("tests"))
         assert peer.hear("cancel")["reason"] == "changed my mind"
         lifecycle.finish(child.id, 1, Status.CANCELLED, error="changed my mind")
         assert peer.code() == 4410
 
 
 def test_a_line_sees_its_token_replaced(server: Server, child: Spawn, timings: Callable[..., None]) -> None:
-    from orchestration.sessions import spawning
+    from orchestration.sessions import spawn
 
     timings(line_poll_secs=60)  # Out of reach: it is nudged.
     with server.child(child) as peer:
-        spawning.fresh_token(projects.default(), child.id, TESTS)
+        spawn.fresh_token(projects.default(), child.id, TESTS)
         assert peer.code() == 4401

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.connections import backpressure, line, line_door
-from orchestration.connections.line_wire import HangUp
+from orchestration.connections import backpressure, fencing, handshake
+from orchestration.connections.transport import HangUp
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 
@@ -24,16 +24,16 @@ class Judge:
         self.asked = 0
         self.go = Event()
 
-    def __call__(self, token: str, session: str) -> line.Caller:
+    def __call__(self, token: str, session: str) -> fencing.Caller:
         self.asked += 1
         assert self.go.wait(30)
-        return line.judge(token, session)
+        return fencing.judge(token, session)
 
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
     held = Judge()
-    monkeypatch.setattr(line_door, "judge", held)
+    monkeypatch.setattr(handshake, "judge", held)
     yield held
     held.go.set()
 

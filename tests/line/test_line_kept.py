@@ -12,7 +12,7 @@ from core.web.problems import Problem
 from ledger import journal, quota
 from ledger.models import AuditEntry, Event, Kept
 from orchestration.models import Session
-from orchestration.sessions import spawning
+from orchestration.sessions import spawn as session_spawn
 from tests.line.conftest import TESTS, Peer, Server, Spawn
 from tests.line.test_line_approvals import BODY
 
@@ -98,8 +98,8 @@ def test_a_tree_has_so_many_sessions(timings: Timings) -> None:
     for _ in range(2):
         Spawn(parent=root.id)
     with pytest.raises(Problem) as refusal:
-        spawning.spawn(
-            projects.default(), spawning.SpawnOrder(assignment="x", runner="external", parent=root.id), TESTS
+        session_spawn.spawn(
+            projects.default(), session_spawn.SpawnOrder(assignment="x", runner="external", parent=root.id), TESTS
         )
     assert refusal.value.status == 429
     assert Session.objects.count() == 3

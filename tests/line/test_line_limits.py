@@ -16,7 +16,7 @@ from ledger.models import Event
 from mailbox import delivery
 from mailbox.letters import NewMessage
 from orchestration import presence
-from orchestration.connections import line as lines
+from orchestration.connections import fencing as lines
 from tests.conformance.peer import announce
 from tests.line.conftest import PATIENCE, Server, Spawn
 from tests.threads import verbs_have_ended
@@ -200,7 +200,7 @@ def test_a_server_that_fails_lets_the_child_come_back(
         raise RuntimeError("a bug")
 
     with server.child(child) as peer:
-        monkeypatch.setattr("orchestration.connections.line_events._move", broken)
+        monkeypatch.setattr("orchestration.connections.events._move", broken)
         peer.say("event", seq=1, event={"type": "note"})
         assert peer.code() == 1011
     monkeypatch.undo()
@@ -232,7 +232,7 @@ def test_a_quiet_line_outlives_a_database_that_does_not_answer(
     timings(line_poll_secs=0.05)
     with server.child(child) as peer:
         with monkeypatch.context() as patch:
-            patch.setattr("orchestration.connections.line_outgoing.look", down)
+            patch.setattr("orchestration.connections.outgoing.look", down)
             wait_until(lambda: len(looked) > 3)
         peer.say("event", seq=1, event={"type": "note"})
         assert peer.hear("event_ack")["seq"] == 1
@@ -250,7 +250,7 @@ def test_the_end_of_a_line_is_noted_however_often_the_database_does_not_answer(
         return lines.disconnect(*args, **kwargs)
 
     timings(heartbeat_secs=0.05)
-    monkeypatch.setattr("orchestration.connections.consumers.disconnect", reluctant)
+    monkeypatch.setattr("orchestration.connections.consumer.disconnect", reluctant)
     with server.child(child) as peer:
         peer.drop()
         wait_until(lambda: child.attempt().line_lost_at)

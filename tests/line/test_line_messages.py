@@ -19,8 +19,10 @@ from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message
 from orchestration import presence
-from orchestration.connections.consumers import ChildConsumer
-from orchestration.sessions import cancelling, lifecycle, spawning
+from orchestration.connections.consumer import ChildConsumer
+from orchestration.sessions import cancel as session_cancel
+from orchestration.sessions import lifecycle
+from orchestration.sessions import spawn as session_spawn
 from tests.line.conftest import PATIENCE, TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until, wait_until_async
 
@@ -33,7 +35,7 @@ def post(child: Spawn, *texts: str, kind: str = "task", **fields: Any) -> list[s
 
 
 def cancel(child: Spawn) -> None:
-    cancelling.cancel(projects.default(), child.id, "stop", TESTS)
+    session_cancel.cancel(projects.default(), child.id, "stop", TESTS)
 
 
 def texts(peer: Peer, count: int) -> list[str]:
@@ -226,7 +228,9 @@ def test_nothing_outside_its_tree_can_be_written_to(
 ) -> None:
     other_tree = spawn()
     elsewhere = Project.objects.create(slug="elsewhere")
-    foreign = spawning.spawn(elsewhere, spawning.SpawnOrder(assignment="x", runner="external"), TESTS).session.pk
+    foreign = session_spawn.spawn(
+        elsewhere, session_spawn.SpawnOrder(assignment="x", runner="external"), TESTS
+    ).session.pk
     with server.child(family[1]) as peer:
         answers = [send(peer, to=str(to)) for to in (other_tree.id, foreign, uuid.uuid4(), "plain-address")]
     assert {(answer["kind"], answer["code"], answer["detail"]) for answer in answers} == {

@@ -9,7 +9,8 @@ import pytest
 from django.db import DataError
 
 from ledger.models import Event
-from orchestration.connections import line_events, line_terminal
+from orchestration.connections import events as connection_events
+from orchestration.connections import terminal
 from orchestration.models import TranscriptItem
 from orchestration.sessions import lifecycle
 from tests.line.conftest import Peer, Server, Spawn
@@ -67,14 +68,14 @@ def test_the_same_number_twice_at_once_is_kept_and_acknowledged_once(server: Ser
 def test_the_same_number_twice_in_one_commit_is_kept_once(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         line = line_of(child)
-        event = line_events.Numbered(1, {"type": "note"})
-        assert line_events.accept(line, [event, event]) == 1
+        event = connection_events.Numbered(1, {"type": "note"})
+        assert connection_events.accept(line, [event, event]) == 1
         assert live(peer)
     assert Event.objects.filter(session=child.id, source="child").count() == 1
 
 
 def line_of(child: Spawn) -> Any:
-    from orchestration.connections.line import Caller, Line
+    from orchestration.connections.fencing import Caller, Line
 
     attempt = child.attempt()
     return Line(Caller(child.session.project_id, child.id, 1, child.token), attempt.connection)
@@ -83,14 +84,14 @@ def line_of(child: Spawn) -> Any:
 def test_of_events_that_go_together_only_the_one_at_fault_is_refused(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = line_events._keep
+    keep = connection_events._keep
 
     def refusing(line: Any, events: Any, now: Any) -> int:
         if any(event.payload.get("bad") for event in events):
             raise DataError("a value that the database refuses")
         return keep(line, events, now)
 
-    monkeypatch.setattr(line_events, "_keep", refusing)
+    monkeypatch.setattr(connection_events, "_keep", refusing)
     with server.child(child) as peer:
         for seq in range(1, 41):
             peer.say("event", seq=seq, event={"type": "note", "bad": seq == 20})
@@ -108,7 +109,7 @@ def test_after_an_end_that_was_refused_the_line_hears_of_an_end_that_another_wro
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
 ) -> None:
     if fault is not None:
-        monkeypatch.setattr(line_terminal, "end", failing(fault))
+        monkeypatch.setattr(terminal, "end", failing(fault))
     with server.child(child) as peer:
         peer.say("terminal", status="suspended", children=["not-an-id"])
         refusal = peer.hear("error")
@@ -122,7 +123,7 @@ def test_after_an_end_that_was_refused_the_child_may_end_properly(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(line_terminal, "end", failing(DataError("a value that the database refuses")))
+        patched.setattr(terminal, "end", failing(DataError("a value that the database refuses")))
         with server.child(child) as peer:
             peer.say("terminal", status="suspended", children=["not-an-id"])
             peer.hear("error")

@@ -16,11 +16,13 @@ from mailbox import delivery
 from mailbox.letters import NewMessage
 from mailbox.models import Message as Letter
 from orchestration import presence
-from orchestration.connections import line_outgoing, line_run, line_terminal
-from orchestration.connections.consumers import ChildConsumer
-from orchestration.connections.line import LineClosed
+from orchestration.connections import outgoing, terminal
+from orchestration.connections import run as connection_run
+from orchestration.connections.consumer import ChildConsumer
+from orchestration.connections.fencing import LineClosed
 from orchestration.models import Session, TranscriptItem
-from orchestration.sessions import lifecycle, spawning
+from orchestration.sessions import lifecycle
+from orchestration.sessions import spawn as session_spawn
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Server, Spawn
 from tests.waiting import wait_until
@@ -33,7 +35,7 @@ def items(*texts: str, role: str = "assistant") -> list[dict[str, Any]]:
 def again(child: Spawn) -> Spawn:
     """The next attempt of a session that is over; its token in place of the old one."""
     lifecycle.retry(projects.default(), child.id, TESTS)
-    child.token = str(spawning.fresh_token(projects.default(), child.id, TESTS).child_token)
+    child.token = str(session_spawn.fresh_token(projects.default(), child.id, TESTS).child_token)
     return child
 
 
@@ -182,7 +184,7 @@ def test_a_terminal_ends_the_session_and_the_line(server: Server, child: Spawn, 
 def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_over(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end, urgent = line_terminal.end, line_outgoing.urgent
+    end, urgent = terminal.end, outgoing.urgent
     looked = threading.Event()
 
     def slow_end(*args: Any, **kwargs: Any) -> None:
@@ -198,8 +200,8 @@ def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_
             raise
 
     with server.child(child) as peer:
-        monkeypatch.setattr(line_terminal, "end", slow_end)
-        monkeypatch.setattr(line_outgoing, "urgent", noted_look)
+        monkeypatch.setattr(terminal, "end", slow_end)
+        monkeypatch.setattr(outgoing, "urgent", noted_look)
         peer.say("terminal", status="completed")
         assert peer.hear("terminal_ack", timeout=25)["status"] == "completed"
         assert peer.code() == 1000
@@ -208,7 +210,7 @@ def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_
 def test_the_end_that_a_plain_child_declares_is_done_though_its_run_was_not_noted_before(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end, acknowledge = line_terminal.end, line_run.acknowledge
+    end, acknowledge = terminal.end, connection_run.acknowledge
     ended, refused = threading.Event(), threading.Event()
 
     def slow_end(*args: Any, **kwargs: Any) -> None:
@@ -224,8 +226,8 @@ def test_the_end_that_a_plain_child_declares_is_done_though_its_run_was_not_note
         finally:
             refused.set()
 
-    monkeypatch.setattr(line_terminal, "end", slow_end)
-    monkeypatch.setattr(line_run, "acknowledge", late_acknowledge)
+    monkeypatch.setattr(terminal, "end", slow_end)
+    monkeypatch.setattr(connection_run, "acknowledge", late_acknowledge)
     with server.plain(child) as peer:
         peer.hear("run")
         peer.say("terminal", status="completed")
@@ -314,7 +316,7 @@ def test_a_suspended_session_waits_for_its_children_and_is_told_so_when_it_goes_
         peer.say("terminal", status="completed", result="found it")
         peer.hear("terminal_ack")
     wait_until(lambda: parent.session.attempt == 2)
-    token = spawning.fresh_token(projects.default(), parent.id, TESTS).child_token
+    token = session_spawn.fresh_token(projects.default(), parent.id, TESTS).child_token
     with server.knock(parent, token=token) as peer:
         peer.say("hello", attempt=2)
         peer.hear("welcome")

@@ -12,11 +12,12 @@ from mailbox import reading
 from mailbox.letters import NewMessage
 from mailbox.models import Message
 from orchestration import presence
-from orchestration.connections import line_messages
-from orchestration.connections.line import Caller as Holder
-from orchestration.connections.line import Line
+from orchestration.connections import messages
+from orchestration.connections.fencing import Caller as Holder
+from orchestration.connections.fencing import Line
 from orchestration.models import WebProcess
-from orchestration.sessions import attempts, cancelling, lifecycle, steering
+from orchestration.sessions import cancel, lifecycle, transitions
+from orchestration.sessions import messages as session_messages
 from tests.line.callers import Caller, asker, caller, pending, reply, standing
 from tests.line.conftest import TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until
@@ -64,7 +65,7 @@ def test_queued_when_the_web_process_that_held_the_line_is_dead(server: Server, 
 
 def test_queued_while_it_is_suspended_and_read_when_it_goes_on(server: Server, child: Spawn, asker: Caller) -> None:
     lifecycle.started(child.id, 1)
-    attempts.move(child.id, 1, "suspended")  # type: ignore[arg-type]
+    transitions.move(child.id, 1, "suspended")  # type: ignore[arg-type]
     assert send(asker, child) == "queued"
     assert child.session.status == "suspended"
 
@@ -95,7 +96,7 @@ def fresh(asker: Caller) -> Callable[[Spawn], None]:
 
 def test_pending_when_nothing_will_run_until_somebody_starts_it(server: Server, child: Spawn, asker: Caller) -> None:
     with server.child(child) as peer:
-        cancelling.cancel(projects.default(), child.id, "enough", TESTS)
+        cancel.cancel(projects.default(), child.id, "enough", TESTS)
         peer.hear("cancel")
         assert send(asker, child) == "pending", "it is being cancelled"
         peer.hear("message")
@@ -149,7 +150,7 @@ def test_an_interrupt_that_became_a_cancel_holds_nothing_back(
     timings(line_poll_secs=0.2)
     with server.child(child) as peer:
         interrupted(peer, asker, child)
-        cancelling.cancel(projects.default(), child.id, "enough", TESTS)
+        cancel.cancel(projects.default(), child.id, "enough", TESTS)
         assert peer.hear("message")["text"] == "instead"
 
 
@@ -178,8 +179,8 @@ def test_a_message_that_interrupts_is_not_read_before_its_interrupt_is_seen(
 
     def late(*args: Any, **options: Any) -> Any:
         message = NewMessage(message_kind="task", body={"text": "instead"})
-        steering.send(projects.default(), child.id, message, TESTS, interrupt=True)
+        session_messages.send(projects.default(), child.id, message, TESTS, interrupt=True)
         return look(*args, **options)
 
     monkeypatch.setattr(reading, "unadmitted", late)
-    assert line_messages.waiting(line, 0) == []
+    assert messages.waiting(line, 0) == []

@@ -11,7 +11,7 @@ import pytest
 
 from core.db.clock import read_database_clock
 from orchestration import presence
-from orchestration.connections import line
+from orchestration.connections import fencing
 from orchestration.lifespan import lifespan
 from orchestration.models import Attempt, WebProcess
 from tests.line.conftest import PATIENCE, Spawn
@@ -59,12 +59,12 @@ def test_a_renewal_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_line_is_live_while_its_process_is(child: Spawn) -> None:
     assert not live()
-    mine = line.claim(line.judge(child.token, str(child.id)))
+    mine = fencing.claim(fencing.judge(child.token, str(child.id)))
     assert live()
     now = read_database_clock()
     assert live(now=now + timedelta(seconds=15))
     assert not live(now=now + timedelta(seconds=25))
-    line.disconnect(mine)
+    fencing.disconnect(mine)
     assert not live()
 
 

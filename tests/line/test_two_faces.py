@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from accounts import projects
-from orchestration.sessions import cancelling, lifecycle
+from orchestration.sessions import cancel, lifecycle
 from tests.line.conftest import TESTS, Server, Spawn
 
 BODY = {"text": "hi", "answer": "hi"}
@@ -62,7 +62,7 @@ def test_a_child_writes_to_its_tree_and_starts_only_what_is_below_it(
     family = Family()
     target: Spawn = getattr(family, whom)
     assert face(server, family.me, target, kind) == while_open
-    cancelling.cancel(projects.default(), target.id, "enough", TESTS, cascade=False)
+    cancel.cancel(projects.default(), target.id, "enough", TESTS, cascade=False)
     if not target.session.is_terminal:
         lifecycle.finish(target.id, 1, "cancelled")
     assert face(server, family.me, target, kind) == when_over

@@ -21,7 +21,7 @@ from mailbox.addresses import ANSWERS, session_address
 from mailbox.asked import Asked
 from mailbox.letters import NewMessage
 from mailbox.models import Message
-from orchestration.maintenance import housekeeping
+from orchestration.maintenance import retention
 from tests.conftest import RUN
 from tests.waiting import wait_until
 
@@ -243,10 +243,10 @@ def test_an_answer_goes_when_admitted_messages_go(settings: Any) -> None:
     desk.reply(claim.messages[0], "yes")
     desk.ack(claim)
     assert desk.asked(asked.id).status == "answered"
-    housekeeping.sweep()
+    retention.sweep()
     assert Message.objects.count() == 2
     settings.WARDROOM = settings.WARDROOM | {"keep_admitted_secs": -1}
-    housekeeping.sweep()
+    retention.sweep()
     assert not Message.objects.exists()
 
 

@@ -11,8 +11,8 @@ from accounts import projects
 from accounts.actors import Actor
 from mailbox import quarantine
 from orchestration.models import Session
-from orchestration.sessions import spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import spawn
+from orchestration.sessions.spawn import SpawnOrder
 from tests.admin.planting import staff
 from tests.mailbox.faces import Caller, Server
 from tests.rest import odd
@@ -43,7 +43,7 @@ IDS = [
 
 def spawned() -> Session:
     order = SpawnOrder(assignment="x", runner="external")
-    return spawning.spawn(projects.default(), order, Actor.system("tests")).session
+    return spawn.spawn(projects.default(), order, Actor.system("tests")).session
 
 
 def written(identifier: object) -> list[str]:

@@ -13,8 +13,8 @@ from accounts.models import Credential, Project, User
 from approvals import subjects
 from approvals.models import Approval
 from orchestration.models import Session
-from orchestration.sessions import attempts, spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import spawn, transitions
+from orchestration.sessions.spawn import SpawnOrder
 from orchestration.states import Status
 from tests.mailbox.faces import Caller, Django
 from tests.people import owner
@@ -50,8 +50,8 @@ def give(user: User, *permissions: str) -> None:
 
 def session() -> Session:
     order = SpawnOrder(assignment="x", runner="external")
-    made = spawning.spawn(projects.default(), order, Actor.system("tests")).session
-    return attempts.move(made.pk, 1, Status.RUNNING)
+    made = spawn.spawn(projects.default(), order, Actor.system("tests")).session
+    return transitions.move(made.pk, 1, Status.RUNNING)
 
 
 def child(of: Session) -> Caller:
@@ -81,7 +81,7 @@ def test_a_consumption_is_not_replayed_once_the_attempt_is_over() -> None:
     take = f"approvals/{asked['id']}/consume"
     body = {"digest": asked["digest"]}
     assert [keyed(asker, take, body).status_code for _ in range(2)] == [200, 200]
-    attempts.end(mine, 1, Status.ERROR, "lost", kill_in=0)
+    transitions.end(mine, 1, Status.ERROR, "lost", kill_in=0)
     assert subjects.is_over(mine.pk, 1)
     assert told(keyed(asker, take, body)) == (409, "not-running")
 
@@ -153,7 +153,7 @@ def test_what_a_child_did_below_it_is_not_replayed_once_its_attempt_is_over(
     assert keyed(token, f"sessions/{below.pk}/{verb}").headers["Idempotency-Replayed"] == "true"
     # Its token is judged before its attempt is: what ends between the two is met by the fence.
     monkeypatch.setattr(credentials, "end_for_attempt", lambda *_, **__: 0)
-    attempts.end(mine, 1, Status.ERROR, "lost", kill_in=0)
+    transitions.end(mine, 1, Status.ERROR, "lost", kill_in=0)
     assert told(keyed(token, f"sessions/{below.pk}/{verb}")) == (409, "not-running")
 
 

@@ -11,8 +11,8 @@ from accounts.actors import Actor
 from core.web import pages
 from orchestration.api import tree
 from orchestration.models import Attempt, Session
-from orchestration.sessions import spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import spawn as session_spawn
+from orchestration.sessions.spawn import SpawnOrder
 from tests.mailbox.faces import Caller, Django
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ API = "/api/v1"
 
 def spawn(parent: Session | None = None, **order: Any) -> Session:
     wanted = SpawnOrder(**{"assignment": "x", "runner": "external", "parent": parent and parent.pk, **order})
-    return spawning.spawn(projects.default(), wanted, Actor.system("tests")).session
+    return session_spawn.spawn(projects.default(), wanted, Actor.system("tests")).session
 
 
 def child(of: Session) -> Caller:

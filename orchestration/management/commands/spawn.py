@@ -16,10 +16,10 @@ from accounts.actors import Actor
 from accounts.models import Project
 from core.display.text import visible
 from core.web.problems import Problem
-from orchestration import following
+from orchestration import tail
 from orchestration.models import Session
-from orchestration.sessions import spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import spawn
+from orchestration.sessions.spawn import SpawnOrder
 from orchestration.states import Runner, Status
 
 EPILOG = "Exit status with --follow: 0 completed, 1 error, 3 timeout, 4 cancelled, 5 skipped, 130 interrupted."
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
         try:
-            spawned = spawning.spawn(project, _order(options), Actor.system("manage.py spawn"))
+            spawned = spawn.spawn(project, _order(options), Actor.system("manage.py spawn"))
         except Problem as problem:
             raise CommandError(_refusal(problem)) from problem
         self.stdout.write(f"session: {spawned.session.pk}")
@@ -63,10 +63,10 @@ class Command(BaseCommand):
 
     def _follow(self, session: Session) -> None:
         out = cast(TextIO, self.stdout._out)
-        screen = following.Screen(out, live=out.isatty())
+        screen = tail.Screen(out, live=out.isatty())
         screen.line(f"watch and answer at {settings.WARDROOM_URL}/admin/", "dim")
         try:
-            ended = following.follow(session.pk, screen)
+            ended = tail.follow(session.pk, screen)
         except KeyboardInterrupt:
             screen.line("No longer following; the session goes on.")
             sys.exit(130)
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         screen.line(f"{ended.status} in attempt {ended.attempt}", "good" if ended.result else "")
         if text:
             screen.line(visible(text, lines=True).rstrip())
-        sys.exit(following.EXITS[Status(ended.status)])
+        sys.exit(tail.EXITS[Status(ended.status)])
 
 
 def _order(options: dict[str, Any]) -> SpawnOrder:

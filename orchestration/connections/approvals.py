@@ -12,7 +12,7 @@ from approvals import asking, decisions, execution, shapes
 from approvals.actions import Ask
 from approvals.models import Approval
 from core.web.problems import Problem
-from orchestration.connections.line import Line, held
+from orchestration.connections.fencing import Line, held
 from wardroom.protocol import (
     ApprovalAck,
     ApprovalConsumed,

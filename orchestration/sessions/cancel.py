@@ -30,7 +30,7 @@ from core.db.clock import database_now
 from ledger import journal, skipping
 from ledger.skipping import Work
 from orchestration.models import Cancellation, Session
-from orchestration.sessions import attempts, completion, lifecycle
+from orchestration.sessions import completion, lifecycle, transitions
 from orchestration.states import TERMINAL, Runner, Status
 
 #: How long the call that cancels works on the tree before it leaves the rest to the sweep.
@@ -62,7 +62,7 @@ def cancel(
     answer shows only the top as told to stop; everything below it follows.
     """
     with journal.transaction():
-        attempts.fence(actor)
+        transitions.fence(actor)
         top = lifecycle.own(project, session_id)
         if cascade and _is_large(top, settings.WARDROOM["cancel_at_once_sessions"]):
             if _goes_on(top) or not _has_open(top):
@@ -230,7 +230,7 @@ def _told_but_idle(cancellation: UUID) -> QuerySet[Session]:
 def tell(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
     """Tell one session below to stop, and mark it as visited. False when it was visited before."""
     with journal.transaction():
-        session = attempts.lock(session_id)
+        session = transitions.lock(session_id)
         if session.cancellation_id == cancellation:
             return False
         reason = Cancellation.objects.values_list("reason", flat=True).get(pk=cancellation)
@@ -248,7 +248,7 @@ def _tell(cancellation: UUID, session: Session, reason: str, now: datetime | Non
 def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
     """End one session that was told to stop and does not run. False when it ended, or started again, meanwhile."""
     with journal.transaction():
-        attempts.lock(session_id)
+        transitions.lock(session_id)
         session = _told_but_idle(cancellation).filter(pk=session_id).first()
         if session is None:
             return False

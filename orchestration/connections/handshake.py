@@ -9,7 +9,7 @@ from typing import Any
 from accounts import credentials
 from core.concurrency.threadpool import in_thread
 from orchestration.connections import backpressure
-from orchestration.connections.line import Caller, LineClosed, judge
+from orchestration.connections.fencing import Caller, LineClosed, judge
 from wardroom.protocol import BEARER, PLAIN, V1, Close
 
 

@@ -12,9 +12,9 @@ from ledger import journal, quota
 from mailbox import addresses, asking, bodies, delivery, reading
 from mailbox.letters import LONGEST_ID, NewMessage
 from mailbox.models import Message as Letter
-from orchestration.connections.line import Line, held
+from orchestration.connections.fencing import Line, held
 from orchestration.models import Session
-from orchestration.sessions import reach, roles, steering
+from orchestration.sessions import access, messages, roles
 from wardroom.protocol import Message, Send, Sender
 
 CHUNK = 16
@@ -77,11 +77,11 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
         )
         if target is not None:
             answers = ask if frame.message_kind == "reply" else None
-            sent = steering.send(session.project, target, message, line.actor, answers=answers, now=now)
+            sent = messages.send(session.project, target, message, line.actor, answers=answers, now=now)
             return str(sent.outcome)
         quota.keep(session.pk, frame.body)
         delivery.deliver(line.project_id, address, [message], now=now)
-        return steering.Outcome.PENDING.value
+        return messages.Outcome.PENDING.value
 
 
 def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
@@ -92,7 +92,7 @@ def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
         quota.keep(session.pk, frame.body)
         asking.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
         journal.nudge(f"session:{session.pk}")
-    return steering.Outcome.PENDING.value
+    return messages.Outcome.PENDING.value
 
 
 def _address(session: Session, frame: Send, ask: Letter | None) -> str:
@@ -105,7 +105,7 @@ def _address(session: Session, frame: Send, ask: Letter | None) -> str:
         detail = "needs `to`, or the `correlation_id` of an ask that came here"
         raise problems.invalid([{"field": "to", "detail": detail}])
     target = addresses.session_of(address)
-    allowed = reach.in_tree(session.pk, target) if target else address in role_addresses(session)
+    allowed = access.in_tree(session.pk, target) if target else address in role_addresses(session)
     if not allowed:
         # A session that is not there and one of another tree look the same (I11).
         raise problems.forbidden("A child may write to its own tree and to addresses that its role names.")

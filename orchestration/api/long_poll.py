@@ -23,8 +23,8 @@ from core.web import request_body
 from core.web.problems import Problem
 from ledger import holding
 from mailbox.asking import new_id, question
-from orchestration.sessions import asking, reach
-from orchestration.sessions.asking import Ask, Standing
+from orchestration.sessions import access, questions
+from orchestration.sessions.questions import Ask, Standing
 
 
 class AskBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ async def ask(request: Request) -> JSONResponse:
     with holding.place(credential, said.timeout_secs):
         asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
         standing = await _settled(asked, said.timeout_secs)
-    return JSONResponse(asking.shape(standing), headers=REPLAYED if asked.is_repeated else None)
+    return JSONResponse(questions.shape(standing), headers=REPLAYED if asked.is_repeated else None)
 
 
 async def late(request: Request) -> JSONResponse:
@@ -55,21 +55,21 @@ async def late(request: Request) -> JSONResponse:
     secs = holding.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
-    asked = await in_thread(asking.find, credential, session_id, ask_id)
+    asked = await in_thread(questions.find, credential, session_id, ask_id)
     with holding.place(credential, secs):
         standing = await _settled(asked, secs)
-    return JSONResponse(asking.shape(standing))
+    return JSONResponse(questions.shape(standing))
 
 
 def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
     """The verb, for whoever may ask this session: a key of its project, or a child's token what is below it."""
-    session = reach.steerable(credential, session_id)
-    name = asking.keyed(credential, session_id, key) if key else new_id()
+    session = access.steerable(credential, session_id)
+    name = questions.keyed(credential, session_id, key) if key else new_id()
     message, actor = question(said.question, said.mode, id=name), Actor.of_credential(credential)
     try:
-        return asking.ask(session.project, session_id, message, actor)
+        return questions.ask(session.project, session_id, message, actor)
     except Problem as refusal:
-        raise (asking.other_body(refusal) if key else refusal) from None
+        raise (questions.other_body(refusal) if key else refusal) from None
 
 
 def may_ask(credential: Credential) -> None:
@@ -84,7 +84,7 @@ def may_look(credential: Credential) -> None:
 
 
 async def _settled(asked: Ask, secs: float | None) -> Standing:
-    look, topics = partial(asking.look, asked), asking.topics(asked)
+    look, topics = partial(questions.look, asked), questions.topics(asked)
     return await holding.until(lambda standing: standing.status != "pending", look, topics, secs)
 
 

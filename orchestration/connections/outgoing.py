@@ -12,8 +12,9 @@ from datetime import datetime
 from django.conf import settings
 
 from core.db.clock import database_now
-from orchestration.connections import line_approvals, line_run
-from orchestration.connections.line import Line, held, look
+from orchestration.connections import approvals
+from orchestration.connections import run as connection_run
+from orchestration.connections.fencing import Line, held, look
 from orchestration.models import Attempt, Session
 from orchestration.states import Status
 from wardroom.protocol import Cancel, Frame
@@ -66,11 +67,11 @@ def _run(line: Line, attempt: Attempt, sent: Sent) -> list[Frame]:
     if sent.run or not wanted or attempt.session.cancel_requested_at is not None:
         return []
     sent.run = True
-    return [line_run.run(line)]
+    return [connection_run.run(line)]
 
 
 def _decisions(line: Line, sent: Sent) -> list[Frame]:
-    owed = line_approvals.undelivered(line, need_run=sent.need_run)
+    owed = approvals.undelivered(line, need_run=sent.need_run)
     # What is just being asked is answered after its registration, not before.
     fresh = [reply for reply in owed if reply.id not in sent.decisions and reply.id not in sent.asking]
     sent.decisions.update(reply.id for reply in fresh)

@@ -20,7 +20,7 @@ from ledger import journal
 from ledger.outages import STEP_SECS
 from orchestration import presence
 from orchestration.models import Attempt
-from orchestration.sessions import attempts, lifecycle
+from orchestration.sessions import lifecycle, transitions
 
 #: A process that has ended while its line is still up may have sent its last words, which are on their way.
 LAST_WORDS_SECS = 2
@@ -76,7 +76,7 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
     """
     _recognise(token, session_id, number)
     with journal.transaction():
-        session = attempts.lock(session_id)
+        session = transitions.lock(session_id)
         mine = Attempt.objects.filter(session=session, number=number)
         news = mine.filter(exited_at=None).update(exited_at=database_now(now), **dataclasses.asdict(how))
         if news:
@@ -91,7 +91,7 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
 def judge_exit(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
     """End an attempt whose process has ended without a terminal frame. False when it was over, or has not ended."""
     with journal.transaction():
-        session = attempts.lock(session_id)
+        session = transitions.lock(session_id)
         attempt = Attempt.objects.filter(session=session, number=number).exclude(exited_at=None).first()
         if attempt is None:
             return False

@@ -20,7 +20,7 @@ from core.web import problems
 from core.web.problems import Problem
 from ledger import journal
 from orchestration.models import Attempt, Session
-from orchestration.sessions import hints
+from orchestration.sessions import dispatch
 from orchestration.states import ENDED, TERMINAL, Runner, Status, sources
 
 
@@ -115,7 +115,7 @@ def new_attempt(
         launched.update(launched_at=database_now(now))
         journal.event(session.project_id, "attempt_ready", session=session.pk, attempt=session.attempt)
     else:
-        hints.owe_launch(session)
+        dispatch.owe_launch(session)
     return session
 
 

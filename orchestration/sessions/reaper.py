@@ -18,7 +18,7 @@ from core.db.clock import later, read_database_clock
 from ledger import journal, outages, skipping
 from ledger.skipping import Work
 from orchestration.models import Attempt, Session, WebProcess
-from orchestration.sessions import attempts, clock_steps, keeping, lifecycle
+from orchestration.sessions import clock_steps, lifecycle, supervisor_reports, transitions
 from orchestration.states import Status
 
 Row = tuple[UUID, int]
@@ -33,7 +33,7 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     at = moment or read_database_clock(now)
     clock_steps.mend(now=now)
     stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
-    judge: Callable[[Row], int] = lambda row: keeping.judge_exit(*row, now=now)  # noqa: E731
+    judge: Callable[[Row], int] = lambda row: supervisor_reports.judge_exit(*row, now=now)  # noqa: E731
     done = skipping.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
     done += skipping.each(EXITS, lambda most: _exited(most, at), judge, limit=limit)
     if web_is_there(at, now=now):
@@ -65,7 +65,7 @@ def _lost(moment: datetime) -> list[Row]:
 def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
     """Try again or end in error, unless the child has come back: its reconnect takes the same lock."""
     with journal.transaction():
-        attempts.lock(session_id)
+        transitions.lock(session_id)
         if not _overdue(moment).filter(session=session_id, number=number).exists():
             return False
         secs = settings.WARDROOM["line_grace_secs"]
@@ -75,7 +75,7 @@ def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime |
 def _exited(limit: int, moment: datetime) -> list[Row]:
     """Processes that ended, whose last words had time to arrive over the line."""
     silent = Attempt.objects.filter(
-        status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-keeping.LAST_WORDS_SECS, moment)
+        status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-supervisor_reports.LAST_WORDS_SECS, moment)
     )
     return list(silent.order_by("exited_at").values_list("session_id", "number")[:limit])
 
@@ -95,7 +95,7 @@ def _uncooperative(limit: int, moment: datetime) -> list[Row]:
 def end_cancelled(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
     """The grace of a cancel is over: the kill is due at once, and the session is cancelled."""
     with journal.transaction():
-        session = attempts.lock(session_id)
+        session = transitions.lock(session_id)
         if not _told_to_stop(moment).filter(pk=session_id).exists():
             return False
         why = session.cancel_reason

@@ -28,9 +28,9 @@ from mailbox.models import Message, Waiting
 from mailbox.states import MessageState
 from mailbox.store import receipts
 from orchestration import runners
-from orchestration.maintenance import folders
+from orchestration.maintenance import workdirs
 from orchestration.models import Attempt, Cancellation, Session, WebProcess
-from orchestration.sessions import attempts
+from orchestration.sessions import transitions
 from orchestration.states import ENDED, TERMINAL
 
 BATCH = 500
@@ -179,7 +179,7 @@ def _cancels(now: datetime | None) -> int:
 
     def leave(keys: Sequence[Any]) -> int:
         with journal.transaction():
-            attempts.lock_in_order(keys)
+            transitions.lock_in_order(keys)
             return visited.filter(pk__in=keys).update(cancellation=None)
 
     _clear("sessions of cancels", lambda last: _after(visited, last), leave)
@@ -203,4 +203,4 @@ def _remove_old(path: Path) -> int:
 
 
 def _folders(now: datetime | None) -> int:
-    return folders.sweep(now=now)
+    return workdirs.sweep(now=now)

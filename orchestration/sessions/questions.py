@@ -19,7 +19,7 @@ from mailbox.letters import NewMessage
 from mailbox.models import Message
 from mailbox.shapes import asked
 from orchestration.models import Session
-from orchestration.sessions import attempts, reach, steering
+from orchestration.sessions import access, messages, transitions
 from orchestration.states import TERMINAL
 
 
@@ -62,9 +62,9 @@ def ask(
 
     The same id again is the same question, whatever became of the session since; another question under it is a 409.
     """
-    message = steering.signed(question, actor) if actor.session else question
+    message = messages.signed(question, actor) if actor.session else question
     with journal.transaction():
-        attempts.fence(actor)
+        transitions.fence(actor)
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
@@ -75,7 +75,7 @@ def ask(
             detail = f"The session is {session.status}: nobody is there to answer."
             raise problems.conflict(detail, "not-running", session_status=session.status)
         if known is None:
-            steering.make_room(session)
+            messages.make_room(session)
         (delivered,) = delivery.deliver(project.pk, session.address, [message], internal=True, now=now)
     return Ask(project.pk, session_id, delivered.id, is_repeated=delivered.duplicate)
 
@@ -97,7 +97,7 @@ def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
     """An ask that this caller may know the answer of. 404 for every other: also one that another session sent over its
     line, for it is answered in that session's mailbox. A child's token knows those that its own session made.
     """
-    session = reach.readable(credential, session_id)
+    session = access.readable(credential, session_id)
     found = asking.find(session.project_id, session.address, ask_id)
     if found is None or asking.reply_address(found) != ANSWERS:
         raise problems.not_found()
@@ -115,7 +115,7 @@ def look(ask: Ask) -> Standing:
 
 def topics(ask: Ask) -> tuple[str, str]:
     """What is nudged when its standing may have changed: the answer, and the session's own end."""
-    return asking.topic(ask.project_id, ask.id), attempts.over(ask.session_id)
+    return asking.topic(ask.project_id, ask.id), transitions.over(ask.session_id)
 
 
 def shape(standing: Standing) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from accounts.views import ProjectView
 from core.web.outlines import outline
 from ledger.api import EVENTS, PARAMETERS, QUERY, events_page
 from orchestration.api import snapshot
-from orchestration.sessions import reach
-from orchestration.sessions.shapes import SessionShape
+from orchestration.sessions import access
+from orchestration.sessions.schemas import SessionShape
 
 SNAPSHOT = outline(
     "Snapshot",
@@ -49,7 +49,7 @@ class SessionEventsView(ProjectView):
     )
     def get(self, request: Request, session_id: UUID) -> HttpResponse:
         """A page beyond `after`; a child's token reads its own session and those below it."""
-        session = reach.readable(self.credential, session_id)
+        session = access.readable(self.credential, session_id)
         return events_page(request.query_params, session.project_id, session.pk)
 
 

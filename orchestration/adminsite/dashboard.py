@@ -19,7 +19,7 @@ from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 from orchestration.adminsite import session_page
 from orchestration.models import Cancellation, Session
-from orchestration.sessions import shapes
+from orchestration.sessions import schemas
 from orchestration.states import Status
 
 SHOWN = 8
@@ -87,7 +87,7 @@ def _quarantine_card(mine: QuerySet[Quarantined]) -> dict[str, Any]:
 
 
 def _session_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
-    lost = shapes.with_line(mine).filter(status=Status.RUNNING, live=False)
+    lost = schemas.with_line(mine).filter(status=Status.RUNNING, live=False)
     here = "orchestration_session"
     return [
         _card("lost children", lost.count(), "bad", _url(here, "?state=lost")),
@@ -126,7 +126,7 @@ def _pending(mine: Any) -> list[Approval]:
 
 
 def _running(mine: QuerySet[Session]) -> list[dict[str, Any]]:
-    rows: QuerySet[Any] = shapes.with_line(mine.filter(status=Status.RUNNING))
+    rows: QuerySet[Any] = schemas.with_line(mine.filter(status=Status.RUNNING))
     newest = rows.select_related("project").order_by("-last_event_at", "-created_at")[:SHOWN]
     return [{"session": row, "label": session_page.label(row), "line": session_page.line_badge(row)} for row in newest]
 

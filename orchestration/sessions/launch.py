@@ -14,8 +14,8 @@ from ledger.skipping import Work, storable
 from mailbox import reading
 from orchestration import runners
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, hints, lifecycle, roles, spawning
-from orchestration.sessions.attempts import StaleState
+from orchestration.sessions import dispatch, lifecycle, roles, spawn, transitions
+from orchestration.sessions.transitions import StaleState
 from orchestration.states import Runner, Status
 
 log = logging.getLogger(__name__)
@@ -78,20 +78,20 @@ def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool
 
 def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Session, str] | None:
     with journal.transaction():
-        session = attempts.lock(session_id)
-        hints.settle(session_id, attempt, now=now)
+        session = transitions.lock(session_id)
+        dispatch.settle(session_id, attempt, now=now)
         if session.cancel_requested_at is not None:
             return None  # Its cancel ends it.
         if session.status == Status.QUEUED and _has_nothing_to_do(session):
             lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0, now=now)
             return None
         try:
-            session = attempts.move(session_id, attempt, Status.STARTING, now=now)
+            session = transitions.move(session_id, attempt, Status.STARTING, now=now)
         except StaleState:
             return None
         row = Attempt.objects.filter(session=session, number=attempt)
         row.update(launched_at=database_now(now), host=runners.this_host())
-        return session, spawning.mint(session)
+        return session, spawn.mint(session)
 
 
 def _has_nothing_to_do(session: Session) -> bool:
@@ -143,13 +143,13 @@ def _first_word_secs() -> dict[str, float]:
 def give_up_waiting(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
     """No first frame: launch a process once more (its old group is ended first), then, and for `external`, give up."""
     with journal.transaction():
-        session = attempts.lock(session_id)
+        session = transitions.lock(session_id)
         if session.status != Status.STARTING or session.attempt != number:
             return False
         secs = int(_first_word_secs()[session.runner])
         why = f"no first frame from the child in {secs} s"
         again = session.runner == Runner.PROCESS and not session.attempts.get(number=number).relaunched
         if again and session.cancel_requested_at is None:
-            attempts.requeue(session_id, number, why, relaunched=True, now=now)
+            transitions.requeue(session_id, number, why, relaunched=True, now=now)
             return True
         return lifecycle.give_up(session_id, number, why, now=now)

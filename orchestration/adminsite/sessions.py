@@ -22,10 +22,11 @@ from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, ag
 from core.web.problems import Problem
 from ledger.health import is_uuid
 from mailbox.letters import NewMessage
-from orchestration.adminsite import admin_front, session_page
+from orchestration.adminsite import dashboard, session_page
 from orchestration.adminsite.session_page import TONES
 from orchestration.models import Session
-from orchestration.sessions import cancelling, shapes, steering
+from orchestration.sessions import cancel, schemas
+from orchestration.sessions import messages as session_messages
 from orchestration.states import Runner, Status
 
 
@@ -100,7 +101,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With whether each has a live line."""
-        return shapes.with_line(super().get_queryset(request))
+        return schemas.with_line(super().get_queryset(request))
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> Any:
         """An id finds the session and its children; a word finds titles and roles."""
@@ -151,7 +152,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
         """Our own page and buttons before the stock ones."""
         wrap, name = self.admin_site.admin_view, "orchestration_session"
         mine = [
-            path("front/", wrap(admin_front.front_view), name=f"{name}_front"),
+            path("front/", wrap(dashboard.front_view), name=f"{name}_front"),
             path("<any_uuid:session_id>/body/", wrap(self.body_view), name=f"{name}_body"),
             path("<any_uuid:session_id>/cancel/", wrap(self.cancel_view), name=f"{name}_cancel"),
             path("<any_uuid:session_id>/message/", wrap(self.message_view), name=f"{name}_message"),
@@ -215,7 +216,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     def _cancel(self, request: HttpRequest, session: Session, reason: str, cascade: bool) -> None:
         try:
-            after = cancelling.cancel(session.project, session.pk, reason, _actor(request), cascade)
+            after = cancel.cancel(session.project, session.pk, reason, _actor(request), cascade)
         except Problem as refusal:
             self.message_user(request, refusal.detail, messages.ERROR)
             return
@@ -228,7 +229,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
             id=str(wanted["id"]), message_kind="task", body={"text": wanted["text"]}, sender_role="staff"
         )
         try:
-            sent = steering.send(session.project, session.pk, message, actor, interrupt=wanted["interrupt"])
+            sent = session_messages.send(session.project, session.pk, message, actor, interrupt=wanted["interrupt"])
         except Problem as refusal:
             self.message_user(request, refusal.detail, messages.ERROR)
             return

@@ -18,7 +18,7 @@ from mailbox.letters import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, lifecycle, reach, roles, waits
+from orchestration.sessions import access, lifecycle, roles, transitions, waits
 from orchestration.states import TERMINAL, Status
 
 #: Kinds that ask for work, and so start a session that is over. An answer alone starts nothing.
@@ -62,8 +62,8 @@ def send(
     """
     with journal.transaction():
         if actor.session is not None:
-            attempts.lock_in_order({session_id, actor.session})
-        attempts.fence(actor)
+            transitions.lock_in_order({session_id, actor.session})
+        transitions.fence(actor)
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
@@ -103,9 +103,9 @@ def _waits_to_be_read(session: Session, seq: int) -> bool:
 
 def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool, now: datetime | None) -> Outcome:
     why = f"a message from {actor.name}"
-    if session.is_terminal and message.message_kind in STARTING_KINDS and reach.may_start(actor, session):
+    if session.is_terminal and message.message_kind in STARTING_KINDS and access.may_start(actor, session):
         roles.restrain(session, actor)
-        attempts.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL, now=now)
+        transitions.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL, now=now)
         return Outcome.STARTED
     if session.is_terminal:
         return Outcome.PENDING

@@ -15,8 +15,8 @@ from core.web import request_body
 from core.web.openapi.values import in_query
 from ledger import holding
 from mailbox.api.schema import IN_PATH
-from orchestration.api import bodies, held_asks
-from orchestration.sessions import asking, shapes
+from orchestration.api import bodies, long_poll
+from orchestration.sessions import questions, schemas
 
 TIMEOUT = in_query(
     "timeout",
@@ -34,7 +34,7 @@ class Ask(ProjectView):
     @extend_schema(
         operation_id="sessions_ask",
         request=bodies.AskBody,
-        responses={200: shapes.AskShape},
+        responses={200: schemas.AskShape},
     )
     @idempotency.keyed
     def post(self, request: Request, session_id: UUID) -> Response:
@@ -44,12 +44,12 @@ class Ask(ProjectView):
         late one. 409 `not-running`: the session is over. The same `Idempotency-Key` is the same question again.
         A key or child may have 256 calls that wait at a web process; one more is a 429 and asks nothing.
         """
-        held_asks.may_ask(self.credential)
-        said = request_body.convert(request.data, held_asks.AskBody)
+        long_poll.may_ask(self.credential)
+        said = request_body.convert(request.data, long_poll.AskBody)
         key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
-        asked = held_asks.put(self.credential, session_id, said, key)
+        asked = long_poll.put(self.credential, session_id, said, key)
         headers = idempotency.REPLAYED if asked.is_repeated else None
-        return Response(asking.shape(asking.look(asked)), headers=headers)
+        return Response(questions.shape(questions.look(asked)), headers=headers)
 
 
 class OneAsk(ProjectView):
@@ -62,10 +62,10 @@ class OneAsk(ProjectView):
     @extend_schema(
         operation_id="sessions_asked",
         parameters=[TIMEOUT],
-        responses={200: shapes.AskShape},
+        responses={200: schemas.AskShape},
     )
     def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
         """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""
-        held_asks.may_look(self.credential)
+        long_poll.may_look(self.credential)
         holding.patience(request.query_params)
-        return Response(asking.shape(asking.look(asking.find(self.credential, session_id, ask_id))))
+        return Response(questions.shape(questions.look(questions.find(self.credential, session_id, ask_id))))

@@ -19,7 +19,7 @@ from mailbox import letters
 from mailbox.letters import NewMessage
 from orchestration.api import bodies, replays
 from orchestration.models import Session
-from orchestration.sessions import cancelling, lifecycle, reach, shapes, spawning, steering
+from orchestration.sessions import access, cancel, lifecycle, messages, schemas, spawn
 from orchestration.sessions.waits import Wait
 
 
@@ -30,7 +30,7 @@ class Steering(ProjectView):
 
     def shown(self, session: Session) -> dict[str, Any]:
         """The session as it is after the verb."""
-        return shapes.session(shapes.with_line(Session.objects.all()).get(pk=session.pk))
+        return schemas.session(schemas.with_line(Session.objects.all()).get(pk=session.pk))
 
 
 def _still(view: ProjectView, answer: Any, session_id: UUID) -> None:
@@ -46,11 +46,11 @@ class Token(Steering):
     @extend_schema(
         operation_id="sessions_token",
         request=None,
-        responses={201: shapes.TokenShape},
+        responses={201: schemas.TokenShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Mint a fresh token for the current attempt; the one before it dies."""
-        fresh = spawning.fresh_token(self.project, session_id, self.actor)
+        fresh = spawn.fresh_token(self.project, session_id, self.actor)
         shown = {"token": fresh.child_token, "websocket_url": fresh.websocket_url, "attempt": fresh.attempt}
         return Response(shown, status=201)
 
@@ -65,15 +65,15 @@ class Cancel(Steering):
     @extend_schema(
         operation_id="sessions_cancel",
         request=bodies.CancelBody,
-        responses={200: shapes.SessionShape},
+        responses={200: schemas.SessionShape},
     )
     @idempotent(_still)
     def post(self, request: Request, session_id: UUID) -> Response:
         """Tell it to stop. What runs has a grace to end by itself; what is over stays as it is."""
         said = strict.read(bodies.CancelBody, request.data)
-        reach.steerable(self.credential, session_id)
+        access.steerable(self.credential, session_id)
         reason = said.get("reason") or f"cancelled by {self.actor.name}"
-        session = cancelling.cancel(self.project, session_id, reason, self.actor, said.get("cascade", True))
+        session = cancel.cancel(self.project, session_id, reason, self.actor, said.get("cascade", True))
         return Response(self.shown(session))
 
 
@@ -87,12 +87,12 @@ class Retry(Steering):
     @extend_schema(
         operation_id="sessions_retry",
         request=None,
-        responses={202: shapes.SessionShape},
+        responses={202: schemas.SessionShape},
     )
     @idempotent(_still)
     def post(self, request: Request, session_id: UUID) -> Response:
         """Queue a new attempt with the same assignment."""
-        reach.steerable(self.credential, session_id)
+        access.steerable(self.credential, session_id)
         session = lifecycle.retry(self.project, session_id, self.actor)
         return Response(self.shown(session), status=202)
 
@@ -106,12 +106,12 @@ class WaitFor(Steering):
     @extend_schema(
         operation_id="sessions_wait",
         request=bodies.WaitBody,
-        responses={200: shapes.SessionShape},
+        responses={200: schemas.SessionShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Record what the running attempt waits for, and return at once: it counts when the attempt suspends."""
         said = strict.read(bodies.WaitBody, request.data)
-        reach.own(self.credential, session_id)
+        access.own(self.credential, session_id)
         return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**said), self.actor)))
 
 
@@ -124,7 +124,7 @@ class Messages(Steering):
     @extend_schema(
         operation_id="sessions_message",
         request=bodies.MessageBody,
-        responses={202: shapes.SentShape},
+        responses={202: schemas.SentShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Send it a message. The outcome says what will become of it; only its admission proves that it was read."""
@@ -133,13 +133,13 @@ class Messages(Steering):
         if interrupt:
             permissions.owner_must_hold(self.credential, STOP)
         # Who interrupts itself would start anew for ever: each attempt has its own total time.
-        (reach.steerable if interrupt else reach.writable)(self.credential, session_id)
+        (access.steerable if interrupt else access.writable)(self.credential, session_id)
         message = self._message(request.data)
-        sent = steering.send(self.project, session_id, message, self.actor, interrupt=interrupt)
+        sent = messages.send(self.project, session_id, message, self.actor, interrupt=interrupt)
         return Response({"id": sent.id, "outcome": sent.outcome}, status=202)
 
     def _message(self, data: Any) -> NewMessage:
         """A child's sender is the one that its token proves; a key's is what it claims."""
         if self.actor.session is None:
             return letters.read(data)
-        return steering.signed(letters.read({**data, "from": None}), self.actor)
+        return messages.signed(letters.read({**data, "from": None}), self.actor)

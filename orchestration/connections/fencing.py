@@ -21,7 +21,7 @@ from core.db.clock import database_now
 from ledger import journal
 from orchestration import presence
 from orchestration.models import Attempt, Session
-from orchestration.sessions import attempts, keeping, lifecycle
+from orchestration.sessions import lifecycle, supervisor_reports, transitions
 from wardroom.protocol import Close
 
 
@@ -108,7 +108,7 @@ def claim(caller: Caller, *, plain: bool = False, now: datetime | None = None) -
     """
     web_process = presence.current()
     with journal.transaction():
-        attempts.lock(caller.session_id)
+        transitions.lock(caller.session_id)
         taken = Attempt.objects.filter(session_id=caller.session_id, number=caller.attempt, ended_at=None).update(
             connection=F("connection") + 1,
             web_process_id=web_process,
@@ -136,7 +136,7 @@ def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
     been ended since. LineClosed when one of them says no, and then nothing was written.
     """
     with journal.transaction():
-        session = attempts.lock_in_order({line.session_id, also or line.session_id})[line.session_id]
+        session = transitions.lock_in_order({line.session_id, also or line.session_id})[line.session_id]
         ours = Attempt.objects.filter(**line.row(), ended_at=None, connection=line.connection)
         if not ours.update(connection=line.connection):
             raise why_closed(line)
@@ -147,14 +147,14 @@ def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
 def disconnect(line: Line, *, now: datetime | None = None) -> bool:
     """The socket is gone: the grace begins. False when a newer connection holds the line, or the attempt is over."""
     with journal.transaction():
-        attempts.lock(line.session_id)
+        transitions.lock(line.session_id)
         lost = Attempt.objects.filter(
             **line.row(), ended_at=None, connection=line.connection, line_lost_at=None
         ).update(line_lost_at=database_now(now))
         if lost:
             _tell(line, "line_lost")
             # A process that has ended has nobody to come back: its last words are in by now.
-            keeping.judge_exit(line.session_id, line.attempt, now=now)
+            supervisor_reports.judge_exit(line.session_id, line.attempt, now=now)
         return bool(lost)
 
 

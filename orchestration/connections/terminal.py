@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from ledger import quota
-from orchestration.connections import line_run
-from orchestration.connections.line import Line, held
+from orchestration.connections import run
+from orchestration.connections.fencing import Line, held
 from orchestration.sessions import lifecycle
 from wardroom.protocol import Terminal, text_of
 
@@ -17,7 +17,7 @@ def end(line: Line, frame: Terminal, *, now: datetime | None = None) -> None:
     """The rest of the transcript, then the end or the suspension: one transaction, or nothing of it."""
     with held(line):
         if frame.transcript:
-            line_run.append(line, None, frame.transcript)
+            run.append(line, None, frame.transcript)
         if frame.status == "suspended":
             # Each suspension may begin another attempt, with its rows and events.
             quota.keep(line.session_id, rows=ROWS_OF_AN_ATTEMPT)

@@ -24,19 +24,11 @@ from core.concurrency.threadpool import in_thread
 from core.db import outages
 from core.web.problems import Problem
 from ledger import glimpses, hub
-from orchestration.connections import (
-    backpressure,
-    line_approvals,
-    line_door,
-    line_events,
-    line_messages,
-    line_outgoing,
-    line_run,
-    line_terminal,
-)
-from orchestration.connections.line import Caller, Line, LineClosed, claim, disconnect
-from orchestration.connections.line_outgoing import Sent
-from orchestration.connections.line_wire import Gone, HangUp, Inbox, Receive, Send, Wire
+from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal
+from orchestration.connections import events as connection_events
+from orchestration.connections.fencing import Caller, Line, LineClosed, claim, disconnect
+from orchestration.connections.outgoing import Sent
+from orchestration.connections.transport import Gone, HangUp, Inbox, Receive, Send, Wire
 from wardroom import protocol
 from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
 
@@ -65,7 +57,7 @@ class ChildConsumer(AsyncConsumer):
         self.holds = self.ending = False
         self.touched = 0.0
         self.address = callers.address(scope)
-        self.offer = line_door.read(scope)
+        self.offer = handshake.read(scope)
         try:
             await self.wire.accept(self.offer.subprotocol)
             await self._serve(scope["url_route"]["kwargs"].get("session_id", ""))
@@ -79,7 +71,7 @@ class ChildConsumer(AsyncConsumer):
     # --- the connection -------------------------------------------------------------------------------------
 
     async def _serve(self, session: str) -> None:
-        caller = await line_door.admit(self.offer, self.address, session)
+        caller = await handshake.admit(self.offer, self.address, session)
         if not self.offer.understood:
             raise HangUp(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
         with backpressure.seat(caller.session_id):
@@ -93,7 +85,7 @@ class ChildConsumer(AsyncConsumer):
             self.line = await in_thread(claim, caller, plain=self.offer.plain)
             self.holds = True
             if not self.offer.plain:
-                await self.wire.send(await in_thread(line_run.welcome, self.line))
+                await self.wire.send(await in_thread(run.welcome, self.line))
             try:
                 await _until_one_fails(self._work(), self._feed())
             except LineClosed:
@@ -190,13 +182,13 @@ class ChildConsumer(AsyncConsumer):
             case protocol.ApprovalAck():
                 await self._on_approval_ack(frame)
             case protocol.ApprovalWithdraw():
-                await self.budget.run(line_approvals.withdraw, self.line, frame)
+                await self.budget.run(approvals.withdraw, self.line, frame)
             case protocol.MessageAdmitted():
-                await self.budget.run(line_messages.admit, self.line, frame.ids)
+                await self.budget.run(messages.admit, self.line, frame.ids)
             case protocol.Send():
                 await self._on_send(frame)
             case protocol.RunAck():
-                await self.budget.run(line_run.acknowledge, self.line)
+                await self.budget.run(run.acknowledge, self.line)
             case protocol.Transcript():
                 await self._on_transcript(frame)
             case protocol.Terminal():
@@ -219,8 +211,8 @@ class ChildConsumer(AsyncConsumer):
                 await self._or_refuse(frame, self._keep_events([frame]))
 
     async def _keep_events(self, frames: list[Any]) -> None:
-        keep = line_events.accept_plain if self.offer.plain else line_events.accept
-        events = await self._without_ephemeral(line_events.numbered(frames))
+        keep = connection_events.accept_plain if self.offer.plain else connection_events.accept
+        events = await self._without_ephemeral(connection_events.numbered(frames))
         if events:
             acked = await self.budget.run(keep, self.line, events)
             if not self.offer.plain:
@@ -243,7 +235,7 @@ class ChildConsumer(AsyncConsumer):
             taken.append(frame)
         return taken
 
-    async def _without_ephemeral(self, events: list[line_events.Numbered]) -> list[line_events.Numbered]:
+    async def _without_ephemeral(self, events: list[connection_events.Numbered]) -> list[connection_events.Numbered]:
         """Show what is not kept to whoever watches; the rest."""
         self.budget.spend(0, len(events))
         passing = [event for event in events if event.qos == "ephemeral"]
@@ -252,14 +244,14 @@ class ChildConsumer(AsyncConsumer):
         # A stream of tokens is work going on, but not worth a commit each.
         if passing and time.monotonic() - self.touched > TOUCH_SECS:
             self.touched = time.monotonic()
-            await self.budget.run(line_events.touch, self.line)
+            await self.budget.run(connection_events.touch, self.line)
         return [event for event in events if event.qos != "ephemeral"]
 
     async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
         self.sent.asking.add(frame.id)
         answers: list[Frame] = []
         try:
-            answers = await self.budget.run(line_approvals.register, self.line, frame)
+            answers = await self.budget.run(approvals.register, self.line, frame)
         finally:
             self.answers.append(functools.partial(self._tell_registered, frame.id, answers))
 
@@ -272,21 +264,21 @@ class ChildConsumer(AsyncConsumer):
             self.ears.nudge()
 
     async def _on_approval_ack(self, frame: protocol.ApprovalAck) -> None:
-        self._say(*await self.budget.run(line_approvals.acknowledge, self.line, frame))
+        self._say(*await self.budget.run(approvals.acknowledge, self.line, frame))
 
     async def _on_send(self, frame: protocol.Send) -> None:
-        outcome = await self.budget.run(line_messages.send, self.line, frame)
+        outcome = await self.budget.run(messages.send, self.line, frame)
         self._say(protocol.SendAck(id=frame.id, outcome=outcome))
 
     async def _on_transcript(self, frame: protocol.Transcript) -> None:
-        kept = await self.budget.run(line_run.keep_transcript, self.line, frame)
+        kept = await self.budget.run(run.keep_transcript, self.line, frame)
         self._say(protocol.TranscriptAck(next=kept))
 
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
         # The feeder must not take the end that we are about to write for one that somebody else wrote.
         self.ending = True
         try:
-            await self.budget.run(line_terminal.end, self.line, frame)
+            await self.budget.run(terminal.end, self.line, frame)
         except Exception:
             self.ending = False
             raise
@@ -315,16 +307,16 @@ class ChildConsumer(AsyncConsumer):
                 await self.ears.wait(self.limits["line_poll_secs"])
 
     async def _urgent(self) -> None:
-        for frame in await in_thread(line_outgoing.urgent, self.line, self.sent):
+        for frame in await in_thread(outgoing.urgent, self.line, self.sent):
             await self._answer(frame)
 
     async def _last_words(self) -> None:
-        for frame in await in_thread(line_outgoing.last_words, self.line, self.sent):
+        for frame in await in_thread(outgoing.last_words, self.line, self.sent):
             await self.wire.send(frame)
 
     async def _messages(self) -> bool:
         """Write the next messages, and leave off when something was nudged: a cancel never waits behind them."""
-        letters = await in_thread(line_messages.waiting, self.line, self.sent.message_seq)
+        letters = await in_thread(messages.waiting, self.line, self.sent.message_seq)
         for seq, message in letters:
             await self._answer(message)
             self.sent.message_seq = seq
@@ -336,15 +328,15 @@ class ChildConsumer(AsyncConsumer):
         await self.wire.send(frame)
         match frame:
             case protocol.Cancel():
-                await in_thread(line_outgoing.note_cancel, self.line)
+                await in_thread(outgoing.note_cancel, self.line)
             case protocol.Run() if self.offer.plain:
-                await in_thread(line_run.acknowledge, self.line)
+                await in_thread(run.acknowledge, self.line)
             case protocol.Message() if self.offer.plain:
-                await in_thread(line_messages.admit, self.line, [frame.id])
+                await in_thread(messages.admit, self.line, [frame.id])
             case protocol.ApprovalReply():
                 self.sent.decisions.add(frame.id)
                 if self.offer.plain:
-                    await in_thread(line_approvals.settle_plain, self.line, frame)
+                    await in_thread(approvals.settle_plain, self.line, frame)
 
 
 async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:

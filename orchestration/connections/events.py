@@ -10,7 +10,7 @@ from typing import Any
 from approvals import execution
 from core.db.clock import database_now
 from ledger import journal, quota
-from orchestration.connections.line import Line, held
+from orchestration.connections.fencing import Line, held
 from orchestration.models import Attempt, Session, Snapshot
 from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, Qos, qos_of
 

@@ -14,7 +14,7 @@ from core.concurrency.threadpool import in_thread
 from core.web.problems import Problem
 from ledger import streams
 from ledger.api import QUERY, cursor_of
-from orchestration.sessions import reach
+from orchestration.sessions import access
 
 
 async def session_stream(request: Request) -> Response:
@@ -37,7 +37,7 @@ async def session_stream(request: Request) -> Response:
 async def _reader(request: Request, session_id: UUID) -> Credential:
     credential = await authentication.of_held(request)
     permissions.allow(credential, "sessions:read", child=True)
-    await in_thread(reach.readable, credential, session_id)
+    await in_thread(access.readable, credential, session_id)
     return credential
 
 

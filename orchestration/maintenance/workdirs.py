@@ -21,7 +21,7 @@ from ledger import journal, skipping
 from ledger.skipping import Work
 from orchestration import runners
 from orchestration.models import Session
-from orchestration.sessions import attempts
+from orchestration.sessions import transitions
 from orchestration.states import TERMINAL
 
 MOST = 200
@@ -73,7 +73,7 @@ def _ended(now: datetime | None) -> QuerySet[Session]:
 
 def _put_aside(top: int, session_id: UUID, now: datetime | None) -> int:
     with journal.transaction():
-        attempts.lock(session_id)
+        transitions.lock(session_id)
         if _ended(now).filter(pk=session_id).exists():
             with contextlib.suppress(OSError):
                 os.rename(str(session_id), f"{GONE}{session_id}", src_dir_fd=top, dst_dir_fd=top)

@@ -23,8 +23,8 @@ from core.web.outlines import outline
 from core.web.pages import page
 from orchestration.api import bodies, replays, tree
 from orchestration.models import Session
-from orchestration.sessions import reach, shapes, spawning
-from orchestration.sessions.spawning import SpawnOrder
+from orchestration.sessions import access, schemas, spawn
+from orchestration.sessions.spawn import SpawnOrder
 from orchestration.states import Runner, Status
 
 FILTERS = [
@@ -37,10 +37,10 @@ FILTERS = [
 ]
 
 PAGE = outline(
-    "SessionPage", {"results": shapes.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
+    "SessionPage", {"results": schemas.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
 )
 ATTEMPTS = outline(
-    "Attempts", {"results": shapes.AttemptShape(many=True), "next": serializers.CharField(allow_null=True)}
+    "Attempts", {"results": schemas.AttemptShape(many=True), "next": serializers.CharField(allow_null=True)}
 )
 
 
@@ -68,31 +68,31 @@ class Sessions(ProjectView):
         """List sessions, newest first. A child's token sees its own session's children, or with `parent` those
         of a session below it.
         """
-        rows = shapes.with_line(_filtered(self._visible(), request.query_params))
-        return Response(page(rows, request.query_params, shapes.session, key=("created_at", "id"), descending=True))
+        rows = schemas.with_line(_filtered(self._visible(), request.query_params))
+        return Response(page(rows, request.query_params, schemas.session, key=("created_at", "id"), descending=True))
 
     def _visible(self) -> QuerySet[Session]:
         mine = Session.objects.filter(project=self.project)
         if self.credential.kind != CredentialKind.CHILD:
             return mine
         top = queries.uuid(self.request.query_params, "parent") or UUID(self.credential.subject)
-        return mine.filter(parent=top) if reach.sees(self.credential, top) else mine.none()
+        return mine.filter(parent=top) if access.sees(self.credential, top) else mine.none()
 
     @extend_schema(
         operation_id="sessions_spawn",
         request=bodies.SpawnBody,
-        responses={201: shapes.SpawnedShape},
+        responses={201: schemas.SpawnedShape},
     )
     @idempotent(_still_spawned, redact=("child",))
     def post(self, request: Request) -> Response:
         """Spawn a session. For the runner `external` the answer carries, once, its child's token."""
-        spawned = spawning.spawn(self.project, _order(request.data), self.actor)
+        spawned = spawn.spawn(self.project, _order(request.data), self.actor)
         headers = {"Location": f"{request.path}/{spawned.session.pk}"}
         return Response(_spawned(spawned), status=201, headers=headers)
 
 
-def _spawned(spawned: spawning.Spawned) -> dict[str, Any]:
-    shown = shapes.session(shapes.with_line(Session.objects.all()).get(pk=spawned.session.pk))
+def _spawned(spawned: spawn.Spawned) -> dict[str, Any]:
+    shown = schemas.session(schemas.with_line(Session.objects.all()).get(pk=spawned.session.pk))
     if spawned.websocket_url:
         shown["child"] = {"token": spawned.child_token, "websocket_url": spawned.websocket_url}
     return shown
@@ -115,11 +115,11 @@ class OneSession(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
     child_may: ClassVar[Methods] = ("GET",)
 
-    @extend_schema(operation_id="sessions_get", responses={200: shapes.SessionShape})
+    @extend_schema(operation_id="sessions_get", responses={200: schemas.SessionShape})
     def get(self, request: Request, session_id: UUID) -> Response:
         """One session, as it is now."""
-        session = reach.readable(self.credential, session_id)
-        return Response(shapes.session(shapes.with_line(Session.objects.all()).get(pk=session.pk)))
+        session = access.readable(self.credential, session_id)
+        return Response(schemas.session(schemas.with_line(Session.objects.all()).get(pk=session.pk)))
 
 
 class Tree(ProjectView):
@@ -130,7 +130,7 @@ class Tree(ProjectView):
 
     @extend_schema(
         operation_id="sessions_tree",
-        responses={200: shapes.SessionTreeShape},
+        responses={200: schemas.SessionTreeShape},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
         """The session with its `children`, each likewise, oldest first.
@@ -138,7 +138,7 @@ class Tree(ProjectView):
         It ends at 1,000 sessions or 1 MiB, the nearest first. One that is `truncated` has children that are not here:
         list them with `GET sessions?parent=`, or ask for its own tree.
         """
-        return Response(tree.of(reach.readable(self.credential, session_id).pk))
+        return Response(tree.of(access.readable(self.credential, session_id).pk))
 
 
 class Attempts(ProjectView):
@@ -151,5 +151,5 @@ class Attempts(ProjectView):
     @extend_schema(operation_id="sessions_attempts", parameters=pages.QUERY, responses={200: ATTEMPTS})
     def get(self, request: Request, session_id: UUID) -> Response:
         """List its attempts, oldest first, with what became of the process of each."""
-        session = reach.readable(self.credential, session_id)
-        return Response(page(session.attempts.all(), request.query_params, shapes.attempt, key=("number",)))
+        session = access.readable(self.credential, session_id)
+        return Response(page(session.attempts.all(), request.query_params, schemas.attempt, key=("number",)))

@@ -17,7 +17,7 @@ from accounts import credentials, heldcalls
 from core.concurrency.threadpool import in_thread
 from core.web import problems, request_body
 from core.web.openapi.routes import Described, described
-from orchestration.sessions import keeping
+from orchestration.sessions import supervisor_reports
 from orchestration.states import Status
 
 
@@ -95,8 +95,8 @@ async def alive(request: Request) -> Response:
     """The process lives; the answer says whether it may go on."""
     heldcalls.judge(request)
     said = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
-    life = keeping.Life(pid=said.pid, pgid=said.pgid, host=said.host)
-    reason = await in_thread(keeping.alive, *_who(request), life)
+    life = supervisor_reports.Life(pid=said.pid, pgid=said.pgid, host=said.host)
+    reason = await in_thread(supervisor_reports.alive, *_who(request), life)
     return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
 
 
@@ -108,8 +108,8 @@ async def exited(request: Request) -> Response:
     if (said.exit_status is None) == (said.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "must be there, or exit_signal, and not both"}])
     tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
-    how = keeping.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
-    return JSONResponse({"status": await in_thread(keeping.exited, *_who(request), how)})
+    how = supervisor_reports.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
+    return JSONResponse({"status": await in_thread(supervisor_reports.exited, *_who(request), how)})
 
 
 def _who(request: Request) -> tuple[str, UUID, int]:

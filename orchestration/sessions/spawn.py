@@ -17,7 +17,7 @@ from core.web import problems
 from ledger import journal, quota
 from orchestration import runners
 from orchestration.models import Session
-from orchestration.sessions import attempts, limits, roles
+from orchestration.sessions import limits, roles, transitions
 from orchestration.states import TERMINAL, Runner, Status
 from wardroom.children import steps
 
@@ -73,7 +73,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
     """
     plan = judge(order, actor)
     with journal.transaction():
-        attempts.fence(actor)
+        transitions.fence(actor)
         parent = _parent(project, order, actor)
         if actor.session is not None:
             quota.keep(actor.session, order.assignment, order.metadata)
@@ -83,7 +83,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
         journal.event(project.pk, "session_created", told, session=session.pk, attempt=1)
         journal.nudge(f"session:{session.pk}")
         journal.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
-        session = attempts.new_attempt(session, now=now)
+        session = transitions.new_attempt(session, now=now)
         token = mint(session) if plan.runner == Runner.EXTERNAL else None
     return Spawned(session, session.attempt, token, websocket_url(session.pk) if token else None)
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from core.db.clock import database_now, moment, read_database_clock
 from core.web import problems
 from ledger import quota
-from orchestration.connections.line import Line, held
+from orchestration.connections.fencing import Line, held
 from orchestration.models import Attempt, Session, TranscriptItem
 from orchestration.sessions import history, limits
 from wardroom.protocol import Item, LineLimits, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome

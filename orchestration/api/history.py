@@ -17,7 +17,7 @@ from core.web import queries
 from core.web.openapi import values
 from core.web.openapi.values import in_query
 from core.web.outlines import outline
-from orchestration.sessions import history, reach
+from orchestration.sessions import access, history
 
 ENTRY = outline(
     "HistoryEntry",
@@ -44,7 +44,7 @@ class History(ProjectView):
     )
     def get(self, request: Request, session_id: UUID) -> Response:
         """As many entries as fit into a run."""
-        session = reach.readable(self.credential, session_id)
+        session = access.readable(self.credential, session_id)
         after = _after(request.query_params.get("cursor"))
         found, rest = history.page(session, settings.WARDROOM["run_history_bytes"], after)
         return Response({"results": found, "next": None if rest is None else str(rest)})
