@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from approvals import answers, approvers, askers, records, shapes, subjects
-from approvals.answers import Answer
-from approvals.finding import find, judged
+from approvals import attempt_clock, audit_events, decision_validation, permissions, requesters, schemas
+from approvals.decision_validation import Answer
 from approvals.models import Approval
+from approvals.selectors import find, judged
 from approvals.states import CancelReason, Decision, Status, sources
 from core.db.clock import database_now
 from core.web import problems
@@ -36,7 +36,7 @@ def decide(
     try:
         with journal.transaction():
             approval = find(project_id, approval_id, actor, now)
-            approvers.check(actor, project_id, via)
+            permissions.check(actor, project_id, via)
             return _answered(approval, answer, actor, via, now)
     except problems.Problem as refusal:
         if refusal.type == "expired":
@@ -51,15 +51,15 @@ def withdraw(
 
     Raises not-found, and forbidden for who neither asked nor may answer.
     """
-    answers.check_text("reason", reason)
+    decision_validation.check_text("reason", reason)
     with journal.transaction():
         approval = find(project_id, approval_id, actor, now)
-        askers.check(approval, actor)
+        requesters.check(approval, actor)
         changed = _settle(approval, Status.CANCELLED, now, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)
         approval = find(project_id, approval_id, actor, now)
         if changed:
-            subjects.wait_ends(approval, now)
-            records.changed(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
+            attempt_clock.wait_ends(approval, now)
+            audit_events.changed(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
         elif approval.cancel_reason != CancelReason.WITHDRAWN:
             raise _standing(approval)
         return approval
@@ -94,19 +94,21 @@ def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:
         if not due.update(status=Status.EXPIRED, settled_at=database_now(now)):
             return False
         approval = Approval.objects.get(id=approval_id)
-        subjects.wait_ends(approval, now)
-        records.changed(approval, "expired", SWEEPER)
+        attempt_clock.wait_ends(approval, now)
+        audit_events.changed(approval, "expired", SWEEPER)
         return True
 
 
 def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: datetime | None) -> Approval:
     while approval.status == Status.PENDING and not approval.is_overdue:
-        change = answers.judge(approval, answer)
-        won = _settle(approval, change.status, now, **change.columns, decided_by=records.person(actor), decided_via=via)
+        change = decision_validation.judge(approval, answer)
+        won = _settle(
+            approval, change.status, now, **change.columns, decided_by=audit_events.person(actor), decided_via=via
+        )
         approval = judged(Approval.objects.filter(id=approval.id), now).get()
         if won:
-            subjects.wait_ends(approval, now)
-            records.changed(
+            attempt_clock.wait_ends(approval, now)
+            audit_events.changed(
                 approval,
                 "decided",
                 actor,
@@ -142,5 +144,7 @@ def _repeats(approval: Approval, answer: Answer, actor: Actor) -> bool:
 
 def _standing(approval: Approval) -> problems.Problem:
     if approval.status in (Status.EXPIRED, Status.PENDING):
-        return problems.gone("Nobody answered before the deadline.", approval=shapes.standing(approval))
-    return problems.conflict(shapes.standing_sentence(approval), "already-decided", approval=shapes.standing(approval))
+        return problems.gone("Nobody answered before the deadline.", approval=schemas.standing(approval))
+    return problems.conflict(
+        schemas.standing_sentence(approval), "already-decided", approval=schemas.standing(approval)
+    )

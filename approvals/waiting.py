@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from approvals import decisions, execution
-from approvals.finding import find
+from approvals import consumption, decisions
 from approvals.models import Approval, Waiter
+from approvals.selectors import find
 from approvals.states import Status
 from core.db.clock import later
 
@@ -25,7 +25,7 @@ def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | No
         approval = find(project_id, approval_id, actor, now)
     if approval.status == Status.PENDING:
         return approval
-    execution.hand_over(approval, actor, now=now)
+    consumption.hand_over(approval, actor, now=now)
     return approval
 
 

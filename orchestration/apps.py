@@ -15,7 +15,7 @@ class OrchestrationConfig(AppConfig):
         The mailbox: which of their addresses somebody will ever read. Approvals: whether a child is connected, and what
         its session is called.
         """
-        from approvals import finding
+        from approvals import selectors
         from mailbox import addresses
         from orchestration import presence
         from orchestration.models import Attempt, Session
@@ -32,5 +32,5 @@ class OrchestrationConfig(AppConfig):
             return Subquery(asking.values_list(Case(When(title="", then=F("role")), default=F("title")))[:1])
 
         addresses.reserve_for(has_session)
-        finding.count_connected(is_connected)
-        finding.name_sessions(session_name)
+        selectors.count_connected(is_connected)
+        selectors.name_sessions(session_name)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 from uuid import UUID
 
-from approvals import subjects
+from approvals import attempt_clock
 from core.display.text import shortened, visible
 from ledger import feed
 from orchestration.models import Session
@@ -90,7 +90,7 @@ def _news(session: Session, after: int) -> Iterator[feed.Entry]:
 
 def standing(session: Session) -> str:
     """Where things stand, in a few words."""
-    clock = subjects.clock(session.pk, session.attempt)
+    clock = attempt_clock.clock(session.pk, session.attempt)
     if clock.pending and not session.is_terminal:
         return f"{session.status}: waits for a person ({clock.pending} to answer)"
     tool = f", last tool {visible(session.last_tool)}" if session.last_tool else ""

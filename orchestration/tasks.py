@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from approvals import decisions, subjects
+from approvals import attempt_clock, decisions
 from ledger import sweeps
 from mailbox import claims
 from orchestration.maintenance import retention
@@ -51,7 +51,7 @@ def cancels_sweep() -> None:
 @shared_task(name="orchestration.approvals_expiry_sweep")
 def approvals_expiry_sweep() -> None:
     """Expire what nobody answered in time, and cancel what an ended attempt left pending."""
-    sweeps.run("approvals_expiry_sweep", lambda moment: decisions.expire_due() + subjects.settle_left())
+    sweeps.run("approvals_expiry_sweep", lambda moment: decisions.expire_due() + attempt_clock.settle_left())
 
 
 @shared_task(name="orchestration.claims_sweep")

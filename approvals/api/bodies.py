@@ -8,9 +8,9 @@ from uuid import UUID
 
 from accounts import faults
 from accounts.actors import Actor
-from approvals import subjects
-from approvals.actions import Ask
-from approvals.answers import Answer
+from approvals import attempt_clock
+from approvals.canonical_action import Ask
+from approvals.decision_validation import Answer
 from core.web import problems
 from core.web.bodies import whole
 from core.web.paths import uuid_of
@@ -74,7 +74,7 @@ def _subject(session: UUID | None, project_id: Any, actor: Actor) -> tuple[UUID 
         return actor.session, actor.attempt
     if session is None:
         return None, None
-    return session, subjects.current_attempt(project_id, session)
+    return session, attempt_clock.current_attempt(project_id, session)
 
 
 def _session(value: Any) -> UUID | None:

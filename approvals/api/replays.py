@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from approvals import approvers, askers, execution
-from approvals.finding import find
+from approvals import consumption, permissions, requesters
+from approvals.selectors import find
 from approvals.states import Via
 
 
@@ -19,16 +19,16 @@ def asked(project_id: Any, approval_id: UUID, actor: Actor) -> None:
 def decided(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Of an answer. Raises not-found, not-an-approver."""
     find(project_id, approval_id, actor)
-    approvers.check(actor, project_id, Via.REST)
+    permissions.check(actor, project_id, Via.REST)
 
 
 def withdrawn(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Of a withdrawal. Raises not-found, forbidden."""
-    askers.check(find(project_id, approval_id, actor), actor)
+    requesters.check(find(project_id, approval_id, actor), actor)
 
 
 def consumed(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Of a consumption. Raises not-found, forbidden; not-running when the attempt that asked is over."""
     approval = find(project_id, approval_id, actor)
-    askers.check(approval, actor)
-    execution.refuse_over(approval)
+    requesters.check(approval, actor)
+    consumption.refuse_over(approval)

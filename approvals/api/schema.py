@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers as rest
 
-from approvals.actions import MAX_EXPIRES_SECS, MAX_TEXT, MAX_WORD
+from approvals.canonical_action import MAX_EXPIRES_SECS, MAX_TEXT, MAX_WORD
 from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
 from core.web.openapi import values
 from core.web.openapi.values import Shaped, in_query

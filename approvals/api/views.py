@@ -1,4 +1,4 @@
-"""The REST calls of approvals. Each parses, calls one verb and answers; `wait` is held, in `approvals.api.held`."""
+"""The REST calls of approvals. Each parses, calls one verb and answers; `wait` is held, in `approvals.api.asgi_routes`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from accounts.actors import Actor
 from accounts.idempotency import Still, idempotent
 from accounts.views import ProjectView
-from approvals import asking, decisions, execution, shapes, waiting
-from approvals.api import bodies, held, listing, replays, schema
-from approvals.finding import find, judged, seen_by
+from approvals import consumption, decisions, requests, schemas, waiting
+from approvals.api import asgi_routes, bodies, filters, replays, schema
 from approvals.models import Approval
+from approvals.selectors import find, judged, seen_by
 from core.web import pages
 from core.web.pages import page
 from ledger import holding
@@ -44,7 +44,7 @@ class Approvals(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List approvals, oldest first."""
-        rows = judged(listing.filtered(seen_by(self.project.pk, self.actor), request.query_params))
+        rows = judged(filters.filtered(seen_by(self.project.pk, self.actor), request.query_params))
         return Response(page(rows, request.query_params, self._shape, key=("requested_at", "id")))
 
     @extend_schema(
@@ -56,12 +56,12 @@ class Approvals(ProjectView):
     def post(self, request: Request) -> Response:
         """Ask whether an action may run. The same `request_id` with the same body is the same request."""
         asked = bodies.ask(request.data, self.project.pk, self.actor)
-        approval, _ = asking.ask(self.project.pk, asked, actor=self.actor, over="rest")
+        approval, _ = requests.ask(self.project.pk, asked, actor=self.actor, over="rest")
         location = f"{request.path}/{approval.id}"
         return Response(self._shape(approval), status=202, headers={"Location": location})
 
     def _shape(self, approval: Approval) -> dict[str, Any]:
-        return shapes.approval(approval)
+        return schemas.approval(approval)
 
 
 class ApprovalCount(ProjectView):
@@ -75,8 +75,8 @@ class ApprovalCount(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """Count approvals in each state."""
-        rows = listing.filtered(seen_by(self.project.pk, self.actor), request.query_params)
-        return Response(listing.counts(rows))
+        rows = filters.filtered(seen_by(self.project.pk, self.actor), request.query_params)
+        return Response(filters.counts(rows))
 
 
 class OneApproval(ProjectView):
@@ -89,8 +89,8 @@ class OneApproval(ProjectView):
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Show one approval: to who asked, or with the scope approvals:read."""
-        held.may_look(self.credential, child=False)
-        return Response(shapes.approval(find(self.project.pk, approval_id, self.actor)))
+        asgi_routes.may_look(self.credential, child=False)
+        return Response(schemas.approval(find(self.project.pk, approval_id, self.actor)))
 
 
 class Wait(ProjectView):
@@ -106,9 +106,9 @@ class Wait(ProjectView):
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
-        held.may_look(self.credential)
-        held.patience(request.query_params)
-        return Response(held.outcome(waiting.look(self.project.pk, approval_id, self.actor)))
+        asgi_routes.may_look(self.credential)
+        asgi_routes.patience(request.query_params)
+        return Response(asgi_routes.outcome(waiting.look(self.project.pk, approval_id, self.actor)))
 
 
 class Decide(ProjectView):
@@ -131,10 +131,10 @@ class Decide(ProjectView):
     @idempotent(_still(replays.decided))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Answer it: approve, deny, edit (approve other arguments) or respond (answer a question)."""
-        held.may_look(self.credential)
+        asgi_routes.may_look(self.credential)
         answer = bodies.answer(request.data)
         approval = decisions.decide(self.project.pk, approval_id, answer, self.actor, "rest")
-        return Response(shapes.approval(approval))
+        return Response(schemas.approval(approval))
 
 
 class Withdraw(ProjectView):
@@ -152,7 +152,7 @@ class Withdraw(ProjectView):
         """Take the request back: nobody needs the answer any more. For who asked, or who may answer."""
         find(self.project.pk, approval_id, self.actor)  # Who may not see it is told so before the body is judged.
         reason = bodies.words(request.data, bodies.WITHDRAWN)["reason"]
-        return Response(shapes.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
+        return Response(schemas.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
 
 
 class Consume(ProjectView):
@@ -170,4 +170,4 @@ class Consume(ProjectView):
         """Take its one execution, right before running exactly this action. For who asked, or who may answer."""
         find(self.project.pk, approval_id, self.actor)
         words = bodies.words(request.data, bodies.CONSUMED)
-        return Response(shapes.approval(execution.consume(self.project.pk, approval_id, actor=self.actor, **words)))
+        return Response(schemas.approval(consumption.consume(self.project.pk, approval_id, actor=self.actor, **words)))

@@ -11,8 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import staffroom
-from approvals import shapes
-from approvals.adminsite.admin_page import RISK_TONES, TONES
+from approvals import schemas
+from approvals.adminsite.page import RISK_TONES, TONES
 from approvals.models import Approval
 from approvals.states import Risk, Status
 from core.display.text import shortened
@@ -63,7 +63,7 @@ def _session_page(request: Any, session: str) -> str:
 @register.filter
 def who(person: Any) -> str:
     """Who it was, in words."""
-    return shapes.who(person)
+    return schemas.who(person)
 
 
 @register.filter

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
-from approvals import shapes as approval_shapes
-from approvals.finding import judged
+from approvals import schemas as approval_shapes
 from approvals.models import Approval
+from approvals.selectors import judged
 from core.web import pages
 from ledger import feed
 from orchestration.models import Session

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from approvals import asking, decisions, execution, shapes
-from approvals.actions import Ask
+from approvals import consumption, decisions, requests, schemas
+from approvals.canonical_action import Ask
 from approvals.models import Approval
 from core.web.problems import Problem
 from orchestration.connections.fencing import Line, held
@@ -30,7 +30,7 @@ def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None)
     body = msgspec.structs.asdict(frame.body)
     with held(line):
         ask = Ask(session=line.session_id, attempt=line.attempt, request_id=frame.id, **body)
-        approval, created = asking.ask(line.project_id, ask, actor=line.actor, over="line", now=now)
+        approval, created = requests.ask(line.project_id, ask, actor=line.actor, over="line", now=now)
     standing: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
     return standing if line.plain else [_registered(approval), *standing]
 
@@ -39,9 +39,9 @@ def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) 
     """`received`: the decision need not be sent again. `consumed`: the one execution, for the one claim."""
     with held(line):
         if frame.state == "received":
-            execution.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+            consumption.acknowledge(line.session_id, line.attempt, frame.id, now=now)
             return []
-        execution.consume_request(
+        consumption.consume_request(
             line.session_id, line.attempt, frame.id, digest=frame.digest, claim=frame.claim, actor=line.actor, now=now
         )
     return [ApprovalConsumed(id=frame.id)]
@@ -59,27 +59,27 @@ def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = Non
     It may have been told before (it asked the same again): then the one execution is taken already.
     """
     with held(line):
-        execution.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+        consumption.acknowledge(line.session_id, line.attempt, frame.id, now=now)
         if frame.approved:
             with suppress(Problem):
-                execution.consume_request(
+                consumption.consume_request(
                     line.session_id, line.attempt, frame.id, digest=frame.digest, actor=line.actor, now=now
                 )
 
 
 def undelivered(line: Line, *, need_run: bool) -> list[ApprovalReply]:
     """Every decision that this attempt has not acknowledged; with `need_run` every one not consumed."""
-    found = execution.unacknowledged(line.session_id, line.attempt, include_unconsumed=need_run)
+    found = consumption.unacknowledged(line.session_id, line.attempt, include_unconsumed=need_run)
     return [reply(approval) for approval in found]
 
 
 def reply(approval: Approval) -> ApprovalReply:
     """The decision as it goes over the line."""
-    return msgspec.convert(shapes.reply_frame(approval), ApprovalReply)
+    return msgspec.convert(schemas.reply_frame(approval), ApprovalReply)
 
 
 def _registered(approval: Approval) -> ApprovalRegistered:
-    shape: dict[str, Any] = shapes.approval(approval)
+    shape: dict[str, Any] = schemas.approval(approval)
     return ApprovalRegistered(
         id=approval.request_id,
         approval_id=str(approval.id),

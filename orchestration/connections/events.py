@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals import execution
+from approvals import consumption
 from core.db.clock import database_now
 from ledger import journal, quota
 from orchestration.connections.fencing import Line, held
@@ -116,7 +116,7 @@ def _note_unknown_outcome(line: Line, event: Numbered) -> None:
     match event.event:
         case {"type": "unknown_outcome", "approval": str(approval)}:
             told = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
-            execution.note_unknown_outcome(line.session_id, approval, told)
+            consumption.note_unknown_outcome(line.session_id, approval, told)
 
 
 def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:

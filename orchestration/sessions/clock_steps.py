@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from approvals import subjects
+from approvals import attempt_clock
 from core.db.clock import database_now, later
 from ledger import skipping
 from ledger.outages import STEP_SECS
@@ -34,7 +34,9 @@ def mend(*, now: datetime | None = None) -> int:
     Each UPDATE changes one row, so that none of them waits for a second lock while it holds a first. A value is only
     compared and replaced in SQL: it may be one that Python cannot read.
     """
-    moved = skipping.each(WORK, lambda most: _found(now), lambda row: _to_now(row, now)) + subjects.mend_future(now)
+    moved = skipping.each(WORK, lambda most: _found(now), lambda row: _to_now(row, now)) + attempt_clock.mend_future(
+        now
+    )
     if moved:
         log.warning("%d moments lay in the future, because the clock was set back: they are moved to now", moved)
     return moved

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 
 from accounts import credentials
 from accounts.actors import Actor
-from approvals import subjects
+from approvals import attempt_clock
 from core.db.clock import database_now, later
 from core.web import problems
 from core.web.problems import Problem
@@ -107,7 +107,7 @@ def new_attempt(
     an external child from the spawn's answer or from `POST .../token`.
     """
     Attempt.objects.create(session=session, number=session.attempt, relaunched=relaunched, resume=resume)
-    subjects.open(session.project_id, session.pk, session.attempt)
+    attempt_clock.open(session.project_id, session.pk, session.attempt)
     if session.runner == Runner.EXTERNAL:
         # There is nothing to launch: from here on it waits for whoever starts the child.
         session = move(session.pk, session.attempt, Status.STARTING, now=now)
@@ -134,7 +134,7 @@ def end(
     )
     if ended:
         credentials.end_for_attempt(session.project_id, str(session.pk), number, now=now)
-        subjects.settle(session.pk, number, now=now)
+        attempt_clock.settle(session.pk, number, now=now)
     return bool(ended)
 
 

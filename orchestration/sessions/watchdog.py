@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from approvals import subjects
+from approvals import attempt_clock
 from core.db.clock import read_database_clock
 from ledger import journal, outages, skipping
 from ledger.skipping import Work
@@ -60,7 +60,7 @@ def clocks(session: Session, attempt: Attempt, *, now: datetime | None = None) -
 def _clocks(session: Session, attempt: Attempt, moment: datetime, away: Away) -> Clocks:
     began = attempt.running_at
     assert began is not None  # noqa: S101 - for the types: only running attempts get here
-    waits = subjects.clock(session.pk, attempt.number)
+    waits = attempt_clock.clock(session.pk, attempt.number)
     until = min(moment, waits.waiting_since) if waits.pending and waits.waiting_since else moment
     signs = (began, attempt.last_event_at, waits.last_settled_at, away.ended_at)
     active = max(sign for sign in signs if sign is not None)
@@ -79,7 +79,7 @@ def _away_secs(session: Session, attempt: Attempt, run: outages.Span, away: Away
     for since, until in away.spans:
         both = max(since, run[0]), min(until, run[1])
         if both[0] < both[1]:
-            waits = outages.merged(subjects.waits_within(session.pk, attempt.number, *both))
+            waits = outages.merged(attempt_clock.waits_within(session.pk, attempt.number, *both))
             total += (both[1] - both[0]).total_seconds() - outages.overlap_secs(waits, *both)
     return total
 

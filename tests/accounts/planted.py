@@ -9,8 +9,8 @@ from uuid import UUID
 
 from accounts import projects
 from accounts.actors import Actor
-from approvals import asking as approvals_asking
-from approvals.actions import Ask
+from approvals import requests as approvals_asking
+from approvals.canonical_action import Ask
 from approvals.models import Approval
 from mailbox import asking, delivery, quarantine
 from mailbox.letters import NewMessage

@@ -15,8 +15,8 @@ from django.utils import timezone
 from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import Credential, Project, User
-from approvals import asking, subjects
-from approvals.actions import Ask
+from approvals import attempt_clock, requests
+from approvals.canonical_action import Ask
 from approvals.models import Approval
 from ledger import journal
 from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
@@ -108,7 +108,7 @@ def _session(planted: Planted, parent: Session | None) -> Session:
         exit_status=3,
         web_process=WebProcess.objects.create(host="web-1", pid=1),
     )
-    subjects.open(planted.project.pk, pk, 1)
+    attempt_clock.open(planted.project.pk, pk, 1)
     return session
 
 
@@ -125,7 +125,7 @@ def _approval(planted: Planted, session: Session) -> Approval:
         tool_call_id=planted.text("call", 200),
     )
     child = Actor(kind="child", id=f"{session.pk}/1", name=planted.text("asker"), session=session.pk, attempt=1)
-    return asking.ask(planted.project.pk, ask, actor=child, over="line")[0]
+    return requests.ask(planted.project.pk, ask, actor=child, over="line")[0]
 
 
 def _event(planted: Planted, session: Session) -> Event:

@@ -15,9 +15,9 @@ from django.test import Client
 from accounts import credentials, projects, scopes
 from accounts.actors import Actor
 from accounts.models import Project, User
-from approvals import asking, decisions, subjects
-from approvals.actions import Ask
-from approvals.answers import Answer
+from approvals import attempt_clock, decisions, requests
+from approvals.canonical_action import Ask
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from tests.people import owner
 
@@ -79,7 +79,7 @@ def stranger(elsewhere: Project) -> User:
 def session(project: Project) -> UUID:
     """A session whose first attempt runs."""
     session = uuid4()
-    subjects.open(project.pk, session, 1)
+    attempt_clock.open(project.pk, session, 1)
     return session
 
 
@@ -100,7 +100,7 @@ def asked(project: Project, session: UUID) -> Asked:
             "resource": "ls -l",
             "arguments": {"command": "ls -l", "folder": "/tmp"},
         }
-        return asking.ask(project.pk, Ask(**words | said), actor=actor or child(session), over=over, now=now)[0]
+        return requests.ask(project.pk, Ask(**words | said), actor=actor or child(session), over=over, now=now)[0]
 
     return ask
 

@@ -12,9 +12,9 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.actors import Actor
-from approvals import decisions, subjects
-from approvals.adminsite import admin_page
-from approvals.answers import Answer
+from approvals import attempt_clock, decisions
+from approvals.adminsite import page as adminsite_page
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from core.web.problems import Problem
 from ledger.models import AuditEntry
@@ -73,7 +73,7 @@ def test_everything_that_ended_is_in_front_of_staff(desk, asked, approved, proje
     Approval.objects.filter(pk=expired.pk).update(expires_at=expired.requested_at)
     decisions.expire_due()
     decisions.withdraw(project.pk, withdrawn.id, Actor.system("test"))
-    subjects.settle(session, 1)
+    attempt_clock.settle(session, 1)
     shown = {tab: text_of(desk.get(QUEUE, {"status": tab})) for tab in ("unconsumed", "expired", "cancelled")}
     assert str(unconsumed.id) in shown["unconsumed"]
     assert str(expired.id) in shown["expired"]
@@ -106,7 +106,7 @@ def test_a_strange_address_shows_a_queue_and_never_an_error(desk, asked, params)
 
 def test_the_queue_has_pages(desk, asked, session, project):
     other = uuid4()
-    subjects.open(project.pk, other, 1)
+    attempt_clock.open(project.pk, other, 1)
     rows = [asked(session=other if number > 40 else session) for number in range(60)]
     first, second = text_of(desk.get(QUEUE)), text_of(desk.get(QUEUE, {"page": 2}))
     assert str(rows[0].id) in first
@@ -374,6 +374,6 @@ def test_the_verb_itself_refuses_who_may_only_look(project, viewer, asked):
 
 
 def test_staff_are_warned_of_letters_that_turn_what_stands_around_them(asked):
-    (warning,) = admin_page.warnings(asked(arguments={"command": "mv א 1 2 ב"}))
+    (warning,) = adminsite_page.warnings(asked(arguments={"command": "mv א 1 2 ב"}))
     assert "right to left" in warning
-    assert admin_page.warnings(asked()) == []
+    assert adminsite_page.warnings(asked()) == []

@@ -11,7 +11,7 @@ import pytest
 from accounts.actors import Actor
 from accounts.models import Project, User
 from approvals import decisions
-from approvals.answers import Answer
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from tests.approvals.conftest import Asked, staff
 from tests.approvals.test_rest import BODY, Caller

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from approvals import asking, subjects
-from approvals.actions import Ask
+from approvals import attempt_clock, requests
+from approvals.canonical_action import Ask
 from approvals.models import Approval, Subject
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
@@ -73,7 +73,7 @@ def test_the_same_id_with_another_body_is_a_conflict(asked, other):
 
 
 def test_another_attempt_may_use_the_same_id(asked, project, session):
-    subjects.open(project.pk, session, 2)
+    attempt_clock.open(project.pk, session, 2)
     assert asked(request_id="r").id != asked(request_id="r", attempt=2).id
 
 
@@ -156,7 +156,7 @@ def test_an_attempt_has_at_most_64_pending(asked, session):
 
 
 def test_an_attempt_that_is_over_asks_nothing_more(asked, session):
-    subjects.settle(session, 1)
+    attempt_clock.settle(session, 1)
     with pytest.raises(Problem) as refusal:
         asked()
     assert (refusal.value.type, refusal.value.status) == ("not-running", 409)
@@ -164,7 +164,7 @@ def test_an_attempt_that_is_over_asks_nothing_more(asked, session):
 
 def test_an_attempt_that_was_never_opened_or_is_foreign_cannot_ask(asked, elsewhere):
     unknown, foreign = uuid4(), uuid4()
-    subjects.open(elsewhere.pk, foreign, 1)
+    attempt_clock.open(elsewhere.pk, foreign, 1)
     refusals = []
     for session in (unknown, foreign):
         with pytest.raises(Problem) as refusal:
@@ -179,6 +179,6 @@ def test_a_request_without_a_session_has_its_id_within_the_project(project, else
     first = asked(**alone)
     assert asked(**alone).id == first.id
     ask = Ask(request_id="r", tool_name="t", permission="p", resource="")
-    other, created = asking.ask(elsewhere.pk, ask, actor=child(uuid4()), over="rest")
+    other, created = requests.ask(elsewhere.pk, ask, actor=child(uuid4()), over="rest")
     assert created
     assert other.id != first.id

@@ -11,7 +11,7 @@ import pytest
 from accounts.actors import Actor
 from accounts.models import User
 from approvals import decisions
-from approvals.answers import Answer
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.states import Status
 from core.web.problems import Problem

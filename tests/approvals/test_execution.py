@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from accounts.actors import Actor
-from approvals import decisions, execution, shapes
-from approvals.answers import Answer
+from approvals import consumption, decisions, schemas
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def consume(session):
     def run(approval, **said):
         said = {"digest": approval.digest, "claim": "claim", **said}
-        return execution.consume_request(session, 1, approval.request_id, **said)
+        return consumption.consume_request(session, 1, approval.request_id, **said)
 
     return run
 
@@ -70,7 +70,7 @@ def test_an_answer_to_a_question_lets_nothing_run(asked, consume, project, alice
     answered = decisions.decide(project.pk, question.id, answer, Actor.of_user(alice), "admin")
     assert type_of(consume, answered) == "not-approved"
     assert not Approval.objects.filter(consumed_at__isnull=False).exists()
-    frame = shapes.reply_frame(answered)
+    frame = schemas.reply_frame(answered)
     assert (frame["message"], frame["arguments"]) == ("no, do not", None)
 
 
@@ -81,36 +81,36 @@ def test_a_consume_must_name_the_action(approved, consume, wrong):
 
 def test_an_answer_is_owed_until_it_is_acknowledged(approved, session):
     approval = approved()
-    assert execution.unacknowledged(session, 1) == [approval]
-    execution.acknowledge(session, 1, approval.request_id)
-    execution.acknowledge(session, 1, approval.request_id)
-    assert execution.unacknowledged(session, 1) == []
+    assert consumption.unacknowledged(session, 1) == [approval]
+    consumption.acknowledge(session, 1, approval.request_id)
+    consumption.acknowledge(session, 1, approval.request_id)
+    assert consumption.unacknowledged(session, 1) == []
     assert Event.objects.filter(type="approval_delivered").count() == 1
 
 
 def test_a_process_that_lost_its_run_is_told_everything_that_has_not_run(approved, consume, session):
     received, consumed = approved(), approved()
-    execution.acknowledge(session, 1, received.request_id)
+    consumption.acknowledge(session, 1, received.request_id)
     consume(consumed)
-    assert execution.unacknowledged(session, 1, include_unconsumed=True) == [received]
+    assert consumption.unacknowledged(session, 1, include_unconsumed=True) == [received]
 
 
 def test_only_what_was_asked_over_the_line_is_answered_over_the_line(approved, session):
     approved(over="rest")
-    assert execution.unacknowledged(session, 1) == []
+    assert consumption.unacknowledged(session, 1) == []
 
 
 def test_nothing_is_acknowledged_before_there_is_an_answer(asked, session):
     approval = asked()
-    assert type_of(execution.acknowledge, session, 1, approval.request_id) == "conflict"
-    assert type_of(execution.acknowledge, session, 1, "unknown") == "not-found"
+    assert type_of(consumption.acknowledge, session, 1, approval.request_id) == "conflict"
+    assert type_of(consumption.acknowledge, session, 1, "unknown") == "not-found"
 
 
 def test_a_look_by_another_delivers_nothing_and_the_askers_does(approved, session, alice):
     approval = approved()
-    execution.hand_over(approval, Actor.of_user(alice))
+    consumption.hand_over(approval, Actor.of_user(alice))
     assert Approval.objects.get().delivered_at is None
-    execution.hand_over(approval, child(session))
+    consumption.hand_over(approval, child(session))
     assert Approval.objects.get().delivered_at
 
 
@@ -119,7 +119,7 @@ def test_the_frame_says_approved_for_nothing_but_approved(asked, approved, proje
     decisions.decide(project.pk, denied.id, Answer(decision="deny", message="no"), Actor.of_user(alice), "admin")
     decisions.withdraw_request(session, 1, withdrawn.request_id, child(session))
     approved()
-    frames = [shapes.reply_frame(row) for row in Approval.objects.order_by("status")]
+    frames = [schemas.reply_frame(row) for row in Approval.objects.order_by("status")]
     assert [(frame["decision"], frame["approved"]) for frame in frames] == [
         ("approved", True),
         ("cancelled", False),

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from accounts.actors import Actor
-from approvals import asking, decisions, execution, subjects
-from approvals.actions import Ask
-from approvals.answers import Answer
+from approvals import attempt_clock, consumption, decisions, requests
+from approvals.canonical_action import Ask
+from approvals.decision_validation import Answer
 from approvals.models import Approval, Subject
 from core.web.problems import Problem
 from ledger import audit
@@ -45,7 +45,7 @@ class Life(RuleBasedStateMachine):
         self.asked: dict = {}
         self.ended: set[int] = set()
         self.names = itertools.count(1)
-        subjects.open(self.project.pk, self.session, 1)
+        attempt_clock.open(self.project.pk, self.session, 1)
 
     @property
     def now(self):
@@ -62,7 +62,7 @@ class Life(RuleBasedStateMachine):
     def ask(self, over, expires):
         words = {"request_id": f"r-{next(self.names)}", "tool_name": "t", "permission": "p", "resource": ""}
         ask = Ask(session=self.session, attempt=self.attempt, expires_in_secs=expires, **words)
-        approval, created = asking.ask(
+        approval, created = requests.ask(
             self.project.pk, ask, actor=child(self.session, self.attempt), over=over, now=self.now
         )
         assert created
@@ -124,7 +124,7 @@ class Life(RuleBasedStateMachine):
         expected, row = self.asked[approval_id], Approval.objects.get(id=approval_id)
         digest = "0" * 64 if stale else row.digest
         try:
-            execution.consume(
+            consumption.consume(
                 self.project.pk, approval_id, digest=digest, claim=claim, actor=Actor.system("t"), now=self.now
             )
             said = "yours"
@@ -145,13 +145,13 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def end_the_attempt(self):
-        subjects.settle(self.session, self.attempt, now=self.now)
+        attempt_clock.settle(self.session, self.attempt, now=self.now)
         for one in self.asked.values():
             if one.attempt == self.attempt and one.status == "pending":
                 one.status = "cancelled"
         self.ended.add(self.attempt)
         self.attempt += 1
-        subjects.open(self.project.pk, self.session, self.attempt)
+        attempt_clock.open(self.project.pk, self.session, self.attempt)
 
     @invariant()
     def rows_are_as_the_model_says(self):
@@ -169,7 +169,7 @@ class Life(RuleBasedStateMachine):
             assert subject.waited.total_seconds() <= self.clock
 
     def teardown(self):
-        subjects.settle(self.session, self.attempt, now=self.now)  # Leave the next life nothing to expire.
+        attempt_clock.settle(self.session, self.attempt, now=self.now)  # Leave the next life nothing to expire.
         assert audit.verify(self.project.pk) is None
 
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from accounts.actors import Actor
-from approvals import decisions, execution, subjects
-from approvals.answers import Answer
+from approvals import attempt_clock, consumption, decisions
+from approvals.decision_validation import Answer
 from approvals.models import Approval, Subject
 from core.web.problems import Problem
 from ledger import audit
@@ -45,7 +45,7 @@ def test_of_eight_answers_at_once_one_wins(asked, people, project):
         assert people[outcomes.index(approval.status)].user_id == approval.decided_by["user_id"]
     assert AuditEntry.objects.filter(action="approval.decided").count() == 6
     assert Event.objects.filter(type="approval_decided").count() == 6
-    assert subjects.clock(approval.session, 1).pending == 0
+    assert attempt_clock.clock(approval.session, 1).pending == 0
     assert audit.verify(project.pk) is None
 
 
@@ -53,7 +53,7 @@ def test_thirty_two_executors_of_one_approval_run_it_once(approved, session, pro
     approval = approved()
 
     def consume(claim):
-        return execution.consume_request(session, 1, approval.request_id, digest=approval.digest, claim=claim)
+        return consumption.consume_request(session, 1, approval.request_id, digest=approval.digest, claim=claim)
 
     outcomes = all_at_once([functools.partial(consume, f"claim-{number}") for number in range(32)])
     assert Counter(map(str, outcomes))["consumed"] == 31
@@ -78,14 +78,14 @@ def test_an_answer_and_the_deadline_end_in_one_word(asked, people):
         assert approval.status == outcome
         told = Event.objects.exclude(type="approval_requested").values_list("payload", flat=True)
         assert [payload.get("approval_id") for payload in told].count(str(approval.id)) == 1
-    assert subjects.clock(approval.session, 1).pending == 0
+    assert attempt_clock.clock(approval.session, 1).pending == 0
 
 
 def test_an_answer_and_the_end_of_the_attempt_end_in_one_word(asked, people, session, project):
     for attempt in range(2, 8):
-        subjects.open(project.pk, session, attempt)
+        attempt_clock.open(project.pk, session, attempt)
         approval = asked(attempt=attempt)
-        settle = functools.partial(subjects.settle, session, attempt)
+        settle = functools.partial(attempt_clock.settle, session, attempt)
         outcome, _ = all_at_once([deciding(approval, "approve", people[0]), settle])
         approval.refresh_from_db()
         assert (outcome, approval.status) in {("approved", "approved"), ("already-decided", "cancelled")}
@@ -93,14 +93,14 @@ def test_an_answer_and_the_end_of_the_attempt_end_in_one_word(asked, people, ses
         assert (subject.pending, subject.pending_aside, subject.waiting_since) == (0, 0, None)
         if approval.status == "approved":
             with pytest.raises(Problem, match="is running"):
-                execution.consume(project.pk, approval.id, digest=approval.digest, actor=child(session, attempt))
+                consumption.consume(project.pk, approval.id, digest=approval.digest, actor=child(session, attempt))
 
 
 def test_an_ask_and_the_end_of_the_attempt_leave_nothing_pending(asked, session, project):
     for attempt in range(2, 8):
-        subjects.open(project.pk, session, attempt)
+        attempt_clock.open(project.pk, session, attempt)
         asks = [functools.partial(asked, attempt=attempt) for _ in range(6)]
-        outcomes = all_at_once([*asks, functools.partial(subjects.settle, session, attempt)])
+        outcomes = all_at_once([*asks, functools.partial(attempt_clock.settle, session, attempt)])
         assert not Approval.objects.of(session, attempt).pending().exists()
         refused = outcomes.count("not-running")
         assert Approval.objects.of(session, attempt).filter(status="cancelled").count() == 6 - refused
@@ -108,12 +108,12 @@ def test_an_ask_and_the_end_of_the_attempt_leave_nothing_pending(asked, session,
 
 def test_a_consume_and_the_end_of_the_attempt_never_both_win_out_of_turn(approved, session, project):
     for attempt in range(2, 8):
-        subjects.open(project.pk, session, attempt)
+        attempt_clock.open(project.pk, session, attempt)
         approval = approved(attempt=attempt)
         consume = functools.partial(
-            execution.consume, project.pk, approval.id, digest=approval.digest, actor=child(session, attempt)
+            consumption.consume, project.pk, approval.id, digest=approval.digest, actor=child(session, attempt)
         )
-        outcome, _ = all_at_once([consume, functools.partial(subjects.settle, session, attempt)])
+        outcome, _ = all_at_once([consume, functools.partial(attempt_clock.settle, session, attempt)])
         approval.refresh_from_db()
         assert (outcome == "not-running") is (approval.consumed_at is None)
         closed_at = Subject.objects.get(session=session, attempt=attempt).closed_at
@@ -123,14 +123,14 @@ def test_a_consume_and_the_end_of_the_attempt_never_both_win_out_of_turn(approve
 def test_the_same_request_asked_at_once_is_one_row(asked, session):
     rows = all_at_once([functools.partial(asked, request_id="same") for _ in range(8)])
     assert len({row.id for row in rows}) == 1
-    assert subjects.clock(session, 1).pending == 1
+    assert attempt_clock.clock(session, 1).pending == 1
 
 
 def test_asks_at_once_stay_within_the_bound(asked, session, settings):
     settings.WARDROOM = settings.WARDROOM | {"pending_approvals_per_attempt": 5}
     outcomes = all_at_once([asked for _ in range(12)])
     assert outcomes.count("too-many") == 7
-    assert subjects.clock(session, 1).pending == 5
+    assert attempt_clock.clock(session, 1).pending == 5
 
 
 def test_sweepers_in_several_copies_expire_each_once(asked, session):
@@ -139,4 +139,4 @@ def test_sweepers_in_several_copies_expire_each_once(asked, session):
     late = functools.partial(decisions.expire_due, now=NOON + timedelta(seconds=2))
     assert sum(all_at_once([late] * 4)) == 10
     assert Event.objects.filter(type="approval_expired").count() == 10
-    assert subjects.clock(session, 1).pending == 0
+    assert attempt_clock.clock(session, 1).pending == 0

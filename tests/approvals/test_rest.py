@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from approvals import subjects
+from approvals import attempt_clock
 from approvals.models import Approval
 from ledger import audit
 from tests.approvals.conftest import staff
@@ -105,9 +105,9 @@ def test_asking_twice_is_asking_once_and_another_body_is_a_conflict(key):
 
 
 def test_a_key_asks_for_the_running_attempt_of_a_session(key, session, project):
-    subjects.open(project.pk, session, 2)
+    attempt_clock.open(project.pk, session, 2)
     assert key.post(body=BODY | {"session": str(session)}).json()["attempt"] == 2
-    subjects.settle(session, 2)
+    attempt_clock.settle(session, 2)
     over = key.post(body=BODY | {"session": str(session), "request_id": "r-2"})
     assert (over.status_code, over.json()["type"]) == (409, "not-running")
 
@@ -116,7 +116,7 @@ def test_a_child_asks_for_its_own_attempt_only(the_child, session, project):
     answer = the_child.post(body=BODY)
     assert (answer.status_code, answer.json()["session"], answer.json()["attempt"]) == (202, str(session), 1)
     other = uuid4()
-    subjects.open(project.pk, other, 1)
+    attempt_clock.open(project.pk, other, 1)
     assert the_child.post(body=BODY | {"session": str(other)}).status_code == 404
 
 

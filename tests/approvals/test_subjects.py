@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from approvals import decisions, execution, subjects
-from approvals.answers import Answer
+from approvals import attempt_clock, consumption, decisions
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from core.web.problems import Problem
 from tests.approvals.conftest import NOON
@@ -32,89 +32,89 @@ def deny(project, alice):
 def test_overlapping_asks_stop_the_clock_once(asked, session, deny):
     first = asked(now=after(0))
     second = asked(now=after(10))
-    assert subjects.clock(session, 1) == (2, after(0), 0.0, None)
+    assert attempt_clock.clock(session, 1) == (2, after(0), 0.0, None)
     deny(first, after(30))
-    assert subjects.clock(session, 1) == (1, after(0), 0.0, after(30))
+    assert attempt_clock.clock(session, 1) == (1, after(0), 0.0, after(30))
     deny(second, after(40))
-    assert subjects.clock(session, 1) == (0, None, 40.0, after(40))
+    assert attempt_clock.clock(session, 1) == (0, None, 40.0, after(40))
 
 
 def test_waits_apart_add_up(asked, session, deny):
     deny(asked(now=after(0)), after(10))
     deny(asked(now=after(100)), after(105))
-    assert subjects.clock(session, 1) == (0, None, 15.0, after(105))
+    assert attempt_clock.clock(session, 1) == (0, None, 15.0, after(105))
 
 
 def test_what_is_asked_by_rest_stops_no_clock(asked, session, deny):
     approval = asked(over="rest", now=after(0))
-    assert subjects.clock(session, 1) == (0, None, 0.0, None)
+    assert attempt_clock.clock(session, 1) == (0, None, 0.0, None)
     deny(approval, after(10))
-    assert subjects.clock(session, 1) == (0, None, 0.0, None)
+    assert attempt_clock.clock(session, 1) == (0, None, 0.0, None)
 
 
 def test_withdrawing_and_expiring_start_the_clock_again(asked, session, project, alice):
     first = asked(now=after(0))
     decisions.withdraw(project.pk, first.id, Actor.of_user(alice), now=after(3))
-    assert subjects.clock(session, 1).waited_secs == 3
+    assert attempt_clock.clock(session, 1).waited_secs == 3
     asked(expires_in_secs=4, now=after(10))
     assert decisions.expire_due(now=after(15)) == 1
-    assert subjects.clock(session, 1) == (0, None, 8.0, after(15))
+    assert attempt_clock.clock(session, 1) == (0, None, 8.0, after(15))
 
 
 def test_the_end_of_an_attempt_cancels_what_is_pending_and_nothing_else(asked, approved, session, project, alice):
     kept, pending, aside = approved(), asked(), asked(over="rest")
-    assert subjects.settle(session, 1) == 2
+    assert attempt_clock.settle(session, 1) == 2
     for approval in (pending, aside):
         approval.refresh_from_db()
         assert (approval.status, approval.cancel_reason) == ("cancelled", "attempt_ended")
     assert Approval.objects.get(id=kept.id).status == "approved"
     assert kept in Approval.objects.unconsumed()
-    assert subjects.clock(session, 1).pending == 0
+    assert attempt_clock.clock(session, 1).pending == 0
 
 
 def test_settling_twice_changes_nothing_more(asked, session):
     asked(now=after(0))
-    assert subjects.settle(session, 1, now=after(5)) == 1
-    assert subjects.settle(session, 1, now=after(9)) == 0
-    assert subjects.clock(session, 1) == (0, None, 5.0, after(5))
+    assert attempt_clock.settle(session, 1, now=after(5)) == 1
+    assert attempt_clock.settle(session, 1, now=after(9)) == 0
+    assert attempt_clock.clock(session, 1) == (0, None, 5.0, after(5))
 
 
 def test_what_an_end_left_pending_is_cancelled_by_the_sweeper(asked, project, session):
     """As it is when somebody was answering at the second look of `settle`, and was rolled back."""
     left = asked()
-    subjects.settle(session, 1)
+    attempt_clock.settle(session, 1)
     Approval.objects.update(status="pending", settled_at=None, cancel_reason=None)
-    subjects.open(project.pk, session, 2)
+    attempt_clock.open(project.pk, session, 2)
     running, alone = asked(attempt=2), asked(session=None, attempt=None)
-    assert subjects.settle_left() == 1
-    assert subjects.settle_left() == 0
+    assert attempt_clock.settle_left() == 1
+    assert attempt_clock.settle_left() == 0
     for approval, status in ((left, "cancelled"), (running, "pending"), (alone, "pending")):
         approval.refresh_from_db()
         assert approval.status == status
 
 
 def test_another_attempts_approvals_stay(asked, project, session):
-    subjects.open(project.pk, session, 2)
+    attempt_clock.open(project.pk, session, 2)
     later = asked(attempt=2)
-    subjects.settle(session, 1)
+    attempt_clock.settle(session, 1)
     later.refresh_from_db()
     assert later.status == "pending"
 
 
 def test_what_was_approved_for_an_attempt_that_ended_never_runs(approved, session):
     approval = approved()
-    subjects.settle(session, 1)
+    attempt_clock.settle(session, 1)
     with pytest.raises(Problem) as refusal:
-        execution.consume_request(session, 1, approval.request_id, digest=approval.digest, claim="c")
+        consumption.consume_request(session, 1, approval.request_id, digest=approval.digest, claim="c")
     assert refusal.value.type == "not-running"
     assert Approval.objects.get(id=approval.id).consumed_at is None
 
 
 def test_an_attempt_that_was_never_opened_has_waited_for_nothing():
-    assert subjects.clock(uuid4(), 1) == (0, None, 0.0, None)
+    assert attempt_clock.clock(uuid4(), 1) == (0, None, 0.0, None)
 
 
 def test_opening_twice_keeps_the_clock(asked, project, session):
     asked(now=after(0))
-    subjects.open(project.pk, session, 1)
-    assert subjects.clock(session, 1).pending == 1
+    attempt_clock.open(project.pk, session, 1)
+    assert attempt_clock.clock(session, 1).pending == 1

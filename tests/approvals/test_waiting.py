@@ -11,7 +11,7 @@ import pytest
 
 from accounts.actors import Actor
 from approvals import decisions, waiting
-from approvals.answers import Answer
+from approvals.decision_validation import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
 from core.concurrency.threadpool import in_thread

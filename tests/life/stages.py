@@ -6,8 +6,8 @@ from typing import Any
 
 from accounts.actors import Actor
 from accounts.models import Project
-from approvals import asking
-from approvals.actions import Ask
+from approvals import requests
+from approvals.canonical_action import Ask
 from approvals.models import Approval
 from orchestration.models import Attempt, Session
 from orchestration.sessions import lifecycle, spawn, transitions
@@ -61,7 +61,7 @@ def asked(session: Session) -> Approval:
         permission="run",
         resource="ls",
     )
-    approval, _ = asking.ask(session.project_id, ask, actor=ACTOR, over="line")
+    approval, _ = requests.ask(session.project_id, ask, actor=ACTOR, over="line")
     return approval
 
 

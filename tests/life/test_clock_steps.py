@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from approvals import decisions, subjects
+from approvals import attempt_clock, decisions
 from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage
@@ -200,7 +200,7 @@ def test_a_person_who_is_waited_for_over_a_step_back_makes_no_child_older(at: At
     approval = stages.asked(session)
     assert sweep(at(-HOUR)) == 0
     decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=at(-HOUR + 100))
-    assert subjects.clock(session.pk, 1).waited_secs >= 0
+    assert attempt_clock.clock(session.pk, 1).waited_secs >= 0
     seen = watchdog.clocks(stages.again(session), stages.attempt(session), now=at(-HOUR + 200))
     assert seen is not None and seen.total_secs <= 200
 
@@ -209,7 +209,7 @@ def test_a_wait_that_ends_before_it_began_has_taken_no_time(at: At) -> None:
     session = stages.running()
     approval = stages.asked(session)
     decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=at(-HOUR))
-    assert subjects.clock(session.pk, 1).waited_secs == 0
+    assert attempt_clock.clock(session.pk, 1).waited_secs == 0
 
 
 def test_a_wait_for_children_is_never_longer_than_its_lease(at: At) -> None:

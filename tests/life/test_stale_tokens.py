@@ -12,8 +12,8 @@ from rest_framework.test import APIClient
 
 from accounts import credentials
 from accounts.actors import Actor
-from approvals import decisions, execution
-from approvals.answers import Answer
+from approvals import consumption, decisions
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from ledger import journal
 from mailbox.models import Message
@@ -100,4 +100,4 @@ def test_the_same_claim_is_told_again_only_while_the_attempt_runs() -> None:
     consumed = Approval.objects.get()
     assert consumed.consume_claim == "mine"
     with pytest.raises(Exception, match="running"):
-        execution.consume_request(session.pk, 1, asked.request_id, digest=asked.digest, claim="mine")
+        consumption.consume_request(session.pk, 1, asked.request_id, digest=asked.digest, claim="mine")

@@ -11,9 +11,9 @@ import pytest
 from accounts import projects
 from accounts.actors import Actor
 from approvals import decisions
-from approvals.answers import Answer
-from approvals.finding import judged
+from approvals.decision_validation import Answer
 from approvals.models import Approval
+from approvals.selectors import judged
 from ledger import nudges
 from orchestration.connections import approvals, outgoing
 from orchestration.sessions import lifecycle

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission
 from accounts import credentials, projects, scopes
 from accounts.actors import Actor
 from accounts.models import Credential, Project, User
-from approvals import subjects
+from approvals import attempt_clock
 from approvals.models import Approval
 from orchestration.models import Session
 from orchestration.sessions import spawn, transitions
@@ -82,7 +82,7 @@ def test_a_consumption_is_not_replayed_once_the_attempt_is_over() -> None:
     body = {"digest": asked["digest"]}
     assert [keyed(asker, take, body).status_code for _ in range(2)] == [200, 200]
     transitions.end(mine, 1, Status.ERROR, "lost", kill_in=0)
-    assert subjects.is_over(mine.pk, 1)
+    assert attempt_clock.is_over(mine.pk, 1)
     assert told(keyed(asker, take, body)) == (409, "not-running")
 
 

@@ -11,10 +11,10 @@ from django.db.models.functions import Coalesce
 
 from accounts import faults
 from accounts.actors import Actor
-from approvals import askers, records, shapes, subjects
-from approvals.actions import MAX_WORD
-from approvals.finding import find
+from approvals import attempt_clock, audit_events, requesters, schemas
+from approvals.canonical_action import MAX_WORD
 from approvals.models import Approval
+from approvals.selectors import find
 from approvals.states import RUNS, Over, Status
 from core.db.clock import database_now
 from core.web import problems
@@ -38,12 +38,12 @@ def acknowledge(
         approval = _asked(session_id, attempt, request_id)
         if approval.status == Status.PENDING:
             raise problems.conflict("There is no answer yet to acknowledge.")
-        return _delivered(approval, actor or records.child(approval), now)
+        return _delivered(approval, actor or audit_events.child(approval), now)
 
 
 def hand_over(approval: Approval, actor: Actor, *, now: datetime | None = None) -> Approval:
     """The asker's wait returns the answer: that is its delivery. Anybody else's look delivers nothing."""
-    if approval.status == Status.PENDING or approval.delivered_at or not askers.is_asker(approval, actor):
+    if approval.status == Status.PENDING or approval.delivered_at or not requesters.is_asker(approval, actor):
         return approval
     with journal.transaction():
         return _delivered(approval, actor, now)
@@ -66,7 +66,7 @@ def consume(
     _check_words(digest, claim)
     with journal.transaction():
         approval = find(project_id, approval_id, actor, now)
-        askers.check(approval, actor)
+        requesters.check(approval, actor)
         return _consumed(approval, digest, claim, actor, now)
 
 
@@ -84,7 +84,7 @@ def consume_request(
     _check_words(digest, claim)
     with journal.transaction():
         approval = _asked(session_id, attempt, request_id)
-        return _consumed(approval, digest, claim, actor or records.child(approval), now)
+        return _consumed(approval, digest, claim, actor or audit_events.child(approval), now)
 
 
 def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: datetime | None = None) -> bool:
@@ -101,7 +101,7 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: date
         if not fresh.update(outcome_unknown_at=database_now(now)):
             return False
         noted = {"approval": str(approval.id), "detail": detail}
-        journal.audit(approval.project_id, records.child(approval), "approval.unknown_outcome", named, noted)
+        journal.audit(approval.project_id, audit_events.child(approval), "approval.unknown_outcome", named, noted)
         return True
 
 
@@ -114,7 +114,7 @@ def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, 
         return _consumed_before(Approval.objects.get(id=approval.id), digest, claim)
     refuse_over(approval)
     taken = Approval.objects.get(id=approval.id)
-    records.changed(taken, "consumed", actor)
+    audit_events.changed(taken, "consumed", actor)
     return taken
 
 
@@ -122,7 +122,9 @@ def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Appr
     if digest != approval.digest:
         raise problems.conflict("That is not the action that was decided on.", "digest-mismatch")
     if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
-        raise problems.conflict(shapes.standing_sentence(approval), "not-approved", approval=shapes.standing(approval))
+        raise problems.conflict(
+            schemas.standing_sentence(approval), "not-approved", approval=schemas.standing(approval)
+        )
     if claim is None or claim != approval.consume_claim:
         raise problems.conflict("Its one execution has been taken.", "consumed")
     # Told again only to who may still act on it: what had not begun when the attempt ended must not begin now.
@@ -132,8 +134,8 @@ def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Appr
 
 def refuse_over(approval: Approval) -> None:
     """Raise not-running when the attempt that asked is over."""
-    if approval.session is not None and not subjects.is_open(approval.session, approval.attempt or 0):
-        raise subjects.over(approval.session)
+    if approval.session is not None and not attempt_clock.is_open(approval.session, approval.attempt or 0):
+        raise attempt_clock.over(approval.session)
 
 
 def _delivered(approval: Approval, actor: Actor, now: datetime | None) -> Approval:
@@ -141,7 +143,7 @@ def _delivered(approval: Approval, actor: Actor, now: datetime | None) -> Approv
     changed = fresh.update(delivered_at=database_now(now))
     approval.refresh_from_db()
     if changed:
-        records.changed(approval, "delivered", actor)
+        audit_events.changed(approval, "delivered", actor)
     return approval
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Min, Q
 
-from approvals import shapes
+from approvals import schemas
 from approvals.models import ApprovalQuerySet
 from approvals.states import Status
 from core.web import queries
@@ -34,5 +34,5 @@ def counts(rows: ApprovalQuerySet) -> dict[str, Any]:
         oldest_pending_at=Min("requested_at", filter=Q(status=Status.PENDING)),
         **{status.value: Count("pk", filter=Q(status=status)) for status in Status},
     )
-    oldest = shapes.moment(numbers.pop("oldest_pending_at"))
+    oldest = schemas.moment(numbers.pop("oldest_pending_at"))
     return {**numbers, "unconsumed": rows.unconsumed().count(), "oldest_pending_at": oldest}

@@ -12,9 +12,9 @@ from django.http import HttpRequest
 
 from accounts import projects
 from accounts.staffroom import MOST_COUNTED, BoundedPaginator
-from approvals.actions import storable
-from approvals.finding import judged, named
+from approvals.canonical_action import storable
 from approvals.models import ApprovalQuerySet
+from approvals.selectors import judged, named
 from approvals.states import Risk, Status
 
 PER_PAGE = 50

@@ -12,7 +12,7 @@ from django.db.models import Case, DateTimeField, DurationField, Exists, Express
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
-from approvals import records
+from approvals import audit_events
 from approvals.models import Approval, Subject
 from approvals.states import CancelReason, Over, Status, sources
 from core.db.clock import database_now, later
@@ -136,7 +136,7 @@ def settle(
         if _close(mine, now):
             cancelled += _cancel_pending(session_id, attempt, reason, now, skip_locked=True)
         for approval in cancelled:
-            records.changed(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
+            audit_events.changed(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
         return len(cancelled)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts import faults
-from approvals import actions
+from approvals import canonical_action
 from approvals.models import Approval
 from approvals.states import LEADS_TO, Decision, Status
 from core.web import problems
@@ -56,7 +56,7 @@ def _change(approval: Approval, answer: Answer) -> Change:
     kind = Decision(answer.decision)
     columns = {"decision_kind": kind, "message": answer.message or None, "note": answer.note or None}
     if kind is Decision.EDIT:
-        action = actions.edited(approval.action, answer.arguments)
+        action = canonical_action.edited(approval.action, answer.arguments)
         columns |= {
             "action": action,
             "digest": jcs.digest_of(action),
@@ -102,7 +102,7 @@ def _text_errors(name: str, value: Any) -> list[dict[str, str]]:
         return []
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return [faults.wrong(name, value, faults.string(MAX_TEXT))]
-    return [] if actions.storable(value) else [_error(name, "holds a character that cannot be stored")]
+    return [] if canonical_action.storable(value) else [_error(name, "holds a character that cannot be stored")]
 
 
 def _is_number(value: Any) -> bool:

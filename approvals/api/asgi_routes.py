@@ -17,7 +17,7 @@ from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.models import Credential
 from accounts.permissions import allow
-from approvals import finding, shapes, waiting
+from approvals import schemas, selectors, waiting
 from approvals.models import Approval
 from approvals.states import Status
 from core.concurrency.threadpool import in_thread
@@ -33,7 +33,7 @@ async def wait(request: Request) -> JSONResponse:
     if request.method == "HEAD":
         # It holds nothing, and takes no answer over.
         approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
-        found = await in_thread(finding.find, credential.project_id, approval_id, actor)
+        found = await in_thread(selectors.find, credential.project_id, approval_id, actor)
         return JSONResponse(outcome(found))
     with holding.place(credential, secs):
         approval = await _answered(credential, request.path_params["approval_id"], secs)
@@ -54,7 +54,7 @@ def patience(params: Mapping[str, Any]) -> float:
 
 def outcome(approval: Approval) -> dict[str, object]:
     """The approval, and whether the wait ended without an answer."""
-    return {**shapes.approval(approval), "timed_out": approval.status == Status.PENDING}
+    return {**schemas.approval(approval), "timed_out": approval.status == Status.PENDING}
 
 
 async def _answered(credential: Credential, approval_id: UUID, secs: float) -> Approval:

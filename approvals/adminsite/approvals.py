@@ -14,10 +14,10 @@ from django.urls import path
 
 from accounts.actors import Actor
 from accounts.staffroom import ProjectWall, ReadOnly
-from approvals import approvers, decisions, shapes
-from approvals.adminsite import admin_page, admin_queue
-from approvals.finding import judged, named
+from approvals import decisions, permissions, schemas
+from approvals.adminsite import page, queue
 from approvals.models import Approval, ApprovalQuerySet
+from approvals.selectors import judged, named
 from core.web import problems
 
 TEMPLATES = "admin/approvals/approval"
@@ -43,7 +43,7 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Who may answer may look."""
         user: Any = request.user
-        return super().has_view_permission(request, obj) or bool(user.has_perm(approvers.PERMISSION))
+        return super().has_view_permission(request, obj) or bool(user.has_perm(permissions.PERMISSION))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The queue."""
@@ -63,7 +63,7 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
     def page_part(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
         """What of its page updates by itself."""
         approval = self._find(request, approval_id)
-        return TemplateResponse(request, f"{TEMPLATES}/_facts.html", admin_page.context(approval, request))
+        return TemplateResponse(request, f"{TEMPLATES}/_facts.html", page.context(approval, request))
 
     def decide(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
         """Answer, by POST from the page that showed it; a refusal is that page again, as things stand now.
@@ -76,21 +76,21 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
             return redirect("admin:approvals_approval_change", approval.id)
         actor = Actor.of_user(request.user)  # type: ignore[arg-type]
         try:
-            answer = admin_page.answer(request.POST, approval)
+            answer = page.answer(request.POST, approval)
             done = decisions.decide(approval.project_id, approval.id, answer, actor, "admin")
         except problems.Problem as refusal:
             return self._page(request, self._find(request, approval_id), refusal)
-        messages.success(request, f"You {shapes.past_tense(done)} it.")
+        messages.success(request, f"You {schemas.past_tense(done)} it.")
         return redirect("admin:approvals_approval_change", done.id)
 
     def _queue(self, request: HttpRequest) -> dict[str, Any]:
         self._look(request)
-        return admin_queue.context(self._rows(request), request)
+        return queue.context(self._rows(request), request)
 
     def _page(self, request: HttpRequest, approval: Approval, refusal: problems.Problem | None = None) -> HttpResponse:
         context = {
-            **admin_page.context(approval, request),
-            **admin_page.forms(approval, request, refusal),
+            **page.context(approval, request),
+            **page.forms(approval, request, refusal),
             "title": "Approval",
             "queue": named(self._rows(request)).pending().exclude(id=approval.id).order_by("requested_at", "id"),
         }

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from approvals import approvers, shapes, subjects
-from approvals.answers import Answer
+from approvals import attempt_clock, permissions, schemas
+from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.states import Decision, Risk, Status
 from core.display import whitespace
@@ -76,13 +76,13 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "tone": TONES[Status(approval.status)],
         "risk_tone": RISK_TONES[Risk(approval.risk)],
         "pending": approval.status == Status.PENDING and not approval.is_overdue,
-        "standing": shapes.standing_sentence(approval),
-        "done": None if approval.status == Status.PENDING else shapes.past_tense(approval),
+        "standing": schemas.standing_sentence(approval),
+        "done": None if approval.status == Status.PENDING else schemas.past_tense(approval),
         "warnings": warnings(approval),
         "is_question": Decision.RESPOND in approval.allowed_decisions,
         "repeats_command": approval.resource == (action["arguments"] or {}).get("command"),
         "never_runs": _never_runs(approval),
-        "may_decide": approvers.may_decide(user, approval.project_id),
+        "may_decide": permissions.may_decide(user, approval.project_id),
     }
 
 
@@ -186,7 +186,7 @@ def _never_runs(approval: Approval) -> bool:
     waits = approval.status == Status.APPROVED and approval.consumed_at is None
     if not waits or approval.session is None or approval.attempt is None:
         return False
-    return subjects.is_over(approval.session, approval.attempt)
+    return attempt_clock.is_over(approval.session, approval.attempt)
 
 
 def alike_names(value: Any) -> list[tuple[str, str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db.models import Q
 
 from accounts.actors import Actor
-from approvals.approvers import PERMISSION, SCOPES
 from approvals.models import Approval
+from approvals.permissions import PERMISSION, SCOPES
 from core.web import problems
 
 #: What lets a key see what others asked.

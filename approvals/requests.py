@@ -10,8 +10,8 @@ from django.db import IntegrityError
 
 from accounts.actors import Actor
 from accounts.models import Project
-from approvals import askers, records, subjects
-from approvals.actions import Ask, Prepared, prepare
+from approvals import attempt_clock, audit_events, requesters
+from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
 from core.db.clock import database_now, later
@@ -48,7 +48,7 @@ def _standing(project_id: Any, ask: Ask) -> Approval | None:
 
 
 def _same(standing: Approval, made: Prepared, actor: Actor) -> Approval:
-    if not askers.may_see(standing, actor):
+    if not requesters.may_see(standing, actor):
         # By an id that it guessed, nobody is handed what another asked, nor told where it is.
         raise problems.conflict("This request id stands for a request of somebody else.")
     if standing.asked_digest != made.asked_digest:
@@ -70,7 +70,7 @@ def _make_room(project_id: Any, actor: Actor) -> None:
     ):
         if rows.count() >= settings.WARDROOM[setting]:
             detail = f"Too many approvals without a session are already pending, asked {whose}."
-            raise problems.too_many(detail, subjects.RETRY_SECS)
+            raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 
 
 def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: datetime | None) -> Approval:
@@ -78,7 +78,7 @@ def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: dat
     if actor.session is not None:
         quota.keep(actor.session, made.action, ask.question or "")
     if ask.session is not None and ask.attempt is not None:
-        subjects.wait_begins(project_id, ask.session, ask.attempt, over, now)
+        attempt_clock.wait_begins(project_id, ask.session, ask.attempt, over, now)
     else:
         _make_room(project_id, actor)
     approval = Approval.objects.create(
@@ -88,7 +88,7 @@ def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: dat
         request_id=ask.request_id,
         over=over,
         asked_digest=made.asked_digest,
-        requested_by=records.person(actor),
+        requested_by=audit_events.person(actor),
         requested_at=database_now(now),
         expires_at=None if ask.expires_in_secs is None else later(ask.expires_in_secs, now),
         tool_name=ask.tool_name,
@@ -102,5 +102,5 @@ def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: dat
         digest=made.digest,
     )
     approval.refresh_from_db()
-    records.changed(approval, "requested", actor, over=over, risk=approval.risk)
+    audit_events.changed(approval, "requested", actor, over=over, risk=approval.risk)
     return approval

@@ -23,7 +23,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
-from approvals import askers
+from approvals import requesters
 from approvals.models import Approval, ApprovalQuerySet, Waiter
 from approvals.states import Over, Status
 from core.db.clock import database_now
@@ -32,7 +32,7 @@ from core.web import problems
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
     """The approvals of this project that this caller may name."""
-    return Approval.objects.filter(askers.seen_by(actor), project_id=project_id)
+    return Approval.objects.filter(requesters.seen_by(actor), project_id=project_id)
 
 
 def find(project_id: Any, approval_id: UUID, actor: Actor, now: datetime | None = None) -> Approval:
