@@ -52,7 +52,7 @@ def pgbench(server: Postgres, database: str, project: UUID, clients: int) -> flo
 def deliver(project: UUID, address: str) -> None:
     """One message through the public verb."""
     from mailbox import delivery
-    from mailbox.letters import NewMessage
+    from mailbox.envelope import NewMessage
 
     delivery.deliver(project, address, [NewMessage(message_kind="task", body={"text": "hello"})])
 

@@ -60,7 +60,7 @@ def pgmq_one_at_a_time(queue: Pgmq) -> None:
 def in_hundreds(settle: Callable[[], None], limit: int = 100) -> float:
     """Messages a second of a queue of `COUNT`, through the public class."""
     from mailbox import Mailbox
-    from mailbox.letters import NewMessage
+    from mailbox.envelope import NewMessage
 
     desk = Mailbox(f"drain-{uuid4().hex[:8]}")
     for _ in range(COUNT // 500):

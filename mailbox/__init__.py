@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mailbox.box import Mailbox
+    from mailbox.mailbox import Mailbox
 
 __all__ = ["Mailbox"]
 
@@ -13,7 +13,7 @@ __all__ = ["Mailbox"]
 def __getattr__(name: str) -> Any:
     # Late: models cannot be imported before Django has read its apps, of which this package is one.
     if name == "Mailbox":
-        from mailbox.box import Mailbox
+        from mailbox.mailbox import Mailbox
 
         return Mailbox
     raise AttributeError(f"module 'mailbox' has no attribute {name!r}")

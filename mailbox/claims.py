@@ -22,11 +22,11 @@ from core.display import names
 from core.web import problems
 from ledger import journal, skipping
 from ledger.skipping import Work
-from mailbox import addresses, letters, parcels, quarantine
+from mailbox import addresses, claimed_message, envelope, quarantine
+from mailbox.claimed_message import Parcel
 from mailbox.models import Message
-from mailbox.parcels import Parcel
-from mailbox.store import moves, receipts, sql
-from mailbox.store.moves import Most
+from mailbox.store import pending, receipts, sql
+from mailbox.store.pending import Most
 from mailbox.store.sql import Fragment
 
 MOST = 1000
@@ -75,8 +75,8 @@ def drain(
     """
     plain(address)
     token = uuid.uuid4()
-    where, change = moves.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
-    found = parcels.take(where, change, _most(limit))
+    where, change = pending.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
+    found = claimed_message.take(where, change, _most(limit))
     if len(found) < limit:
         _quarantine_overdue(project_id, address, now)
     return _as_claim(token, found)
@@ -104,16 +104,16 @@ def follow(
     free = _free(now)
     free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
     parts = {
-        **_acknowledging(moves.numbered(project_id, address, keys, _live(claim.token, now)), claim.token, now),
-        "picked": moves.pick(moves.waiting(project_id, address, free), _most(limit)),
-        "held": moves.changing("picked", _held(token, lease_secs, consumer, now), parcels.HELD),
+        **_acknowledging(pending.numbered(project_id, address, keys, _live(claim.token, now)), claim.token, now),
+        "picked": pending.pick(pending.waiting(project_id, address, free), _most(limit)),
+        "held": pending.changing("picked", _held(token, lease_secs, consumer, now), claimed_message.HELD),
     }
-    rows = _run(sql.together(parts, parcels.letters_of("held", ", (SELECT count(*) FROM done)")))
+    rows = _run(sql.together(parts, claimed_message.letters_of("held", ", (SELECT count(*) FROM done)")))
     if len(rows) < limit:
         _quarantine_overdue(project_id, address, now)
     whole = rows and rows[0][-1] == len(keys)
     done = set(keys) if whole else receipts.acknowledged(project_id, address, claim.token, keys)
-    found = _as_claim(token, parcels.read([row[:-1] for row in rows]))
+    found = _as_claim(token, claimed_message.read([row[:-1] for row in rows]))
     return dataclasses.replace(found, acked=_settled(_named(claim), done))
 
 
@@ -132,14 +132,14 @@ def recover(
         f"state = 'claimed' AND (claim_expires_at <= {clock.text} OR (consumer <> '' AND consumer = %s))",
         (*clock.params, consumer),
     )
-    where = moves.waiting(project_id, address, held)
+    where = pending.waiting(project_id, address, held)
     _quarantine_spent(where, address, now)
     token = uuid.uuid4()
     with journal.transaction():
-        found = parcels.take(where, _held(token, lease_secs, consumer, now), _most(MOST))
+        found = claimed_message.take(where, _held(token, lease_secs, consumer, now), _most(MOST))
         # Of what does not fit, the old claim is as dead: the next drain gets it.
         rest = Fragment(f"{where.text} AND claim <> %s", (*where.params, sql.uid(token)))
-        if moves.change(rest, _back_to_new()):
+        if pending.change(rest, _back_to_new()):
             journal.nudge(f"mailbox:{project_id}:{address}")
     return _as_claim(token, found)
 
@@ -156,7 +156,7 @@ def ack(
     if token is None or not named:
         return _settled(named, set())
     keys = [key for key in named.values() if key]
-    live = moves.numbered(project_id, address, keys, _live(token, now))
+    live = pending.numbered(project_id, address, keys, _live(token, now))
     done = _acknowledge(live, token, now)
     if len(done) < len(keys):
         done |= receipts.acknowledged(project_id, address, token, keys)
@@ -181,9 +181,9 @@ def nack(
     token, named = _token(claim), _keys(project_id, claim, ids)
     if token is None or not named:
         return _settled(named, set())
-    live = moves.numbered(project_id, address, [key for key in named.values() if key], _live(token, now))
+    live = pending.numbered(project_id, address, [key for key in named.values() if key], _live(token, now))
     spent = _quarantine_spent(live, address, now)
-    rows = moves.change(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)))
+    rows = pending.change(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)))
     if rows and not delay_secs:
         _nudge(project_id, address)
     return _settled(named, {row.message for row in rows} | spent)
@@ -199,18 +199,18 @@ def extend(
         return Claim()
     end = sql.at(now, _lease(lease_secs))
     longer = Fragment(f"claim_expires_at = {end.text}", end.params)
-    live = moves.waiting(project_id, address, _live(token, now))
-    return _as_claim(token, parcels.take(live, longer))
+    live = pending.waiting(project_id, address, _live(token, now))
+    return _as_claim(token, claimed_message.take(live, longer))
 
 
 def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
     """Bring one address's lapsed claims back, or into quarantine when their tries are used up."""
-    return _lapse_where(moves.waiting(project_id, address, _overdue(now)), address, now)
+    return _lapse_where(pending.waiting(project_id, address, _overdue(now)), address, now)
 
 
 def _lapse_where(overdue: Fragment, address: str, now: datetime | None) -> int:
     spent = _quarantine_spent(overdue, address, now)
-    return len(moves.change(overdue, _back_to_new())) + len(spent)
+    return len(pending.change(overdue, _back_to_new())) + len(spent)
 
 
 def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
@@ -235,11 +235,11 @@ def _lapse_at(project_id: UUID, address: str, now: datetime | None) -> int:
         lapsed = lapse(project_id, address, now=now)
     except Exception as error:
         lapsed, trouble = 0, error
-        overdue = moves.waiting(project_id, address, _overdue(now))
+        overdue = pending.waiting(project_id, address, _overdue(now))
         statement = f"SELECT message_id FROM mailbox_waiting WHERE {overdue.text} ORDER BY seq"  # noqa: S608
         for (key,) in sql.run(statement, overdue.params):
             try:
-                lapsed += _lapse_where(moves.numbered(project_id, address, [key], _overdue(now)), address, now)
+                lapsed += _lapse_where(pending.numbered(project_id, address, [key], _overdue(now)), address, now)
             except Exception:
                 log.exception("the claim of message %s at %s cannot lapse", key, address)
     if lapsed:
@@ -271,8 +271,8 @@ def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | 
 def _acknowledging(live: Fragment, token: UUID | None, now: datetime | None) -> dict[str, Fragment]:
     """The parts of a statement by which these are admitted: `done` is what a `moves.removing` returns."""
     return {
-        "known": moves.pick(live),
-        "done": moves.removing("known"),
+        "known": pending.pick(live),
+        "done": pending.removing("known"),
         "noted": receipts.noting("done", token, now),
     }
 
@@ -283,7 +283,7 @@ def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
         done = Fragment("SELECT message_id FROM done")
         return {key for (key,) in _run(sql.together(_acknowledging(live, token, now), done))}
     with journal.transaction():
-        rows = moves.remove(live)
+        rows = pending.remove(live)
         receipts.note(rows, claim=token, now=now)
     return {row.message for row in rows}
 
@@ -291,7 +291,7 @@ def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
 def _quarantine_overdue(project_id: UUID, address: str, now: datetime | None) -> None:
     """Before a claim, which goes on without those that cannot be put away: the sweep names them."""
     try:
-        _quarantine_spent(moves.waiting(project_id, address, _overdue(now)), address, now)
+        _quarantine_spent(pending.waiting(project_id, address, _overdue(now)), address, now)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
@@ -305,7 +305,7 @@ def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> se
     if not _run(Fragment(f"SELECT 1 FROM mailbox_waiting WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
         return set()
     with journal.transaction():
-        rows = moves.remove(spent)
+        rows = pending.remove(spent)
         for row in rows:
             quarantine.put_away(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
     return {row.message for row in rows}
@@ -336,7 +336,7 @@ def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[s
         return own
     if all(name in own for name in ids):
         return {name: own[name] for name in ids}
-    known = {name for name in ids if names.is_name(name, letters.LONGEST_ID)}
+    known = {name for name in ids if names.is_name(name, envelope.LONGEST_ID)}
     rows = Message.objects.filter(project_id=project_id, message_id__in=known)
     return dict.fromkeys(ids) | dict(rows.values_list("message_id", "pk"))
 

@@ -14,13 +14,13 @@ from django.db.models import Count, Min, Q
 from core.db.clock import database_now, read_database_clock
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, letters
-from mailbox.letters import NewMessage, Sealed
+from mailbox import addresses, envelope
+from mailbox.envelope import NewMessage, Sealed
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import MessageState, QuarantineState
-from mailbox.store import accepting, grouping
-from mailbox.store.accepting import Delivered, Outcome
-from mailbox.store.grouping import Ticket
+from mailbox.store import group_commit, insert
+from mailbox.store.group_commit import Ticket
+from mailbox.store.insert import Delivered, Outcome
 
 __all__ = [
     "Delivered",
@@ -50,7 +50,7 @@ def deliver(
     that only verbs send.
     """
     address = _checked(project_id, address, internal)
-    sealed = [(address, letters.seal(address, message, internal=internal)) for message in messages]
+    sealed = [(address, envelope.seal(address, message, internal=internal)) for message in messages]
     return [_delivered(outcome) for outcome in _post(project_id, sealed, whole=True, now=now)]
 
 
@@ -97,7 +97,7 @@ def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
     """`deliver_each` for many callers at once, outside a transaction, in shared commits. An error is its caller's."""
     sealed = [_seal_post(post) for post in posts]
     tickets = [Ticket(post.project_id, _good(each), whole=False) for post, each in zip(posts, sealed, strict=True)]
-    grouping.settle([ticket for ticket in tickets if ticket.letters])
+    group_commit.settle([ticket for ticket in tickets if ticket.letters])
     return [_outcomes(each, ticket) for each, ticket in zip(sealed, tickets, strict=True)]
 
 
@@ -146,9 +146,9 @@ def _post(
 ) -> list[Outcome]:
     """Into the open transaction when there is one, else with whoever else delivers in this process."""
     if now is None and not connection.in_atomic_block:
-        return grouping.post(Ticket(project_id, sealed, whole))
+        return group_commit.post(Ticket(project_id, sealed, whole))
     with journal.transaction():
-        outcomes = accepting.accept(project_id, sealed, now)
+        outcomes = insert.accept(project_id, sealed, now)
         refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
         if whole and refusal:
             raise refusal
@@ -165,7 +165,7 @@ def _seal(address: str, message: NewMessage | Problem, internal: bool) -> Sealed
     if isinstance(message, Problem):
         return message
     try:
-        return letters.seal(address, message, internal=internal)
+        return envelope.seal(address, message, internal=internal)
     except Problem as refusal:
         return refusal
 

@@ -13,9 +13,9 @@ from django.utils.functional import cached_property
 
 from accounts.models import Project
 from core.db.clock import Now
-from mailbox import addresses, bodies, letters
+from mailbox import addresses, envelope, message_kinds
 from mailbox.states import KINDS, WAITING_STATES, MessageState, QuarantineState
-from mailbox.store import covering
+from mailbox.store import receipt_lookup
 
 
 class Address(models.Model):
@@ -65,15 +65,15 @@ class Message(models.Model):
         Address, on_delete=models.PROTECT, related_name="messages", db_index=False, db_constraint=False
     )
     seq = models.BigIntegerField()
-    message_id = models.CharField(max_length=letters.LONGEST_ID)
+    message_id = models.CharField(max_length=envelope.LONGEST_ID)
     message_kind = models.CharField(max_length=16, choices=[(kind, kind) for kind in sorted(KINDS)])
     # Text, not jsonb: a reader gets what the sender sent, key by key.
     body_text = models.TextField()
     content_hash = models.CharField(max_length=64)
-    correlation_id = models.CharField(max_length=letters.LONGEST_ID, blank=True)
+    correlation_id = models.CharField(max_length=envelope.LONGEST_ID, blank=True)
     # A session's id when it is proven; of a claimed sender, whatever it calls itself.
-    sender_session = models.CharField(max_length=letters.LONGEST_ID, blank=True)
-    sender_role = models.CharField(max_length=letters.LONGEST_ROLE, blank=True)
+    sender_session = models.CharField(max_length=envelope.LONGEST_ID, blank=True)
+    sender_role = models.CharField(max_length=envelope.LONGEST_ROLE, blank=True)
     claimed_sender = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     received_at = models.DateTimeField()
@@ -103,7 +103,7 @@ class Message(models.Model):
     @property
     def body(self) -> Any:
         """The body as the sender's JSON value."""
-        return bodies.stored(self.body_text)
+        return message_kinds.stored(self.body_text)
 
     @property
     def held(self) -> Waiting | None:
@@ -120,7 +120,7 @@ class Message(models.Model):
     @cached_property
     def receipt(self) -> Receipt | None:
         """What says that it was admitted."""
-        return Receipt.objects.filter(pk__in=covering.receipts_of([self.pk]).values()).first()
+        return Receipt.objects.filter(pk__in=receipt_lookup.receipts_of([self.pk]).values()).first()
 
     @property
     def tries(self) -> int:
@@ -161,7 +161,7 @@ class Waiting(models.Model):
     size = models.PositiveIntegerField(db_default=0)
     due_at = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
-    consumer = models.CharField(max_length=letters.LONGEST_ID, blank=True)
+    consumer = models.CharField(max_length=envelope.LONGEST_ID, blank=True)
     claim_expires_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -227,7 +227,7 @@ class Quarantined(models.Model):
     # Where a source can name the thing (a file of a Maildir), the same thing is kept once.
     source_ref = models.CharField(max_length=300, blank=True)
     address = models.CharField(max_length=addresses.LONGEST, blank=True)
-    message_id = models.CharField(max_length=letters.LONGEST_ID, blank=True)
+    message_id = models.CharField(max_length=envelope.LONGEST_ID, blank=True)
     # The message itself, when it had been accepted before it failed.
     accepted = models.ForeignKey(Message, on_delete=models.SET_NULL, related_name="quarantined", null=True)
     raw = models.BinaryField()

@@ -19,13 +19,13 @@ from core.db.clock import database_now
 from core.web import problems
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters, shapes
+from mailbox import addresses, delivery, envelope, schemas
+from mailbox.envelope import NewMessage
 from mailbox.ingest import bamboo
-from mailbox.letters import NewMessage
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import QUARANTINE_ARROWS, QuarantineState, sources
-from mailbox.store import accepting
-from mailbox.store.moves import Moved
+from mailbox.store import insert
+from mailbox.store.pending import Moved
 from wardroom import strict
 
 LONGEST_REASON = 4000
@@ -37,7 +37,7 @@ SETTLED = sorted(state.value for state, onward in QUARANTINE_ARROWS.items() if n
 
 def most_bytes() -> int:
     """How many bytes of one message are kept: more than is ever read, so that nothing cut here passes for whole."""
-    return 2 * letters.most_bytes()
+    return 2 * envelope.most_bytes()
 
 
 def put(
@@ -70,7 +70,7 @@ def put(
             reason=reason[:LONGEST_REASON],
             position=position,
             address=_storable(address, addresses.LONGEST),
-            message_id=_storable(message_id, letters.LONGEST_ID),
+            message_id=_storable(message_id, envelope.LONGEST_ID),
         )
         _tell(row, "message_quarantined")
     return row
@@ -87,7 +87,7 @@ def put_away(moved: Moved, address: str, reason: str, *, now: datetime | None = 
     message = Message.objects.get(pk=moved.message)
     row = Quarantined.objects.create(
         project_id=message.project_id,
-        raw=(raw := shapes.letter_bytes(message)),
+        raw=(raw := schemas.letter_bytes(message)),
         size=len(raw),
         source="mailbox",
         reason=reason,
@@ -119,7 +119,7 @@ def requeue(
             return _standing(quarantine_id, QuarantineState.REQUEUED, project_id)
         row = _get(quarantine_id, project_id)
         found = _parse(bytes(row.raw) if raw is None else raw)
-        message = _keep_id(row, letters.read(bamboo.ours(found) if row.source == bamboo.SOURCE else found))
+        message = _keep_id(row, envelope.read(bamboo.ours(found) if row.source == bamboo.SOURCE else found))
         target = row.address if row.accepted else address or row.address or _named(found)
         _refuse_steering(target, actor)
         if row.accepted:
@@ -211,7 +211,7 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
         sender_role=message.sender_role,
         claimed_sender=message.claimed_sender,
     )
-    sealed = letters.seal(address, edited, internal=True)
+    sealed = envelope.seal(address, edited, internal=True)
     moved = Message.objects.filter(pk=message.pk, put_away=True).update(
         put_away=False,
         spent_tries=0,
@@ -224,14 +224,14 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
         raise problems.conflict("The message is not in quarantine any more.")
     size = len(sealed.body_text.encode())
     Waiting.objects.create(message_id=message.pk, address_id=message.address_id, seq=message.seq, size=size)
-    accepting.nudge(message.project_id, [address])
+    insert.nudge(message.project_id, [address])
 
 
 def _parse(raw: bytes) -> Mapping[str, Any]:
     limits = settings.WARDROOM
     found = strict.loads(
         raw,
-        max_bytes=letters.most_bytes(),
+        max_bytes=envelope.most_bytes(),
         max_depth=limits["max_depth"] + 1,
         max_keys=limits["max_keys"],
     )

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from mailbox.api import api_asking, api_quarantine, views
+from mailbox.api import quarantine, questions, views
 
 urlpatterns: list[URLPattern] = [
     path("mailboxes/<str:address>", views.Mailbox.as_view()),
@@ -12,10 +12,10 @@ urlpatterns: list[URLPattern] = [
     path("mailboxes/<str:address>/nack", views.Nack.as_view()),
     path("mailboxes/<str:address>/recover", views.Recover.as_view()),
     path("mailboxes/<str:address>/extend", views.Extend.as_view()),
-    path("mailboxes/<str:address>/reply", api_asking.Reply.as_view()),
-    path("mailboxes/<str:address>/asks/<path:ask_id>", api_asking.OneAsk.as_view()),
-    path("quarantine", api_quarantine.Quarantine.as_view()),
-    path("quarantine/<any_uuid:quarantine_id>", api_quarantine.OneQuarantined.as_view()),
-    path("quarantine/<any_uuid:quarantine_id>/requeue", api_quarantine.Requeue.as_view()),
-    path("quarantine/<any_uuid:quarantine_id>/discard", api_quarantine.Discard.as_view()),
+    path("mailboxes/<str:address>/reply", questions.Reply.as_view()),
+    path("mailboxes/<str:address>/asks/<path:ask_id>", questions.OneAsk.as_view()),
+    path("quarantine", quarantine.Quarantine.as_view()),
+    path("quarantine/<any_uuid:quarantine_id>", quarantine.OneQuarantined.as_view()),
+    path("quarantine/<any_uuid:quarantine_id>/requeue", quarantine.Requeue.as_view()),
+    path("quarantine/<any_uuid:quarantine_id>/discard", quarantine.Discard.as_view()),
 ]

@@ -10,10 +10,10 @@ from core.web.openapi import values
 from core.web.openapi.values import Shaped, in_query
 from core.web.outlines import order, outline
 from ledger import holding
-from mailbox import addresses, bodies
-from mailbox.api.orders import LONGEST_NOTE, MOST_AT_ONCE
+from mailbox import addresses, message_kinds
+from mailbox.api.bodies import LONGEST_NOTE, MOST_AT_ONCE
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
-from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
+from mailbox.envelope import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.states import KINDS, PUBLIC_KINDS, QUARANTINE_SOURCES, MessageState, QuarantineState
 
 #: What stands in a path, by its name.
@@ -64,7 +64,7 @@ def _message(shown: bool) -> dict[str, rest.Field]:
 
 
 _OTHERS_ID = values.name(LONGEST_ID, pattern=OTHERS_ID)
-NewMessage = order("NewMessage", _message(shown=False), **bodies.RULES)
+NewMessage = order("NewMessage", _message(shown=False), **message_kinds.RULES)
 # One that is not valid is refused alone, so any value may stand in the list.
 _MANY = {"type": "array", "minItems": 1, "maxItems": MOST_AT_ONCE, "items": values.reference("JsonValue")}
 NewMessages = order("NewMessages", {"messages": Shaped(_MANY, help_text="Each as in NewMessage.")})

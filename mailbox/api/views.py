@@ -16,8 +16,8 @@ from accounts.views import ProjectView
 from core.web import pages, queries
 from core.web.openapi.refusals import Types
 from core.web.pages import page
-from mailbox import addresses, claims, delivery, shapes
-from mailbox.api import orders, posting, schema
+from mailbox import addresses, claims, delivery, schemas
+from mailbox.api import bodies, deliver, schema
 from mailbox.models import Message
 from mailbox.states import MessageState
 from mailbox.store import receipts
@@ -38,9 +38,9 @@ class Mailbox(ProjectView):
 
 
 class Messages(ProjectView):
-    """Its POST is for the OpenAPI document, and for a server without the hot route, which is in `mailbox.api.held`."""
+    """Its POST is for the OpenAPI document, and for a server without the hot route, which is in `mailbox.api.asgi_routes`."""
 
-    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": posting.SCOPE}
+    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": deliver.SCOPE}
     in_path: ClassVar = schema.IN_PATH
     refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("conflict",)}}
     query: ClassVar = {"GET": ("state", *pages.PARAMETERS)}
@@ -57,7 +57,7 @@ class Messages(ProjectView):
         state = queries.word(request.query_params, "state", MessageState.values)
         if state is not None:
             rows = rows.in_state(state)
-        shown = partial(shapes.message, address=address)
+        shown = partial(schemas.message, address=address)
         return Response(page(rows.placed(), request.query_params, shown, key=("seq",), prepare=receipts.attach))
 
     @extend_schema(
@@ -67,8 +67,8 @@ class Messages(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Deliver one message (201 once it is durable) or many (200, each with its own status)."""
-        posting.allow(self.credential, address)
-        answer = posting.answer(self.project.pk, address, request.data)
+        deliver.allow(self.credential, address)
+        answer = deliver.answer(self.project.pk, address, request.data)
         return Response(answer.body, status=answer.status)
 
 
@@ -85,9 +85,9 @@ class Drain(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Claim messages in order, under a lease; acknowledge them before it ends."""
-        order = orders.read(orders.Drain, request.data)
+        order = bodies.read(bodies.Drain, request.data)
         claim = claims.drain(self.project.pk, address, order.limit, order.lease_secs, order.consumer)
-        return Response(shapes.claim(claim, address))
+        return Response(schemas.claim(claim, address))
 
 
 class Recover(ProjectView):
@@ -103,9 +103,9 @@ class Recover(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Claim anew what lapsed, and what this consumer held before; its old claim is dead from here on."""
-        order = orders.read(orders.Recover, request.data)
+        order = bodies.read(bodies.Recover, request.data)
         claim = claims.recover(self.project.pk, address, order.lease_secs, order.consumer)
-        return Response(shapes.claim(claim, address))
+        return Response(schemas.claim(claim, address))
 
 
 class Ack(ProjectView):
@@ -121,7 +121,7 @@ class Ack(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Say that these are done. Repeated it is true again; a dead claim changes nothing and is told so."""
-        order = orders.read(orders.Ack, request.data)
+        order = bodies.read(bodies.Ack, request.data)
         settled = claims.ack(self.project.pk, address, order.claim, order.ids)
         return Response({"acked": settled.done, "unknown": settled.unknown})
 
@@ -139,7 +139,7 @@ class Nack(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Give these back, to be claimed again after the delay; after the last try they go into quarantine."""
-        order = orders.read(orders.Nack, request.data)
+        order = bodies.read(bodies.Nack, request.data)
         settled = claims.nack(self.project.pk, address, order.claim, order.ids, order.delay_secs)
         return Response({"nacked": settled.done, "unknown": settled.unknown})
 
@@ -157,6 +157,6 @@ class Extend(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Hold what this claim still holds for `lease_secs` from now."""
-        order = orders.read(orders.Extend, request.data)
+        order = bodies.read(bodies.Extend, request.data)
         held = claims.extend(self.project.pk, address, order.claim, order.lease_secs)
-        return Response(shapes.extended(held))
+        return Response(schemas.extended(held))

@@ -25,10 +25,10 @@ from accounts.models import Project
 from core.db import sql
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters, quarantine
+from mailbox import addresses, delivery, envelope, quarantine
+from mailbox.envelope import NewMessage
 from mailbox.ingest import frames
 from mailbox.ingest.frames import Arrival
-from mailbox.letters import NewMessage
 from wardroom import strict
 
 SOURCE = "amqp"
@@ -99,7 +99,7 @@ def _read(raw: bytes, message_id: str | None, without_id: str = "") -> tuple[str
         # The envelope needs one level of its own.
         value = strict.loads(
             raw,
-            max_bytes=letters.most_bytes(),
+            max_bytes=envelope.most_bytes(),
             max_depth=limits["max_depth"] + 1,
             max_keys=limits["max_keys"],
         )
@@ -114,7 +114,7 @@ def _read(raw: bytes, message_id: str | None, without_id: str = "") -> tuple[str
             return Unreadable(without_id, None, **about)
         value = value | {"id": message_id}
     try:
-        return addresses.check(value.get("address")), letters.read(value)
+        return addresses.check(value.get("address")), envelope.read(value)
     except Problem as refusal:
         return Unreadable(quarantine.reason_of(refusal), None, **about)
 

@@ -25,9 +25,9 @@ from django.db import InterfaceError, OperationalError
 
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, delivery, letters, quarantine
+from mailbox import addresses, delivery, envelope, quarantine
+from mailbox.envelope import NewMessage
 from mailbox.ingest import bamboo
-from mailbox.letters import NewMessage
 from wardroom import strict
 
 BATCH = 200
@@ -210,9 +210,9 @@ def _read(path: Path, raw: bytes) -> NewMessage | Problem:
     limits = settings.WARDROOM
     try:
         value = strict.loads(
-            raw, max_bytes=letters.most_bytes(), max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
+            raw, max_bytes=envelope.most_bytes(), max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
         )
-        return letters.read(bamboo.ours(value))
+        return envelope.read(bamboo.ours(value))
     except strict.StrictJSONError as error:
         return Problem("invalid", 422, error.reason, position=error.position)
     except Problem as refusal:

@@ -13,8 +13,8 @@ from core.db.clock import database_now
 from ledger import journal
 from mailbox.models import Message, Quarantined, Receipt
 from mailbox.states import MessageState
-from mailbox.store import covering, sql
-from mailbox.store.moves import Moved
+from mailbox.store import receipt_lookup, sql
+from mailbox.store.pending import Moved
 from mailbox.store.sql import Fragment
 
 #: Messages whose receipts are asked for at once.
@@ -53,7 +53,7 @@ def acknowledged(project_id: UUID, address: str, claim: UUID, keys: Collection[i
     known = Message.objects.in_state(MessageState.ADMITTED).filter(
         project_id=project_id, address__name=address, pk__in=keys
     )
-    found = covering.receipts_of(list(known.values_list("pk", flat=True)))
+    found = receipt_lookup.receipts_of(list(known.values_list("pk", flat=True)))
     mine = set(Receipt.objects.filter(pk__in=set(found.values()), claim=claim).values_list("pk", flat=True))
     return {key for key, receipt in found.items() if receipt in mine}
 
@@ -63,7 +63,7 @@ def attach(messages: Sequence[Message]) -> None:
     gone = [message for message in messages if message.held is None and not message.put_away]
     for start in range(0, len(gone), ATTACHED):
         some = gone[start : start + ATTACHED]
-        of = covering.receipts_of([message.pk for message in some])
+        of = receipt_lookup.receipts_of([message.pk for message in some])
         found = Receipt.objects.in_bulk(set(of.values()))
         for message in some:
             message.receipt = found.get(of.get(message.pk, 0))

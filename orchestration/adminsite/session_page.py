@@ -16,7 +16,7 @@ from approvals.states import Status as Answer
 from core.db.fields import JSONText
 from core.display.text import shortened
 from ledger.models import Event
-from mailbox import addresses, asking
+from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration.models import Attempt, Session
 from orchestration.sessions import schemas, watchdog
@@ -142,7 +142,7 @@ def _letters(session: Session) -> list[tuple[Message, int | None]]:
     """The newest messages to it with their numbers, each ask followed by the answer that stands in no mailbox."""
     mine = Message.objects.filter(project=session.project_id, address__name=session.address)
     letters = list(mine.order_by("-seq")[:MESSAGES])
-    asks = {asking.answer_id(session.project_id, each.message_id): each for each in letters if _is_ask(each)}
+    asks = {questions.answer_id(session.project_id, each.message_id): each for each in letters if _is_ask(each)}
     found = Message.objects.filter(
         project=session.project_id, address__name=addresses.ANSWERS, message_id__in=list(asks)
     )

@@ -21,7 +21,7 @@ from accounts.actors import Actor
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line, say_nothing_was_done
 from core.web.problems import Problem
 from ledger.health import is_uuid
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from orchestration.adminsite import dashboard, session_page
 from orchestration.adminsite.session_page import TONES
 from orchestration.models import Session

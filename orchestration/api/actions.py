@@ -15,8 +15,8 @@ from accounts.permissions import Methods, ScopeMap
 from accounts.scopes import STOP
 from accounts.views import ProjectView
 from core.web import bodies as strict
-from mailbox import letters
-from mailbox.letters import NewMessage
+from mailbox import envelope
+from mailbox.envelope import NewMessage
 from orchestration.api import bodies, replays
 from orchestration.models import Session
 from orchestration.sessions import access, cancel, lifecycle, messages, schemas, spawn
@@ -141,5 +141,5 @@ class Messages(Steering):
     def _message(self, data: Any) -> NewMessage:
         """A child's sender is the one that its token proves; a key's is what it claims."""
         if self.actor.session is None:
-            return letters.read(data)
-        return messages.signed(letters.read({**data, "from": None}), self.actor)
+            return envelope.read(data)
+        return messages.signed(envelope.read({**data, "from": None}), self.actor)

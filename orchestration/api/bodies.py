@@ -11,8 +11,8 @@ from core.display.names import UNSEEN
 from core.web.bodies import CHECKED, Body, Flag, Id, Text, Whole
 from core.web.openapi import values
 from ledger.holding import LONGEST_WAIT
-from mailbox import bodies as messages
-from mailbox.letters import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
+from mailbox import message_kinds as messages
+from mailbox.envelope import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.states import ASK_MODES, PUBLIC_KINDS
 from orchestration.sessions.limits import NAMES, PREFIX
 from orchestration.sessions.spawn import LONGEST

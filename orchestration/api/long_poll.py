@@ -22,7 +22,7 @@ from core.concurrency.threadpool import in_thread
 from core.web import request_body
 from core.web.problems import Problem
 from ledger import holding
-from mailbox.asking import new_id, question
+from mailbox.questions import new_id, question
 from orchestration.sessions import access, questions
 from orchestration.sessions.questions import Ask, Standing
 

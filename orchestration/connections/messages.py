@@ -9,8 +9,8 @@ from core.db.clock import moment
 from core.display.names import is_name
 from core.web import problems
 from ledger import journal, quota
-from mailbox import addresses, asking, bodies, delivery, reading
-from mailbox.letters import LONGEST_ID, NewMessage
+from mailbox import addresses, delivery, message_kinds, questions, session_inbox
+from mailbox.envelope import LONGEST_ID, NewMessage
 from mailbox.models import Message as Letter
 from orchestration.connections.fencing import Line, held
 from orchestration.models import Session
@@ -23,7 +23,7 @@ CHUNK = 16
 def admit(line: Line, ids: list[str], *, now: datetime | None = None) -> None:
     """These messages entered the agent's history: none of them is sent again, to this attempt or another (I2)."""
     with held(line) as session:
-        reading.admit(line.project_id, session.address, ids, line.attempt, now=now)
+        session_inbox.admit(line.project_id, session.address, ids, line.attempt, now=now)
 
 
 def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
@@ -33,7 +33,7 @@ def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
     message and its interrupt are one commit.
     """
     address = addresses.session_address(line.session_id)
-    letters = reading.unadmitted(line.project_id, address, after_seq=after_seq, limit=CHUNK)
+    letters = session_inbox.unadmitted(line.project_id, address, after_seq=after_seq, limit=CHUNK)
     if letters and Session.objects.filter(pk=line.session_id, restart=True).exists():
         return []
     return [(letter.seq, frame(letter)) for letter in letters]
@@ -49,7 +49,7 @@ def frame(letter: Letter) -> Message:
         ),
         message_kind=letter.message_kind,
         body=letter.body,
-        text=bodies.text(letter.body),
+        text=message_kinds.text(letter.body),
         created_at=moment(letter.created_at),
         correlation_id=letter.correlation_id or None,
     )
@@ -62,7 +62,7 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
     """
     mine = Session.objects.get(pk=line.session_id)
     ask = _ask(mine, frame)
-    if ask is not None and asking.reply_address(ask) == addresses.ANSWERS:
+    if ask is not None and questions.reply_address(ask) == addresses.ANSWERS:
         return _answer(line, ask, frame, now)
     address = _address(mine, frame, ask)
     target = addresses.session_of(address)
@@ -71,7 +71,7 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
             id=frame.id,
             message_kind=frame.message_kind,
             body=frame.body,
-            correlation_id=asking.about(ask) if ask else frame.correlation_id,
+            correlation_id=questions.about(ask) if ask else frame.correlation_id,
             sender_session=session.pk,
             sender_role=session.role or None,
         )
@@ -90,7 +90,7 @@ def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
         raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
     with held(line) as session:
         quota.keep(session.pk, frame.body)
-        asking.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
+        questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
         journal.nudge(f"session:{session.pk}")
     return messages.Outcome.PENDING.value
 
@@ -100,7 +100,7 @@ def _address(session: Session, frame: Send, ask: Letter | None) -> str:
     if frame.to:
         address = _as_address(frame.to)
     elif ask is not None:
-        address = asking.reply_address(ask)
+        address = questions.reply_address(ask)
     else:
         detail = "needs `to`, or the `correlation_id` of an ask that came here"
         raise problems.invalid([{"field": "to", "detail": detail}])
@@ -127,7 +127,7 @@ def _ask(session: Session, frame: Send) -> Letter | None:
     """
     if frame.to or not frame.correlation_id:
         return None
-    named = asking.find(session.project_id, session.address, frame.correlation_id)
+    named = questions.find(session.project_id, session.address, frame.correlation_id)
     if named is not None or not is_name(frame.correlation_id, LONGEST_ID):
         return named
     asked = Letter.objects.filter(project_id=session.project_id, address__name=session.address, message_kind="ask")

@@ -14,8 +14,8 @@ from core.db.clock import moment
 from ledger import journal
 from mailbox import delivery
 from mailbox.addresses import OWN, session_address
-from mailbox.letters import NewMessage, body_text
-from mailbox.store import accepting
+from mailbox.envelope import NewMessage, body_text
+from mailbox.store import insert
 from orchestration.models import Session
 from orchestration.sessions.truncate import cut, json_bytes
 
@@ -44,7 +44,7 @@ def hold_addresses(ending: Collection[Session]) -> None:
     parents = [session for session in ending if session.parent_id]
     if len(parents) > 1:
         names = {session_address(session.parent_id) for session in parents if session.parent_id}
-        accepting.hold(parents[0].project_id, names)
+        insert.hold(parents[0].project_id, names)
 
 
 def message_id(session_id: UUID, attempt: int) -> str:

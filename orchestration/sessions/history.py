@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from django.db.models import Q
 
-from mailbox import bodies, reading
+from mailbox import message_kinds, session_inbox
 from mailbox.models import Message
 from orchestration.models import Session, TranscriptItem
 
@@ -94,7 +94,7 @@ def _groups(heads: Iterator[_Head], budget: int) -> Iterator[list[_Head]]:
 def _heads(session: Session, place: Place) -> Iterator[_Head]:
     """Both kinds by their time. Each keeps its own order, also where a clock went back."""
     items = _items(session, place)
-    messages = reading.admissions(session.project_id, session.address, place.receipt, place.seq)
+    messages = session_inbox.admissions(session.project_id, session.address, place.receipt, place.seq)
     item, message = next(items, None), next(messages, None)
     while item or message:
         if item and (message is None or item.at <= message.at):
@@ -159,7 +159,7 @@ def _is_query(message: Message) -> bool:
 def _told(message: Message) -> Entry:
     return {
         "role": "user",
-        "content": bodies.text(message.body),
+        "content": message_kinds.text(message.body),
         "id": message.message_id,
         "message_kind": message.message_kind,
         "correlation_id": message.correlation_id or None,

@@ -11,7 +11,7 @@ from core.db.clock import database_now, later, read_database_clock
 from core.display.redaction import redacted
 from ledger import journal, outages, skipping
 from ledger.skipping import Work, storable
-from mailbox import reading
+from mailbox import session_inbox
 from orchestration import runners
 from orchestration.models import Attempt, Session
 from orchestration.sessions import dispatch, lifecycle, roles, spawn, transitions
@@ -96,7 +96,7 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
 
 def _has_nothing_to_do(session: Session) -> bool:
     """No assignment, and no message that nobody has taken in."""
-    return not session.assignment.strip() and not reading.unadmitted(session.project_id, session.address, limit=1)
+    return not session.assignment.strip() and not session_inbox.unadmitted(session.project_id, session.address, limit=1)
 
 
 # --- the launch sweeper -------------------------------------------------------------------------------------

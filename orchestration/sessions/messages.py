@@ -12,9 +12,9 @@ from accounts.actors import Actor
 from accounts.models import Project
 from core.web import problems
 from ledger import journal, quota
-from mailbox import asking, delivery, reading
+from mailbox import delivery, questions, session_inbox
 from mailbox.delivery import Delivered
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.models import Attempt, Session
@@ -69,7 +69,7 @@ def send(
             raise problems.not_found()
         if actor.session is not None:
             quota.keep(actor.session, message.body)
-        if message.message_kind == "ask" and not asking.find(project.pk, session.address, message.id or ""):
+        if message.message_kind == "ask" and not questions.find(project.pk, session.address, message.id or ""):
             make_room(session)
         delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
@@ -82,7 +82,7 @@ def send(
 def make_room(session: Session) -> None:
     """For one more question, or too-many. Under the session's lock, so that those of one moment count each other."""
     most = settings.WARDROOM["open_asks_per_session"]
-    if asking.count_open(session.project_id, session.address, most) >= most:
+    if questions.count_open(session.project_id, session.address, most) >= most:
         raise problems.too_many(f"{most} questions already wait for the session to take them in.", RETRY_SECS)
 
 
@@ -93,11 +93,11 @@ def _deliver(session: Session, message: NewMessage, now: datetime | None) -> Del
 
 def _answer(ask: Message, message: NewMessage, now: datetime | None) -> Delivered:
     who, role = message.sender_session, message.sender_role
-    return asking.answer(ask, message.body, sender_session=who, sender_role=role, now=now)
+    return questions.answer(ask, message.body, sender_session=who, sender_role=role, now=now)
 
 
 def _waits_to_be_read(session: Session, seq: int) -> bool:
-    waiting = reading.unadmitted(session.project_id, session.address, after_seq=seq - 1, limit=1)
+    waiting = session_inbox.unadmitted(session.project_id, session.address, after_seq=seq - 1, limit=1)
     return bool(waiting) and waiting[0].seq == seq
 
 

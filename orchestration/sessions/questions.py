@@ -13,11 +13,11 @@ from accounts.models import Credential, CredentialKind, Project
 from core.web import problems
 from core.web.problems import Problem
 from ledger import journal, quota
-from mailbox import asking, delivery
+from mailbox import delivery, questions
 from mailbox.addresses import ANSWERS
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
-from mailbox.shapes import asked
+from mailbox.schemas import asked
 from orchestration.models import Session
 from orchestration.sessions import access, messages, transitions
 from orchestration.states import TERMINAL
@@ -70,7 +70,7 @@ def ask(
             raise problems.not_found()
         if actor.session is not None:
             quota.keep(actor.session, question.body)
-        known = asking.find(project.pk, session.address, message.id or "")
+        known = questions.find(project.pk, session.address, message.id or "")
         if known is None and session.is_terminal:
             detail = f"The session is {session.status}: nobody is there to answer."
             raise problems.conflict(detail, "not-running", session_status=session.status)
@@ -82,7 +82,7 @@ def ask(
 
 def keyed(credential: Credential, session_id: UUID, key: str) -> str:
     """The id of the ask that a caller's `Idempotency-Key` means: the same key asks the same question again."""
-    return asking.new_id(hashlib.sha256(f"{credential.pk}/{session_id}/{key}".encode()).hexdigest())
+    return questions.new_id(hashlib.sha256(f"{credential.pk}/{session_id}/{key}".encode()).hexdigest())
 
 
 def other_body(refusal: Problem) -> Problem:
@@ -98,8 +98,8 @@ def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
     line, for it is answered in that session's mailbox. A child's token knows those that its own session made.
     """
     session = access.readable(credential, session_id)
-    found = asking.find(session.project_id, session.address, ask_id)
-    if found is None or asking.reply_address(found) != ANSWERS:
+    found = questions.find(session.project_id, session.address, ask_id)
+    if found is None or questions.reply_address(found) != ANSWERS:
         raise problems.not_found()
     mine = found.sender_session == credential.subject and not found.claimed_sender
     if credential.kind == CredentialKind.CHILD and not mine:
@@ -110,12 +110,12 @@ def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
 def look(ask: Ask) -> Standing:
     """How it stands now. The session first: an answer that came before its end is there by then."""
     status = Session.objects.values_list("status", flat=True).get(pk=ask.session_id)
-    return Standing(ask, status, asking.answer_to(ask.project_id, ask.id))
+    return Standing(ask, status, questions.answer_to(ask.project_id, ask.id))
 
 
 def topics(ask: Ask) -> tuple[str, str]:
     """What is nudged when its standing may have changed: the answer, and the session's own end."""
-    return asking.topic(ask.project_id, ask.id), transitions.over(ask.session_id)
+    return questions.topic(ask.project_id, ask.id), transitions.over(ask.session_id)
 
 
 def shape(standing: Standing) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from accounts.actors import Actor
 from approvals import requests as approvals_asking
 from approvals.canonical_action import Ask
 from approvals.models import Approval
-from mailbox import asking, delivery, quarantine
-from mailbox.letters import NewMessage
+from mailbox import delivery, quarantine, questions
+from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
 from orchestration.models import Session
 from orchestration.sessions import cancel, spawn
@@ -55,9 +55,9 @@ def plant() -> Targets:
     session = _external()
     over = _external()
     cancel.cancel(project, over, "enough", SELF)
-    question = asking.question("why?", "query", id=asking.new_id())
+    question = questions.question("why?", "query", id=questions.new_id())
     asked = session_asking.ask(project, session, question, SELF)
-    boxed = asking.question("why?", "query", id=asking.new_id())
+    boxed = questions.question("why?", "query", id=questions.new_id())
     delivery.deliver(project.pk, "box", [boxed, NewMessage(message_kind="task", body={"text": "x"})], internal=True)
     wanted = Ask(request_id=str(session), tool_name="t", permission="p", resource="r")
     approval, _ = approvals_asking.ask(project.pk, wanted, actor=SELF, over="rest")

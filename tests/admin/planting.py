@@ -21,7 +21,7 @@ from approvals.models import Approval
 from ledger import journal
 from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
 from mailbox import delivery, quarantine
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import Status

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import Project, User
 from core.db.clock import read_database_clock
 from ledger import journal
-from mailbox import asking, delivery
+from mailbox import delivery, questions
 from mailbox.models import Message
 from orchestration.adminsite import session_page
 from orchestration.models import Attempt, Session
@@ -173,10 +173,10 @@ def test_a_session_without_a_title_is_named_by_the_first_line_that_says_somethin
 
 def test_a_sessions_page_shows_each_ask_with_its_answer(mine: Planted) -> None:
     session = queued(mine.project)
-    question = asking.question("how\u202e far <b>?", id="q1")
-    delivery.deliver(mine.project.pk, session.address, [question, asking.question("unanswered", id="q2")])
+    question = questions.question("how\u202e far <b>?", id="q1")
+    delivery.deliver(mine.project.pk, session.address, [question, questions.question("unanswered", id="q2")])
     ask = Message.objects.get(message_id="q1")
-    asking.answer(ask, {"answer": "<script>step\u2066 3"}, sender_session=session.pk, sender_role="runbook")
+    questions.answer(ask, {"answer": "<script>step\u2066 3"}, sender_session=session.pk, sender_role="runbook")
     client = signed_in(User.objects.create_superuser("super"))
     shown = client.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
     assert "<script>step" not in shown and "\u202e" not in shown and "\u2066" not in shown

@@ -20,7 +20,7 @@ from accounts.views import ProjectView
 from config import held
 from core.web.outlines import outline
 from mailbox import quarantine
-from mailbox.api import orders
+from mailbox.api import bodies as api_bodies
 from orchestration.api import long_poll
 from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django
@@ -220,14 +220,14 @@ def test_the_limits_of_the_mailbox_calls_are_in_the_document(document):
 @pytest.mark.parametrize(
     "order, component",
     [
-        (orders.Drain, "MailboxDrain"),
-        (orders.Recover, "MailboxRecover"),
-        (orders.Ack, "MailboxAck"),
-        (orders.Nack, "MailboxNack"),
-        (orders.Extend, "MailboxExtend"),
-        (orders.Reply, "MailboxReply"),
-        (orders.Requeue, "QuarantineRequeue"),
-        (orders.Discard, "QuarantineDiscard"),
+        (api_bodies.Drain, "MailboxDrain"),
+        (api_bodies.Recover, "MailboxRecover"),
+        (api_bodies.Ack, "MailboxAck"),
+        (api_bodies.Nack, "MailboxNack"),
+        (api_bodies.Extend, "MailboxExtend"),
+        (api_bodies.Reply, "MailboxReply"),
+        (api_bodies.Requeue, "QuarantineRequeue"),
+        (api_bodies.Discard, "QuarantineDiscard"),
         (long_poll.AskBody, "AskBody"),
     ],
 )

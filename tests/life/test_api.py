@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from accounts import credentials
 from core.web import bodies as strict
 from ledger.models import OutboxEntry
-from mailbox import reading
+from mailbox import session_inbox
 from orchestration.api import bodies
 from orchestration.models import Session
 from orchestration.sessions import cancel, lifecycle
@@ -241,7 +241,7 @@ def test_a_childs_message_is_from_itself_whatever_it_says(child_of: ChildOf) -> 
     mine = stages.running(parent=me.pk)
     body = {"message_kind": "task", "body": {"text": "x"}, "from": {"role": "boss"}}
     assert post(child_of(me), url(mine, "/messages"), body).json()["outcome"] == "queued"
-    (letter,) = reading.unadmitted(mine.project_id, mine.address)
+    (letter,) = session_inbox.unadmitted(mine.project_id, mine.address)
     assert (letter.sender_session, letter.claimed_sender) == (str(me.pk), False)
 
 
@@ -255,7 +255,7 @@ def test_a_child_interrupts_what_is_below_it_and_never_itself(child_of: ChildOf)
     body = {"message_kind": "task", "body": {"text": "x"}, "interrupt": True}
     assert problem(post(child_of(me), url(me, "/messages"), body)) == (403, "forbidden")
     assert stages.again(me).cancel_requested_at is None
-    assert not reading.unadmitted(me.project_id, me.address)
+    assert not session_inbox.unadmitted(me.project_id, me.address)
     assert post(child_of(me), url(mine, "/messages"), body).status_code == 202
     assert stages.again(mine).restart
 

@@ -23,7 +23,7 @@ from core.db.clock import read_database_clock
 from ledger import health, journal, outages
 from ledger.models import OutboxEntry, SkippedRow
 from mailbox import claims, delivery
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message, Waiting
 from orchestration import tasks
 from orchestration.models import Attempt, Session, WebProcess

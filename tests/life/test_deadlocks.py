@@ -13,7 +13,7 @@ from django.db import connection
 from accounts import scopes
 from ledger import journal
 from mailbox import delivery
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration.models import Session
 from orchestration.sessions import cancel as session_cancel

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts import projects
 from accounts.actors import Actor
-from mailbox import delivery, reading
-from mailbox.letters import NewMessage
+from mailbox import delivery, session_inbox
+from mailbox.envelope import NewMessage
 from mailbox.store import receipts
 from orchestration.models import Session, TranscriptItem
 from orchestration.sessions import history, spawn
@@ -35,7 +35,7 @@ def send(session: Session, count: int, **more: Any) -> list[str]:
 
 
 def admit(session: Session, *ids: str) -> None:
-    assert reading.admit(session.project_id, session.address, ids, attempt=1) == list(ids)
+    assert session_inbox.admit(session.project_id, session.address, ids, attempt=1) == list(ids)
 
 
 def say(session: Session, position: int, content: Any, **more: Any) -> None:

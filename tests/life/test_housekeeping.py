@@ -12,8 +12,8 @@ from accounts.models import IdempotencyKey
 from core.db.clock import later, read_database_clock
 from ledger import feed, quota
 from ledger.models import Event, Kept, OutboxEntry
-from mailbox import claims, delivery, quarantine, reading
-from mailbox.letters import NewMessage
+from mailbox import claims, delivery, quarantine, session_inbox
+from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
 from orchestration.maintenance import retention
 from orchestration.models import Cancellation, Session, WebProcess
@@ -41,7 +41,7 @@ def test_admitted_messages_go_after_a_week_and_unread_ones_do_not() -> None:
     session = stages.running()
     post(session, "read")
     post(session, "unread")
-    reading.admit(session.project_id, session.address, ["read"], 1)
+    session_inbox.admit(session.project_id, session.address, ["read"], 1)
     retention.sweep(now=days(6.9))
     assert left() == {"read", "unread"}
     retention.sweep(now=days(7.1))
@@ -52,7 +52,7 @@ def test_a_round_goes_on_for_as_long_as_it_has_time(monkeypatch: pytest.MonkeyPa
     session = stages.running()
     for number in range(60):
         post(session, str(number))
-        reading.admit(session.project_id, session.address, [str(number)], 1)
+        session_inbox.admit(session.project_id, session.address, [str(number)], 1)
     monkeypatch.setattr(retention, "BATCH", 1)
     monkeypatch.setattr(retention, "SHARE_SECS", 0)
     retention.sweep(now=days(7.1))

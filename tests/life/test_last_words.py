@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from core.web.problems import Problem
-from mailbox import letters, reading
+from mailbox import envelope, session_inbox
 from orchestration.sessions import lifecycle
 from orchestration.sessions.truncate import cut, json_bytes, stored_bytes
 from orchestration.states import Status
@@ -45,7 +45,7 @@ def test_a_terminal_within_the_limits_is_accepted(
     row = stages.again(child)
     assert (row.status, row.result) == ("completed", result)
     assert stored_bytes(row.error or "") <= ERROR
-    (letter,) = reading.unadmitted(parent.project_id, parent.address)
+    (letter,) = session_inbox.unadmitted(parent.project_id, parent.address)
     assert len(letter.body_text.encode()) <= LIMITS["max_body_bytes"]
     told: dict[str, Any] = letter.body
     if told.get("result_cut"):
@@ -90,5 +90,5 @@ def test_a_cut_text_fits_and_one_that_fits_is_left_alone(text: str, most: int) -
     assert (
         json_bytes(text)
         == len(json.dumps(text, ensure_ascii=False).encode()) - 2
-        == len(letters.body_text(text).encode()) - 2
+        == len(envelope.body_text(text).encode()) - 2
     )

@@ -10,7 +10,7 @@ import pytest
 from core.db.clock import read_database_clock
 from ledger.models import Outage, OutboxEntry
 from mailbox import delivery
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from orchestration import runners
 from orchestration.models import Attempt, Session
 from orchestration.sessions import cancel, lifecycle, transitions

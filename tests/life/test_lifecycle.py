@@ -6,8 +6,8 @@ import pytest
 
 from accounts import credentials
 from ledger.models import Event, OutboxEntry
-from mailbox import reading
-from mailbox.letters import NewMessage
+from mailbox import session_inbox
+from mailbox.envelope import NewMessage
 from orchestration.models import Attempt, Session
 from orchestration.sessions import completion, lifecycle, messages, spawn, transitions
 from orchestration.states import ENDED, Status
@@ -88,7 +88,7 @@ def test_a_completion_reaches_the_parent_with_the_result() -> None:
     parent = stages.running()
     child = stages.running(parent=parent.pk)
     lifecycle.finish(child.pk, 1, Status.COMPLETED, result="three")
-    (letter,) = reading.unadmitted(parent.project_id, parent.address)
+    (letter,) = session_inbox.unadmitted(parent.project_id, parent.address)
     assert letter.message_kind == "completion"
     assert letter.message_id == completion.message_id(child.pk, 1)
     told = {key: letter.body[key] for key in ("child_session_id", "parent_session_id", "attempt", "status", "result")}
@@ -127,7 +127,7 @@ def test_a_child_that_takes_the_id_of_its_own_completion_is_refused_and_can_be_e
     with pytest.raises(lifecycle.problems.Problem):
         messages.send(stages.project(), parent.pk, squatting, stages.ACTOR)
     assert lifecycle.finish(child.pk, 1, Status.TIMEOUT, error="too long")
-    (letter,) = reading.unadmitted(parent.project_id, parent.address)
+    (letter,) = session_inbox.unadmitted(parent.project_id, parent.address)
     assert (letter.message_kind, letter.body["status"]) == ("completion", "timeout")
 
 
@@ -136,7 +136,7 @@ def test_a_parent_that_is_over_gets_no_message() -> None:
     child = stages.running(parent=parent.pk)
     lifecycle.finish(parent.pk, 1, Status.COMPLETED)
     lifecycle.finish(child.pk, 1, Status.COMPLETED)
-    assert not reading.unadmitted(parent.project_id, parent.address)
+    assert not session_inbox.unadmitted(parent.project_id, parent.address)
     assert types(child).count("sub_agent_completed") == 1
 
 
@@ -145,7 +145,7 @@ def test_a_requeued_or_suspended_attempt_is_not_a_completion() -> None:
     child = stages.running(parent=parent.pk)
     transitions.requeue(child.pk, 1, "line lost")
     grandparent = stages.suspended()
-    assert not reading.unadmitted(parent.project_id, parent.address)
+    assert not session_inbox.unadmitted(parent.project_id, parent.address)
     assert "sub_agent_completed" not in types(child) + types(grandparent)
 
 

@@ -12,8 +12,8 @@ from django.db import connection
 
 from core.web.problems import Problem
 from ledger.models import Event
-from mailbox import reading
-from mailbox.letters import NewMessage
+from mailbox import session_inbox
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import runners
 from orchestration.models import Attempt, Session
@@ -63,7 +63,7 @@ def test_of_32_ends_one_wins_and_the_parent_hears_of_one() -> None:
     winner = words[answers.index(True) % 4]
     assert (stages.again(child).status, stages.again(child).error) == (winner, winner)
     assert completions(child) == 1
-    letters = reading.unadmitted(parent.project_id, parent.address)
+    letters = session_inbox.unadmitted(parent.project_id, parent.address)
     assert [letter.body["status"] for letter in letters] == [winner]
 
 
@@ -116,7 +116,7 @@ def test_however_many_children_end_together_the_parent_resumes_once() -> None:
     race(*[lambda pk=child.pk: lifecycle.finish(pk, 1, Status.COMPLETED) for child in children], *looks)
     row = stages.again(parent)
     assert (row.status, row.attempt, open_attempts(parent)) == ("queued", 2, 1)
-    assert len(reading.unadmitted(parent.project_id, parent.address)) == 8
+    assert len(session_inbox.unadmitted(parent.project_id, parent.address)) == 8
 
 
 @pytest.mark.parametrize("_", range(12))

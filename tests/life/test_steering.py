@@ -9,8 +9,8 @@ import pytest
 
 from accounts.actors import Actor
 from core.db.clock import read_database_clock
-from mailbox import reading
-from mailbox.letters import NewMessage
+from mailbox import session_inbox
+from mailbox.envelope import NewMessage
 from orchestration.models import Session, WebProcess
 from orchestration.sessions import cancel, lifecycle, messages, reaper
 from orchestration.states import Status
@@ -25,7 +25,7 @@ def send(session: Session, kind: str = "task", id: str | None = None, **options:
 
 
 def unread(session: Session) -> int:
-    return len(reading.unadmitted(session.project_id, session.address))
+    return len(session_inbox.unadmitted(session.project_id, session.address))
 
 
 def live() -> Session:
@@ -46,7 +46,7 @@ def test_delivered_live_needs_a_live_line() -> None:
 def test_a_message_that_was_read_before_is_answered_with_how_the_session_stands_now() -> None:
     session = live()
     assert send(session, id="m") == "delivered_live"
-    reading.admit(session.project_id, session.address, ["m"], 1)
+    session_inbox.admit(session.project_id, session.address, ["m"], 1)
     assert (send(session, id="m"), unread(session)) == ("delivered_live", 0)
     stages.set_attempt(session, line_lost_at=read_database_clock())
     assert send(session, id="m") == "queued"
@@ -87,7 +87,7 @@ def test_the_same_message_twice_is_stored_once_and_starts_nothing_that_has_read_
     assert send(session, id="m1") == "started"
     assert send(session, id="m1") == "queued"
     assert unread(session) == 1
-    reading.admit(session.project_id, session.address, ["m1"], 2)
+    session_inbox.admit(session.project_id, session.address, ["m1"], 2)
     lifecycle.move(session.pk, 2, Status.STARTING)
     lifecycle.started(session.pk, 2)
     lifecycle.finish(session.pk, 2, Status.COMPLETED)

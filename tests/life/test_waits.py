@@ -11,7 +11,7 @@ import pytest
 from accounts.actors import Actor
 from core.db.clock import read_database_clock
 from core.web.problems import Problem
-from mailbox import reading
+from mailbox import session_inbox
 from orchestration.models import Session
 from orchestration.sessions import cancel, lifecycle, transitions, waits
 from orchestration.sessions.waits import Wait
@@ -172,5 +172,5 @@ def test_a_child_that_was_told_to_cancel_ends_when_it_suspends() -> None:
     parent, (child,) = family(1)
     cancel.cancel(stages.project(), child.pk, "enough", stages.ACTOR)
     assert suspend(child) == "cancelled"
-    letters = reading.unadmitted(parent.project_id, parent.address)
+    letters = session_inbox.unadmitted(parent.project_id, parent.address)
     assert [letter.body["status"] for letter in letters] == ["cancelled"]

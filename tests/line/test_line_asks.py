@@ -8,7 +8,7 @@ import pytest
 
 from accounts import projects
 from accounts.models import Credential, Project
-from mailbox import asking, reading
+from mailbox import questions, session_inbox
 from mailbox.models import Message
 from orchestration.models import Session
 from orchestration.sessions import lifecycle
@@ -181,16 +181,16 @@ def test_an_answer_that_comes_with_the_end_is_not_taken_for_an_end_without_one(
     """Both are committed between the two looks of whoever waits."""
     lifecycle.started(child.id, 1)
     ask = asks.Ask(projects.default().pk, child.id, pending(asker, child.id))
-    look = asking.answer_to
+    look = questions.answer_to
 
     def late(*args: Any) -> Message | None:
         found = look(*args)
-        asking.answer(Message.objects.get(message_id=ask.id), {"answer": "in time"}, sender_session=child.id)
+        questions.answer(Message.objects.get(message_id=ask.id), {"answer": "in time"}, sender_session=child.id)
         lifecycle.finish(child.id, 1, "completed")
         return found
 
     with monkeypatch.context() as between:
-        between.setattr(asking, "answer_to", late)
+        between.setattr(questions, "answer_to", late)
         assert asks.look(ask).status == "pending"
     assert asks.look(ask).status == "answered"
 
@@ -224,7 +224,7 @@ def test_a_query_is_no_part_of_the_history_and_a_steer_is(server: Server, child:
         for message in [peer.hear("message") for _ in range(2)]:
             reply(peer, message, "yes")
             peer.say("message_admitted", ids=[message["id"]])
-        wait_until(lambda: not reading.has_unadmitted(projects.default().pk, child.session.address))
+        wait_until(lambda: not session_inbox.has_unadmitted(projects.default().pk, child.session.address))
     with server.child(child, run=False, need_run=True) as peer:
         run = peer.hear("run")
     assert [entry["content"] for entry in run["messages"]] == ["a turn"]
@@ -233,6 +233,6 @@ def test_a_query_is_no_part_of_the_history_and_a_steer_is(server: Server, child:
 def test_the_verb_itself_refuses_what_another_project_has(child: Spawn) -> None:
     elsewhere = Project.objects.create(slug="elsewhere")
     with pytest.raises(Exception, match="nothing here"):
-        asks.ask(elsewhere, child.id, asking.question("?"), TESTS)
+        asks.ask(elsewhere, child.id, questions.question("?"), TESTS)
     assert Session.objects.get(pk=child.id).attempt == 1
     assert not Credential.objects.filter(project=elsewhere).exists()

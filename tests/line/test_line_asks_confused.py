@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from accounts import projects
-from mailbox import asking, delivery
-from mailbox.letters import NewMessage
+from mailbox import delivery, questions
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from tests.line.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
 from tests.line.conftest import Peer, Server, Spawn
@@ -66,4 +66,4 @@ def test_a_sessions_ask_is_answered_once_and_its_answer_has_an_id_that_nobody_ca
         assert reply(peer, ask, 2, id="other")["code"] == "already-answered"
         assert one.hear_until("message")["body"] == {"answer": 1}
         assert one.silent()
-    assert Message.objects.get(message_kind="reply").message_id == asking.answer_id(project, "a")
+    assert Message.objects.get(message_kind="reply").message_id == questions.answer_id(project, "a")

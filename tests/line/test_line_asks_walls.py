@@ -13,7 +13,7 @@ import pytest
 
 from accounts import projects
 from accounts.models import Project
-from mailbox import addresses, asking
+from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration.connections import messages as connection_messages
 from orchestration.connections.fencing import Caller as Holder
@@ -92,7 +92,7 @@ def test_only_the_one_who_was_asked_can_answer(
         assert reply(peer, about, "forged", to=addresses.ANSWERS)["code"] == "forbidden"
         assert reply(peer, about, "forged", to=addresses.ANSWERS, message_kind="task")["code"] == "forbidden"
     key = caller("admin")
-    answer_id = asking.answer_id(projects.default().pk, ask_id)
+    answer_id = questions.answer_id(projects.default().pk, ask_id)
     for address in ("wardroom:answers", "wardroom:anything"):
         assert refusal(key.post(f"/mailboxes/{address}/messages", forged)) == (403, "reserved-address")
         many = key.post(f"/mailboxes/{address}/messages", {"messages": [forged]})

@@ -14,7 +14,7 @@ from django.db import OperationalError
 from accounts import projects
 from ledger.models import Event
 from mailbox import delivery
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from orchestration import presence
 from orchestration.connections import fencing as lines
 from tests.conformance.peer import announce

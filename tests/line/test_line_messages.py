@@ -16,7 +16,7 @@ from accounts.models import Project
 from core.concurrency.threadpool import in_thread
 from ledger import hub
 from mailbox import delivery
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.connections.consumer import ChildConsumer

@@ -13,7 +13,7 @@ import pytest
 from accounts import projects
 from core.concurrency.threadpool import in_thread
 from mailbox import delivery
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message as Letter
 from orchestration import presence
 from orchestration.connections import outgoing, terminal

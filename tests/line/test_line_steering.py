@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from accounts import projects
-from mailbox import reading
-from mailbox.letters import NewMessage
+from mailbox import session_inbox
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.connections import messages
@@ -175,12 +175,12 @@ def test_a_message_that_interrupts_is_not_read_before_its_interrupt_is_seen(
     """It is committed between the two looks of the line that it stops."""
     lifecycle.started(child.id, 1)
     line = Line(Holder(projects.default().pk, child.id, 1, child.token), 1)
-    look = reading.unadmitted
+    look = session_inbox.unadmitted
 
     def late(*args: Any, **options: Any) -> Any:
         message = NewMessage(message_kind="task", body={"text": "instead"})
         session_messages.send(projects.default(), child.id, message, TESTS, interrupt=True)
         return look(*args, **options)
 
-    monkeypatch.setattr(reading, "unadmitted", late)
+    monkeypatch.setattr(session_inbox, "unadmitted", late)
     assert messages.waiting(line, 0) == []

@@ -10,7 +10,7 @@ import pytest
 from accounts import projects, scopes
 from accounts.models import Project
 from mailbox import addresses
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from tests.mailbox.faces import Caller, Django, Server, serving
 
 

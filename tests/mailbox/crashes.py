@@ -117,7 +117,7 @@ class Life:
 def produce(life: Life, producer: int) -> None:
     """Send this producer's messages in order, a few at a time, each until it is accepted."""
     from mailbox import delivery
-    from mailbox.letters import NewMessage
+    from mailbox.envelope import NewMessage
 
     plan, sent = life.plan, _sent(life.plan.folder / f"{life.name}.log")
     while sent < plan.share():
@@ -359,13 +359,13 @@ def without_fence() -> None:
     from ledger import journal
     from mailbox import claims
     from mailbox.models import Message
-    from mailbox.store import moves, receipts
+    from mailbox.store import pending, receipts
     from mailbox.store.sql import Fragment
 
     def unfenced(project_id: UUID, address: str, claim: UUID, ids: list[str]) -> claims.Settled:
         keys = Message.objects.filter(project_id=project_id, message_id__in=ids).values_list("pk", flat=True)
         with journal.transaction():
-            gone = moves.remove(moves.numbered(project_id, address, list(keys), Fragment("true")))
+            gone = pending.remove(pending.numbered(project_id, address, list(keys), Fragment("true")))
             receipts.note(gone, claim=claim)
         return claims.Settled(ids, [])
 

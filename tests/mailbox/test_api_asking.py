@@ -8,7 +8,7 @@ import pytest
 
 from mailbox import delivery
 from mailbox.addresses import session_address
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 
 pytestmark = pytest.mark.django_db

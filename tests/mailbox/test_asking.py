@@ -16,10 +16,10 @@ from django.db import connection, transaction
 from accounts.models import Project
 from core.web.problems import Problem
 from ledger import listening, nudges
-from mailbox import Mailbox, asking
+from mailbox import Mailbox, questions
 from mailbox.addresses import ANSWERS, session_address
-from mailbox.asked import Asked
-from mailbox.letters import NewMessage
+from mailbox.answer_wait import Asked
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration.maintenance import retention
 from tests.conftest import RUN
@@ -167,7 +167,7 @@ def test_nobody_else_writes_or_reads_what_is_wardrooms_own() -> None:
             call()
         assert refusal.value.type == "reserved-address"
     with pytest.raises(Problem, match="not valid"):
-        Mailbox("desk").deliver({**forged, "id": asking.answer_id(asked.project_id, asked.id)})
+        Mailbox("desk").deliver({**forged, "id": questions.answer_id(asked.project_id, asked.id)})
     assert asked.wait().status == "pending"
 
 
@@ -255,13 +255,13 @@ def test_an_answer_that_is_let_go_while_it_is_said_again_is_no_error(monkeypatch
     desk.ask("green?", timeout_secs=0)
     [ask] = desk.drain().messages
     first = desk.reply(ask, "yes")
-    say = asking._once
+    say = questions._once
 
     def too_late(*args: Any) -> Any:
         said = say(*args)
         Message.objects.filter(message_id=said.id).delete()  # As housekeeping does.
         return said
 
-    monkeypatch.setattr(asking, "_once", too_late)
+    monkeypatch.setattr(questions, "_once", too_late)
     again = desk.reply(ask, "yes")
     assert (again.id, again.duplicate) == (first.id, True)

@@ -11,9 +11,9 @@ from core.web.problems import Problem
 from ledger import journal
 from mailbox import claims, delivery
 from mailbox.addresses import session_address
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
-from mailbox.store import accepting
+from mailbox.store import insert
 from tests.mailbox.conftest import task
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +42,7 @@ def test_the_same_id_and_content_again_is_the_same_message(project):
 @pytest.mark.parametrize("others", [["new"], ["new", "old"]])
 def test_what_is_let_go_between_two_looks_stands_in_nobodys_way(project, monkeypatch, others):
     delivery.deliver(project, "desk", [task("a", id="old")])
-    look = accepting._standing
+    look = insert._standing
 
     def too_late(project_id, ids):
         monkeypatch.undo()
@@ -50,7 +50,7 @@ def test_what_is_let_go_between_two_looks_stands_in_nobodys_way(project, monkeyp
         Message.objects.filter(message_id="old").delete()
         return look(project_id, ids)
 
-    monkeypatch.setattr(accepting, "_standing", too_late)
+    monkeypatch.setattr(insert, "_standing", too_late)
     sent = delivery.deliver(project, "desk", [task("a", id=id) for id in ["old", *others]])
     assert [each.duplicate for each in sent] == [False, False, True][: len(sent)]
     assert [row.message_id for row in claims.drain(project, "desk").messages] == ["new", "old"]

@@ -18,10 +18,10 @@ from accounts.models import Project
 from core.concurrency.threadpool import in_thread
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import Mailbox, delivery, letters, reading
+from mailbox import Mailbox, delivery, envelope, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message
-from mailbox.store import accepting, grouping
+from mailbox.store import group_commit, insert
 from tests.mailbox.conftest import task
 from tests.mailbox.crowd import crowd, together
 from tests.waiting import wait_until
@@ -38,14 +38,14 @@ def project(transactional_db):
 def commits(monkeypatch):
     """The sizes of the batches that were committed."""
     seen = []
-    together_ = grouping._transaction
+    together_ = group_commit._transaction
 
     def counted(batch):
         found = together_(batch)
         seen.append(len(batch))
         return found
 
-    monkeypatch.setattr(grouping, "_transaction", counted)
+    monkeypatch.setattr(group_commit, "_transaction", counted)
     return seen
 
 
@@ -53,7 +53,7 @@ def commits(monkeypatch):
 def slow_first(monkeypatch):
     """The first batch waits for `finish` before it begins, so that others gather behind it."""
     begun, finish = Event(), Event()
-    commit = grouping.commit
+    commit = group_commit.commit
 
     def slow(batch):
         if not begun.is_set():
@@ -61,7 +61,7 @@ def slow_first(monkeypatch):
             assert finish.wait(30)
         commit(batch)
 
-    monkeypatch.setattr(grouping, "commit", slow)
+    monkeypatch.setattr(group_commit, "commit", slow)
     return begun, finish
 
 
@@ -72,7 +72,7 @@ def behind(slow_first, first, others):
         leader = call(first)
         assert begun.wait(30)
         followers = [call(other) for other in others]
-        wait_until(lambda: len(grouping._queue.waiting) == len(others))
+        wait_until(lambda: len(group_commit._queue.waiting) == len(others))
         finish.set()
         wait([leader, *followers], timeout=30)
         return [each.exception() or each.result() for each in followers]
@@ -111,7 +111,7 @@ def test_one_bad_row_costs_no_neighbour(project, slow_first, monkeypatch):
         return accept(project_id, letters)
 
     for name in ("accept", "accept_alone"):
-        monkeypatch.setattr(accepting, name, partial(refusing, getattr(accepting, name)))
+        monkeypatch.setattr(insert, name, partial(refusing, getattr(insert, name)))
     bodies = ["a", "bad", "c"]
     sends = [lambda body=body: delivery.deliver(project, "desk", [task(body)])[0].duplicate for body in bodies]
     answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
@@ -126,7 +126,7 @@ def test_a_row_beyond_a_limit_of_the_database_costs_no_neighbour(project, slow_f
         return accept(project_id, letters)
 
     for name in ("accept", "accept_alone"):
-        monkeypatch.setattr(accepting, name, partial(refusing, getattr(accepting, name)))
+        monkeypatch.setattr(insert, name, partial(refusing, getattr(insert, name)))
     bodies = ["a", "bad", "c"]
     sends = [lambda body=body: delivery.deliver(project, "desk", [task(body)])[0].duplicate for body in bodies]
     answers = behind(slow_first, lambda: delivery.deliver(project, "desk", [task("first")]), sends)
@@ -134,21 +134,21 @@ def test_a_row_beyond_a_limit_of_the_database_costs_no_neighbour(project, slow_f
 
 
 def test_a_commit_holds_only_so_many_bytes_of_its_callers(project, slow_first, commits, monkeypatch):
-    monkeypatch.setattr(grouping, "MOST_CHARACTERS", 100)
+    monkeypatch.setattr(group_commit, "MOST_CHARACTERS", 100)
     sends = [lambda: delivery.deliver(project, "desk", [task("x" * 40)])[0].duplicate] * 5
     behind(slow_first, lambda: delivery.deliver(project, "desk", [task("y" * 500)]), sends)
     assert commits == [1, 2, 2, 1]
 
 
 def test_a_message_that_fails_in_a_way_that_nobody_foresaw_fails_for_its_own_caller(project, monkeypatch):
-    seal = letters.seal
+    seal = envelope.seal
 
     def failing(address, message, **more):
         if message.body == "unforeseen":
             raise RecursionError("deep")
         return seal(address, message, **more)
 
-    monkeypatch.setattr(letters, "seal", failing)
+    monkeypatch.setattr(envelope, "seal", failing)
     answers = delivery.deliver_posts(
         [delivery.Post(project, "desk", [task(body)]) for body in ("a", "unforeseen", "b")]
     )
@@ -165,17 +165,17 @@ def test_a_caller_that_leaves_while_it_waits_stops_nobody(project, monkeypatch):
     def leave(*_):
         raise Left
 
-    commit, begun, finish = grouping.commit, Event(), Event()
+    commit, begun, finish = group_commit.commit, Event(), Event()
 
     def slow(batch):
         begun.set()
         assert finish.wait(30)
         commit(batch)
 
-    monkeypatch.setattr(grouping, "commit", slow)
-    monkeypatch.setattr(grouping, "MOST", 1)
+    monkeypatch.setattr(group_commit, "commit", slow)
+    monkeypatch.setattr(group_commit, "MOST", 1)
     before = signal.signal(signal.SIGUSR1, leave)
-    waiting = grouping._queue.waiting
+    waiting = group_commit._queue.waiting
 
     def send(name):
         return lambda: delivery.deliver(project, "desk", [task(id=name)])[0].duplicate
@@ -216,7 +216,7 @@ def test_a_leader_that_breaks_off_leaves_the_others_to_the_next(project, monkeyp
     class Stopped(BaseException):
         pass
 
-    commit, begun, finish, stopped = grouping.commit, Event(), Event(), []
+    commit, begun, finish, stopped = group_commit.commit, Event(), Event(), []
 
     def broken(batch):
         if not begun.is_set():
@@ -227,7 +227,7 @@ def test_a_leader_that_breaks_off_leaves_the_others_to_the_next(project, monkeyp
             raise Stopped
         commit(batch)
 
-    monkeypatch.setattr(grouping, "commit", broken)
+    monkeypatch.setattr(group_commit, "commit", broken)
     sends = [lambda n=n: delivery.deliver(project, "desk", [task(str(n))])[0].duplicate for n in range(5)]
     answers = behind((begun, finish), lambda: delivery.deliver(project, "desk", [task("first")]), sends)
     assert stopped == [5]
@@ -240,7 +240,7 @@ def posts(project, count):
 
 
 def test_callers_that_share_a_thread_are_settled_over_as_many_commits_as_they_need(project, commits, monkeypatch):
-    monkeypatch.setattr(grouping, "MOST", 2)
+    monkeypatch.setattr(group_commit, "MOST", 2)
     outcomes = delivery.deliver_posts(posts(project, 5))
     assert [outcome.seq for [outcome] in outcomes] == [1, 2, 3, 4, 5]
     assert commits == [2, 2, 1]
@@ -260,8 +260,8 @@ def test_a_commit_that_breaks_off_leaves_no_caller_of_its_thread_unsettled(proje
     class Stopped(BaseException):
         pass
 
-    monkeypatch.setattr(grouping, "MOST", 2)
-    commit, broken = grouping.commit, []
+    monkeypatch.setattr(group_commit, "MOST", 2)
+    commit, broken = group_commit.commit, []
 
     def breaking(batch):
         if not broken:
@@ -269,7 +269,7 @@ def test_a_commit_that_breaks_off_leaves_no_caller_of_its_thread_unsettled(proje
             raise Stopped
         commit(batch)
 
-    monkeypatch.setattr(grouping, "commit", breaking)
+    monkeypatch.setattr(group_commit, "commit", breaking)
     with pytest.raises(Stopped):
         delivery.deliver_posts(posts(project, 5))
     # The first of them broke off; the others went on, and nobody who comes now finds the lead taken.
@@ -293,7 +293,7 @@ def test_many_threads_keep_each_address_in_order(project, commits):
         return [delivery.deliver(project, address, [task(f"{number}/{turn}")], internal=True) for turn in range(20)]
 
     together(16, send)
-    bodies = [row.body for row in reading.unadmitted(project, address, limit=1000)]
+    bodies = [row.body for row in session_inbox.unadmitted(project, address, limit=1000)]
     assert len(bodies) == 320 and sum(commits) == 320
     for number in range(16):
         mine = [body for body in bodies if body.startswith(f"{number}/")]
@@ -301,8 +301,10 @@ def test_many_threads_keep_each_address_in_order(project, commits):
 
 
 def test_on_sqlite_all_leaders_commit_on_one_connection_and_keep_their_own(project, monkeypatch):
-    used, together_ = [], grouping._transaction
-    monkeypatch.setattr(grouping, "_transaction", lambda batch: used.append(connections["default"]) or together_(batch))
+    used, together_ = [], group_commit._transaction
+    monkeypatch.setattr(
+        group_commit, "_transaction", lambda batch: used.append(connections["default"]) or together_(batch)
+    )
 
     def send(number):
         own = connections["default"]
@@ -319,7 +321,7 @@ def test_a_connection_that_broke_is_not_the_next_leaders(project):
     delivery.deliver(project, "desk", [task()])
     if connection.vendor != "sqlite":
         pytest.skip("leaders share a connection on SQLite only")
-    grouping._queue.writer.connection.close()
+    group_commit._queue.writer.connection.close()
     with pytest.raises(DatabaseError):
         delivery.deliver(project, "desk", [task()])
     assert delivery.deliver(project, "desk", [task()])[0].seq == 2
@@ -329,11 +331,11 @@ def test_the_database_is_away_and_each_is_told_so(project, monkeypatch, slow_fir
     def away(batch):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(grouping, "_transaction", away)
+    monkeypatch.setattr(group_commit, "_transaction", away)
     sends = [lambda: delivery.deliver(project, "desk", [task()])] * 3
     answers = behind(slow_first, sends[0], sends)
     assert [type(each) for each in answers] == [OperationalError] * 3
-    assert not grouping._queue.led and not grouping._queue.waiting
+    assert not group_commit._queue.led and not group_commit._queue.waiting
 
 
 def test_a_conflict_of_one_among_many_in_one_call_keeps_none_of_them(project):

@@ -86,7 +86,7 @@ def test_a_key_that_loses_its_right_loses_it_with_the_next_call(caller, change):
 def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(caller, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
-            "mailbox.store.grouping._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away"))
+            "mailbox.store.group_commit._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away"))
         )
         answer = caller.post(PATH, letter())
     assert (answer.status_code, answer.json()["type"], answer.headers["Retry-After"]) == (503, "unavailable", "5")

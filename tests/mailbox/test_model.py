@@ -29,7 +29,7 @@ from accounts import projects
 from accounts.actors import Actor
 from core.web.problems import Problem
 from mailbox import claims, delivery, quarantine
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined, Receipt
 from mailbox.store import receipts
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailbox.api import orders
+from mailbox.api import bodies
 from tests.mailbox.test_api import DESK, GOOD
 
 pytestmark = pytest.mark.django_db
@@ -65,5 +65,5 @@ def test_who_it_is_from_is_content_and_when_it_was_made_is_not(caller):
 
 
 def test_the_bounds_it_names_are_those_of_the_calls():
-    for bound in (orders.LONGEST_LEASE, orders.LONGEST_DELAY):
+    for bound in (bodies.LONGEST_LEASE, bodies.LONGEST_DELAY):
         assert f"{bound:,}" in PAGE

@@ -12,9 +12,9 @@ from django.utils.timezone import now
 
 from core.db import sql as sql_of_accounts
 from core.db.clock import later
-from mailbox import Mailbox, claims, delivery, parcels
+from mailbox import Mailbox, claimed_message, claims, delivery
 from mailbox.models import Message, Receipt
-from mailbox.store import moves, receipts, sql
+from mailbox.store import pending, receipts, sql
 from tests.mailbox.conftest import task
 
 pytestmark = [
@@ -62,9 +62,9 @@ def steps(node):
 
 
 def drain_of(project):
-    held = moves.changing("picked", claims._held(uuid4(), 60, "", None), parcels.HELD)
-    picked = moves.pick(moves.waiting(project, "desk", claims._free(None)), moves.Most(100, 4_000_000))
-    return sql.together({"picked": picked, "held": held}, parcels.letters_of("held"))
+    held = pending.changing("picked", claims._held(uuid4(), 60, "", None), claimed_message.HELD)
+    picked = pending.pick(pending.waiting(project, "desk", claims._free(None)), pending.Most(100, 4_000_000))
+    return sql.together({"picked": picked, "held": held}, claimed_message.letters_of("held"))
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
@@ -83,7 +83,7 @@ def test_an_ack_looks_for_its_keys_and_not_through_the_backlog(crowded, analyzed
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE mailbox_waiting, mailbox_message")
     token = uuid4()
-    live = moves.numbered(crowded, "desk", [1], claims._live(token, None))
+    live = pending.numbered(crowded, "desk", [1], claims._live(token, None))
     found = plan(sql.together(claims._acknowledging(live, token, None), sql.Fragment("SELECT message_id FROM done")))
     assert "mailbox_waiting_pkey" in {where for _, where in found}
     assert tables(found) <= {"mailbox_address"} and "waiting_in_order" not in {where for _, where in found}

@@ -13,7 +13,7 @@ from accounts.actors import Actor
 from core.web.problems import Problem
 from ledger import journal
 from ledger.models import AuditEntry
-from mailbox import claims, delivery, quarantine, reading
+from mailbox import claims, delivery, quarantine, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined, Waiting
 from tests.mailbox.conftest import task
@@ -64,11 +64,11 @@ def test_a_commit_that_becomes_visible_late_is_not_overtaken(project):
         assert begun.wait(30)
         second = call(delivery.deliver, project, address, [task("second")])
         wait([second], timeout=0.5)
-        seen = reading.unadmitted(project, address)
+        seen = session_inbox.unadmitted(project, address)
         finish.set()
         first.result(30), second.result(30)
     assert seen == []
-    assert [row.body for row in reading.unadmitted(project, address)] == ["first", "second"]
+    assert [row.body for row in session_inbox.unadmitted(project, address)] == ["first", "second"]
 
 
 def test_a_reader_with_a_cursor_skips_nothing_while_many_write(project):
@@ -84,7 +84,7 @@ def test_a_reader_with_a_cursor_skips_nothing_while_many_write(project):
         seen, after = [], 0
         while True:
             last = done.is_set()
-            rows = reading.unadmitted(project, address, after_seq=after, limit=7)
+            rows = session_inbox.unadmitted(project, address, after_seq=after, limit=7)
             seen += [row.body for row in rows]
             after = rows[-1].seq if rows else after
             if last and not rows:
@@ -179,7 +179,7 @@ def test_an_ack_and_a_recover_at_once_cannot_both_have_it(project):
 def test_a_message_is_admitted_by_one_of_many(project):
     address = session_address(uuid4())
     ids = [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(20)])]
-    admitted = together(8, lambda number: reading.admit(project, address, ids, attempt=number + 1))
+    admitted = together(8, lambda number: session_inbox.admit(project, address, ids, attempt=number + 1))
     assert sorted(each for one in admitted for each in one) == sorted(ids)
 
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from mailbox import delivery, reading
+from mailbox import delivery, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message
 from tests.mailbox.conftest import task
@@ -22,49 +22,49 @@ def address():
 def test_sending_a_message_does_not_admit_it(project, address):
     ids = [each.id for each in delivery.deliver(project, address, [task("a"), task("b")])]
     for _ in range(9):
-        assert [row.message_id for row in reading.unadmitted(project, address)] == ids
+        assert [row.message_id for row in session_inbox.unadmitted(project, address)] == ids
 
 
 def test_a_line_goes_on_after_what_it_sent(project, address):
     delivery.deliver(project, address, [task(str(n)) for n in range(5)])
-    first = reading.unadmitted(project, address, limit=3)
-    rest = reading.unadmitted(project, address, after_seq=first[-1].seq)
+    first = session_inbox.unadmitted(project, address, limit=3)
+    rest = session_inbox.unadmitted(project, address, after_seq=first[-1].seq)
     assert [row.body for row in first + rest] == ["0", "1", "2", "3", "4"]
 
 
 def test_a_message_is_admitted_once(project, address):
     ids = [each.id for each in delivery.deliver(project, address, [task("a"), task("b")])]
-    assert reading.has_unadmitted(project, address)
-    assert reading.admit(project, address, [*ids, "stranger"], attempt=1) == ids
-    assert reading.admit(project, address, ids, attempt=2) == []
-    assert not reading.has_unadmitted(project, address)
-    assert [row.message_id for row in reading.admissions(project, address)] == ids
+    assert session_inbox.has_unadmitted(project, address)
+    assert session_inbox.admit(project, address, [*ids, "stranger"], attempt=1) == ids
+    assert session_inbox.admit(project, address, ids, attempt=2) == []
+    assert not session_inbox.has_unadmitted(project, address)
+    assert [row.message_id for row in session_inbox.admissions(project, address)] == ids
     assert {row.admitted_attempt for row in Message.objects.filter(message_id__in=ids)} == {1}
 
 
 def test_admissions_stand_in_the_order_of_admission_whatever_their_numbers(project, address):
     ids = [each.id for each in delivery.deliver(project, address, [task("x" * (n + 1)) for n in range(8)])]
     for some in ([5, 3], [1], [7, 0], [2]):
-        reading.admit(project, address, [ids[number] for number in some], attempt=1)
-    found = list(reading.admissions(project, address))
+        session_inbox.admit(project, address, [ids[number] for number in some], attempt=1)
+    found = list(session_inbox.admissions(project, address))
     assert [row.message_id for row in found] == [ids[number] for number in (3, 5, 1, 0, 7, 2)]
     assert [row.size for row in found] == [3 + number for number in (3, 5, 1, 0, 7, 2)]
     for place, row in enumerate(found):
-        rest = reading.admissions(project, address, row.receipt, row.seq)
+        rest = session_inbox.admissions(project, address, row.receipt, row.seq)
         assert list(rest) == found[place + 1 :]
 
 
 def test_all_admissions_are_read_however_many_receipts_have_them(project, address, monkeypatch):
-    monkeypatch.setattr(reading, "RECEIPTS_AT_ONCE", 2)
+    monkeypatch.setattr(session_inbox, "RECEIPTS_AT_ONCE", 2)
     ids = [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(5)])]
     for each in ids:
-        reading.admit(project, address, [each], attempt=1)
-    assert [row.message_id for row in reading.admissions(project, address)] == ids
+        session_inbox.admit(project, address, [each], attempt=1)
+    assert [row.message_id for row in session_inbox.admissions(project, address)] == ids
 
 
 def test_another_address_or_project_admits_nothing(project, foreign, address):
     ids = [each.id for each in delivery.deliver(project, address, [task()])]
-    assert reading.admit(project, session_address(uuid4()), ids, attempt=1) == []
-    assert reading.admit(foreign, address, ids, attempt=1) == []
-    assert reading.unadmitted(foreign, address) == []
-    assert len(reading.unadmitted(project, address)) == 1
+    assert session_inbox.admit(project, session_address(uuid4()), ids, attempt=1) == []
+    assert session_inbox.admit(foreign, address, ids, attempt=1) == []
+    assert session_inbox.unadmitted(foreign, address) == []
+    assert len(session_inbox.unadmitted(project, address)) == 1

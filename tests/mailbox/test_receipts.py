@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from mailbox import claims, delivery, reading
+from mailbox import claims, delivery, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message, Receipt, Waiting
 from mailbox.store import receipts
@@ -69,7 +69,7 @@ def test_an_admitted_message_says_when_after_how_many_tries_and_for_which_attemp
     assert (second.tries, second.admitted_attempt) == (1, None)
     address = session_address("11111111-1111-4111-8111-111111111111")
     delivery.deliver(project, address, [task("steer", id="s")])
-    reading.admit(project, address, ["s"], 3, now=after(13))
+    session_inbox.admit(project, address, ["s"], 3, now=after(13))
     read = Message.objects.get(message_id="s")
     assert (read.state, read.admitted_at, read.admitted_attempt) == ("admitted", after(13), 3)
 

@@ -12,13 +12,13 @@ from core.concurrency.batching import Together
 from core.display import names
 from core.web import problems
 from core.web.problems import Problem
-from mailbox import addresses, asked, asking, claims, delivery, letters
-from mailbox.asked import Asked
+from mailbox import addresses, answer_wait, claims, delivery, envelope, questions
+from mailbox.answer_wait import Asked
+from mailbox.claimed_message import Parcel
 from mailbox.claims import Claim, Settled
 from mailbox.delivery import Delivered, Outcome, Post
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
-from mailbox.parcels import Parcel
 
 _posts: Together[Post, list[Outcome]] = Together(delivery.deliver_posts)
 
@@ -40,8 +40,8 @@ class Mailbox:
     def __init__(self, address: str, *, project: Project | UUID | None = None, consumer: str = "") -> None:
         """422 for what is no address, or no name of a consumer."""
         self.address = addresses.check(address)
-        if consumer and not names.is_name(consumer, letters.LONGEST_ID):
-            raise problems.invalid([faults.wrong("consumer", consumer, letters.NAME)])
+        if consumer and not names.is_name(consumer, envelope.LONGEST_ID):
+            raise problems.invalid([faults.wrong("consumer", consumer, envelope.NAME)])
         self.consumer = consumer
         self.project_id: UUID = project if isinstance(project, UUID) else (project or projects.default()).pk
 
@@ -53,7 +53,7 @@ class Mailbox:
 
         422 names what is wrong; 409 `conflict`: the same id with other content. The same message again is no error.
         """
-        read = [each if isinstance(each, NewMessage) else letters.read(each, closed=True) for each in messages]
+        read = [each if isinstance(each, NewMessage) else envelope.read(each, closed=True) for each in messages]
         return delivery.deliver(self.project_id, self.address, read)
 
     async def adeliver(self, message: NewMessage | Mapping[str, Any]) -> Delivered:
@@ -61,7 +61,7 @@ class Mailbox:
 
         It is never part of a transaction: durable when this returns.
         """
-        read = message if isinstance(message, NewMessage) else letters.read(message, closed=True)
+        read = message if isinstance(message, NewMessage) else envelope.read(message, closed=True)
         [outcome] = await _posts.ask(Post(self.project_id, self.address, [read]))
         if isinstance(outcome, Problem):
             raise outcome
@@ -103,11 +103,11 @@ class Mailbox:
         `.answer` is what was said; `.wait(secs)` of a pending one goes on waiting, and so does `asked(id)` in another
         process, or the same question with the same `id`. Not inside a transaction: nobody could see the question.
         """
-        return asked.ask(self.project_id, self.address, asking.question(question, mode, id=id), timeout_secs)
+        return answer_wait.ask(self.project_id, self.address, questions.question(question, mode, id=id), timeout_secs)
 
     def asked(self, ask_id: str, timeout_secs: float = 0) -> Asked:
         """An ask of before, as it stands or after waiting so long; 404 when there is none, or not any more."""
-        return asked.again(self.project_id, self.address, ask_id, timeout_secs)
+        return answer_wait.again(self.project_id, self.address, ask_id, timeout_secs)
 
     def reply(self, ask: Parcel | Message, answer: Any) -> Delivered:
         """Answer an ask that was drained here: the answer goes where the ask came from, once.
@@ -115,10 +115,10 @@ class Mailbox:
         The same answer again is no error; another one is a 409 `already-answered`, and the first stands.
         """
         claims.plain(self.address)
-        found = asking.find(self.project_id, self.address, ask.message_id)
+        found = questions.find(self.project_id, self.address, ask.message_id)
         if found is None:
             raise problems.not_found("There is no such ask here.")
-        return asking.answer(found, {"answer": answer})
+        return questions.answer(found, {"answer": answer})
 
     def is_empty(self) -> bool:
         """Nothing new, nothing claimed."""

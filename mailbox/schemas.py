@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from core.db.clock import moment
+from mailbox.claimed_message import Parcel
 from mailbox.models import Message, Quarantined
-from mailbox.parcels import Parcel
 
 if TYPE_CHECKING:
     from mailbox.claims import Claim

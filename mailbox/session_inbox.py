@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from ledger import journal
 from mailbox.models import Address, Message, Receipt, Waiting
 from mailbox.states import MessageState
-from mailbox.store import moves, receipts, sql
+from mailbox.store import pending, receipts, sql
 from mailbox.store.sql import Fragment
 
 MOST = 1000
@@ -82,7 +82,7 @@ def admit(
     found = Message.objects.filter(project_id=project_id, message_id__in=set(ids))
     names = dict(found.values_list("pk", "message_id"))
     with journal.transaction():
-        rows = moves.remove(moves.numbered(project_id, address, list(names), Fragment("state = 'new'")))
+        rows = pending.remove(pending.numbered(project_id, address, list(names), Fragment("state = 'new'")))
         receipts.note(rows, attempt=attempt, now=now)
     return [names[row.message] for row in rows]
 

@@ -11,8 +11,8 @@ from accounts import credentials, heldcalls
 from core.concurrency.batching import Together
 from core.web import fast_path
 from core.web.problems import Problem
-from mailbox.api import held_asks, posting
-from mailbox.api.posting import Answer, Call
+from mailbox.api import deliver, long_poll
+from mailbox.api.deliver import Answer, Call
 
 
 class Deliver:
@@ -22,7 +22,7 @@ class Deliver:
     reads_body = True
 
     def __init__(self) -> None:
-        self._turns: Together[Call, Answer] = Together(posting.answer_all)
+        self._turns: Together[Call, Answer] = Together(deliver.answer_all)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call: its body, its turn, its answer."""
@@ -51,4 +51,4 @@ async def _body(scope: Scope, receive: Receive) -> bytes | Exception:
         return refusal
 
 
-routes: list[Route] = [Route("/api/v1/mailboxes/{address}/messages", Deliver(), methods=["POST"]), *held_asks.routes]
+routes: list[Route] = [Route("/api/v1/mailboxes/{address}/messages", Deliver(), methods=["POST"]), *long_poll.routes]

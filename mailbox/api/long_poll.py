@@ -13,7 +13,7 @@ from accounts.authentication import of_held
 from core.concurrency.threadpool import in_thread
 from core.web import problems
 from ledger import holding
-from mailbox import addresses, asking, shapes
+from mailbox import addresses, questions, schemas
 
 SCOPE = "mailboxes:read"
 
@@ -30,17 +30,17 @@ async def late(request: Request) -> JSONResponse:
     with holding.place(credential, secs):
         reply = await holding.until(
             lambda reply: reply is not None,
-            lambda: asking.answer_to(project_id, ask_id),
-            (asking.topic(project_id, ask_id),),
+            lambda: questions.answer_to(project_id, ask_id),
+            (questions.topic(project_id, ask_id),),
             secs,
         )
-    return JSONResponse(shapes.asked(ask_id, reply))
+    return JSONResponse(schemas.asked(ask_id, reply))
 
 
 def must_be_here(project_id: UUID, address: str, ask_id: str) -> None:
     """404 for what is no ask at this address, or is answered into its sender's own mailbox."""
-    ask = asking.find(project_id, addresses.check(address), ask_id)
-    if ask is None or asking.reply_address(ask) != addresses.ANSWERS:
+    ask = questions.find(project_id, addresses.check(address), ask_id)
+    if ask is None or questions.reply_address(ask) != addresses.ANSWERS:
         raise problems.not_found()
 
 

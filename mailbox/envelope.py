@@ -17,7 +17,7 @@ from django.conf import settings
 from accounts import faults
 from core.display.names import UNSEEN, is_name
 from core.web import problems
-from mailbox import bodies
+from mailbox import message_kinds
 from mailbox.addresses import OWN
 from mailbox.states import KINDS, PUBLIC_KINDS
 from wardroom import strict
@@ -170,7 +170,7 @@ def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
     except strict.StrictJSONError as error:
         yield {"field": "body", "detail": f"must be strict JSON: {error}"}
         return
-    yield from bodies.errors(message.message_kind, message.body)
+    yield from message_kinds.errors(message.message_kind, message.body)
 
 
 def _optional_text(value: Mapping[str, Any], field: str, errors: list[Error]) -> str | None:

@@ -18,7 +18,7 @@ from core.web import problems
 from core.web.problems import Problem
 from ledger import journal, nudges
 from mailbox import addresses
-from mailbox.letters import Sealed
+from mailbox.envelope import Sealed
 from mailbox.models import Message
 from mailbox.store import sql
 

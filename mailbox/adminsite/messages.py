@@ -1,4 +1,4 @@
-"""Mailbox messages for staff to read. What could not be read has pages of its own, in `mailbox.adminsite.admin_quarantine`."""
+"""Mailbox messages for staff to read. What could not be read has pages of its own, in `mailbox.adminsite.quarantine`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from django.utils.safestring import SafeString
 
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
 from core.display.text import visible, visible_json
-from mailbox.adminsite import admin_quarantine
 from mailbox.models import Message
 from mailbox.states import MessageState
 from mailbox.store import receipts

@@ -25,9 +25,9 @@ from core.db import sql
 from core.db.write_lock import turn_to_write
 from core.web.problems import Problem
 from ledger import journal
-from mailbox.letters import Sealed
-from mailbox.store import accepting
-from mailbox.store.accepting import Outcome
+from mailbox.envelope import Sealed
+from mailbox.store import insert
+from mailbox.store.insert import Outcome
 
 #: Messages of one commit, and characters of their bodies, unless one caller brings more.
 MOST = 500
@@ -250,11 +250,11 @@ def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
     if _goes_at_once(batch, by_project):
         [(project_id, letters)] = by_project.items()
         with turn_to_write():
-            accepted = {project_id: iter(accepting.accept_alone(project_id, letters))}
+            accepted = {project_id: iter(insert.accept_alone(project_id, letters))}
         return [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
     with journal.transaction():
         accepted = {
-            project_id: iter(accepting.accept(project_id, found)) for project_id, found in sorted(by_project.items())
+            project_id: iter(insert.accept(project_id, found)) for project_id, found in sorted(by_project.items())
         }
         outcomes = [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
         for ticket, found in zip(batch, outcomes, strict=True):
@@ -267,7 +267,7 @@ def _goes_at_once(batch: Sequence[Ticket], by_project: Mapping[UUID, Sequence[tu
     """Whether one statement can do it: see `accept_alone`."""
     if len(by_project) > 1 or any(ticket.whole and len(ticket.letters) > 1 for ticket in batch):
         return False
-    return all(accepting.can_at_once(letters) for letters in by_project.values())
+    return all(insert.can_at_once(letters) for letters in by_project.values())
 
 
 def _insist(outcomes: list[Outcome], *, alone: bool) -> None:

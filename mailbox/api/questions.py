@@ -14,8 +14,9 @@ from accounts.scopes import DRAIN
 from accounts.views import ProjectView
 from core.web import problems
 from ledger import holding
-from mailbox import asking, bodies, claims, shapes
-from mailbox.api import held_asks, orders, schema
+from mailbox import claims, message_kinds, questions, schemas
+from mailbox.api import bodies as api_bodies
+from mailbox.api import long_poll, schema
 
 
 class Reply(ProjectView):
@@ -32,20 +33,20 @@ class Reply(ProjectView):
     def post(self, request: Request, address: str) -> Response:
         """Answer an ask that was drained here, once; the answer goes where the ask came from."""
         claims.plain(address)
-        order = orders.read(orders.Reply, request.data)
+        order = api_bodies.read(api_bodies.Reply, request.data)
         if "answer" not in request.data:
-            raise problems.invalid([faults.wrong("answer", None, bodies.ANSWER)])
-        ask = asking.find(self.project.pk, address, order.ask_id)
+            raise problems.invalid([faults.wrong("answer", None, message_kinds.ANSWER)])
+        ask = questions.find(self.project.pk, address, order.ask_id)
         if ask is None:
             raise problems.not_found()
-        replied = asking.answer(ask, {"answer": order.answer})
+        replied = questions.answer(ask, {"answer": order.answer})
         return Response({"id": replied.id, "ask_id": order.ask_id}, status=201)
 
 
 class OneAsk(ProjectView):
     """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
 
-    scopes: ClassVar[ScopeMap] = {"GET": held_asks.SCOPE}
+    scopes: ClassVar[ScopeMap] = {"GET": long_poll.SCOPE}
     in_path: ClassVar = schema.IN_PATH
     query: ClassVar = {"GET": holding.PARAMETERS}
 
@@ -57,5 +58,5 @@ class OneAsk(ProjectView):
     def get(self, request: Request, address: str, ask_id: str) -> Response:
         """Give the answer to an ask that came from no mailbox, or say that there is none yet. It is kept seven days."""
         holding.patience(request.query_params)
-        held_asks.must_be_here(self.project.pk, address, ask_id)
-        return Response(shapes.asked(ask_id, asking.answer_to(self.project.pk, ask_id)))
+        long_poll.must_be_here(self.project.pk, address, ask_id)
+        return Response(schemas.asked(ask_id, questions.answer_to(self.project.pk, ask_id)))

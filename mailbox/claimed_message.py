@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from ledger import journal
-from mailbox import bodies
+from mailbox import message_kinds
 from mailbox.states import MessageState
-from mailbox.store import moves, sql
-from mailbox.store.moves import Most
+from mailbox.store import pending, sql
+from mailbox.store.pending import Most
 from mailbox.store.sql import Fragment
 
 
@@ -41,7 +41,7 @@ class Parcel(NamedTuple):
     @property
     def body(self) -> Any:
         """The body as the sender's JSON value."""
-        return bodies.stored(self.body_text)
+        return message_kinds.stored(self.body_text)
 
     @property
     def claimed_sender(self) -> bool:
@@ -76,11 +76,11 @@ HELD = "message_id, seq, tries, claim_expires_at"
 def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[Parcel]:
     """`moves.change`, and the messages themselves, in the order of acceptance."""
     if connection.vendor == "postgresql":
-        held = moves.changing("picked", to, HELD)
-        found = sql.together({"picked": moves.pick(where, most), "held": held}, letters_of("held"))
+        held = pending.changing("picked", to, HELD)
+        found = sql.together({"picked": pending.pick(where, most), "held": held}, letters_of("held"))
         return read(sql.run_prepared(found.text, found.params))
     with journal.transaction():
-        keys = sql.among("w.message_id", [row.message for row in moves.change(where, to, most)])
+        keys = sql.among("w.message_id", [row.message for row in pending.change(where, to, most)])
         columns = COLUMNS.format("w")
         return read(
             sql.run(

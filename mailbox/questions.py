@@ -20,13 +20,13 @@ from core.display import names
 from core.web import problems
 from core.web.problems import Problem
 from ledger import journal
-from mailbox import addresses, bodies, delivery, letters
+from mailbox import addresses, delivery, envelope, message_kinds
 from mailbox.addresses import ANSWERS, OWN
-from mailbox.letters import NewMessage
+from mailbox.envelope import NewMessage
 from mailbox.models import Message, Waiting
 from mailbox.states import ASK_MODES
-from mailbox.store import moves, receipts
-from mailbox.store.accepting import Delivered
+from mailbox.store import pending, receipts
+from mailbox.store.insert import Delivered
 from mailbox.store.sql import Fragment
 
 #: Asks made by the verb `ask`: whoever asked waits for the answer itself, and has no mailbox for it.
@@ -38,7 +38,7 @@ def question(text: str, mode: str = "query", *, id: str | None = None) -> NewMes
     errors = []
     most = settings.WARDROOM["max_question_bytes"]
     if not isinstance(text, str) or not text.strip():
-        errors.append(faults.wrong("question", text, bodies.QUESTION))
+        errors.append(faults.wrong("question", text, message_kinds.QUESTION))
     elif len(text.encode(errors="replace")) > most:
         errors.append({"field": "question", "detail": f"must be at most {most} bytes, and is longer"})
     if mode not in ASK_MODES:
@@ -56,7 +56,7 @@ def new_id(seed: str | None = None) -> str:
 
 def find(project_id: UUID, address: str, ask_id: str) -> Message | None:
     """The ask with this id at this address, as long as it is kept."""
-    if not names.is_name(ask_id, letters.LONGEST_ID):
+    if not names.is_name(ask_id, envelope.LONGEST_ID):
         return None
     asks = Message.objects.filter(project_id=project_id, address__name=address, message_kind="ask")
     return asks.filter(message_id=ask_id).first()
@@ -109,8 +109,8 @@ def answer(
             # One that was there already may have been let go since.
             kept = Message.objects.filter(project_id=ask.project_id, message_id=delivered.id)
             keys = list(kept.values_list("pk", flat=True))
-            mine = moves.numbered(ask.project_id, address, keys, Fragment("true"))
-            receipts.note(moves.remove(mine), now=now)
+            mine = pending.numbered(ask.project_id, address, keys, Fragment("true"))
+            receipts.note(pending.remove(mine), now=now)
         journal.nudge(topic(ask.project_id, ask.message_id))
     return delivered
 

@@ -12,8 +12,8 @@ from django.db import connection
 
 from core.web import problems
 from ledger import listening
-from mailbox import asking, delivery
-from mailbox.letters import NewMessage
+from mailbox import delivery, questions
+from mailbox.envelope import NewMessage
 from mailbox.models import Message
 
 
@@ -56,7 +56,7 @@ def ask(project_id: UUID, address: str, question: NewMessage, timeout_secs: floa
 
 def again(project_id: UUID, address: str, ask_id: str, timeout_secs: float) -> Asked:
     """An ask of before. Raises 404."""
-    if asking.find(project_id, address, ask_id) is None:
+    if questions.find(project_id, address, ask_id) is None:
         raise problems.not_found("There is no such ask here.")
     return _wait(Asked(project_id, address, ask_id), timeout_secs)
 
@@ -64,9 +64,9 @@ def again(project_id: UUID, address: str, ask_id: str, timeout_secs: float) -> A
 def _wait(asked: Asked, timeout_secs: float) -> Asked:
     until = time.monotonic() + timeout_secs
     # Listen first, then look, then wait: an answer that falls between is not missed.
-    with listening.to(asking.topic(asked.project_id, asked.id)) as ears:
+    with listening.to(questions.topic(asked.project_id, asked.id)) as ears:
         while True:
-            reply = asking.answer_to(asked.project_id, asked.id)
+            reply = questions.answer_to(asked.project_id, asked.id)
             left = until - time.monotonic()
             if reply is not None or left <= 0:
                 return Asked(asked.project_id, asked.address, asked.id, reply)

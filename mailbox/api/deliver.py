@@ -16,10 +16,10 @@ from accounts.models import Credential
 from core.web import parsers, problems
 from core.web.problems import Problem
 from mailbox import addresses, delivery
-from mailbox.api import orders
+from mailbox.api import bodies
 from mailbox.delivery import Post
-from mailbox.letters import NewMessage
-from mailbox.store.accepting import Outcome
+from mailbox.envelope import NewMessage
+from mailbox.store.insert import Outcome
 
 SCOPE = "mailboxes:write"
 
@@ -54,7 +54,7 @@ def allow(holder: Credential, address: str) -> None:
 
 def answer(project_id: UUID, address: str, data: Any) -> Answer:
     """Deliver what a decoded body holds: one message (201 once it is durable) or many (200, each with its status)."""
-    messages, many = orders.messages(data)
+    messages, many = bodies.messages(data)
     post = Post(project_id, address, messages)
     return _tell(_Asked(post, many), delivery.deliver_each(project_id, address, messages))
 
@@ -80,7 +80,7 @@ def _read(call: Call, holder: Credential | None) -> _Asked | Exception:
         allow(holder, call.address)
         if isinstance(call.body, Exception):
             raise call.body
-        messages, many = orders.messages(parsers.decode(call.body))
+        messages, many = bodies.messages(parsers.decode(call.body))
         return _Asked(Post(holder.project_id, call.address, messages), many)
     except Exception as error:
         return error

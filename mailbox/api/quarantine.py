@@ -15,8 +15,8 @@ from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
 from core.web import pages, problems, queries
 from core.web.pages import page
-from mailbox import quarantine, shapes
-from mailbox.api import orders, schema
+from mailbox import quarantine, schemas
+from mailbox.api import bodies, schema
 from mailbox.models import Quarantined
 from mailbox.states import QUARANTINE_SOURCES, QuarantineState
 
@@ -32,9 +32,9 @@ class Quarantine(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List what could not be read, or not be handled, oldest first."""
-        rows = Quarantined.objects.glimpsed(shapes.GLIMPSE)
+        rows = Quarantined.objects.glimpsed(schemas.GLIMPSE)
         rows = rows.filter(project=self.project, **_asked(request.query_params))
-        return Response(page(rows, request.query_params, shapes.quarantined, key=("created_at", "id")))
+        return Response(page(rows, request.query_params, schemas.quarantined, key=("created_at", "id")))
 
 
 def _asked(params: Mapping[str, str]) -> dict[str, str]:
@@ -58,7 +58,7 @@ class OneQuarantined(ProjectView):
         row = Quarantined.objects.filter(project=self.project, pk=quarantine_id).first()
         if row is None:
             raise problems.not_found()
-        return Response(shapes.quarantined(row, whole=True))
+        return Response(schemas.quarantined(row, whole=True))
 
 
 class Requeue(ProjectView):
@@ -73,10 +73,10 @@ class Requeue(ProjectView):
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
         """Validate it again, as it is or as edited, and let it into its mailbox with its own id. Twice is once."""
-        order = orders.read(orders.Requeue, request.data)
+        order = bodies.read(bodies.Requeue, request.data)
         raw = None if order.message is None else json.dumps(order.message).encode()
         row = quarantine.requeue(quarantine_id, self.actor, raw, address=order.address, project_id=self.project.pk)
-        return Response(shapes.quarantined(row))
+        return Response(schemas.quarantined(row))
 
 
 class Discard(ProjectView):
@@ -90,6 +90,6 @@ class Discard(ProjectView):
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
         """Put it away for good, with a note that says why."""
-        order = orders.read(orders.Discard, request.data)
+        order = bodies.read(bodies.Discard, request.data)
         row = quarantine.discard(quarantine_id, self.actor, order.note, project_id=self.project.pk)
-        return Response(shapes.quarantined(row))
+        return Response(schemas.quarantined(row))

@@ -1,4 +1,4 @@
-"""The bodies of the mailbox calls, as typed values. Messages themselves are read by `mailbox.letters`.
+"""The bodies of the mailbox calls, as typed values. Messages themselves are read by `mailbox.envelope`.
 
 A field that a call does not know is refused: what is misspelt would be left out, and a default taken in its place.
 """
@@ -13,9 +13,9 @@ from msgspec import Meta
 from accounts import faults
 from core.web import problems, request_body
 from core.web.problems import Problem
-from mailbox import letters
+from mailbox import envelope
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
-from mailbox.letters import LONGEST_ID, NewMessage
+from mailbox.envelope import LONGEST_ID, NewMessage
 
 MOST_AT_ONCE = 1000
 LONGEST_NOTE = 10_000
@@ -82,8 +82,8 @@ def read(kind: type[Order], data: Any) -> Order:
 def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
     """The messages in a body, and whether it was a list of many; one that cannot be read stands as its problem."""
     if not isinstance(data, dict) or "messages" not in data:
-        return [letters.read(data, closed=True)], False
-    if errors := letters.beyond(data, MANY):
+        return [envelope.read(data, closed=True)], False
+    if errors := envelope.beyond(data, MANY):
         raise problems.invalid(errors)
     many = data["messages"]
     if not isinstance(many, list) or not 0 < len(many) <= MOST_AT_ONCE:
@@ -93,6 +93,6 @@ def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
 
 def _read(value: Any) -> NewMessage | Problem:
     try:
-        return letters.read(value, closed=True)
+        return envelope.read(value, closed=True)
     except Problem as refusal:
         return refusal
