@@ -17,9 +17,9 @@ from approvals.models import Approval, Subject
 from approvals.states import CancelReason, Over, Status, sources
 from core.db.clock import database_now, later
 from core.web import problems
-from ledger import journal, skipping
+from ledger import sweep_batch, unit_of_work
 from ledger.outages import STEP_SECS
-from ledger.skipping import Work
+from ledger.sweep_batch import Work
 
 RETRY_SECS = 5
 LEFT = Work("approvals_expiry_sweep", "left by an end")
@@ -36,7 +36,7 @@ class Clock(NamedTuple):
 
 def open(project_id: Any, session_id: UUID, attempt: int) -> None:
     """Let this attempt ask. Opening it again changes nothing."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         Subject.objects.get_or_create(session=session_id, attempt=attempt, defaults={"project_id": project_id})
 
 
@@ -130,7 +130,7 @@ def settle(
     of locks is approval, subject) and once after. The second look leaves rows that somebody is deciding at this
     moment: they are about to be settled by that decision, or by `settle_left` when it comes to nothing.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         cancelled = _cancel_pending(session_id, attempt, reason, now, skip_locked=False)
         mine = Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=True)
         if _close(mine, now):
@@ -149,7 +149,7 @@ def settle_left(limit: int = 200, *, now: datetime | None = None) -> int:
     left = Approval.objects.pending().filter(Exists(closed)).order_by("session", "attempt")
     found = left.filter(session__isnull=False, attempt__isnull=False).values_list("session", "attempt").distinct()
     act: Callable[[Any], int] = lambda row: settle(*row, now=now)  # noqa: E731
-    return skipping.each(LEFT, lambda most: found[:most], act, limit=limit)
+    return sweep_batch.each(LEFT, lambda most: found[:most], act, limit=limit)
 
 
 def _cancel_pending(

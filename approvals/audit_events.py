@@ -6,7 +6,7 @@ from typing import Any
 
 from accounts.actors import Actor
 from approvals.models import Approval
-from ledger import journal
+from ledger import unit_of_work
 
 
 def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
@@ -22,8 +22,10 @@ def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
         "via": approval.decided_via,
         **({"reason": approval.cancel_reason} if approval.cancel_reason else {}),
     }
-    journal.event(approval.project_id, f"approval_{what}", payload, session=approval.session, attempt=approval.attempt)
-    journal.audit(
+    unit_of_work.event(
+        approval.project_id, f"approval_{what}", payload, session=approval.session, attempt=approval.attempt
+    )
+    unit_of_work.audit(
         approval.project_id,
         actor,
         f"approval.{what}",
@@ -35,9 +37,9 @@ def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
             **{name: value for name, value in detail.items() if value is not None},
         },
     )
-    journal.nudge(f"approval:{approval.id}")
+    unit_of_work.nudge(f"approval:{approval.id}")
     if approval.session is not None:
-        journal.nudge(f"session:{approval.session}")
+        unit_of_work.nudge(f"session:{approval.session}")
 
 
 def person(actor: Actor) -> dict[str, Any]:

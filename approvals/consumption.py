@@ -18,7 +18,7 @@ from approvals.selectors import find
 from approvals.states import RUNS, Over, Status
 from core.db.clock import database_now
 from core.web import problems
-from ledger import journal
+from ledger import unit_of_work
 
 
 def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = False) -> list[Approval]:
@@ -34,7 +34,7 @@ def acknowledge(
     session_id: UUID, attempt: int, request_id: str, *, actor: Actor | None = None, now: datetime | None = None
 ) -> Approval:
     """The child says that the answer reached it; again changes nothing. Raises not-found, or conflict before."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         approval = _asked(session_id, attempt, request_id)
         if approval.status == Status.PENDING:
             raise problems.conflict("There is no answer yet to acknowledge.")
@@ -45,7 +45,7 @@ def hand_over(approval: Approval, actor: Actor, *, now: datetime | None = None) 
     """The asker's wait returns the answer: that is its delivery. Anybody else's look delivers nothing."""
     if approval.status == Status.PENDING or approval.delivered_at or not requesters.is_asker(approval, actor):
         return approval
-    with journal.transaction():
+    with unit_of_work.transaction():
         return _delivered(approval, actor, now)
 
 
@@ -64,7 +64,7 @@ def consume(
     consumed, and not-running when the attempt that asked is over: then nothing of it may run any more.
     """
     _check_words(digest, claim)
-    with journal.transaction():
+    with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, now)
         requesters.check(approval, actor)
         return _consumed(approval, digest, claim, actor, now)
@@ -82,7 +82,7 @@ def consume_request(
 ) -> Approval:
     """The same, named as the line names it."""
     _check_words(digest, claim)
-    with journal.transaction():
+    with unit_of_work.transaction():
         approval = _asked(session_id, attempt, request_id)
         return _consumed(approval, digest, claim, actor or audit_events.child(approval), now)
 
@@ -92,7 +92,7 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: date
 
     False for a request that this session never made, and for one that is noted already.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         mine = Approval.objects.filter(session=session_id, request_id=named[:MAX_WORD]).order_by("-attempt")
         approval = mine.first()
         if approval is None:
@@ -101,7 +101,7 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: date
         if not fresh.update(outcome_unknown_at=database_now(now)):
             return False
         noted = {"approval": str(approval.id), "detail": detail}
-        journal.audit(approval.project_id, audit_events.child(approval), "approval.unknown_outcome", named, noted)
+        unit_of_work.audit(approval.project_id, audit_events.child(approval), "approval.unknown_outcome", named, noted)
         return True
 
 

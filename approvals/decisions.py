@@ -15,8 +15,8 @@ from approvals.selectors import find, judged
 from approvals.states import CancelReason, Decision, Status, sources
 from core.db.clock import database_now
 from core.web import problems
-from ledger import journal, skipping
-from ledger.skipping import Work
+from ledger import sweep_batch, unit_of_work
+from ledger.sweep_batch import Work
 
 __all__ = ["Answer", "decide", "expire_due", "withdraw", "withdraw_request"]
 
@@ -34,7 +34,7 @@ def decide(
     (digest-mismatch), 6. the version (version-conflict), 7. the answer itself (invalid).
     """
     try:
-        with journal.transaction():
+        with unit_of_work.transaction():
             approval = find(project_id, approval_id, actor, now)
             permissions.check(actor, project_id, via)
             return _answered(approval, answer, actor, via, now)
@@ -52,7 +52,7 @@ def withdraw(
     Raises not-found, and forbidden for who neither asked nor may answer.
     """
     decision_validation.check_text("reason", reason)
-    with journal.transaction():
+    with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, now)
         requesters.check(approval, actor)
         changed = _settle(approval, Status.CANCELLED, now, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)
@@ -84,12 +84,14 @@ def withdraw_request(
 def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
     """The sweeper: expire what is past its deadline, each in a transaction of its own; answers how many."""
     due = Approval.objects.overdue(database_now(now)).order_by("expires_at").values_list("id", flat=True)
-    return skipping.each(EXPIRY, lambda most: due[:most], lambda approval_id: expire(approval_id, now=now), limit=limit)
+    return sweep_batch.each(
+        EXPIRY, lambda most: due[:most], lambda approval_id: expire(approval_id, now=now), limit=limit
+    )
 
 
 def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:
     """Expire one, if it is pending and its deadline has passed by the database's clock."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         due = Approval.objects.overdue(database_now(now)).filter(id=approval_id)
         if not due.update(status=Status.EXPIRED, settled_at=database_now(now)):
             return False

@@ -16,7 +16,7 @@ from approvals.models import Approval
 from approvals.states import raised_risk
 from core.db.clock import database_now, later
 from core.web import problems
-from ledger import journal, quota
+from ledger import quota, unit_of_work
 
 
 def ask(
@@ -27,12 +27,12 @@ def ask(
     Raises invalid, conflict (same id, other body), not-found (no such session here), not-running, too-many.
     """
     made = prepare(str(project_id), ask)
-    with journal.transaction():
+    with unit_of_work.transaction():
         standing = _standing(project_id, ask)
         if standing is not None:
             return _same(standing, made, actor), False
         try:
-            with journal.transaction():
+            with unit_of_work.transaction():
                 return _register(project_id, made, actor, over, now), True
         except IntegrityError:
             # Somebody asked the same between our look and our insert; a clash of any other kind goes on up.

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from accounts import naming
 from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, until
 from core.display.text import visible, visible_json
-from ledger import health, skipping
+from ledger import health, sweep_batch
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
 
 #: How many of the rows that a sweep left are listed.
@@ -207,7 +207,7 @@ class SweepAdmin(ReadOnly):
     @admin.display(description="state")
     def state(self, sweep: Sweep) -> SafeString:
         """Whether it is late or failing, or left some rows."""
-        return badge(*health.of_sweep(sweep, skipping.counts()))
+        return badge(*health.of_sweep(sweep, sweep_batch.counts()))
 
     @admin.display(description="every")
     def every(self, sweep: Sweep) -> str:

@@ -1,4 +1,4 @@
-"""`GET feed`: what happened in a project, page by page. The same as a stream is in `ledger.held`."""
+"""`GET feed`: what happened in a project, page by page. The same as a stream is in `ledger.asgi_routes`."""
 
 from __future__ import annotations
 

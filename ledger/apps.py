@@ -8,6 +8,6 @@ class LedgerConfig(AppConfig):
     def ready(self) -> None:
         """Tell accounts, which stands below, how to write into the audit chain."""
         from accounts import recording
-        from ledger import journal
+        from ledger import unit_of_work
 
-        recording.record_with(journal)
+        recording.record_with(unit_of_work)

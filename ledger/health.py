@@ -11,7 +11,7 @@ from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, Query
 
 from accounts.models import Project
 from core.db.clock import database_now, later
-from ledger import skipping
+from ledger import sweep_batch
 from ledger.models import Sweep, Why
 from ledger.outages import STEP_SECS
 
@@ -85,7 +85,7 @@ def _is_older_than(age: timedelta) -> bool:
 def sweeps() -> list[dict[str, Any]]:
     """Every job of the schedule, run or not: `{name, title, every, word, tone, ended}`."""
     known = {sweep.name: sweep for sweep in timed(Sweep.objects.all())}
-    left = skipping.counts()
+    left = sweep_batch.counts()
     found = []
     for name in sorted({*settings.CELERY_BEAT_SCHEDULE, *known}):
         sweep = known.get(name) or Sweep(name=name)

@@ -21,7 +21,7 @@ from django.conf import settings
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ledger.nudges import CHANNEL
+from ledger.wakeups import CHANNEL
 
 log = logging.getLogger(__name__)
 RECONNECT_SECS = 0.5

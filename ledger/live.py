@@ -27,7 +27,7 @@ from accounts import projects, staff_sessions
 from core.concurrency.threadpool import in_thread
 from core.db.fields import JSONText
 from core.web import problems
-from ledger import hub, stopping
+from ledger import hub, shutdown
 from ledger.health import is_uuid
 from ledger.models import Event, Head, Source
 from ledger.streams import EventStream
@@ -82,12 +82,12 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
 
     When projects come or go the stream just ends: the browser opens a new one, which sees the new set.
     """
-    stopping.watch()
+    shutdown.watch()
     recheck_secs, beat_secs = settings.WARDROOM["page_recheck_secs"], settings.WARDROOM["stream_beat_secs"]
     recheck_at, beat_at = time.monotonic() + recheck_secs, time.monotonic() + beat_secs
     async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as ears:
         yield b"retry: 1000\n\n: open\n\n"
-        while not stopping.asked():
+        while not shutdown.asked():
             topics = await in_thread(_moved, cursors)
             if told := sorted(wanted if EVERYTHING in topics else topics & wanted):
                 yield f"event: change\ndata: {' '.join(told)}\n\n".encode()

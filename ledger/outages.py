@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import Max, Q
 
 from core.db.clock import database_now, later, read_database_clock
-from ledger import journal
+from ledger import unit_of_work
 from ledger.models import Downtime, Outage
 
 SWEEPS, HEARTBEATS = "sweeps", "heartbeats"
@@ -51,7 +51,7 @@ def _usual(now: datetime | None) -> tuple[object, object]:
 def _end_gap(name: str, now: datetime | None) -> None:
     """One of several workers that see the gap ends it; the others wait for its COMMIT, so they know of it too."""
     silent = Outage.objects.filter(name=name, seen_at__lt=_usual(now)[0])
-    with journal.transaction():
+    with unit_of_work.transaction():
         row = silent.select_for_update().first()
         if row is None or row.seen_at is None:
             return
@@ -65,7 +65,7 @@ def _end_gap(name: str, now: datetime | None) -> None:
 def _note_step_back(name: str, now: datetime | None) -> None:
     """The clock was set back: nothing that is kept here may lie in the future, or it would hold every clock still."""
     ahead = Outage.objects.filter(name=name, seen_at__gt=_usual(now)[1])
-    with journal.transaction():
+    with unit_of_work.transaction():
         # The moment itself is not read: Python has no name for what a database may keep beyond the year 9999.
         if ahead.select_for_update().values_list("pk").first() is None:
             return

@@ -23,7 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from core.concurrency.batching import Together
 from core.web import problems
-from ledger import feed, glimpses, hub, stopping
+from ledger import ephemeral_events, feed, hub, shutdown
 
 BATCH = 200
 CHUNK_BYTES = 32 * 1024
@@ -158,14 +158,14 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
        one session pass by as `event: ephemeral`, to whoever follows it at the process that holds its line.
     3. Wait for a nudge, the poll or the next beat; every beat asks again whether this reader may still read.
     """
-    stopping.watch()
+    shutdown.watch()
     beat_secs = settings.WARDROOM["stream_beat_secs"]
     beat_at = time.monotonic() + beat_secs
     cursor = reading.after
     topic = f"feed:{reading.project_id}"
-    async with hub.get().listen(topic) as ears, glimpses.watch(reading.session, ears.nudge) as passing:
+    async with hub.get().listen(topic) as ears, ephemeral_events.watch(reading.session, ears.nudge) as passing:
         yield b"retry: 1000\n\n"
-        while not stopping.asked():
+        while not shutdown.asked():
             batch = await _batches.ask(Reading(reading.project_id, cursor, reading.session))
             for chunk in batch.chunks:
                 yield chunk

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from core.db.clock import database_now, read_database_clock
-from ledger import outages, skipping
+from ledger import outages, sweep_batch
 from ledger.models import Sweep
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def run(name: str, job: Callable[[datetime], int], *, now: datetime | None = Non
     try:
         did = job(moment)
     except Exception as error:
-        Sweep.objects.filter(pk=name).update(error=skipping.storable(f"{type(error).__name__}: {error}")[:2000])
+        Sweep.objects.filter(pk=name).update(error=sweep_batch.storable(f"{type(error).__name__}: {error}")[:2000])
         raise
     Sweep.objects.filter(pk=name).update(finished_at=database_now(now), did=did, error="")
     if did:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 from core.web import problems
-from ledger import listening
+from ledger import subscription
 from mailbox import delivery, questions
 from mailbox.envelope import NewMessage
 from mailbox.models import Message
@@ -64,7 +64,7 @@ def again(project_id: UUID, address: str, ask_id: str, timeout_secs: float) -> A
 def _wait(asked: Asked, timeout_secs: float) -> Asked:
     until = time.monotonic() + timeout_secs
     # Listen first, then look, then wait: an answer that falls between is not missed.
-    with listening.to(questions.topic(asked.project_id, asked.id)) as ears:
+    with subscription.to(questions.topic(asked.project_id, asked.id)) as ears:
         while True:
             reply = questions.answer_to(asked.project_id, asked.id)
             left = until - time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import message_kinds
 from mailbox.states import MessageState
 from mailbox.store import pending, sql
@@ -79,7 +79,7 @@ def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[Parcel
         held = pending.changing("picked", to, HELD)
         found = sql.together({"picked": pending.pick(where, most), "held": held}, letters_of("held"))
         return read(sql.run_prepared(found.text, found.params))
-    with journal.transaction():
+    with unit_of_work.transaction():
         keys = sql.among("w.message_id", [row.message for row in pending.change(where, to, most)])
         columns = COLUMNS.format("w")
         return read(

@@ -20,8 +20,8 @@ from django.db import InterfaceError, OperationalError, connection
 from accounts import faults
 from core.display import names
 from core.web import problems
-from ledger import journal, skipping
-from ledger.skipping import Work
+from ledger import sweep_batch, unit_of_work
+from ledger.sweep_batch import Work
 from mailbox import addresses, claimed_message, envelope, quarantine
 from mailbox.claimed_message import Parcel
 from mailbox.models import Message
@@ -94,7 +94,7 @@ def follow(
 ) -> Claim:
     """`ack` all of this claim and `drain` what comes after it, in one commit. `acked` says what the ack did."""
     if not claim.token or connection.vendor != "postgresql":
-        with journal.transaction():
+        with unit_of_work.transaction():
             acked = ack(project_id, address, claim, now=now)
             following = drain(project_id, address, limit, lease_secs, consumer, now=now)
             return dataclasses.replace(following, acked=acked)
@@ -135,12 +135,12 @@ def recover(
     where = pending.waiting(project_id, address, held)
     _quarantine_spent(where, address, now)
     token = uuid.uuid4()
-    with journal.transaction():
+    with unit_of_work.transaction():
         found = claimed_message.take(where, _held(token, lease_secs, consumer, now), _most(MOST))
         # Of what does not fit, the old claim is as dead: the next drain gets it.
         rest = Fragment(f"{where.text} AND claim <> %s", (*where.params, sql.uid(token)))
         if pending.change(rest, _back_to_new()):
-            journal.nudge(f"mailbox:{project_id}:{address}")
+            unit_of_work.nudge(f"mailbox:{project_id}:{address}")
     return _as_claim(token, found)
 
 
@@ -225,7 +225,7 @@ def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
         due = sql.run(statement, [*clock.params, most])
         return [(project if isinstance(project, UUID) else UUID(project), name) for _, project, name in due]
 
-    return skipping.each(LAPSED, find, lambda at: _lapse_at(*at, now), limit=limit)
+    return sweep_batch.each(LAPSED, find, lambda at: _lapse_at(*at, now), limit=limit)
 
 
 def _lapse_at(project_id: UUID, address: str, now: datetime | None) -> int:
@@ -282,7 +282,7 @@ def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
     if connection.vendor == "postgresql":
         done = Fragment("SELECT message_id FROM done")
         return {key for (key,) in _run(sql.together(_acknowledging(live, token, now), done))}
-    with journal.transaction():
+    with unit_of_work.transaction():
         rows = pending.remove(live)
         receipts.note(rows, claim=token, now=now)
     return {row.message for row in rows}
@@ -304,7 +304,7 @@ def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> se
     spent = Fragment(f"{where.text} AND state = 'claimed' AND tries >= %s", (*where.params, most))
     if not _run(Fragment(f"SELECT 1 FROM mailbox_waiting WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
         return set()
-    with journal.transaction():
+    with unit_of_work.transaction():
         rows = pending.remove(spent)
         for row in rows:
             quarantine.put_away(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
@@ -399,5 +399,5 @@ def _token(claim: Token) -> UUID | None:
 
 
 def _nudge(project_id: UUID, address: str) -> None:
-    with journal.transaction():
-        journal.nudge(f"mailbox:{project_id}:{address}")
+    with unit_of_work.transaction():
+        unit_of_work.nudge(f"mailbox:{project_id}:{address}")

@@ -13,7 +13,7 @@ from django.db.models import Count, Min, Q
 
 from core.db.clock import database_now, read_database_clock
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import addresses, envelope
 from mailbox.envelope import NewMessage, Sealed
 from mailbox.models import Message, Quarantined, Waiting
@@ -147,7 +147,7 @@ def _post(
     """Into the open transaction when there is one, else with whoever else delivers in this process."""
     if now is None and not connection.in_atomic_block:
         return group_commit.post(Ticket(project_id, sealed, whole))
-    with journal.transaction():
+    with unit_of_work.transaction():
         outcomes = insert.accept(project_id, sealed, now)
         refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
         if whole and refusal:

@@ -18,7 +18,7 @@ from accounts.scopes import STEER
 from core.db.clock import database_now
 from core.web import problems
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import addresses, delivery, envelope, schemas
 from mailbox.envelope import NewMessage
 from mailbox.ingest import bamboo
@@ -56,7 +56,7 @@ def put(
 
     `raw` is cut at `most_bytes()`; `size` is how many bytes there were, where the caller has only the first ones.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         if source_ref:
             known = Quarantined.objects.filter(project=project_id, source=source, source_ref=source_ref).first()
             if known:
@@ -114,7 +114,7 @@ def requeue(
     422 when it still cannot be read; it then stays where it is. 409 when it was discarded. 403 for a session's address
     from somebody who may not send that session a message.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id, now):
             return _standing(quarantine_id, QuarantineState.REQUEUED, project_id)
         row = _get(quarantine_id, project_id)
@@ -144,7 +144,7 @@ def discard(
     """Put it away for good, with a word why. Twice is once; 409 when it was requeued."""
     if not note.strip():
         raise problems.invalid([faults.wrong("note", note, "a string that is not blank")], "A note is required.")
-    with journal.transaction():
+    with unit_of_work.transaction():
         if not _settle(quarantine_id, QuarantineState.DISCARDED, actor, note, project_id, now):
             return _standing(quarantine_id, QuarantineState.DISCARDED, project_id)
         row = _get(quarantine_id, project_id)
@@ -170,7 +170,7 @@ def forget(keys: Sequence[UUID]) -> int:
     The message behind a discarded one goes along: it was neither admitted nor will be.
     """
     settled = Quarantined.objects.filter(state__in=SETTLED, pk__in=keys)
-    with journal.transaction():
+    with unit_of_work.transaction():
         accepted = {key for key in settled.values_list("accepted", flat=True) if key}
         gone: int = settled.only("pk").delete()[0]
         dead = Message.objects.filter(pk__in=accepted, put_away=True)
@@ -268,7 +268,7 @@ def _storable(text: str, longest: int) -> str:
 def _tell(row: Quarantined, event: str, actor: Actor | None = None, **detail: Any) -> None:
     about = {"quarantine_id": str(row.pk), "address": row.address, "message_id": row.message_id}
     project_id = _project(row)
-    journal.event(project_id, event, {**about, "source": row.source})
+    unit_of_work.event(project_id, event, {**about, "source": row.source})
     if actor:
         action = event.replace("message_", "quarantine.")
-        journal.audit(project_id, actor, action, str(row.pk), {**about, **detail})
+        unit_of_work.audit(project_id, actor, action, str(row.pk), {**about, **detail})

@@ -19,7 +19,7 @@ from accounts import faults
 from core.display import names
 from core.web import problems
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import addresses, delivery, envelope, message_kinds
 from mailbox.addresses import ANSWERS, OWN
 from mailbox.envelope import NewMessage
@@ -102,7 +102,7 @@ def answer(
         sender_role=sender_role,
     )
     address = reply_address(ask)
-    with journal.transaction():
+    with unit_of_work.transaction():
         delivered = _once(ask.project_id, address, message, now)
         if address == ANSWERS:
             # Nobody drains it. Admitted is what housekeeping lets go of in the end.
@@ -111,7 +111,7 @@ def answer(
             keys = list(kept.values_list("pk", flat=True))
             mine = pending.numbered(ask.project_id, address, keys, Fragment("true"))
             receipts.note(pending.remove(mine), now=now)
-        journal.nudge(topic(ask.project_id, ask.message_id))
+        unit_of_work.nudge(topic(ask.project_id, ask.message_id))
     return delivered
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from ledger import journal
+from ledger import unit_of_work
 from mailbox.models import Address, Message, Receipt, Waiting
 from mailbox.states import MessageState
 from mailbox.store import pending, receipts, sql
@@ -81,7 +81,7 @@ def admit(
         return []
     found = Message.objects.filter(project_id=project_id, message_id__in=set(ids))
     names = dict(found.values_list("pk", "message_id"))
-    with journal.transaction():
+    with unit_of_work.transaction():
         rows = pending.remove(pending.numbered(project_id, address, list(names), Fragment("state = 'new'")))
         receipts.note(rows, attempt=attempt, now=now)
     return [names[row.message] for row in rows]

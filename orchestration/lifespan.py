@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from core.concurrency.threadpool import in_thread
-from ledger import stopping
+from ledger import shutdown
 from orchestration import presence
 
 
@@ -21,7 +21,7 @@ async def lifespan(
     """ASGI's lifespan protocol."""
     await receive()
     # Before the first call: one that is on its way when the server is told to stop would else be held, and cut off.
-    stopping.watch()
+    shutdown.watch()
     await in_thread(presence.begin)
     await send({"type": "lifespan.startup.complete"})
     await receive()

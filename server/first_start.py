@@ -9,7 +9,7 @@ from django.conf import settings
 from accounts import credentials, projects, rights, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, User
-from ledger import journal
+from ledger import unit_of_work
 from orchestration.sessions import spawn
 from orchestration.sessions.spawn import SpawnOrder
 
@@ -41,7 +41,7 @@ def greet(show: Callable[[str], None]) -> None:
     that was killed the other way round would have locked everybody out.
     """
     password = secrets.token_urlsafe(15)
-    with journal.transaction():
+    with unit_of_work.transaction():
         user = User.objects.create_superuser(username=NAME, email="", password=password)
         rights.changed(SELF, user, rights.NOTHING, rights.of(user))
         project = projects.default()

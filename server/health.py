@@ -25,7 +25,7 @@ from config.celery import app
 from core.db import outages
 from core.db.clock import read_database_clock
 from ledger import health as ledger_health
-from ledger import nudges
+from ledger import wakeups
 from ledger.models import Sweep
 from ledger.outages import STEP_SECS
 from server.front import pressure
@@ -157,7 +157,7 @@ def broker() -> Part:
 
 
 def hub() -> Part:
-    nudges.ping()
+    wakeups.ping()
     return {}
 
 

@@ -21,21 +21,21 @@ from approvals import schemas, selectors, waiting
 from approvals.models import Approval
 from approvals.states import Status
 from core.concurrency.threadpool import in_thread
-from ledger import holding, hub, stopping
+from ledger import hub, long_poll, shutdown
 
 
 async def wait(request: Request) -> JSONResponse:
     """Hold until the approval is answered, or `timeout` seconds passed: then it is pending, which is no answer."""
     credential = await of_held(request)
     may_look(credential)
-    heldcalls.judge(request, holding.PARAMETERS)
+    heldcalls.judge(request, long_poll.PARAMETERS)
     secs = patience(request.query_params)
     if request.method == "HEAD":
         # It holds nothing, and takes no answer over.
         approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
         found = await in_thread(selectors.find, credential.project_id, approval_id, actor)
         return JSONResponse(outcome(found))
-    with holding.place(credential, secs):
+    with long_poll.place(credential, secs):
         approval = await _answered(credential, request.path_params["approval_id"], secs)
     return JSONResponse(outcome(approval))
 
@@ -49,7 +49,7 @@ def may_look(credential: Credential, *, child: bool = True) -> None:
 def patience(params: Mapping[str, Any]) -> float:
     """The seconds of `?timeout=`, at most what any call is held for, which is also what it is held for without it."""
     most = float(settings.WARDROOM["held_call_secs"])
-    return min(holding.patience(params, most), most)
+    return min(long_poll.patience(params, most), most)
 
 
 def outcome(approval: Approval) -> dict[str, object]:
@@ -60,7 +60,7 @@ def outcome(approval: Approval) -> dict[str, object]:
 async def _answered(credential: Credential, approval_id: UUID, secs: float) -> Approval:
     actor, project_id = Actor.of_credential(credential), credential.project_id
     until = time.monotonic() + secs
-    stopping.watch()
+    shutdown.watch()
     # Listen first, then read, then wait: an answer that falls between is not missed.
     async with hub.get().listen(f"approval:{approval_id}") as ears:
         approval = await in_thread(waiting.look, project_id, approval_id, actor)
@@ -69,7 +69,7 @@ async def _answered(credential: Credential, approval_id: UUID, secs: float) -> A
         lease = await in_thread(waiting.begin, approval_id)
         try:
             # A process that is asked to stop lets its waiters go: pending is a true answer, and they come back.
-            while approval.status == Status.PENDING and not stopping.asked():
+            while approval.status == Status.PENDING and not shutdown.asked():
                 left = until - time.monotonic()
                 if left <= 0:
                     break

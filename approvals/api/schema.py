@@ -12,12 +12,12 @@ from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
 from core.web.openapi import values
 from core.web.openapi.values import Shaped, in_query
 from core.web.outlines import order, outline
-from ledger import holding
+from ledger import long_poll
 
 TIMEOUT = in_query(
     "timeout",
-    {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT},
-    f"Seconds to wait; no call is held for longer than `held_call_secs`, which is also the default. {holding.BOUND}",
+    {"type": "number", "minimum": 0, "maximum": long_poll.LONGEST_WAIT},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`, which is also the default. {long_poll.BOUND}",
 )
 FILTERS = [
     in_query("status", values.words(Status.values), "Some of these, comma-separated."),

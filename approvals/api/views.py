@@ -19,7 +19,7 @@ from approvals.models import Approval
 from approvals.selectors import find, judged, seen_by
 from core.web import pages
 from core.web.pages import page
-from ledger import holding
+from ledger import long_poll
 
 
 def _still(replay: Callable[[Any, UUID, Actor], None]) -> Still:
@@ -97,7 +97,7 @@ class Wait(ProjectView):
     """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
 
     permission_classes = []
-    query: ClassVar = {"GET": holding.PARAMETERS}
+    query: ClassVar = {"GET": long_poll.PARAMETERS}
 
     @extend_schema(
         operation_id="approvals_wait",

@@ -12,7 +12,7 @@ from accounts import heldcalls, permissions
 from accounts.authentication import of_held
 from core.concurrency.threadpool import in_thread
 from core.web import problems
-from ledger import holding
+from ledger import long_poll
 from mailbox import addresses, questions, schemas
 
 SCOPE = "mailboxes:read"
@@ -22,13 +22,13 @@ async def late(request: Request) -> JSONResponse:
     """An ask of before: its answer, or that there is none; with `?timeout=`, held until there is one."""
     credential = await of_held(request)
     permissions.allow(credential, SCOPE)
-    heldcalls.judge(request, holding.PARAMETERS)
-    secs = holding.patience(request.query_params)
+    heldcalls.judge(request, long_poll.PARAMETERS)
+    secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]
     await in_thread(must_be_here, project_id, request.path_params["address"], ask_id)
-    with holding.place(credential, secs):
-        reply = await holding.until(
+    with long_poll.place(credential, secs):
+        reply = await long_poll.until(
             lambda reply: reply is not None,
             lambda: questions.answer_to(project_id, ask_id),
             (questions.topic(project_id, ask_id),),

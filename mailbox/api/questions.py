@@ -13,7 +13,7 @@ from accounts.permissions import ScopeMap
 from accounts.scopes import DRAIN
 from accounts.views import ProjectView
 from core.web import problems
-from ledger import holding
+from ledger import long_poll as ledger_long_poll
 from mailbox import claims, message_kinds, questions, schemas
 from mailbox.api import bodies as api_bodies
 from mailbox.api import long_poll, schema
@@ -48,7 +48,7 @@ class OneAsk(ProjectView):
 
     scopes: ClassVar[ScopeMap] = {"GET": long_poll.SCOPE}
     in_path: ClassVar = schema.IN_PATH
-    query: ClassVar = {"GET": holding.PARAMETERS}
+    query: ClassVar = {"GET": ledger_long_poll.PARAMETERS}
 
     @extend_schema(
         operation_id="mailbox_asked",
@@ -57,6 +57,6 @@ class OneAsk(ProjectView):
     )
     def get(self, request: Request, address: str, ask_id: str) -> Response:
         """Give the answer to an ask that came from no mailbox, or say that there is none yet. It is kept seven days."""
-        holding.patience(request.query_params)
+        ledger_long_poll.patience(request.query_params)
         long_poll.must_be_here(self.project.pk, address, ask_id)
         return Response(schemas.asked(ask_id, questions.answer_to(self.project.pk, ask_id)))

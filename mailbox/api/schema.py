@@ -9,7 +9,7 @@ from core.display.names import UNSEEN
 from core.web.openapi import values
 from core.web.openapi.values import Shaped, in_query
 from core.web.outlines import order, outline
-from ledger import holding
+from ledger import long_poll
 from mailbox import addresses, message_kinds
 from mailbox.api.bodies import LONGEST_NOTE, MOST_AT_ONCE
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
@@ -23,8 +23,8 @@ IN_PATH = {
 }
 TIMEOUT = in_query(
     "timeout",
-    {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT, "default": 0},
-    f"Seconds to wait; no call is held for longer than `held_call_secs`. {holding.BOUND}",
+    {"type": "number", "minimum": 0, "maximum": long_poll.LONGEST_WAIT, "default": 0},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`. {long_poll.BOUND}",
 )
 QUARANTINE_FILTERS = [
     in_query("state", values.choice(QuarantineState.values)),

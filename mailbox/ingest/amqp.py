@@ -24,7 +24,7 @@ from django.db import InterfaceError, OperationalError, connection
 from accounts.models import Project
 from core.db import sql
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import addresses, delivery, envelope, quarantine
 from mailbox.envelope import NewMessage
 from mailbox.ingest import frames
@@ -254,7 +254,7 @@ def keep(
 def _keep(project_id: UUID, batch: Sequence[Arrival]) -> None:
     found = [(arrival, read(arrival)) for arrival in batch]
     good = [(arrival, each) for arrival, each in found if not isinstance(each, Unreadable)]
-    with journal.transaction():
+    with unit_of_work.transaction():
         for arrival, bad in found:
             if isinstance(bad, Unreadable):
                 _quarantine(project_id, arrival, bad)

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import addresses, delivery, envelope, quarantine
 from mailbox.envelope import NewMessage
 from mailbox.ingest import bamboo
@@ -191,7 +191,7 @@ def _bring(project_id: UUID, address: str, batch: Sequence[_File], tally: Tally)
 
 def _keep(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
     tally, read = Tally(), [_read(path, raw) for path, raw in batch]
-    with journal.transaction():
+    with unit_of_work.transaction():
         outcomes = delivery.deliver_each(project_id, address, read)
         for (path, raw), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Problem):

@@ -24,7 +24,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from core.db import sql
 from core.db.write_lock import turn_to_write
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox.envelope import Sealed
 from mailbox.store import insert
 from mailbox.store.insert import Outcome
@@ -252,7 +252,7 @@ def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
         with turn_to_write():
             accepted = {project_id: iter(insert.accept_alone(project_id, letters))}
         return [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
-    with journal.transaction():
+    with unit_of_work.transaction():
         accepted = {
             project_id: iter(insert.accept(project_id, found)) for project_id, found in sorted(by_project.items())
         }

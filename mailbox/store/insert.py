@@ -16,7 +16,7 @@ from django.db import connection
 from core.db.clock import read_database_clock
 from core.web import problems
 from core.web.problems import Problem
-from ledger import journal, nudges
+from ledger import unit_of_work, wakeups
 from mailbox import addresses
 from mailbox.envelope import Sealed
 from mailbox.models import Message
@@ -71,7 +71,7 @@ def accept_alone(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> lis
     """
     outcomes, named = _surely(letters, lambda some: _accept_at_once(project_id, some))
     if named:
-        nudges.publish(_topics(project_id, named))
+        wakeups.publish(_topics(project_id, named))
     return outcomes
 
 
@@ -309,7 +309,7 @@ def _outcome(
 def nudge(project_id: UUID, names: Collection[str]) -> None:
     """Wake who reads these addresses, when the open transaction commits."""
     for topic in _topics(project_id, names):
-        journal.nudge(topic)
+        unit_of_work.nudge(topic)
 
 
 def _topics(project_id: UUID, names: Collection[str]) -> list[str]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from core.db.clock import database_now
-from ledger import journal
+from ledger import unit_of_work
 from mailbox.models import Message, Quarantined, Receipt
 from mailbox.states import MessageState
 from mailbox.store import receipt_lookup, sql
@@ -94,7 +94,7 @@ def due(before: Any, limit: int, after: int = 0) -> list[int]:
 def forget(keys: Sequence[int]) -> int:
     """Forget these receipts and their messages; how many messages."""
     numbers = dict[int, list[int]]()
-    with journal.transaction():
+    with unit_of_work.transaction():
         mine = Receipt.objects.filter(pk__in=keys)
         for address, taken in mine.order_by("pk").values_list("address", "taken"):
             numbers.setdefault(address, []).extend(map(int, taken))

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from core.display.names import UNSEEN
 from core.web.bodies import CHECKED, Body, Flag, Id, Text, Whole
 from core.web.openapi import values
-from ledger.holding import LONGEST_WAIT
+from ledger.long_poll import LONGEST_WAIT
 from mailbox import message_kinds as messages
 from mailbox.envelope import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.states import ASK_MODES, PUBLIC_KINDS

@@ -21,7 +21,7 @@ from accounts.models import Credential
 from core.concurrency.threadpool import in_thread
 from core.web import request_body
 from core.web.problems import Problem
-from ledger import holding
+from ledger import long_poll
 from mailbox.questions import new_id, question
 from orchestration.sessions import access, questions
 from orchestration.sessions.questions import Ask, Standing
@@ -32,7 +32,7 @@ class AskBody(msgspec.Struct, forbid_unknown_fields=True):
 
     question: str
     mode: str = "query"
-    timeout_secs: Annotated[float, Meta(ge=0, le=holding.LONGEST_WAIT)] | None = None
+    timeout_secs: Annotated[float, Meta(ge=0, le=long_poll.LONGEST_WAIT)] | None = None
 
 
 async def ask(request: Request) -> JSONResponse:
@@ -41,7 +41,7 @@ async def ask(request: Request) -> JSONResponse:
     may_ask(credential)
     key = heldcalls.judge(request, takes_key=True)
     said = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
-    with holding.place(credential, said.timeout_secs):
+    with long_poll.place(credential, said.timeout_secs):
         asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
         standing = await _settled(asked, said.timeout_secs)
     return JSONResponse(questions.shape(standing), headers=REPLAYED if asked.is_repeated else None)
@@ -51,12 +51,12 @@ async def late(request: Request) -> JSONResponse:
     """An ask of before: its answer, or where it stands; with `?timeout=`, held until there is one."""
     credential = await of_held(request)
     may_look(credential)
-    heldcalls.judge(request, holding.PARAMETERS)
-    secs = holding.patience(request.query_params)
+    heldcalls.judge(request, long_poll.PARAMETERS)
+    secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
     asked = await in_thread(questions.find, credential, session_id, ask_id)
-    with holding.place(credential, secs):
+    with long_poll.place(credential, secs):
         standing = await _settled(asked, secs)
     return JSONResponse(questions.shape(standing))
 
@@ -85,7 +85,7 @@ def may_look(credential: Credential) -> None:
 
 async def _settled(asked: Ask, secs: float | None) -> Standing:
     look, topics = partial(questions.look, asked), questions.topics(asked)
-    return await holding.until(lambda standing: standing.status != "pending", look, topics, secs)
+    return await long_poll.until(lambda standing: standing.status != "pending", look, topics, secs)
 
 
 _SESSION = "/api/v1/sessions/{session_id:uuid}"

@@ -13,15 +13,15 @@ from accounts import idempotency
 from accounts.views import ProjectView
 from core.web import request_body
 from core.web.openapi.values import in_query
-from ledger import holding
+from ledger import long_poll as ledger_long_poll
 from mailbox.api.schema import IN_PATH
 from orchestration.api import bodies, long_poll
 from orchestration.sessions import questions, schemas
 
 TIMEOUT = in_query(
     "timeout",
-    {"type": "number", "minimum": 0, "maximum": holding.LONGEST_WAIT, "default": 0},
-    f"Seconds to wait; no call is held for longer than `held_call_secs`. {holding.BOUND}",
+    {"type": "number", "minimum": 0, "maximum": ledger_long_poll.LONGEST_WAIT, "default": 0},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`. {ledger_long_poll.BOUND}",
 )
 
 
@@ -57,7 +57,7 @@ class OneAsk(ProjectView):
 
     permission_classes = []
     in_path: ClassVar = IN_PATH
-    query: ClassVar = {"GET": holding.PARAMETERS}
+    query: ClassVar = {"GET": ledger_long_poll.PARAMETERS}
 
     @extend_schema(
         operation_id="sessions_asked",
@@ -67,5 +67,5 @@ class OneAsk(ProjectView):
     def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
         """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""
         long_poll.may_look(self.credential)
-        holding.patience(request.query_params)
+        ledger_long_poll.patience(request.query_params)
         return Response(questions.shape(questions.look(questions.find(self.credential, session_id, ask_id))))

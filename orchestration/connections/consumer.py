@@ -23,7 +23,7 @@ from accounts import callers
 from core.concurrency.threadpool import in_thread
 from core.db import outages
 from core.web.problems import Problem
-from ledger import glimpses, hub
+from ledger import ephemeral_events, hub
 from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal
 from orchestration.connections import events as connection_events
 from orchestration.connections.fencing import Caller, Line, LineClosed, claim, disconnect
@@ -240,7 +240,7 @@ class ChildConsumer(AsyncConsumer):
         self.budget.spend(0, len(events))
         passing = [event for event in events if event.qos == "ephemeral"]
         for event in passing:
-            glimpses.show(self.line.session_id, event.glimpse(self.line))
+            ephemeral_events.show(self.line.session_id, event.glimpse(self.line))
         # A stream of tokens is work going on, but not worth a commit each.
         if passing and time.monotonic() - self.touched > TOUCH_SECS:
             self.touched = time.monotonic()

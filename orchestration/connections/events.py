@@ -9,7 +9,7 @@ from typing import Any
 
 from approvals import consumption
 from core.db.clock import database_now
-from ledger import journal, quota
+from ledger import quota, unit_of_work
 from orchestration.connections.fencing import Line, held
 from orchestration.models import Attempt, Session, Snapshot
 from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, Qos, qos_of
@@ -97,7 +97,7 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
     if fresh:
         quota.keep(line.session_id, *(event.event for event in fresh), rows=len(fresh))
     for event in fresh:
-        journal.child_event(
+        unit_of_work.child_event(
             line.project_id,
             event.type,
             event.payload,

@@ -18,7 +18,7 @@ from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind
 from core.db.clock import database_now
-from ledger import journal
+from ledger import unit_of_work
 from orchestration import presence
 from orchestration.models import Attempt, Session
 from orchestration.sessions import lifecycle, supervisor_reports, transitions
@@ -107,7 +107,7 @@ def claim(caller: Caller, *, plain: bool = False, now: datetime | None = None) -
     Two may claim at once; the session's lock puts them in order, and the later one holds the line.
     """
     web_process = presence.current()
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.lock(caller.session_id)
         taken = Attempt.objects.filter(session_id=caller.session_id, number=caller.attempt, ended_at=None).update(
             connection=F("connection") + 1,
@@ -135,7 +135,7 @@ def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
     that finds the attempt alive and the connection ours, and keeps it so until commit; 3. the token, which may have
     been ended since. LineClosed when one of them says no, and then nothing was written.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = transitions.lock_in_order({line.session_id, also or line.session_id})[line.session_id]
         ours = Attempt.objects.filter(**line.row(), ended_at=None, connection=line.connection)
         if not ours.update(connection=line.connection):
@@ -146,7 +146,7 @@ def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
 
 def disconnect(line: Line, *, now: datetime | None = None) -> bool:
     """The socket is gone: the grace begins. False when a newer connection holds the line, or the attempt is over."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.lock(line.session_id)
         lost = Attempt.objects.filter(
             **line.row(), ended_at=None, connection=line.connection, line_lost_at=None
@@ -223,5 +223,5 @@ def _uuid(text: str) -> UUID | None:
 
 def _tell(line: Line, event: str) -> None:
     payload = {"connection": line.connection}
-    journal.event(line.project_id, event, payload, session=line.session_id, attempt=line.attempt)
-    journal.nudge(f"session:{line.session_id}")
+    unit_of_work.event(line.project_id, event, payload, session=line.session_id, attempt=line.attempt)
+    unit_of_work.nudge(f"session:{line.session_id}")

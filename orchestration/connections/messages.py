@@ -8,7 +8,7 @@ from uuid import UUID
 from core.db.clock import moment
 from core.display.names import is_name
 from core.web import problems
-from ledger import journal, quota
+from ledger import quota, unit_of_work
 from mailbox import addresses, delivery, message_kinds, questions, session_inbox
 from mailbox.envelope import LONGEST_ID, NewMessage
 from mailbox.models import Message as Letter
@@ -91,7 +91,7 @@ def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
     with held(line) as session:
         quota.keep(session.pk, frame.body)
         questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
-        journal.nudge(f"session:{session.pk}")
+        unit_of_work.nudge(f"session:{session.pk}")
     return messages.Outcome.PENDING.value
 
 

@@ -19,9 +19,9 @@ from django.db.models.functions import Greatest
 from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
 from core.db.clock import later, read_database_clock
-from ledger import journal, skipping
+from ledger import sweep_batch, unit_of_work
 from ledger.models import Downtime, Event, Head, Kept, OutboxEntry
-from ledger.skipping import Work
+from ledger.sweep_batch import Work
 from mailbox import quarantine
 from mailbox.addresses import session_of
 from mailbox.models import Message, Waiting
@@ -63,9 +63,9 @@ def _clear(kind: str, due: Callable[[Any], Sequence[Any]], forget: Callable[[Seq
     for _ in _turns():
         batch = list(due(last))
         if not batch:
-            skipping.forget_untried(work, began)
+            sweep_batch.forget_untried(work, began)
             break
-        gone, last = gone + skipping.together(work, batch, forget), batch[-1]
+        gone, last = gone + sweep_batch.together(work, batch, forget), batch[-1]
     return gone
 
 
@@ -109,7 +109,7 @@ def _ago(setting: str, now: datetime | None) -> Any:
 
 def _delete(due: QuerySet[Any]) -> int:
     def forget(keys: Sequence[Any]) -> int:
-        with journal.transaction():
+        with unit_of_work.transaction():
             return int(due.model._default_manager.filter(pk__in=keys).only("pk").delete()[0])
 
     return _clear(due.model._meta.model_name, lambda last: _after(due, last), forget)
@@ -144,7 +144,7 @@ def _dead_messages(now: datetime | None) -> int:
 
 
 def _forget_unread(keys: list[int]) -> int:
-    with journal.transaction():
+    with unit_of_work.transaction():
         # Whoever admits one of these meanwhile takes its row away first, or finds it gone.
         mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW)
         # In the order of every verb: keys may be in another one.
@@ -159,7 +159,7 @@ def _events(now: datetime | None) -> int:
     old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=_ago("keep_events_secs", now))
 
     def forget(keys: Sequence[Any]) -> int:
-        with journal.transaction():
+        with unit_of_work.transaction():
             return _forget(Event.objects.filter(pk__in=keys))
 
     return _clear("events", lambda last: _after(old, last), forget)
@@ -178,7 +178,7 @@ def _cancels(now: datetime | None) -> int:
     visited = Session.objects.filter(cancellation__in=old)
 
     def leave(keys: Sequence[Any]) -> int:
-        with journal.transaction():
+        with unit_of_work.transaction():
             transitions.lock_in_order(keys)
             return visited.filter(pk__in=keys).update(cancellation=None)
 
@@ -189,7 +189,7 @@ def _cancels(now: datetime | None) -> int:
 def _files(now: datetime | None) -> int:
     """Logs of keepers that are gone, on this host."""
     logs = runners.keepers_folder().glob("*.log")
-    return skipping.each(Work("housekeeping", "logs of keepers"), lambda most: logs, _remove_old)
+    return sweep_batch.each(Work("housekeeping", "logs of keepers"), lambda most: logs, _remove_old)
 
 
 def _remove_old(path: Path) -> int:

@@ -17,8 +17,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from core.db.clock import later
-from ledger import journal, skipping
-from ledger.skipping import Work
+from ledger import sweep_batch, unit_of_work
+from ledger.sweep_batch import Work
 from orchestration import runners
 from orchestration.models import Session
 from orchestration.sessions import transitions
@@ -40,7 +40,7 @@ def sweep(*, now: datetime | None = None) -> int:
         return 0
     try:
         work = Work("housekeeping", "work folders")
-        skipping.each(work, lambda most: _long_over(top, now), lambda session_id: _put_aside(top, session_id, now))
+        sweep_batch.each(work, lambda most: _long_over(top, now), lambda session_id: _put_aside(top, session_id, now))
         return sum(_remove(top, name) for name in os.listdir(top) if name.startswith(GONE))
     finally:
         os.close(top)
@@ -72,7 +72,7 @@ def _ended(now: datetime | None) -> QuerySet[Session]:
 
 
 def _put_aside(top: int, session_id: UUID, now: datetime | None) -> int:
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.lock(session_id)
         if _ended(now).filter(pk=session_id).exists():
             with contextlib.suppress(OSError):

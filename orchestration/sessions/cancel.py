@@ -27,8 +27,8 @@ from django.db.models.functions import RowNumber
 from accounts.actors import Actor
 from accounts.models import Project
 from core.db.clock import database_now
-from ledger import journal, skipping
-from ledger.skipping import Work
+from ledger import sweep_batch, unit_of_work
+from ledger.sweep_batch import Work
 from orchestration.models import Cancellation, Session
 from orchestration.sessions import completion, lifecycle, transitions
 from orchestration.states import TERMINAL, Runner, Status
@@ -61,20 +61,22 @@ def cancel(
     itself meanwhile, its own outcome stands. Asked again, or of what is over: nothing changes. Of a large tree the
     answer shows only the top as told to stop; everything below it follows.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.fence(actor)
         top = lifecycle.own(project, session_id)
         if cascade and _is_large(top, settings.WARDROOM["cancel_at_once_sessions"]):
             if _goes_on(top) or not _has_open(top):
                 return top
             cancellation = _begin(top, reason, now)
-            journal.audit(project.pk, actor, "session.cancel", str(session_id), {"reason": reason, "cascade": True})
-            journal.after_commit(functools.partial(work, cancellation.pk))
+            unit_of_work.audit(
+                project.pk, actor, "session.cancel", str(session_id), {"reason": reason, "cascade": True}
+            )
+            unit_of_work.after_commit(functools.partial(work, cancellation.pk))
         else:
             told = _cancel_at_once(top, reason, cascade, now)
             if told:
                 detail = {"reason": reason, "cascade": cascade, "sessions": told}
-                journal.audit(project.pk, actor, "session.cancel", str(session_id), detail)
+                unit_of_work.audit(project.pk, actor, "session.cancel", str(session_id), detail)
         return Session.objects.get(pk=session_id)
 
 
@@ -143,7 +145,7 @@ def sweep(*, now: datetime | None = None) -> int:
 
         # The first round finds them all: the record of one that is finished is forgotten then.
         find = functools.partial(itertools.islice, found)
-        moved = skipping.each(WORK, find, act, limit=MOST_TREES, finds_all=is_first)
+        moved = sweep_batch.each(WORK, find, act, limit=MOST_TREES, finds_all=is_first)
         is_first = False
         if not moved or time.monotonic() > until:
             break
@@ -229,7 +231,7 @@ def _told_but_idle(cancellation: UUID) -> QuerySet[Session]:
 
 def tell(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
     """Tell one session below to stop, and mark it as visited. False when it was visited before."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if session.cancellation_id == cancellation:
             return False
@@ -247,7 +249,7 @@ def _tell(cancellation: UUID, session: Session, reason: str, now: datetime | Non
 
 def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
     """End one session that was told to stop and does not run. False when it ended, or started again, meanwhile."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.lock(session_id)
         session = _told_but_idle(cancellation).filter(pk=session_id).first()
         if session is None:
@@ -258,9 +260,9 @@ def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) ->
 
 
 def _finish(row: Cancellation, now: datetime | None) -> None:
-    with journal.transaction():
+    with unit_of_work.transaction():
         mine = Cancellation.objects.filter(pk=row.pk, finished_at=None)
         if mine.update(finished_at=database_now(now)):
             done = Cancellation.objects.get(pk=row.pk)
             counts = {"told": done.told, "ended": done.ended}
-            journal.event(done.project_id, "session_cancel_finished", counts, session=done.top_id)
+            unit_of_work.event(done.project_id, "session_cancel_finished", counts, session=done.top_id)

@@ -14,9 +14,9 @@ from django.db.models import QuerySet
 
 from approvals import attempt_clock
 from core.db.clock import database_now, later
-from ledger import skipping
+from ledger import sweep_batch
 from ledger.outages import STEP_SECS
-from ledger.skipping import Work
+from ledger.sweep_batch import Work
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import TERMINAL
 
@@ -34,7 +34,7 @@ def mend(*, now: datetime | None = None) -> int:
     Each UPDATE changes one row, so that none of them waits for a second lock while it holds a first. A value is only
     compared and replaced in SQL: it may be one that Python cannot read.
     """
-    moved = skipping.each(WORK, lambda most: _found(now), lambda row: _to_now(row, now)) + attempt_clock.mend_future(
+    moved = sweep_batch.each(WORK, lambda most: _found(now), lambda row: _to_now(row, now)) + attempt_clock.mend_future(
         now
     )
     if moved:

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.conf import settings
 
 from core.db.clock import moment
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import delivery
 from mailbox.addresses import OWN, session_address
 from mailbox.envelope import NewMessage, body_text
@@ -26,12 +26,12 @@ def complete(session: Session, attempt: int, *, now: datetime | None = None) -> 
     """Inside the transaction that ended `session` with this attempt."""
     body = _body(session, attempt)
     told = {name: value for name, value in body.items() if name != "result"}
-    journal.event(session.project_id, "sub_agent_completed", told, session=session.pk, attempt=attempt)
+    unit_of_work.event(session.project_id, "sub_agent_completed", told, session=session.pk, attempt=attempt)
     if session.parent_id is None:
         return
     parent = Session.objects.only("attempt", "status").get(pk=session.parent_id)
     # Once more among the parent's own events: who follows the parent alone hears of it too.
-    journal.event(session.project_id, "sub_agent_completed", told, session=parent.pk, attempt=parent.attempt)
+    unit_of_work.event(session.project_id, "sub_agent_completed", told, session=parent.pk, attempt=parent.attempt)
     if not parent.is_terminal:
         _message(session, attempt, body, now)
 

@@ -14,9 +14,9 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from core.db.clock import database_now, later
-from ledger import journal, skipping
+from ledger import sweep_batch, unit_of_work
 from ledger.models import OutboxEntry
-from ledger.skipping import Work
+from ledger.sweep_batch import Work
 from orchestration.models import Session
 
 LAUNCH = "launch"
@@ -32,15 +32,15 @@ def owe_launch(session: Session) -> None:
     """Inside a transaction: note that the current attempt is to be launched, and say so on COMMIT."""
     key = f"{LAUNCH}:{session.pk}:{session.attempt}"
     told = {"session": str(session.pk), "attempt": session.attempt}
-    journal.outbox(session.project_id, LAUNCH, key, told)
-    journal.after_commit(functools.partial(_send, key, session.pk, session.attempt))
+    unit_of_work.outbox(session.project_id, LAUNCH, key, told)
+    unit_of_work.after_commit(functools.partial(_send, key, session.pk, session.attempt))
 
 
 def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
     """Send again what was never sent; how many went out."""
     waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5, now)).order_by("due_at")
     found = waiting.values_list("pk", flat=True)
-    return skipping.each(WORK, lambda most: found[:most], _send_again, limit=limit)
+    return sweep_batch.each(WORK, lambda most: found[:most], _send_again, limit=limit)
 
 
 def _send_again(pk: int) -> bool:

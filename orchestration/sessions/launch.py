@@ -9,8 +9,8 @@ from django.conf import settings
 
 from core.db.clock import database_now, later, read_database_clock
 from core.display.redaction import redacted
-from ledger import journal, outages, skipping
-from ledger.skipping import Work, storable
+from ledger import outages, sweep_batch, unit_of_work
+from ledger.sweep_batch import Work, storable
 from mailbox import session_inbox
 from orchestration import runners
 from orchestration.models import Attempt, Session
@@ -77,7 +77,7 @@ def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool
 
 
 def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Session, str] | None:
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = transitions.lock(session_id)
         dispatch.settle(session_id, attempt, now=now)
         if session.cancel_requested_at is not None:
@@ -112,8 +112,8 @@ def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | No
         created_at__lt=later(-LOST_SECS, at),
     )
     lost = queued.order_by("created_at").values_list("session_id", "number")
-    launched = skipping.each(LOST, lambda most: lost[:most], lambda row: launch(*row, now=now), limit=limit)
-    return launched + skipping.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row, now=now))
+    launched = sweep_batch.each(LOST, lambda most: lost[:most], lambda row: launch(*row, now=now), limit=limit)
+    return launched + sweep_batch.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row, now=now))
 
 
 def _silent(moment: datetime) -> list[tuple[UUID, int]]:
@@ -142,7 +142,7 @@ def _first_word_secs() -> dict[str, float]:
 
 def give_up_waiting(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
     """No first frame: launch a process once more (its old group is ended first), then, and for `external`, give up."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if session.status != Status.STARTING or session.attempt != number:
             return False

@@ -17,7 +17,7 @@ from accounts.actors import Actor
 from accounts.models import Project
 from core.db.clock import database_now
 from core.web import problems
-from ledger import journal
+from ledger import unit_of_work
 from orchestration.models import Attempt, Session
 from orchestration.sessions import completion, roles, transitions, waits
 from orchestration.sessions.transitions import StaleState, move, new_attempt, requeue
@@ -46,7 +46,7 @@ STOPPED = "stopped with the server"
 
 def started(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
     """The child has said its first word: starting -> running. True while this attempt is the running one."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         try:
             move(session_id, attempt, Status.RUNNING, now=now, started_at=Coalesce("started_at", database_now(now)))
         except StaleState:
@@ -78,7 +78,7 @@ def finish(
     if to not in TERMINAL:
         raise ValueError(f"{to} is not an end.")
     grace = settings.WARDROOM["cancel_grace_secs"] if kill_in is None else kill_in
-    with journal.transaction():
+    with unit_of_work.transaction():
         try:
             changes = {"result": result, "error": error}
             session = move(session_id, attempt, to, out_of=out_of, reason=error or "", now=now, **changes)
@@ -90,7 +90,7 @@ def finish(
         if session.restart:
             requeue(session_id, attempt, "interrupted by a message", out_of=TERMINAL, now=now)
         elif session.parent_id:
-            journal.after_commit(functools.partial(waits.look, session.parent_id))
+            unit_of_work.after_commit(functools.partial(waits.look, session.parent_id))
         return True
 
 
@@ -102,7 +102,7 @@ def _check_size(text: str | None, field: str) -> None:
 
 def fail(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
     """The attempt was lost on the way: try again if a retry is left, else give up. False when it was over already."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         try:
             requeue(session_id, attempt, reason, spend_retry=True, now=now)
             return True
@@ -130,7 +130,7 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
     left to wait for it is queued again in this same transaction; when it was told to cancel it ends instead.
     False when the attempt was over already.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         try:
             session = move(session_id, attempt, Status.SUSPENDED, now=now)
         except StaleState:
@@ -147,7 +147,7 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
 
 def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now: datetime | None = None) -> Session:
     """Record what the running attempt waits for; a child only for its own. Raises 404, 409 `not-running`, 422."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = own(project, session_id)
         if actor.kind == "child" and actor.attempt != session.attempt:
             raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
@@ -174,8 +174,8 @@ def request_stop(session: Session, reason: str, *, restart: bool = False, now: d
     mine.update(restart=restart)
     if mine.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
         told = {"reason": reason}
-        journal.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
-        journal.nudge(f"session:{session.pk}")
+        unit_of_work.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
+        unit_of_work.nudge(f"session:{session.pk}")
 
 
 def _end_suspended(session: Session, reason: str, now: datetime | None) -> bool:
@@ -193,12 +193,12 @@ def does_not_run(session: Session) -> bool:
 
 def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Session:
     """Start a session that is over once more, with the same assignment. Raises 404, 409."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.fence(actor)
         session = own(project, session_id)
         if not session.is_terminal:
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
-        journal.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
+        unit_of_work.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
         roles.restrain(session, actor)
         return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL, now=now)
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from accounts.actors import Actor
 from accounts.models import Project
 from core.web import problems
-from ledger import journal, quota
+from ledger import quota, unit_of_work
 from mailbox import delivery, questions, session_inbox
 from mailbox.delivery import Delivered
 from mailbox.envelope import NewMessage
@@ -60,7 +60,7 @@ def send(
     The same id again is the same message: it is not stored twice, and starts nothing that has read it. The outcome
     then says how the session stands now, not how it stood at the first call.
     """
-    with journal.transaction():
+    with unit_of_work.transaction():
         if actor.session is not None:
             transitions.lock_in_order({session_id, actor.session})
         transitions.fence(actor)
@@ -75,7 +75,7 @@ def send(
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
             return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _standing(session, now))
         outcome = _set_off(session, message, actor, interrupt, now)
-        journal.nudge(f"session:{session.pk}")
+        unit_of_work.nudge(f"session:{session.pk}")
         return Sent(delivered.id, outcome)
 
 

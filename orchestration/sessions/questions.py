@@ -12,7 +12,7 @@ from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind, Project
 from core.web import problems
 from core.web.problems import Problem
-from ledger import journal, quota
+from ledger import quota, unit_of_work
 from mailbox import delivery, questions
 from mailbox.addresses import ANSWERS
 from mailbox.envelope import NewMessage
@@ -63,7 +63,7 @@ def ask(
     The same id again is the same question, whatever became of the session since; another question under it is a 409.
     """
     message = messages.signed(question, actor) if actor.session else question
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.fence(actor)
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:

@@ -15,8 +15,8 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import LessThan
 
 from core.db.clock import later, read_database_clock
-from ledger import journal, outages, skipping
-from ledger.skipping import Work
+from ledger import outages, sweep_batch, unit_of_work
+from ledger.sweep_batch import Work
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.sessions import clock_steps, lifecycle, supervisor_reports, transitions
 from orchestration.states import Status
@@ -34,12 +34,14 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     clock_steps.mend(now=now)
     stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
     judge: Callable[[Row], int] = lambda row: supervisor_reports.judge_exit(*row, now=now)  # noqa: E731
-    done = skipping.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
-    done += skipping.each(EXITS, lambda most: _exited(most, at), judge, limit=limit)
+    done = sweep_batch.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
+    done += sweep_batch.each(EXITS, lambda most: _exited(most, at), judge, limit=limit)
     if web_is_there(at, now=now):
         running = Attempt.objects.filter(status=Status.RUNNING).count()
-        ending = skipping.brake(LINES, _lost(at), running, moment=at)
-        done += skipping.each(LINES, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit)
+        ending = sweep_batch.brake(LINES, _lost(at), running, moment=at)
+        done += sweep_batch.each(
+            LINES, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit
+        )
     return done
 
 
@@ -64,7 +66,7 @@ def _lost(moment: datetime) -> list[Row]:
 
 def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
     """Try again or end in error, unless the child has come back: its reconnect takes the same lock."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.lock(session_id)
         if not _overdue(moment).filter(session=session_id, number=number).exists():
             return False
@@ -94,7 +96,7 @@ def _uncooperative(limit: int, moment: datetime) -> list[Row]:
 
 def end_cancelled(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
     """The grace of a cancel is over: the kill is due at once, and the session is cancelled."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if not _told_to_stop(moment).filter(pk=session_id).exists():
             return False

@@ -14,7 +14,7 @@ from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
 from core.web import problems
-from ledger import journal, quota
+from ledger import quota, unit_of_work
 from orchestration import runners
 from orchestration.models import Session
 from orchestration.sessions import limits, roles, transitions
@@ -72,7 +72,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
     its scope, 404 for an unknown parent, 409 for one that is over, 429 when it has too many children.
     """
     plan = judge(order, actor)
-    with journal.transaction():
+    with unit_of_work.transaction():
         transitions.fence(actor)
         parent = _parent(project, order, actor)
         if actor.session is not None:
@@ -80,9 +80,9 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
         session = _store(project, order, plan, parent, actor)
         told = {"role": session.role, "title": session.title, "runner": session.runner, "depth": session.depth}
         told |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
-        journal.event(project.pk, "session_created", told, session=session.pk, attempt=1)
-        journal.nudge(f"session:{session.pk}")
-        journal.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
+        unit_of_work.event(project.pk, "session_created", told, session=session.pk, attempt=1)
+        unit_of_work.nudge(f"session:{session.pk}")
+        unit_of_work.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
         session = transitions.new_attempt(session, now=now)
         token = mint(session) if plan.runner == Runner.EXTERNAL else None
     return Spawned(session, session.attempt, token, websocket_url(session.pk) if token else None)
@@ -110,7 +110,7 @@ def websocket_url(session_id: UUID) -> str:
 
 def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Spawned:
     """A new token for the current attempt of an `external` session; the old one dies. Raises 403, 404, 409."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
@@ -124,8 +124,8 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
                 "mailboxes:write and the role's own scopes, or sessions:command."
             )
         credentials.end_for_attempt(project.pk, str(session.pk), session.attempt, now=now)
-        journal.audit(project.pk, actor, "session.token", str(session.pk), {"attempt": session.attempt})
-        journal.nudge(f"session:{session.pk}")
+        unit_of_work.audit(project.pk, actor, "session.token", str(session.pk), {"attempt": session.attempt})
+        unit_of_work.nudge(f"session:{session.pk}")
         return Spawned(session, session.attempt, mint(session), websocket_url(session.pk))
 
 

@@ -16,7 +16,7 @@ from accounts import credentials
 from accounts.models import CredentialKind
 from core.db.clock import database_now, later
 from core.web import problems
-from ledger import journal
+from ledger import unit_of_work
 from ledger.outages import STEP_SECS
 from orchestration import presence
 from orchestration.models import Attempt
@@ -75,13 +75,13 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
     the last words two seconds to arrive.
     """
     _recognise(token, session_id, number)
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = transitions.lock(session_id)
         mine = Attempt.objects.filter(session=session, number=number)
         news = mine.filter(exited_at=None).update(exited_at=database_now(now), **dataclasses.asdict(how))
         if news:
             told = {"exit_status": how.exit_status, "exit_signal": how.exit_signal}
-            journal.event(session.project_id, "process_exited", told, session=session.pk, attempt=number)
+            unit_of_work.event(session.project_id, "process_exited", told, session=session.pk, attempt=number)
         if not mine.filter(presence.is_live(now=now)).exists():
             judge_exit(session_id, number, now=now)
         session.refresh_from_db()
@@ -90,7 +90,7 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
 
 def judge_exit(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
     """End an attempt whose process has ended without a terminal frame. False when it was over, or has not ended."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         session = transitions.lock(session_id)
         attempt = Attempt.objects.filter(session=session, number=number).exclude(exited_at=None).first()
         if attempt is None:

@@ -18,7 +18,7 @@ from approvals import attempt_clock
 from core.db.clock import database_now, later
 from core.web import problems
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from orchestration.models import Attempt, Session
 from orchestration.sessions import dispatch
 from orchestration.states import ENDED, TERMINAL, Runner, Status, sources
@@ -54,7 +54,7 @@ def move(
         raise ValueError("A session is queued by requeue() alone.")
     if to in TERMINAL:
         changes |= {"finished_at": database_now(now), "waiting_for": None, "wait_until": None}
-    with journal.transaction():
+    with unit_of_work.transaction():
         mine = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
         if not mine.update(status=to, **changes):
             raise StaleState(session_id, attempt, to)
@@ -81,7 +81,7 @@ def requeue(
     fresh |= {"wait_until": None, "cancel_requested_at": None, "cancel_reason": "", "restart": False}
     if spend_retry:
         fresh["retries_left"] = F("retries_left") - 1
-    with journal.transaction():
+    with unit_of_work.transaction():
         mine = Session.objects.filter(
             Q(cancel_requested_at=None) | Q(status__in=sorted(TERMINAL)),
             pk=session_id,
@@ -113,7 +113,7 @@ def new_attempt(
         session = move(session.pk, session.attempt, Status.STARTING, now=now)
         launched = Attempt.objects.filter(session=session, number=session.attempt)
         launched.update(launched_at=database_now(now))
-        journal.event(session.project_id, "attempt_ready", session=session.pk, attempt=session.attempt)
+        unit_of_work.event(session.project_id, "attempt_ready", session=session.pk, attempt=session.attempt)
     else:
         dispatch.owe_launch(session)
     return session
@@ -167,10 +167,10 @@ def fence(actor: Actor) -> None:
 def _tell(session_id: UUID, status: Status, reason: str) -> Session:
     session = Session.objects.select_related("project").get(pk=session_id)
     payload = {"status": str(status), "reason": reason} if reason else {"status": str(status)}
-    journal.event(session.project_id, f"session_{status}", payload, session=session.pk, attempt=session.attempt)
-    journal.nudge(f"session:{session.pk}")
+    unit_of_work.event(session.project_id, f"session_{status}", payload, session=session.pk, attempt=session.attempt)
+    unit_of_work.nudge(f"session:{session.pk}")
     if status in TERMINAL:
-        journal.nudge(over(session.pk))
+        unit_of_work.nudge(over(session.pk))
     return session
 
 

@@ -16,8 +16,8 @@ from django.db.models import Exists, OuterRef, Q
 
 from core.db.clock import database_now, later, read_database_clock
 from core.web import problems
-from ledger import journal, outages, skipping
-from ledger.skipping import Work
+from ledger import outages, sweep_batch, unit_of_work
+from ledger.sweep_batch import Work
 from orchestration.models import Session
 from orchestration.sessions import transitions
 from orchestration.states import TERMINAL, Status, WaitFor
@@ -123,7 +123,7 @@ def _told(session: Session, reason: str) -> dict[str, Any]:
 
 def look(session_id: UUID, *, now: datetime | None = None) -> bool:
     """Resume this session if its wait is over. However many call it at once, one of them does."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         return resume_if_over(transitions.lock(session_id), now=now)
 
 
@@ -135,4 +135,4 @@ def sweep(limit: int = 200, *, now: datetime | None = None) -> int:
     )
     # By the wait that ends first, so that no crowd of long waits can hide one that is over.
     found = due.order_by("wait_until").values_list("pk", flat=True)
-    return skipping.each(WORK, lambda most: found[:most], lambda pk: look(pk, now=now), limit=limit)
+    return sweep_batch.each(WORK, lambda most: found[:most], lambda pk: look(pk, now=now), limit=limit)

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from approvals import attempt_clock
 from core.db.clock import read_database_clock
-from ledger import journal, outages, skipping
-from ledger.skipping import Work
+from ledger import outages, sweep_batch, unit_of_work
+from ledger.sweep_batch import Work
 from orchestration.models import Attempt, Session
 from orchestration.sessions import lifecycle, transitions
 from orchestration.sessions.limits import Limits, limits
@@ -102,8 +102,8 @@ def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int
     at, gaps = moment or read_database_clock(now), away()
     found = [session_id for session_id in _suspects(at) if _may_be_over(session_id, at, gaps)]
     running = Attempt.objects.filter(status=Status.RUNNING).count()
-    ending = skipping.brake(WORK, found, running, moment=at)
-    return skipping.each(WORK, lambda most: ending, lambda session_id: judge(session_id, at, gaps))
+    ending = sweep_batch.brake(WORK, found, running, moment=at)
+    return sweep_batch.each(WORK, lambda most: ending, lambda session_id: judge(session_id, at, gaps))
 
 
 def _suspects(moment: datetime) -> Iterator[UUID]:
@@ -147,7 +147,7 @@ def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, s
 
 def judge(session_id: UUID, moment: datetime, away: Away) -> bool:
     """Judge one session under its lock, so that an event or an ask of this very moment is either seen or late."""
-    with journal.transaction():
+    with unit_of_work.transaction():
         attempt, why = _verdict(transitions.lock(session_id), moment, away)
         return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
 

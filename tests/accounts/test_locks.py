@@ -11,7 +11,7 @@ from django.db import OperationalError, connection
 
 from accounts import projects
 from core.db import outages
-from ledger import journal, sweeps
+from ledger import sweeps, unit_of_work
 from ledger.models import Head, Sweep
 from orchestration.sessions import waits
 
@@ -48,15 +48,15 @@ def shown() -> str:
 
 def test_a_row_that_another_holds_is_an_outage(rival: Any) -> None:
     project = projects.default()
-    with journal.transaction():
-        journal.event(project.pk, "first")
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "first")
     rival.execute("SELECT 1 FROM ledger_head FOR UPDATE")
-    with pytest.raises(OperationalError) as refused, journal.transaction():
-        journal.event(project.pk, "second")
+    with pytest.raises(OperationalError) as refused, unit_of_work.transaction():
+        unit_of_work.event(project.pk, "second")
     assert outages.reason(refused.value) == "another transaction holds a lock of the database"
     rival.rollback()
-    with journal.transaction():
-        journal.event(project.pk, "third")
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "third")
     assert Head.objects.get(pk=project.pk).cursor == 2
 
 
@@ -85,6 +85,6 @@ def test_behind_a_pooler_each_transaction_has_the_bound_and_leaves_nothing_behin
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "prepare_threshold", None)
     connection.close()
     assert shown() == before
-    with journal.transaction():
+    with unit_of_work.transaction():
         assert shown() == "4s"
     assert shown() == before

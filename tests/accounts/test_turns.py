@@ -21,7 +21,7 @@ from accounts import credentials, idempotency, projects
 from core.concurrency.threadpool import in_thread
 from core.db import write_lock
 from core.db.write_lock import turn_to_write
-from ledger import journal
+from ledger import unit_of_work
 from tests import people
 from tests.waiting import wait_until, wait_until_async
 
@@ -97,8 +97,8 @@ class TestAfterTheCommit:
 
     def test_another_thread_writes_while_a_hook_of_the_journal_runs(self, waiting: list[object]) -> None:
         wrote, seen = threading.Event(), list[bool]()
-        with journal.transaction():
-            journal.after_commit(lambda: self.slow(wrote, seen))
+        with unit_of_work.transaction():
+            unit_of_work.after_commit(lambda: self.slow(wrote, seen))
         assert seen == [True]
 
     def test_and_while_a_hook_of_a_call_with_a_key_runs(self, waiting: list[object]) -> None:
@@ -106,8 +106,8 @@ class TestAfterTheCommit:
 
         @idempotency.idempotent(still=lambda *_args: None)
         def handler(view: Any, request: Any) -> Response:
-            with journal.transaction():
-                journal.after_commit(lambda: self.slow(wrote, seen))
+            with unit_of_work.transaction():
+                unit_of_work.after_commit(lambda: self.slow(wrote, seen))
             return Response({})
 
         credential, _ = credentials.mint(kind="api", project=projects.default(), user=people.owner())
@@ -120,8 +120,8 @@ class TestAfterTheCommit:
         wrote, seen = threading.Event(), list[bool]()
 
         def verb() -> None:
-            with journal.transaction():
-                journal.after_commit(lambda: self.slow(wrote, seen))
+            with unit_of_work.transaction():
+                unit_of_work.after_commit(lambda: self.slow(wrote, seen))
 
         asyncio.run(in_thread(verb))
         assert seen == [True]
@@ -130,19 +130,19 @@ class TestAfterTheCommit:
         order = []
 
         def again() -> None:
-            with journal.transaction():
+            with unit_of_work.transaction():
                 order.append(write_lock._mine.turn is not None)
 
-        with journal.transaction():
-            journal.after_commit(again)
-            journal.after_commit(again)
+        with unit_of_work.transaction():
+            unit_of_work.after_commit(again)
+            unit_of_work.after_commit(again)
         assert order == [True, True]
         assert write_lock._queue._holder is None
 
 
 def write_in_a_thread(wrote: threading.Event) -> None:
     try:
-        with journal.transaction():
+        with unit_of_work.transaction():
             projects.default()
         wrote.set()
     finally:

@@ -18,7 +18,7 @@ from accounts.models import Credential, Project, User
 from approvals import attempt_clock, requests
 from approvals.canonical_action import Ask
 from approvals.models import Approval
-from ledger import journal
+from ledger import unit_of_work
 from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
 from mailbox import delivery, quarantine
 from mailbox.envelope import NewMessage
@@ -129,10 +129,12 @@ def _approval(planted: Planted, session: Session) -> Approval:
 
 
 def _event(planted: Planted, session: Session) -> Event:
-    with journal.transaction():
+    with unit_of_work.transaction():
         told = {planted.text("key"): planted.text("payload")}
-        journal.child_event(planted.project.pk, planted.text("type", 200), told, session=session.pk, attempt=1, seq=1)
-        journal.audit(planted.project.pk, planted.text("actor", 300), "plant", planted.text("subject", 300), told)
+        unit_of_work.child_event(
+            planted.project.pk, planted.text("type", 200), told, session=session.pk, attempt=1, seq=1
+        )
+        unit_of_work.audit(planted.project.pk, planted.text("actor", 300), "plant", planted.text("subject", 300), told)
     return Event.objects.filter(project=planted.project).latest("cursor")
 
 
@@ -153,7 +155,7 @@ def _message(planted: Planted, session: Session) -> Message:
         body={"text": planted.text("body")},
         claimed_sender=True,
     )
-    with journal.transaction():
+    with unit_of_work.transaction():
         delivery.deliver(planted.project.pk, session.address, [message])
     # The door refuses such words; a page does not trust that it always did.
     hostile = {"correlation_id": planted.text("correlation", 200), "sender_role": planted.text("sender", 64)}

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts import credentials, naming, projects
 from accounts.actors import Actor
 from accounts.models import User
-from ledger import journal
+from ledger import unit_of_work
 from ledger.models import AuditEntry
 from tests.people import owner
 
@@ -29,8 +29,8 @@ def client() -> Client:
 
 
 def write(actor: object, subject: str = "thing:1") -> AuditEntry:
-    with journal.transaction():
-        journal.audit(projects.default().pk, actor, "test.done", subject)  # type: ignore[arg-type]
+    with unit_of_work.transaction():
+        unit_of_work.audit(projects.default().pk, actor, "test.done", subject)  # type: ignore[arg-type]
     return AuditEntry.objects.latest("id")
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 
 from accounts.models import Project, User
 from core.db.clock import read_database_clock
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import delivery, questions
 from mailbox.models import Message
 from orchestration.adminsite import session_page
@@ -218,9 +218,9 @@ def test_large_payloads_are_neither_on_a_sessions_page_nor_loaded_for_a_list(
     mine: Planted, django_assert_max_num_queries: Any
 ) -> None:
     session = queued(mine.project)
-    with journal.transaction():
-        journal.event(mine.project.pk, "large", {"text": "LARGE" * 100_000}, session=session.pk)
-        journal.event(mine.project.pk, "small", {"text": "SMALL"}, session=session.pk)
+    with unit_of_work.transaction():
+        unit_of_work.event(mine.project.pk, "large", {"text": "LARGE" * 100_000}, session=session.pk)
+        unit_of_work.event(mine.project.pk, "small", {"text": "SMALL"}, session=session.pk)
     client = signed_in(User.objects.create_superuser("super"))
     page = client.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
     assert "SMALL" in page

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts import credentials, projects
 from accounts.models import Project
 from core.db.clock import Now
-from ledger import feed, journal
+from ledger import feed, unit_of_work
 from ledger.models import Event, Head
 from orchestration.models import Session
 from tests.people import owner
@@ -40,8 +40,8 @@ def caller(project: Project, *scopes: str, **kind: Any) -> Get:
 
 def happen(project: Project, *types: str, session: uuid.UUID | None = None) -> None:
     for type in types:
-        with journal.transaction():
-            journal.event(project.pk, type, {"n": 1}, session=session)
+        with unit_of_work.transaction():
+            unit_of_work.event(project.pk, type, {"n": 1}, session=session)
 
 
 def spawned(project: Project, parent: Session | None = None) -> Session:
@@ -64,9 +64,9 @@ def test_pages_follow_one_another_and_say_where_to_go_on(project: Project) -> No
 
 def test_a_page_ends_at_its_bytes_and_the_next_one_goes_on_there(project: Project, settings: Any) -> None:
     settings.WARDROOM = {**settings.WARDROOM, "max_page_bytes": 10_000}
-    with journal.transaction():
+    with unit_of_work.transaction():
         for size in (4000, 4000, 4000, 50_000, 10, 10):
-            journal.event(project.pk, "large", {"text": "x" * size})
+            unit_of_work.event(project.pk, "large", {"text": "x" * size})
     get, pages, after = caller(project, "feed:read"), [], 0
     while after is not None:
         page = get(FEED, after=after).json()
@@ -77,9 +77,9 @@ def test_a_page_ends_at_its_bytes_and_the_next_one_goes_on_there(project: Projec
 
 
 def test_a_page_loads_no_payload_that_it_does_not_show(project: Project, django_assert_max_num_queries: Any) -> None:
-    with journal.transaction():
+    with unit_of_work.transaction():
         for _ in range(4):
-            journal.event(project.pk, "large", {"text": "x" * 600_000})
+            unit_of_work.event(project.pk, "large", {"text": "x" * 600_000})
     with django_assert_max_num_queries(3) as queries:
         assert len(feed.beyond(project.pk, 0).events) == 1
     loading = [query["sql"] for query in queries.captured_queries if "payload" in query["sql"]]
@@ -89,8 +89,8 @@ def test_a_page_loads_no_payload_that_it_does_not_show(project: Project, django_
 
 def test_a_payload_reads_back_as_it_was_sent_and_takes_no_more_room(project: Project) -> None:
     payload = {"n": [1e300, 1.5, 2**70, -0.0, True, None], "text": "\u2028 é \U0001f600", "deep": [[{}]]}
-    with journal.transaction():
-        journal.event(project.pk, "odd", payload)
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "odd", payload)
     answer = caller(project, "feed:read")(FEED)
     assert answer["Content-Type"] == "application/json"
     assert answer.json()["results"][0]["payload"] == payload

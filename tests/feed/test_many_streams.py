@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from accounts import projects
-from ledger import feed, glimpses, journal, streams
+from ledger import ephemeral_events, feed, streams, unit_of_work
 from ledger.streams import Reading
 from tests.feed.reading import events
 from tests.line.conftest import Server, Spawn, _uvicorn, server, spawn, timings  # noqa: F401 - fixtures
@@ -64,9 +64,9 @@ def test_streams_that_are_woken_together_share_one_read(
         before = [{next(each).json["type"] for _ in range(3)} for each in told]
         assert before == [{"session_created", "session_starting", "attempt_ready"}] * 12
         monkeypatch.setattr(feed, "beyond", counted)
-        with journal.transaction():
+        with unit_of_work.transaction():
             for _ in range(50):
-                journal.event(projects.default().pk, "news", session=child.id)
+                unit_of_work.event(projects.default().pk, "news", session=child.id)
         for each in told:
             assert [next(each).json["type"] for _ in range(50)] == ["news"] * 50
     assert len(reads) < 12
@@ -76,8 +76,8 @@ def test_streams_that_are_woken_together_share_one_read(
 def test_the_batches_of_one_turn_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     project = projects.default().pk
     for _ in range(3):
-        with journal.transaction():
-            journal.event(project, "large", {"text": "x" * 1000})
+        with unit_of_work.transaction():
+            unit_of_work.event(project, "large", {"text": "x" * 1000})
     monkeypatch.setattr(streams, "TURN_BYTES", 1500)
     batches = streams._make([Reading(project, after) for after in (0, 0, 1, 2)])
     assert batches[0] is batches[1]
@@ -86,11 +86,11 @@ def test_the_batches_of_one_turn_are_bounded_in_bytes(monkeypatch: pytest.Monkey
 
 
 async def test_what_passes_by_a_slow_watcher_is_bounded_in_bytes(child_id: Any) -> None:
-    async with glimpses.watch(child_id, lambda: None) as watcher:
+    async with ephemeral_events.watch(child_id, lambda: None) as watcher:
         for _ in range(10):
-            glimpses.show(child_id, {"text": "x" * 300_000})
+            ephemeral_events.show(child_id, {"text": "x" * 300_000})
         assert len(watcher.take()) == 3
-        glimpses.show(child_id, {"text": "small"})
+        ephemeral_events.show(child_id, {"text": "small"})
         assert watcher.take() == [b'{"text":"small"}']
 
 

@@ -31,14 +31,14 @@ class TakenBack(Exception):
 def write(project_id: object, each: int, seed: int) -> None:
     from django.db import connection
 
-    from ledger import journal
+    from ledger import unit_of_work
 
     dice = random.Random(seed)
     for _ in range(each):
         try:
-            with journal.transaction():
+            with unit_of_work.transaction():
                 for _ in range(dice.randint(1, 3)):
-                    journal.event(project_id, "written", {"by": seed})  # type: ignore[arg-type]
+                    unit_of_work.event(project_id, "written", {"by": seed})  # type: ignore[arg-type]
                 if dice.random() < 0.1:
                     raise TakenBack
         except TakenBack:

@@ -9,7 +9,7 @@ import pytest
 
 from accounts import projects
 from core.concurrency.threadpool import in_thread
-from ledger import hub, journal, nudges
+from ledger import hub, unit_of_work, wakeups
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,7 +23,7 @@ async def test_a_nudge_wakes_only_those_who_listen_to_its_topic():
     async with hub.get().listen("session:a") as mine, hub.get().listen("session:b") as other:
         await listening(mine)
         await listening(other)
-        assert await in_thread(nudges.publish, ["session:a"])
+        assert await in_thread(wakeups.publish, ["session:a"])
         assert await mine.wait(5)
         assert mine.heard() == {"session:a"}
         assert not await other.wait(0.05)
@@ -42,9 +42,9 @@ async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
     project = await in_thread(projects.default)
 
     def write(fail: bool) -> None:
-        with journal.transaction():
-            journal.event(project.pk, "x")
-            journal.nudge("session:a")
+        with unit_of_work.transaction():
+            unit_of_work.event(project.pk, "x")
+            unit_of_work.nudge("session:a")
             if fail:
                 raise ValueError
 
@@ -60,9 +60,9 @@ async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
 async def test_who_nudges_notices_that_redis_hung_up_and_says_it_on_a_new_connection():
     async with hub.get().listen("session:a") as ears:
         await listening(ears)
-        assert await in_thread(nudges.publish, ["session:b"])
+        assert await in_thread(wakeups.publish, ["session:b"])
         await in_thread(_hang_up_on_nudgers)
-        assert await in_thread(nudges.publish, ["session:a"])
+        assert await in_thread(wakeups.publish, ["session:a"])
         assert await ears.wait(2) and ears.heard() == {"session:a"}
 
 
@@ -74,16 +74,16 @@ async def test_a_listener_that_left_is_forgotten():
 
 def test_a_nudge_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    nudges._client.cache_clear()
-    nudges._silent_until = 0.0
+    wakeups._client.cache_clear()
+    wakeups._silent_until = 0.0
     try:
         began = time.monotonic()
-        assert nudges.publish(["session:a"]) is False
-        assert nudges.publish(["session:a"]) is False
+        assert wakeups.publish(["session:a"]) is False
+        assert wakeups.publish(["session:a"]) is False
         assert time.monotonic() - began < 3
     finally:
-        nudges._client.cache_clear()
-        nudges._silent_until = 0.0
+        wakeups._client.cache_clear()
+        wakeups._silent_until = 0.0
 
 
 async def test_a_listener_wakes_again_after_the_hub_lost_redis():
@@ -93,16 +93,16 @@ async def test_a_listener_wakes_again_after_the_hub_lost_redis():
         assert await ears.wait(10), "a reconnect wakes everybody, since nudges may have been lost meanwhile"
         async with asyncio.timeout(10):
             while not await ears.wait(0.2):
-                await in_thread(nudges.publish, ["session:a"])
+                await in_thread(wakeups.publish, ["session:a"])
 
 
 def _drop_subscribers() -> None:
     import os
 
-    nudges._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    wakeups._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
 def _hang_up_on_nudgers() -> None:
     import os
 
-    nudges._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    wakeups._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

@@ -9,7 +9,7 @@ import pytest
 from django.db import close_old_connections, connection
 
 from accounts import projects
-from ledger import audit, feed, journal
+from ledger import audit, feed, unit_of_work
 from ledger.models import AuditEntry, Event, Head, OutboxEntry
 from tests.waiting import breathe
 
@@ -19,32 +19,32 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_nothing_can_be_noted_outside_a_transaction():
     project = projects.default()
     with pytest.raises(RuntimeError, match=r"journal\.transaction"):
-        journal.event(project.pk, "lost")
+        unit_of_work.event(project.pk, "lost")
     with pytest.raises(RuntimeError):
-        journal.nudge("session:1")
+        unit_of_work.nudge("session:1")
 
 
 def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind():
     project = projects.default()
-    with pytest.raises(ValueError, match="no"), journal.transaction():
-        journal.event(project.pk, "lost")
-        journal.audit(project.pk, "me", "lose", "it")
+    with pytest.raises(ValueError, match="no"), unit_of_work.transaction():
+        unit_of_work.event(project.pk, "lost")
+        unit_of_work.audit(project.pk, "me", "lose", "it")
         raise ValueError("no")
-    with journal.transaction():
-        journal.event(project.pk, "kept")
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "kept")
     assert [(event.cursor, event.type) for event in feed.beyond(project.pk, 0).events] == [(1, "kept")]
     assert not AuditEntry.objects.exists()
 
 
 def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it():
     project = projects.default()
-    with journal.transaction():
-        journal.event(project.pk, "before")
-        with pytest.raises(ValueError, match="inner"), journal.transaction():
-            journal.event(project.pk, "inner")
-            journal.outbox(project.pk, "webhook", "inner", {})
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "before")
+        with pytest.raises(ValueError, match="inner"), unit_of_work.transaction():
+            unit_of_work.event(project.pk, "inner")
+            unit_of_work.outbox(project.pk, "webhook", "inner", {})
             raise ValueError("inner")
-        journal.event(project.pk, "after")
+        unit_of_work.event(project.pk, "after")
     assert [event.type for event in feed.beyond(project.pk, 0).events] == ["before", "after"]
     assert not OutboxEntry.objects.exists()
 
@@ -52,17 +52,17 @@ def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it():
 def test_the_same_outbox_key_is_owed_once():
     project = projects.default()
     for _ in range(2):
-        with journal.transaction():
-            journal.outbox(project.pk, "webhook", "the same", {"n": 1})
+        with unit_of_work.transaction():
+            unit_of_work.outbox(project.pk, "webhook", "the same", {"n": 1})
     assert OutboxEntry.objects.count() == 1
 
 
 def write_events(project_id, count: int, failures: list[BaseException]) -> None:
     try:
         for number in range(count):
-            with journal.transaction():
-                journal.event(project_id, "counted", {"n": number})
-                journal.audit(project_id, "writer", "count", str(number), {"n": number})
+            with unit_of_work.transaction():
+                unit_of_work.event(project_id, "counted", {"n": number})
+                unit_of_work.audit(project_id, "writer", "count", str(number), {"n": number})
     except BaseException as failure:
         failures.append(failure)
     finally:
@@ -97,8 +97,8 @@ def test_a_reader_by_cursor_skips_nothing_while_many_write():
 def test_the_audit_chain_names_the_first_row_that_was_tampered_with(harm, number, why):
     project = projects.default()
     for n in range(3):
-        with journal.transaction():
-            journal.audit(project.pk, "me", "act", "it", {"n": n})
+        with unit_of_work.transaction():
+            unit_of_work.audit(project.pk, "me", "act", "it", {"n": n})
     assert audit.verify(project.pk) is None
     harm(AuditEntry.objects.filter(project=project))
     broken = audit.verify(project.pk)
@@ -109,10 +109,10 @@ def test_the_audit_chain_names_the_first_row_that_was_tampered_with(harm, number
 
 def test_heads_of_two_projects_count_apart(other_project):
     project = projects.default()
-    with journal.transaction():
-        journal.event(project.pk, "mine")
-        journal.event(other_project.pk, "theirs")
-        journal.event(other_project.pk, "theirs")
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "mine")
+        unit_of_work.event(other_project.pk, "theirs")
+        unit_of_work.event(other_project.pk, "theirs")
     assert (feed.head(project.pk), feed.head(other_project.pk)) == (1, 2)
     assert Head.objects.count() == 2
     assert Event.objects.filter(project=project).count() == 1
@@ -124,10 +124,10 @@ def test_what_fails_after_the_commit_fails_neither_the_caller_nor_what_comes_aft
     def fails() -> None:
         raise ValueError("too late")
 
-    with journal.transaction():
-        journal.event(projects.default().pk, "kept")
-        journal.after_commit(functools.partial(fails))
-        journal.after_commit(functools.partial(ran.append, "next"))
+    with unit_of_work.transaction():
+        unit_of_work.event(projects.default().pk, "kept")
+        unit_of_work.after_commit(functools.partial(fails))
+        unit_of_work.after_commit(functools.partial(ran.append, "next"))
     assert ran == ["next"]
     assert Event.objects.filter(type="kept").exists()
     assert "failed after COMMIT" in caplog.text

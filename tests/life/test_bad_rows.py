@@ -20,7 +20,7 @@ from accounts.models import CredentialKind, IdempotencyKey, User
 from approvals.models import Approval, Subject
 from config.celery import app
 from core.db.clock import read_database_clock
-from ledger import health, journal, outages
+from ledger import health, outages, unit_of_work
 from ledger.models import OutboxEntry, SkippedRow
 from mailbox import claims, delivery
 from mailbox.envelope import NewMessage
@@ -172,7 +172,7 @@ def tree() -> Case:
     tops = [stages.running(), stages.running()]
     below = [stages.queued(parent=top.pk) for top in tops]
     for top in tops:
-        with journal.transaction():
+        with unit_of_work.transaction():
             cancel._begin(top, "enough", None)
     return Case("trees", has_status(below[1], "cancelled"), spoil(below[0], "created_at"))
 

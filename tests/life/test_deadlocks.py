@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from accounts import scopes
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import delivery
 from mailbox.envelope import NewMessage
 from mailbox.models import Message
@@ -52,7 +52,7 @@ def test_a_cancel_takes_its_addresses_as_a_delivery_does(key: Caller, backend: s
     delivering, cancelling = threading.Event(), threading.Event()
 
     def deliver() -> int:
-        with journal.transaction():
+        with unit_of_work.transaction():
             delivery.deliver(top.project_id, top.address, [task()])
             delivering.set()
             assert cancelling.wait(30)

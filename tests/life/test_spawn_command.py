@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from ledger import journal
+from ledger import unit_of_work
 from orchestration import tail
 from orchestration.adminsite import session_page
 from orchestration.models import Session
@@ -141,9 +141,9 @@ def test_a_terminal_gets_a_live_line_that_says_what_is_waited_for() -> None:
 
 def test_what_an_agent_writes_cannot_move_the_cursor() -> None:
     session = stages.running()
-    with journal.transaction():
+    with unit_of_work.transaction():
         text = "\x1b[2Jhello\r\u202e"
-        journal.child_event(
+        unit_of_work.child_event(
             session.project_id, "note", {"type": "note", "text": text}, session=session.pk, attempt=1, seq=1
         )
     lifecycle.finish(session.pk, 1, Status.COMPLETED)

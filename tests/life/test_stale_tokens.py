@@ -15,7 +15,7 @@ from accounts.actors import Actor
 from approvals import consumption, decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
-from ledger import journal
+from ledger import unit_of_work
 from mailbox.models import Message
 from orchestration.models import Session
 from orchestration.sessions import lifecycle, spawn, transitions
@@ -65,7 +65,7 @@ def test_an_attempt_that_ends_after_its_token_was_judged_does_nothing_more(
         return found
 
     def finish() -> int:
-        with journal.transaction():
+        with unit_of_work.transaction():
             transitions.lock(mine.pk)
             Session.objects.filter(pk=mine.pk).update(title="locked, on both databases")
             locked.set()

@@ -14,7 +14,7 @@ from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.selectors import judged
-from ledger import nudges
+from ledger import wakeups
 from orchestration.connections import approvals, outgoing
 from orchestration.sessions import lifecycle
 from orchestration.states import Status
@@ -142,7 +142,7 @@ def test_a_request_is_registered_before_it_is_answered_however_fast_the_answer_i
         answers = register(*args, **kwargs)
         decide("fast")
         decided.set()
-        nudges.publish([f"session:{child.id}"])  # The decision's own nudge may have been heard before this.
+        wakeups.publish([f"session:{child.id}"])  # The decision's own nudge may have been heard before this.
         assert looked.wait(20)
         threading.Event().wait(0.5)  # Long enough for whoever looked to write what it saw.
         return answers

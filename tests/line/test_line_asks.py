@@ -58,7 +58,7 @@ def test_an_answer_that_is_lost_on_the_way_is_found_by_the_poll(
     with server.child(child) as peer:
         held = asker.asks(child.id)
         message = peer.hear("message")
-        monkeypatch.setattr("ledger.nudges.publish", lambda topics: False)
+        monkeypatch.setattr("ledger.wakeups.publish", lambda topics: False)
         reply(peer, message, "unheard")
         assert standing(held.result(10)) == ("answered", "unheard")
 
@@ -85,7 +85,7 @@ def test_who_waits_is_not_woken_by_what_others_ask_and_are_answered(
     """Else a hundred who wait for one session would look ten thousand times."""
     mine = asks.Ask(projects.default().pk, child.id, pending(asker, child.id, "mine"))
     heard: list[str] = []
-    monkeypatch.setattr("ledger.nudges.publish", lambda topics: bool(heard.extend(topics)))
+    monkeypatch.setattr("ledger.wakeups.publish", lambda topics: bool(heard.extend(topics)))
     with server.child(child) as peer:
         first = peer.hear("message")
         pending(asker, child.id, "another's")

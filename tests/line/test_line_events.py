@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from core.concurrency import threadpool
-from ledger import glimpses, journal
+from ledger import ephemeral_events, unit_of_work
 from ledger.models import AuditEntry, Event
 from orchestration.connections import events as connection_events
 from orchestration.models import Snapshot
@@ -79,8 +79,8 @@ def test_an_acknowledgement_comes_after_the_commit(
 
 def test_a_batch_is_one_transaction(server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
-    outermost = journal._outermost
-    monkeypatch.setattr(journal, "_outermost", lambda: opened.append(1) or outermost())
+    outermost = unit_of_work._outermost
+    monkeypatch.setattr(unit_of_work, "_outermost", lambda: opened.append(1) or outermost())
     with server.child(child) as peer:
         peer.say("event", seq=1, event={"type": "note"})
         peer.hear("event_ack")
@@ -141,14 +141,14 @@ def test_ephemeral_events_are_never_stored_but_count_as_life(server: Server, chi
 async def test_whoever_watches_sees_what_passes_by() -> None:
     session = uuid.uuid4()
     woken: list[int] = []
-    async with glimpses.watch(session, lambda: woken.append(1)) as passing:
-        glimpses.show(session, {"type": "token"})
+    async with ephemeral_events.watch(session, lambda: woken.append(1)) as passing:
+        ephemeral_events.show(session, {"type": "token"})
         assert (passing.take(), passing.take(), woken) == ([b'{"type":"token"}'], [], [1])
-        for number in range(glimpses.BACKLOG + 10):
-            glimpses.show(session, {"n": number})
-        assert len(passing.take()) == glimpses.BACKLOG
-    glimpses.show(session, {"type": "nobody"})
-    assert session not in glimpses._watchers
+        for number in range(ephemeral_events.BACKLOG + 10):
+            ephemeral_events.show(session, {"n": number})
+        assert len(passing.take()) == ephemeral_events.BACKLOG
+    ephemeral_events.show(session, {"type": "nobody"})
+    assert session not in ephemeral_events._watchers
 
 
 def test_what_wardroom_reads_moves_the_session(server: Server, child: Spawn) -> None:

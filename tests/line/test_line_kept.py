@@ -9,7 +9,7 @@ import pytest
 
 from accounts import projects
 from core.web.problems import Problem
-from ledger import journal, quota
+from ledger import quota, unit_of_work
 from ledger.models import AuditEntry, Event, Kept
 from orchestration.models import Session
 from orchestration.sessions import spawn as session_spawn
@@ -83,10 +83,10 @@ def test_what_is_kept_is_counted_over_all_that_a_child_sends(server: Server, chi
 def test_the_last_row_that_fits_is_kept(timings: Timings) -> None:
     timings(session_kept_rows=3)
     child = Spawn()
-    with journal.transaction():
+    with unit_of_work.transaction():
         quota.keep(child.id, rows=2)
         quota.keep(child.id)
-    with pytest.raises(Problem, match="3 rows"), journal.transaction():
+    with pytest.raises(Problem, match="3 rows"), unit_of_work.transaction():
         quota.keep(child.id)
     assert Kept.objects.get(pk=child.id).rows == 3
 

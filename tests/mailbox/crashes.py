@@ -356,7 +356,7 @@ def _lines(log: Path) -> list[str]:
 
 def without_fence() -> None:
     """The negative control: acknowledge by id alone, as many queues do."""
-    from ledger import journal
+    from ledger import unit_of_work
     from mailbox import claims
     from mailbox.models import Message
     from mailbox.store import pending, receipts
@@ -364,7 +364,7 @@ def without_fence() -> None:
 
     def unfenced(project_id: UUID, address: str, claim: UUID, ids: list[str]) -> claims.Settled:
         keys = Message.objects.filter(project_id=project_id, message_id__in=ids).values_list("pk", flat=True)
-        with journal.transaction():
+        with unit_of_work.transaction():
             gone = pending.remove(pending.numbered(project_id, address, list(keys), Fragment("true")))
             receipts.note(gone, claim=claim)
         return claims.Settled(ids, [])

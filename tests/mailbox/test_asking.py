@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from accounts.models import Project
 from core.web.problems import Problem
-from ledger import listening, nudges
+from ledger import subscription, wakeups
 from mailbox import Mailbox, questions
 from mailbox.addresses import ANSWERS, session_address
 from mailbox.answer_wait import Asked
@@ -202,7 +202,7 @@ def test_what_is_no_question(question: str, mode: str, field: str) -> None:
 def test_without_nudges_the_poll_finds_the_answer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.2}
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(nudges, "publish", lambda topics: False)
+    monkeypatch.setattr(wakeups, "publish", lambda topics: False)
     desk = Mailbox("desk")
     held = asks(desk, timeout_secs=20)
     desk.reply(drained(desk), "found")
@@ -210,10 +210,10 @@ def test_without_nudges_the_poll_finds_the_answer(settings: Any, monkeypatch: py
 
 
 def test_a_listener_hears_its_topic_alone_also_before_it_waits() -> None:
-    with listening.to("ask:mine") as ears:
-        nudges.publish(["ask:other"])
+    with subscription.to("ask:mine") as ears:
+        wakeups.publish(["ask:other"])
         assert not ears.wait(0.2)
-        nudges.publish(["ask:other", "ask:mine"])
+        wakeups.publish(["ask:other", "ask:mine"])
         assert ears.wait(5)
         assert not ears.wait(0)
 

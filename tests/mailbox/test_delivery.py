@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import claims, delivery
 from mailbox.addresses import session_address
 from mailbox.envelope import NewMessage
@@ -119,7 +119,7 @@ def test_a_delivery_belongs_to_the_transaction_around_it(project):
     class Undone(Exception):
         pass
 
-    with pytest.raises(Undone), journal.transaction():
+    with pytest.raises(Undone), unit_of_work.transaction():
         delivery.deliver(project, "desk", [task("a")])
         raise Undone
     assert delivery.is_empty(project, "desk")

@@ -17,7 +17,7 @@ from accounts import projects
 from accounts.models import Project
 from core.concurrency.threadpool import in_thread
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from mailbox import Mailbox, delivery, envelope, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message
@@ -278,7 +278,7 @@ def test_a_commit_that_breaks_off_leaves_no_caller_of_its_thread_unsettled(proje
 
 
 def test_a_delivery_inside_a_transaction_is_not_shared_and_vanishes_with_it(project, commits):
-    for around in (transaction.atomic, journal.transaction):
+    for around in (transaction.atomic, unit_of_work.transaction):
         with pytest.raises(ZeroDivisionError), around():
             delivery.deliver(project, "desk", [task()])
             assert connection.in_atomic_block

@@ -75,7 +75,7 @@ def test_an_answer_whose_nudge_is_lost_is_found_by_the_poll(
 ) -> None:
     timings(hub_poll_secs=0.3)
     held = aside.submit(caller.get, ask(caller), timeout="25")
-    monkeypatch.setattr("ledger.nudges.publish", lambda topics: False)
+    monkeypatch.setattr("ledger.wakeups.publish", lambda topics: False)
     reply(caller, "unheard")
     assert held.result(15).json()["answer"] == "unheard"
 

@@ -11,7 +11,7 @@ import pytest
 from accounts import projects
 from accounts.actors import Actor
 from core.web.problems import Problem
-from ledger import journal
+from ledger import unit_of_work
 from ledger.models import AuditEntry
 from mailbox import claims, delivery, quarantine, session_inbox
 from mailbox.addresses import session_address
@@ -54,7 +54,7 @@ def test_a_commit_that_becomes_visible_late_is_not_overtaken(project):
     begun, finish = Event(), Event()
 
     def slow():
-        with journal.transaction():
+        with unit_of_work.transaction():
             delivery.deliver(project, address, [task("first")])
             begun.set()
             assert finish.wait(30)
@@ -124,7 +124,7 @@ def test_a_drain_does_not_overtake_one_that_may_yet_be_undone(project):
         pass
 
     def undone():
-        with pytest.raises(Undone), journal.transaction():
+        with pytest.raises(Undone), unit_of_work.transaction():
             claims.drain(project, "desk", limit=2)
             begun.set()
             assert finish.wait(30)
@@ -145,7 +145,7 @@ def test_whoever_waited_for_a_drain_gets_what_follows_it(project):
     begun, finish = Event(), Event()
 
     def slow():
-        with journal.transaction():
+        with unit_of_work.transaction():
             claim = claims.drain(project, "desk", limit=2)
             begun.set()
             assert finish.wait(30)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accounts import scopes
-from ledger import holding
+from ledger import long_poll
 from mailbox.models import Message
 from tests.line.callers import Caller, caller, pending, refusal
 from tests.line.conftest import Server, Spawn, _uvicorn, server, spawn, timings  # noqa: F401 - fixtures
@@ -70,17 +70,17 @@ def test_one_caller_has_so_many_waiting_calls_and_keeps_none_of_another_from_wai
     greedy, other = caller(*scopes.ALL), caller(*scopes.ALL)
     call, end = prepare(greedy, spawn())
     waiting: list[Future[Any]] = [pool.submit(call, greedy) for _ in range(MOST)]
-    wait_until(lambda: sum(holding._held.values()) == MOST)
+    wait_until(lambda: sum(long_poll._held.values()) == MOST)
     refused = call(greedy)
     assert refusal(refused) == (429, "too-many")
     assert int(refused.headers["Retry-After"]) > 0
     waiting.append(pool.submit(call, other))
-    wait_until(lambda: sum(holding._held.values()) == MOST + 1)
+    wait_until(lambda: sum(long_poll._held.values()) == MOST + 1)
     if prepare is ask_session:
         wait_until(lambda: questions() == MOST + 1)  # A refused call asks nothing.
     end().raise_for_status()
     assert [each.result(25).status_code for each in waiting] == [200] * (MOST + 1)
-    wait_until(lambda: not holding._held)
+    wait_until(lambda: not long_poll._held)
 
 
 def questions() -> int:

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.client import PubSub
 from redis.retry import Retry
 
-from ledger.nudges import CHANNEL
+from ledger.wakeups import CHANNEL
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from accounts.models import Credential
 from core.concurrency.threadpool import in_thread
 from core.web import problems, queries
-from ledger import hub, stopping
+from ledger import hub, shutdown
 
 #: The longest that a caller may say it would wait; a call is held for `held_call_secs` at most.
 LONGEST_WAIT = 300
@@ -63,12 +63,12 @@ async def until(
     """What `look` finds (in a thread) once it is `ready`, or after so many seconds; None: as long as calls are held."""
     most = float(settings.WARDROOM["held_call_secs"])
     end = time.monotonic() + (most if secs is None else min(secs, most))
-    stopping.watch()
+    shutdown.watch()
     # Listen first, then look, then wait: an answer that falls between is not missed.
     async with hub.get().listen(*topics) as ears:
         found = await in_thread(look)
         # A process that is asked to stop lets its callers go: pending is a true answer, and they ask again.
-        while not ready(found) and not stopping.asked():
+        while not ready(found) and not shutdown.asked():
             left = end - time.monotonic()
             if left <= 0:
                 break

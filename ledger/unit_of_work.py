@@ -26,7 +26,7 @@ from django.db import transaction as database
 
 from core.db import locks
 from core.db.write_lock import hand_on, turn_to_write
-from ledger import entries, nudges
+from ledger import entries, wakeups
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def _outermost() -> Iterator[None]:
             for call in book.after:
                 database.on_commit(functools.partial(_attempt, call))
             if topics:
-                database.on_commit(lambda: nudges.publish(topics), robust=True)
+                database.on_commit(lambda: wakeups.publish(topics), robust=True)
             # What runs after COMMIT may open a transaction of its own, which must not join this one's book.
             _desk.book = None
     finally:
