@@ -11,9 +11,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import admin_keys, projects
+from accounts.admin_base import NOTHING, Named, SuperusersOnly
 from accounts.admin_rights import Recorded, RecordedPassword
 from accounts.models import Project, User
-from accounts.staffroom import NOTHING, Named, SuperusersOnly
 
 __all__ = ["admin_keys"]  # importing it registers its page
 

@@ -17,10 +17,10 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
-from accounts import credentials, owners, projects, scopes
+from accounts import credentials, effective_scopes, projects, scopes
+from accounts.admin_base import ProjectFilter, ProjectWall, ReadOnly, badge, may, say_nothing_was_done
 from accounts.admin_rights import actor
 from accounts.models import Credential, CredentialKind, Project, User
-from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, badge, may, say_nothing_was_done
 
 
 class KeyForm(forms.Form):
@@ -77,7 +77,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Credential]:
         """Not the children's; each with what its owner's rights leave of it."""
         keys = super().get_queryset(request).exclude(kind=CredentialKind.CHILD)
-        return owners.judged(credentials.dated(keys))
+        return effective_scopes.judged(credentials.dated(keys))
 
     @admin.display(description="name", ordering="name")
     def label(self, key: Credential) -> str:
@@ -87,14 +87,14 @@ class KeyAdmin(ProjectWall, ReadOnly):
     @admin.display(description="scopes")
     def granted(self, key: Credential) -> str:
         """All of them, and which of them its owner may no longer use."""
-        lost = [scope for scope in key.scopes if scope not in owners.worth(key)]
+        lost = [scope for scope in key.scopes if scope not in effective_scopes.worth(key)]
         asleep = f" (without effect, for the owner lacks the right: {', '.join(lost)})" if lost else ""
         return (", ".join(key.scopes) or "none") + asleep
 
     @admin.display(description="state")
     def state(self, key: Credential) -> SafeString:
         """Whether it opens anything, and if not, why."""
-        why = owners.why_dead(key)
+        why = effective_scopes.why_dead(key)
         return badge(why) if why else badge("live", "good")
 
     def get_urls(self) -> list[URLPattern]:

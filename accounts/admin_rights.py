@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from accounts import recording, rights
+from accounts import audit_hook, permission_audit
 from accounts.actors import Actor
 from accounts.models import User
 
@@ -18,28 +18,28 @@ class Recorded(admin.ModelAdmin):
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Add and change."""
-        with recording.transaction():
+        with audit_hook.transaction():
             return super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """The row; what it was is kept for `save_related`, after which it is complete."""
-        form.rights_before = rights.of(obj) if change else rights.NOTHING
+        form.rights_before = permission_audit.of(obj) if change else permission_audit.NOTHING
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Groups and permissions."""
         super().save_related(request, form, formsets, change)
-        rights.changed(actor(request), form.instance, form.rights_before, rights.of(form.instance))
+        permission_audit.changed(actor(request), form.instance, form.rights_before, permission_audit.of(form.instance))
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """One."""
-        with recording.transaction():
+        with audit_hook.transaction():
             self._gone(request, obj)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Many, by the action of the list."""
-        with recording.transaction():
+        with audit_hook.transaction():
             for obj in queryset:
                 self._gone(request, obj)
             super().delete_queryset(request, queryset)
@@ -47,7 +47,7 @@ class Recorded(admin.ModelAdmin):
     def _gone(self, request: HttpRequest, obj: Any) -> None:
         if isinstance(obj, User):
             obj.keep_name()
-        rights.changed(actor(request), obj, rights.of(obj), rights.NOTHING)
+        permission_audit.changed(actor(request), obj, permission_audit.of(obj), permission_audit.NOTHING)
 
 
 class RecordedPassword(Recorded):
@@ -55,13 +55,13 @@ class RecordedPassword(Recorded):
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """The stock page, with a row when the password did change."""
-        with recording.transaction():
+        with audit_hook.transaction():
             is_key = id.isascii() and id.isdigit() and len(id) < 19
             before = User.objects.filter(pk=id).values_list("password", flat=True).first() if is_key else None
             answer: HttpResponse = super().user_change_password(request, id, form_url)  # type: ignore[misc]
             user = User.objects.filter(pk=id).first() if before is not None else None
             if user is not None and user.password != before:
-                rights.password_set(actor(request), user)
+                permission_audit.password_set(actor(request), user)
             return answer
 
 

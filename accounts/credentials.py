@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 
-from accounts import owners, recording
+from accounts import audit_hook, effective_scopes
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind, Project, User
 from core.db.clock import database_now
@@ -59,7 +59,7 @@ def mint(
     kind = CredentialKind(kind)
     public_id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(16))
     secret = secrets.token_urlsafe(32)
-    with recording.transaction():
+    with audit_hook.transaction():
         credential = Credential.objects.create(
             public_id=public_id,
             secret_hash=_hash(secret),
@@ -80,12 +80,12 @@ def mint(
 def recognise(token: str, *, now: datetime | None = None) -> Recognised:
     """Whose token this is, also when it no longer opens anything (the socket tells 4401 from 4410).
 
-    The credential's `scopes` are those that its owner could still grant; see `accounts.owners`.
+    The credential's `scopes` are those that its owner could still grant; see `accounts.effective_scopes`.
     """
     word, public_id, secret = parts(token)
     rows = dated(Credential.objects.select_related("project", "user"), now)
     # A child's token has no owner, and each of its frames asks.
-    rows = rows if word == WORDS[CredentialKind.CHILD] else owners.judged(rows)
+    rows = rows if word == WORDS[CredentialKind.CHILD] else effective_scopes.judged(rows)
     return verdict(rows.filter(public_id=public_id).first(), word, secret)
 
 
@@ -101,11 +101,11 @@ def verdict(credential: Credential | None, word: str, secret: str) -> Recognised
     if credential is None or not same or credential.kind != _KINDS[word]:
         return Recognised(None, "unknown")
     # On this value alone, never in the row: a permission that comes back brings its scopes back.
-    credential.scopes = owners.worth(credential)
-    match owners.why_dead(credential):
+    credential.scopes = effective_scopes.worth(credential)
+    match effective_scopes.why_dead(credential):
         case "":
             return Recognised(credential, "live")
-        case owners.EXPIRED:
+        case effective_scopes.EXPIRED:
             return Recognised(credential, "expired")
     return Recognised(credential, "ended")
 
@@ -130,7 +130,7 @@ def check(token: str, *, now: datetime | None = None) -> Credential | None:
 
 def end(credential_id: int, actor: Actor, *, now: datetime | None = None) -> bool:
     """End one credential, with an audit row. False when it had ended before."""
-    with recording.transaction():
+    with audit_hook.transaction():
         if not Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now(now)):
             return False
         _record(Credential.objects.select_related("user").get(pk=credential_id), actor, "key.ended")
@@ -159,7 +159,7 @@ def _record(key: Credential, actor: Actor, action: str) -> None:
     owner = key.user.get_username() if key.user else None
     until = key.expires_at.isoformat() if key.expires_at else None
     told = {"name": key.name, "owner": owner, "scopes": key.scopes, "expires_at": until}
-    recording.audit(key.project_id, actor, action, f"key:{key.public_id}", told)
+    audit_hook.audit(key.project_id, actor, action, f"key:{key.public_id}", told)
 
 
 def _hash(secret: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from axes.models import AccessAttempt, AccessAttemptExpiration
 from django.conf import settings
 
-from accounts import recording, rights
+from accounts import audit_hook, permission_audit
 from accounts.actors import Actor
 from accounts.models import User
 from core.db import clock
@@ -30,7 +30,7 @@ def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
     marks = AccessAttemptExpiration.objects.filter(access_attempt__in=tries)
     if marks.exists():
         return
-    with recording.transaction():
+    with audit_hook.transaction():
         # The lock lets one of several processes see no mark.
         user = User.objects.select_for_update(no_key=True).filter(username=username or "").first()
         found = list(tries.order_by("attempt_time", "pk"))
@@ -39,7 +39,7 @@ def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
         until = _until(found)
         AccessAttemptExpiration.objects.create(access_attempt=found[0], expires_at=until)
         told = {"name": user.get_username(), "address": ip_address, "until": clock.moment(until)}
-        rights.write(Actor.system("sign-in"), "login.locked_out", f"user:{user.pk}", told, ())
+        permission_audit.write(Actor.system("sign-in"), "login.locked_out", f"user:{user.pk}", told, ())
 
 
 def _until(tries: Sequence[AccessAttempt]) -> datetime:

@@ -9,7 +9,7 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import owners
+from accounts import effective_scopes
 from accounts.models import Credential, CredentialKind
 from core.web import problems
 
@@ -48,7 +48,7 @@ def allow(credential: Credential, scope: str | None, *, child: bool = False, own
 
 def owner_must_hold(credential: Credential, permission: str) -> None:
     """Raise unless the owner of this key holds the permission now. A child's token is judged elsewhere."""
-    if credential.kind != CredentialKind.CHILD and not owners.holds_now(credential, permission):
+    if credential.kind != CredentialKind.CHILD and not effective_scopes.holds_now(credential, permission):
         raise problems.forbidden(f"The owner of this key lacks the permission {permission}.")
 
 

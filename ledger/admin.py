@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import naming
-from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, until
+from accounts import display_names
+from accounts.admin_base import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, until
 from core.display.text import visible, visible_json
 from ledger import health, sweep_batch
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
@@ -110,7 +110,7 @@ class AuditAdmin(ProjectWall, ReadOnly):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With the names of all that a page speaks of, looked up together."""
         page = super().get_changelist_instance(request)
-        known = naming.names(word for entry in page.result_list for word in (entry.actor, entry.subject))
+        known = display_names.names(word for entry in page.result_list for word in (entry.actor, entry.subject))
         for entry in page.result_list:
             entry.names = known
         return page
@@ -118,18 +118,18 @@ class AuditAdmin(ProjectWall, ReadOnly):
     def get_search_results(self, request: HttpRequest, rows: QuerySet[AuditEntry], term: str) -> Any:
         """Also by the name of a person, which is shown and not stored."""
         found, twice = super().get_search_results(request, rows, term)
-        meant = naming.words(term.strip())
+        meant = display_names.words(term.strip())
         return (found | rows.filter(Q(actor__in=meant) | Q(subject__in=meant)) if meant else found), twice
 
     @admin.display(description="actor", ordering="actor")
     def by(self, entry: AuditEntry) -> SafeString:
         """Who did it."""
-        return clipped(naming.named(entry.actor, getattr(entry, "names", None)))
+        return clipped(display_names.named(entry.actor, getattr(entry, "names", None)))
 
     @admin.display(description="subject", ordering="subject")
     def about(self, entry: AuditEntry) -> SafeString:
         """To what."""
-        return clipped(naming.named(entry.subject, getattr(entry, "names", None)))
+        return clipped(display_names.named(entry.subject, getattr(entry, "names", None)))
 
     @admin.display(description="detail")
     def told(self, entry: AuditEntry) -> SafeString:

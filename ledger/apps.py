@@ -7,7 +7,7 @@ class LedgerConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell accounts, which stands below, how to write into the audit chain."""
-        from accounts import recording
+        from accounts import audit_hook
         from ledger import unit_of_work
 
-        recording.record_with(unit_of_work)
+        audit_hook.record_with(unit_of_work)

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from accounts import authentication, heldcalls, permissions
+from accounts import asgi_calls, authentication, permissions
 from core.web.problems import Problem
 from ledger import live, streams
 from ledger.api import QUERY, cursor_of
@@ -16,7 +16,7 @@ async def feed_stream(request: Request) -> Response:
     """`GET feed` with `Accept: text/event-stream`."""
     credential = await authentication.of_held(request)
     permissions.allow(credential, "feed:read")
-    heldcalls.judge(request, QUERY)
+    asgi_calls.judge(request, QUERY)
     reading = streams.Reading(credential.project_id, cursor_of(streams.where_from(request)))
 
     async def still_allowed() -> bool:

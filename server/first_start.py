@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-from accounts import credentials, projects, rights, scopes
+from accounts import credentials, permission_audit, projects, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, User
 from ledger import unit_of_work
@@ -43,7 +43,7 @@ def greet(show: Callable[[str], None]) -> None:
     password = secrets.token_urlsafe(15)
     with unit_of_work.transaction():
         user = User.objects.create_superuser(username=NAME, email="", password=password)
-        rights.changed(SELF, user, rights.NOTHING, rights.of(user))
+        permission_audit.changed(SELF, user, permission_audit.NOTHING, permission_audit.of(user))
         project = projects.default()
         _, token = credentials.mint(
             kind=CredentialKind.API,

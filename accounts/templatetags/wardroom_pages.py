@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from accounts import staffroom
+from accounts import admin_base
 
 register = template.Library()
 
@@ -15,16 +15,16 @@ register = template.Library()
 @register.filter
 def age(moment: Any) -> SafeString | str:
     """A time as so long ago."""
-    return staffroom.age(moment)
+    return admin_base.age(moment)
 
 
 @register.filter
 def until(moment: Any) -> SafeString | str:
     """A time to come, as in so long."""
-    return staffroom.until(moment)
+    return admin_base.until(moment)
 
 
 @register.simple_tag
 def badge(word: Any, tone: str = "") -> SafeString:
     """A word in a coloured box. Tones: good, busy, wait, bad."""
-    return staffroom.badge(str(word), tone)
+    return admin_base.badge(str(word), tone)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import heldcalls
+from accounts import asgi_calls
 from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.models import Credential
@@ -28,7 +28,7 @@ async def wait(request: Request) -> JSONResponse:
     """Hold until the approval is answered, or `timeout` seconds passed: then it is pending, which is no answer."""
     credential = await of_held(request)
     may_look(credential)
-    heldcalls.judge(request, long_poll.PARAMETERS)
+    asgi_calls.judge(request, long_poll.PARAMETERS)
     secs = patience(request.query_params)
     if request.method == "HEAD":
         # It holds nothing, and takes no answer over.

@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import staffroom
+from accounts import admin_base
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
 from approvals.models import Approval
@@ -21,20 +21,20 @@ from core.display.text import shortened
 SHORT, LONGEST_NAME, LONGEST_VALUE = 8, 60, 60
 
 register = template.Library()
-register.simple_tag(staffroom.age, name="age")
-register.simple_tag(staffroom.until, name="until")
+register.simple_tag(admin_base.age, name="age")
+register.simple_tag(admin_base.until, name="until")
 
 
 @register.simple_tag
 def status(word: str) -> SafeString:
     """An approval's status as a badge."""
-    return staffroom.badge(word, TONES[Status(word)])
+    return admin_base.badge(word, TONES[Status(word)])
 
 
 @register.simple_tag
 def risk(word: str) -> SafeString:
     """Its risk as a badge."""
-    return staffroom.badge(f"{word} risk", RISK_TONES[Risk(word)])
+    return admin_base.badge(f"{word} risk", RISK_TONES[Risk(word)])
 
 
 @register.simple_tag(takes_context=True)

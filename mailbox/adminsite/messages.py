@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.staffroom import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
+from accounts.admin_base import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
 from core.display.text import visible, visible_json
 from mailbox.models import Message
 from mailbox.states import MessageState

@@ -14,9 +14,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from accounts import naming, projects
+from accounts import display_names, projects
 from accounts.actors import Actor
-from accounts.staffroom import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
+from accounts.admin_base import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
 from core.display.text import visible
 from core.web.problems import Problem, as_problem
 from mailbox import quarantine
@@ -145,9 +145,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         if before.state == QuarantineState.WAITING:
             self.message_user(request, done)
         else:
-            told = (
-                f"It was {before.state} before, by {visible(naming.named(before.settled_by))}. Nothing was changed now."
-            )
+            told = f"It was {before.state} before, by {visible(display_names.named(before.settled_by))}. Nothing was changed now."
             self.message_user(request, told, level=messages.WARNING)
 
     def _refused(self, request: HttpRequest, row: Quarantined, error: Exception, **shown: Any) -> HttpResponse:
@@ -170,7 +168,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
             "row": row,
             "badge": badge(row.state, TONES[QuarantineState(row.state)]),
             "age": age(row.created_at),
-            "settled_by": naming.named(row.settled_by),
+            "settled_by": display_names.named(row.settled_by),
             "look": inspection.look(raw),
             "may_settle": _may(request, REQUEUE) and row.state == QuarantineState.WAITING,
             "copy": inspection.editable(text) if row.size <= EDITABLE_BYTES else None,

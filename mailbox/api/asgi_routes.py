@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from accounts import credentials, heldcalls
+from accounts import asgi_calls, credentials
 from core.concurrency.batching import Together
 from core.web import fast_path
 from core.web.problems import Problem
@@ -38,7 +38,7 @@ def _refusal(scope: Scope) -> Exception | None:
     if not keyed and not scope["query_string"]:
         return None
     try:
-        heldcalls.judge(Request(scope))
+        asgi_calls.judge(Request(scope))
     except Problem as refusal:
         return refusal
     return None

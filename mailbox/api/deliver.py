@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from accounts import holders, permissions, scopes
+from accounts import bulk_authentication, permissions, scopes
 from accounts.models import Credential
 from core.web import parsers, problems
 from core.web.problems import Problem
@@ -66,7 +66,7 @@ def answer_all(calls: Sequence[Call]) -> list[Answer | Exception]:
     2. Who may deliver has the body read and judged. What goes wrong there is that caller's own.
     3. Whatever is good is delivered in shared commits.
     """
-    known = holders.check_all({call.token for call in calls})
+    known = bulk_authentication.check_all({call.token for call in calls})
     read = [_read(call, known[call.token]) for call in calls]
     asked = [each for each in read if isinstance(each, _Asked)]
     outcomes = iter(delivery.deliver_posts([each.post for each in asked]))

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import heldcalls, permissions
+from accounts import asgi_calls, permissions
 from accounts.authentication import of_held
 from core.concurrency.threadpool import in_thread
 from core.web import problems
@@ -22,7 +22,7 @@ async def late(request: Request) -> JSONResponse:
     """An ask of before: its answer, or that there is none; with `?timeout=`, held until there is one."""
     credential = await of_held(request)
     permissions.allow(credential, SCOPE)
-    heldcalls.judge(request, long_poll.PARAMETERS)
+    asgi_calls.judge(request, long_poll.PARAMETERS)
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]

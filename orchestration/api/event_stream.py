@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from accounts import authentication, heldcalls, permissions
+from accounts import asgi_calls, authentication, permissions
 from accounts.models import Credential
 from core.concurrency.threadpool import in_thread
 from core.web.problems import Problem
@@ -21,7 +21,7 @@ async def session_stream(request: Request) -> Response:
     """One session's events, from its cursor on, for as long as the caller may read them."""
     session_id: UUID = request.path_params["session_id"]
     credential = await _reader(request, session_id)
-    heldcalls.judge(request, QUERY)
+    asgi_calls.judge(request, QUERY)
     reading = streams.Reading(credential.project_id, cursor_of(streams.where_from(request)), session_id)
 
     async def still_allowed() -> bool:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from accounts import heldcalls, permissions
+from accounts import asgi_calls, permissions
 from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.idempotency import REPLAYED
@@ -39,7 +39,7 @@ async def ask(request: Request) -> JSONResponse:
     """Put a question to the session, and hold until it is answered or the time is over: then it is pending."""
     credential = await of_held(request)
     may_ask(credential)
-    key = heldcalls.judge(request, takes_key=True)
+    key = asgi_calls.judge(request, takes_key=True)
     said = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     with long_poll.place(credential, said.timeout_secs):
         asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
@@ -51,7 +51,7 @@ async def late(request: Request) -> JSONResponse:
     """An ask of before: its answer, or where it stands; with `?timeout=`, held until there is one."""
     credential = await of_held(request)
     may_look(credential)
-    heldcalls.judge(request, long_poll.PARAMETERS)
+    asgi_calls.judge(request, long_poll.PARAMETERS)
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from accounts import credentials, heldcalls
+from accounts import asgi_calls, credentials
 from core.concurrency.threadpool import in_thread
 from core.web import problems, request_body
 from core.web.openapi.routes import Described, described
@@ -93,7 +93,7 @@ EXITED = Described(
 @described(ALIVE)
 async def alive(request: Request) -> Response:
     """The process lives; the answer says whether it may go on."""
-    heldcalls.judge(request)
+    asgi_calls.judge(request)
     said = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
     life = supervisor_reports.Life(pid=said.pid, pgid=said.pgid, host=said.host)
     reason = await in_thread(supervisor_reports.alive, *_who(request), life)
@@ -103,7 +103,7 @@ async def alive(request: Request) -> Response:
 @described(EXITED)
 async def exited(request: Request) -> Response:
     """The process has ended, and how."""
-    heldcalls.judge(request)
+    asgi_calls.judge(request)
     said = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
     if (said.exit_status is None) == (said.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "must be there, or exit_signal, and not both"}])

@@ -14,7 +14,7 @@ from django.conf import settings
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from accounts import callers, credentials, holders, staff_sessions
+from accounts import bulk_authentication, callers, credentials, staff_sessions
 from accounts.request_head import RequestHead
 from core.concurrency.batching import Together
 from core.concurrency.threadpool import in_thread
@@ -172,5 +172,5 @@ def _too_slow() -> Problem:
 
 
 def _are_live(tokens: Sequence[str]) -> list[bool | Exception]:
-    found: dict[str, Any] = holders.check_all(set(tokens))
+    found: dict[str, Any] = bulk_authentication.check_all(set(tokens))
     return [found[token] is not None for token in tokens]

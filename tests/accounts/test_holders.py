@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
 
-from accounts import credentials, holders, projects
+from accounts import bulk_authentication, credentials, projects
 from accounts.actors import Actor
 from core.db import sql
 from tests.people import owner
@@ -32,29 +32,29 @@ def test_each_is_judged_as_it_would_be_alone(monkeypatch):
     alone = {each: credentials.check(each) for each in tokens}
     asked, run = [], sql.run_prepared
     monkeypatch.setattr(sql, "run_prepared", lambda *query: asked.append(query) or run(*query))
-    assert holders.check_all(tokens) == alone
+    assert bulk_authentication.check_all(tokens) == alone
     assert len(asked) == 1
     assert [each is not None for each in alone.values()] == [True, False, False, False, True, *[False] * 6]
 
 
 def test_what_is_asked_of_a_holder_needs_no_more_queries(django_assert_num_queries):
     mine, project = token(), projects.default().pk
-    found = holders.check_all([mine])[mine]
+    found = bulk_authentication.check_all([mine])[mine]
     with django_assert_num_queries(0):
         assert (found.project_id, found.scopes, found.kind) == (project, ["feed:read"], "api")
 
 
 def test_a_token_expires_by_the_databases_clock():
     mine = token(expires_at=NOON)
-    assert holders.check_all([mine], now=NOON - timedelta(seconds=1))[mine] is not None
-    assert holders.check_all([mine], now=NOON)[mine] is None
+    assert bulk_authentication.check_all([mine], now=NOON - timedelta(seconds=1))[mine] is not None
+    assert bulk_authentication.check_all([mine], now=NOON)[mine] is None
 
 
 def test_a_key_that_was_ended_opens_nothing_at_the_next_asking():
     mine = token()
-    assert holders.check_all([mine])[mine] is not None
+    assert bulk_authentication.check_all([mine])[mine] is not None
     credentials.end(credentials.check(mine).pk, Actor.system("test"))
-    assert holders.check_all([mine])[mine] is None
+    assert bulk_authentication.check_all([mine])[mine] is None
 
 
 BROKEN = {
@@ -73,7 +73,7 @@ def test_a_row_that_cannot_be_read_opens_nothing_and_harms_no_other(how, caplog,
     with connection.cursor() as cursor:
         public_id = credentials.parts(broken)[1]
         cursor.execute(f"UPDATE accounts_credential SET {BROKEN[how]} WHERE public_id = %s", [public_id])
-    found = holders.check_all([good, broken])
+    found = bulk_authentication.check_all([good, broken])
     assert (found[good] is not None, found[broken]) == (True, None)
     assert public_id in caplog.text
     assert broken not in caplog.text
@@ -86,4 +86,4 @@ def test_a_fault_of_the_database_is_no_broken_row(fault, monkeypatch):
 
     monkeypatch.setattr(sql, "run_prepared", fails)
     with pytest.raises(type(fault)):
-        holders.check_all([token()])
+        bulk_authentication.check_all([token()])

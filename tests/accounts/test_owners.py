@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts import credentials, holders, projects, scopes
+from accounts import bulk_authentication, credentials, projects, scopes
 from accounts.models import Credential, Project, User
 from tests.people import owner
 
@@ -25,7 +25,7 @@ def key_of(user: User | None, *wanted: str) -> str:
 
 
 def worth(token: str) -> list[str]:
-    found, in_a_crowd = credentials.check(token), holders.check_all([token])[token]
+    found, in_a_crowd = credentials.check(token), bulk_authentication.check_all([token])[token]
     assert found is not None and in_a_crowd is not None
     assert in_a_crowd.scopes == found.scopes
     return found.scopes
@@ -33,7 +33,7 @@ def worth(token: str) -> list[str]:
 
 def status(token: str, path: str = LIST) -> int:
     # Whoever asks for many tokens at once is told the same of this one.
-    assert holders.check_all([token])[token] == credentials.check(token)
+    assert bulk_authentication.check_all([token])[token] == credentials.check(token)
     return Client(headers={"Authorization": f"Bearer {token}"}).get(path).status_code
 
 
@@ -61,12 +61,12 @@ def test_seeing_another_project_is_not_seeing_this_one(ann: User, team: Group) -
     Project.objects.create(slug="other").groups.add(team)
     User.objects.create_user("bob").groups.add(Group.objects.create(name="others"))
     projects.default().groups.add(Group.objects.get(name="others"))
-    assert credentials.check(token) is holders.check_all([token])[token] is None
+    assert credentials.check(token) is bulk_authentication.check_all([token])[token] is None
 
 
 def test_a_key_without_an_owner_opens_nothing() -> None:
     token = key_of(None)
-    assert credentials.check(token) is holders.check_all([token])[token] is None
+    assert credentials.check(token) is bulk_authentication.check_all([token])[token] is None
 
 
 def test_who_is_no_superuser_any_more_has_no_admin_keys(ann: User) -> None:

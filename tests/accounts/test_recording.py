@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import ProtectedError
 from django.test import Client
 
-from accounts import credentials, projects, recording
+from accounts import audit_hook, credentials, projects
 from accounts.models import Credential, Project, User
 from ledger.models import AuditEntry
 from server import first_start
@@ -82,7 +82,7 @@ def test_a_childs_token_leaves_none() -> None:
 
 
 def test_a_key_and_its_row_are_kept_together_or_not_at_all() -> None:
-    with pytest.raises(ZeroDivisionError), recording.transaction():
+    with pytest.raises(ZeroDivisionError), audit_hook.transaction():
         credentials.mint(kind="api", project=projects.default(), user=owner())
         _ = 1 / 0
     assert not Credential.objects.exists()
@@ -170,7 +170,7 @@ def test_so_is_the_administrator_of_the_first_start(monkeypatch: pytest.MonkeyPa
 
 
 def test_who_cannot_be_put_on_record_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "audit", lambda *told: 1 / 0)
+    monkeypatch.setattr(audit_hook, "audit", lambda *told: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         call_command("createsuperuser", interactive=False, username="eve", email="eve@example.com")
     assert not User.objects.filter(username="eve").exists()

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import naming
+from accounts import display_names
 from accounts.models import User
 from tests.admin.planting import Planted, plant, staff
 
@@ -72,10 +72,10 @@ def test_every_link_opens(mine: Planted, permissions: tuple[str, ...]) -> None:
 def test_the_name_of_somebody_deleted_stays_with_what_they_did() -> None:
     gone = User.objects.create_user("gone-person")
     word = f"user:{gone.pk}"
-    assert naming.named(word) == f"gone-person ({word})"
+    assert display_names.named(word) == f"gone-person ({word})"
     gone.delete()
-    assert naming.named(word) == f"gone-person, deleted ({word})"
-    assert naming.words("gone-person") == [word]
+    assert display_names.named(word) == f"gone-person, deleted ({word})"
+    assert display_names.words("gone-person") == [word]
 
 
 def test_a_form_of_an_older_login_is_refused_with_a_way_back(mine: Planted) -> None:

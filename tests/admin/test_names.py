@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts import credentials, naming, projects
+from accounts import credentials, display_names, projects
 from accounts.actors import Actor
 from accounts.models import User
 from ledger import unit_of_work
@@ -55,14 +55,14 @@ def test_the_list_and_the_page_name_people_and_keys(client: Client) -> None:
     "word", ["user:999", "user:x", f"user:{10**30}", "user:\u0663", "key:none", "system:beat", "x", ""]
 )
 def test_what_means_nobody_we_have_stands_as_it_is(client: Client, word: str) -> None:
-    assert naming.named(word) == word
+    assert display_names.named(word) == word
     write(word or "system:x")
     assert client.get(AUDIT).status_code == 200
 
 
 def test_a_key_without_a_name_is_told_by_its_word_alone() -> None:
     key, _ = credentials.mint(kind="api", project=projects.default())
-    assert naming.named(f"key:{key.public_id}") == f"key:{key.public_id}"
+    assert display_names.named(f"key:{key.public_id}") == f"key:{key.public_id}"
 
 
 def test_a_long_list_costs_as_many_queries_as_a_short_one(client: Client) -> None:

@@ -8,7 +8,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from accounts import recording, rights
+from accounts import audit_hook, permission_audit
 from accounts.actors import Actor
 from accounts.models import User
 
@@ -25,10 +25,10 @@ class Command(changepassword.Command):
         if user is None:
             raise CommandError(f"There is no user {name!r}.")
         password = self._wanted(user)
-        with recording.transaction():
+        with audit_hook.transaction():
             user.set_password(password)
             user.save(update_fields=["password"])
-            rights.password_set(BY, user)
+            permission_audit.password_set(BY, user)
         return f"Password changed successfully for user '{user}'"
 
     def _wanted(self, user: User) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.management.commands import createsuperuser
 from django.contrib.auth.models import UserManager
 
-from accounts import recording, rights
+from accounts import audit_hook, permission_audit
 from accounts.actors import Actor
 from accounts.models import User
 
@@ -17,9 +17,9 @@ class Recorded(UserManager[User]):
 
     def create_superuser(self, *args: Any, **fields: Any) -> User:
         """The person, as stored."""
-        with recording.transaction():
+        with audit_hook.transaction():
             user = super().create_superuser(*args, **fields)
-            rights.changed(BY, user, rights.NOTHING, rights.of(user))
+            permission_audit.changed(BY, user, permission_audit.NOTHING, permission_audit.of(user))
         return user
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import credentials, owners, projects, scopes
+from accounts import credentials, effective_scopes, projects, scopes
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project, User
 from core.db import clock
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         beyond = sorted(set(options["scope"] or ()) - set(mine))
         if not projects.visible_to(user).filter(pk=project.pk).exists():
             raise CommandError(f"{user} does not see the project {project}: put them in a group that it names.")
-        if owners.is_off_staff(user):
+        if effective_scopes.is_off_staff(user):
             raise CommandError(f"{user} is a superuser who is not on the staff: a key of theirs would open nothing.")
         if beyond:
             lacking = "; ".join(scopes.lacking(user, scope) for scope in beyond)

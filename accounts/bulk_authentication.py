@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import DataError, connection, models
 
-from accounts import credentials, owners
+from accounts import credentials, effective_scopes
 from accounts.models import Credential, User
 from core.db import sql
 from core.db.clock import database_now
@@ -72,11 +72,11 @@ def _judge(credential: Credential | None, word: str, secret: str) -> credentials
 def _find(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
     """The rows of these ids, dated and judged as `credentials.recognise` has them."""
     clock, moment = Credential.objects.all().query.get_compiler(connection=connection).compile(database_now(now))
-    holds, names = owners.holds()
+    holds, names = effective_scopes.holds()
     # On PostgreSQL the ids are one parameter: the statement is always the same, and is planned once per connection.
     postgres = connection.vendor == "postgresql"
     among = "= ANY(%s)" if postgres else f"IN ({', '.join(['%s'] * len(public_ids))})"
-    statement = FIND.format(columns=COLUMNS, clock=clock, sees=owners.SEES, holds=holds, among=among)
+    statement = FIND.format(columns=COLUMNS, clock=clock, sees=effective_scopes.SEES, holds=holds, among=among)
     found = sql.run_prepared(statement, [*moment, *names, *([list(public_ids)] if postgres else public_ids)])
     return {row.public_id: row for row in map(_row, found)}
 

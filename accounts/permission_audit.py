@@ -14,7 +14,7 @@ from uuid import UUID
 from django.contrib.auth.models import Group, Permission
 from django.db.models import QuerySet
 
-from accounts import projects, recording
+from accounts import audit_hook, projects
 from accounts.actors import Actor
 from accounts.models import Project, User
 
@@ -63,7 +63,7 @@ def password_set(actor: Actor, user: User) -> None:
 def write(actor: Actor, action: str, subject: str, detail: dict[str, Any], where: Iterable[UUID]) -> None:
     """One row in the chain of each of these projects, or in the first project's when there is none."""
     for project_id in sorted(where) or [projects.default().pk]:
-        recording.audit(project_id, actor, action, subject, detail)
+        audit_hook.audit(project_id, actor, action, subject, detail)
 
 
 def _of_user(user: User) -> Rights:
