@@ -10,12 +10,13 @@ from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import admin_keys, projects
-from accounts.admin_base import NOTHING, Named, SuperusersOnly
-from accounts.admin_rights import Recorded, RecordedPassword
+from accounts import projects
+from accounts.adminsite import keys
+from accounts.adminsite.admin_base import NOTHING, Named, SuperusersOnly
+from accounts.adminsite.permissions import Recorded, RecordedPassword
 from accounts.models import Project, User
 
-__all__ = ["admin_keys"]  # importing it registers its page
+__all__ = ["keys"]  # importing it registers its page
 
 admin.site.site_header = "Wardroom"
 admin.site.site_title = "Wardroom"

@@ -12,7 +12,7 @@ class AccountsConfig(AppConfig):
         """Bound every connection before anything is asked on it, and have each lockout of the login recorded."""
         from axes.signals import user_locked_out
 
-        from accounts import lockouts
+        from accounts.login import lockouts
 
         connection_created.connect(locks.bound_connection, dispatch_uid="lock waits")
         user_locked_out.connect(lockouts.record, dispatch_uid="lockouts")

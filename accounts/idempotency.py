@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from accounts.models import IdempotencyKey
 from core.db.write_lock import hand_on, turn_to_write
 from core.web import problems
+from core.web.idempotency_key import LONGEST_KEY, PATTERN
 
 if TYPE_CHECKING:
     from accounts.views import ProjectView
@@ -25,11 +26,6 @@ Handler = TypeVar("Handler", bound=Callable[..., Response])
 Still = Callable[..., None]
 
 KEY = "Idempotency-Key"
-LONGEST_KEY = 255
-# What is printable of the bytes that a header can carry. A server takes the blanks around a value away.
-_SEEN = r"!-~\xa1-\xac\xae-\xff"
-#: A key, as JSON Schema writes a pattern.
-PATTERN = f"^[{_SEEN}]([ {_SEEN}]*[{_SEEN}])?$"
 KEPT_HEADERS = ("Location",)
 #: On an answer that was given before.
 REPLAYED = {"Idempotency-Replayed": "true"}

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from accounts import faults
 from approvals.states import ACTION_DECISIONS, Decision, Risk
-from core.web import problems
+from core.web import faults, problems
 from wardroom import jcs, strict
 
 MAX_WORD = 256

@@ -9,7 +9,6 @@ from uuid import UUID
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 
-from accounts import faults
 from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, requesters, schemas
 from approvals.canonical_action import MAX_WORD
@@ -17,7 +16,7 @@ from approvals.models import Approval
 from approvals.selectors import find
 from approvals.states import RUNS, Over, Status
 from core.db.clock import database_now
-from core.web import problems
+from core.web import faults, problems
 from ledger import unit_of_work
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from accounts import faults
 from approvals import canonical_action
 from approvals.models import Approval
 from approvals.states import LEADS_TO, Decision, Status
-from core.web import problems
+from core.web import faults, problems
 from wardroom import jcs
 
 MAX_TEXT = 16 * 1024

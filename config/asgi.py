@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from config import memory, start
+from config import start
+from server import memory
 
 memory.give_back_large_blocks()
 start.load_settings()

@@ -1,4 +1,4 @@
-"""Which calls are answered before Django, and how: the Starlette routes of each app's `held.routes`."""
+"""Which calls are answered before Django, and how: the Starlette routes of each app's `asgi_routes`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from server.front.gate import App, Target
 
 #: Django answers every address that begins so. Of the others it knows few, and costs nobody a turn for the rest.
 DJANGO = ("/api/", "/admin/", settings.STATIC_URL)
-ROOMS = ("ledger", "approvals", "mailbox", "orchestration")
+ROOMS = ("ledger", "approvals.api", "mailbox.api", "orchestration.api")
 
 
 def routes() -> list[Route]:
     """Every held or hot route, in the order of the rooms."""
-    held = [route for room in ROOMS for route in import_module(f"{room}.held").routes]
+    held = [route for room in ROOMS for route in import_module(f"{room}.asgi_routes").routes]
     return [*health.routes, *held]
 
 

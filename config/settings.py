@@ -38,6 +38,7 @@ CSRF_TRUSTED_ORIGINS = [f"{_address.scheme}://{_address.netloc}"]
 
 INSTALLED_APPS = [
     "config",
+    "server",
     "orchestration",
     "approvals",
     "mailbox",
@@ -63,7 +64,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "accounts.sign_in.IdleLimit",
+    "accounts.login.sign_in.IdleLimit",
     "core.web.csrf.FreshToken",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -211,7 +212,7 @@ AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contri
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = int(WARDROOM["login_failures"])
 AXES_COOLOFF_TIME = timedelta(seconds=WARDROOM["login_lockout_secs"])
-AXES_LOCKOUT_CALLABLE = "accounts.sign_in.locked_out"
+AXES_LOCKOUT_CALLABLE = "accounts.login.sign_in.locked_out"
 AXES_RESET_ON_SUCCESS = True
 # A try while locked out writes nothing and does not make it last longer.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
@@ -220,7 +221,7 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 # Where a login leads whose `next` is refused.
 LOGIN_REDIRECT_URL = "/admin/"
-# Until `accounts.sign_in` has seen the first page after a login.
+# Until `accounts.login.sign_in` has seen the first page after a login.
 SESSION_COOKIE_AGE = int(WARDROOM["login_idle_secs"])
 CSRF_FAILURE_VIEW = "core.web.csrf.refused"
 _secure = _address.scheme == "https"

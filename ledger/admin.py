@@ -13,7 +13,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import display_names
-from accounts.admin_base import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, until
+from accounts.adminsite.admin_base import (
+    NOTHING,
+    ProjectFilter,
+    ProjectWall,
+    ReadOnly,
+    age,
+    badge,
+    clipped,
+    line,
+    until,
+)
 from core.display.text import visible, visible_json
 from ledger import health, sweep_batch
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep

@@ -23,7 +23,8 @@ from django.db.models import Case, F, Q, When
 from starlette.requests import Request
 from starlette.responses import Response
 
-from accounts import projects, staff_sessions
+from accounts import projects
+from accounts.login import staff_sessions
 from core.concurrency.threadpool import in_thread
 from core.db.fields import JSONText
 from core.web import problems

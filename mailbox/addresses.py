@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from accounts import faults
 from core.display.names import UNSEEN, is_visible
-from core.web import paths, problems
+from core.web import faults, paths, problems
 
 LONGEST = 200
 SESSION = "session:"

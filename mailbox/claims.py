@@ -1,7 +1,7 @@
-"""Reading a plain address: claim in order under a lease, then acknowledge, give back, or let the lease lapse.
+"""Read a plain address: claim in order under a lease, then acknowledge, return, or let the lease expire.
 
-Every verb is one guarded statement. Its guard names the claim's token and, by the database's clock, its end: a
-claim that lapsed is dead, whether or not a sweep has seen it yet, and its late owner changes nothing.
+Every operation is one guarded statement. Its guard names the claim's token and requires a lease that has not ended by
+the database's clock. So the late owner of an expired claim changes nothing, also before a sweep has seen the claim.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from accounts import faults
 from core.display import names
-from core.web import problems
+from core.web import faults, problems
 from ledger import sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
 from mailbox import addresses, claimed_message, envelope, quarantine
@@ -45,6 +44,10 @@ class Claim:
     messages: list[Parcel] = field(default_factory=list)
     #: What became of the claim before this one, where `follow` acknowledged it.
     acked: Settled | None = None
+
+    def keys(self) -> dict[str, int | None]:
+        """The row key of each message, by message id."""
+        return {message.message_id: message.pk for message in self.messages}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def follow(
     whole = rows and rows[0][-1] == len(keys)
     done = set(keys) if whole else receipts.acknowledged(project_id, address, claim.token, keys)
     found = _as_claim(token, claimed_message.read([row[:-1] for row in rows]))
-    return dataclasses.replace(found, acked=_settled(_named(claim), done))
+    return dataclasses.replace(found, acked=_settled(claim.keys(), done))
 
 
 def recover(
@@ -324,14 +327,9 @@ def _live(token: UUID, now: datetime | None) -> Fragment:
     )
 
 
-def _named(claim: Claim) -> dict[str, int | None]:
-    """The messages of a claim by their ids."""
-    return {parcel.message_id: parcel.pk for parcel in claim.messages}
-
-
 def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[str, int | None]:
     """What a claim's owner names, each with its row's key; None for an id that nobody knows."""
-    own = _named(claim) if isinstance(claim, Claim) else {}
+    own = claim.keys() if isinstance(claim, Claim) else {}
     if ids is None:
         return own
     if all(name in own for name in ids):
@@ -359,9 +357,8 @@ def _overdue(now: datetime | None) -> Fragment:
 
 
 def _lease(lease_secs: float | None) -> float:
-    if lease_secs is None:
-        return float(settings.WARDROOM["claim_lease_secs"])
-    return _secs("lease_secs", lease_secs, LONGEST_LEASE, SHORTEST_LEASE)
+    usual = float(settings.WARDROOM["claim_lease_secs"])
+    return usual if lease_secs is None else _secs("lease_secs", lease_secs, LONGEST_LEASE, SHORTEST_LEASE)
 
 
 def _secs(field: str, secs: float, most: float, least: float = 0) -> float:

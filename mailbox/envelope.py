@@ -14,9 +14,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import faults
 from core.display.names import UNSEEN, is_name
-from core.web import problems
+from core.web import faults, problems
 from mailbox import message_kinds
 from mailbox.addresses import OWN
 from mailbox.states import KINDS, PUBLIC_KINDS

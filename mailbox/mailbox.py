@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from accounts import faults, projects
+from accounts import projects
 from accounts.models import Project
 from core.concurrency.batching import Together
 from core.display import names
-from core.web import problems
+from core.web import faults, problems
 from core.web.problems import Problem
 from mailbox import addresses, answer_wait, claims, delivery, envelope, questions
 from mailbox.answer_wait import Asked

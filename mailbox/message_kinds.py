@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from accounts import faults
+from core.web import faults
 from core.web.openapi.values import NOT_BLANK
 from mailbox.states import ASK_MODES
 

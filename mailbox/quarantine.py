@@ -12,11 +12,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
-from accounts import faults, projects
+from accounts import projects
 from accounts.actors import Actor
 from accounts.scopes import STEER
 from core.db.clock import database_now
-from core.web import problems
+from core.web import faults, problems
 from core.web.problems import Problem
 from ledger import unit_of_work
 from mailbox import addresses, delivery, envelope, schemas

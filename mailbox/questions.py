@@ -15,9 +15,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import faults
 from core.display import names
-from core.web import problems
+from core.web import faults, problems
 from core.web.problems import Problem
 from ledger import unit_of_work
 from mailbox import addresses, delivery, envelope, message_kinds

@@ -1,3 +1,5 @@
-"""Orchestration's pages in the admin. Importing it registers them."""
+"""The admin pages of orchestration. Importing this module registers them."""
 
-__all__ = ["admin_sessions"]
+from orchestration.adminsite import sessions
+
+__all__ = ["sessions"]

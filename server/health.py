@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from celery import current_app
 from django.conf import settings
 from django.db import close_old_connections, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
@@ -21,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from config.celery import app
 from core.db import outages
 from core.db.clock import read_database_clock
 from ledger import health as ledger_health
@@ -151,7 +151,7 @@ def writes() -> Part:
 
 
 def broker() -> Part:
-    with app.connection_for_write(connect_timeout=2) as line:
+    with current_app.connection_for_write(connect_timeout=2) as line:
         line.ensure_connection(max_retries=1, interval_start=0, timeout=2)
     return {}
 

@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from accounts import admin_base
+from accounts.adminsite import admin_base
 
 register = template.Library()
 

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import path
 
 from accounts.actors import Actor
-from accounts.admin_base import ProjectWall, ReadOnly
+from accounts.adminsite.admin_base import ProjectWall, ReadOnly
 from approvals import decisions, permissions, schemas
 from approvals.adminsite import page, queue
 from approvals.models import Approval, ApprovalQuerySet

@@ -11,7 +11,7 @@ from django.core.paginator import Page
 from django.http import HttpRequest
 
 from accounts import projects
-from accounts.admin_base import MOST_COUNTED, BoundedPaginator
+from accounts.adminsite.admin_base import MOST_COUNTED, BoundedPaginator
 from approvals.canonical_action import storable
 from approvals.models import ApprovalQuerySet
 from approvals.selectors import judged, named

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from accounts import faults
 from accounts.actors import Actor
 from approvals import attempt_clock
 from approvals.canonical_action import Ask
 from approvals.decision_validation import Answer
-from core.web import problems
+from core.web import faults, problems
 from core.web.bodies import whole
 from core.web.paths import uuid_of
 

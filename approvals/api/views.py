@@ -1,4 +1,4 @@
-"""The REST calls of approvals. Each parses, calls one verb and answers; `wait` is held, in `approvals.api.asgi_routes`."""
+"""The REST calls of approvals. Each calls one operation; `wait` is in `approvals.api.asgi_routes`."""
 
 from __future__ import annotations
 

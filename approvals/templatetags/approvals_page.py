@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import admin_base
+from accounts.adminsite import admin_base
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
 from approvals.models import Approval

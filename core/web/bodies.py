@@ -8,8 +8,7 @@ from uuid import UUID
 
 from rest_framework import serializers
 
-from accounts import faults
-from core.web import problems
+from core.web import faults, problems
 
 #: The code of what is no object where one must stand, and of what a check of ours says in its own words.
 NO_OBJECT, CHECKED = "no-object", "checked"

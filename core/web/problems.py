@@ -13,8 +13,8 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from accounts import faults
 from core.db import outages
+from core.web import faults
 from wardroom.strict import StrictJSONError
 
 CONTENT_TYPE = "application/problem+json"

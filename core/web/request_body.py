@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from accounts import faults
-from core.web import problems
+from core.web import faults, problems
 from core.web.bodies import whole
 from wardroom import strict
 

@@ -1,4 +1,4 @@
-"""Mailbox messages for staff to read. What could not be read has pages of its own, in `mailbox.adminsite.quarantine`."""
+"""Mailbox messages for staff to read. Quarantine has its own pages, in `mailbox.adminsite.quarantine`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.admin_base import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
+from accounts.adminsite.admin_base import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
 from core.display.text import visible, visible_json
 from mailbox.models import Message
 from mailbox.states import MessageState
 from mailbox.store import receipts
-
-__all__ = ["admin_quarantine"]  # importing it registers its pages
 
 TONES = {
     MessageState.NEW: "wait",

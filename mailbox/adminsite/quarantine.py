@@ -16,12 +16,21 @@ from django.utils.safestring import SafeString
 
 from accounts import display_names, projects
 from accounts.actors import Actor
-from accounts.admin_base import ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line, say_nothing_was_done
+from accounts.adminsite.admin_base import (
+    ProjectFilter,
+    ProjectWall,
+    ReadOnly,
+    age,
+    badge,
+    clipped,
+    line,
+    say_nothing_was_done,
+)
 from core.display.text import visible
 from core.web.problems import Problem, as_problem
 from mailbox import quarantine
-from mailbox.admin_many import ManyAtOnce
 from mailbox.adminsite import inspection
+from mailbox.adminsite.bulk_settle import ManyAtOnce
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 
@@ -145,7 +154,8 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         if before.state == QuarantineState.WAITING:
             self.message_user(request, done)
         else:
-            told = f"It was {before.state} before, by {visible(display_names.named(before.settled_by))}. Nothing was changed now."
+            settler = visible(display_names.named(before.settled_by))
+            told = f"It was {before.state} before, by {settler}. Nothing was changed now."
             self.message_user(request, told, level=messages.WARNING)
 
     def _refused(self, request: HttpRequest, row: Quarantined, error: Exception, **shown: Any) -> HttpResponse:

@@ -10,8 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from accounts import faults
-from core.web import problems, request_body
+from core.web import faults, problems, request_body
 from core.web.problems import Problem
 from mailbox import envelope
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE

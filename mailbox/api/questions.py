@@ -8,11 +8,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import faults
 from accounts.permissions import ScopeMap
 from accounts.scopes import DRAIN
 from accounts.views import ProjectView
-from core.web import problems
+from core.web import faults, problems
 from ledger import long_poll as ledger_long_poll
 from mailbox import claims, message_kinds, questions, schemas
 from mailbox.api import bodies as api_bodies

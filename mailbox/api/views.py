@@ -38,7 +38,7 @@ class Mailbox(ProjectView):
 
 
 class Messages(ProjectView):
-    """Its POST is for the OpenAPI document, and for a server without the hot route, which is in `mailbox.api.asgi_routes`."""
+    """Its POST serves the OpenAPI document; requests are answered by the route in `mailbox.api.asgi_routes`."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": deliver.SCOPE}
     in_path: ClassVar = schema.IN_PATH

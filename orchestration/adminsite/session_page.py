@@ -10,7 +10,7 @@ from django.db.models import Case, F, When
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.admin_base import badge, may
+from accounts.adminsite.admin_base import badge, may
 from approvals.models import Approval
 from approvals.states import Status as Answer
 from core.db.fields import JSONText

@@ -18,7 +18,16 @@ from django.utils.safestring import SafeString
 
 from accounts import scopes
 from accounts.actors import Actor
-from accounts.admin_base import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, line, say_nothing_was_done
+from accounts.adminsite.admin_base import (
+    NOTHING,
+    ProjectFilter,
+    ProjectWall,
+    ReadOnly,
+    age,
+    badge,
+    line,
+    say_nothing_was_done,
+)
 from core.web.problems import Problem
 from ledger.health import is_uuid
 from mailbox.envelope import NewMessage

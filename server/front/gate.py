@@ -14,7 +14,8 @@ from django.conf import settings
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from accounts import bulk_authentication, callers, credentials, staff_sessions
+from accounts import bulk_authentication, callers, credentials
+from accounts.login import staff_sessions
 from accounts.request_head import RequestHead
 from core.concurrency.batching import Together
 from core.concurrency.threadpool import in_thread

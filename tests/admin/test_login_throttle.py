@@ -14,7 +14,7 @@ from django.db.models import Sum
 from django.test import Client
 from django.utils import timezone
 
-from accounts import lockouts
+from accounts.login import lockouts
 from accounts.models import User
 from ledger.models import AuditEntry
 from tests.approvals.racing import all_at_once

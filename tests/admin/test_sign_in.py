@@ -10,9 +10,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from accounts import sign_in
+from accounts.login import sign_in
+from accounts.login.staff_sessions import user_of
 from accounts.models import User
-from accounts.staff_sessions import user_of
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/"

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ("config", "orchestration", "approvals", "mailbox", "ledger", "accounts")
+APPS = ("config", "server", "orchestration", "approvals", "mailbox", "ledger", "accounts", "core")
 
 
 @cache

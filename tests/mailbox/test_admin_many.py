@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 
 from ledger.models import AuditEntry
-from mailbox import admin_many, claims, quarantine
+from mailbox import claims, quarantine
+from mailbox.adminsite import bulk_settle
 from mailbox.models import Quarantined
 from tests.mailbox.test_admin import LIST, staff
 
@@ -120,7 +121,7 @@ def test_another_projects_rows_are_not_chosen(project: Any, foreign: Any, clerk:
 
 
 def test_at_most_so_many_at_once_oldest_first(project: Any, clerk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_many, "MOST", 2)
+    monkeypatch.setattr(bulk_settle, "MOST", 2)
     rows = [put(project, name) for name in ("a", "b", "c")]
     page = choose(clerk, "requeue", *rows, index="0").content.decode()
     assert "1 more were chosen: at most 2 are settled at once" in page

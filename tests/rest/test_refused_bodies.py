@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from accounts import faults
+from core.web import faults
 from tests.mailbox.faces import Caller
 from tests.rest import odd
 

@@ -155,7 +155,8 @@ def _key_file(databases: Databases) -> Path:
 def kept_folder() -> Path:
     """Where migrated databases are kept from run to run: one private folder for each state of what makes them."""
     makers = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/models*.py"), *ROOT.glob("*/states.py")]
-    makers += [*ROOT.glob("accounts/*.py"), *ROOT.glob("ledger/*.py"), *ROOT.glob("config/settings.py")]
+    makers += [path for app in ("core", "accounts", "ledger") for path in ROOT.glob(f"{app}/**/*.py")]
+    makers += [ROOT / "config" / "settings.py"]
     makers += [*Path(__file__).parent.glob("*.py"), ROOT / "requirements.txt"]
     told = b"".join(path.relative_to(ROOT).as_posix().encode() + path.read_bytes() for path in sorted(makers))
     parent = Path(tempfile.gettempdir()) / f"wardroom-tests-{os.getuid()}"

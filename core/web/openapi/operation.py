@@ -10,8 +10,8 @@ from drf_spectacular.utils import PolymorphicProxySerializer
 from inflection import camelize
 from rest_framework import serializers
 
-from accounts.idempotency import LONGEST_KEY, PATTERN
 from core.web import bodies
+from core.web.idempotency_key import LONGEST_KEY, PATTERN
 from core.web.openapi import refusals, values
 
 IDEMPOTENCY_KEY = {

@@ -18,8 +18,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import credentials, effective_scopes, projects, scopes
-from accounts.admin_base import ProjectFilter, ProjectWall, ReadOnly, badge, may, say_nothing_was_done
-from accounts.admin_rights import actor
+from accounts.adminsite.admin_base import ProjectFilter, ProjectWall, ReadOnly, badge, may, say_nothing_was_done
+from accounts.adminsite.permissions import actor
 from accounts.models import Credential, CredentialKind, Project, User
 
 
