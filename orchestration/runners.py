@@ -128,7 +128,7 @@ def start_keeper(told: Orders) -> int:
             handed.write(told.as_json())
             handed.seek(0)
             left = subprocess.run(
-                ["/bin/sh", "-c", _LEAVE_BEHIND, "sh", sys.executable, "-m", "wardroom.keeper"],
+                ["/bin/sh", "-c", _LEAVE_BEHIND, "sh", sys.executable, "-m", "wardroom.supervisor"],
                 stdin=handed, stdout=subprocess.PIPE, stderr=log, check=True, timeout=10,
                 cwd=settings.BASE_DIR, env=child_environment({}), start_new_session=True,
             )  # fmt: skip
@@ -220,7 +220,7 @@ def _guard_of(pid: int) -> int | None:
     """The process that watches over a keeper: its parent, if that is one of ours."""
     try:
         parent = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
-        named = b"wardroom.keeper" in Path(f"/proc/{parent}/cmdline").read_bytes()
+        named = b"wardroom.supervisor" in Path(f"/proc/{parent}/cmdline").read_bytes()
     except (OSError, ValueError, IndexError):
         return None
     return parent if named else None

@@ -50,7 +50,7 @@ def test_nobody_hooks_up_django_signals() -> None:
     assert hooked == set()
 
 
-@pytest.mark.parametrize("wanted", ["wardroom", "wardroom.keeper"])
+@pytest.mark.parametrize("wanted", ["wardroom", "wardroom.supervisor"])
 def test_the_keeper_runs_on_the_standard_library_alone(wanted: str) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {wanted}; "

@@ -10,17 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.life.houses import (
-    FAST,
-    alive,
-    approve,
-    asked,
-    event_types,
-    over,
-    process_of,
-    session,
-    spawn,
-)
+from tests.life.houses import FAST, alive, approve, asked, event_types, over, process_of, session, spawn
 from tests.servers.stack import House, Service, beat_command
 from tests.waiting import wait_until
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.sdk.wardroom_stub import Desk, desk
 from tests.waiting import wait_until
-from wardroom import keeper, processes
+from wardroom import processes, supervisor
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -51,7 +51,7 @@ def start(front: Desk, tmp_path: Path) -> Iterator[Start]:
         read, write = os.pipe()
         os.write(write, json.dumps(orders).encode())
         os.close(write)
-        argv = (*before, sys.executable, "-m", "wardroom.keeper", "--fd", str(read))
+        argv = (*before, sys.executable, "-m", "wardroom.supervisor", "--fd", str(read))
         process = subprocess.Popen(argv, pass_fds=(read,), **popen or {})
         os.close(read)
         started.append(process)
@@ -113,7 +113,7 @@ def test_a_signal_is_reported_as_one(front: Desk, start: Start) -> None:
 def test_a_command_that_cannot_start_is_reported(front: Desk, start: Start, argv: list[str]) -> None:
     start(*argv).wait(20)
     [end] = front.of("/exited")
-    assert end["exit_status"] == keeper.NOT_STARTED
+    assert end["exit_status"] == supervisor.NOT_STARTED
     assert "cannot start" in end["stderr_tail"]
 
 
@@ -292,12 +292,12 @@ def test_the_state_file_names_a_running_keeper(start: Start, tmp_path: Path) -> 
     assert state["pgid"] == read_pid(tmp_path / "pid")
     assert (state["session"], state["attempt"]) == ("s1", 1)
     assert (tmp_path / "s1-1.json").stat().st_mode & 0o777 == 0o600
-    assert keeper.running(state)
-    assert not keeper.running({**state, "start": 1})
-    assert not keeper.running({**state, "boot_id": "another boot"})
+    assert supervisor.running(state)
+    assert not supervisor.running({**state, "start": 1})
+    assert not supervisor.running({**state, "boot_id": "another boot"})
     os.kill(state["pid"], signal.SIGTERM)
     process.wait(20)
-    assert not keeper.running(state)
+    assert not supervisor.running(state)
 
 
 def test_a_killed_keeper_takes_its_child_along_and_the_guard_tells(front: Desk, start: Start, tmp_path: Path) -> None:
@@ -325,26 +325,26 @@ def test_orders_from_a_file_must_be_private_and_are_removed(tmp_path: Path) -> N
     path.write_text('{"url": "http://x", "session": "s", "attempt": 1, "token": "t", "command": ["a"], "more": 1}')
     path.chmod(0o644)
     with pytest.raises(PermissionError, match="0600"):
-        keeper.read_orders(None, str(path))
+        supervisor.read_orders(None, str(path))
     path.chmod(0o600)
-    assert keeper.read_orders(None, str(path)).session == "s"
+    assert supervisor.read_orders(None, str(path)).session == "s"
     assert not path.exists()
 
 
 def test_no_orders_is_an_error_in_one_line() -> None:
-    done = subprocess.run([sys.executable, "-m", "wardroom.keeper"], input=b"{}", capture_output=True, timeout=20)
+    done = subprocess.run([sys.executable, "-m", "wardroom.supervisor"], input=b"{}", capture_output=True, timeout=20)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"wardroom.keeper: no orders")
+    assert done.stderr.startswith(b"wardroom.supervisor: no orders")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_secrets_are_not_in_the_repr_of_orders() -> None:
     text = '{"url": "u", "session": "s", "attempt": 1, "token": "hidden", "command": [], "env": {"KEY": "hidden"}}'
-    assert "hidden" not in repr(keeper.Orders.parse(text))
+    assert "hidden" not in repr(supervisor.Orders.parse(text))
 
 
 def test_the_keeper_needs_the_standard_library_only() -> None:
-    script = "import sys, wardroom.keeper; print([m for m in sys.modules if 'site-packages' in "
+    script = "import sys, wardroom.supervisor; print([m for m in sys.modules if 'site-packages' in "
     script += "str(getattr(sys.modules[m], '__file__', '')) and not m.startswith('wardroom')])"
     found = subprocess.run(
         [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {script}"],

@@ -1,8 +1,8 @@
 """The keeper: starts one child's command, tells Wardroom that it lives and how it ended, and can kill it.
 
-    python -m wardroom.keeper                 orders on standard input
-    python -m wardroom.keeper --fd N          orders on an inherited descriptor
-    python -m wardroom.keeper --orders FILE   orders in a file that only we may read; it is removed
+    python -m wardroom.supervisor                 orders on standard input
+    python -m wardroom.supervisor --fd N          orders on an inherited descriptor
+    python -m wardroom.supervisor --orders FILE   orders in a file that only we may read; it is removed
 
 Orders are one JSON object:
 
@@ -332,14 +332,14 @@ def _detach() -> None:
 
 def main() -> int:
     """Read the orders, detach, and split into guard and keeper."""
-    parser = argparse.ArgumentParser(prog="python -m wardroom.keeper")
+    parser = argparse.ArgumentParser(prog="python -m wardroom.supervisor")
     parser.add_argument("--fd", type=int)
     parser.add_argument("--orders")
     options = parser.parse_args()
     try:
         orders = read_orders(options.fd, options.orders)
     except (OSError, ValueError, TypeError) as error:
-        print(f"wardroom.keeper: no orders: {error}", file=sys.stderr)
+        print(f"wardroom.supervisor: no orders: {error}", file=sys.stderr)
         return 2
     _detach()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
