@@ -8,7 +8,8 @@ from starlette.routing import Route
 
 from accounts import asgi_calls, authentication, permissions
 from core.web.problems import Problem
-from ledger import live, streams
+from ledger import streams
+from ledger.adminsite import live
 from ledger.api import QUERY, cursor_of
 
 
