@@ -1,4 +1,4 @@
-"""A claimed message as its reader gets it: a row as it came from the database, its columns read when they are asked."""
+"""A claimed message as its reader gets it: the row as the database returned it, with columns decoded on access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mailbox.store.sql import Fragment
 
 
 class Parcel(NamedTuple):
-    """One message of a claim. A drain of hundreds makes hundreds of these, so they are tuples."""
+    """One message of a claim. A tuple, because a drain of hundreds of messages makes hundreds of these."""
 
     seq: int
     pk: int
@@ -35,7 +35,7 @@ class Parcel(NamedTuple):
 
     @property
     def state(self) -> MessageState:
-        """Claimed, or it would not be here."""
+        """Always claimed: only claimed messages are read into this class."""
         return MessageState.CLAIMED
 
     @property
@@ -45,36 +45,36 @@ class Parcel(NamedTuple):
 
     @property
     def claimed_sender(self) -> bool:
-        """Whether the sender is only what a caller said of itself."""
+        """True if the sender is only the caller's claim, and not proven."""
         return bool(self.claimed)
 
     @property
     def created_at(self) -> datetime:
-        """The sender's word, which decides nothing."""
+        """The time that the sender gave. It decides nothing."""
         return _aware(self.created)
 
     @property
     def received_at(self) -> datetime:
-        """When it was accepted, by the database's clock."""
+        """The time of acceptance, by the database's clock."""
         return _aware(self.received)
 
     @property
     def claim_expires_at(self) -> datetime:
-        """When the claim lapses, by the database's clock."""
+        """The time at which the claim expires, by the database's clock."""
         return _aware(self.claim_ends)
 
 
-#: What makes a `Parcel` of a waiting row and its message.
+#: The columns of a `Parcel`, from a pending row and its message.
 COLUMNS = (
     "{0}.seq, m.id, m.message_id, m.message_kind, m.body_text, m.correlation_id, m.sender_session, m.sender_role, "
     "m.claimed_sender, {0}.tries, m.created_at, m.received_at, {0}.claim_expires_at"
 )
-#: What a waiting row gives to it.
+#: The columns of a pending row that a `Parcel` needs.
 HELD = "message_id, seq, tries, claim_expires_at"
 
 
 def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[Parcel]:
-    """`moves.change`, and the messages themselves, in the order of acceptance."""
+    """Run `pending.change`, and return the messages of the changed rows in the order of acceptance."""
     if connection.vendor == "postgresql":
         held = pending.changing("picked", to, HELD)
         found = sql.together({"picked": pending.pick(where, most), "held": held}, letters_of("held"))
@@ -92,17 +92,20 @@ def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[Parcel
 
 
 def letters_of(held: str, more: str = "") -> Fragment:
-    """The SELECT of parcels for the `HELD` of that name: each message by its key, however many a planner expects."""
+    """Return the SELECT of the messages of the `HELD` rows of that name.
+
+    LATERAL with OFFSET 0 reads each message by its key, whatever number of rows the planner expects.
+    """
     columns = COLUMNS.format(held)
     one = f"SELECT * FROM mailbox_message WHERE id = {held}.message_id OFFSET 0"  # noqa: S608 - our own words
     return Fragment(f"SELECT {columns}{more} FROM {held}, LATERAL ({one}) m")  # noqa: S608
 
 
 def read(rows: list[sql.Row]) -> list[Parcel]:
-    """Rows of `COLUMNS`, in the order of acceptance."""
+    """Build messages from rows of `COLUMNS`, in the order of acceptance."""
     return sorted(map(Parcel._make, rows), key=itemgetter(0))
 
 
 def _aware(moment: datetime) -> datetime:
-    # SQLite keeps UTC and does not say so.
+    # SQLite stores UTC without a time zone.
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

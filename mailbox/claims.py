@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Messages that are this caller's until the lease ends. No token: there was nothing to claim."""
+    """Messages that belong to this caller until the lease ends. Without a token, there was nothing to claim."""
 
     token: UUID | None = None
     lease_expires_at: datetime | None = None
     messages: list[Parcel] = field(default_factory=list)
-    #: What became of the claim before this one, where `follow` acknowledged it.
+    #: The result of the `ack` that `follow` made of the claim before this one.
     acked: Settled | None = None
 
     def keys(self) -> dict[str, int | None]:
@@ -52,13 +52,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What an `ack` or `nack` did: `unknown` are ids that this claim does not hold (any more)."""
+    """The result of an `ack` or `nack`. `unknown` lists the ids that this claim does not hold, or no longer holds."""
 
     done: list[str]
     unknown: list[str]
 
 
-#: A claim, or as much of it as a caller in another process has.
+#: A claim, or only its token: a caller in another process has no more.
 Token = Claim | UUID | str
 
 
@@ -73,8 +73,8 @@ def drain(
 ) -> Claim:
     """Claim up to `limit` messages, oldest first, up to the one that reaches `claim_bytes`. 403 at a session's address.
 
-    Who else may be here: another drain of the same address. It waits for ours and then takes what follows;
-    skipping what we hold would let its later messages overtake ours, should we be rolled back (I3).
+    A second drain of the same address waits for this one and then takes the messages after it. It does not skip locked
+    rows: its later messages would overtake ours if we were rolled back (I3).
     """
     plain(address)
     token = uuid.uuid4()
@@ -95,7 +95,7 @@ def follow(
     *,
     now: datetime | None = None,
 ) -> Claim:
-    """`ack` all of this claim and `drain` what comes after it, in one commit. `acked` says what the ack did."""
+    """Run `ack` on all of this claim and `drain` the next messages, in one commit. `acked` holds the ack's result."""
     if not claim.token or connection.vendor != "postgresql":
         with unit_of_work.transaction():
             acked = ack(project_id, address, claim, now=now)
@@ -103,7 +103,7 @@ def follow(
             return dataclasses.replace(following, acked=acked)
     plain(address)
     token, keys = uuid.uuid4(), [parcel.pk for parcel in claim.messages]
-    # What is picked asks for what is done, so that rows are locked in this order and not crosswise to another's.
+    # `picked` reads from `done`, so that acknowledged rows are locked first. Two of these calls cannot deadlock.
     free = _free(now)
     free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
     parts = {
@@ -128,7 +128,7 @@ def recover(
     *,
     now: datetime | None = None,
 ) -> Claim:
-    """Claim anew what lapsed, and what this very consumer held before; the old claim is dead from here on."""
+    """Claim expired messages again, and all messages of this consumer. The old claim is dead from here on."""
     plain(address)
     clock = sql.at(now)
     held = Fragment(
@@ -140,7 +140,7 @@ def recover(
     token = uuid.uuid4()
     with unit_of_work.transaction():
         found = claimed_message.take(where, _held(token, lease_secs, consumer, now), _most(MOST))
-        # Of what does not fit, the old claim is as dead: the next drain gets it.
+        # The old claim of the messages that do not fit is dead too: the next drain gets them.
         rest = Fragment(f"{where.text} AND claim <> %s", (*where.params, sql.uid(token)))
         if pending.change(rest, _back_to_new()):
             unit_of_work.nudge(f"mailbox:{project_id}:{address}")
@@ -150,9 +150,9 @@ def recover(
 def ack(
     project_id: UUID, address: str, claim: Token, ids: Collection[str] | None = None, *, now: datetime | None = None
 ) -> Settled:
-    """These are done (of a `Claim`: all, unless named).
+    """Mark these messages as done; without `ids`, all messages of a `Claim`.
 
-    Said again by the same claim it is true again; by a dead claim it changes nothing.
+    A repeat by the same claim has the same result. A dead claim changes nothing.
     """
     plain(address)
     token, named = _token(claim), _keys(project_id, claim, ids)
@@ -175,9 +175,9 @@ def nack(
     *,
     now: datetime | None = None,
 ) -> Settled:
-    """Give these back; they can be claimed again after the delay, and let others pass until then.
+    """Return these messages. They can be claimed again after the delay; until then, later messages may pass them.
 
-    One that has used up its tries goes into quarantine instead.
+    A message without tries left goes into quarantine instead.
     """
     plain(address)
     due = sql.at(now, _secs("delay_secs", delay_secs, LONGEST_DELAY))
@@ -195,7 +195,7 @@ def nack(
 def extend(
     project_id: UUID, address: str, claim: Token, lease_secs: float | None = None, *, now: datetime | None = None
 ) -> Claim:
-    """Let everything that this claim still holds be held for `lease_secs` from now. A lapsed claim stays dead."""
+    """Extend the lease of every message that this claim holds to `lease_secs` from now. An expired claim stays dead."""
     plain(address)
     token = _token(claim)
     if token is None:
@@ -207,7 +207,7 @@ def extend(
 
 
 def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
-    """Bring one address's lapsed claims back, or into quarantine when their tries are used up."""
+    """Return one address's expired claims to `new`. Quarantine the messages without tries left."""
     return _lapse_where(pending.waiting(project_id, address, _overdue(now)), address, now)
 
 
@@ -217,7 +217,7 @@ def _lapse_where(overdue: Fragment, address: str, now: datetime | None) -> int:
 
 
 def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
-    """The sweep: bring back lapsed claims of every address, at most `limit` in one run. Returns how many."""
+    """Expire overdue claims of every address, at most `limit` addresses a run. Return the number of messages."""
     clock = sql.at(now)
     statement = f"""
         SELECT DISTINCT a.id, a.project_id, a.name FROM mailbox_waiting w JOIN mailbox_address a ON a.id = w.address_id
@@ -232,7 +232,7 @@ def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
 
 
 def _lapse_at(project_id: UUID, address: str, now: datetime | None) -> int:
-    """All of one address at once, or, where that fails, each message alone. Raises the first error, after all."""
+    """Expire all overdue claims of one address at once; if that fails, each alone. Raise the first error at the end."""
     trouble: Exception | None = None
     try:
         lapsed = lapse(project_id, address, now=now)
@@ -253,16 +253,16 @@ def _lapse_at(project_id: UUID, address: str, now: datetime | None) -> int:
 
 
 def plain(address: str) -> None:
-    """Refuse a session's address, which only its live line reads, and Wardroom's own."""
+    """Raise 403 for a session's address, which only its live connection reads, and for Wardroom's own."""
     addresses.check(address)
     if addresses.is_reserved(address):
-        owner = "A session's mailbox is read by its live line alone."
+        owner = "Only its live connection reads a session's mailbox."
         own = f"Addresses that begin with {addresses.OWN} are Wardroom's own."
         raise problems.forbidden(owner if addresses.is_session(address) else own, "reserved-address")
 
 
 def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | None) -> Fragment:
-    """Under a new claim; this is what a try is."""
+    """Return the SET clause that puts rows under a new claim. Each new claim counts as one try."""
     end = sql.at(now, _lease(lease_secs))
     return Fragment(
         "state = 'claimed', claim = %s, consumer = %s, tries = tries + 1, due_at = NULL, "
@@ -272,7 +272,7 @@ def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | 
 
 
 def _acknowledging(live: Fragment, token: UUID | None, now: datetime | None) -> dict[str, Fragment]:
-    """The parts of a statement by which these are admitted: `done` is what a `moves.removing` returns."""
+    """Return the parts of a statement that admits these rows. `done` is the result of `pending.removing`."""
     return {
         "known": pending.pick(live),
         "done": pending.removing("known"),
@@ -281,7 +281,7 @@ def _acknowledging(live: Fragment, token: UUID | None, now: datetime | None) -> 
 
 
 def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
-    """Admit these under one receipt; the keys of those that were."""
+    """Admit these rows under one receipt. Return the keys of the admitted messages."""
     if connection.vendor == "postgresql":
         done = Fragment("SELECT message_id FROM done")
         return {key for (key,) in _run(sql.together(_acknowledging(live, token, now), done))}
@@ -292,17 +292,17 @@ def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
 
 
 def _quarantine_overdue(project_id: UUID, address: str, now: datetime | None) -> None:
-    """Before a claim, which goes on without those that cannot be put away: the sweep names them."""
+    """Quarantine spent messages before a claim. A failure is logged and the claim goes on: the sweep reports it."""
     try:
         _quarantine_spent(pending.waiting(project_id, address, _overdue(now)), address, now)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
-        log.exception("what was tried too often at %s cannot be put away", address)
+        log.exception("messages without tries left at %s cannot be quarantined", address)
 
 
 def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> set[int]:
-    """Put away those claimed ones of `where` that had all their tries; the address goes on without them (I10)."""
+    """Quarantine the claimed rows of `where` without tries left, so that the address goes on without them (I10)."""
     most = settings.WARDROOM["claim_tries"]
     spent = Fragment(f"{where.text} AND state = 'claimed' AND tries >= %s", (*where.params, most))
     if not _run(Fragment(f"SELECT 1 FROM mailbox_waiting WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
@@ -320,7 +320,7 @@ def _back_to_new(due: Fragment | None = None) -> Fragment:
 
 
 def _live(token: UUID, now: datetime | None) -> Fragment:
-    """Held by this claim, whose lease has not ended: the fence of every verb that a claim's owner may call."""
+    """Match rows of this claim whose lease has not ended. This is the fence of every operation of a claim's owner."""
     clock = sql.at(now)
     return Fragment(
         f"state = 'claimed' AND claim = %s AND claim_expires_at > {clock.text}", (sql.uid(token), *clock.params)
@@ -328,7 +328,7 @@ def _live(token: UUID, now: datetime | None) -> Fragment:
 
 
 def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[str, int | None]:
-    """What a claim's owner names, each with its row's key; None for an id that nobody knows."""
+    """Map each named id to its row's key. The key is None for an id that no message has."""
     own = claim.keys() if isinstance(claim, Claim) else {}
     if ids is None:
         return own
@@ -340,10 +340,10 @@ def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[s
 
 
 def _free(now: datetime | None) -> Fragment:
-    """What a drain may take: new and due, or held by a claim that lapsed, with tries left."""
+    """Match rows that a drain may take: new and due, or with an expired claim and tries left."""
     clock = sql.at(now)
-    # A CASE, because no planner guesses how many rows meet one. From an OR of these it concludes that there are hardly
-    # any, and reads and sorts the whole address for a hundred, instead of walking the index until it has them.
+    # A CASE, because a planner makes no estimate of how many rows meet one. From an OR it concludes that hardly any
+    # rows match. Then it reads and sorts the whole address for a hundred rows, instead of walking the index.
     return Fragment(
         f"CASE state WHEN 'new' THEN due_at IS NULL OR due_at <= {clock.text} "
         f"WHEN 'claimed' THEN claim_expires_at <= {clock.text} AND tries < %s ELSE false END",

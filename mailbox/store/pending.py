@@ -1,7 +1,8 @@
-"""The one statement by which a waiting message moves: locked in order, looked at again, changed or taken away.
+"""The statements that move pending rows: each locks rows in order, checks them again, then changes or deletes them.
 
-Its conditions are written for a planner that knows nothing of the table, for the plan of a prepared statement may be
-older than the rows. It is left one way: by the index of what waits at an address, in its order, or by the keys named.
+The conditions are written for a planner that knows nothing of the table, because the plan of a prepared statement may
+be older than the rows. A planner has one way only: the index of pending rows at an address, in order, or the named
+keys.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mailbox.store.sql import Fragment
 
 
 class Moved(NamedTuple):
-    """A row that was changed or taken away: the message's key, its address's, its number and its tries."""
+    """A changed or deleted row: the message's key, its address's key, its number and its tries."""
 
     message: int
     address: int
@@ -31,28 +32,29 @@ MOVED = "message_id, address_id, seq, tries"
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """The first so many, and of those only up to the one with which their bodies reach so many bytes."""
+    """The limit of a pick: this many messages, and only up to the one whose body reaches this many bytes in total."""
 
     messages: int
     bytes: int
 
 
 def change(where: Fragment, to: Fragment, most: Most | None = None) -> list[Moved]:
-    """Apply `to` to what waits and meets `where`, which is `waiting` or `numbered`; what was changed, in order.
+    """Apply `to` to the pending rows that meet `where`. Return the changed rows in order.
 
-    Rows are locked in the order of their numbers, so that two of these never wait for each other crosswise. Whoever
-    had to wait sees each row as it is then, and passes over those that no longer meet the condition.
+    `where` is made by `waiting` or `numbered`. Rows are locked in the order of their numbers, so that two of these
+    statements never deadlock. A statement that had to wait reads each row again, and skips rows that no longer meet the
+    condition.
     """
     return _run({"picked": pick(where, most)}, changing("picked", to, MOVED))
 
 
 def remove(where: Fragment) -> list[Moved]:
-    """Take away what waits and meets `where`: it waits no longer."""
+    """Delete the pending rows that meet `where`. Return the deleted rows in order."""
     return _run({"picked": pick(where)}, removing("picked"))
 
 
 def pick(where: Fragment, most: Most | None = None) -> Fragment:
-    """The SELECT that locks them."""
+    """Return the SELECT that locks the rows."""
     rows = f"FROM mailbox_waiting WHERE {where.text} ORDER BY address_id, seq"
     if most is None:
         return Fragment(f"SELECT message_id {rows} {sql.for_update()}", where.params)
@@ -66,22 +68,22 @@ def pick(where: Fragment, most: Most | None = None) -> Fragment:
 
 
 def changing(picked: str, to: Fragment, columns: str) -> Fragment:
-    """The UPDATE of what a `pick` of this name picked."""
+    """Return the UPDATE of the rows that the `pick` of this name selected."""
     text = f"UPDATE mailbox_waiting SET {to.text} WHERE {_picked(picked)} RETURNING {columns}"  # noqa: S608
     return Fragment(text, to.params)
 
 
 def removing(picked: str) -> Fragment:
-    """The DELETE of what a `pick` of this name picked."""
+    """Return the DELETE of the rows that the `pick` of this name selected."""
     return Fragment(f"DELETE FROM mailbox_waiting WHERE {_picked(picked)} RETURNING {MOVED}")  # noqa: S608
 
 
 def waiting(project_id: UUID, address: str, which: Fragment) -> Fragment:
-    """Those that wait at this address and meet `which`, found in their order.
+    """Match the pending rows of this address that meet `which`, in the order of the index.
 
-    As a range of the ordered index, of which a planner expects many rows whatever it knows of the table, and so walks
-    it until it has enough. Of an equal address it may expect hardly any; then it collects all that wait and sorts them,
-    which costs as much for one message as for a hundred thousand.
+    The condition is a range of the ordered index. A planner expects many rows of a range, whatever it knows of the
+    table, so it walks the index until it has enough. It may expect hardly any rows of an equal address. Then it
+    collects and sorts all pending rows, which costs as much for one message as for a hundred thousand.
     """
     at = _address(project_id, address)
     within = f"(address_id, seq) > ({at.text}, 0) AND (address_id, seq) < ({at.text}, {2**63 - 1})"
@@ -89,9 +91,9 @@ def waiting(project_id: UUID, address: str, which: Fragment) -> Fragment:
 
 
 def numbered(project_id: UUID, address: str, keys: Collection[int], which: Fragment) -> Fragment:
-    """Those of these keys that wait at this address and meet `which`."""
+    """Match the pending rows of these keys at this address that meet `which`."""
     rows, at = sql.among("message_id", keys), _address(project_id, address)
-    # A CASE, so that no index is chosen for what is in it.
+    # A CASE, so that the planner chooses no index for the conditions inside it.
     return Fragment(
         f"{rows.text} AND CASE WHEN {which.text} THEN address_id = {at.text} ELSE false END",
         (*rows.params, *which.params, *at.params),
@@ -103,7 +105,7 @@ def _picked(name: str) -> str:
 
 
 def _address(project_id: UUID, address: str) -> Fragment:
-    """The key of this address, whose row proves the project."""
+    """Return the key of this address. Its row proves the project."""
     return Fragment(
         "(SELECT id FROM mailbox_address WHERE project_id = %s AND name = %s)", (sql.uid(project_id), address)
     )
