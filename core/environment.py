@@ -1,4 +1,4 @@
-"""Reading the environment, with types and with errors that name the variable."""
+"""Read the environment with types. Errors name the variable."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable, trimmed; the default when it is unset or empty."""
+    """Return the trimmed variable, or the default when it is unset or empty."""
     return os.environ.get(name, "").strip() or default
 
 
 def required(name: str, why: str) -> str:
-    """The variable, or a refusal to start that says what it is for."""
+    """Return the variable, or raise ImproperlyConfigured with its purpose."""
     value = text(name)
     if not value:
         raise ImproperlyConfigured(f"{name} is not set. {why}")
@@ -23,7 +23,10 @@ def required(name: str, why: str) -> str:
 
 
 def flag(name: str, *, default: bool = False) -> bool:
-    """True for 1, true, yes, on; False for 0, false, no, off; the default when unset or empty; else refused."""
+    """Return True for 1, true, yes, on; False for 0, false, no, off; the default when unset or empty.
+
+    Raises ImproperlyConfigured for any other value.
+    """
     value = text(name).lower()
     if value in ("1", "true", "yes", "on"):
         return True
@@ -35,7 +38,7 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 
 def number(name: str, default: int, *, low: int, high: int) -> int:
-    """A whole number within these bounds."""
+    """Return a whole number within these bounds."""
     value = text(name)
     if not value:
         return default
@@ -45,7 +48,7 @@ def number(name: str, default: int, *, low: int, high: int) -> int:
 
 
 def choice(name: str, default: str, *known: str) -> str:
-    """One of the known words, in capital letters or not."""
+    """Return one of the known words, in upper case. The case of the variable does not matter."""
     value = text(name, default).upper()
     if value not in known:
         raise ImproperlyConfigured(f"{name} is {value[:60]!r}; say one of {', '.join(known)}.")
@@ -53,12 +56,12 @@ def choice(name: str, default: str, *known: str) -> str:
 
 
 def words(name: str) -> list[str]:
-    """A comma-separated list, blanks dropped."""
+    """Return a comma-separated list without blank items."""
     return [word.strip() for word in text(name).split(",") if word.strip()]
 
 
 def mapping(name: str) -> dict[str, Any]:
-    """A JSON object."""
+    """Return a JSON object."""
     value = text(name)
     try:
         decoded = json.loads(value) if value else {}

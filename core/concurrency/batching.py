@@ -1,7 +1,7 @@
-"""Concurrent calls of one event loop share a turn: who comes while a turn is under way goes with the next.
+"""Batch concurrent calls of one event loop. Calls that arrive while a batch runs wait for the next one.
 
-A verb that judges many at once (one query, one commit) is called for whoever waits, in one thread, and each caller gets
-its own answer. There is no timer: who comes alone goes at once. Nothing is remembered from one turn to the next, so an
+The operation answers many questions at once (one query, one commit). It runs in one thread for all waiting callers, and
+each caller gets its own answer. There is no timer: a lone call starts at once. Nothing is cached between batches, so an
 answer is never older than its question.
 """
 
@@ -18,16 +18,17 @@ from core.concurrency.threadpool import in_thread
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-#: Calls of one turn.
+#: Largest number of calls in one batch.
 MOST = 128
-#: Turns under way at once: one prepares while another waits for the database.
+#: Batches that run at once: one prepares while another waits for the database.
 LANES = 2
 
 
 class Together(Generic[Q, A]):
-    """`await ask(question)` in any number of tasks; `verb(questions)` in a thread, answers in the same order.
+    """Batches calls: `await ask(question)` in any number of tasks, `verb(questions)` in a thread.
 
-    An answer that is an exception is raised at its own caller; what the verb itself raises, at all of the turn.
+    The operation returns its answers in the order of the questions. An answer that is an exception is raised in its own
+    caller. An exception that the operation itself raises reaches every caller of the batch.
     """
 
     def __init__(self, verb: Callable[[Sequence[Q]], Sequence[A | Exception]]) -> None:
@@ -35,7 +36,7 @@ class Together(Generic[Q, A]):
         self._crowds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Crowd[Q, A]] = weakref.WeakKeyDictionary()
 
     async def ask(self, question: Q) -> A:
-        """The verb's answer to this question."""
+        """Return the operation's answer to this question."""
         loop = asyncio.get_running_loop()
         crowd = self._crowds.get(loop)
         if crowd is None:
@@ -44,7 +45,7 @@ class Together(Generic[Q, A]):
 
 
 class _Crowd(Generic[Q, A]):
-    """Who waits on one event loop."""
+    """The waiting calls of one event loop."""
 
     def __init__(self, verb: Callable[[Sequence[Q]], Sequence[A | Exception]]) -> None:
         self._verb = verb
@@ -53,7 +54,9 @@ class _Crowd(Generic[Q, A]):
         self._lanes: set[asyncio.Task[None]] = set()  # The loop itself holds its tasks only weakly.
 
     def join(self, question: Q, loop: asyncio.AbstractEventLoop) -> asyncio.Future[A]:
-        """The answer to come. A lane that still drives takes everybody who waits when its turn ends."""
+        """Queue a question and return the future of its answer. A running lane takes all waiting calls when its batch
+        ends.
+        """
         answer: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, answer))
         if self._driving < LANES:
@@ -71,11 +74,11 @@ class _Crowd(Generic[Q, A]):
                 for (_, waiter), answer in zip(turn, answers, strict=True):
                     _tell(waiter, answer)
         finally:
-            # Here, and not when the task is seen to be done: whoever joins between the two would wait for ever.
+            # Decrement here and not in a done callback: a call that joins between the two would wait for ever.
             self._driving -= 1
 
     async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
-        """One for each, whatever the verb did: who is told nothing would wait for ever."""
+        """Return one answer for each question, also when the operation fails. No caller is left to wait."""
         try:
             answers = await in_thread(self._verb, questions)
             if len(answers) == len(questions):
@@ -86,9 +89,9 @@ class _Crowd(Generic[Q, A]):
 
 
 def _tell(waiter: asyncio.Future[Any], answer: Any) -> None:
-    if waiter.done():  # Its caller has left.
+    if waiter.done():  # The caller has left.
         return
-    if isinstance(answer, StopIteration):  # No future takes one.
+    if isinstance(answer, StopIteration):  # A future refuses StopIteration.
         answer = RuntimeError("the verb ran out")
     if isinstance(answer, Exception):
         waiter.set_exception(answer)

@@ -1,4 +1,4 @@
-"""From the event loop to the database: one bounded pool of threads, each call with clean connections."""
+"""One bounded pool of threads for database calls from the event loop. Each call gets clean connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _pool(pid: int) -> ThreadPoolExecutor:
 
 
 async def in_thread(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a synchronous verb off the loop. Cancelling the caller does not stop a verb that has begun."""
+    """Run a synchronous operation off the event loop. Cancelling the caller does not stop a running operation."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_pool(os.getpid()), functools.partial(_clean, verb, *args, **kwargs))
 
@@ -32,15 +32,17 @@ def _clean(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return verb(*args, **kwargs)
     except StopIteration as error:
-        # No future takes one: who waits would wait for ever.
+        # A future refuses StopIteration, and its caller would wait for ever.
         raise RuntimeError("the verb ran out") from error
     finally:
         _tidy()
 
 
 def _tidy() -> None:
-    """Close what broke or is too old. These threads are few and stay, so that each keeps its connection to SQLite: to
-    open one takes as long as the work, for it reads the whole schema, and the last to close writes the log back.
+    """Close connections that are broken or too old.
+
+    Each of these few threads keeps its connection to SQLite. Opening one reads the whole schema and takes as long as
+    the work, and the last connection to close writes the log back.
     """
     for connection in connections.all(initialized_only=True):
         if connection.vendor != "sqlite":

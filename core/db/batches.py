@@ -1,4 +1,4 @@
-"""Reading many rows without holding them all, and without a cursor that stays open between two statements."""
+"""Read many rows in batches, without loading them all and without a cursor that stays open between statements."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ M = TypeVar("M", bound=Model)
 
 
 def in_batches(rows: QuerySet[M], keys: Sequence[str], size: int) -> Iterator[M]:
-    """Every row in the order of `keys`, which together name one row; one query for each `size` rows.
+    """Yield every row in the order of `keys`, with one query for each `size` rows. Together the keys are unique.
 
-    A server-side cursor would need the same connection at each of its statements, which a pooler in transaction mode
-    does not give.
+    A server-side cursor needs the same connection for each of its statements. A pooler in transaction mode does not
+    guarantee that.
     """
     ordered = rows.order_by(*keys)
     beyond = Q()

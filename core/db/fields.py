@@ -10,13 +10,13 @@ from django.db import models
 
 
 class JSONText(models.TextField):
-    """A JSON value, stored as compact text: the same bytes on both databases, never longer than what came in.
+    """A JSON value, stored as compact text: the same bytes on both databases, never longer than the input.
 
-    PostgreSQL's `jsonb` writes `1e300` with 301 digits, so a small value could become a large answer. Text can also
-    go into an answer as it is, without being decoded. No query looks inside the value.
+    PostgreSQL's `jsonb` writes `1e300` with 301 digits, so a small value could become a large answer. Text also goes
+    into an answer unchanged, without being decoded. No query looks inside the value.
     """
 
-    # What the type checker takes and gives at a field of this class.
+    # The types that the type checker accepts and returns for a field of this class.
     _pyi_private_set_type: Any
     _pyi_private_get_type: Any
 
@@ -25,7 +25,7 @@ class JSONText(models.TextField):
         return None if value is None else json.loads(value)
 
     def get_prep_value(self, value: Any) -> Any:
-        """Encode the value; an SQL expression stays as it is."""
+        """Encode the value. An SQL expression stays unchanged."""
         if value is None or hasattr(value, "resolve_expression"):
             return value
         return msgspec.json.encode(value).decode()

@@ -1,6 +1,6 @@
-"""No statement waits without end for a lock of PostgreSQL: who waits too long is told to come again.
+"""Bound the wait for a PostgreSQL lock. A caller that waits too long gets an error and tries again.
 
-SQLite has its own `timeout` for that. Both take it from `write_lock_secs`.
+SQLite has its own `timeout` for this. Both take the bound from `write_lock_secs`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from django.conf import settings
 from django.db import connection as current
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-#: The bound that each connection of the pool has, in milliseconds.
+#: The bound of each pooled connection, in milliseconds.
 _bounds: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()
 
 
 def bound_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """Bound the waits of a new connection. A receiver of `connection_created`, which comes at each loan of the pool.
+    """Bound the lock waits of a new connection. Receives `connection_created`, sent at each loan of the pool.
 
-    A statement and not a parameter of the connection's start: a pooler refuses those that it does not know.
+    This is a statement and not a startup parameter: a pooler refuses startup parameters that it does not know.
     """
     if connection.vendor != "postgresql" or _is_shared(connection):
         return
@@ -32,14 +32,14 @@ def bound_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
 
 
 def bound_transaction() -> None:
-    """Bound the waits of the open transaction, where a pooler gives the next one another connection."""
+    """Bound the lock waits of the open transaction. The next one may get another connection from a pooler."""
     if current.vendor == "postgresql" and _is_shared(current):
         with current.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {_milliseconds()}")
 
 
 def _is_shared(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a pooler hands the connection to others between two transactions; see `config.settings`."""
+    """Return True when a pooler shares the connection between transactions. See `config.settings`."""
     return connection.settings_dict["OPTIONS"].get("prepare_threshold") is None
 
 

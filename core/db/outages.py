@@ -1,7 +1,7 @@
-"""Tell a fault of the machine or the database, which passes, from a bug, which does not.
+"""Distinguish an outage of the machine or the database, which passes, from a bug, which does not.
 
-An outage is a full disk, a held write lock, a database that is away or takes no more connections, a process that has
-no more files or threads. Nothing is wrong with the call: its caller is told to try again.
+An outage is a full disk, a held write lock, a database that is away or takes no more connections, or a process that is
+out of files or threads. The call itself is valid, so its caller is asked to try again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 from django.db import Error, InterfaceError, OperationalError
 
-#: SQLite's primary result codes, and what they mean for whoever looks after the server.
+#: SQLite's primary result codes, with their meaning for operators.
 SQLITE = {
     sqlite3.SQLITE_BUSY: "another process holds the write lock of the database",
     sqlite3.SQLITE_LOCKED: "another connection holds a lock of the database",
@@ -36,30 +36,30 @@ ERRNO = {
     errno.ENOMEM: "out of memory",
     errno.EAGAIN: "out of threads or processes",
 }
-#: PostgreSQL, where psycopg does not call it operational: a server that became a standby.
+#: PostgreSQL: the server became a standby. psycopg does not call this operational.
 READ_ONLY = "25006"
-#: PostgreSQL: a lock did not come within `lock_timeout`.
+#: PostgreSQL: a lock was not granted within `lock_timeout`.
 LOCKED = "55P03"
-#: SQLSTATE classes that say something of the statement and its values, though psycopg calls some of them operational.
+#: SQLSTATE classes about the statement and its values, though psycopg calls some of them operational.
 OF_THE_STATEMENT = ("22", "23", "54")
 AWAY = "the database does not answer"
 _latest: tuple[str, float] = ("", 0.0)
 
 
 def note(what: str) -> None:
-    """Remember an outage that a call has met, for `/readyz`."""
+    """Record an outage that a call has met, for `/readyz`."""
     global _latest
     _latest = (what, time.monotonic())
 
 
 def noted(within_secs: float) -> str:
-    """The latest outage that a call of this process has met, or an empty text when that is longer ago."""
+    """Return the latest outage that this process met within `within_secs`, or an empty text."""
     what, at = _latest
     return what if time.monotonic() - at < within_secs else ""
 
 
 def reason(error: BaseException) -> str:
-    """Which outage an exception means, in words that anybody may read; an empty text for a bug."""
+    """Return the outage that an exception means, in public words, or an empty text for a bug."""
     if isinstance(error, Error):
         return _of_database(error)
     if isinstance(error, OSError):
@@ -74,7 +74,7 @@ def reason(error: BaseException) -> str:
 def _of_database(error: Error) -> str:
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
-        # A plain SQLITE_ERROR is a statement that does not fit the tables.
+        # A plain SQLITE_ERROR means that the statement does not fit the tables.
         return SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, "")
     state = getattr(cause, "sqlstate", None) or ""
     if state == READ_ONLY:

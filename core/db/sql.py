@@ -1,4 +1,4 @@
-"""Running statements that are written by hand, where Django takes longer to build one than a database to answer it."""
+"""Run statements written by hand, where Django takes longer to build one than the database to answer it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def run(statement: str, params: Sequence[Any]) -> list[Row]:
-    """Every row that a statement returns."""
+    """Run a statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         found: list[Row] = cursor.fetchall()
@@ -26,17 +26,17 @@ def run(statement: str, params: Sequence[Any]) -> list[Row]:
 
 
 def run_each(statement: str, rows: Sequence[Sequence[Any]]) -> int:
-    """How many rows a statement wrote that is run once with each of these parameters."""
+    """Run a statement once with each of these parameters, and return the number of written rows."""
     with connection.cursor() as cursor:
         cursor.executemany(statement, rows)
         return int(cursor.rowcount)
 
 
 def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
-    """`run` for a statement whose text is always the same: PostgreSQL parses and plans it once, not at each call.
+    """Run a statement with a constant text: PostgreSQL parses and plans it once, not at each call.
 
-    A plan is used for `PLAN_SECS`. One that was made for an empty table reads all of it, and would be kept while the
-    table fills until somebody analyzes it.
+    A plan is used for `PLAN_SECS`. A plan made for an empty table scans all of it. Without this bound it would be kept
+    while the table fills, until ANALYZE runs.
     """
     line: Any = connections[DEFAULT_DB_ALIAS]
     if line.vendor != "postgresql":
@@ -48,21 +48,21 @@ def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
         return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
 
 
-#: SQLSTATE classes that say something of the values or the statement, and nothing of the server.
+#: SQLSTATE classes about the values or the statement, not about the server.
 _OF_ROWS = frozenset({"22", "23", "54"})
 
 
 def blames_rows(error: Exception) -> bool:
-    """Whether an OperationalError, which looks like an outage, is about the rows: they would fail again."""
+    """Return True when an OperationalError is about the rows and not an outage: the rows would fail again."""
     return str(getattr(error.__cause__, "sqlstate", None))[:2] in _OF_ROWS
 
 
-#: How a unique row that exists already is told.
+#: Error codes for a unique row that already exists.
 _UNIQUE = frozenset({"23505", sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 
 
 def once_more(operation: Callable[P, T]) -> Callable[P, T]:
-    """The operation, which is one transaction, run once more when it met a unique row that exists already.
+    """Wrap an operation, which is one transaction, to run again when it meets a unique row that already exists.
 
     It lost a race: another writer committed the row after this one had looked. The second run sees that row.
     """
@@ -81,7 +81,7 @@ def once_more(operation: Callable[P, T]) -> Callable[P, T]:
 
 
 PLAN_SECS = 1.0
-#: When each connection last let go of its plans.
+#: Time at which each connection last dropped its plans.
 _renewed: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()
 
 
@@ -89,7 +89,7 @@ def _renew_plans(cursor: psycopg.Cursor[Any]) -> None:
     line, now = cursor.connection, time.monotonic()
     if line.prepare_threshold is None or now - _renewed.get(line, -PLAN_SECS) < PLAN_SECS:
         return
-    # Without the setting PostgreSQL plans for each call's own values where it believes that to be cheaper; to plan
-    # takes longer than what is planned. A transaction that is rolled back takes the setting along: until the next time.
+    # Without this setting PostgreSQL plans for the values of each call when it estimates that as cheaper. Planning
+    # takes longer than the statement itself. A rollback also reverts the setting, until the next renewal.
     cursor.execute("SET plan_cache_mode = force_generic_plan; DISCARD PLANS")
     _renewed[line] = now

@@ -1,7 +1,7 @@
-"""Turns at SQLite's one write lock, for the threads of one process.
+"""A fair queue for SQLite's one write lock, for the threads of one process.
 
-SQLite lets go first whoever tries again at the right moment: a thread that writes without a pause keeps the others
-away for seconds. Here they queue, and the lock is handed on in the order of their coming. PostgreSQL queues by itself.
+SQLite gives the lock to the thread that happens to retry at the right moment. A thread that writes without a pause
+keeps the others away for seconds. Here threads queue and get the lock in order of arrival. PostgreSQL queues by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.db import OperationalError, connection
 
 
 class _Turn:
-    """A thread's place in the queue. Its lock is held until the turn comes."""
+    """A thread's place in the queue. Its lock is held until its turn comes."""
 
     __slots__ = ("came", "queue")
 
@@ -47,7 +47,7 @@ class _Queue:
                 raise OperationalError("database is locked: too many wait to write")
 
     def leave(self, turn: _Turn) -> None:
-        """Hand the turn to the next thread, or give up a place among the waiting. To leave twice is harmless."""
+        """Pass the turn to the next thread, or leave the queue. A second call does nothing."""
         with self._guard:
             if self._holder is not turn:
                 if turn in self._waiting:
@@ -66,7 +66,7 @@ _queue, _mine = _Queue(), _Mine()
 
 
 def _forget() -> None:
-    # A fork has none of the threads that wait.
+    # A forked child has none of the waiting threads.
     global _queue, _mine
     _queue, _mine = _Queue(), _Mine()
 
@@ -76,7 +76,7 @@ os.register_at_fork(after_in_child=_forget)
 
 @contextmanager
 def turn_to_write() -> Iterator[None]:
-    """Hold the turn while a transaction writes. Who is in a transaction has it already.
+    """Hold the turn while a transaction writes. A thread inside a transaction already has it.
 
     Register `hand_on` as the first `on_commit` of that transaction.
     """
@@ -85,7 +85,7 @@ def turn_to_write() -> Iterator[None]:
         return
     turn = _Turn(_queue)
     try:
-        # A signal's handler may raise while this waits, or just after: the turn must not come to nobody.
+        # A signal handler may raise during the wait or just after it. The `finally` below returns the turn then.
         turn.queue.join(turn)
         _mine.turn = turn
         yield
@@ -96,9 +96,9 @@ def turn_to_write() -> Iterator[None]:
 
 
 def hand_on() -> None:
-    """Give this thread's turn to the next one now, if it has one.
+    """Pass this thread's turn to the next thread now, if it has one.
 
-    What runs after COMMIT needs no write lock, and may wait long for a broker.
+    Code that runs after COMMIT needs no write lock, and may wait long for a broker.
     """
     turn, _mine.turn = _mine.turn, None
     if turn is not None:

@@ -1,1 +1,1 @@
-"""How text, names and log lines are shown."""
+"""Display of text, names and log lines."""

@@ -1,14 +1,14 @@
-"""Names that people compare by eye, such as ids and addresses: but for spaces, nothing in one is invisible.
+"""Names that people compare by eye, such as ids and addresses. Except for spaces, a name has no invisible character.
 
-One pattern judges them here and describes them in the OpenAPI document. It names ranges, not categories: those change
-with each edition of Unicode, and no two regular expression engines know the same one.
+One pattern checks names here and describes them in the OpenAPI document. It lists ranges, not categories: categories
+change with each edition of Unicode, and no two regular expression engines know the same edition.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Controls, blanks but the space, format and ignorable characters, private use, and the planes that hold no letters.
+#: Controls, blanks except the space, format and ignorable characters, private use, and planes without letters.
 _UNSEEN = (
     (0x00, 0x1F), (0x7F, 0xA0), (0xAD, 0xAD), (0x600, 0x605), (0x61C, 0x61C), (0x6DD, 0x6DD), (0x70F, 0x70F),
     (0x890, 0x891), (0x8E2, 0x8E2), (0x1680, 0x1680), (0x180E, 0x180E), (0x2000, 0x200F), (0x2028, 0x202F),
@@ -19,7 +19,7 @@ _UNSEEN = (
 
 
 def _written(code: int) -> str:
-    # An escape up to FFFF means the same to every engine; beyond it only the character itself does.
+    # An escape up to FFFF means the same in every engine. Beyond FFFF only the character itself does.
     if code > 0xFFFF:
         return chr(code)
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
@@ -29,21 +29,21 @@ def _ranges(pairs: tuple[tuple[int, int], ...]) -> str:
     return "".join(_written(low) if low == high else f"{_written(low)}-{_written(high)}" for low, high in pairs)
 
 
-# JSON Schema's engines cannot name a surrogate, and no JSON text that is decoded holds one.
+# JSON Schema engines cannot name a surrogate, and decoded JSON text holds none.
 _WITHOUT_SURROGATES = tuple((0xE000 if low == 0xD800 else low, high) for low, high in _UNSEEN)
-#: The inside of a character class of everything that a name may not hold.
+#: The inside of a character class of all characters that a name may not hold.
 UNSEEN = _ranges(_WITHOUT_SURROGATES)
-#: A name, as JSON Schema writes a pattern.
+#: A name, as a pattern of JSON Schema.
 PATTERN = f"^[^{UNSEEN}]+$"
 
 _SEEN = re.compile(f"[^{_ranges(_UNSEEN)}]+")
 
 
 def is_name(text: str, longest: int) -> bool:
-    """Whether it can name something: not empty, not too long, and nothing in it that nobody sees."""
+    """Return True for a valid name: not empty, not too long, and without invisible characters."""
     return 0 < len(text) <= longest and is_visible(text)
 
 
 def is_visible(text: str) -> bool:
-    """Whether every character but a space is seen."""
+    """Return True when every character except spaces is visible."""
     return text.isprintable() if text.isascii() else _SEEN.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Logs: no token is ever written, and no control character of an agent's text reaches a terminal."""
+"""Redact log lines: no token is written, and no control character of an agent's text reaches a terminal."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def redacted(text: str) -> str:
-    """Keep a token's kind and id, drop its secret."""
+    """Return the text with the secret of each token removed. The token's kind and id stay."""
     return TOKEN.sub(lambda found: (found.group(1) or found.group(2)) + "_[redacted]", text)
 
 
 class TokenFilter(logging.Filter):
-    """Redacts the message before any formatter sees it."""
+    """Redacts each message before a formatter sees it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place; never drop it."""
-        # A line that an agent's text begins is never taken for one of ours: it is indented.
+        """Rewrite the record in place. Never drop it."""
+        # Indent the later lines, so that a line inside an agent's text cannot pass for a log line of ours.
         record.msg, record.args = redacted(record.getMessage()).replace("\n", "\n    "), None
         return True
 
@@ -28,7 +28,7 @@ class LineFormatter(logging.Formatter):
     """Also redacts tracebacks, and escapes control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as text."""
+        """Format one record as text."""
         return CONTROL.sub(lambda found: _escape(found.group()), redacted(super().format(record)))
 
 

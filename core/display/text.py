@@ -1,7 +1,7 @@
-"""How text from agents, senders and strangers is shown: by one function, on every surface.
+"""Display text from agents, senders and strangers: one function for every surface.
 
-Nothing here changes what is stored or hashed; it only decides what a person sees. A character that would show
-as nothing, as plain space, or would reorder its neighbours is written as `\\u{...}`, its code point in hex.
+Nothing here changes stored or hashed text; it only decides the view. A character that would show as nothing or as plain
+space, or would reorder its neighbours, is written as `\\u{...}` with its code point in hex.
 """
 
 import functools
@@ -11,33 +11,33 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, which the standard library does not carry.
+# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, which the standard library lacks.
 _IGNORABLE = (
     (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
     (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164),
     (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3),
     (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-# Blank to the eye though Unicode calls them symbols or marks: Braille blank, null notehead, Khitan filler.
+# Blank to the eye, though Unicode calls them symbols or marks: Braille blank, null notehead, Khitan filler.
 _BLANK = frozenset({0x2800, 0x1D159, 0x16FE4})
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _OVERLAY = 1  # the combining class of strokes through a letter: they cross text out
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
-_MARKS_PER_LETTER = 4  # more than any living orthography needs; beyond it, marks climb over the lines around
+_MARKS_PER_LETTER = 4  # more than any living orthography needs; further marks would cover the lines around
 
 _HIDDEN, _MARK, _LETTER, _OTHER = range(4)
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """`text` with every invisible, reordering or floating character as `\\u{...}`.
+    """Return `text` with every invisible, reordering or floating character as `\\u{...}`.
 
-    `lines` keeps newline and tab real, for views of several lines.
-    The answer never means two things: a literal `\\u{` in the text has its backslash escaped too.
+    `lines` keeps newline and tab unchanged, for views of several lines. The result is unambiguous: a literal `\\u{` in
+    the text gets its backslash escaped too.
     """
     if text.isascii() and text.isprintable() and "\\u{" not in text:
         return text
     shown = []
-    room = 0  # how many more marks the letter before may carry
+    room = 0  # marks that the letter before may still carry
     for at, character in enumerate(text):
         kind = _kind(character)
         if kind == _MARK:
@@ -51,23 +51,23 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 
 def visible_json(value: Any) -> str:
-    """A JSON value as indented visible text, in its own key order; what JSON does not know shows as text."""
+    """Return a JSON value as indented visible text, in its own key order. Values unknown to JSON become text."""
     return visible(json.dumps(value, ensure_ascii=False, indent=2, default=str), lines=True)
 
 
 def shortened(text: str, limit: int = 120) -> str:
-    """One visible line of at most `limit` characters of `text`, and how many were left out."""
+    """Return one visible line of at most `limit` characters of `text`, and the number of characters left out."""
     rest = len(text) - limit
     return visible(text) if rest <= 0 else f"{visible(text[:limit])}… ({rest} more characters)"
 
 
 def turns(text: str) -> bool:
-    """Whether letters of `text` run from right to left, and so turn the digits and signs around them on the screen."""
+    """Return True when letters of `text` run right to left. They reorder digits and signs around them on screen."""
     return not text.isascii() and any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
 
 
 class MixedToken(NamedTuple):
-    """A word whose letters come from several scripts, so that it may read as another word."""
+    """A word with letters from several scripts, so that it may read as another word."""
 
     token: str
     scripts: tuple[str, ...]
@@ -77,7 +77,7 @@ class MixedToken(NamedTuple):
 
 
 def mixed_scripts(text: str) -> list[MixedToken]:
-    """The words of `text` that mix scripts, each once, in order: `paypal` with a Cyrillic a, say."""
+    """Return the words of `text` that mix scripts, each once, in order. An example is `paypal` with a Cyrillic a."""
     if text.isascii():
         return []
     tokens = dict.fromkeys(re.findall(r"\w+", text))
@@ -85,12 +85,12 @@ def mixed_scripts(text: str) -> list[MixedToken]:
     return [MixedToken(token, scripts) for token, scripts in found if len(scripts) > 1]
 
 
-# Letters that look like a Latin one in most fonts: Cyrillic and Greek.
+# Cyrillic and Greek letters that look like a Latin one in most fonts.
 _LATIN_LOOKS = str.maketrans("абвгдеорсухіјѕԁһԛԝαβεικνορτυχ", "a6brдeopcyxijsdhqwaβeiκvoptux")
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of different names that a reader may take for one: by whitespace, case, hidden or look-alike letters."""
+    """Return pairs of different names that look the same: by whitespace, case, hidden or look-alike letters."""
     first: dict[str, str] = {}
     found = []
     for name in names:
@@ -118,7 +118,7 @@ def _kind(character: str) -> int:
     return _LETTER if category[0] == "L" else _OTHER
 
 
-# Writing systems that ordinary words do mix, and letters that belong to none.
+# Scripts that ordinary words do mix, and letters that belong to no script.
 _TOGETHER = {
     "HIRAGANA": "CJK",
     "KATAKANA": "CJK",
@@ -131,6 +131,6 @@ _NEUTRAL = frozenset({"MICRO", "FEMININE", "MASCULINE", "MODIFIER"})
 
 
 def _scripts(token: str) -> set[str]:
-    """The scripts of a token's letters, by the first word of each letter's name."""
+    """Return the scripts of a token's letters, by the first word of each letter's Unicode name."""
     first = {unicodedata.name(c, "UNNAMED").split()[0].split("-")[0] for c in token if c.isalpha()}
     return {_TOGETHER.get(word, word).capitalize() for word in first - _NEUTRAL}

@@ -1,7 +1,7 @@
-"""Whitespace that could push text out of sight, shown as a count in its place.
+"""Replace whitespace that could push text out of sight by its count.
 
-Three thousand empty lines, or a line of twenty thousand spaces, put what follows them on no screen. Nothing is left
-out: each run that could do so becomes one mark that says how long it is.
+Three thousand empty lines, or a line of twenty thousand spaces, push the rest of a text off the screen. Each such run
+becomes one mark that gives its length. No other text is left out.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import NamedTuple
 
 from core.display.text import visible
 
-#: Up to so many spaces inside a line, empty lines in a row, and spaces of indentation are shown as they are.
+#: Spaces inside a line, empty lines in a row, and spaces of indentation that are shown unchanged.
 MOST_SPACES, MOST_EMPTY_LINES, MOST_INDENT = 8, 2, 40
-#: A text of more lines or characters is long: its end may be below the screen.
+#: Lines and characters beyond which a text is long: its end may be below the screen.
 LONG_LINES, LONG_CHARACTERS = 20, 1500
 _RUN = re.compile(r"[ \t\n]+")
 
 
 class Part(NamedTuple):
-    """A piece of a text as staff see it: the text itself, or a mark that counts whitespace."""
+    """A piece of a text for staff: the text itself, or a mark that counts whitespace."""
 
     text: str
     is_mark: bool = False
 
 
 class Extent(NamedTuple):
-    """How long a text is."""
+    """The length of a text."""
 
     characters: int
     lines: int
@@ -41,12 +41,12 @@ class Extent(NamedTuple):
 
 
 def extent(*texts: str) -> Extent:
-    """The characters and lines of all these texts together."""
+    """Return the total characters and lines of all these texts."""
     return Extent(sum(map(len, texts)), sum(text.count("\n") + 1 for text in texts))
 
 
 def parts(text: str) -> list[Part]:
-    """`text`, visible, with a mark in place of each run of whitespace that could hide what follows it."""
+    """Return visible `text` with a mark in place of each run of whitespace that could hide the text after it."""
     shown, found, done = visible(text, lines=True), list[Part](), 0
     for run in _RUN.finditer(shown):
         marked = list(_marked(run[0], starts=run.start() == 0, ends=run.end() == len(shown)))
@@ -57,7 +57,7 @@ def parts(text: str) -> list[Part]:
 
 
 def _marked(run: str, *, starts: bool, ends: bool) -> Iterator[Part]:
-    """One maximal run of spaces, tabs and newlines."""
+    """Yield the parts of one maximal run of spaces, tabs and newlines."""
     before, *empty, indent = run.split("\n") if "\n" in run else (run, "")
     if "\n" not in run:
         is_plain = not ends and len(run) <= (MOST_INDENT if starts else MOST_SPACES)

@@ -1,1 +1,1 @@
-"""What every HTTP edge shares: problems, bodies, pages, queries and their OpenAPI description."""
+"""The parts that all HTTP endpoints share: problems, bodies, pages, queries and their OpenAPI description."""

@@ -1,4 +1,4 @@
-"""Strict request bodies for DRF: nothing is coerced, an unknown field is an error, null equals absent."""
+"""Strict request bodies for DRF: no coercion, an unknown field is an error, null equals absent."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from rest_framework import serializers
 
 from core.web import faults, problems
 
-#: The code of what is no object where one must stand, and of what a check of ours says in its own words.
+#: Error codes: a value that should be an object, and a check of ours with its own text.
 NO_OBJECT, CHECKED = "no-object", "checked"
 
 
 class Text(serializers.CharField):
-    """A JSON string, kept as it is."""
+    """A JSON string, kept unchanged."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"trim_whitespace": False, **kwargs})
 
     def to_internal_value(self, data: Any) -> str:
-        """The string itself; a number is not one."""
+        """Return the string. Refuse a number."""
         if not isinstance(data, str):
             self.fail("invalid")
         return str(super().to_internal_value(data))
 
 
 class Whole(serializers.IntegerField):
-    """A JSON integer: no string, no boolean. JSON has one kind of number, so 1.0 is the integer 1."""
+    """A JSON integer, not a string or a boolean. JSON has one kind of number, so 1.0 is the integer 1."""
 
     def to_internal_value(self, data: Any) -> int:
-        """The integer itself."""
+        """Return the integer."""
         data = whole(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
@@ -39,35 +39,35 @@ class Whole(serializers.IntegerField):
 
 
 def whole(value: Any) -> Any:
-    """The value, as an integer where it is one that was written with a decimal point."""
+    """Return the value as an integer when it is a whole number written with a decimal point."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Flag(serializers.BooleanField):
-    """true or false, and nothing that resembles them."""
+    """A JSON boolean, and nothing that resembles one."""
 
     def to_internal_value(self, data: Any) -> bool:
-        """The boolean itself."""
+        """Return the boolean."""
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
 
 
 class Id(serializers.UUIDField):
-    """A UUID as a JSON string; a number is none."""
+    """A UUID as a JSON string, not a number."""
 
     def to_internal_value(self, data: Any) -> UUID:
-        """The UUID itself."""
+        """Return the UUID."""
         if not isinstance(data, str):
             self.fail("invalid", value=data)
         return super().to_internal_value(data)
 
 
 class Body(serializers.Serializer[Any]):
-    """The base of every strict body. `validated_data` has only what was given and is not null.
+    """The base of every strict body. `validated_data` holds only fields that are given and not null.
 
-    For the OpenAPI document: `schemas` are fields that say more than their class does, and `rules` keywords of JSON
-    Schema that bind several fields.
+    For the OpenAPI document, `schemas` describes fields in more detail than their class does, and `rules` holds JSON
+    Schema keywords that bind several fields.
     """
 
     strict = True
@@ -75,7 +75,7 @@ class Body(serializers.Serializer[Any]):
     rules: ClassVar[dict[str, Any]] = {}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Refuse unknown fields together with whatever else is wrong."""
+        """Refuse unknown fields together with all other errors."""
         if not isinstance(data, Mapping):
             raise serializers.ValidationError({"": faults.OBJECT}, code=NO_OBJECT)
         said = {name: value for name, value in data.items() if value is not None}
@@ -91,7 +91,7 @@ class Body(serializers.Serializer[Any]):
 
 
 def read(body: type[Body], data: Any) -> dict[str, Any]:
-    """What `data` says, field by field. Raises invalid with every field that is wrong."""
+    """Return the fields of `data`. Raises invalid with every wrong field."""
     judged = body(data=data)
     if not judged.is_valid():
         raise problems.invalid(list(_wrong(judged, data, judged.errors, "")))
@@ -99,7 +99,7 @@ def read(body: type[Body], data: Any) -> dict[str, Any]:
 
 
 def _wrong(field: Any, value: Any, detail: Any, path: str) -> Iterator[faults.Error]:
-    """The nested details of a serializer, each as one entry of `errors`."""
+    """Yield the nested details of a serializer, each as one entry of `errors`."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             if _is_of_whole(inner):
@@ -119,7 +119,10 @@ def _fault(field: Any, value: Any, said: Any, path: str) -> faults.Error:
 
 
 def _is_of_whole(detail: Any) -> bool:
-    """Whether it says that the value itself is no object. It stands under a name, as any member could."""
+    """Return True when the detail says that the value itself is no object.
+
+    Such a detail is stored under a name, like the detail of any member.
+    """
     return any(getattr(each, "code", "") == NO_OBJECT for each in (detail if isinstance(detail, list) else [detail]))
 
 
@@ -136,7 +139,7 @@ def _member(value: Any, name: Any) -> Any:
 
 
 def describe(field: Any) -> str:
-    """What is right of a field."""
+    """Describe a valid value of a field."""
     match field:
         case serializers.ChoiceField():
             return faults.one_of(field.choices)

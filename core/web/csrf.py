@@ -1,4 +1,4 @@
-"""CSRF tokens of pages that stay open for long, and the page of a request that was refused for its token."""
+"""CSRF tokens for pages that stay open long, and the page for a request refused because of its token."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ANSWER_HEADER = "X-CSRFToken"
 
 
 class FreshToken:
-    """Give a page that updates itself the token of its current login.
+    """Middleware: send the token of the current login to a page that updates itself.
 
-    A login in another tab makes a new token, and the forms that were drawn before it would be refused.
+    A login in another tab makes a new token. Forms rendered before it would be refused.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -30,7 +30,7 @@ class FreshToken:
 
 
 def refused(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403: say that nothing was done, and lead back to the page that the form was on."""
+    """Answer 403: say that nothing was done, and link back to the page of the form."""
     came_from = request.headers.get("Referer", "")
     here = {request.get_host()}
     safe = url_has_allowed_host_and_scheme(came_from, allowed_hosts=here, require_https=request.is_secure())

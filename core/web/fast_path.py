@@ -1,4 +1,4 @@
-"""A hot call's body and answer, in bare ASGI: a Request and a Response would cost more than what the call does."""
+"""The body and answer of a fast-path call in bare ASGI. A Request and a Response would cost more than the call."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from starlette.types import Receive, Scope, Send
 from core.web.parsers import StrictJSONParser, too_large
 from core.web.problems import Problem
 
-#: The key in a request's ASGI scope of its whole body, where the front gate has read it.
+#: ASGI scope key of the whole body, set when the front gate has read it.
 BODY = "wardroom.body"
 HEADERS = ((b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff"))
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """A header's first value, or nothing. `name` is in lower case."""
+    """Return a header's first value, or an empty text. `name` is in lower case."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 async def body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body, judged as DRF and our parser do: 415 unless it is JSON, 413 as soon as it is too long.
+    """Read the whole body with the checks of DRF and our parser: 415 unless it is JSON, 413 when it is too long.
 
-    408 unless all of it arrives in time.
+    Answer 408 unless all of it arrives in time.
     """
-    # A short body is here already, and a timer for it would cost as much as to judge it.
+    # A short body is already here. A timer would cost as much as the checks.
     raw: bytes | None = scope.get(BODY)
     if raw is None:
         raw = await _in_time(scope, receive)
@@ -69,7 +69,7 @@ async def _whole(receive: Receive, limit: int) -> bytes:
 
 
 async def answer(send: Send, status: int, value: Any) -> None:
-    """A JSON answer."""
+    """Send a JSON answer."""
     raw = msgspec.json.encode(value)
     headers = [*HEADERS, (b"content-length", str(len(raw)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,7 +1,7 @@
-"""How a refusal says what is wrong with a value: `must be <what is right>, and is <what came>`.
+"""The text of a refused value: `must be <valid values>, and is <actual value>`.
 
-Bodies are read by several readers (serializers, msgspec, verbs of their own). A caller meets one way of speaking.
-The value itself is never repeated: it may be long, or a secret.
+Several readers read bodies (serializers, msgspec, operations of their own). A caller sees one form of error. The value
+itself is never repeated: it may be long, or a secret.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _PLAIN = re.compile(r"[^\s.\[\]\"\\]+")
 
 
 def wrong(field: str, value: Any, right: str) -> Error:
-    """One entry of `errors`: null is missing, as it equals absent."""
+    """Return one entry of `errors`. A null value counts as missing, because null equals absent."""
     came = "none of them" if right.startswith(ONE_OF) and isinstance(value, str) else kind(value)
     return {"field": field, "detail": f"must be {right}, and is {came}"}
 
 
 def kind(value: Any) -> str:
-    """What came, in a word or four."""
+    """Describe the actual value in one to four words."""
     match value:
         case None:
             return "missing"
@@ -38,7 +38,7 @@ def kind(value: Any) -> str:
         case str():
             return f"a string of {len(value)} character{'' if len(value) == 1 else 's'}" if value else "an empty string"
         case int() | float():
-            # Python refuses to write thousands of digits.
+            # Python refuses to print thousands of digits.
             return f"the number {value}" if abs(value) < 10**18 else "a very large number"
         case Mapping():
             return "an object"
@@ -48,7 +48,7 @@ def kind(value: Any) -> str:
 
 
 def step(path: str, name: str | int) -> str:
-    """The path of a member or an item: `items[0].due`. A name that would not read as one stands in brackets."""
+    """Return the path of a member or an item: `items[0].due`. A name with special characters is put in brackets."""
     if isinstance(name, int):
         return f"{path}[{name}]"
     if not _PLAIN.fullmatch(name):
@@ -57,27 +57,27 @@ def step(path: str, name: str | int) -> str:
 
 
 def string(most: int | None = None, least: int = 0) -> str:
-    """What is right of a text, in characters."""
+    """Describe a valid text, in characters."""
     return f"a string{_sized(least, most, 'character')}"
 
 
 def array(most: int | None = None, least: int = 0, of: str = "") -> str:
-    """What is right of a list."""
+    """Describe a valid list."""
     return f"an array{_sized(least, most, of or 'item')}" if least or most or not of else f"an array of {of}s"
 
 
 def whole(least: Any = None, most: Any = None) -> str:
-    """What is right of a whole number."""
+    """Describe a valid whole number."""
     return f"a whole number{_ranged(least, most)}"
 
 
 def number(least: Any = None, most: Any = None, unit: str = "number") -> str:
-    """What is right of any number."""
+    """Describe a valid number."""
     return f"a {unit}{_ranged(least, most)}"
 
 
 def one_of(words: Iterable[Any]) -> str:
-    """What is right of a word."""
+    """Describe a valid word."""
     return ONE_OF + ", ".join(map(str, words))
 
 
@@ -103,7 +103,7 @@ def _short(value: Any) -> str:
 
 
 def paths(path: str, detail: Any) -> Iterator[tuple[str, Any]]:
-    """Each leaf of DRF's nested details, with its path."""
+    """Yield each leaf of DRF's nested details with its path."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             yield from paths(step(path, name), inner)

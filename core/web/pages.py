@@ -1,4 +1,4 @@
-"""Cursor pages: `{results, next}`, stable while rows come and go."""
+"""Cursor pages `{results, next}`. They stay stable while rows are added and removed."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from core.web import queries
 from core.web.openapi import values
 
 LIMIT, MOST = 50, 200
-#: What a page is asked for with, for the OpenAPI document.
+#: The query parameters of a page, for the OpenAPI document.
 QUERY = [
     values.in_query("cursor", values.text(), "`next` of the page before."),
     values.in_query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}),
 ]
-#: Their names.
+#: The names of these parameters.
 PARAMETERS = ("cursor", "limit")
-#: No cursor of ours is longer.
+#: The longest cursor that we make.
 LONGEST_CURSOR = 512
-#: Rows that are read together: a page of the usual size is one query.
+#: Rows per query. A page of the usual size needs one query.
 AT_ONCE = LIMIT + 1
 _JSON = msgspec.json.Encoder(enc_hook=str)
 
 
 class Room:
-    """The bytes of one answer that rows may fill. The first row always fits, so a reader gets on."""
+    """The byte budget of one answer. The first row always fits, so a reader makes progress."""
 
     def __init__(self) -> None:
         self._left = settings.WARDROOM["max_page_bytes"]
         self._is_empty = True
 
     def takes(self, shown: Any) -> bool:
-        """Whether this row, as it is shown, fits in beside those before it."""
+        """Return True when this row, in its output form, still fits."""
         self._left -= len(_JSON.encode(shown)) + 1
         fits = self._left >= 0 or self._is_empty
         self._is_empty = False
@@ -55,9 +55,10 @@ def page(
     descending: bool = False,
     prepare: Callable[[Sequence[Any]], None] = lambda rows: None,
 ) -> dict[str, Any]:
-    """One page of `rows` ordered by `key` (unique as a whole), from `params["cursor"]`, at most `params["limit"]`.
+    """Return one page of `rows` in the order of `key`, from `params["cursor"]`, at most `params["limit"]` rows.
 
-    It ends at its bytes as well as at its rows. `prepare` gets rows that are read together, before they are shown.
+    The `key` is unique as a whole. The page also ends at its byte budget. `prepare` gets the rows of each query before
+    they are shown.
     """
     size = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
     place = _decode(params["cursor"], [_column(rows.model, name) for name in key]) if params.get("cursor") else None
@@ -82,7 +83,7 @@ def walk(
     most: int = AT_ONCE,
     prepare: Callable[[Sequence[Any]], None] = lambda rows: None,
 ) -> Iterator[Any]:
-    """Every row beyond `place`, in order, read some at a time: a reader that stops has not had them all in memory."""
+    """Yield every row beyond `place`, in order, in batches. A reader that stops early has not loaded them all."""
     some, direction = min(most, AT_ONCE), "lt" if descending else "gt"
     ordered = rows.order_by(*(f"-{name}" if descending else name for name in key))
     while True:
@@ -96,7 +97,7 @@ def walk(
 
 
 def _beyond(key: Sequence[str], values: Sequence[Any], direction: str) -> Q:
-    # (a, b) > (x, y) written out, because SQLite and Django have no portable row comparison.
+    # (a, b) > (x, y) written out: Django has no row comparison that also works on SQLite.
     beyond = Q()
     for position, name in enumerate(key):
         equal = {before: values[index] for index, before in enumerate(key[:position])}
@@ -112,7 +113,7 @@ def _encode(row: Model, key: Sequence[str]) -> str:
 
 
 def _decode(cursor: str, columns: Sequence[Field[Any, Any]]) -> list[Any]:
-    """The values that a cursor holds, one for each column. Raises invalid for what this list never gave."""
+    """Return the values of a cursor, one for each column. Raises invalid for a cursor that this list never made."""
     try:
         if len(cursor) > LONGEST_CURSOR:
             raise ValueError
@@ -128,7 +129,7 @@ def _column(model: type[Model], name: str) -> Field[Any, Any]:
 
 
 def _value(column: Field[Any, Any], value: Any) -> Any:
-    """The value as its column holds it: no database is asked to compare with anything else."""
+    """Return the value in its column's type, so that the database compares with no other type."""
     match column, value:
         case IntegerField(), int() if not isinstance(value, bool) and -(2**63) <= value < 2**63:
             return value

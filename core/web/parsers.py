@@ -1,4 +1,4 @@
-"""The only parser of REST bodies: strict JSON, bounded before it is decoded."""
+"""The only parser of REST bodies: strict JSON, with a size check before decoding."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wardroom import strict
 
 
 class StrictJSONParser(BaseParser):
-    """Refuses what one of our databases would refuse, or what two readers would read differently."""
+    """Refuses bodies that one of the databases would refuse, or that two readers would read differently."""
 
     media_type = "application/json"
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Decode the body; an empty one is an empty object. 413 over the limit, 422 for what is not strict JSON."""
+        """Decode the body. An empty body is an empty object. 413 over the limit, 422 unless it is strict JSON."""
         refuse_encoded(parser_context["request"].headers.get("Content-Encoding", ""))
         limit = settings.WARDROOM["max_request_bytes"]
         raw = stream.read(limit + 1)
@@ -27,19 +27,19 @@ class StrictJSONParser(BaseParser):
 
 
 def decode(raw: bytes) -> Any:
-    """The value of a body; an empty one is an empty object. 422 for what is not strict JSON."""
+    """Return the value of a body. An empty body is an empty object. 422 unless it is strict JSON."""
     if not raw.strip():
         return {}
     return strict.loads(raw, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"])
 
 
 def refuse_encoded(encoding: str) -> None:
-    """Raise 415 for a body that is compressed: its bound would say nothing of what it becomes."""
+    """Raise 415 for a compressed body: its size limit would not bound the decoded size."""
     if encoding.strip().lower() not in ("", "identity"):
         told = "Send the body as it is, without Content-Encoding."
         raise Problem("unsupported-encoding", 415, told, headers={"Accept-Encoding": "identity"})
 
 
 def too_large() -> Problem:
-    """413, for a body over the limit."""
+    """Return the 413 for a body over the limit."""
     return Problem("too-large", 413, f"The body is over {settings.WARDROOM['max_request_bytes']} bytes.")

@@ -1,4 +1,4 @@
-"""A UUID in a path, as RFC 9562 lets it be written: in either case. Its dashes may be left out."""
+"""A UUID in a path, as RFC 9562 allows: in upper or lower case. Its dashes may be left out."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _WHOLE = re.compile(PATTERN)
 
 
 class AnyUUID:
-    """The converter `<any_uuid:name>`: what Starlette's `uuid` takes, too. Django's own takes lower case alone."""
+    """The converter `<any_uuid:name>`. It accepts the same as Starlette's `uuid`. Django's accepts lower case only."""
 
     regex = PATTERN
 
     def to_python(self, value: str) -> UUID:
-        """The UUID."""
+        """Return the UUID."""
         return UUID(value)
 
     def to_url(self, value: UUID | str) -> str:
-        """As we write it."""
+        """Return the UUID in our form."""
         return str(value)
 
 
@@ -29,5 +29,5 @@ register_converter(AnyUUID, "any_uuid")
 
 
 def uuid_of(text: str) -> UUID | None:
-    """The UUID that a text is, or None. Python's own reader also takes braces, and digits of other scripts."""
+    """Return the UUID that a text is, or None. Python's own reader also takes braces and digits of other scripts."""
     return UUID(text) if _WHOLE.fullmatch(text) else None

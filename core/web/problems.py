@@ -1,4 +1,4 @@
-"""Refusals, as RFC 9457 problem+json with stable types. A verb raises one; every edge turns it into its own answer."""
+"""Refusals as RFC 9457 problem+json with stable types. An operation raises one, and each endpoint answers it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from core.web import faults
 from wardroom.strict import StrictJSONError
 
 CONTENT_TYPE = "application/problem+json"
-#: What a 415 says in its head (RFC 9110, 15.5.16).
+#: The `Accept` header of a 415 (RFC 9110, 15.5.16).
 ACCEPT = {"Accept": "application/json"}
-#: What is said of a field that a body should not have.
+#: The error text of an unknown field.
 UNKNOWN = "is no field of this call"
 log = logging.getLogger(__name__)
 
 
 class Problem(Exception):
-    """A refusal that the caller can understand. `type` is stable; `extra` members stand beside it."""
+    """A refusal that the caller can understand. `type` is stable. `extra` members are added to the document."""
 
     def __init__(
         self, type: str, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
@@ -39,18 +39,20 @@ class Problem(Exception):
         self.extra = extra
 
     def __str__(self) -> str:
-        """What is wrong, and where, in one line."""
+        """Return the error and its fields in one line."""
         listed = (error for error in self.extra.get("errors", []) if error["detail"] != self.detail)
         errors = (": ".join(filter(None, (error["field"], error["detail"]))) for error in listed)
         return f"{self.detail} {'; '.join(errors)}".strip()
 
     def body(self) -> dict[str, Any]:
-        """The problem document."""
+        """Return the problem document."""
         title = HTTPStatus(self.status).phrase
         return {"type": self.type, "title": title, "status": self.status, "detail": self.detail, **self.extra}
 
     def body_of(self, item: str) -> dict[str, Any]:
-        """The problem document of one item of many: `item` says which, as `messages[3]`, and each field is below it."""
+        """Return the problem document of one item of many. `item` is its path, as `messages[3]`, and prefixes each
+        field.
+        """
         body = self.body()
         if errors := body.get("errors"):
             fields = (".".join(filter(None, (item, error["field"]))) for error in errors)
@@ -59,69 +61,69 @@ class Problem(Exception):
 
 
 def unauthenticated(detail: str = "Send a live token as `Authorization: Bearer <token>`.") -> Problem:
-    """401: nobody we know."""
+    """Return a 401: the caller is unknown."""
     return Problem("unauthenticated", 401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def forbidden(detail: str, type: str = "forbidden") -> Problem:
-    """403: known, but not allowed this."""
+    """Return a 403: the caller is known, but not allowed to do this."""
     return Problem(type, 403, detail)
 
 
 def not_found(detail: str = "There is nothing here by that id.") -> Problem:
-    """404: unknown, or another project's; the two cannot be told apart."""
+    """Return a 404: unknown, or in another project. The caller cannot distinguish the two."""
     return Problem("not-found", 404, detail)
 
 
 def conflict(detail: str, type: str = "conflict", **extra: Any) -> Problem:
-    """409: it clashes with what stands."""
+    """Return a 409: the call conflicts with the current state."""
     return Problem(type, 409, detail, **extra)
 
 
 def gone(detail: str, type: str = "expired", **extra: Any) -> Problem:
-    """410: it was, and is over."""
+    """Return a 410: the thing existed and has ended."""
     return Problem(type, 410, detail, **extra)
 
 
 def invalid(errors: Sequence[Mapping[str, str]], detail: str = "The body is not valid.") -> Problem:
-    """422: `errors` is a list of `{field, detail}`."""
+    """Return a 422. `errors` is a list of `{field, detail}`."""
     return Problem("invalid", 422, detail, errors=list(errors))
 
 
 def too_many(detail: str, retry_after: int) -> Problem:
-    """429: try again after so many seconds."""
+    """Return a 429: try again after `retry_after` seconds."""
     return Problem("too-many", 429, detail, headers={"Retry-After": str(retry_after)})
 
 
 def busy(detail: str, retry_after: int = 1) -> Problem:
-    """503: a bound of this server is reached; nothing was done."""
+    """Return a 503: a bound of this server is reached. Nothing was done."""
     return Problem("busy", 503, detail, headers={"Retry-After": str(retry_after)})
 
 
 def unavailable(reason: str) -> Problem:
-    """503: the machine or the database fails now, and will recover. Whether something was done cannot be said."""
+    """Return a 503: the machine or the database fails now, and will recover. The call may have taken effect."""
     detail = f"Wardroom cannot do this now: {reason}. Try again, with the same Idempotency-Key or id."
     return Problem("unavailable", 503, detail, headers={"Retry-After": "5"})
 
 
 def internal() -> Problem:
-    """500: a bug of ours, which is in the log."""
+    """Return a 500: a bug of ours, which is in the log."""
     return Problem("internal", 500, "Something went wrong here; it is in the server's log.")
 
 
 def response(problem: Problem) -> Response:
-    """A problem as DRF answers it."""
+    """Return a problem as a DRF response."""
     return Response(problem.body(), status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE)
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """DRF's hook: every refusal of ours, of DRF's and of Django's, in one shape. Bugs go on up."""
+    """DRF's hook: answer every refusal of ours, of DRF and of Django in one form. Bugs propagate."""
     problem = as_problem(error)
     return response(problem) if problem else None
 
 
 def as_problem(error: Exception) -> Problem | None:
-    """The refusal that an exception means, or None for a bug."""
+    """Return the refusal that an exception means, or None for a bug."""
     match error:
         case Problem():
             return error
@@ -156,7 +158,7 @@ def _of_drf(error: exceptions.APIException) -> Problem:
 
 
 def refusal(error: Exception) -> Problem:
-    """What the caller of a held call is told about an exception. A bug is logged, and is a 500."""
+    """Return the refusal that a long poll answers for an exception. A bug is logged and becomes a 500."""
     problem = as_problem(error)
     if problem is None:
         log.error("held call failed", exc_info=error)

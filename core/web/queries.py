@@ -1,6 +1,6 @@
-"""The query of a call: only parameters that the call knows, each once, each within its bounds.
+"""Check the query of a call: only known parameters, each once, each within its bounds.
 
-A misspelt filter that is left out would give a wider answer than the caller asked for.
+Ignoring a misspelt filter would give a wider answer than the caller asked for.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from core.web import problems
 from core.web.paths import uuid_of
 
 UNKNOWN = "is no parameter of this call"
-#: One refusal names so many parameters, each by so many characters.
+#: The most parameters that one refusal names, and the most characters of each name.
 MOST_NAMED, LONGEST_NAME = 20, 100
-#: A number of seconds. Writers of JSON give tiny numbers an exponent; one that makes it larger is refused as a slip.
+#: A number of seconds. JSON writers give tiny numbers a negative exponent. A positive exponent is refused as a mistake.
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE]-[0-9]{1,3})?")
 
 
 def check(given: Iterable[tuple[str, str]], known: Collection[str]) -> None:
-    """Raise invalid for a parameter that the call does not know, and for one that stands there twice."""
+    """Raise invalid for an unknown or repeated parameter."""
     times = Counter(name for name, _ in given)
     wrong = {name: UNKNOWN if name not in known else "is given twice" for name in times}
     errors = [refused(name, why) for name, why in wrong.items() if name not in known or times[name] > 1]
@@ -31,23 +31,23 @@ def check(given: Iterable[tuple[str, str]], known: Collection[str]) -> None:
 
 
 def refused(name: str, why: str) -> dict[str, str]:
-    """One entry of `errors`."""
+    """Return one entry of `errors`."""
     return {"field": name[:LONGEST_NAME], "detail": why}
 
 
 def whole(params: Mapping[str, Any], name: str, *, least: int, most: int) -> int | None:
-    """A whole number within its bounds, or None when it is not given. Raises invalid."""
+    """Return a whole number within its bounds, or None when it is not given. Raises invalid."""
     raw = params.get(name)
     if raw is None:
         return None
-    # Its length first: Python refuses to read thousands of digits.
+    # Check the length first: Python refuses to read thousands of digits.
     if raw.isascii() and raw.isdigit() and len(raw) <= len(str(most)) and least <= int(raw) <= most:
         return int(raw)
     raise invalid([refused(name, f"must be a whole number from {least} to {most}")])
 
 
 def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
-    """A number of seconds, or None when it is not given. Raises invalid."""
+    """Return a number of seconds, or None when it is not given. Raises invalid."""
     raw = params.get(name)
     if raw is None:
         return None
@@ -57,7 +57,7 @@ def seconds(params: Mapping[str, Any], name: str, *, most: int) -> float | None:
 
 
 def uuid(params: Mapping[str, Any], name: str) -> UUID | None:
-    """A UUID, or None when it is not given. Raises invalid."""
+    """Return a UUID, or None when it is not given. Raises invalid."""
     raw = params.get(name)
     if raw is None:
         return None
@@ -68,7 +68,7 @@ def uuid(params: Mapping[str, Any], name: str) -> UUID | None:
 
 
 def words(params: Mapping[str, Any], name: str, known: Collection[str]) -> list[str] | None:
-    """Words separated by commas, or None when they are not given. Raises invalid for one that is none of `known`."""
+    """Return comma-separated words, or None when they are not given. Raises invalid for a word outside `known`."""
     raw = params.get(name)
     if raw is None:
         return None
@@ -79,7 +79,7 @@ def words(params: Mapping[str, Any], name: str, known: Collection[str]) -> list[
 
 
 def word(params: Mapping[str, Any], name: str, known: Collection[str]) -> str | None:
-    """One word, or None when it is not given. Raises invalid for one that is none of `known`."""
+    """Return one word, or None when it is not given. Raises invalid for a word outside `known`."""
     raw = params.get(name)
     if raw is not None and raw not in known:
         raise invalid([refused(name, f"must be one of {', '.join(known)}")])
@@ -87,12 +87,12 @@ def word(params: Mapping[str, Any], name: str, known: Collection[str]) -> str | 
 
 
 def flag(params: Mapping[str, Any], name: str) -> bool:
-    """Whether it is given and true. Raises invalid for what is neither true nor false."""
+    """Return True when the flag is given and true. Raises invalid unless it is true or false."""
     return word(params, name, ("true", "false", "1", "0")) in ("true", "1")
 
 
 def text(params: Mapping[str, Any], name: str) -> str | None:
-    """Some text, or None when it is not given. Raises invalid for a NUL, with which PostgreSQL cannot even compare."""
+    """Return a text, or None when it is not given. Raises invalid for a NUL, which PostgreSQL cannot compare with."""
     raw = params.get(name)
     if raw is not None and "\0" in raw:
         raise invalid([refused(name, "holds a NUL character")])
@@ -100,5 +100,5 @@ def text(params: Mapping[str, Any], name: str) -> str | None:
 
 
 def invalid(errors: list[dict[str, str]]) -> problems.Problem:
-    """422 for a query: `field` of each error is the name of a parameter."""
+    """Return a 422 for a query. `field` of each error is the name of a parameter."""
     return problems.invalid(errors, "The query is not valid.")

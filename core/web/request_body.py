@@ -1,4 +1,4 @@
-"""The body of a held call: strict JSON, bounded while it is read, as one typed value."""
+"""The body of a long-poll call: strict JSON, bounded while it is read, as one typed value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 async def read(request: Request, body: type[Body], most_bytes: int) -> Body:
-    """What the body says; null equals absent. 413 over the limit, 422 with the field that is wrong."""
+    """Return the body as a typed value. Null equals absent. 413 over the limit, 422 with the wrong fields."""
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
@@ -28,7 +28,7 @@ async def read(request: Request, body: type[Body], most_bytes: int) -> Body:
 
 
 def convert(value: Any, body: type[Body]) -> Body:
-    """The typed value of a decoded body, or 422."""
+    """Return the typed value of a decoded body. Raises invalid."""
     if isinstance(value, dict):
         integers = _integers(body)
         said = ((name, member) for name, member in value.items() if member is not None)
@@ -40,7 +40,7 @@ def convert(value: Any, body: type[Body]) -> Body:
 
 
 def _wrong(value: Any, body: type[msgspec.Struct]) -> Iterator[faults.Error]:
-    """Every field that is wrong: msgspec itself stops at the first, in words of its own."""
+    """Yield every wrong field. msgspec itself stops at the first, with its own text."""
     if not isinstance(value, dict):
         yield faults.wrong("", value, faults.OBJECT)
         return
@@ -60,7 +60,7 @@ def _wrong(value: Any, body: type[msgspec.Struct]) -> Iterator[faults.Error]:
 
 
 def _of_value(name: str, value: Any, type: Any, said: str) -> faults.Error:
-    """The field itself, or the item of it that msgspec names as `$[0]`."""
+    """Return the error of the field, or of the item that msgspec names as `$[0]`."""
     right = _plain(msgspec.inspect.type_info(type))
     item = re.search(r" - at `\$\[(\d+)\]`$", said)
     if item and isinstance(right, msgspec.inspect.ListType):
@@ -70,13 +70,13 @@ def _of_value(name: str, value: Any, type: Any, said: str) -> faults.Error:
 
 
 def _plain(type: Any) -> Any:
-    """The type itself where it may also be null, which equals absent."""
+    """Return the type without null, which equals absent."""
     others = [each for each in getattr(type, "types", ()) if not isinstance(each, msgspec.inspect.NoneType)]
     return others[0] if others else type
 
 
 def _right(type: Any) -> str:
-    """What is right of a type."""
+    """Describe a valid value of a type."""
     match _plain(type):
         case msgspec.inspect.StrType() as text:
             return faults.string(text.max_length, text.min_length or 0)
@@ -93,7 +93,7 @@ def _right(type: Any) -> str:
 
 @functools.cache
 def _integers(body: type[msgspec.Struct]) -> frozenset[str]:
-    """The fields of a body that take integers: 1.0 is one too, as JSON counts."""
+    """Return the fields of a body that take integers. In JSON 1.0 is an integer, too."""
     described: Any = msgspec.inspect.type_info(body)
     kinds = {field.name: getattr(field.type, "types", (field.type,)) for field in described.fields}
     return frozenset(

@@ -1,4 +1,4 @@
-"""DRF views in the OpenAPI document: what a view, its method and its path say of security, refusals and headers."""
+"""DRF views in the OpenAPI document: security, refusals and headers from a view, its method and its path."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ LAST_EVENT_ID = {
 
 
 class Operation(AutoSchema):
-    """What is the same for every call is said here once; a view names what is its own (see `ProjectView`)."""
+    """Describes the parts that are equal for every call. A view declares its own parts (see `ProjectView`)."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
-        """The operation, with every status that it can answer."""
+        """Return the operation with every status that it can answer."""
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
@@ -59,7 +59,7 @@ class Operation(AutoSchema):
         return dict(operation)
 
     def _map_serializer(self, serializer: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """A request's body takes no other members than these, and null there means absent."""
+        """Forbid other members in a request's body, and allow null for absent members."""
         schema: dict[str, Any] = super()._map_serializer(serializer, *args, **kwargs)  # type: ignore[no-untyped-call]
         body: Any = force_instance(serializer)  # type: ignore[no-untyped-call]
         if not getattr(body, "strict", False):
@@ -72,7 +72,7 @@ class Operation(AutoSchema):
         return {**schema, "additionalProperties": False, **body.rules}
 
     def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
-        """Fields whose bounds drf-spectacular does not know."""
+        """Describe fields whose bounds drf-spectacular does not know."""
         schema = self._own_schema(field)
         if schema is None:
             return super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ class Operation(AutoSchema):
         return None
 
     def get_auth(self) -> list[dict[str, Any]]:
-        """The bearer token, with the scope that an API key needs."""
+        """Return the bearer scheme with the scope that an API key needs."""
         super().get_auth()  # Registers the scheme.
         if not self.view.get_authenticators():
             return []
@@ -125,7 +125,7 @@ class Operation(AutoSchema):
 
     def _depends(self, call: refusals.Call, operation: dict[str, Any]) -> list[str]:
         keyed = ["Idempotency-Key"] if call.keyed else []
-        # A cursor is the server's own word, which nobody can make up.
+        # Only the server makes cursors; a client cannot invent one.
         given = [each["name"] for each in operation.get("parameters", []) if each["name"] == "cursor"]
         return [*keyed, *given, *getattr(self.view, "depends", {}).get(self.method, ())]
 
@@ -146,13 +146,13 @@ class Operation(AutoSchema):
 
 
 def register(registry: Any, kind: str, name: str, component: dict[str, Any]) -> dict[str, Any]:
-    """Keep a component for `add_components`, and give its `$ref`."""
+    """Store a component for `add_components`, and return its `$ref`."""
     vars(registry).setdefault("ours", {}).setdefault(kind, {})[name] = component
     return reference(kind, name)
 
 
 def reference(kind: str, name: str) -> dict[str, Any]:
-    """A component by its kind and name."""
+    """Return the `$ref` of a component."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 

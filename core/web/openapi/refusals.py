@@ -1,4 +1,4 @@
-"""The refusals of a call: one problem schema for each status, with the types that the call can answer."""
+"""The refusals of a call: one problem schema for each status, with the problem types of the call."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from core.web.problems import CONTENT_TYPE
 
-#: Status -> the problem types of one call.
+#: Status -> problem types of one call.
 Types = Mapping[int, Sequence[str]]
-#: Keep a component (`schemas` or `responses`, its name, what it is), and give its `$ref`.
+#: Stores a component (`schemas` or `responses`, its name, its content) and returns its `$ref`.
 Register = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
-#: The types that every call has at a status.
+#: The problem types that every call has at a status.
 COMMON: Types = {
     401: ("unauthenticated",),
     403: ("forbidden",),
@@ -53,13 +53,13 @@ HEADERS: dict[int, dict[str, Any]] = {
     429: {"Retry-After": RETRY_AFTER},
     503: {"Retry-After": RETRY_AFTER},
 }
-#: What a call can be refused with because it has a body.
+#: Statuses that a call can answer because it has a body.
 OF_A_BODY = (408, 413, 415)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What decides how a call can be refused. `own` are types beside the common ones, or at other statuses."""
+    """The facts that decide the refusals of a call. `own` adds types to the common ones, or further statuses."""
 
     name: str
     authenticated: bool = True
@@ -69,7 +69,7 @@ class Call:
     own: Types = field(default_factory=dict)
 
     def types(self) -> dict[int, tuple[str, ...]]:
-        """Status -> every type that this call answers there, in the order of statuses."""
+        """Return status -> every problem type that this call answers there, in the order of statuses."""
         statuses = {406, 422, 429, 503, *self.own}
         statuses |= {401, 403} if self.authenticated else set()
         statuses |= {404} if self.in_path else set()
@@ -78,14 +78,14 @@ class Call:
         return {status: self._types(status) for status in sorted(statuses)}
 
     def _types(self, status: int) -> tuple[str, ...]:
-        # A clash and an end are always of a kind of their own.
+        # A 409 or a 410 always has types of its own.
         common = () if status in (409, 410) else COMMON.get(status, ())
         keyed = ("still-running",) if self.keyed and status == 409 else ()
         return tuple(dict.fromkeys([*common, *self.own.get(status, ()), *keyed]))
 
 
 def responses(call: Call, register: Register) -> dict[str, Any]:
-    """The `responses` entries of every refusal of a call; those that calls share are components."""
+    """Return the `responses` entries of every refusal of a call. Shared entries are components."""
     return {str(status): _response(call, status, types, register) for status, types in call.types().items()}
 
 
@@ -102,7 +102,7 @@ def _response(call: Call, status: int, types: tuple[str, ...], register: Registe
 
 
 def problem(status: int, types: Sequence[str]) -> dict[str, Any]:
-    """The schema of a problem document. Members beyond these belong to the type."""
+    """Return the schema of a problem document. Further members belong to the type."""
     properties: dict[str, Any] = {
         "type": {"type": "string", "enum": list(types)},
         "title": {"type": "string"},

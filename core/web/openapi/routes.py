@@ -1,4 +1,4 @@
-"""Calls that are answered before Django and have no view: what such a route says of itself in the OpenAPI document."""
+"""OpenAPI descriptions of calls that are answered before Django and have no view."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One call: its body as it is read, and its answer. `rules` are keywords that bind several fields of the body."""
+    """One call: the body that is read, and its answer. `rules` are keywords that bind several fields of the body."""
 
     name: str
     tag: str
@@ -29,7 +29,7 @@ class Described:
 
 
 def described(call: Described) -> Callable[[Endpoint], Endpoint]:
-    """Mark an endpoint with what the document says of it; its description is its docstring."""
+    """Attach its OpenAPI facts to an endpoint. The endpoint's docstring is the description."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.described = call  # type: ignore[attr-defined]
@@ -39,7 +39,7 @@ def described(call: Described) -> Callable[[Endpoint], Endpoint]:
 
 
 def add(result: dict[str, Any], routes: Iterable[Route]) -> None:
-    """Put every route that is described into the document."""
+    """Add every described route to the document."""
 
     def register(kind: str, name: str, component: values.Schema) -> values.Schema:
         result["components"].setdefault(kind, {})[name] = component
@@ -77,7 +77,7 @@ def _parameter(name: str, convertor: Any) -> dict[str, Any]:
 
 
 def _body(call: Described) -> values.Schema:
-    """The schema of a body. Null means absent, so a member that may be absent may be null."""
+    """Return the schema of a body. Null means absent, so an optional member may be null."""
     schema: dict[str, Any] = msgspec.json.schema(call.body)["$defs"][call.body.__name__]
     required = schema.get("required", ())
     for name, member in schema["properties"].items():
@@ -87,5 +87,5 @@ def _body(call: Described) -> values.Schema:
         if name not in required and "anyOf" not in member:
             schema["properties"][name] = values.nullable(member)
     schema.pop("title", None)
-    # What a newer caller says beside it is read, and left out.
+    # Members that a newer caller adds are read and ignored.
     return {**schema, **values.json_object(), "description": "", **call.rules}

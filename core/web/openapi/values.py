@@ -1,4 +1,4 @@
-"""Schemas of texts and JSON as both databases keep them, and fields of an outline that carry a schema of their own."""
+"""Schemas of text and JSON as both databases store them, and outline fields with their own schema."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from rest_framework import serializers
 
 from core.display.names import PATTERN
 
-#: PostgreSQL takes no NUL, so no text that is stored holds one.
+#: PostgreSQL takes no NUL, so stored text holds none.
 NO_NUL = r"^[^\x00]*$"
-#: No NUL, and a character that `str.strip` keeps.
+#: No NUL, and at least one character that `str.strip` keeps.
 NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
-#: The largest integer that every reader of JSON reads alike.
+#: The largest integer that every JSON reader reads alike.
 MOST_EXACT = 2**53 - 1
 
 Schema = dict[str, Any]
 
 
 def reference(name: str) -> Schema:
-    """A component by its name."""
+    """Return the `$ref` of a schema component."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _json(name: str, description: str, **more: Any) -> Schema:
-    # Each keyword binds only values of its own type. A `type` for each would need a union of itself, which generators
-    # of clients cannot read.
+    # Each keyword binds only values of its own type. A `type` for each would need a union that contains itself, which
+    # client generators cannot read.
     itself = reference(name)
     members = {"items": itself, "propertyNames": {"pattern": NO_NUL}, "additionalProperties": itself}
     return {"description": description, "pattern": NO_NUL, **members, **more}
@@ -45,40 +45,40 @@ COMPONENTS = {
 
 
 def json_object(value: str = "JsonValue", **more: Any) -> Schema:
-    """An object of such values."""
+    """Return the schema of an object of such values."""
     members = {"propertyNames": {"pattern": NO_NUL}, "additionalProperties": reference(value)}
     return {"type": "object", **members, **more}
 
 
 def text(most: int | None = None, *, least: int = 0, pattern: str = NO_NUL, **more: Any) -> Schema:
-    """A text of `least` to `most` characters."""
+    """Return the schema of a text of `least` to `most` characters."""
     bounds = {name: value for name, value in (("minLength", least), ("maxLength", most)) if value}
     return {"type": "string", **bounds, "pattern": pattern, **more}
 
 
 def name(most: int, **more: Any) -> Schema:
-    """A name of 1 to `most` characters; see `core.display.names`."""
+    """Return the schema of a name of 1 to `most` characters. See `core.display.names`."""
     return text(most, least=1, **{"pattern": PATTERN, **more})
 
 
 def choice(words: Iterable[str]) -> Schema:
-    """One of these words."""
+    """Return the schema of one of these words."""
     return {"type": "string", "enum": list(words)}
 
 
 def words(known: Iterable[str]) -> Schema:
-    """Some of these words, comma-separated."""
+    """Return the schema of some of these words, comma-separated."""
     one = "|".join(known)
     return {"type": "string", "pattern": f"^({one})(,({one}))*$"}
 
 
 def in_query(name: str, schema: Schema, description: str = "") -> OpenApiParameter:
-    """A parameter of the query."""
+    """Return a parameter of the query."""
     return OpenApiParameter(name, schema, OpenApiParameter.QUERY, description=description)
 
 
 class Shaped(serializers.Field[Any, Any, Any, Any]):
-    """A field of an outline that is exactly this schema."""
+    """A field of an outline with exactly this schema."""
 
     def __init__(self, schema: Schema, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -86,7 +86,7 @@ class Shaped(serializers.Field[Any, Any, Any, Any]):
 
 
 def nullable(schema: Schema) -> Schema:
-    """The schema, or null."""
+    """Return the schema, extended by null."""
     if "$ref" in schema or "enum" in schema:
         return {"oneOf": [schema, {"type": "null"}]}
     if "type" not in schema:
