@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-TETHER = Path(__file__).with_name("tether.py")
+PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
 # A process that ran this long was well: its next death starts the back-off anew.
@@ -96,7 +96,7 @@ class Supervisor:
     def _start(self, running: Running) -> None:
         running.part.before()
         running.process = subprocess.Popen(
-            [sys.executable, str(TETHER), str(os.getpid()), *running.part.command],
+            [sys.executable, str(PARENT_DEATH), str(os.getpid()), *running.part.command],
             env=dict(running.part.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

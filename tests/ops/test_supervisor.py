@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.process_manager import TETHER, Part, Supervisor
+from server.process_manager import PARENT_DEATH, Part, Supervisor
 from tests.ops import processes
 from tests.waiting import wait_until
 
@@ -137,7 +137,7 @@ signal.pause()
 """
     parent = f"""
 import os, subprocess, sys, signal
-subprocess.Popen([sys.executable, {str(TETHER)!r}, str(os.getpid()), sys.executable, '-c', {keeper!r}])
+subprocess.Popen([sys.executable, {str(PARENT_DEATH)!r}, str(os.getpid()), sys.executable, '-c', {keeper!r}])
 signal.pause()
 """
     process = subprocess.Popen(python(parent))
@@ -153,5 +153,5 @@ signal.pause()
 
 
 def test_a_process_whose_parent_died_before_it_was_tethered_does_not_start():
-    done = subprocess.run([sys.executable, str(TETHER), "1", "echo", "started"], capture_output=True)
+    done = subprocess.run([sys.executable, str(PARENT_DEATH), "1", "echo", "started"], capture_output=True)
     assert done.returncode == 1 and done.stdout == b""
