@@ -1,4 +1,7 @@
-"""The clock of one (session, attempt): opened with the attempt, stopped while it waits for a person, closed with it."""
+"""Keep the clock of one (session, attempt).
+
+The clock opens with the attempt, stops while the attempt waits for a person, and closes with the attempt.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,11 @@ LEFT = Work("approvals_expiry_sweep", "left by an end")
 
 
 class Clock(NamedTuple):
-    """Asks pending over the line, since when (None: the clock runs), seconds waited before that, last settled."""
+    """The state of one attempt's clock.
+
+    `pending` counts the asks over the connection. `waiting_since` is None while the clock runs. `waited_secs` is the
+    time waited before `waiting_since`. `last_settled_at` is the time of the last settled ask.
+    """
 
     pending: int
     waiting_since: datetime | None
@@ -41,7 +48,7 @@ def open(project_id: Any, session_id: UUID, attempt: int) -> None:
 
 
 def clock(session_id: UUID, attempt: int) -> Clock:
-    """Where the clock stands; an attempt that was never opened has waited for nothing."""
+    """Return the clock of an attempt. An attempt that was never opened has waited for nothing."""
     subject = Subject.objects.filter(session=session_id, attempt=attempt).first()
     if subject is None:
         return Clock(0, None, 0.0, None)
@@ -49,14 +56,20 @@ def clock(session_id: UUID, attempt: int) -> Clock:
 
 
 def waits_within(session_id: UUID, attempt: int, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
-    """When a person was waited for over the line between two moments; these times may overlap one another."""
+    """Return the periods between two moments in which the attempt waited for a person over the connection.
+
+    The periods may overlap.
+    """
     asked = Approval.objects.of(session_id, attempt).filter(over=Over.LINE, requested_at__lt=until)
     found = asked.filter(Q(settled_at=None) | Q(settled_at__gt=since)).values_list("requested_at", "settled_at")
     return [(began, ended or until) for began, ended in found]
 
 
 def mend_future(now: datetime | None = None) -> int:
-    """After the clock was set back: no wait that goes on may have begun in the future. Answers how many had."""
+    """Repair the clocks after the database's clock was set back: no open wait may begin in the future.
+
+    Return the number of repaired times.
+    """
     going_on = Subject.objects.filter(closed_at__isnull=True)
     moved = 0
     for column in ("waiting_since", "last_settled_at"):
@@ -67,7 +80,10 @@ def mend_future(now: datetime | None = None) -> int:
 
 
 def current_attempt(project_id: Any, session_id: UUID) -> int:
-    """The attempt that may ask now. Raises not-found for a session without one here, not-running when it is over."""
+    """Return the number of the attempt that may ask now.
+
+    Raises not-found for a session without an attempt in this project, and not-running when the attempt is over.
+    """
     found = Subject.objects.filter(project_id=project_id, session=session_id).order_by("-attempt").first()
     if found is None:
         raise problems.not_found()
@@ -77,25 +93,25 @@ def current_attempt(project_id: Any, session_id: UUID) -> int:
 
 
 def over(session_id: Any) -> problems.Problem:
-    """The refusal for an attempt that has ended."""
+    """Build the refusal for an attempt that has ended."""
     return problems.conflict(f"No attempt of session {session_id} is running to act on it.", "not-running")
 
 
 def is_open(session_id: UUID, attempt: int) -> bool:
-    """Whether this attempt may still act; its row stays locked until the caller's transaction ends."""
+    """Return True if this attempt may still act. Its row stays locked until the caller's transaction ends."""
     rows = Subject.objects.select_for_update().filter(session=session_id, attempt=attempt)
     return rows.filter(closed_at__isnull=True).first() is not None
 
 
 def is_over(session_id: UUID, attempt: int) -> bool:
-    """Whether this attempt has ended, for who only looks."""
+    """Return True if this attempt has ended. Takes no lock."""
     return Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=False).exists()
 
 
 def wait_begins(project_id: Any, session_id: UUID, attempt: int, by: str, now: datetime | None) -> None:
     """Count one more pending ask. Raises not-found, not-running or too-many.
 
-    Called before the approval is inserted: the row lock keeps `settle` out until the ask is committed.
+    Call it before the approval is inserted: the row lock keeps `settle` out until the ask is committed.
     """
     mine = Subject.objects.filter(project_id=project_id, session=session_id, attempt=attempt)
     room = mine.alias(total=F("pending") + F("pending_aside")).filter(
@@ -111,7 +127,7 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, by: str, now: d
 
 
 def wait_ends(approval: Approval, now: datetime | None) -> None:
-    """Count one pending ask less; the last one of the line starts the clock again."""
+    """Count one pending ask less. The last one over the connection starts the clock again."""
     if approval.session is None or approval.attempt is None:
         return
     mine = Subject.objects.filter(session=approval.session, attempt=approval.attempt, closed_at__isnull=True)
@@ -124,11 +140,12 @@ def wait_ends(approval: Approval, now: datetime | None) -> None:
 def settle(
     session_id: UUID, attempt: int, reason: str = CancelReason.ATTEMPT_ENDED, *, now: datetime | None = None
 ) -> int:
-    """Close the subject and cancel what it still has pending; answers how many. Joins the caller's transaction.
+    """Close the subject, cancel its pending approvals and return their number. Joins the caller's transaction.
 
-    An ask that is being committed right now holds the subject's row: so look once before taking that row (the order
-    of locks is approval, subject) and once after. The second look leaves rows that somebody is deciding at this
-    moment: they are about to be settled by that decision, or by `settle_left` when it comes to nothing.
+    An ask that is being committed right now holds the subject's row. The order of locks is approval, then subject, so
+    this function looks for pending approvals once before it takes the subject's row and once after. The second look
+    skips locked rows: another transaction is deciding them. That decision settles them, or `settle_left` does if it is
+    rolled back.
     """
     with unit_of_work.transaction():
         cancelled = _cancel_pending(session_id, attempt, reason, now, skip_locked=False)
@@ -141,9 +158,9 @@ def settle(
 
 
 def settle_left(limit: int = 200, *, now: datetime | None = None) -> int:
-    """The sweeper: settle again where an end left something pending; answers how many approvals.
+    """Sweeper: settle attempts that ended and still have pending approvals. Return the number of approvals.
 
-    That happens when whoever was deciding at the second look of `settle` was rolled back, or died.
+    Such rows remain when the transaction that was deciding at the second look of `settle` was rolled back or died.
     """
     closed = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at__isnull=False)
     left = Approval.objects.pending().filter(Exists(closed)).order_by("session", "attempt")
@@ -191,7 +208,10 @@ def _run_again(mine: Any, settled: int, now: datetime | None) -> None:
 
 
 def _waited(at: Any, **when: Any) -> Case:
-    """With the wait that ends. Where the clock was set back meanwhile, its length is not known and counts as none."""
+    """Return the SQL for `waited` plus the wait that ends now.
+
+    A wait that seems to begin in the future counts as zero: the clock was set back, so its length is unknown.
+    """
     longer = ExpressionWrapper(F("waited") + (at - F("waiting_since")), output_field=DurationField())
     return Case(When(waiting_since__lte=at, **when, then=longer), default=F("waited"))
 

@@ -1,4 +1,4 @@
-"""What every change of an approval leaves behind, in the transaction that made it: event, audit row, nudges."""
+"""Record each change of an approval in the same transaction: feed event, audit row and wake-ups."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from approvals.models import Approval
 from ledger import unit_of_work
 
 
-def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
-    """Append `approval_<what>` to the feed and `approval.<what>` to the audit chain, and wake who may look.
+def changed(approval: Approval, change: str, actor: Actor, **detail: Any) -> None:
+    """Append `approval_<change>` to the feed and `approval.<change>` to the audit chain, and wake the waiters.
 
-    Neither ever holds arguments: the digest names the action.
+    Neither record holds arguments: the digest names the action.
     """
     payload = {
         "approval_id": str(approval.id),
@@ -23,12 +23,12 @@ def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
         **({"reason": approval.cancel_reason} if approval.cancel_reason else {}),
     }
     unit_of_work.event(
-        approval.project_id, f"approval_{what}", payload, session=approval.session, attempt=approval.attempt
+        approval.project_id, f"approval_{change}", payload, session=approval.session, attempt=approval.attempt
     )
     unit_of_work.audit(
         approval.project_id,
         actor,
-        f"approval.{what}",
+        f"approval.{change}",
         f"approval:{approval.id}",
         {
             "status": str(approval.status),
@@ -43,13 +43,13 @@ def changed(approval: Approval, what: str, actor: Actor, **detail: Any) -> None:
 
 
 def person(actor: Actor) -> dict[str, Any]:
-    """Who it was, as the row keeps it. `user_id` tells the same person behind a key and in the admin."""
+    """Return the actor as the row stores it. `user_id` is the same for one person's keys and admin logins."""
     user = actor.user.get_username() if actor.user else None
     return {"kind": actor.kind, "id": actor.id, "name": actor.name, "user_id": actor.user_id, "user": user}
 
 
 def child(approval: Approval) -> Actor:
-    """The child that asked, for what comes over its line."""
+    """Return the child that asked, as the actor of everything that arrives over its connection."""
     who = f"{approval.session}/{approval.attempt}"
     return Actor(
         kind="child", id=who, name=f"child {approval.session}", session=approval.session, attempt=approval.attempt

@@ -1,4 +1,4 @@
-"""What is asked: checked, bounded, and made canonical, before a row is written."""
+"""Validate, bound and canonicalise a requested action before a row is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_EXPIRES_SECS = 400 * 24 * 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One request as it came through a door; `prepare` judges it. Without a session there is no attempt either."""
+    """One unchecked request; `prepare` validates it. Without a session there is no attempt either."""
 
     request_id: str
     tool_name: str
@@ -38,7 +38,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An ask that may be stored: its canonical action, its digest, and the digest of all that was asked."""
+    """A valid ask: its canonical action, its digest, and the digest of the whole request."""
 
     ask: Ask
     action: str
@@ -48,7 +48,7 @@ class Prepared:
 
 
 def prepare(project: str, ask: Ask) -> Prepared:
-    """Judge and canonicalise. Raises `invalid` with every field that is wrong."""
+    """Validate and canonicalise a request. Raises `invalid` with every wrong field."""
     errors = [*_word_errors(ask), *_text_errors(ask), *_choice_errors(ask)]
     if errors:
         raise problems.invalid(errors)
@@ -70,12 +70,12 @@ def prepare(project: str, ask: Ask) -> Prepared:
 
 
 def edited(action: str, arguments: Any) -> str:
-    """The canonical text of the same action with other arguments."""
+    """Return the canonical text of the same action with other arguments."""
     return canonical({**json.loads(action), "arguments": arguments})
 
 
 def canonical(action: dict[str, Any]) -> str:
-    """The text that is hashed, stored, shown and run. Raises `invalid` for what has no canonical form."""
+    """Return the text that is hashed, stored, shown and run. Raises `invalid` if there is no canonical form."""
     try:
         text = jcs.canonical_action(action)
     except jcs.CanonicalError as error:
@@ -86,7 +86,10 @@ def canonical(action: dict[str, Any]) -> str:
 
 
 def allowed_decisions(asked: list[str] | None) -> list[str]:
-    """What a person may answer, in our order. An action can always be denied, whatever its asker says."""
+    """Return the decisions that a person may take, in fixed order.
+
+    An action can always be denied, even if the asker leaves `deny` out.
+    """
     wanted = set(asked or ACTION_DECISIONS)
     if Decision.RESPOND not in wanted:
         wanted.add(Decision.DENY)
@@ -94,7 +97,7 @@ def allowed_decisions(asked: list[str] | None) -> list[str]:
 
 
 def _asked_digest(ask: Ask, action: str, allowed: list[str]) -> str:
-    """Tells the same request asked again from another one under the same id."""
+    """Return the digest of the whole request. It tells a repeated request from another one with the same id."""
     return jcs.digest_of(
         jcs.canonical(
             {
@@ -159,7 +162,10 @@ def _string(name: str, value: object, limit: int, *, empty: bool = True) -> list
 
 
 def storable(text: str) -> bool:
-    """Whether both databases take it: no NUL, no lone surrogate. Forms and frames may not have been looked at."""
+    """Return True if both databases can store the text: no NUL, no lone surrogate.
+
+    Text from forms and frames may not have been checked yet.
+    """
     try:
         strict.check(text)
     except strict.StrictJSONError:

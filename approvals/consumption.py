@@ -1,4 +1,4 @@
-"""From the decision to the run: delivered once, consumed once, by the attempt that asked."""
+"""Track a decision until its action runs: delivered once and consumed once, by the attempt that asked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from ledger import unit_of_work
 
 
 def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = False) -> list[Approval]:
-    """What this attempt asked over the line and was answered, and has not said it received (or not consumed)."""
+    """Return the answered requests over the connection that this attempt has not acknowledged.
+
+    With `include_unconsumed`, also return those it has acknowledged and not consumed.
+    """
     settled = Approval.objects.of(session_id, attempt).filter(over=Over.LINE).exclude(status=Status.PENDING)
     owed = Q(delivered_at__isnull=True)
     if include_unconsumed:
@@ -32,7 +35,10 @@ def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = Fa
 def acknowledge(
     session_id: UUID, attempt: int, request_id: str, *, actor: Actor | None = None, now: datetime | None = None
 ) -> Approval:
-    """The child says that the answer reached it; again changes nothing. Raises not-found, or conflict before."""
+    """Record that the answer reached the child. Repeating it changes nothing.
+
+    Raises not-found, and conflict while there is no answer.
+    """
     with unit_of_work.transaction():
         approval = _asked(session_id, attempt, request_id)
         if approval.status == Status.PENDING:
@@ -41,7 +47,7 @@ def acknowledge(
 
 
 def hand_over(approval: Approval, actor: Actor, *, now: datetime | None = None) -> Approval:
-    """The asker's wait returns the answer: that is its delivery. Anybody else's look delivers nothing."""
+    """Record the delivery when the asker's own wait returns the answer. A read by another caller delivers nothing."""
     if approval.status == Status.PENDING or approval.delivered_at or not requesters.is_asker(approval, actor):
         return approval
     with unit_of_work.transaction():
@@ -59,8 +65,8 @@ def consume(
 ) -> Approval:
     """Take the one execution of exactly this action (I7). The same claim again gets the same answer again.
 
-    Raises not-found, forbidden (neither who asked nor who may answer), invalid, digest-mismatch, not-approved,
-    consumed, and not-running when the attempt that asked is over: then nothing of it may run any more.
+    Raises not-found, forbidden (the caller neither asked nor may answer), invalid, digest-mismatch, not-approved,
+    consumed, and not-running when the attempt that asked is over: nothing of that attempt may run any more.
     """
     _check_words(digest, claim)
     with unit_of_work.transaction():
@@ -79,7 +85,7 @@ def consume_request(
     actor: Actor | None = None,
     now: datetime | None = None,
 ) -> Approval:
-    """The same, named as the line names it."""
+    """Consume as `consume` does, with the request named by (session, attempt, request id)."""
     _check_words(digest, claim)
     with unit_of_work.transaction():
         approval = _asked(session_id, attempt, request_id)
@@ -87,9 +93,9 @@ def consume_request(
 
 
 def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: datetime | None = None) -> bool:
-    """The child does not know how the run of this request ended: say so to staff, once for each request.
+    """Record for staff that the child does not know how the run of this request ended, once for each request.
 
-    False for a request that this session never made, and for one that is noted already.
+    Return False for a request that this session never made, and for one that is recorded already.
     """
     with unit_of_work.transaction():
         mine = Approval.objects.filter(session=session_id, request_id=named[:MAX_WORD]).order_by("-attempt")
@@ -126,7 +132,7 @@ def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Appr
         )
     if claim is None or claim != approval.consume_claim:
         raise problems.conflict("Its one execution has been taken.", "consumed")
-    # Told again only to who may still act on it: what had not begun when the attempt ended must not begin now.
+    # Repeat the answer only to a running attempt: a run that had not begun when the attempt ended must not begin now.
     refuse_over(approval)
     return approval
 

@@ -1,4 +1,4 @@
-"""What a person answers: judged against the row that they were shown, in the order that design fixes."""
+"""Validate a person's decision against the row that they were shown, in the order that the design fixes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_TEXT = 16 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """As it came through a door. Nothing in it has been checked: what stands is judged before it is read."""
+    """An unchecked decision. The state of the approval is checked before any field of it is read."""
 
     decision: Any
     digest: Any = None
@@ -29,14 +29,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Where the answer leads, and what it writes."""
+    """The next status and the columns that a valid decision writes."""
 
     status: Status
     columns: dict[str, Any]
 
 
 def judge(approval: Approval, answer: Answer) -> Change:
-    """Raises digest-mismatch, version-conflict, then invalid with every field that is wrong."""
+    """Return the change that this decision makes.
+
+    Raises digest-mismatch, then version-conflict, then invalid with every wrong field.
+    """
     if answer.digest is not None and answer.digest != approval.digest:
         raise problems.conflict("The action is not the one that you were shown.", "digest-mismatch")
     if _is_number(answer.version) and answer.version != approval.version:
@@ -91,7 +94,7 @@ def _shape_errors(answer: Answer) -> list[dict[str, str]]:
 
 
 def check_text(name: str, value: Any) -> None:
-    """Raise invalid for what is neither absent nor a text that we keep."""
+    """Raise invalid unless the value is absent or a text that can be stored."""
     if errors := _text_errors(name, value):
         raise problems.invalid(errors)
 

@@ -1,4 +1,4 @@
-"""Answering: one guarded UPDATE decides, and whoever comes second is told what stands."""
+"""Decide, withdraw and expire approvals. One guarded UPDATE decides; a later caller gets the current state."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ EXPIRY = Work("approvals_expiry_sweep", "deadlines")
 def decide(
     project_id: Any, approval_id: UUID, answer: Answer, actor: Actor, via: str, *, now: datetime | None = None
 ) -> Approval:
-    """Answer a pending approval; the same person's same answer again gets the same row.
+    """Decide a pending approval. The same decision again by the same person returns the same row.
 
-    Judged in this order, and the first refusal is the answer: 1. may you see it (not-found), 2. may you decide
-    (not-an-approver), 3. what stands (already-decided), 4. its deadline (expired), 5. the digest you were shown
-    (digest-mismatch), 6. the version (version-conflict), 7. the answer itself (invalid).
+    The checks run in this order, and the first refusal is the answer: 1. may the caller see it (not-found), 2. may the
+    caller decide (not-an-approver), 3. is it pending (already-decided), 4. its deadline (expired), 5. the digest that
+    was shown (digest-mismatch), 6. the version (version-conflict), 7. the decision itself (invalid).
     """
     try:
         with unit_of_work.transaction():
@@ -47,9 +47,10 @@ def decide(
 def withdraw(
     project_id: Any, approval_id: UUID, actor: Actor, reason: str | None = None, *, now: datetime | None = None
 ) -> Approval:
-    """The asker no longer needs an answer. Withdrawing twice is withdrawing once; raises what stands otherwise.
+    """Cancel a request that nobody needs any more. Withdrawing twice is the same as withdrawing once.
 
-    Raises not-found, and forbidden for who neither asked nor may answer.
+    Raises not-found, forbidden for a caller that neither asked nor may answer, and already-decided or expired when the
+    approval was settled in another way.
     """
     decision_validation.check_text("reason", reason)
     with unit_of_work.transaction():
@@ -74,7 +75,7 @@ def withdraw_request(
     *,
     now: datetime | None = None,
 ) -> Approval:
-    """The same, named as the line names it."""
+    """Withdraw as `withdraw` does, with the request named by (session, attempt, request id)."""
     approval = Approval.objects.of(session_id, attempt).filter(request_id=request_id).first()
     if approval is None:
         raise problems.not_found("This attempt asked for no approval by that id.")
@@ -82,7 +83,7 @@ def withdraw_request(
 
 
 def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
-    """The sweeper: expire what is past its deadline, each in a transaction of its own; answers how many."""
+    """Sweeper: expire overdue approvals, each in its own transaction. Return their number."""
     due = Approval.objects.overdue(database_now(now)).order_by("expires_at").values_list("id", flat=True)
     return sweep_batch.each(
         EXPIRY, lambda most: due[:most], lambda approval_id: expire(approval_id, now=now), limit=limit
@@ -90,7 +91,7 @@ def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
 
 
 def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:
-    """Expire one, if it is pending and its deadline has passed by the database's clock."""
+    """Expire one approval if it is pending and overdue by the database's clock."""
     with unit_of_work.transaction():
         due = Approval.objects.overdue(database_now(now)).filter(id=approval_id)
         if not due.update(status=Status.EXPIRED, settled_at=database_now(now)):
@@ -125,7 +126,10 @@ def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: d
 
 
 def _settle(approval: Approval, to: Status, now: datetime | None, **columns: Any) -> int:
-    """The one UPDATE that ends a pending approval (I4): as it was shown, in time, and by nobody else before."""
+    """Run the one UPDATE that ends a pending approval (I4).
+
+    It applies only to the version and digest that were shown, before the deadline, and only while the row is pending.
+    """
     rows = Approval.objects.filter(
         id=approval.id, status__in=sources(to), version=approval.version, digest=approval.digest
     )
@@ -135,7 +139,7 @@ def _settle(approval: Approval, to: Status, now: datetime | None, **columns: Any
 
 
 def _repeats(approval: Approval, answer: Answer, actor: Actor) -> bool:
-    """Whether the same person gives the answer that stands."""
+    """Return True if the same person repeats the decision that was already taken."""
     by = approval.decided_by or {}
     if actor.user_id is None or by.get("user_id") != actor.user_id or approval.decision_kind != answer.decision:
         return False

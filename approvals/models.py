@@ -1,4 +1,4 @@
-"""The two rows of this app: an approval, and the clock of the (session, attempt) that asked. Values, no verbs."""
+"""The rows of this app: an approval, and the clock of the (session, attempt) that asked. No operations."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from core.display.text import shortened
 
 
 class Subject(models.Model):
-    """Who asks: one attempt of one session, as plain values, with its clock.
+    """One attempt of one session that asks, as plain values, with its clock.
 
-    `pending` counts what was asked over the line and stops the watchdog's clocks; `pending_aside` counts what was
-    asked by REST and stops nothing. Both together are bounded.
+    `pending` counts asks over the connection; they stop the watchdog's clocks. `pending_aside` counts asks by REST;
+    they stop nothing. The sum of both is bounded.
     """
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
@@ -36,7 +36,7 @@ class Subject(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["session", "attempt"], name="approvals_subject_once"),
-            # The clock stands exactly while something asked over the line is pending.
+            # The clock is stopped exactly while an ask over the connection is pending.
             models.CheckConstraint(
                 condition=Q(pending=0, waiting_since__isnull=True) | Q(pending__gt=0, waiting_since__isnull=False),
                 name="approvals_subject_clock",
@@ -53,7 +53,7 @@ class Subject(models.Model):
 
 
 class ApprovalQuerySet(models.QuerySet["Approval"]):
-    """Adjectives; what changes a row is in the verbs."""
+    """Filters only. The operations change rows."""
 
     def of(self, session: uuid.UUID | None, attempt: int | None) -> ApprovalQuerySet:
         return self.filter(session=session, attempt=attempt)
@@ -65,7 +65,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         return self.filter(status__in=sorted(states.DECIDED))
 
     def unconsumed(self) -> ApprovalQuerySet:
-        """Approved and never run. A response to a question runs nothing, so it is not among them."""
+        """Approved and never run. A response to a question runs nothing, so it is left out."""
         return self.filter(status=Status.APPROVED, consumed_at__isnull=True).exclude(decision_kind=Decision.RESPOND)
 
     def in_time(self, now: Any) -> ApprovalQuerySet:
@@ -76,7 +76,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 
 
 class Approval(models.Model):
-    """One request to run one exact action, and what became of it."""
+    """One request to run one exact action, and its outcome."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
@@ -97,7 +97,7 @@ class Approval(models.Model):
     risk = models.CharField(max_length=16, choices=Risk.choices)
     allowed_decisions = models.JSONField()
 
-    # The canonical text (RFC 8785) of the action that may run: what was shown, what was hashed, what is sent.
+    # The canonical text (RFC 8785) of the action that may run. The same text is shown, hashed and sent.
     action = models.TextField()
     digest = models.CharField(max_length=64)
     proposed_action = models.TextField(null=True)
@@ -121,7 +121,7 @@ class Approval(models.Model):
     consume_claim = models.CharField(max_length=256, null=True)
     outcome_unknown_at = models.DateTimeField(null=True)
 
-    # What the database's clock says of it; only rows from `finding.judged` carry these two.
+    # Computed with the database's clock. Only rows from `selectors.judged` have these two.
     is_overdue: bool
     waiters: int
 
@@ -163,7 +163,7 @@ class Approval(models.Model):
             models.CheckConstraint(condition=Q(status__in=states.values(Status)), name="approvals_status_known"),
             models.CheckConstraint(condition=Q(risk__in=states.values(Risk)), name="approvals_risk_known"),
             models.CheckConstraint(condition=Q(over__in=states.values(Over)), name="approvals_over_known"),
-            # I5, I6: approved and denied come from a decision that says so, by somebody; nothing else has one.
+            # I5, I6: only approved and denied rows have a decision, and each decision has a kind and an actor.
             models.CheckConstraint(
                 condition=Q(
                     status=Status.APPROVED,
@@ -195,7 +195,7 @@ class Approval(models.Model):
                 | (~Q(status=Status.CANCELLED) & Q(cancel_reason__isnull=True)),
                 name="approvals_cancelled_for_a_reason",
             ),
-            # I7: only what was approved is ever consumed.
+            # I7: only an approved row is ever consumed.
             models.CheckConstraint(
                 condition=Q(consumed_at__isnull=True) | Q(status=Status.APPROVED),
                 name="approvals_consumed_if_approved",
@@ -218,12 +218,12 @@ class Approval(models.Model):
 
     @property
     def arguments(self) -> Any:
-        """What runs: read from the canonical text, so that no second copy can differ from it."""
+        """The arguments that run. They are read from the canonical text, so that no second copy can differ from it."""
         return json.loads(self.action)["arguments"]
 
     @property
     def proposed_arguments(self) -> Any:
-        """What the agent asked for first; the same as `arguments` unless a person edited them."""
+        """The arguments that the agent first asked for; equal to `arguments` unless a person edited them."""
         return json.loads(self.proposed_action or self.action)["arguments"]
 
     @property
@@ -236,7 +236,7 @@ class Approval(models.Model):
 
 
 class Waiter(models.Model):
-    """Somebody holds a call open for this approval until the lease ends; a crash leaves only a row that lapses."""
+    """A call that waits for this approval until the lease ends. After a crash only an expired row remains."""
 
     approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="waits")
     lease_until = models.DateTimeField()

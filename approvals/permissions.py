@@ -1,4 +1,4 @@
-"""Who may answer: a person with the permission, in a project that they see. Never a child's token."""
+"""Check the right to answer: a person with the permission, in a project that they see. Never a child's token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCOPES = frozenset({"approvals:decide", "admin"})
 
 
 def check(actor: Actor, project_id: Any, via: str) -> None:
-    """Raise not-an-approver, unless this is a person who may answer here, or the rule that answers for one."""
+    """Raise not-an-approver unless the actor is a person with the right to answer here, or the system for a rule."""
     if via == Via.RULE and actor.kind == "system":
         return
     if actor.kind == "key" and not SCOPES & set(actor.scopes):
@@ -27,5 +27,5 @@ def check(actor: Actor, project_id: Any, via: str) -> None:
 
 
 def may_decide(user: User, project_id: Any) -> bool:
-    """Whether this member of the staff may answer in this project."""
+    """Return True if this member of the staff may answer in this project."""
     return bool(user.has_perm(PERMISSION)) and visible_to(user).filter(pk=project_id).exists()

@@ -1,4 +1,7 @@
-"""Who asked, and so who may act on the request: the same key, another key of its owner, or the session itself."""
+"""Check the right of an asker to act on its request.
+
+The asker is the key that asked, another key of the same owner, or the session itself.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from approvals.models import Approval
 from approvals.permissions import PERMISSION, SCOPES
 from core.web import problems
 
-#: What lets a key see what others asked.
+#: The scopes that let a key see the requests of others.
 SEE_ALL = frozenset({"approvals:read", *SCOPES})
 
 
 def seen_by(actor: Actor) -> Q:
-    """The condition that this caller may see it; `may_see` in SQL."""
+    """Return the condition that this caller may see a row: `may_see` in SQL."""
     return _asked_by(actor) if _is_blind(actor) else Q()
 
 
@@ -26,19 +29,25 @@ def _asked_by(actor: Actor) -> Q:
 
 
 def is_asker(approval: Approval, actor: Actor) -> bool:
-    """Whether it was this very caller, not just another key of the same person."""
+    """Return True if this very caller asked, not just another key of the same person."""
     if actor.kind == "child":
         return (approval.session, approval.attempt) == (actor.session, actor.attempt)
     return bool((approval.requested_by["kind"], approval.requested_by["id"]) == (actor.kind, actor.id))
 
 
 def may_see(approval: Approval, actor: Actor) -> bool:
-    """Whether this caller finds it: what others asked is hidden from children, and from keys that may only ask."""
+    """Return True if this caller may see the approval.
+
+    Children, and keys that may only ask, see no requests of others.
+    """
     return _owns(approval, actor) or not _is_blind(actor)
 
 
 def check(approval: Approval, actor: Actor) -> None:
-    """Raise forbidden for who may see it and neither asked nor may answer: another's one execution is not theirs."""
+    """Raise forbidden for a caller that neither asked nor may answer.
+
+    A caller that may see a request may still not take its one execution.
+    """
     if not (_owns(approval, actor) or _answers(actor)):
         raise problems.forbidden("Only who asked, or who may answer, does this.")
 

@@ -1,4 +1,4 @@
-"""Asking: an action becomes a durable, pending row before anybody hears of it."""
+"""Ask for approval: store an action as a pending row before anyone is told of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ledger import quota, unit_of_work
 def ask(
     project_id: Any, ask: Ask, *, actor: Actor, over: Literal["line", "rest"], now: datetime | None = None
 ) -> tuple[Approval, bool]:
-    """Register a request; `(approval, created)`. The same request_id with the same body is the same row.
+    """Register a request and return `(approval, created)`. The same request_id with the same body is the same row.
 
     Raises invalid, conflict (same id, other body), not-found (no such session here), not-running, too-many.
     """
@@ -35,7 +35,7 @@ def ask(
             with unit_of_work.transaction():
                 return _register(project_id, made, actor, over, now), True
         except IntegrityError:
-            # Somebody asked the same between our look and our insert; a clash of any other kind goes on up.
+            # The same request was inserted between our SELECT and our INSERT. Any other conflict is raised.
             standing = _standing(project_id, ask)
             if standing is None:
                 raise
@@ -49,7 +49,7 @@ def _standing(project_id: Any, ask: Ask) -> Approval | None:
 
 def _same(standing: Approval, made: Prepared, actor: Actor) -> Approval:
     if not requesters.may_see(standing, actor):
-        # By an id that it guessed, nobody is handed what another asked, nor told where it is.
+        # A guessed request id reveals neither the request of another caller nor its approval id.
         raise problems.conflict("This request id stands for a request of somebody else.")
     if standing.asked_digest != made.asked_digest:
         raise problems.conflict("This request id stands for another request.", approval_id=str(standing.id))
@@ -57,9 +57,10 @@ def _same(standing: Approval, made: Prepared, actor: Actor) -> Approval:
 
 
 def _make_room(project_id: Any, actor: Actor) -> None:
-    """For what belongs to no attempt, whose end would end it: so much of one key, and of one project. Raises too-many.
+    """Refuse an ask without an attempt when its key or project has too many pending. Raises too-many.
 
-    The project's row is the lock under which these are counted, so that asks at the same moment count each other.
+    Such an ask belongs to no attempt, so no end of an attempt cancels it. The project's row is the lock for the count,
+    so that concurrent asks count each other.
     """
     Project.objects.select_for_update(no_key=True).get(pk=project_id)
     alone = Approval.objects.pending().filter(project_id=project_id, session=None)

@@ -1,4 +1,4 @@
-"""How an approval looks from outside: the REST shape, the standing decision, the fields of an `approval_reply`."""
+"""Shape approvals for callers: the REST body, the current decision, and the fields of an `approval_reply`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from approvals.models import Approval
 from approvals.states import RUNS, CancelReason, Decision, Status
 from core.db import clock
 
-# What the agent is told where no person said anything.
+# The message for the agent when no person wrote one.
 SILENCE = {
     Status.EXPIRED: "No one answered in time. This is not a refusal.",
     Status.CANCELLED: "The request was withdrawn before anybody answered it.",
@@ -18,7 +18,7 @@ SILENCE = {
 
 
 def approval(row: Approval, for_staff: bool = False) -> dict[str, Any]:
-    """The shape of design; `note` only for staff."""
+    """Return the REST body of an approval; `note` is for staff only."""
     action = json.loads(row.action)
     shape = {
         "id": str(row.id),
@@ -53,12 +53,12 @@ def approval(row: Approval, for_staff: bool = False) -> dict[str, Any]:
 
 
 def standing(row: Approval) -> dict[str, Any]:
-    """What stands, for whoever came too late."""
+    """Return the current decision, for a caller that came too late."""
     return {"id": str(row.id), "status": str(row.status), "digest": row.digest, **_outcome(row)}
 
 
 def standing_sentence(row: Approval) -> str:
-    """The same for a person to read."""
+    """Return the current decision as a sentence."""
     if row.status == Status.PENDING:
         return "Nobody has answered yet."
     at = f"{row.settled_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -71,7 +71,7 @@ def standing_sentence(row: Approval) -> str:
 
 
 def who(person: dict[str, Any] | None) -> str:
-    """A name for people to read; behind an API key stands its owner."""
+    """Return a person's name for display. For an API key, name its owner too."""
     if not person:
         return "Nobody"
     owned = person["kind"] == "key" and person["user"]
@@ -79,13 +79,17 @@ def who(person: dict[str, Any] | None) -> str:
 
 
 def past_tense(row: Approval) -> str:
-    """What was done, in a word or four."""
+    """Return the decision as a verb in the past tense."""
     words = {Decision.EDIT: "edited and approved", Decision.RESPOND: "answered"}
     return words.get(Decision(row.decision_kind or Decision.APPROVE), str(row.status))
 
 
 def reply_frame(row: Approval) -> dict[str, Any]:
-    """The fields of `approval_reply`. `approved` is true for one status only, and only then is there what to run."""
+    """Return the fields of `approval_reply`.
+
+    `approved` is true only for the status `approved`. Only a decision that lets the action run (approve or edit)
+    carries arguments.
+    """
     approved = row.status == Status.APPROVED
     return {
         "id": row.request_id,
@@ -100,7 +104,7 @@ def reply_frame(row: Approval) -> dict[str, Any]:
 
 
 def moment(at: datetime | None) -> str | None:
-    """A time, if there is one."""
+    """Format a time; None stays None."""
     return None if at is None else clock.moment(at)
 
 

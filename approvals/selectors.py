@@ -1,4 +1,7 @@
-"""Which approvals a caller may see: those of its project; a child, and a key that may only ask, those that it asked."""
+"""Select the approvals that a caller may see.
+
+A caller sees the approvals of its project. A child, and a key that may only ask, see only their own requests.
+"""
 
 from __future__ import annotations
 
@@ -31,49 +34,52 @@ from core.web import problems
 
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
-    """The approvals of this project that this caller may name."""
+    """Return the approvals of this project that this caller may see."""
     return Approval.objects.filter(requesters.seen_by(actor), project_id=project_id)
 
 
 def find(project_id: Any, approval_id: UUID, actor: Actor, now: datetime | None = None) -> Approval:
-    """One of them, with `is_overdue` and `waiters`. Raises not-found, alike for the unknown and the foreign."""
+    """Return one visible approval, with `is_overdue` and `waiters`.
+
+    Raises not-found, both for an unknown approval and for one that the caller may not see.
+    """
     found = judged(seen_by(project_id, actor), now).filter(id=approval_id).first()
     if found is None:
         raise problems.not_found()
     return found
 
 
-#: The condition that the child which asked for an approval is connected; the app that has connections tells us how, as
-#: it starts. Without it only callers of REST are counted.
+#: The condition that the child which asked is connected. The app that has connections registers it at start-up.
+#: Without it only callers of REST are counted.
 _is_connected: Callable[[datetime | None], Exists] | None = None
 
 
 def count_connected(is_connected: Callable[[datetime | None], Exists]) -> None:
-    """From now on a child that asked over its connection, and holds it, counts as one that waits."""
+    """Count a child that asked over its connection, and is still connected, as a waiter."""
     global _is_connected
     _is_connected = is_connected
 
 
-#: The name of the session that asked, as SQL; the app that has sessions tells us, as it starts. Without it: none.
+#: The name of the session that asked, as SQL. The app that has sessions registers it at start-up. Without it: none.
 _session_name: Callable[[], Subquery] | None = None
 
 
 def name_sessions(session_name: Callable[[], Subquery]) -> None:
-    """From now on staff see the name of the session beside its id."""
+    """Show staff the name of the session beside its id."""
     global _session_name
     _session_name = session_name
 
 
 def named(rows: ApprovalQuerySet) -> ApprovalQuerySet:
-    """Annotate `session_name`: what staff call the session that asked; empty where there is none."""
+    """Annotate `session_name`, the name that staff use for the session that asked; empty without a session."""
     name = _session_name() if _session_name else Value("")
     return rows.annotate(session_name=Coalesce(name, Value(""), output_field=TextField()))
 
 
 def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
-    """Annotate what the database's clock says: `is_overdue` (pending past its deadline) and live `waiters`.
+    """Annotate `is_overdue` (pending past its deadline) and the number of live `waiters`, by the database's clock.
 
-    Who waits is a call that is held for the answer, and a child that asked over a connection which it still holds.
+    A waiter is a call that is held for the answer, or a child that asked over a connection that it still holds.
     """
     at = database_now(now)
     waiting = (
@@ -95,7 +101,7 @@ def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuery
 
 
 def _blocked(now: datetime | None) -> Case | Value:
-    """1 where the child itself is blocked over its connection."""
+    """Return 1 for a row with a child that waits over its connection, else 0."""
     if _is_connected is None:
         return Value(0)
     pending = Q(status=Status.PENDING, over=Over.LINE)

@@ -1,10 +1,10 @@
-"""Every word of an approval's life, and every arrow. Guards, CHECK constraints and docs derive from here."""
+"""The states, decisions and transitions of an approval. Guards, CHECK constraints and docs derive from here."""
 
 from django.db import models
 
 
 class Status(models.TextChoices):
-    """Where an approval is. Only `pending` can still move; the other four are ends."""
+    """The states of an approval. Only `pending` can still change; the other four are final."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -14,7 +14,7 @@ class Status(models.TextChoices):
 
 
 class Decision(models.TextChoices):
-    """What a person (or a rule) may answer. `edit` approves other arguments; `respond` answers a question."""
+    """The answers of a person or a rule. `edit` approves other arguments; `respond` answers a question."""
 
     APPROVE = "approve"
     DENY = "deny"
@@ -23,7 +23,7 @@ class Decision(models.TextChoices):
 
 
 class Risk(models.TextChoices):
-    """How much harm the asker says it may do, in rising order."""
+    """The possible harm, as the asker states it, in rising order."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -32,14 +32,14 @@ class Risk(models.TextChoices):
 
 
 class Over(models.TextChoices):
-    """Which way the ask came, and so which way its answer goes. Only an ask over the line stops the clocks."""
+    """The channel of the ask, and so of its answer. Only an ask over the connection stops the clocks."""
 
     LINE = "line"
     REST = "rest"
 
 
 class Via(models.TextChoices):
-    """Where an answer was given."""
+    """The place where an answer was given."""
 
     ADMIN = "admin"
     REST = "rest"
@@ -47,7 +47,7 @@ class Via(models.TextChoices):
 
 
 class CancelReason(models.TextChoices):
-    """Why an approval was cancelled: nobody needs it, or nobody is left who could."""
+    """The reason for a cancelled approval: the asker withdrew it, or its attempt ended."""
 
     WITHDRAWN = "withdrawn"
     ATTEMPT_ENDED = "attempt_ended"
@@ -63,7 +63,7 @@ ARROWS: dict[Status, tuple[Status, ...]] = {
 
 TERMINAL = frozenset(status for status, onward in ARROWS.items() if not onward)
 
-# Where each answer leads: there is no other way into `approved` or `denied`.
+# The status that each decision leads to. There is no other way into `approved` or `denied`.
 LEADS_TO: dict[Decision, Status] = {
     Decision.APPROVE: Status.APPROVED,
     Decision.DENY: Status.DENIED,
@@ -73,7 +73,7 @@ LEADS_TO: dict[Decision, Status] = {
 
 DECIDED = frozenset(LEADS_TO.values())
 
-# The answers that let an action run. A response answers a question, whatever else its asker put into the request.
+# The decisions that let an action run. A response only answers a question, even if the request holds arguments.
 RUNS = frozenset({Decision.APPROVE, Decision.EDIT})
 
 # An asker may raise the risk above this, never lower it.
@@ -83,21 +83,21 @@ ACTION_DECISIONS = (Decision.APPROVE, Decision.DENY, Decision.EDIT)
 
 
 def sources(to: Status) -> list[str]:
-    """The states that have an arrow into `to`, sorted: what a guarded UPDATE filters on."""
+    """Return the states with a transition into `to`, sorted. A guarded UPDATE filters on them."""
     return sorted(status.value for status, onward in ARROWS.items() if to in onward)
 
 
 def values(words: type[models.TextChoices]) -> list[str]:
-    """Sorted, so that a constraint made from them never flaps between two migrations."""
+    """Return the values, sorted, so that a constraint made from them is the same in every migration."""
     return sorted(words.values)
 
 
 def deciding(status: Status) -> list[str]:
-    """The decisions that lead into `status`, sorted."""
+    """Return the decisions that lead into `status`, sorted."""
     return sorted(kind.value for kind, to in LEADS_TO.items() if to is status)
 
 
 def raised_risk(said: str | None) -> str:
-    """The higher of the base risk and what the asker said."""
+    """Return the higher of the base risk and the asker's risk."""
     order = list(Risk)
     return max(BASE_RISK, Risk(said or BASE_RISK), key=order.index).value

@@ -1,4 +1,4 @@
-"""Waiting for an answer without a socket: a look that hands over, and a lease that says who is waiting."""
+"""Wait for an answer by REST: read and hand over the answer, and count the waiters by leases."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from approvals.selectors import find
 from approvals.states import Status
 from core.db.clock import later
 
-# Longer than any call is held, so that a waiter lapses only when its server died.
+# Longer than any call is held, so that a lease expires only if its server died.
 LEASE_SECS = 30
 
 
 def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | None = None) -> Approval:
-    """The approval as it stands; to its asker an answer is thereby delivered. Raises not-found."""
+    """Return the approval as it is now. If the asker reads an answer, record its delivery. Raises not-found."""
     approval = find(project_id, approval_id, actor, now)
     if approval.is_overdue:
         decisions.expire(approval_id, now=now)
@@ -30,10 +30,10 @@ def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | No
 
 
 def begin(approval_id: UUID, *, now: datetime | None = None) -> int:
-    """Say that somebody waits; the lease's id."""
+    """Record a waiter and return the id of its lease."""
     return Waiter.objects.create(approval_id=approval_id, lease_until=later(LEASE_SECS, now)).pk
 
 
 def end(lease_id: int) -> None:
-    """Say that they stopped."""
+    """Remove a waiter's lease."""
     Waiter.objects.filter(pk=lease_id).delete()

@@ -1,4 +1,4 @@
-"""The queue in the admin, and a page for each approval. Read-only rows; the one thing to do here is to answer."""
+"""The admin queue and the page of one approval. The rows are read-only; staff can only answer them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NOT_DECIDED = "Nothing was decided: you were signed out when the answer arrived.
 
 @admin.register(Approval)
 class ApprovalAdmin(ProjectWall, ReadOnly):
-    """Staff see the requests of their own projects, and answer them with the permission `approvals.decide`."""
+    """Show staff the requests of their own projects. Answering needs the permission `approvals.decide`."""
 
     search_fields: ClassVar = ()
 
     def get_urls(self) -> list[Any]:
-        """Beside the stock ones: the parts that update by themselves, and the answer."""
+        """Add the URLs of the parts that refresh themselves, and of the answer."""
         view = self.admin_site.admin_view
         mine = [
             path("queue/", view(self.queue_part), name="approvals_approval_queue"),
@@ -41,34 +41,34 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         return mine + super().get_urls()
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who may answer may look."""
+        """Allow staff to view approvals that they may answer."""
         user: Any = request.user
         return super().has_view_permission(request, obj) or bool(user.has_perm(permissions.PERMISSION))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """The queue."""
+        """Show the queue."""
         return self._shown(request, "queue", {"title": "Approvals", **self._queue(request), **(extra_context or {})})
 
     def queue_part(self, request: HttpRequest) -> HttpResponse:
-        """What of the queue updates by itself."""
+        """Render the part of the queue that refreshes itself."""
         self._look(request)
         return TemplateResponse(request, f"{TEMPLATES}/_queue.html", self._queue(request))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """One approval, drawn from its canonical action."""
+        """Show one approval, drawn from its canonical action."""
         return self._page(request, self._find(request, object_id))
 
     def page_part(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
-        """What of its page updates by itself."""
+        """Render the part of an approval's page that refreshes itself."""
         approval = self._find(request, approval_id)
         return TemplateResponse(request, f"{TEMPLATES}/_facts.html", page.context(approval, request))
 
     def decide(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
-        """Answer, by POST from the page that showed it; a refusal is that page again, as things stand now.
+        """Answer by POST. A refusal shows the page again, with the current state.
 
-        A login that lapsed leads back here by GET, without what was posted.
+        A login that expired leads back here by GET, without the posted answer.
         """
         approval = self._find(request, approval_id)
         if request.method != "POST":
@@ -101,7 +101,7 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         return TemplateResponse(request, f"{TEMPLATES}/{template}.html", whole, status=status)
 
     def _find(self, request: HttpRequest, approval_id: Any) -> Approval:
-        """Alike for the unknown and for what belongs to a project that the reader does not see."""
+        """Return one approval. Raise 404 if it is unknown or in a project that the reader does not see."""
         self._look(request)
         try:
             found = named(judged(self._rows(request))).filter(id=UUID(str(approval_id))).first()

@@ -1,4 +1,4 @@
-"""One approval's page: drawn from the canonical action alone, and what its forms send back."""
+"""The page of one approval, drawn from the canonical action alone, and the answers that its forms send back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RISK_TONES = {Risk.LOW: "", Risk.MEDIUM: "", Risk.HIGH: "wait", Risk.CRITICAL: "
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One member of the arguments, whole: a text as it reads, anything else as JSON."""
+    """One argument: a string as it is, any other value as JSON. Nothing is cut."""
 
     name: str
     value: Any
@@ -49,7 +49,10 @@ class Argument:
 
     @property
     def shown_name(self) -> str:
-        """In quotes where it has anything beside letters, digits and signs: a space at its end would not show."""
+        """Return the name, in quotes if it has other characters than printable ASCII.
+
+        Without quotes a space at its end would not show.
+        """
         return self.name if PLAIN_NAME.fullmatch(self.name) else f"\u201c{visible(self.name)}\u201d"
 
     @property
@@ -58,13 +61,13 @@ class Argument:
 
     @property
     def size(self) -> str:
-        """How long it is, where that does not show at a glance."""
+        """Return the length of the text if a reader cannot see it at a glance, else an empty string."""
         size = whitespace.extent(self.text)
         return str(size) if size.lines > 1 or size.characters > GLANCE else ""
 
 
 def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
-    """The facts, and what became of them."""
+    """Return the facts of an approval and its outcome, for the template."""
     action = json.loads(approval.action)
     user: Any = request.user
     return {
@@ -87,18 +90,21 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
 
 
 def extent(approval: Approval) -> whitespace.Extent:
-    """How long everything is that would run: an answer to what is long must say that its end was seen."""
+    """Return the total length of the resource and the arguments.
+
+    An answer to a long action must confirm that its end was seen.
+    """
     return whitespace.extent(approval.resource, *(argument.text for argument in listed(approval.arguments)))
 
 
 def listed(arguments: Mapping[str, Any] | None) -> list[Argument]:
-    """Every argument, the command first."""
+    """List every argument, the command first."""
     found = [Argument(name, value) for name, value in (arguments or {}).items()]
     return sorted(found, key=lambda argument: not argument.is_command)
 
 
 def warnings(approval: Approval) -> list[str]:
-    """Words that may read as others, and characters that would not show: wherever the action has them."""
+    """List the warnings about lookalike words and invisible characters anywhere in the action."""
     texts = [approval.action, approval.question or ""]
     found = [f"{mixed}." for text in texts for mixed in mixed_scripts(text)]
     if any(visible(text, lines=True) != text for text in _strings(approval.action)):
@@ -113,7 +119,7 @@ def warnings(approval: Approval) -> list[str]:
 
 
 def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | None = None) -> dict[str, Any]:
-    """What may be answered, with what was typed before a refusal."""
+    """Return the answers that are possible, with the values that were typed before a refusal."""
     arguments = approval.arguments or {}
     command = arguments.get("command") if approval.tool_name == "shell" else None
     simple = isinstance(command, str) and visible(command, lines=True) == command
@@ -133,7 +139,10 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
 
 
 def editable(arguments: Mapping[str, Any]) -> str:
-    """Arguments as JSON to type in; with every other than plain character escaped where one would not show."""
+    """Return the arguments as JSON to edit.
+
+    If a character would not show, escape every character outside ASCII.
+    """
     text = json.dumps(arguments, ensure_ascii=False, indent=2)
     if visible(text, lines=True) == text:
         return text
@@ -141,9 +150,10 @@ def editable(arguments: Mapping[str, Any]) -> str:
 
 
 def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
-    """The answer of a form. It must carry what was shown: the version and the digest.
+    """Read the answer from a form. It must carry the version and the digest that were shown.
 
-    Nothing long runs by an answer of somebody who saw only its beginning: `seen` says that the end was on the screen.
+    A long action runs only if `seen` says that its end was on the screen: nobody approves an action after reading only
+    its beginning.
     """
     is_run = posted.get("decision") in (Decision.APPROVE, Decision.EDIT)
     if is_run and posted.get("seen") != approval.digest and extent(approval).is_long:
@@ -164,7 +174,7 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
 
 
 def _arguments(posted: Mapping[str, str]) -> Any:
-    """The edited arguments, or the text itself when it is not JSON: then the verb refuses it, in its turn."""
+    """Return the edited arguments, or the raw text if it is not JSON. The operation then refuses the text."""
     raw = posted.get("arguments", "")
     try:
         arguments = strict.loads(raw or "{}")
@@ -182,7 +192,7 @@ def _text(value: str | None) -> str | None:
 
 
 def _never_runs(approval: Approval) -> bool:
-    """Approved, not run, and the attempt that would have is over."""
+    """Return True for an approved action that did not run before its attempt ended."""
     waits = approval.status == Status.APPROVED and approval.consumed_at is None
     if not waits or approval.session is None or approval.attempt is None:
         return False
@@ -190,7 +200,7 @@ def _never_runs(approval: Approval) -> bool:
 
 
 def alike_names(value: Any) -> list[tuple[str, str]]:
-    """Pairs of names beside each other, at any depth, that a reader may take for one."""
+    """List pairs of names in the same object, at any depth, that a reader may confuse."""
     found, values = [], [value]
     while values:
         here = values.pop()

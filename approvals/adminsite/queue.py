@@ -1,4 +1,4 @@
-"""The queue: what waits first and oldest first, then what ended, never ran, or nobody answered (I10)."""
+"""The queue (I10): pending requests oldest first, then approved but never run, decided, expired and cancelled ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PER_PAGE = 50
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One heading of the queue: which rows, in which order, and what it says when there are none."""
+    """One tab of the queue: its rows, their order, and the text for an empty list."""
 
     name: str
     title: str
@@ -72,7 +72,7 @@ COUNTED = ("pending", "unconsumed")
 
 
 def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
-    """Everything that the queue's template shows, for these rows and this address."""
+    """Return everything that the queue's template shows, for these rows and this address."""
     chosen = {name: request.GET.get(name, "").strip() for name in ("session", "tool", "risk", "project")}
     rows = _filtered(rows, chosen)
     tab = next((tab for tab in TABS if tab.name == request.GET.get("status")), TABS[0])
@@ -91,7 +91,7 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
 
 
 def _page(rows: ApprovalQuerySet, number: str | None) -> Page[Any]:
-    # Counted bare, and judged only where it is shown: a long queue opens as fast as a short one.
+    # Count plain rows, and annotate only the page that is shown: a long queue opens as fast as a short one.
     page = BoundedPaginator(rows, PER_PAGE).get_page(number)
     page.object_list = named(judged(rows))[max(0, page.start_index() - 1) : page.end_index()]
     return page

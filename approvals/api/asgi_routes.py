@@ -1,4 +1,4 @@
-"""The held calls of approvals, answered before Django: waiting for an answer costs no thread."""
+"""The long-poll call of approvals, answered before Django: a waiting call holds no thread."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from ledger import hub, long_poll, shutdown
 
 
 async def wait(request: Request) -> JSONResponse:
-    """Hold until the approval is answered, or `timeout` seconds passed: then it is pending, which is no answer."""
+    """Hold the call until the approval is settled or `timeout` seconds pass. A timeout returns `pending`: no answer."""
     credential = await of_held(request)
     may_look(credential)
     asgi_calls.judge(request, long_poll.PARAMETERS)
     secs = patience(request.query_params)
     if request.method == "HEAD":
-        # It holds nothing, and takes no answer over.
+        # A HEAD does not wait and delivers no answer.
         approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
         found = await in_thread(selectors.find, credential.project_id, approval_id, actor)
         return JSONResponse(outcome(found))
@@ -41,19 +41,22 @@ async def wait(request: Request) -> JSONResponse:
 
 
 def may_look(credential: Credential, *, child: bool = True) -> None:
-    """A child's token, and a key that may ask (and then finds only what it asked), read or answer."""
+    """Allow a child's token, a key that may ask, and a key that may read or answer.
+
+    A key that may only ask finds only its own requests.
+    """
     held = [scope for scope in ("approvals:ask", "approvals:decide") if scope in credential.scopes]
     allow(credential, held[0] if held else "approvals:read", child=child)
 
 
 def patience(params: Mapping[str, Any]) -> float:
-    """The seconds of `?timeout=`, at most what any call is held for, which is also what it is held for without it."""
+    """Return the seconds of `?timeout=`, at most `held_call_secs`. That is also the default."""
     most = float(settings.WARDROOM["held_call_secs"])
     return min(long_poll.patience(params, most), most)
 
 
 def outcome(approval: Approval) -> dict[str, object]:
-    """The approval, and whether the wait ended without an answer."""
+    """Return the approval and whether the wait ended without an answer."""
     return {**schemas.approval(approval), "timed_out": approval.status == Status.PENDING}
 
 
@@ -61,14 +64,14 @@ async def _answered(credential: Credential, approval_id: UUID, secs: float) -> A
     actor, project_id = Actor.of_credential(credential), credential.project_id
     until = time.monotonic() + secs
     shutdown.watch()
-    # Listen first, then read, then wait: an answer that falls between is not missed.
+    # Subscribe first, then read, then wait: an answer between two of these steps is not missed.
     async with hub.get().listen(f"approval:{approval_id}") as ears:
         approval = await in_thread(waiting.look, project_id, approval_id, actor)
         if approval.status != Status.PENDING or secs <= 0:
             return approval
         lease = await in_thread(waiting.begin, approval_id)
         try:
-            # A process that is asked to stop lets its waiters go: pending is a true answer, and they come back.
+            # At shutdown, end the wait: pending is a true answer, and the caller asks again.
             while approval.status == Status.PENDING and not shutdown.asked():
                 left = until - time.monotonic()
                 if left <= 0:

@@ -1,4 +1,4 @@
-"""From the body of a REST call to the values that verbs take. Verbs judge them; here only names are matched."""
+"""Turn REST bodies into the arguments of operations. Only names are checked here; the operations check values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ WITHDRAWN = ("reason",)
 
 
 def words(data: Any, names: Sequence[str]) -> dict[str, Any]:
-    """These members of the body, None for what is absent; invalid for what is no object, or has others."""
+    """Return these members of the body, None for an absent one.
+
+    Raises invalid for a body that is not an object or has other members.
+    """
     body = _mapping(data)
     if unknown := _unknown(body, names):
         raise problems.invalid([{"field": faults.step("", name), "detail": problems.UNKNOWN} for name in unknown])
@@ -41,7 +44,7 @@ def words(data: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
-    """The request in a body. A child asks for its own attempt; a key for the session it names, or for none."""
+    """Read a request. A child asks for its own attempt; a key for the session that it names, or for none."""
     said = words(data, ("session", *ASKED))
     said["expires_in_secs"] = whole(said["expires_in_secs"])
     session, attempt = _subject(_session(said.pop("session")), project_id, actor)
@@ -49,7 +52,7 @@ def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
 
 
 def answer(data: Any) -> Answer:
-    """The answer in a body. Who answers is never read from it. Fields that it should not have are judged with it."""
+    """Read a decision. The body never says which person decides. The operation refuses unknown fields."""
     body = _mapping(data)
     said: dict[str, Any] = {name: body.get(name) for name in ANSWERED}
     said["version"] = whole(said["version"])
@@ -81,7 +84,7 @@ def _session(value: Any) -> UUID | None:
 
 
 def uuid(value: Any, field: str) -> UUID:
-    """A UUID from text, or invalid with the field's name."""
+    """Read a UUID. Raises invalid with the field's name."""
     found = uuid_of(value) if isinstance(value, str) else None
     if found is None:
         raise problems.invalid([faults.wrong(field, value, faults.UUID)])

@@ -1,4 +1,4 @@
-"""Lists and numbers of approvals, as filters ask for them."""
+"""Filter and count approvals by query parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.web import queries
 
 
 def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuerySet:
-    """By `status` (words, comma-separated), `session`, `tool`, and `unconsumed=true`. Raises invalid."""
+    """Filter by `status` (words, comma-separated), `session`, `tool` and `unconsumed=true`. Raises invalid."""
     statuses = queries.words(params, "status", Status.values)
     session = queries.uuid(params, "session")
     tool = queries.text(params, "tool")
@@ -28,7 +28,7 @@ def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuery
 
 
 def counts(rows: ApprovalQuerySet) -> dict[str, Any]:
-    """How many there are in each state, how many of the approved never ran, and since when the oldest waits."""
+    """Count the approvals in each state and the approved ones that never ran, and find the oldest pending one."""
     numbers = rows.aggregate(
         count=Count("pk"),
         oldest_pending_at=Min("requested_at", filter=Q(status=Status.PENDING)),

@@ -1,4 +1,4 @@
-"""The shapes of the approval calls, for the OpenAPI document alone: verbs judge what comes in."""
+"""The shapes of the approval calls, for the OpenAPI document only. The operations validate the input."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _ALLOWED = _SHOWN_ALLOWED | {
 
 
 def _asked(shown: bool) -> Fields:
-    """What is asked for; one that is shown has all of it, and one that is handed in need not."""
+    """Return the fields of a request. In an answer every field is present; in a call some may be left out."""
     return {
         "request_id": Shaped(_WORD, help_text="Unguessable; the same id is the same request."),
         "tool_name": Shaped(_WORD),
@@ -141,7 +141,7 @@ Ask = order(
 
 
 def _answers(kind: Decision, required: list[str], **members: Any) -> dict[str, Any]:
-    """What an answer of this kind must have, and `arguments` only where they are edited."""
+    """Return the JSON Schema rule for one kind of decision: its required members, and `arguments` only for an edit."""
     found = {"arguments": {"type": "null"}, **members}
     return {
         "if": {"properties": {"decision": {"const": kind.value}}},

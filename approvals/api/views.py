@@ -23,7 +23,7 @@ from ledger import long_poll
 
 
 def _still(replay: Callable[[Any, UUID, Actor], None]) -> Still:
-    """What judges a replay of a call about one approval."""
+    """Return the check of a replayed call about one approval."""
 
     def still(view: ProjectView, answer: Any, approval_id: UUID) -> None:
         replay(view.project.pk, approval_id, view.actor)
@@ -80,7 +80,7 @@ class ApprovalCount(ProjectView):
 
 
 class OneApproval(ProjectView):
-    # One of two scopes will do, which the map of scopes cannot say.
+    # One of several scopes is enough; the map of scopes cannot express that.
     permission_classes = []
 
     @extend_schema(
@@ -88,13 +88,13 @@ class OneApproval(ProjectView):
         responses={200: schema.Approval},
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
-        """Show one approval: to who asked, or with the scope approvals:read."""
+        """Show one approval. The asker may read its own; other callers need the scope approvals:read."""
         asgi_routes.may_look(self.credential, child=False)
         return Response(schemas.approval(find(self.project.pk, approval_id, self.actor)))
 
 
 class Wait(ProjectView):
-    """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
+    """The long poll in the OpenAPI document. On a server without the ASGI routes it reads once and does not wait."""
 
     permission_classes = []
     query: ClassVar = {"GET": long_poll.PARAMETERS}
@@ -113,7 +113,7 @@ class Wait(ProjectView):
 
 class Decide(ProjectView):
     depends: ClassVar = {"POST": ("decision",)}
-    # The verb judges who may decide, because a stranger must be told 404 before anybody is told 403.
+    # The operation checks the right to decide: a caller that may not see the approval must get 404, not 403.
     permission_classes = []
     refuses: ClassVar = {
         "POST": {
@@ -149,8 +149,8 @@ class Withdraw(ProjectView):
     )
     @idempotent(_still(replays.withdrawn))
     def post(self, request: Request, approval_id: UUID) -> Response:
-        """Take the request back: nobody needs the answer any more. For who asked, or who may answer."""
-        find(self.project.pk, approval_id, self.actor)  # Who may not see it is told so before the body is judged.
+        """Withdraw a request that nobody needs any more. Allowed to the asker and to callers that may answer."""
+        find(self.project.pk, approval_id, self.actor)  # A caller that may not see it gets 404 before the body is read.
         reason = bodies.words(request.data, bodies.WITHDRAWN)["reason"]
         return Response(schemas.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
 
@@ -167,7 +167,7 @@ class Consume(ProjectView):
     )
     @idempotent(_still(replays.consumed))
     def post(self, request: Request, approval_id: UUID) -> Response:
-        """Take its one execution, right before running exactly this action. For who asked, or who may answer."""
+        """Take its one execution, right before running this exact action. For the asker and callers that may answer."""
         find(self.project.pk, approval_id, self.actor)
         words = bodies.words(request.data, bodies.CONSUMED)
         return Response(schemas.approval(consumption.consume(self.project.pk, approval_id, actor=self.actor, **words)))

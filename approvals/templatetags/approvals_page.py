@@ -27,19 +27,22 @@ register.simple_tag(admin_base.until, name="until")
 
 @register.simple_tag
 def status(word: str) -> SafeString:
-    """An approval's status as a badge."""
+    """Show an approval's status as a badge."""
     return admin_base.badge(word, TONES[Status(word)])
 
 
 @register.simple_tag
 def risk(word: str) -> SafeString:
-    """Its risk as a badge."""
+    """Show an approval's risk as a badge."""
     return admin_base.badge(f"{word} risk", RISK_TONES[Risk(word)])
 
 
 @register.simple_tag(takes_context=True)
 def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeString:
-    """The session that asked: its name, and its id as a link. Its id alone for who may not see its page."""
+    """Show the session that asked: its name, and its id as a link.
+
+    A reader that may not open the session's page gets the id alone.
+    """
     id = str(approval.session)
     shown = id if whole else id[:SHORT]
     address = _session_page(context["request"], id)
@@ -51,7 +54,10 @@ def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeS
 
 
 def _session_page(request: Any, session: str) -> str:
-    """Its address, or nothing: approvals can be used without sessions, and by somebody who may not look at them."""
+    """Return the address of the session's page, or an empty string.
+
+    It is empty if the sessions app is not installed, or if the reader may not view sessions.
+    """
     if not request.user.has_perm("orchestration.view_session"):
         return ""
     try:
@@ -62,19 +68,19 @@ def _session_page(request: Any, session: str) -> str:
 
 @register.filter
 def who(person: Any) -> str:
-    """Who it was, in words."""
+    """Return a person's name for display."""
     return schemas.who(person)
 
 
 @register.filter
 def short_id(approval: Approval) -> str:
-    """The beginning of its id: tells requests apart that ask for the same."""
+    """Return the beginning of the id. It tells identical requests apart."""
     return str(approval.id)[:SHORT]
 
 
 @register.filter
 def preview(approval: Any) -> str:
-    """One line of what would run, for a list: the command of a shell, else the resource; then the other arguments."""
+    """Return one line of the action for a list: a shell's command, else the resource, then the other arguments."""
     arguments = approval.arguments or {}
     command = arguments.get("command")
     text = command if isinstance(command, str) else approval.resource
