@@ -1,4 +1,7 @@
-"""Which sessions a credential can name. What it cannot is not there: the same 404 for foreign and for unknown (I11)."""
+"""Select the sessions that a credential can name (I11).
+
+A session outside the credential's reach is answered with the same 404 as an unknown one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from orchestration.models import Session
 
 
 def readable(credential: Credential, session_id: UUID) -> Session:
-    """The session, for a key of its project; for a child's token only itself and what descends from it."""
+    """Return a session of the credential's project. A child's token reads only its own session and those below it.
+
+    Raises 404.
+    """
     session = Session.objects.filter(pk=session_id, project_id=credential.project_id).first()
     if session is None or not (credential.kind != CredentialKind.CHILD or _is_below(session, credential.subject)):
         raise problems.not_found()
@@ -19,7 +25,7 @@ def readable(credential: Credential, session_id: UUID) -> Session:
 
 
 def sees(credential: Credential, session_id: UUID) -> bool:
-    """Whether `readable` gives it."""
+    """Return whether `readable` returns the session."""
     try:
         readable(credential, session_id)
     except problems.Problem:
@@ -28,15 +34,21 @@ def sees(credential: Credential, session_id: UUID) -> bool:
 
 
 def steerable(credential: Credential, session_id: UUID) -> Session:
-    """The session, for a key of its project; for a child's token only what descends from its own session."""
+    """Return a session that the credential may steer. A child's token steers only the sessions below its own.
+
+    Raises 404, and 403 for a child's own session.
+    """
     session = readable(credential, session_id)
     if credential.kind == CredentialKind.CHILD and credential.subject == str(session_id):
-        raise problems.forbidden("A child steers its children; itself it ends over its line.")
+        raise problems.forbidden("A child steers its children. It ends its own session over its connection.")
     return session
 
 
 def writable(credential: Credential, session_id: UUID) -> Session:
-    """The session, for a key of its project; for a child's token every session of its own tree."""
+    """Return a session that the credential may write to. A child's token writes to every session of its own tree.
+
+    Raises 404.
+    """
     session = Session.objects.filter(pk=session_id, project_id=credential.project_id).first()
     is_child = credential.kind == CredentialKind.CHILD
     if session is None or (is_child and not in_tree(UUID(credential.subject), session_id)):
@@ -45,19 +57,27 @@ def writable(credential: Credential, session_id: UUID) -> Session:
 
 
 def in_tree(of: UUID, session_id: UUID) -> bool:
-    """Whether both sessions belong to one tree: a child may write there, over its connection and by REST."""
+    """Return whether both sessions belong to one tree. A child may write there, over its connection and by REST."""
     places = Session.objects.filter(pk__in=(of, session_id)).values_list("pk", "root", "project_id")
     found = {pk: (root, project_id) for pk, root, project_id in places}
     return session_id in found and found[session_id] == found.get(of)
 
 
 def may_start(actor: Actor, session: Session) -> bool:
-    """Whether a message of the caller starts a session that is over: a child starts only what descends from it."""
+    """Return whether a message of the caller starts a session that is over.
+
+    A child starts only sessions below its own.
+    """
     return actor.session is None or (session.pk != actor.session and _is_below(session, str(actor.session)))
 
 
 def own(credential: Credential, session_id: UUID) -> Session:
-    """The session, for a key of its project; for a child's token only its own, while its attempt is the current one."""
+    """Return the session that the credential may act for.
+
+    A child's token acts only for its own, in the current attempt.
+
+    Raises 404, 403 for another session, and 409 `not-running` for an earlier attempt.
+    """
     session = readable(credential, session_id)
     if credential.kind != CredentialKind.CHILD:
         return session
@@ -69,7 +89,7 @@ def own(credential: Credential, session_id: UUID) -> Session:
 
 
 def _is_below(session: Session, top: str) -> bool:
-    """Whether `session` is `top` or has it among its ancestors. Depth is bounded, so the walk is."""
+    """Return whether `session` is `top` or a descendant of it. The depth is bounded, so the walk is bounded too."""
     above: Session | None = session
     while above is not None:
         if str(above.pk) == top:

@@ -1,14 +1,14 @@
-"""Cancel a session, and everything below it.
+"""Cancel a session and everything below it.
 
-A small tree is cancelled in one transaction. A large one would keep everybody else waiting, so `cancel` then tells the
-top session alone and writes a `Cancellation` row. The rest follows in transactions of one session each: for about a
-second in the call itself, then in a sweep, so that a kill in the middle loses nothing.
+A small tree is cancelled in one transaction. A large tree would block other transactions for too long, so `cancel` then
+tells only the top session to stop and writes a `Cancellation` row. The rest follows in transactions of one session
+each: for about a second in the call itself, then in a sweep. A crash in the middle loses nothing.
 
-1. `tell` every session below to stop, parents first. A spawn locks its parent and refuses one that was told to stop,
-   so each session that is spawned meanwhile is either found here or refused there.
-2. `end` what does not run, deepest first, so that completions still find their parents.
+1. `tell` every session below to stop, parents first. A spawn locks its parent and refuses a parent that was told to
+   stop. So each session that is spawned meanwhile is either found here or refused there.
+2. `end` the sessions that do not run, deepest first, so that completions still find their parents.
 
-Each session that was visited names the `Cancellation`, which is why two workers at once do each step once.
+Each visited session names its `Cancellation`. For this reason two concurrent workers do each step once.
 """
 
 import dataclasses
@@ -33,11 +33,12 @@ from orchestration.models import Cancellation, Session
 from orchestration.sessions import completion, lifecycle, transitions
 from orchestration.states import TERMINAL, Runner, Status
 
-#: How long the call that cancels works on the tree before it leaves the rest to the sweep.
+#: The seconds that the cancelling call itself works on the tree. The sweep does the rest.
 AT_ONCE_SECS = 1.0
 BATCH = 50
-#: How long one tree may keep a sweep from the next tree, how long a sweep goes on, and trees of one of its rounds.
+#: In seconds: the time for one tree before the next tree gets its turn, and the time for one sweep.
 PIECE_SECS, SWEEP_SECS = 1.0, 10.0
+#: The largest number of trees in one round of a sweep.
 MOST_TREES = 100
 MOST_PAUSE_SECS = 0.2
 WORK = Work("cancels_sweep", "trees")
@@ -55,11 +56,13 @@ def cancel(
     *,
     now: datetime | None = None,
 ) -> Session:
-    """Tell the session, and with `cascade` everything below it, to stop. Raises 404, and 409 for a child that is over.
+    """Tell the session, and with `cascade` everything below it, to stop.
 
-    What does not run ends at once. A running child is told over its connection and has the grace; if it finishes by
-    itself meanwhile, its own outcome stands. Asked again, or of what is over: nothing changes. Of a large tree the
-    answer shows only the top as told to stop; everything below it follows.
+    A session that does not run ends at once. A running child is told over its connection and has the grace period. If
+    it finishes by itself meanwhile, its own outcome stands. A repeated call, or a call for a session that is over,
+    changes nothing. For a large tree the answer shows only the top session as told to stop; the rest follows.
+
+    Raises 404, and 409 for a caller that is a child in an ended attempt.
     """
     with unit_of_work.transaction():
         transitions.fence(actor)
@@ -81,11 +84,11 @@ def cancel(
 
 
 def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | None) -> int:
-    """Cancel a small tree in the open transaction; return how many sessions were told.
+    """Cancel a small tree in the open transaction, and return the number of sessions that were told.
 
-    1. Lock the tree level by level, parents first. A spawn locks its parent too, so no child slips in unseen.
-    2. Lock every address that a completion will go to, in their one order.
-    3. Tell everybody and end what does not run, deepest first, so that completions still find their parents.
+    1. Lock the tree level by level, parents first. A spawn locks its parent too, so no new child is missed.
+    2. Lock every address that receives a completion, in the common lock order.
+    3. Tell every session and end those that do not run, deepest first, so that completions still find their parents.
     """
     tree = level = [top]
     while cascade and level:
@@ -103,33 +106,39 @@ def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | No
 
 
 def _is_large(top: Session, most: int) -> bool:
-    """Whether more than `most` sessions may be below `top`. An estimate from above: it looks at the levels below."""
+    """Return whether more than `most` sessions may be below `top`.
+
+    This is an upper estimate: it counts all deeper sessions of the same root.
+    """
     below = Session.objects.filter(root=top.root, depth__gt=top.depth).order_by()
     return len(below.values_list("pk")[: most + 1]) > most
 
 
 def _goes_on(top: Session) -> bool:
-    """Whether a cancel that covers `top` is not finished yet: asked again, nothing changes."""
+    """Return whether an unfinished cancel already covers `top`. A repeated call then changes nothing."""
     visited = top.cancellation
     return visited is not None and visited.finished_at is None
 
 
 def _has_open(top: Session) -> bool:
-    """Whether a session of the tree, from the depth of `top` on, is not over. An estimate from above."""
+    """Return whether a session at the depth of `top` or below is not over. This is an upper estimate."""
     return Session.objects.filter(root=top.root, depth__gte=top.depth).exclude(status__in=sorted(TERMINAL)).exists()
 
 
 def _begin(top: Session, reason: str, now: datetime | None) -> Cancellation:
-    """Inside the transaction that holds the row of `top`: tell it to stop, and note that all below it follows."""
+    """Tell `top` to stop and store a cancellation for everything below it.
+
+    The caller's transaction holds the row of `top`.
+    """
     row = Cancellation.objects.create(project_id=top.project_id, top=top, reason=reason, requested_at=database_now(now))
     _tell(row.pk, top, reason, now)
     return row
 
 
 def sweep(*, now: datetime | None = None) -> int:
-    """Go on with the cancellations that are not finished, in rounds of one short piece each; how many went on.
+    """Continue unfinished cancellations in rounds of short pieces, and return how many made progress.
 
-    So a tree of any size keeps no other one waiting for longer than a round. One that fails waits for the next sweep.
+    A tree of any size delays another tree by one round at most. A cancellation that fails waits for the next sweep.
     """
     until, is_first = time.monotonic() + SWEEP_SECS, True
     went_on, failed = set[UUID](), set[UUID]()
@@ -143,7 +152,7 @@ def sweep(*, now: datetime | None = None) -> int:
             went_on.update([pk] if moved else [])
             return moved
 
-        # The first round finds them all: the record of one that is finished is forgotten then.
+        # The first round finds all of them, so it may delete the failure records of finished cancellations.
         find = functools.partial(itertools.islice, found)
         moved = sweep_batch.each(WORK, find, act, limit=MOST_TREES, finds_all=is_first)
         is_first = False
@@ -153,18 +162,17 @@ def sweep(*, now: datetime | None = None) -> int:
 
 
 def in_turn() -> list[UUID]:
-    """The cancellations that are not finished: the oldest of every project, then the second of every project."""
+    """Return the unfinished cancellations: the oldest one of every project, then the second one of every project."""
     of_project = Window(RowNumber(), partition_by="project", order_by=["requested_at", "pk"])
     waiting = Cancellation.objects.filter(finished_at=None).annotate(place=of_project)
     return list(waiting.order_by("place", "requested_at", "pk").values_list("pk", flat=True))
 
 
 def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None = None) -> int:
-    """Work on one cancellation for about `secs` seconds; return how many sessions were told or ended.
+    """Work on one cancellation for about `secs` seconds, and return the number of sessions that were told or ended.
 
-    Between two transactions it leaves the database to others for as long as the last one took: SQLite's write lock
-    is not fair by itself. A session that cannot be told or ended does not stop the others: the
-    first error is raised when all had their turn, and the next sweep tries again.
+    Pause after each transaction for as long as it took, because SQLite's write lock is not fair. A session that fails
+    does not stop the others: the first error is raised at the end, and the next sweep tries again.
     """
     row = Cancellation.objects.filter(pk=cancellation, finished_at=None).first()
     if row is None:
@@ -181,7 +189,7 @@ def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None
 
 @dataclasses.dataclass(slots=True)
 class _Turn:
-    """One stretch of work on one cancellation, and what could not be done in it."""
+    """One period of work on one cancellation, with its failures."""
 
     until: float
     changed: int = 0
@@ -191,11 +199,11 @@ class _Turn:
     trouble: Exception | None = None
 
     def each(self, find: Callable[[], list[UUID]], act: Callable[[UUID], bool]) -> None:
-        """Act on everything that `find` gives, until it gives nothing or the time is over."""
+        """Act on all sessions from `find`, until it returns none or the time is over."""
         while not self.is_over and (found := find()):
             for pk in found:
                 began = time.monotonic()
-                # However short its time is, each turn does something.
+                # Each turn does at least one step, even in the shortest time.
                 self.is_over = began > self.until and self.acts > 0
                 if self.is_over:
                     return
@@ -210,10 +218,10 @@ class _Turn:
 
 
 def _unvisited(row: Cancellation, skip: set[UUID]) -> list[UUID]:
-    """Sessions below a visited one that still have to be told, or passed because something is below them."""
+    """Return the sessions below a visited one that must be told, or walked through because they have children."""
     below = Session.objects.filter(parent__cancellation=row.pk).filter(
         Q(cancellation=None) | ~Q(cancellation=row.pk),
-        # A parent that was started again meanwhile spawns new children, which nobody asked to cancel.
+        # If a parent was started again meanwhile, its new children are not part of this cancel.
         Q(created_at__lte=row.requested_at) | Q(parent__attempt=F("parent__cancellation_attempt")),
     )
     alive = Q(Exists(Session.objects.filter(parent=OuterRef("pk")))) | ~Q(status__in=sorted(TERMINAL))
@@ -230,7 +238,7 @@ def _told_but_idle(cancellation: UUID) -> QuerySet[Session]:
 
 
 def tell(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
-    """Tell one session below to stop, and mark it as visited. False when it was visited before."""
+    """Tell one session to stop and mark it as visited. Return False when it was visited before."""
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if session.cancellation_id == cancellation:
@@ -248,7 +256,7 @@ def _tell(cancellation: UUID, session: Session, reason: str, now: datetime | Non
 
 
 def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
-    """End one session that was told to stop and does not run. False when it ended, or started again, meanwhile."""
+    """End one session that was told to stop and does not run. Return False when it ended or started again meanwhile."""
     with unit_of_work.transaction():
         transitions.lock(session_id)
         session = _told_but_idle(cancellation).filter(pk=session_id).first()

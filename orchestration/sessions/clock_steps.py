@@ -1,6 +1,6 @@
-"""After the wall clock was set back: no moment of what goes on may lie in the future.
+"""Correct stored times that lie in the future after the wall clock was set back.
 
-Every grace and idle clock counts from such a moment, and would stand still until it has come.
+Every grace period and idle clock counts from such a time, and would stand still until that time is reached.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ Row = tuple[str, str, Any]
 
 
 def mend(*, now: datetime | None = None) -> int:
-    """Move what lies in the future to this moment; how many values were moved.
+    """Move future times of open rows to the present, and return how many values were moved.
 
-    Each UPDATE changes one row, so that none of them waits for a second lock while it holds a first. A value is only
-    compared and replaced in SQL: it may be one that Python cannot read.
+    Each UPDATE changes one row, so it never waits for a second lock while it holds a first. A value is compared and
+    replaced only in SQL, because Python may be unable to read it.
     """
     moved = sweep_batch.each(WORK, lambda most: _found(now), lambda row: _to_now(row, now)) + attempt_clock.mend_future(
         now
     )
     if moved:
-        log.warning("%d moments lay in the future, because the clock was set back: they are moved to now", moved)
+        log.warning("%d times lay in the future because the clock was set back: moved them to now", moved)
     return moved
 
 
 def _columns() -> dict[tuple[str, str], tuple[QuerySet[Any], float]]:
-    """What may be mended: the rows that go on, and how far in the future their column may be."""
+    """Return the columns to correct: the open rows of each, and how many seconds ahead a value may be."""
     sessions = Session.objects.exclude(status__in=sorted(TERMINAL))
     open_attempts: QuerySet[Any] = Attempt.objects.filter(ended_at=None)
     return {
@@ -63,7 +63,7 @@ def _found(now: datetime | None) -> list[Row]:
 
 
 def _to_now(row: Row, now: datetime | None) -> int:
-    """Set the column to the furthest moment that it may have."""
+    """Set the column to the latest time that it may have."""
     kind, column, pk = row
     rows, ahead = _columns()[kind, column]
     future = {f"{column}__gt": later(ahead + STEP_SECS, now)}

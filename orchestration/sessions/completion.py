@@ -1,6 +1,6 @@
-"""Telling the parent that a session has ended: once for each attempt that ends it (I9), in the ending transaction.
+"""Report the end of a session to its parent: once for each attempt that ends it (I9), in the ending transaction.
 
-It never starts a session: it is an event in the feed and, while the parent is not over, a message to it.
+A completion never starts a session. It is an event in the feed and, while the parent is not over, a message to it.
 """
 
 from collections.abc import Collection
@@ -23,23 +23,24 @@ KIND = "completion"
 
 
 def complete(session: Session, attempt: int, *, now: datetime | None = None) -> None:
-    """Inside the transaction that ended `session` with this attempt."""
+    """Report the end of `session` with this attempt. Call it inside the transaction that ended the session."""
     body = _body(session, attempt)
     told = {name: value for name, value in body.items() if name != "result"}
     unit_of_work.event(session.project_id, "sub_agent_completed", told, session=session.pk, attempt=attempt)
     if session.parent_id is None:
         return
     parent = Session.objects.only("attempt", "status").get(pk=session.parent_id)
-    # Once more among the parent's own events: who follows the parent alone hears of it too.
+    # The parent's own events get it too, for readers that follow only the parent.
     unit_of_work.event(session.project_id, "sub_agent_completed", told, session=parent.pk, attempt=parent.attempt)
     if not parent.is_terminal:
         _message(session, attempt, body, now)
 
 
 def hold_addresses(ending: Collection[Session]) -> None:
-    """Inside the transaction that is about to end these of one project: lock where their completions go, all at once.
+    """Lock all addresses that receive the completions of these sessions of one project, in one step.
 
-    One by one they would be taken deepest first, and deliveries take theirs by name: each could wait for the other.
+    Call it inside the transaction that is about to end them. Locks taken one by one would follow the depth of the
+    sessions, while deliveries lock addresses by name. The two orders could deadlock.
     """
     parents = [session for session in ending if session.parent_id]
     if len(parents) > 1:
@@ -48,9 +49,9 @@ def hold_addresses(ending: Collection[Session]) -> None:
 
 
 def message_id(session_id: UUID, attempt: int) -> str:
-    """The id of the one completion message of this attempt: made from both, so that the same end is never told twice.
+    """Return the id of the one completion message of this attempt. It is derived from both, so an end is reported once.
 
-    No sender can take it. One that could would have made the transaction that ends this attempt fail, for ever.
+    No sender can use such an id. Otherwise a sender could make the transaction that ends this attempt fail for ever.
     """
     return f"{OWN}completion:{session_id}/{attempt}"
 
@@ -69,9 +70,9 @@ def _message(session: Session, attempt: int, body: dict[str, Any], now: datetime
 
 
 def _fitting(body: dict[str, Any]) -> dict[str, Any]:
-    """The body, with as much of the result as a message can carry: the end of a child is never refused for its size.
+    """Return the body, with the result cut to the size of a message, so that no completion is refused for its size.
 
-    A result that a session can hold may take six times as much in a message, where it is escaped.
+    A result may be six times as large in a message as in the session, because it is escaped there.
     """
     most = settings.WARDROOM["max_body_bytes"]
     if len(body_text(body).encode()) <= most:

@@ -1,4 +1,4 @@
-"""Telling a worker that an attempt waits for its launch: a hint that may be lost, beside an outbox row that is not."""
+"""Publish the launch of an attempt to the workers: a hint that may be lost, beside an outbox row that is not lost."""
 
 import functools
 import logging
@@ -29,7 +29,7 @@ _silent_until = 0.0
 
 
 def owe_launch(session: Session) -> None:
-    """Inside a transaction: note that the current attempt is to be launched, and say so on COMMIT."""
+    """Record that the current attempt must be launched, and publish the hint after COMMIT. Requires a transaction."""
     key = f"{LAUNCH}:{session.pk}:{session.attempt}"
     told = {"session": str(session.pk), "attempt": session.attempt}
     unit_of_work.outbox(session.project_id, LAUNCH, key, told)
@@ -37,7 +37,7 @@ def owe_launch(session: Session) -> None:
 
 
 def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
-    """Send again what was never sent; how many went out."""
+    """Publish hints again that were never sent, and return how many were sent."""
     waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5, now)).order_by("due_at")
     found = waiting.values_list("pk", flat=True)
     return sweep_batch.each(WORK, lambda most: found[:most], _send_again, limit=limit)
@@ -49,13 +49,13 @@ def _send_again(pk: int) -> bool:
 
 
 def settle(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:
-    """The launch has begun: nothing is owed any more, whoever began it."""
+    """Mark the launch as begun, so that its hint is not sent again."""
     key = f"{LAUNCH}:{session_id}:{attempt}"
     OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now(now))
 
 
 def _connection() -> Any:
-    """A connection that tries once: the pooled ones wait and try again, for six seconds, while a caller waits."""
+    """Return a connection that tries once. The pooled ones retry for six seconds while a caller waits."""
     options = {"max_retries": 0, "socket_timeout": CONNECT_SECS, "socket_connect_timeout": CONNECT_SECS}
     if str(current_app.conf.broker_url).startswith("amqp"):
         options = {"max_retries": 0}
@@ -63,7 +63,10 @@ def _connection() -> Any:
 
 
 def _send(key: str, session_id: UUID, attempt: int) -> bool:
-    """Publish once. After a failure nothing is tried for some seconds, so that a broker that hangs slows nobody."""
+    """Publish once.
+
+    After a failure, do not try for some seconds, so that a hanging broker does not slow every caller.
+    """
     global _silent_until
     if time.monotonic() < _silent_until:
         return False

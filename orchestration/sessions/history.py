@@ -1,4 +1,4 @@
-"""What an attempt is told of the ones before it: the stored transcript and every message admitted, oldest first."""
+"""Build the history for an attempt: the stored transcript and all admitted messages, oldest first."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mailbox import message_kinds, session_inbox
 from mailbox.models import Message
 from orchestration.models import Session, TranscriptItem
 
-#: Rows that are looked at, and entries that are loaded, at once.
+#: The number of rows read, and of entries loaded, in one query.
 AT_ONCE = 500
-#: A bigint; no place is beyond it.
+#: The largest bigint. No place is beyond it.
 LARGEST = 2**63 - 1
 
 Entry = dict[str, Any]
 
 
 class Place(NamedTuple):
-    """Where a reader is: the last transcript item and the last admission that it has passed.
+    """The position of a reader: the last transcript item and the last admission that it has passed.
 
-    Each of the two only ever grows at its end, so a place never moves, whatever is added or let go meanwhile.
+    Both sequences grow only at their end. So a place stays valid when rows are added or deleted.
     """
 
     attempt: int = 0
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Place | None:
-        """The place that `str` wrote, or None for any other text."""
+        """Return the place that `str` wrote, or None for any other text."""
         parts = text.split(".") if len(text) <= 100 and text.isascii() else []
         if len(parts) != len(cls._fields) or not all(part.isdigit() and len(part) < 20 for part in parts):
             return None
@@ -46,7 +46,7 @@ class Place(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """An entry before it is loaded: when it came, how large it is about, and where a reader is behind it."""
+    """An entry before it is loaded: its time, its approximate size, and the reader's place after it."""
 
     at: datetime
     size: int
@@ -56,13 +56,13 @@ class _Head(NamedTuple):
 
 
 def page(session: Session, budget: int, after: Place | None = None) -> tuple[list[Entry], Place | None]:
-    """As many `{role, content, id?}` as `budget` bytes hold, and the place to go on from if there may be more.
+    """Return as many `{role, content, id?}` as fit into `budget` bytes, and the next place if there may be more.
 
-    One entry alone always fits: a reader that pages on gets to the end. Sizes are read first, so that no more is loaded
-    than about twice the budget and one entry.
+    A single entry always fits, so a reader that pages on reaches the end. Sizes are read first: at most about twice the
+    budget plus one entry is loaded.
 
-    A message that the transcript already holds (an item with its id) is not told twice. A question of the mode `query`
-    is no part of the history: it was answered beside the work.
+    A message is left out if its id is also the id of a transcript item. A question of the mode `query` is not part of
+    the history, because it was answered beside the work.
     """
     found: list[Entry] = []
     place = after or Place()
@@ -78,7 +78,7 @@ def page(session: Session, budget: int, after: Place | None = None) -> tuple[lis
 
 
 def _groups(heads: Iterator[_Head], budget: int) -> Iterator[list[_Head]]:
-    """Heads whose entries fit into the budget together, or one that is larger alone."""
+    """Yield groups of heads with entries that fit into the budget together. A larger entry is a group of its own."""
     group: list[_Head] = []
     room = budget
     for head in heads:
@@ -92,7 +92,7 @@ def _groups(heads: Iterator[_Head], budget: int) -> Iterator[list[_Head]]:
 
 
 def _heads(session: Session, place: Place) -> Iterator[_Head]:
-    """Both kinds by their time. Each keeps its own order, also where a clock went back."""
+    """Yield items and messages by time. Each sequence keeps its own order, even where a clock went back."""
     items = _items(session, place)
     messages = session_inbox.admissions(session.project_id, session.address, place.receipt, place.seq)
     item, message = next(items, None), next(messages, None)
@@ -128,7 +128,7 @@ def _items(session: Session, place: Place) -> Iterator[_Item]:
 
 
 def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
-    """The entry of each; None for what is no part of the history, or was let go meanwhile."""
+    """Return the entry of each head, or None if it is not part of the history or was deleted meanwhile."""
     items = TranscriptItem.objects.in_bulk([head.item for head in group if head.item])
     messages = Message.objects.in_bulk([head.message for head in group if head.message])
     ids = [message.message_id for message in messages.values()]

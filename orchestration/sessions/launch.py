@@ -1,4 +1,4 @@
-"""Launching: from a queued process attempt to its keeper, and what is done when no first word comes."""
+"""Launch queued process attempts, and handle attempts that send no first frame."""
 
 import logging
 from datetime import datetime
@@ -20,20 +20,20 @@ from orchestration.states import Runner, Status
 
 log = logging.getLogger(__name__)
 
-#: A hint that is this old is taken for lost.
+#: After this many seconds a hint counts as lost.
 LOST_SECS = 5
 LOST, SILENT = Work("launch_sweep", "launches"), Work("launch_sweep", "first words")
 
 
 def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
-    """Claim a queued process attempt, start its keeper, and leave. False when there was nothing (more) to do.
+    """Claim a queued process attempt, start its supervisor, and return. Return False when there is nothing to do.
 
-    The hint that calls this may come twice, or after the sweeper did it: the claim lets one through.
+    The hint that calls this may come twice, or after the sweeper. The claim lets one call through.
 
-    1. While another host may still run an earlier attempt, do nothing; the sweeper asks again.
-    2. End what an earlier attempt left on this host. That takes its time, so it comes before the claim: whoever dies
-       in between has claimed nothing.
-    3. Claim: queued -> starting, and mint the token, in one transaction; then start the keeper.
+    1. While another host may still run an earlier attempt, do nothing. The sweeper tries again.
+    2. End the remains of an earlier attempt on this host. This is slow, so it comes before the claim: a worker that
+       crashes in between has claimed nothing.
+    3. Claim in one transaction: queued -> starting, and mint the token. Then start the supervisor.
     """
     waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED)
     if not waiting.exists() or _may_still_run(session_id, attempt, now):
@@ -47,7 +47,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
         told = runners.orders(session_id, attempt, token, session.command or [], _process_options(session))
         pid = runners.start_keeper(told)
     except Exception as problem:
-        # Nobody else would end it before its first word is overdue, and then without this reason.
+        # Otherwise the attempt ends only when its first frame is overdue, and without this reason.
         log.exception("the launch of %s/%s failed", session_id, attempt)
         lifecycle.finish(session_id, attempt, Status.ERROR, error=_why(problem), kill_in=0, now=now)
         return False
@@ -66,8 +66,10 @@ def _process_options(session: Session) -> dict[str, Any]:
 
 
 def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool:
-    """Whether another host's keeper may not have noticed yet that its attempt is over. It asks every
-    `keeper_alive_secs`, so this ends by itself; a host that is gone for good delays the next attempt by no more.
+    """Return whether a supervisor on another host may not have noticed yet that its attempt is over.
+
+    It asks every `keeper_alive_secs`, so this ends by itself. A host that is lost for good delays the next attempt by
+    the same time at most.
     """
     timings = settings.WARDROOM
     notices = 2 * timings["keeper_alive_secs"] + 2 * timings["kill_grace_secs"]
@@ -81,7 +83,7 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
         session = transitions.lock(session_id)
         dispatch.settle(session_id, attempt, now=now)
         if session.cancel_requested_at is not None:
-            return None  # Its cancel ends it.
+            return None  # The cancel ends it.
         if session.status == Status.QUEUED and _has_nothing_to_do(session):
             lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0, now=now)
             return None
@@ -95,7 +97,7 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
 
 
 def _has_nothing_to_do(session: Session) -> bool:
-    """No assignment, and no message that nobody has taken in."""
+    """Return whether the session has no assignment and no message that waits for admission."""
     return not session.assignment.strip() and not session_inbox.unadmitted(session.project_id, session.address, limit=1)
 
 
@@ -103,7 +105,7 @@ def _has_nothing_to_do(session: Session) -> bool:
 
 
 def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | None = None) -> int:
-    """Launch what a lost hint did not, and deal with children that never say a word."""
+    """Launch attempts with a lost hint, and handle children that never send a first frame."""
     at = moment or read_database_clock(now)
     queued = Attempt.objects.filter(
         status=Status.QUEUED,
@@ -117,7 +119,10 @@ def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | No
 
 
 def _silent(moment: datetime) -> list[tuple[UUID, int]]:
-    """Attempts whose first word is overdue; none while an outage of ours may be why. Its own seconds do not count."""
+    """Return the attempts with an overdue first frame, without the seconds of outages of Wardroom itself.
+
+    Return none of a runner shortly after an outage, because the outage may be the reason.
+    """
     found: list[tuple[UUID, int]] = []
     away = outages.spans()
     for runner, secs in _first_word_secs().items():
@@ -141,7 +146,10 @@ def _first_word_secs() -> dict[str, float]:
 
 
 def give_up_waiting(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
-    """No first frame: launch a process once more (its old group is ended first), then, and for `external`, give up."""
+    """Handle a missing first frame.
+
+    Relaunch a process once, after its old group is ended. Otherwise end the session.
+    """
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if session.status != Status.STARTING or session.attempt != number:

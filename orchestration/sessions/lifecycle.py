@@ -1,7 +1,7 @@
-"""How an attempt starts, ends, waits and is tried again. Each verb is one transaction.
+"""Start, end, suspend and retry an attempt. Each operation is one transaction.
 
-Everything here may be called by several at once (the line, the keeper, a sweeper, staff): the guarded UPDATE in
-`attempts` lets the first one through, and the others are told that it was over.
+Several callers may run an operation at once: the connection, the supervisor, a sweeper, staff. The guarded UPDATE in
+`transitions` lets the first one through. The others learn that the attempt was over.
 """
 
 import functools
@@ -45,7 +45,7 @@ STOPPED = "stopped with the server"
 
 
 def started(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
-    """The child has said its first word: starting -> running. True while this attempt is the running one."""
+    """Record the first frame of the child: starting -> running. Return True while this attempt is the running one."""
     with unit_of_work.transaction():
         try:
             move(session_id, attempt, Status.RUNNING, now=now, started_at=Coalesce("started_at", database_now(now)))
@@ -66,11 +66,11 @@ def finish(
     out_of: Collection[Status] = transitions.OPEN,
     now: datetime | None = None,
 ) -> bool:
-    """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one go.
+    """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one transaction.
 
-    False when it was already over or the attempt is not the current one: a late word changes nothing. Its process
-    has `kill_in` seconds (by default the grace of a cancel) to leave by itself. An error that is too long is cut, with
-    a mark. Raises Problem 422 for a result that is too long.
+    Return False when it was already over or the attempt is not the current one: a late report changes nothing. The
+    process has `kill_in` seconds (by default the grace of a cancel) to exit by itself. An error that is too long is
+    cut, with a mark. Raises Problem 422 for a result that is too long.
     """
     _check_size(result, "result")
     error = None if error is None else cut(error, settings.WARDROOM["max_error_bytes"], "")
@@ -101,7 +101,7 @@ def _check_size(text: str | None, field: str) -> None:
 
 
 def fail(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
-    """The attempt was lost on the way: try again if a retry is left, else give up. False when it was over already."""
+    """Handle a lost attempt: retry if a retry is left, else give up. Return False when it was already over."""
     with unit_of_work.transaction():
         try:
             requeue(session_id, attempt, reason, spend_retry=True, now=now)
@@ -111,7 +111,7 @@ def fail(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = 
 
 
 def give_up(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
-    """End in error without a word of the child's own; or cancelled, when that is what it had been told."""
+    """End in error without a report of the child, or as cancelled when a cancel was requested."""
     asked = Session.objects.filter(pk=session_id, attempt=attempt).exclude(cancel_requested_at=None)
     why = asked.values_list("cancel_reason", flat=True).first()
     end, told = (Status.ERROR, reason) if why is None else (Status.CANCELLED, why)
@@ -119,16 +119,16 @@ def give_up(session_id: UUID, attempt: int, reason: str, *, now: datetime | None
 
 
 def stopped_with_server(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
-    """A clean stop of the server ended this attempt's keeper."""
+    """Handle an attempt that was ended by a clean stop of the server."""
     return fail(session_id, attempt, STOPPED, now=now)
 
 
 def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: datetime | None = None) -> bool:
-    """running -> suspended: the attempt is over, and the next one begins when what it waits for has ended.
+    """Move running -> suspended: end the attempt; the next one begins when the wait is over.
 
-    Without `wait`, what `POST .../wait` recorded counts, else every child that is not over now. When nothing is
-    left to wait for it is queued again in this same transaction; when it was told to cancel it ends instead.
-    False when the attempt was over already.
+    Without `wait`, use the wait that `POST .../wait` recorded, else wait for every child that is not over now. When
+    nothing is left to wait for, queue the session again in the same transaction. When a cancel was requested, end it
+    instead. Return False when the attempt was already over.
     """
     with unit_of_work.transaction():
         try:
@@ -146,7 +146,7 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
 
 
 def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now: datetime | None = None) -> Session:
-    """Record what the running attempt waits for; a child only for its own. Raises 404, 409 `not-running`, 422."""
+    """Record the wait of the running attempt. A child may record only its own. Raises 404, 409 `not-running`, 422."""
     with unit_of_work.transaction():
         session = own(project, session_id)
         if actor.kind == "child" and actor.attempt != session.attempt:
@@ -157,9 +157,9 @@ def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now:
 
 
 def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
-    """Inside a transaction that holds its row: record the request, and end what does not run.
+    """Record a stop request, and end a session that does not run. The caller's transaction holds its row.
 
-    With `restart` the attempt is stopped but the session goes on: where the attempt ends, the next one begins.
+    With `restart` only the attempt is stopped: the next attempt begins when it ends.
     """
     request_stop(session, reason, restart=restart, now=now)
     if session.status == Status.SUSPENDED:
@@ -169,7 +169,7 @@ def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: da
 
 
 def request_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
-    """Inside a transaction that holds its row: record that it is to stop, and wake what tells its child."""
+    """Record a stop request and wake the session's connection. The caller's transaction holds its row."""
     mine = Session.objects.filter(pk=session.pk)
     mine.update(restart=restart)
     if mine.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
@@ -179,20 +179,20 @@ def request_stop(session: Session, reason: str, *, restart: bool = False, now: d
 
 
 def _end_suspended(session: Session, reason: str, now: datetime | None) -> bool:
-    """Cancel a session between two attempts: the one before keeps its own end."""
+    """Cancel a session between two attempts. The earlier attempt keeps its own end."""
     here = {Status.SUSPENDED}
     return finish(session.pk, session.attempt, Status.CANCELLED, error=reason, out_of=here, now=now)
 
 
 def does_not_run(session: Session) -> bool:
-    """No child is there to be told anything."""
+    """Return whether the session has no child that could be told to stop."""
     if session.status == Status.STARTING:
         return session.runner == Runner.EXTERNAL
     return session.status in (Status.QUEUED, Status.SUSPENDED)
 
 
 def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Session:
-    """Start a session that is over once more, with the same assignment. Raises 404, 409."""
+    """Start a finished session again, with the same assignment. Raises 404, 409."""
     with unit_of_work.transaction():
         transitions.fence(actor)
         session = own(project, session_id)
@@ -204,7 +204,7 @@ def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | N
 
 
 def own(project: Project, session_id: UUID) -> Session:
-    """The project's session, locked; a foreign one is as unknown as one that never was."""
+    """Lock and return the project's session. Raises 404 for a foreign or an unknown one."""
     found = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
     if found is None:
         raise problems.not_found()
@@ -212,7 +212,7 @@ def own(project: Project, session_id: UUID) -> Session:
 
 
 def as_wait(wait_for: str | None, children: list[Any] | None, timeout_secs: int | None) -> Wait | None:
-    """What a terminal frame says about its wait, or None when it says nothing. Raises Problem 422."""
+    """Return the wait of a terminal frame, or None when it names none. Raises Problem 422."""
     if wait_for is None and children is None and timeout_secs is None:
         return None
     try:

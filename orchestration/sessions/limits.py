@@ -1,4 +1,4 @@
-"""The metadata of a session: what may be stored, and the limits of the watchdog that it names.
+"""Check the metadata of a session, and read the watchdog limits from it.
 
 The watchdog reads metadata with every row of every project, so a value out of range is refused at the spawn. A stored
 value out of range (it may have come another way) counts as the nearest value that is allowed.
@@ -22,7 +22,7 @@ Error = dict[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-    """How often a session is judged, and what it may take."""
+    """The check interval of a session, and its limits."""
 
     check_interval_secs: int
     max_total_secs: int
@@ -33,16 +33,16 @@ NAMES = tuple(field.name for field in dataclasses.fields(Limits))
 
 
 def limits(metadata: Mapping[str, Any]) -> Limits:
-    """The defaults, with what the session's metadata overrides."""
+    """Return the default limits, with the overrides of the session's metadata."""
     return Limits(*(_override(metadata.get(PREFIX + name)) or settings.WARDROOM[name] for name in NAMES))
 
 
 def _override(value: object) -> int | None:
-    """A positive whole number or its decimal string, at most the bound; None for everything else."""
+    """Return a positive whole number or its decimal string, capped at the bound. Return None for any other value."""
     most: int = settings.WARDROOM["max_watchdog_secs"]
     if isinstance(value, str):
         digits = _digits(value)
-        # A string of thousands of digits is never made into a number: Python refuses it, and it is over the bound.
+        # Python refuses to parse thousands of digits. Twenty digits are over the bound already.
         value = min(int(digits[:20]), most) if digits else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # JSON has one kind of number: 3.0 is 3.
@@ -52,13 +52,13 @@ def _override(value: object) -> int | None:
 
 
 def _digits(text: str) -> str:
-    """The digits of a decimal string without leading zeros; empty for every other text."""
+    """Return the digits of a decimal string without leading zeros, or an empty string for any other text."""
     trimmed = text.strip()
     return trimmed.lstrip("0") if trimmed.isascii() and trimmed.isdigit() else ""
 
 
 def errors(metadata: Mapping[str, Any]) -> list[Error]:
-    """What keeps this metadata from being stored: one error for each field."""
+    """Return the errors that prevent this metadata from being stored: one for each field."""
     try:
         strict.check(dict(metadata), max_depth=settings.WARDROOM["max_depth"])
     except strict.StrictJSONError as error:
@@ -73,7 +73,7 @@ def _out_of_range(metadata: Mapping[str, Any]) -> list[Error]:
 
 
 def _numbers(value: Any) -> Iterator[int | float]:
-    """Every number in the value. `strict.check` has bounded the depth."""
+    """Yield every number in the value. The depth is bounded by `strict.check`."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -87,7 +87,7 @@ def _too_large(metadata: Mapping[str, Any]) -> Iterator[Error]:
     most_bytes, most_keys = settings.WARDROOM["max_metadata_bytes"], settings.WARDROOM["max_metadata_keys"]
     if _keys(metadata) > most_keys:
         yield _error("metadata", f"more than {most_keys} keys")
-    # Python refuses to write integers of more than 4,300 digits; they are out of range and have their error already.
+    # Python refuses to write integers of more than 4,300 digits. They are out of range and are reported above.
     if not _out_of_range(metadata) and len(json.dumps(metadata)) > most_bytes:
         yield _error("metadata", f"more than {most_bytes} bytes")
 

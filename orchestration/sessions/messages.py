@@ -1,4 +1,4 @@
-"""A message to a session, and the truth about what becomes of it."""
+"""Send a message to a session, and report its outcome."""
 
 import dataclasses
 import enum
@@ -21,13 +21,13 @@ from orchestration.models import Attempt, Session
 from orchestration.sessions import access, lifecycle, roles, transitions, waits
 from orchestration.states import TERMINAL, Status
 
-#: Kinds that ask for work, and so start a session that is over. An answer alone starts nothing.
+#: Kinds that ask for work. They start a session that is over; an answer does not.
 STARTING_KINDS = frozenset({"task", "ask", "handoff"})
 RETRY_SECS = 5
 
 
 class Outcome(enum.StrEnum):
-    """What a sender is told."""
+    """The outcome that a sender is told."""
 
     DELIVERED_LIVE = "delivered_live"
     QUEUED = "queued"
@@ -37,7 +37,7 @@ class Outcome(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sent:
-    """The message is durable, and this is what will become of it."""
+    """A durable message, and its outcome."""
 
     id: str
     outcome: Outcome
@@ -53,12 +53,14 @@ def send(
     answers: Message | None = None,
     now: datetime | None = None,
 ) -> Sent:
-    """Put a message into the session's mailbox, in one transaction with what it sets off. Raises 404, 409, 422, 429.
+    """Deliver a message to the session's mailbox, in one transaction with its effects. Raises 404, 409, 422, 429.
 
-    `interrupt` first asks a running attempt to stop; the next one begins where that ends, and reads the message.
-    As the answer of an ask that this session sent, it is the one answer, whatever its id: raises `already-answered`.
-    The same id again is the same message: it is not stored twice, and starts nothing that has read it. The outcome
-    then says how the session stands now, not how it stood at the first call.
+    `interrupt` asks a running attempt to stop; the next attempt begins at its end and reads the message.
+
+    An answer to an ask of this session is the one answer, whatever its id. A second one raises `already-answered`.
+
+    The same id again is the same message: it is not stored twice, and does not start a session that has read it. The
+    outcome then describes the session now, not at the first call.
     """
     with unit_of_work.transaction():
         if actor.session is not None:
@@ -80,7 +82,10 @@ def send(
 
 
 def make_room(session: Session) -> None:
-    """For one more question, or too-many. Under the session's lock, so that those of one moment count each other."""
+    """Refuse one more question when too many are open. Raises 429.
+
+    Call it under the session's lock, so that concurrent questions count each other.
+    """
     most = settings.WARDROOM["open_asks_per_session"]
     if questions.count_open(session.project_id, session.address, most) >= most:
         raise problems.too_many(f"{most} questions already wait for the session to take them in.", RETRY_SECS)
@@ -122,7 +127,7 @@ def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: boo
 
 
 def _standing(session: Session, now: datetime | None) -> Outcome:
-    """Nothing was set off: what will read it is there, will come, or was told to stop."""
+    """Return the outcome of a message that changed nothing: a child reads it now or later, or was told to stop."""
     if session.cancel_requested_at is not None:
         return Outcome.QUEUED if session.restart else Outcome.PENDING
     mine = Attempt.objects.filter(session=session, number=session.attempt, status=Status.RUNNING)
@@ -130,6 +135,6 @@ def _standing(session: Session, now: datetime | None) -> Outcome:
 
 
 def signed(message: NewMessage, actor: Actor) -> NewMessage:
-    """The message as the child that `actor` proves to be sends it; what it says of itself does not count."""
+    """Return the message with the sender that `actor` proves, without the message's own claims about its sender."""
     role = Session.objects.filter(pk=actor.session or UUID(int=0)).values_list("role", flat=True).first()
     return dataclasses.replace(message, sender_session=actor.session, sender_role=role or None, claimed_sender=False)

@@ -1,4 +1,4 @@
-"""A question to a session, and where it stands: answered, pending, or ended with nobody left to answer."""
+"""Ask a session a question, and report its state: answered, pending, or ended without an answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from orchestration.states import TERMINAL
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ask:
-    """A question that is durable: whom it was put to, the id that finds its answer, and whether it was put before."""
+    """A durable question: its session, the id that finds its answer, and whether it was asked before."""
 
     project_id: UUID
     session_id: UUID
@@ -35,7 +35,7 @@ class Ask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an ask stands: its answer if there is one, and how its session is."""
+    """The current state of an ask: its answer, if there is one, and the status of its session."""
 
     ask: Ask
     session_status: str
@@ -43,7 +43,7 @@ class Standing:
 
     @property
     def status(self) -> str:
-        """*ended*: the session is over, and without a new attempt of it nobody will answer."""
+        """Return the state. `ended`: the session is over, and only a new attempt of it could answer."""
         if self.reply is not None:
             return "answered"
         return "ended" if self.session_status in TERMINAL else "pending"
@@ -57,10 +57,12 @@ def ask(
     *,
     now: datetime | None = None,
 ) -> Ask:
-    """Put the question into the session's mailbox, in its turn. Raises 404, 422, 409 `not-running` when the session is
-    over (a question alone starts nothing), and 429 when too many wait there.
+    """Deliver the question to the session's mailbox. Raises 404, 422, 409 and 429.
 
-    The same id again is the same question, whatever became of the session since; another question under it is a 409.
+    409 `not-running`: the session is over, because a question alone starts nothing. 429: too many questions wait there.
+
+    The same id again is the same question, even if the session has changed since. Another question under that id raises
+    409.
     """
     message = messages.signed(question, actor) if actor.session else question
     with unit_of_work.transaction():
@@ -81,12 +83,12 @@ def ask(
 
 
 def keyed(credential: Credential, session_id: UUID, key: str) -> str:
-    """The id of the ask that a caller's `Idempotency-Key` means: the same key asks the same question again."""
+    """Return the ask id of a caller's `Idempotency-Key`. The same key asks the same question again."""
     return questions.new_id(hashlib.sha256(f"{credential.pk}/{session_id}/{key}".encode()).hexdigest())
 
 
 def other_body(refusal: Problem) -> Problem:
-    """What a caller is told whose `Idempotency-Key` was used with another question."""
+    """Return the refusal of an `Idempotency-Key` that was used with another question."""
     if refusal.type != "conflict":
         return refusal
     errors = [{"field": "Idempotency-Key", "detail": "was used with another body"}]
@@ -94,8 +96,10 @@ def other_body(refusal: Problem) -> Problem:
 
 
 def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
-    """An ask that this caller may know the answer of. 404 for every other: also one that another session sent over its
-    line, for it is answered in that session's mailbox. A child's token knows those that its own session made.
+    """Return an ask if this caller may read its answer. Raises 404 for every other ask.
+
+    An ask that a session sent over its connection is excluded: its answer goes to that session's mailbox. A child's
+    token finds only the asks of its own session.
     """
     session = access.readable(credential, session_id)
     found = questions.find(session.project_id, session.address, ask_id)
@@ -108,17 +112,17 @@ def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
 
 
 def look(ask: Ask) -> Standing:
-    """How it stands now. The session first: an answer that came before its end is there by then."""
+    """Return the current state. Read the session first: an answer that came before its end is then visible."""
     status = Session.objects.values_list("status", flat=True).get(pk=ask.session_id)
     return Standing(ask, status, questions.answer_to(ask.project_id, ask.id))
 
 
 def topics(ask: Ask) -> tuple[str, str]:
-    """What is nudged when its standing may have changed: the answer, and the session's own end."""
+    """Return the wake-up topics for a change of state: the answer, and the end of the session."""
     return questions.topic(ask.project_id, ask.id), transitions.over(ask.session_id)
 
 
 def shape(standing: Standing) -> dict[str, Any]:
-    """`{status, ask_id, session_status}`, and the answer when there is one."""
+    """Return `{status, ask_id, session_status}`, and the answer when there is one."""
     ended = {"status": standing.status, "session_status": standing.session_status}
     return {**asked(standing.ask.id, standing.reply), **ended}

@@ -1,8 +1,8 @@
-"""When a line is lost, a process ends without a word, or a child does not heed its cancel.
+"""End attempts that lost their connection, exited without a terminal frame, or ignored their cancel.
 
-The grace of a line counts from its disconnect, or from the last heartbeat of the web process that held it, and anew
-from the end of an outage of Wardroom itself. While no web process is alive at all, nobody is judged: there is nothing
-that a child could come back to.
+The grace of a connection counts from its disconnect, or from the last heartbeat of the web process that held it, and
+starts again at the end of an outage of Wardroom itself. While no web process is alive, no attempt is ended: a child has
+nothing to reconnect to.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from orchestration.states import Status
 Row = tuple[UUID, int]
 CANCELS, EXITS, LINES = (Work("lines_sweep", name) for name in ("cancels", "exits", "lost lines"))
 
-#: When the line of a running attempt was last there.
+#: The last time at which a running attempt had a connection.
 GONE_AT = Coalesce("line_lost_at", "web_process__heartbeat_at", "line_since", "running_at")
 
 
 def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | None = None) -> int:
-    """Cancels whose grace is over, processes that ended silently, lines whose grace is over; in this order."""
+    """End cancels with an expired grace, then silent exits, then connections with an expired grace."""
     at = moment or read_database_clock(now)
     clock_steps.mend(now=now)
     stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
@@ -46,7 +46,7 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
 
 
 def web_is_there(moment: datetime, *, now: datetime | None = None) -> bool:
-    """Whether some web process lives, and has lived for long enough for children to come back to it."""
+    """Return whether a web process is alive, and has been for long enough that children could reconnect."""
     lease, grace = settings.WARDROOM["heartbeat_lease_secs"], settings.WARDROOM["line_grace_secs"]
     if WebProcess.objects.filter(heartbeat_at__gt=later(-lease, moment)).exists():
         outages.note_life(outages.HEARTBEATS, now=now)
@@ -54,7 +54,7 @@ def web_is_there(moment: datetime, *, now: datetime | None = None) -> bool:
 
 
 def _overdue(moment: datetime) -> QuerySet[Attempt]:
-    """Running attempts without a line for longer than the grace."""
+    """Return the running attempts without a connection for longer than the grace."""
     grace = settings.WARDROOM["line_grace_secs"]
     running = Attempt.objects.filter(status=Status.RUNNING, session__attempt=F("number"))
     return running.filter(LessThan(GONE_AT, later(-grace, moment)))
@@ -65,7 +65,7 @@ def _lost(moment: datetime) -> list[Row]:
 
 
 def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
-    """Try again or end in error, unless the child has come back: its reconnect takes the same lock."""
+    """Retry the attempt or end it in error, unless the child has reconnected: its reconnect takes the same lock."""
     with unit_of_work.transaction():
         transitions.lock(session_id)
         if not _overdue(moment).filter(session=session_id, number=number).exists():
@@ -75,7 +75,7 @@ def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime |
 
 
 def _exited(limit: int, moment: datetime) -> list[Row]:
-    """Processes that ended, whose last words had time to arrive over the line."""
+    """Return attempts of exited processes, after their last frames had time to arrive over the connection."""
     silent = Attempt.objects.filter(
         status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-supervisor_reports.LAST_WORDS_SECS, moment)
     )
@@ -95,7 +95,7 @@ def _uncooperative(limit: int, moment: datetime) -> list[Row]:
 
 
 def end_cancelled(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
-    """The grace of a cancel is over: the kill is due at once, and the session is cancelled."""
+    """End a session with an expired cancel grace: its kill is due at once, and it is cancelled."""
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if not _told_to_stop(moment).filter(pk=session_id).exists():

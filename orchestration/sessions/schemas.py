@@ -1,4 +1,4 @@
-"""The public shapes of sessions and attempts, and how OpenAPI describes them."""
+"""The public JSON bodies of sessions and attempts, and their OpenAPI schemas."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from orchestration.states import Runner, Status
 
 
 def with_line(sessions: QuerySet[Session], *, now: datetime | None = None) -> QuerySet[Any]:
-    """Sessions that know whether their current attempt's line is live."""
+    """Annotate sessions with `live`: whether the current attempt has a live connection."""
     current = Attempt.objects.filter(presence.is_live(now=now), session=OuterRef("pk"), number=OuterRef("attempt"))
     return sessions.annotate(live=Exists(current))
 
 
 def session(row: Any) -> dict[str, Any]:
-    """A session from `with_line`. *lost* is running without a live line."""
+    """Return the body of a session from `with_line`. `lost` means: running without a live connection."""
     return {
         "id": str(row.pk),
         "project": str(row.project_id),
@@ -58,7 +58,7 @@ def session(row: Any) -> dict[str, Any]:
 
 
 def attempt(row: Attempt) -> dict[str, Any]:
-    """One try, with what its keeper said of the process."""
+    """Return the body of an attempt, with its supervisor's reports of the process."""
     return {
         "number": row.number,
         "status": row.status,
@@ -85,12 +85,12 @@ def attempt(row: Attempt) -> dict[str, Any]:
 
 
 def current_attempts(sessions: QuerySet[Session]) -> QuerySet[Attempt]:
-    """The attempt that counts of each."""
+    """Return the current attempt of each session."""
     return Attempt.objects.filter(session__in=sessions, number=F("session__attempt"))
 
 
 def moment(at: datetime | None) -> str | None:
-    """A time, if there is one."""
+    """Return a time as text, or None."""
     return None if at is None else clock.moment(at)
 
 
@@ -107,7 +107,7 @@ class SessionShape(serializers.Serializer[Any]):
     assignment = serializers.CharField()
     runner = serializers.ChoiceField(choices=Runner.choices)
     status = serializers.ChoiceField(choices=Status.choices)
-    lost = serializers.BooleanField(help_text="Running without a live line.")
+    lost = serializers.BooleanField(help_text="Running without a live connection.")
     live = serializers.BooleanField()
     attempt = serializers.IntegerField()
     result = serializers.CharField(allow_null=True)
@@ -129,21 +129,21 @@ class SessionShape(serializers.Serializer[Any]):
 
 
 class SessionTreeShape(SessionShape):
-    """A session and what is below it."""
+    """A session and the sessions below it."""
 
     children = Shaped({"type": "array", "items": values.reference("SessionTreeShape")}, help_text="Oldest first.")
-    truncated = serializers.BooleanField(help_text="Not all of its children are here: page through them.")
+    truncated = serializers.BooleanField(help_text="Some of its children are missing here: page through them.")
 
 
 class ChildAccess(serializers.Serializer[Any]):
-    """What an external child connects with; the token is shown this once."""
+    """The token and the address for an external child. The token is shown only once."""
 
     token = serializers.CharField(allow_null=True)
     websocket_url = serializers.CharField()
 
 
 class SpawnedShape(SessionShape):
-    """A new session; for `external` with its child's access."""
+    """A new session. For `external`, it includes the access of its child."""
 
     child = ChildAccess(required=False)
 
@@ -155,17 +155,17 @@ class TokenShape(ChildAccess):
 
 
 class SentShape(serializers.Serializer[Any]):
-    """What became of a message."""
+    """The outcome of a message."""
 
     id = serializers.CharField()
     outcome = serializers.ChoiceField(choices=["delivered_live", "queued", "started", "pending"])
 
 
 class AskShape(serializers.Serializer[Any]):
-    """Where an ask stands; the last three only with an answer."""
+    """The state of an ask. The last three fields are present only with an answer."""
 
     status = serializers.ChoiceField(
-        choices=["answered", "pending", "ended"], help_text="`ended`: its session is over."
+        choices=["answered", "pending", "ended"], help_text="`ended`: the session is over."
     )
     ask_id = serializers.CharField()
     session_status = serializers.ChoiceField(choices=Status.choices)
@@ -177,14 +177,14 @@ AskShape._declared_fields["from"] = serializers.DictField(required=False, help_t
 
 
 class AttemptShape(serializers.Serializer[Any]):
-    """One try."""
+    """One attempt to run a session."""
 
     number = serializers.IntegerField()
     status = serializers.ChoiceField(choices=Status.choices)
     reason = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
     launched_at = serializers.DateTimeField(allow_null=True)
-    relaunched = serializers.BooleanField(help_text="It replaces one that never said a word.")
+    relaunched = serializers.BooleanField(help_text="It replaces an attempt that sent no frame.")
     running_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
     last_event_at = serializers.DateTimeField(allow_null=True)
@@ -195,7 +195,9 @@ class AttemptShape(serializers.Serializer[Any]):
     pid = serializers.IntegerField(allow_null=True)
     keeper_pid = serializers.IntegerField(allow_null=True)
     keeper_seen_at = serializers.DateTimeField(allow_null=True)
-    kill_requested_at = serializers.DateTimeField(allow_null=True, help_text="From when on its keeper is to kill it.")
+    kill_requested_at = serializers.DateTimeField(
+        allow_null=True, help_text="The time from which its supervisor must kill it."
+    )
     exit_status = serializers.IntegerField(allow_null=True)
     exit_signal = serializers.IntegerField(allow_null=True)
     stderr_tail = serializers.CharField(allow_null=True)

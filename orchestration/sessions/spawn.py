@@ -1,4 +1,4 @@
-"""Spawning: from an order to a stored session with its first attempt."""
+"""Spawn a session: turn an order into a stored session with its first attempt."""
 
 import dataclasses
 import shutil
@@ -22,15 +22,15 @@ from orchestration.states import TERMINAL, Runner, Status
 from wardroom.children import steps
 
 RUNBOOK = "wardroom.children.runbook"
-#: Arguments and environment share what the kernel takes (a quarter of the stack's limit, usually 2 MiB).
+#: Arguments and environment share the kernel's limit (a quarter of the stack's limit, usually 2 MiB).
 MAX_COMMAND_LINE_BYTES = 1024 * 1024
-#: The longest texts of an order, in characters.
+#: The length limits for the texts of an order, in characters.
 LONGEST = {"assignment": 256 * 1024, "role": 64, "title": 300, "model": 200, "provider": 200, "reasoning_effort": 40}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnOrder:
-    """What somebody wants done: the fields of `POST sessions`, read but not yet judged."""
+    """The fields of `POST sessions`, parsed but not yet checked."""
 
     assignment: str = ""
     role: str = ""
@@ -47,7 +47,10 @@ class SpawnOrder:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Spawned:
-    """The new session; for `external` also its child's token, shown this once, and where the child connects."""
+    """The new session.
+
+    For `external` also the child's token, shown only once, and the address that the child connects to.
+    """
 
     session: Session
     attempt: int
@@ -57,7 +60,7 @@ class Spawned:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Plan:
-    """A judged order: which runner, which argv, how many retries."""
+    """A checked order: its runner, its argv and its number of retries."""
 
     runner: Runner
     command: list[str] | None
@@ -66,10 +69,10 @@ class _Plan:
 
 
 def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | None = None) -> Spawned:
-    """Store the session and its first attempt, and owe its launch, in one transaction.
+    """Store the session and its first attempt, and record its pending launch, in one transaction.
 
-    Everything is judged before anything is stored. Raises Problem: 422 with every error, 403 for a command without
-    its scope, 404 for an unknown parent, 409 for one that is over, 429 when it has too many children.
+    Everything is checked before anything is stored. Raises Problem: 422 with every error, 403 for a command without its
+    scope, 404 for an unknown parent, 409 for a parent that is over, 429 for a parent with too many children.
     """
     plan = judge(order, actor)
     with unit_of_work.transaction():
@@ -89,7 +92,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
 
 
 def mint(session: Session) -> str:
-    """A token for the session's current attempt, and for nothing else."""
+    """Mint a token for the session's current attempt only."""
     _, token = credentials.mint(
         kind=CredentialKind.CHILD,
         project=session.project,
@@ -102,20 +105,25 @@ def mint(session: Session) -> str:
 
 
 def websocket_url(session_id: UUID) -> str:
-    """Where the child of this session connects."""
+    """Return the address that the child of this session connects to."""
     base = urlsplit(settings.WARDROOM_URL)
     scheme = "wss" if base.scheme == "https" else "ws"
     return base._replace(scheme=scheme, path=f"{base.path.rstrip('/')}/ws/children/{session_id}").geturl()
 
 
 def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Spawned:
-    """A new token for the current attempt of an `external` session; the old one dies. Raises 403, 404, 409."""
+    """Mint a new token for the current attempt of an `external` session and revoke the old one.
+
+    Raises 403, 404, 409.
+    """
     with unit_of_work.transaction():
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
         if session is None:
             raise problems.not_found()
         if session.runner != Runner.EXTERNAL:
-            raise problems.conflict("Only the caller of an `external` session starts its child, and needs its token.")
+            raise problems.conflict(
+                "Only an `external` session has a token for its caller: Wardroom starts every other child itself."
+            )
         if session.status not in (Status.STARTING, Status.RUNNING):
             raise problems.conflict(f"The session is {session.status}: no attempt waits for a child.", "not-running")
         if session.has_role_reach and not roles.may_use(actor, session.role):
@@ -129,16 +137,16 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
         return Spawned(session, session.attempt, mint(session), websocket_url(session.pk))
 
 
-# --- judging an order ---------------------------------------------------------------------------------------
+# --- checking an order --------------------------------------------------------------------------------------
 
 
 def judge(order: SpawnOrder, actor: Actor) -> _Plan:
-    """Whether this caller may have this started, and how. Raises 403, 422."""
+    """Check that this caller may spawn this order, and return its plan. Raises 403, 422."""
     if errors := _length_errors(order):
         raise problems.invalid(errors)
     role = roles.named(order.role)
     if order.command is not None and not roles.may_command(actor):
-        raise problems.forbidden("A command of one's own needs the scope sessions:command; name a role instead.")
+        raise problems.forbidden("A custom command needs the scope sessions:command. Name a role instead.")
     command = list(order.command) if order.command is not None else role.get("command")
     runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
     errors = [
@@ -154,7 +162,7 @@ def judge(order: SpawnOrder, actor: Actor) -> _Plan:
 
 
 def _length_errors(order: SpawnOrder) -> list[dict[str, str]]:
-    # Not every order comes by REST, and SQLite keeps a text of any length in any column.
+    # Some orders do not come by REST, and SQLite stores a text of any length in any column.
     texts = ((name, getattr(order, name) or "", most) for name, most in LONGEST.items())
     return [_error(name, f"at most {most} characters") for name, text, most in texts if len(text) > most]
 
@@ -164,7 +172,7 @@ def _runner_errors(
 ) -> list[dict[str, str]]:
     known = ", ".join(sorted(known_roles))
     if order.role and order.role not in known_roles and runner != Runner.EXTERNAL and order.command is None:
-        return [_error("role", f"the role {order.role!r} is not known here; known are: {known}")]
+        return [_error("role", f"the role {order.role!r} is not known on this server; known roles are: {known}")]
     if not runner:
         return [_error("role", f"name a role ({known}), a command, or the runner `external`")]
     if runner == Runner.POOL:
@@ -189,7 +197,7 @@ def _command_errors(command: list[str] | None) -> list[dict[str, str]]:
 
 
 def _assignment_errors(order: SpawnOrder, runner: str, command: list[str] | None) -> list[dict[str, str]]:
-    # Only a hint at the door, by what surely runs it: the runbook judges for itself, however it was started.
+    # An early check for the certain case only. The runbook checks its assignment again, however it was started.
     if runner != Runner.PROCESS or RUNBOOK not in (command or ()):
         return []
     if not steps.parse(order.assignment):
@@ -206,7 +214,10 @@ def _error(field: str, detail: str) -> dict[str, str]:
 
 
 def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None:
-    """The parent, locked, so that a cancel of its tree and a count of its children see this child or come later."""
+    """Return the parent, locked.
+
+    So a cancel of its tree or a count of its children sees this child, or runs before it.
+    """
     wanted = order.parent or actor.session
     if wanted is None:
         return None
@@ -214,7 +225,7 @@ def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None
         raise problems.not_found()
     parent = Session.objects.select_for_update(no_key=True).filter(pk=wanted, project=project).first()
     if parent is None:
-        raise problems.not_found("There is no session by the id of `parent`.")
+        raise problems.not_found("There is no session with the id of `parent`.")
     _refuse_parent(parent)
     return parent
 
@@ -262,13 +273,13 @@ def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | N
 
 
 def _disabled_tools(order: SpawnOrder, parent: Session | None, actor: Actor) -> list[str]:
-    """The tools that the new session must not use: a child cannot hand on what is taken from it."""
+    """Return the tools that the new session must not use. A child passes on its own disabled tools."""
     inherited = parent.options.get("disabled_tools", []) if parent and actor.kind == "child" else []
     return list(dict.fromkeys([*inherited, *order.disabled_tools]))
 
 
 def _record(session: Session) -> dict[str, Any]:
-    """What the audit row of a spawn says."""
+    """Return the details for the audit row of a spawn."""
     return {
         "role": session.role,
         "runner": session.runner,

@@ -1,7 +1,9 @@
-"""What a keeper says, and what it is told: that its process lives, how it ended, and when to kill it.
+"""Receive the reports of a supervisor: its process is alive, or has ended.
 
-A keeper speaks with its attempt's token, and goes on to be heard when the attempt is over: then it still has a
-process to report, or to kill.
+The answer tells it when to kill the process.
+
+A supervisor authenticates with its attempt's token. It is still accepted after the attempt is over, because it may
+still have a process to report or to kill.
 """
 
 import dataclasses
@@ -22,13 +24,13 @@ from orchestration import presence
 from orchestration.models import Attempt
 from orchestration.sessions import lifecycle, transitions
 
-#: A process that has ended while its line is still up may have sent its last words, which are on their way.
+#: The last frames of an exited process may still be on their way while its connection is open.
 LAST_WORDS_SECS = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """keeper -> Wardroom: who keeps, and which process group."""
+    """Supervisor -> Wardroom: the process id of the supervisor, the process group of the child, and the host."""
 
     pid: int
     pgid: int
@@ -37,7 +39,7 @@ class Life:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """keeper -> Wardroom: how it ended. One of the two numbers is None."""
+    """Supervisor -> Wardroom: the end of the process. One of the two numbers is None."""
 
     exit_status: int | None
     exit_signal: int | None
@@ -57,22 +59,22 @@ def _name(number: int) -> str:
 
 
 def alive(token: str, session_id: UUID, number: int, life: Life, *, now: datetime | None = None) -> str | None:
-    """Note that the process lives; the reason to kill it, or None while it may go on. Raises 401."""
+    """Record that the process lives. Return the reason to kill it, or None while it may continue. Raises 401."""
     _recognise(token, session_id, number)
     mine = Attempt.objects.filter(session=session_id, number=number)
     mine.update(keeper_seen_at=database_now(now), keeper_pid=life.pid, pid=life.pgid, host=life.host)
-    # No kill is ever due later than the grace of a cancel: one that seems to be was asked for before the clock was set
-    # back, and is due now.
+    # A kill is due after the grace of a cancel at the latest. A later time means that the clock was set back after the
+    # request, so the kill is due now.
     odd = Q(kill_requested_at__gt=later(settings.WARDROOM["cancel_grace_secs"] + STEP_SECS, now))
     over = mine.filter(Q(kill_requested_at__lte=database_now(now)) | odd).values_list("status", "reason").first()
     return f"{over[0]}: {over[1]}" if over else None
 
 
 def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetime | None = None) -> str:
-    """Keep how the process ended, once; the session's status after it. Raises 401.
+    """Record the end of the process once, and return the session's status after it. Raises 401.
 
-    An attempt that is not over ends with it: at once, or, while its line is still up, when the sweeper has given
-    the last words two seconds to arrive.
+    The end of the process also ends an open attempt: at once, or, while its connection is still open, by the sweeper
+    after the last frames had two seconds to arrive.
     """
     _recognise(token, session_id, number)
     with unit_of_work.transaction():
@@ -89,7 +91,7 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
 
 
 def judge_exit(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
-    """End an attempt whose process has ended without a terminal frame. False when it was over, or has not ended."""
+    """End an attempt after its process exited without a terminal frame. Return False when it was over or still runs."""
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         attempt = Attempt.objects.filter(session=session, number=number).exclude(exited_at=None).first()
@@ -100,9 +102,10 @@ def judge_exit(session_id: UUID, number: int, *, now: datetime | None = None) ->
 
 
 def _recognise(token: str, session_id: UUID, number: int) -> None:
-    """The token of this very attempt, live or ended with it; anything else is nobody, and its keeper kills and leaves.
+    """Accept only the token of this attempt, live or ended together with the attempt. Raises 401.
 
-    A token that ended before its attempt was replaced by a fresh one: whoever holds it may not end what goes on.
+    On 401 the supervisor kills its process and exits. A token that ended before its attempt was replaced by a fresh
+    one, so its holder must not end the attempt.
     """
     found = credentials.recognise(token)
     credential = found.credential

@@ -1,7 +1,7 @@
-"""What every change of a session is made of: the one guarded UPDATE, the end of an attempt, and the next attempt.
+"""The parts of every state change: the one guarded UPDATE, the end of an attempt, and the next attempt.
 
-Locks, always in this order: session, its attempt and tokens, approvals and their subject, mailbox address, ledger
-head. Whoever comes second to an arrow finds zero rows to update and gets StaleState.
+Locks are taken in this order: session, its attempt and tokens, approvals and their attempt clock, mailbox address,
+ledger head. The second caller of a transition finds zero rows to update and gets StaleState.
 """
 
 from collections.abc import Collection
@@ -25,13 +25,13 @@ from orchestration.states import ENDED, TERMINAL, Runner, Status, sources
 
 
 class StaleState(Problem):
-    """The arrow is not in the table, or the attempt is no longer the current one. Nothing was changed."""
+    """The transition is not allowed, or the attempt is no longer current. Nothing was changed."""
 
     def __init__(self, session_id: UUID, attempt: int, to: Status) -> None:
         super().__init__("conflict", 409, f"Attempt {attempt} of session {session_id} cannot become {to} (any more).")
 
 
-#: An attempt of a session in one of these has not ended.
+#: The states of a session with an open attempt.
 OPEN = frozenset(Status) - ENDED
 
 
@@ -45,10 +45,10 @@ def move(
     now: datetime | None = None,
     **changes: Any,
 ) -> Session:
-    """Enter `to`, if the table has that arrow, it starts in `out_of`, and the attempt is current. Raises StaleState.
+    """Enter `to`, if the transition is allowed, starts in `out_of`, and the attempt is current. Raises StaleState.
 
-    Only who means it moves a session whose attempt is over. Not into queued: that is `requeue`, because it always
-    takes a new attempt.
+    By default only a session with an open attempt moves. Use `requeue` to enter queued, because that always takes a new
+    attempt.
     """
     if to == Status.QUEUED:
         raise ValueError("A session is queued by requeue() alone.")
@@ -74,8 +74,10 @@ def requeue(
     resume: dict[str, Any] | None = None,
     now: datetime | None = None,
 ) -> Session:
-    """Out of one of `out_of` back to queued with attempt n+1, in one transaction. Raises StaleState, also when a retry
-    is to be spent and none is left, and when it was told to cancel: what is being cancelled does not start again.
+    """Move from one of `out_of` back to queued with attempt n+1, in one transaction. Raises StaleState.
+
+    StaleState is also raised when a retry must be spent and none is left, and when a cancel was requested: a session
+    that is being cancelled does not start again.
     """
     fresh: dict[str, Any] = {"result": None, "error": None, "finished_at": None, "waiting_for": None}
     fresh |= {"wait_until": None, "cancel_requested_at": None, "cancel_reason": "", "restart": False}
@@ -103,13 +105,15 @@ def new_attempt(
     resume: dict[str, Any] | None = None,
     now: datetime | None = None,
 ) -> Session:
-    """Open attempt `session.attempt` of a queued session. Nothing is minted here: a process gets its token at launch,
-    an external child from the spawn's answer or from `POST .../token`.
+    """Open attempt `session.attempt` of a queued session, without a token.
+
+    A process gets its token at its launch. An external child gets it from the answer of the spawn or from `POST
+    .../token`.
     """
     Attempt.objects.create(session=session, number=session.attempt, relaunched=relaunched, resume=resume)
     attempt_clock.open(session.project_id, session.pk, session.attempt)
     if session.runner == Runner.EXTERNAL:
-        # There is nothing to launch: from here on it waits for whoever starts the child.
+        # There is nothing to launch: the attempt waits until its caller starts the child.
         session = move(session.pk, session.attempt, Status.STARTING, now=now)
         launched = Attempt.objects.filter(session=session, number=session.attempt)
         launched.update(launched_at=database_now(now))
@@ -122,9 +126,9 @@ def new_attempt(
 def end(
     session: Session, number: int, status: Status, reason: str, *, kill_in: float, now: datetime | None = None
 ) -> bool:
-    """End one attempt for ever: its row, its tokens, its pending approvals. False when it had ended before.
+    """End one attempt for ever: its row, its tokens, its pending approvals. Return False when it had already ended.
 
-    Its process has `kill_in` seconds to leave before its keeper is told to kill it.
+    Its supervisor kills the process after `kill_in` seconds, unless the process exits by itself before.
     """
     ended = Attempt.objects.filter(session=session, number=number, ended_at=None).update(
         status=status,
@@ -139,23 +143,25 @@ def end(
 
 
 def lock(session_id: UUID) -> Session:
-    """The session's row, ours until COMMIT. By its key alone: PostgreSQL waits only for a row that its snapshot
-    already selects, so any other condition is to be judged on what comes back. Raises Session.DoesNotExist.
+    """Lock the session's row until COMMIT and return it. Raises Session.DoesNotExist.
+
+    Select it by its key alone. PostgreSQL waits only for a row that its snapshot already selects, so check any other
+    condition on the returned row.
     """
     return Session.objects.select_for_update(no_key=True).get(pk=session_id)
 
 
 def lock_in_order(ids: Collection[UUID]) -> dict[UUID, Session]:
-    """The rows of several sessions, ours until COMMIT, in the one order: parents first, as a cancel locks its tree."""
+    """Lock the rows of several sessions until COMMIT, parents first, in the same order as a cancel locks its tree."""
     rows = Session.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("depth", "pk")
     return {row.pk: row for row in rows}
 
 
 def fence(actor: Actor) -> None:
-    """Inside a transaction: a child acts only while its attempt is open; its session's lock keeps that so until COMMIT.
+    """Refuse a child with an ended attempt. The lock on its session keeps the attempt open until COMMIT.
 
-    Its token was judged before the transaction began. First of all locks, for what a child steers is below it. Raises
-    409 `not-running`.
+    Call it inside a transaction, because the token was checked before the transaction began. Call it before every other
+    lock, because the sessions that a child steers are below it. Raises 409 `not-running`.
     """
     if actor.session is None:
         return
@@ -175,5 +181,8 @@ def _tell(session_id: UUID, status: Status, reason: str) -> Session:
 
 
 def over(session_id: UUID) -> str:
-    """What is nudged when a session is over, and by nothing else: many may wait for that, and much happens before."""
+    """Return the wake-up topic that fires only at the end of a session.
+
+    It is separate because many callers may wait for the end, and many other events happen before it.
+    """
     return f"over:{session_id}"

@@ -1,4 +1,4 @@
-"""Shortening what a child said, where the whole of it does not fit: on a character's edge, with a mark that says so."""
+"""Cut a text of a child that is too long: at the edge of a character, with a mark."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from collections.abc import Callable
 
 
 def stored_bytes(text: str) -> int:
-    """What a text takes as it stands."""
+    """Return the size of a text in UTF-8."""
     return len(text.encode())
 
 
 def json_bytes(text: str) -> int:
-    """What a text takes inside a JSON string: a control character takes six."""
+    """Return the size of a text inside a JSON string. A control character takes six bytes."""
     return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
 def cut(text: str, most: int, where: str, size: Callable[[str], int] = stored_bytes) -> str:
-    """The text, or as much of its beginning as fits into `most` together with the mark; `where` ends the mark."""
+    """Return the text, or as much of its beginning as fits into `most` with the mark.
+
+    `where` is the end of the mark.
+    """
     if size(text) <= most:
         return text
     mark = f"\n[cut by Wardroom: {len(text)} characters in all{where}]"

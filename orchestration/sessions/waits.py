@@ -1,8 +1,9 @@
-"""What a suspended parent waits for, and its one resume.
+"""Record the wait of a suspended parent, and resume the parent once.
 
-Two may look at once: the transaction that suspends the parent, and the one that ends its last child. The first locks
-the parent's row before it reads the children; the second looks at the parent after its own COMMIT, under the same
-lock. So one of them sees both halves, and the guarded requeue lets one of them resume. The sweeper is the third.
+Two transactions may check the wait at once: the one that suspends the parent, and the one that ends its last child. The
+first locks the parent's row before it reads the children. The second checks the parent after its own COMMIT, under the
+same lock. So one of them sees both changes, and the guarded requeue lets only one of them resume. The sweeper is the
+third.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ FAILURES = frozenset({Status.ERROR, Status.TIMEOUT, Status.CANCELLED})
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What a child says it waits for; without `children` it is every one that is not over now."""
+    """The wait that a child requests. Without `children` it waits for every child that is not over now."""
 
     wait_for: str = WaitFor.ALL
     children: Collection[UUID] | None = None
@@ -36,7 +37,7 @@ class Wait:
 
 
 def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Session:
-    """Write down what the session waits for. Inside a transaction that holds its row. Raises Problem 422."""
+    """Store the wait of the session. The caller's transaction holds its row. Raises Problem 422."""
     noted = {"wait_for": WaitFor(wait.wait_for).value, "children": _children(session, wait)}
     lease = settings.WARDROOM["wait_lease_secs"]
     until = later(min(wait.timeout_secs or lease, lease), now)
@@ -60,7 +61,7 @@ def _children(session: Session, wait: Wait) -> list[str]:
 
 
 def is_over(waiting_for: dict[str, Any]) -> bool:
-    """Whether nothing is left to wait for. Waiting for nobody is over at once; a suspended child is not an end."""
+    """Return whether nothing is left to wait for. Zero children end a wait at once. A suspended child has not ended."""
     children = waiting_for["children"]
     ended = set(_statuses(children).values()) & TERMINAL
     all_ended = sum(status in TERMINAL for status in _statuses(children).values()) == len(children)
@@ -78,9 +79,9 @@ def _statuses(children: list[str]) -> dict[str, str]:
 
 
 def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
-    """Queue a suspended session whose wait is over or has lasted too long. Inside a transaction that holds its row."""
+    """Queue a suspended session after its wait ended or timed out. The caller's transaction holds its row."""
     if session.status != Status.SUSPENDED or session.waiting_for is None or session.cancel_requested_at is not None:
-        return False  # What was told to stop is ended by its cancel.
+        return False  # The cancel ends it.
     if is_over(session.waiting_for):
         reason = "children"
     elif _has_lasted(session, now):
@@ -92,7 +93,7 @@ def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
 
 
 def _has_lasted(session: Session, now: datetime | None) -> bool:
-    """Whether the wait's time is over. The seconds while Wardroom itself was away are added to it first."""
+    """Return whether the wait has timed out. First extend it by the seconds of Wardroom's own outages."""
     mine = Session.objects.filter(pk=session.pk)
     if not mine.filter(wait_until__lte=database_now(now)).exists():
         return False
@@ -109,12 +110,12 @@ def _has_lasted(session: Session, now: datetime | None) -> bool:
 
 
 def resume(session: Session, reason: str, told: dict[str, Any], *, now: datetime | None = None) -> Session:
-    """Queue the next attempt of a suspended session, which is `told` why in its run."""
+    """Queue the next attempt of a suspended session. Its `run` frame carries the payload `told`."""
     return transitions.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=told, now=now)
 
 
 def _told(session: Session, reason: str) -> dict[str, Any]:
-    """What the next `run` says about the wait; after a timeout nothing about the children is taken as verified."""
+    """Return the wait's part of the next `run`. After a timeout it does not claim that any child has ended."""
     waiting = session.waiting_for or {"wait_for": WaitFor.ALL.value, "children": []}
     statuses = _statuses(waiting["children"])
     children = [{"session_id": child, "status": statuses.get(child)} for child in waiting["children"]]
@@ -122,17 +123,17 @@ def _told(session: Session, reason: str) -> dict[str, Any]:
 
 
 def look(session_id: UUID, *, now: datetime | None = None) -> bool:
-    """Resume this session if its wait is over. However many call it at once, one of them does."""
+    """Resume this session if its wait is over. Of several concurrent callers one does it."""
     with unit_of_work.transaction():
         return resume_if_over(transitions.lock(session_id), now=now)
 
 
 def sweep(limit: int = 200, *, now: datetime | None = None) -> int:
-    """Look at every suspended session that could go on: a child of it is over, or its lease is."""
+    """Check every suspended session with a finished child or an expired wait."""
     over = Session.objects.filter(parent=OuterRef("pk"), status__in=sorted(TERMINAL))
     due = Session.objects.filter(
         Q(wait_until__lte=database_now(now)) | Exists(over), status=Status.SUSPENDED, cancel_requested_at=None
     )
-    # By the wait that ends first, so that no crowd of long waits can hide one that is over.
+    # The earliest end comes first, so that many long waits cannot hide one that is over.
     found = due.order_by("wait_until").values_list("pk", flat=True)
     return sweep_batch.each(WORK, lambda most: found[:most], lambda pk: look(pk, now=now), limit=limit)

@@ -1,9 +1,9 @@
-"""Ending children that ran too long or went silent.
+"""End children that run too long or go silent.
 
-Both clocks run from `running`, per attempt, and stand still while an approval asked over the line is pending. The idle
-one starts anew where an outage of Wardroom itself ended; for the total its seconds do not count. A session is judged at
-its own interval: at whole multiples of `check_interval_secs` since it began to run, whenever the sweep that finds it
-happens to run.
+Both clocks run from `running`, per attempt, and stop while an approval that was requested over the connection is
+pending. The idle clock starts again at the end of an outage of Wardroom itself. The total clock does not count the
+seconds of outages. A session is checked at its own interval: at whole multiples of `check_interval_secs` since it began
+to run, independent of the time of the sweep.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ from orchestration.sessions.limits import Limits, limits
 from orchestration.states import Status
 
 WORK = Work("watchdog_sweep", "limits")
-#: How many running sessions are looked at with one query.
+#: The number of running sessions that one query reads.
 PAGE = 500
 COLUMNS = ("pk", "running_at", "last_event_at", "session__metadata")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Clocks:
-    """What the watchdog sees of a running attempt: seconds on each clock, and since when they stand still."""
+    """The watchdog's view of a running attempt: the seconds on each clock, and the time since both are stopped."""
 
     limits: Limits
     total_secs: float
@@ -39,19 +39,19 @@ class Clocks:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Away:
-    """When Wardroom itself was away: the end of the last time, and all times."""
+    """The outages of Wardroom itself: the end of the last one, and all of them."""
 
     ended_at: datetime | None = None
     spans: Sequence[outages.Span] = ()
 
 
 def away() -> Away:
-    """As it is known now."""
+    """Return the outages that are known now."""
     return Away(outages.ended_at(), outages.spans())
 
 
 def clocks(session: Session, attempt: Attempt, *, now: datetime | None = None) -> Clocks | None:
-    """Where the clocks of a running attempt stand; None when it does not run."""
+    """Return the clocks of a running attempt, or None when it does not run."""
     if attempt.running_at is None or attempt.ended_at is not None:
         return None
     return _clocks(session, attempt, read_database_clock(now), away())
@@ -74,7 +74,7 @@ def _clocks(session: Session, attempt: Attempt, moment: datetime, away: Away) ->
 
 
 def _away_secs(session: Session, attempt: Attempt, run: outages.Span, away: Away) -> float:
-    """The seconds of a run while Wardroom was away and no person was waited for: those are counted as waited."""
+    """Return the outage seconds of a run without those of pending approvals, which already count as waited."""
     total = 0.0
     for since, until in away.spans:
         both = max(since, run[0]), min(until, run[1])
@@ -85,7 +85,10 @@ def _away_secs(session: Session, attempt: Attempt, run: outages.Span, away: Away
 
 
 def verdict(seen: Clocks) -> str | None:
-    """Why it is to end, or None. Total before idle; nobody is judged while a person is being waited for."""
+    """Return the reason to end the attempt, or None.
+
+    The total limit comes first. A pending approval prevents an end.
+    """
     if seen.stopped_since is not None:
         return None
     total, idle = int(seen.total_secs), int(seen.idle_secs)
@@ -98,7 +101,7 @@ def verdict(seen: Clocks) -> str | None:
 
 
 def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int:
-    """Judge every running session once, as of `moment`; how many were ended."""
+    """Check every running session once, as of `moment`, and return how many were ended."""
     at, gaps = moment or read_database_clock(now), away()
     found = [session_id for session_id in _suspects(at) if _may_be_over(session_id, at, gaps)]
     running = Attempt.objects.filter(status=Status.RUNNING).count()
@@ -107,7 +110,10 @@ def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int
 
 
 def _suspects(moment: datetime) -> Iterator[UUID]:
-    """Running sessions that are over a limit if nothing stopped a clock: few, so each may cost some queries."""
+    """Yield running sessions that are over a limit unless a clock was stopped.
+
+    They are few, so each may cost some queries.
+    """
     running = Attempt.objects.filter(status=Status.RUNNING, running_at__isnull=False)
     last = 0
     while page := dict(running.filter(pk__gt=last).order_by("pk").values_list("pk", "session_id")[:PAGE]):
@@ -115,14 +121,14 @@ def _suspects(moment: datetime) -> Iterator[UUID]:
         try:
             known = {row[0]: row[1:] for row in running.filter(pk__in=page).values_list(*COLUMNS)}
         except Exception:
-            known = {}  # One row that cannot be read hides the page: each of them is looked at alone.
+            known = {}  # One unreadable row makes the page unreadable: check each row alone.
         for pk, session_id in page.items():
             if pk not in known or _is_suspect(moment, *known[pk]):
                 yield session_id
 
 
 def _is_suspect(moment: datetime, began: datetime, last: datetime | None, metadata: Any) -> bool:
-    """Whether it may be over a limit, or cannot be judged."""
+    """Return whether the attempt may be over a limit, or its row cannot be read."""
     try:
         own = limits(metadata)
         total = moment - began >= timedelta(seconds=own.max_total_secs)
@@ -132,7 +138,10 @@ def _is_suspect(moment: datetime, began: datetime, last: datetime | None, metada
 
 
 def _may_be_over(session_id: UUID, moment: datetime, away: Away) -> bool:
-    """Whether a suspect would be ended now, or cannot be judged: `judge` then says so, alone."""
+    """Return whether a suspect must be ended now.
+
+    An error also returns True: `judge` then raises it for this session alone.
+    """
     try:
         return _verdict(Session.objects.get(pk=session_id), moment, away)[1] is not None
     except Exception:
@@ -146,14 +155,14 @@ def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, s
 
 
 def judge(session_id: UUID, moment: datetime, away: Away) -> bool:
-    """Judge one session under its lock, so that an event or an ask of this very moment is either seen or late."""
+    """Check one session under its lock, so that a concurrent event or ask is either seen or too late."""
     with unit_of_work.transaction():
         attempt, why = _verdict(transitions.lock(session_id), moment, away)
         return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
 
 
 def _last_tick(attempt: Attempt, interval: int, moment: datetime) -> datetime | None:
-    """The latest moment at which this session was due to be judged; the one at its very start is skipped."""
+    """Return the latest time at which this session was due for a check. The one at its very start is skipped."""
     if attempt.running_at is None:
         return None
     ticks = int((moment - attempt.running_at).total_seconds() // interval)

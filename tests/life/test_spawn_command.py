@@ -92,7 +92,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Any, content: bytes) -> Non
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["x", "--role", "wizard"], "role: the role 'wizard' is not known here; known are: runbook"),
+        (["x", "--role", "wizard"], "role: the role 'wizard' is not known on this server; known roles are: runbook"),
         (["x", "--command", "no-such-program"], "command: 'no-such-program' is not a program"),
         (["#", "--role", "runbook"], "the runbook is empty"),
         (["ls\ncat <<EOF\nEOF", "--role", "runbook"], "assignment: line 2 begins a here-document"),
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Any, content: bytes) -> Non
         (["x", "--command", "true " + "x " * 110_000], "command: all arguments together"),
         (["x\udcff", "--command", "true"], "assignment is not UTF-8"),
         (["x", "--role", "runbook", "--project", "none"], "There is no project 'none'."),
-        (["x", "--role", "runbook", "--metadata", "odd"], "say KEY=VALUE"),
+        (["x", "--role", "runbook", "--metadata", "odd"], "write KEY=VALUE"),
     ],
 )
 def test_a_refusal_says_what_is_wrong_and_stores_nothing(words: list[str], why: str) -> None:
