@@ -1,1 +1,1 @@
-"""Sessions and the dashboard in the admin."""
+"""The admin pages of sessions, and the dashboard."""

@@ -1,4 +1,4 @@
-"""The admin's front page: what needs a person, what runs, and whether the machinery is on time."""
+"""The front page of the admin: open work for people, running sessions, and the health of the sweepers."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SHOWN = 8
 
 
 def front_view(request: HttpRequest) -> HttpResponse:
-    """What moves on the front page."""
+    """Render the part of the front page that updates itself."""
     return render(request, "admin/orchestration/front.html", context(request))
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Cards, running sessions and sweepers, as far as this reader may see each."""
+    """Return the cards, running sessions and sweepers that this user may see."""
     user: Any = request.user
     mine = projects.visible_to(user).values("pk")
     sees = {model: opens(request, model) for model in (Approval, Session, Quarantined, OutboxEntry)}
@@ -39,7 +39,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if sees[Approval]:
         cards += _approval_cards(Approval.objects.filter(project__in=mine))
     if sees[Quarantined]:
-        # What nobody could tell the project of is the superusers' to look at.
+        # Quarantined messages without a known project are shown to superusers only.
         broken = Quarantined.objects.all() if user.is_superuser else Quarantined.objects.filter(project__in=mine)
         cards.append(_quarantine_card(broken))
     if sees[Session]:
@@ -63,9 +63,9 @@ def _card(name: str, count: int, tone: str, url: str, **more: Any) -> dict[str, 
 def _approval_cards(mine: Any) -> list[dict[str, Any]]:
     pending = mine.pending()
     oldest = pending.aggregate(oldest=Min("requested_at"))["oldest"]
-    # While its attempt goes on, an approved action may still be run: only what never can be is in front of staff.
+    # While its attempt is open, an approved action may still run. Show only those that never can.
     going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
-    # One without a session has no attempt that could be over.
+    # An approval without a session has no attempt that could be over.
     spent = mine.unconsumed().filter(~Exists(going_on), session__isnull=False)
     queue = _url("approvals_approval")
     return [
@@ -104,7 +104,7 @@ def _session_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
 
 
 def _cancel_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
-    """How far the cancels of large trees are, while there are any."""
+    """Return a card with the progress of the cancels of large trees, if there are any."""
     going_on = Cancellation.objects.filter(top__in=mine.order_by().values("pk"), finished_at=None)
     seen = going_on.aggregate(count=Count("pk"), oldest=Min("requested_at"), told=Sum("told"))
     if not seen["count"]:
@@ -117,8 +117,8 @@ def _cancel_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
 def _outbox_card(mine: QuerySet[OutboxEntry]) -> dict[str, Any]:
     failing = mine.filter(sent_at=None).exclude(last_error="")
     where = _url("ledger_outboxentry", "?sent_at__isempty=1")
-    about = "launches that the broker did not take; each is sent again by itself"
-    return _card("not told outside", failing.count(), "bad", where, about=about)
+    about = "launches that the broker did not accept; each is retried automatically"
+    return _card("not sent to the broker", failing.count(), "bad", where, about=about)
 
 
 def _pending(mine: Any) -> list[Approval]:

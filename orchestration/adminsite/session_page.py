@@ -1,4 +1,4 @@
-"""What the page of a session shows, gathered in a handful of queries."""
+"""The template context of a session's page, read in a few queries."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ ANSWER_TONES = {Answer.PENDING: "wait", Answer.APPROVED: "good", Answer.DENIED: 
 
 
 def label(session: Session, limit: int = 60) -> str:
-    """One visible line that names it."""
+    """Return a short name of the session: its title, its role, or the first words of its assignment."""
     begins = next((line for line in steps.lines(session.assignment) if line.strip(" \t#")), "").strip(" \t#")
     return shortened(session.title or session.role or begins or str(session.pk), limit)
 
 
 def line_badge(session: Any) -> SafeString | str:
-    """Live, lost, or nothing for a session that does not run."""
+    """Return the badge `live` or `lost`, or nothing for a session that does not run."""
     if session.live:
         return badge("live", "good")
     return badge("lost", "bad") if session.status == Status.RUNNING else ""
 
 
 def fresh_id() -> uuid.UUID:
-    """An id for a message that is yet to be written."""
+    """Return an id for a new message."""
     return uuid.uuid4()
 
 
 def context(request: HttpRequest, session: Any) -> dict[str, Any]:
-    """Everything on the page, for this reader: other apps' rows only with their permissions."""
+    """Return the page's context for this user. Rows of other apps need their own view permissions."""
     newest = Attempt.objects.filter(session=session).select_related("web_process").order_by("-number")
     attempts = list(newest[: ATTEMPTS + 1])
     current = next((attempt for attempt in attempts if attempt.number == session.attempt), None)
@@ -84,9 +84,9 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
 
 
 def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
-    """The whole tree, depth first: `{session, indent, here, tone, line, label}`; and whether it is cut.
+    """Return the tree, depth first, as `{session, indent, here, tone, line, label}`, and whether it is cut.
 
-    Of a large one only what is above this session, itself, and the first of its children.
+    For a large tree, return only the session with its ancestors and its first children.
     """
     sessions = schemas.with_line(Session.objects.filter(project=session.project_id)).order_by("created_at", "pk")
     rows: list[Any] = list(sessions.filter(root=session.root)[: TREE + 1])
@@ -123,7 +123,7 @@ def _above(session: Session) -> Iterator[uuid.UUID]:
 
 
 def _events(session: Session) -> list[Event]:
-    """The newest events. The payload of a large one is None: its own page shows it."""
+    """Return the newest events. The payload of a large one is None: its own page shows it."""
     small = Case(When(size__lte=SHOWN_BYTES, then=F("payload")), default=None, output_field=JSONText())
     mine = Event.objects.filter(project=session.project_id, session=session.pk)
     events: list[Any] = list(mine.defer("payload").annotate(shown=small).order_by("-cursor")[:EVENTS])
@@ -139,7 +139,10 @@ def _approvals(session: Session) -> list[tuple[Approval, str]]:
 
 
 def _letters(session: Session) -> list[tuple[Message, int | None]]:
-    """The newest messages to it with their numbers, each ask followed by the answer that stands in no mailbox."""
+    """Return the newest messages to the session with their numbers. Each ask is followed by its REST answer.
+
+    Such an answer is in no mailbox of a session and has no number.
+    """
     mine = Message.objects.filter(project=session.project_id, address__name=session.address)
     letters = list(mine.order_by("-seq")[:MESSAGES])
     asks = {questions.answer_id(session.project_id, each.message_id): each for each in letters if _is_ask(each)}

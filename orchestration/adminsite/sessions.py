@@ -1,4 +1,4 @@
-"""Sessions in the admin: the list, the page of one, and the two things staff may do to it."""
+"""Sessions in the admin: the list, the page of one session, and the two actions of staff."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from orchestration.states import Runner, Status
 
 
 class StandingFilter(admin.SimpleListFilter):
-    """The states, and `lost`, which is one for the eye only: running without a live line."""
+    """Filter by state. `lost` is a display state: running without a live connection."""
 
     title = "state"
     parameter_name = "state"
     LOST, OPEN, CANCELLING = "lost", "open", "cancelling"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Every word."""
+        """Return all states."""
         return [
             (self.OPEN, "not over"),
             (self.LOST, "lost"),
@@ -56,7 +56,7 @@ class StandingFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Only those."""
+        """Return the sessions in the chosen state."""
         if self.value() == self.CANCELLING:
             return queryset.filter(finished_at=None, cancel_requested_at__isnull=False)
         if self.value() == self.LOST:
@@ -67,29 +67,29 @@ class StandingFilter(admin.SimpleListFilter):
 
 
 class RunnerFilter(admin.SimpleListFilter):
-    """How they are launched."""
+    """Filter by runner."""
 
     title = "runner"
     parameter_name = "runner"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Every runner."""
+        """Return all runners."""
         return [(word, word) for word in Runner.values]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Only those."""
+        """Return the sessions of the chosen runner."""
         return queryset.filter(runner=self.value()) if self.value() in Runner.values else queryset
 
 
 class CancelForm(forms.Form):
-    """Why it is to stop."""
+    """The reason for a cancel, and whether it includes the sessions below."""
 
     reason = forms.CharField(max_length=500)
     cascade = forms.BooleanField(required=False)
 
 
 class MessageForm(forms.Form):
-    """What to tell the agent. The id makes a double press one message."""
+    """A message to the agent. The id makes a double submit one message."""
 
     id = forms.UUIDField(widget=forms.HiddenInput)
     text = forms.CharField(max_length=20_000, widget=forms.Textarea(attrs={"rows": 3}))
@@ -98,7 +98,7 @@ class MessageForm(forms.Form):
 
 @admin.register(Session)
 class SessionAdmin(ProjectWall, ReadOnly):
-    """Read-only but for two buttons, each of which is a verb."""
+    """Read-only pages with two buttons. Each button calls one operation."""
 
     list_display = ("label", "standing", "number", "place", "when_told", "tool", "began")
     list_filter = (ProjectFilter, StandingFilter, RunnerFilter)
@@ -109,11 +109,11 @@ class SessionAdmin(ProjectWall, ReadOnly):
     change_list_template = "admin/orchestration/session/list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With whether each has a live line."""
+        """Annotate each session with `live`."""
         return schemas.with_line(super().get_queryset(request))
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> Any:
-        """An id finds the session and its children; a word finds titles and roles."""
+        """Search: an id finds the session and its children; a word finds titles and roles."""
         term = term.strip()
         if not term:
             return rows, False
@@ -123,42 +123,42 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="session", ordering="title")
     def label(self, session: Session) -> str:
-        """Its title, its role, or the beginning of its assignment."""
+        """Return the title, the role, or the beginning of the assignment."""
         return session_page.label(session)
 
     @admin.display(description="state", ordering="status")
     def standing(self, session: Any) -> SafeString:
-        """The state, and whether its line is live."""
+        """Return the state, and whether the connection is live."""
         return format_html("{} {}", badge(session.status, TONES[session.status]), session_page.line_badge(session))
 
     @admin.display(description="attempt", ordering="attempt")
     def number(self, session: Session) -> int:
-        """The current one."""
+        """Return the current attempt."""
         return session.attempt
 
     @admin.display(description="place", ordering="depth")
     def place(self, session: Session) -> SafeString:
-        """A root, or how deep under whom; and the project."""
+        """Return the depth, the parent and the project."""
         under = f"depth {session.depth}, under {session_page.label(session.parent, 30)}" if session.parent else "root"
         return format_html('{}<br><span class="wr-quiet wr-small">{}</span>', under, session.project.slug)
 
     @admin.display(description="last event", ordering="last_event_at")
     def when_told(self, session: Session) -> Any:
-        """How long ago it last said something."""
+        """Return the age of the last event."""
         return age(session.last_event_at)
 
     @admin.display(description="last tool", ordering="last_tool")
     def tool(self, session: Session) -> str:
-        """What it last used."""
+        """Return the last tool."""
         return line(session.last_tool, 40) if session.last_tool else NOTHING
 
     @admin.display(description="created", ordering="created_at")
     def began(self, session: Session) -> Any:
-        """Its age."""
+        """Return the age of the session."""
         return age(session.created_at)
 
     def get_urls(self) -> list[URLPattern]:
-        """Our own page and buttons before the stock ones."""
+        """Put our own pages and buttons before the standard ones."""
         wrap, name = self.admin_site.admin_view, "orchestration_session"
         mine = [
             path("front/", wrap(dashboard.front_view), name=f"{name}_front"),
@@ -169,14 +169,14 @@ class SessionAdmin(ProjectWall, ReadOnly):
         return [*mine, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The list; for a page that updates itself only its rows."""
+        """Return the list, or only its rows to a page that updates itself."""
         answer = super().changelist_view(request, extra_context)
         if isinstance(answer, TemplateResponse) and request.headers.get("X-Requested-With") == "live":
             answer.template_name = "admin/orchestration/session/rows.html"
         return answer
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The page of one session. Nothing is changed here, so nothing is posted here."""
+        """Return the page of one session. It changes nothing, so it refuses POST."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         session = self._found(request, object_id)
@@ -193,12 +193,12 @@ class SessionAdmin(ProjectWall, ReadOnly):
         return TemplateResponse(request, "admin/orchestration/session/page.html", context)
 
     def body_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        """What moves on that page."""
+        """Return the part of that page that updates itself."""
         session = self._found(request, str(session_id))
         return render(request, "admin/orchestration/session/body.html", session_page.context(request, session))
 
     def cancel_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        """POST: ask it to stop."""
+        """POST: request a cancel."""
         session = self._to_act_on(request, session_id, scopes.STOP)
         form = CancelForm(request.POST)
         if request.method == "POST" and form.is_valid():
@@ -210,7 +210,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
         return self._back(session)
 
     def message_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        """POST: put a message into its mailbox."""
+        """POST: send a message to the session's mailbox."""
         session = self._to_act_on(request, session_id, scopes.STEER)
         form = MessageForm(request.POST)
         if request.POST.get("interrupt") and not _may(request, scopes.STOP):
@@ -251,7 +251,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
         return session
 
     def _found(self, request: HttpRequest, session_id: str) -> Any:
-        """The session as the reader may see it; a foreign one is not there."""
+        """Return the session if this user may see it. Raises 404 for a foreign one."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         session = self.get_object(request, session_id)

@@ -132,10 +132,10 @@ def test_the_rows_alone_are_sent_to_a_page_that_updates_itself(mine: Planted) ->
     assert "MINE-title" in part and "<html" not in part
 
 
-def test_the_front_page_says_what_was_not_told(mine: Planted) -> None:
+def test_the_front_page_counts_launches_that_were_not_sent(mine: Planted) -> None:
     shown = signed_in(User.objects.create_superuser("super")).get("/admin/").content.decode()
-    assert "not told outside" in shown
-    assert "launches that the broker did not take" in shown
+    assert "not sent to the broker" in shown
+    assert "launches that the broker did not accept" in shown
 
 
 def test_the_front_page_says_where_the_error_of_a_failing_sweep_stands(mine: Planted) -> None:
