@@ -1,1 +1,1 @@
-"""Removing what is no longer needed: rows and working folders."""
+"""Remove rows and working folders that are no longer needed."""

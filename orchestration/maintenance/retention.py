@@ -1,6 +1,6 @@
-"""Letting go of what nobody may ask for any more: in small batches, each a transaction of its own.
+"""Delete rows that are past their retention period: in small batches, each in a transaction of its own.
 
-Two at once delete the same rows once. What is kept for how long is said in `config.defaults`.
+Two concurrent workers delete each row once. The retention periods are in `config.defaults`.
 """
 
 from __future__ import annotations
@@ -34,15 +34,18 @@ from orchestration.sessions import transitions
 from orchestration.states import ENDED, TERMINAL
 
 BATCH = 500
-#: How long one kind of thing may take of a round. A number of batches would be a rate, and what comes in faster than it
-#: would grow for ever.
+#: The seconds for one kind of row in one round. A fixed number of batches would be a fixed rate, and a table that grows
+#: faster than that rate would grow for ever.
 SHARE_SECS = 5.0
 DAY = 86400
 log = logging.getLogger(__name__)
 
 
 def sweep(*, now: datetime | None = None) -> int:
-    """One round over everything; how many rows and files went. One kind that fails keeps no other waiting."""
+    """Run one round over every kind, and return the number of deleted rows and files.
+
+    A failing kind does not stop the others.
+    """
     trouble: list[Exception] = []
     gone = 0
     for kind in (_old_rows, _admitted, _quarantine, _dead_messages, _events, _cancels, _files, _folders):
@@ -57,7 +60,7 @@ def sweep(*, now: datetime | None = None) -> int:
 
 
 def _clear(kind: str, due: Callable[[Any], Sequence[Any]], forget: Callable[[Sequence[Any]], int]) -> int:
-    """Batch by batch of the keys that `due` finds after the last one, or None. One that cannot go is passed over."""
+    """Delete batch by batch the keys that `due` returns after the last key, at first None. Skip rows that fail."""
     work, began = Work("housekeeping", kind), read_database_clock()
     gone, last = 0, None
     for _ in _turns():
@@ -70,13 +73,13 @@ def _clear(kind: str, due: Callable[[Any], Sequence[Any]], forget: Callable[[Seq
 
 
 def _after(rows: QuerySet[Any], last: Any) -> Sequence[Any]:
-    """The keys of the next batch."""
+    """Return the keys of the next batch."""
     rows = rows if last is None else rows.filter(pk__gt=last)
     return list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
 
 
 def _turns() -> Iterator[None]:
-    """One turn for each batch of one kind, at least one, until its share of the round is over."""
+    """Yield once for each batch of one kind: at least once, until its share of the round is over."""
     end = time.monotonic() + SHARE_SECS
     yield
     while time.monotonic() < end:
@@ -88,17 +91,17 @@ def _old_rows(now: datetime | None) -> int:
 
 
 def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
-    """What may simply go once it is old enough."""
+    """Yield the rows that depend on their age only."""
     yield IdempotencyKey.objects.filter(created_at__lt=_ago("keep_idempotency_secs", now))
     yield Approval.objects.filter(settled_at__lt=_ago("keep_settled_approvals_secs", now))
-    # Of held calls whose server died; the others went with their call.
+    # Waiters of calls whose server died. Other waiters are deleted with their call.
     yield Waiter.objects.filter(lease_until__lt=later(0, now))
     yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, settings.WARDROOM["max_total_secs"]), now))
-    # What a session was made to keep is counted until its events go.
+    # A session's quota counts until its events are deleted.
     over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=_ago("keep_events_secs", now))
     yield Kept.objects.filter(Exists(over.filter(pk=OuterRef("pk"))))
     yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY, now))
-    # While an attempt is open, the heartbeat of the process that held its line says when the line was lost.
+    # While an attempt is open, the last heartbeat of its web process tells when the connection was lost.
     held = Attempt.objects.filter(web_process=OuterRef("pk")).exclude(status__in=sorted(ENDED))
     yield WebProcess.objects.filter(~Exists(held), heartbeat_at__lt=later(-DAY, now))
 
@@ -116,19 +119,19 @@ def _delete(due: QuerySet[Any]) -> int:
 
 
 def _quarantine(now: datetime | None) -> int:
-    """What staff have settled; what waits for them is kept however old it is."""
+    """Delete settled quarantined messages. Waiting ones are kept at any age."""
     before = _ago("keep_settled_quarantine_secs", now)
     return _clear("quarantine", lambda last: quarantine.due(before, BATCH, last), quarantine.forget)
 
 
 def _admitted(now: datetime | None) -> int:
-    """Messages that were acknowledged, and their receipts."""
+    """Delete acknowledged messages and their receipts."""
     before = _ago("keep_admitted_secs", now)
     return _clear("receipts", lambda last: receipts.due(before, BATCH, last or 0), receipts.forget)
 
 
 def _dead_messages(now: datetime | None) -> int:
-    """What was never taken in, at the addresses of sessions that have been over for long."""
+    """Delete messages that were never admitted, at the addresses of sessions that ended long ago."""
     old = _ago("keep_dead_messages_secs", now)
     waiting = Waiting.objects.filter(
         state=MessageState.NEW, address__name__startswith="session:", message__received_at__lt=old
@@ -145,16 +148,16 @@ def _dead_messages(now: datetime | None) -> int:
 
 def _forget_unread(keys: list[int]) -> int:
     with unit_of_work.transaction():
-        # Whoever admits one of these meanwhile takes its row away first, or finds it gone.
+        # A concurrent admission takes the row away first, or finds that it is gone.
         mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW)
-        # In the order of every verb: keys may be in another one.
+        # Lock in the common order. The keys may have another one.
         still = list(mine.order_by("address_id", "seq").values_list("pk", flat=True))
         Message.objects.filter(pk__in=still).only("pk").delete()
         return len(still)
 
 
 def _events(now: datetime | None) -> int:
-    """Old events, but not those of sessions that are not over; each project's head remembers how far."""
+    """Delete old events, except those of open sessions. Each project's head records the newest deleted cursor."""
     going_on = Session.objects.filter(pk=OuterRef("session")).exclude(status__in=sorted(TERMINAL))
     old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=_ago("keep_events_secs", now))
 
@@ -166,14 +169,17 @@ def _events(now: datetime | None) -> int:
 
 
 def _forget(events: QuerySet[Event]) -> int:
-    """Move each project's horizon first: a reader that misses an event must be able to tell."""
+    """Delete the events after moving each project's horizon, so that a reader can detect that it missed some."""
     for project, cursor in events.order_by().values_list("project").annotate(newest=Max("cursor")).order_by("project"):
         Head.objects.filter(pk=project).update(oldest=Greatest(F("oldest"), cursor))
     return events.delete()[0]
 
 
 def _cancels(now: datetime | None) -> int:
-    """Cancels of large trees, with the events that told of them. The sessions of each forget it first, in batches."""
+    """Delete finished cancels of large trees together with their events.
+
+    First clear the references from sessions, in batches.
+    """
     old = Cancellation.objects.filter(finished_at__lt=_ago("keep_events_secs", now))
     visited = Session.objects.filter(cancellation__in=old)
 
@@ -187,7 +193,7 @@ def _cancels(now: datetime | None) -> int:
 
 
 def _files(now: datetime | None) -> int:
-    """Logs of keepers that are gone, on this host."""
+    """Delete old logs on this host of supervisors without a state file."""
     logs = runners.keepers_folder().glob("*.log")
     return sweep_batch.each(Work("housekeeping", "logs of keepers"), lambda most: logs, _remove_old)
 
@@ -198,7 +204,7 @@ def _remove_old(path: Path) -> int:
             return 0
         path.unlink()
     except FileNotFoundError:
-        return 0  # Another worker was faster.
+        return 0  # Another worker removed it.
     return 1
 
 

@@ -1,7 +1,7 @@
-"""The working folders of `process` children on this host, and letting go of those whose session has long been over.
+"""Remove the working folders of `process` children on this host after their sessions ended long ago.
 
-A child may have left anything in its folder: links to elsewhere, folders that nobody may write to. Nothing outside is
-ever touched: every step goes by descriptors, below the folder `<data>/work`, and follows no link.
+A child may leave anything in its folder: links to other places, folders without write permission. Nothing outside is
+touched: every step uses descriptors below the folder `<data>/work` and follows no link.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ GONE = ".gone-"
 
 
 def sweep(*, now: datetime | None = None) -> int:
-    """Remove the folders of sessions that ended `keep_work_folders_secs` ago, some at a time; how many went.
+    """Remove some folders of sessions that ended `keep_work_folders_secs` ago, and return the number removed.
 
-    1. Under the session's lock, so that no retry begins meanwhile, its folder is renamed: a next attempt makes itself
-    a new one. 2. What was renamed is removed, also what an earlier round could not finish.
+    1. Rename the folder under the session's lock, so that no retry begins meanwhile. The next attempt makes a new
+       folder.
+    2. Remove the renamed folders, including those that an earlier round could not finish.
     """
     try:
         top = os.open(runners.work_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -57,7 +58,7 @@ def _long_over(top: int, now: datetime | None) -> list[UUID]:
 
 
 def _named(top: int) -> Iterator[UUID]:
-    """Real folders whose name is a session's id, as we write one."""
+    """Yield the session ids of the real folders that are named by an id in canonical form."""
     with os.scandir(top) as entries:
         for entry in entries:
             with contextlib.suppress(ValueError):
@@ -82,9 +83,10 @@ def _put_aside(top: int, session_id: UUID, now: datetime | None) -> int:
 
 
 def _remove(top: int, name: str) -> int:
-    """Whether it went. A folder in it is put beside it first, so that no depth is too deep for a stack or a path.
+    """Remove one folder, and return 1 when it is gone. Leave a remainder for the next round.
 
-    What cannot be removed stays for the next round. What a child made unwritable is made writable first.
+    Move each inner folder beside it first, so that no depth exceeds the stack or the limit of a path. Make unwritable
+    folders writable first.
     """
     waiting = [name]
     while waiting:
@@ -96,13 +98,13 @@ def _remove(top: int, name: str) -> int:
 
 
 def _emptied(top: int, name: str) -> list[str]:
-    """Remove its files, put its folders beside it; their new names."""
+    """Remove the folder's files, move its folders beside it, and return their new names."""
     beside = []
     with _opened(top, name) as folder:
         for each in os.listdir(folder):
             with contextlib.suppress(OSError):
                 if stat.S_ISDIR(os.stat(each, dir_fd=folder, follow_symlinks=False).st_mode):
-                    with _opened(folder, each):  # A folder that may not be written to cannot be moved.
+                    with _opened(folder, each):  # A folder without write permission cannot be moved.
                         pass
                     os.rename(each, new := f"{GONE}{uuid4()}", src_dir_fd=folder, dst_dir_fd=top)
                     beside.append(new)
@@ -113,7 +115,7 @@ def _emptied(top: int, name: str) -> list[str]:
 
 @contextlib.contextmanager
 def _opened(parent: int, name: str) -> Iterator[int]:
-    """A folder, made writable."""
+    """Open a folder and make it writable."""
     folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
         os.fchmod(folder, 0o700)
