@@ -1,4 +1,4 @@
-"""The admin pages of orchestration. Importing this module registers them."""
+"""Register the admin pages of orchestration."""
 
 from orchestration.adminsite import sessions
 

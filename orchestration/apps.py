@@ -10,10 +10,10 @@ class OrchestrationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell those who know no sessions what they have to know of them.
+        """Register callbacks in the apps below, which must not import orchestration.
 
-        The mailbox: which of their addresses somebody will ever read. Approvals: whether a child is connected, and what
-        its session is called.
+        The mailbox asks whether an address belongs to a session. Approvals ask whether a child is connected, and for
+        the title of its session.
         """
         from approvals import selectors
         from mailbox import addresses

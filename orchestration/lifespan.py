@@ -1,6 +1,7 @@
-"""The start and the stop of a web process, as its server tells it: its lease begins before the first child comes.
+"""The ASGI lifespan of a web process: begin its lease before the first child connects.
 
-Otherwise a restarted server that no child has found yet would look as if there was none, and nobody would be judged.
+Otherwise a restarted server without any child yet would look as if no web process was alive, and no attempt would be
+ended.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ async def lifespan(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """ASGI's lifespan protocol."""
+    """Run ASGI's lifespan protocol."""
     await receive()
-    # Before the first call: one that is on its way when the server is told to stop would else be held, and cut off.
+    # Watch before the first call. Otherwise a call that arrives during the stop would be held open and then cut off.
     shutdown.watch()
     await in_thread(presence.begin)
     await send({"type": "lifespan.startup.complete"})

@@ -1,4 +1,4 @@
-"""Sessions, their attempts, their history, and the web processes that hold their lines."""
+"""The tables: sessions, their attempts and history, and the web processes that hold their connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestration.states import ENDED, TERMINAL, Runner, Status
 
 
 class Session(models.Model):
-    """One agent's work. A root has no parent; a child has one, and its parent's project."""
+    """The work of one agent. A root has no parent. A child has a parent and belongs to the parent's project."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
@@ -29,13 +29,13 @@ class Session(models.Model):
     options = models.JSONField(default=dict, help_text="model, provider, reasoning_effort, disabled_tools, ...")
     metadata = models.JSONField(default=dict)
     has_role_reach = models.BooleanField(
-        default=False, help_text="It gets what its role gives; else the role is a label."
+        default=False, help_text="It has the grants of its role. Otherwise the role is only a label."
     )
     may_run_unasked = models.BooleanField(
-        default=False, help_text="Everybody who started it may run commands that nobody approves."
+        default=False, help_text="Every caller that started it may run commands without an approval."
     )
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
-    attempt = models.PositiveIntegerField(default=0, help_text="The current one: the fence.")
+    attempt = models.PositiveIntegerField(default=0, help_text="The current attempt. Earlier attempts change nothing.")
     retries_left = models.PositiveSmallIntegerField(default=0)
     result = models.TextField(null=True, blank=True)
     error = models.TextField(null=True, blank=True)
@@ -50,12 +50,12 @@ class Session(models.Model):
         help_text="The cancel of a large tree that visited it.",
     )
     cancellation_attempt = models.PositiveIntegerField(
-        null=True, blank=True, help_text="The attempt at which it did: that one spawns nothing any more."
+        null=True, blank=True, help_text="The attempt that it visited. That attempt can no longer spawn."
     )
-    restart = models.BooleanField(default=False, help_text="Interrupted: a new attempt begins where this one ends.")
+    restart = models.BooleanField(default=False, help_text="Interrupted: a new attempt begins when this one ends.")
     waiting_for = models.JSONField(null=True, blank=True)
     wait_until = models.DateTimeField(null=True, blank=True)
-    wait_extended_secs = models.FloatField(default=0, help_text="By outages of Wardroom itself.")
+    wait_extended_secs = models.FloatField(default=0, help_text="Seconds added for outages of Wardroom itself.")
     last_tool = models.CharField(max_length=200, blank=True, default="")
     rounds = models.PositiveIntegerField(default=0)
     created_by = models.CharField(max_length=300, blank=True, default="")
@@ -74,7 +74,7 @@ class Session(models.Model):
             models.CheckConstraint(
                 condition=models.Q(runner__in=sorted(Runner.values)), name="session_runner_is_known"
             ),
-            # A terminal session says when it ended, a session that is not terminal has no end.
+            # A terminal session has an end time, and an open one has none.
             models.CheckConstraint(
                 condition=models.Q(status__in=sorted(TERMINAL), finished_at__isnull=False)
                 | (~models.Q(status__in=sorted(TERMINAL)) & models.Q(finished_at__isnull=True)),
@@ -91,25 +91,27 @@ class Session(models.Model):
 
     @property
     def is_terminal(self) -> bool:
-        """Over, unless somebody starts it again."""
+        """Return whether the session is over. It may still be started again."""
         return self.status in TERMINAL
 
     @property
     def address(self) -> str:
-        """Its reserved mailbox address."""
+        """Return the session's reserved mailbox address."""
         return f"session:{self.id}"
 
 
 class Cancellation(models.Model):
-    """The cancel of a tree that is too large for one transaction, and how far it is."""
+    """The cancel of a tree that is too large for one transaction, with its progress."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     top = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="cancellations")
     reason = models.TextField()
     requested_at = models.DateTimeField()
-    told = models.PositiveIntegerField(default=0, help_text="Sessions that were told to stop.")
-    ended = models.PositiveIntegerField(default=0, help_text="Of those that did not run: how many have ended.")
+    told = models.PositiveIntegerField(default=0, help_text="The number of sessions that were told to stop.")
+    ended = models.PositiveIntegerField(
+        default=0, help_text="The number of sessions that ended because they did not run."
+    )
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -122,21 +124,21 @@ class Cancellation(models.Model):
 
 
 class Attempt(models.Model):
-    """One try at running a session. Its end is for ever, and nothing of an old one changes anything (I8)."""
+    """One attempt to run a session. Its end is final, and an ended attempt cannot change anything (I8)."""
 
     session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="attempts")
     number = models.PositiveIntegerField()
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     reason = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    launched_at = models.DateTimeField(null=True, help_text="When a launch claimed it.")
-    relaunched = models.BooleanField(default=False, help_text="It replaces one that never said a word.")
-    resume = models.JSONField(null=True, help_text="Why it goes on after a wait: {reason, wait_for, children}.")
+    launched_at = models.DateTimeField(null=True, help_text="The time at which a launch claimed it.")
+    relaunched = models.BooleanField(default=False, help_text="It replaces an attempt that sent no frame.")
+    resume = models.JSONField(null=True, help_text="The reason to continue after a wait: {reason, wait_for, children}.")
     running_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     last_event_at = models.DateTimeField(null=True)
 
-    # the keeper's word
+    # reports of the supervisor
     host = models.CharField(max_length=255, blank=True, default="")
     keeper_pid = models.PositiveIntegerField(null=True)
     pid = models.PositiveIntegerField(null=True)
@@ -147,8 +149,8 @@ class Attempt(models.Model):
     stderr_tail = models.TextField(blank=True, default="")
     exited_at = models.DateTimeField(null=True)
 
-    # the live line
-    connection = models.PositiveIntegerField(default=0, help_text="Grows; an older one changes nothing.")
+    # the connection
+    connection = models.PositiveIntegerField(default=0, help_text="Counts up. An older connection changes nothing.")
     web_process = models.ForeignKey("WebProcess", on_delete=models.SET_NULL, null=True, related_name="+")
     line_since = models.DateTimeField(null=True)
     line_lost_at = models.DateTimeField(null=True)
@@ -181,14 +183,14 @@ class Attempt(models.Model):
 
 
 class TranscriptItem(models.Model):
-    """One item of the history that an attempt added, at its place."""
+    """One item of the history, added by an attempt, with its position."""
 
     session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="transcript")
     attempt = models.PositiveIntegerField()
     position = models.PositiveIntegerField()
     role = models.CharField(max_length=40)
     content: models.JSONField[Any] = models.JSONField()
-    # Bytes of the content as JSON, so that a page of a history knows what it loads.
+    # Bytes of the content as JSON. A page of the history reads the sizes before it loads the contents.
     size = models.PositiveIntegerField()
     item_id = models.CharField(max_length=256, blank=True, default="")
     at = models.DateTimeField(db_default=Now())
@@ -204,7 +206,7 @@ class TranscriptItem(models.Model):
 
 
 class Snapshot(models.Model):
-    """The latest of each kind of snapshot event of a session; older ones are not kept."""
+    """The latest snapshot event of each type in a session. Older ones are not kept."""
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="snapshots")
     attempt = models.PositiveIntegerField()
@@ -218,7 +220,7 @@ class Snapshot(models.Model):
 
 
 class WebProcess(models.Model):
-    """A web process and its lease: while its heartbeat is young, the lines that it holds are live."""
+    """A web process and its lease. Its connections are live while its heartbeat is fresh."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     host = models.CharField(max_length=255)

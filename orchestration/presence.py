@@ -1,7 +1,7 @@
-"""Which web processes are alive: one lease for each, renewed by a thread of its own.
+"""The leases of live web processes: one for each, renewed by its own thread.
 
-The thread, not the event loop, renews it: a loop that is busy for a while must not make the process's children look
-lost. A socket has no lease; it is live while its process's lease is.
+A thread renews it, not the event loop, because a busy loop must not make the children of the process look lost. A
+socket has no lease: it is live while the lease of its process is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Lease:
-    """This process's row, and the thread that keeps it fresh."""
+    """The row of this process, and the thread that renews it."""
 
     def __init__(self, interval: float) -> None:
         self.id = uuid4()
@@ -34,11 +34,11 @@ class Lease:
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def begin(self) -> None:
-        """Renew it now, and from now on."""
+        """Start to renew the lease, now and at each interval."""
         self._thread.start()
 
     def end(self) -> None:
-        """Stop renewing: from now on the lease runs out by itself."""
+        """Stop to renew the lease, so that it expires."""
         self._ended.set()
         self._thread.join(timeout=self._interval + 1)
 
@@ -47,7 +47,7 @@ class Lease:
             try:
                 renew(self.id)
             except Exception:
-                # Whatever it is, the next round may do better; a thread that ends would lose every line of ours.
+                # The next round may succeed. If this thread ended, every connection of this process would be lost.
                 log.warning("the lease of this web process could not be renewed", exc_info=True)
             finally:
                 connections.close_all()
@@ -59,7 +59,7 @@ _guard = threading.Lock()
 
 
 def begin() -> Lease:
-    """This process's lease, which begins with the first call, without waiting for the database."""
+    """Return this process's lease. The first call starts it, without waiting for the database."""
     global _lease
     with _guard:
         if _lease is None or _lease.pid != os.getpid():
@@ -69,7 +69,7 @@ def begin() -> Lease:
 
 
 def end() -> None:
-    """This process holds no line any more."""
+    """End this process's lease. The process holds no connection any more."""
     global _lease
     with _guard:
         if _lease is not None:
@@ -78,22 +78,22 @@ def end() -> None:
 
 
 def current() -> UUID:
-    """The id of this web process, with a heartbeat of this moment: whoever takes a line here finds its row."""
+    """Return the id of this web process after a heartbeat, so that a new connection finds a fresh row."""
     lease = begin()
     renew(lease.id)
     return lease.id
 
 
 def renew(process: UUID, *, now: datetime | None = None) -> None:
-    """One heartbeat; the row is written again if it was cleaned away meanwhile."""
+    """Write one heartbeat. Insert the row again if retention has deleted it meanwhile."""
     if not WebProcess.objects.filter(pk=process).update(heartbeat_at=database_now(now)):
-        # Our thread and a child that connects may both find it missing.
+        # The renewing thread and a connecting child may both insert it.
         row = WebProcess(id=process, host=socket.gethostname(), pid=os.getpid(), heartbeat_at=database_now(now))
         WebProcess.objects.bulk_create([row], ignore_conflicts=True)
 
 
 def is_live(prefix: str = "", *, now: datetime | None = None) -> Q:
-    """The filter for attempts whose line is live; `prefix` leads from another model to the attempt ("attempts__")."""
+    """Return a filter for attempts with a live connection. `prefix` is the path from another model ("attempts__")."""
     fresh = later(-settings.WARDROOM["heartbeat_lease_secs"], now)
     return Q(
         **{

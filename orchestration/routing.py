@@ -1,4 +1,4 @@
-"""The sockets of orchestration."""
+"""The WebSocket routes of orchestration."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.urls import re_path
 
 from orchestration.connections.consumer import ChildConsumer
 
-# Any other address is answered too, with a close code that says that there is nothing: after the token is judged.
+# Any other address gets a "not found" close code, after its token is checked.
 websocket_urlpatterns: list[Any] = [
     re_path(r"^ws/children/(?P<session_id>[^/]+)$", ChildConsumer.as_asgi()),
     re_path(r"", ChildConsumer.as_asgi()),

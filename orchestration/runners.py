@@ -1,7 +1,7 @@
-"""The process runner: what a keeper is told, how it is started, found again and ended.
+"""The process runner: build the launch spec of a supervisor, and start, find and end supervisors.
 
-A keeper belongs to nobody here: it is started through a shell that leaves at once, so that no worker has to reap it
-and no restart of a service takes it along. What this host knows about it is its state file in `<data>/keepers/`.
+A supervisor is no child process of a worker: it is started through a shell that exits at once. So no worker has to reap
+it, and no restart of a service ends it. This host knows it by its state file in `<data>/keepers/`.
 """
 
 import contextlib
@@ -27,17 +27,17 @@ from wardroom import processes
 
 log = logging.getLogger(__name__)
 
-# The shell leaves and the keeper stays. Its orders come in as descriptor 3, because a background command's own
-# standard input is taken away from it.
+# The shell exits and the supervisor stays. It reads its launch spec from descriptor 3, because a shell replaces the
+# standard input of a background command.
 _LEAVE_BEHIND = 'exec 3<&0; "$@" <&3 3<&- >&2 & echo $!'
 
-# What a child may see of our environment. Never the database, the broker or the secret key.
+# The part of our environment that a child may see. It must not contain the database, the broker or the secret key.
 _ALLOWED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What a keeper reads from its standard input, once."""
+    """The launch spec of a child. The supervisor reads it once, from its standard input."""
 
     url: str
     session: str
@@ -57,41 +57,41 @@ class Orders:
 
 
 class NotStarted(Exception):
-    """The keeper could not be started on this host; the text says why."""
+    """The supervisor could not be started on this host. The text gives the reason."""
 
 
 def this_host() -> str:
-    """The name by which attempts remember where their keeper runs."""
+    """Return the name of this host, as attempts store it."""
     return socket.gethostname()
 
 
 def keepers_folder() -> Path:
-    """Where keepers of this host leave their state; made on first use, for our eyes only."""
+    """Return the folder for the state files of this host's supervisors. Create it on first use, readable by us only."""
     folder = settings.DATA_FOLDER / "keepers"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The allow-list of our own environment, Wardroom's interpreter first on PATH, and then `extra`."""
+    """Return the allowed part of our environment and `extra`, with Wardroom's interpreter first on PATH."""
     names = {*_ALLOWED, *settings.WARDROOM["child_environment"]}
     kept = {name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")}
     return {**kept, **extra, "PATH": child_path()}
 
 
 def child_path() -> str:
-    """`python` means the interpreter that runs Wardroom, whatever else is installed."""
+    """Return the PATH of a child. In it, `python` is the interpreter that runs Wardroom."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def work_folder() -> Path:
-    """Where the children of this host have theirs."""
+    """Return the parent folder of all working folders on this host."""
     data: Path = settings.DATA_FOLDER
     return data / "work"
 
 
 def working_folder(session_id: UUID) -> Path:
-    """A folder of the session's own, the same for every attempt, until `folders.sweep` lets go of it."""
+    """Return the session's own folder, and create it. All attempts share it, until `workdirs.sweep` removes it."""
     folder = work_folder() / str(session_id)
     # `parents=True` alone would give the folder above the mode of the umask.
     for each in (folder.parent, folder):
@@ -100,7 +100,7 @@ def working_folder(session_id: UUID) -> Path:
 
 
 def orders(session_id: UUID, attempt: int, token: str, command: list[str], options: Mapping[str, Any]) -> Orders:
-    """The whole of what a keeper needs to know about one attempt."""
+    """Return the launch spec of one attempt."""
     timings = settings.WARDROOM
     url = settings.WARDROOM_URL
     named = {"WARDROOM_URL": url, "WARDROOM_SESSION": str(session_id), "WARDROOM_ATTEMPT": str(attempt)}
@@ -121,7 +121,7 @@ def orders(session_id: UUID, attempt: int, token: str, command: list[str], optio
 
 
 def start_keeper(told: Orders) -> int:
-    """Start a keeper that outlives us, and leave it; its pid. Raises NotStarted."""
+    """Start a supervisor that outlives this process, and return its pid. Raises NotStarted."""
     folder = Path(told.state_dir)
     try:
         with tempfile.TemporaryFile(dir=folder) as handed, open(_log_of(told), "ab", opener=_private) as log:
@@ -133,7 +133,7 @@ def start_keeper(told: Orders) -> int:
                 cwd=settings.BASE_DIR, env=child_environment({}), start_new_session=True,
             )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as problem:
-        raise NotStarted(f"the keeper could not be started: {problem}") from problem
+        raise NotStarted(f"the supervisor could not be started: {problem}") from problem
     pid = int(left.stdout)
     _note_start(told, pid)
     return pid
@@ -148,20 +148,20 @@ def _log_of(told: Orders) -> Path:
 
 
 def _note_start(told: Orders, pid: int) -> None:
-    """Leave a first state file, so that a keeper that never gets to write its own can still be found and ended."""
+    """Write a first state file, so that a supervisor that never writes its own can still be found and ended."""
     state = {"session": told.session, "attempt": told.attempt, "pid": pid, "start": processes.start_time(pid)}
     state |= {"pgid": None, "pgid_start": None, "host": this_host(), "boot_id": processes.boot_id()}
     try:
         with open(state_file(UUID(told.session), told.attempt), "x", opener=_private) as file:
             json.dump(state, file)
     except FileExistsError:
-        return  # The keeper was faster, and knows more.
+        return  # The supervisor has written its own, which says more.
     except OSError:
-        log.exception("no note of the keeper of %s/%s could be left", told.session, told.attempt)
+        log.exception("the state file of the supervisor of %s/%s could not be written", told.session, told.attempt)
 
 
 def read_state(file: Path) -> dict[str, Any]:
-    """What a state file says; empty when it is gone, or says nothing that can be used."""
+    """Return the content of a state file, or an empty dict if it is missing or invalid."""
     try:
         state = json.loads(file.read_bytes())
         UUID(state["session"])
@@ -174,12 +174,12 @@ def read_state(file: Path) -> dict[str, Any]:
 
 
 def state_file(session_id: UUID, attempt: int) -> Path:
-    """Where the keeper of this attempt says who it is."""
+    """Return the path of the state file of this attempt's supervisor."""
     return keepers_folder() / f"{session_id}-{attempt}.json"
 
 
 def end_earlier(session_id: UUID, before: int, timeout: float) -> None:
-    """End every keeper of this host that runs an attempt of the session before number `before`."""
+    """End every supervisor on this host that runs an attempt of the session before number `before`."""
     for file in keepers_folder().glob(f"{session_id}-*.json"):
         state = read_state(file)
         if state and state["attempt"] < before:
@@ -187,9 +187,9 @@ def end_earlier(session_id: UUID, before: int, timeout: float) -> None:
 
 
 def end_keeper(file: Path, timeout: float) -> bool:
-    """Ask a keeper to end its child and itself; after `timeout` kill both. True when it was there and is gone.
+    """Ask a supervisor to end its child and itself, and kill both after `timeout`. Return True if it was running.
 
-    Safe against a pid that was used again: the state file carries each process's start and the boot of the host.
+    This is safe against a reused pid: the state file holds the start time of each process and the boot id of the host.
     """
     state = read_state(file)
     if state.get("host") != this_host():
@@ -203,21 +203,21 @@ def end_keeper(file: Path, timeout: float) -> bool:
 
 
 def _kill_what_is_left(file: Path, state: dict[str, Any]) -> None:
-    """The group first: a keeper that is killed before its child could leave an orphan."""
+    """Kill the process group first: a supervisor that is killed before its child could leave an orphan."""
     if state["pgid"] and _runs(state, "pgid", "pgid_start"):
         processes.kill_group(state["pgid"], signal.SIGKILL)
     if _runs(state, "pid", "start"):
         guard = _guard_of(state["pid"])
         _signal(state["pid"], signal.SIGKILL)
         _wait_for_end(state, 5)
-        # It would go on reporting this end for as long as a keeper waits for an answer.
+        # Otherwise it would report this end until the timeout of an orphaned supervisor.
         if guard:
             _signal(guard, signal.SIGKILL)
     file.unlink(missing_ok=True)
 
 
 def _guard_of(pid: int) -> int | None:
-    """The process that watches over a keeper: its parent, if that is one of ours."""
+    """Return the pid of the process that watches over a supervisor: its parent, if that is one of ours."""
     try:
         parent = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
         named = b"wardroom.supervisor" in Path(f"/proc/{parent}/cmdline").read_bytes()
@@ -231,12 +231,12 @@ def _runs(state: dict[str, Any], pid: str, start: str) -> bool:
 
 
 def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # Gone, or no longer ours.
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # It has exited, or the pid is another's now.
         os.kill(pid, number)
 
 
 def _wait_for_end(state: dict[str, Any], timeout: float) -> None:
-    """Wait until the keeper is gone, woken by the kernel."""
+    """Wait until the supervisor has exited. The kernel wakes us."""
     deadline = time.monotonic() + timeout
     while _runs(state, "pid", "start") and (left := deadline - time.monotonic()) > 0:
         try:

@@ -1,6 +1,6 @@
-"""A session's states, and every arrow between them, in one table (h11's Rule 1: end states are written out).
+"""The states of a session and all transitions between them, in one table (h11's Rule 1: end states are written out).
 
-Guards, CHECK constraints, the choices of the admin and the page in docs all derive from this file.
+Guards, CHECK constraints, the admin's choices and the page in docs are derived from this file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from django.db import models
 
 
 class Status(models.TextChoices):
-    """Where a session stands. An attempt uses the same words."""
+    """The status of a session. An attempt uses the same values."""
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -24,7 +24,7 @@ class Status(models.TextChoices):
 
 TERMINAL = frozenset({Status.COMPLETED, Status.ERROR, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED})
 
-#: An attempt is over in these; for ever, while a session may be queued again with a new attempt.
+#: The states in which an attempt is over. Its end is final, while a session may be queued again with a new attempt.
 ENDED = TERMINAL | {Status.SUSPENDED}
 
 ARROWS: dict[Status, frozenset[Status]] = {
@@ -41,18 +41,18 @@ ARROWS: dict[Status, frozenset[Status]] = {
         }
     ),
     Status.SUSPENDED: frozenset({Status.QUEUED, Status.CANCELLED, Status.ERROR}),
-    # Back from an end only by `retry`, `run` or a message that starts it: always a new attempt.
+    # Only `retry`, `run` or a starting message leaves an end state, always with a new attempt.
     **{end: frozenset({Status.QUEUED}) for end in sorted(TERMINAL)},
 }
 
 
 def sources(to: Status) -> list[str]:
-    """The states that have an arrow into `to`."""
+    """Return the states with a transition to `to`."""
     return sorted(start.value for start, ends in ARROWS.items() if to in ends)
 
 
 class Runner(models.TextChoices):
-    """How an attempt is launched."""
+    """The way to launch an attempt."""
 
     PROCESS = "process", "a process on the worker's host"
     EXTERNAL = "external", "started by the caller"
@@ -60,7 +60,7 @@ class Runner(models.TextChoices):
 
 
 class WaitFor(models.TextChoices):
-    """When a suspended parent is resumed."""
+    """The condition that resumes a suspended parent."""
 
     ALL = "all", "when every child has ended"
     ANY = "any", "when one child has ended"

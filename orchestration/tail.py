@@ -1,6 +1,6 @@
-"""A session's events on a terminal: one line for each, and below them one live line of where things stand.
+"""Show a session's events on a terminal: one line for each, and below them a status line.
 
-Without a terminal it is plain lines. Whatever agents wrote goes through `visible`, so that none of it moves a cursor.
+Without a terminal the output is plain lines. Text of agents goes through `visible`, so that it cannot move the cursor.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ TONES = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[33m", "dim": "\x1b[
 RESET = "\x1b[0m"
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
-#: How a shell learns of the outcome.
+#: The exit status for each outcome.
 EXITS = {Status.COMPLETED: 0, Status.ERROR: 1, Status.TIMEOUT: 3, Status.CANCELLED: 4, Status.SKIPPED: 5}
 
 
 @dataclasses.dataclass(slots=True)
 class Screen:
-    """Where lines go. `live` on a terminal: colours, and a last line that is written over."""
+    """The output. `live` means a terminal: with colours, and a status line that is overwritten."""
 
     out: TextIO
     live: bool
     turns: int = 0
 
     def line(self, text: str, tone: str = "") -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self.live:
             self.out.write(f"{CLEAR}{TONES[tone]}{text}{RESET}\n")
         else:
@@ -46,7 +46,7 @@ class Screen:
         self.out.flush()
 
     def status(self, text: str) -> None:
-        """The line below all others, on a terminal alone."""
+        """Overwrite the status line. Do nothing without a terminal."""
         if not self.live:
             return
         self.turns += 1
@@ -55,18 +55,18 @@ class Screen:
         self.out.flush()
 
     def close(self) -> None:
-        """Take the live line away."""
+        """Remove the status line."""
         if self.live:
             self.out.write(CLEAR)
             self.out.flush()
 
 
 def follow(session_id: UUID, screen: Screen, pause: Callable[[float], None] = time.sleep) -> Session:
-    """Show events until the session is over; the session as it ended."""
+    """Show events until the session is over, and return the ended session."""
     began, after = time.monotonic(), 0
     try:
         while True:
-            # The state first: whatever happened before it was over is in the feed by then.
+            # Read the state first. Then the feed has all events from before the end.
             session = Session.objects.get(pk=session_id)
             for event in _news(session, after):
                 screen.line(*told(event))
@@ -89,7 +89,7 @@ def _news(session: Session, after: int) -> Iterator[feed.Entry]:
 
 
 def standing(session: Session) -> str:
-    """Where things stand, in a few words."""
+    """Return the current state in a few words."""
     clock = attempt_clock.clock(session.pk, session.attempt)
     if clock.pending and not session.is_terminal:
         return f"{session.status}: waits for a person ({clock.pending} to answer)"
@@ -98,7 +98,7 @@ def standing(session: Session) -> str:
 
 
 def told(event: feed.Entry) -> tuple[str, str]:
-    """An event as one visible line, and its tone."""
+    """Return an event as one visible line, and its tone."""
     words = shortened(_words(event), 200)
     source = " " if event.seq is None else "·"
     return f"{event.at:%H:%M:%S} {source} {visible(event.type):<22} {words}".rstrip(), _tone(event)

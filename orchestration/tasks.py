@@ -1,4 +1,4 @@
-"""The tasks of the queue and of the beat: each calls one verb. Their arguments are ids, never anybody's words."""
+"""The tasks of the queue and of the beat. Each calls one operation. Arguments are ids only, never text of a user."""
 
 from uuid import UUID
 
@@ -14,59 +14,59 @@ from orchestration.sessions.dispatch import TASK
 
 @shared_task(name=TASK)
 def launch_session(session_id: str, attempt: int) -> None:
-    """Start the keeper of a queued attempt, and leave."""
+    """Start the supervisor of a queued attempt, and return."""
     launch.launch(UUID(session_id), attempt)
 
 
 @shared_task(name="orchestration.launch_sweep")
 def launch_sweep() -> None:
-    """Launch what lost its hint, relaunch what never said a word."""
+    """Launch attempts with a lost hint, and relaunch attempts without a first frame."""
     sweeps.run("launch_sweep", lambda moment: launch.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.lines_sweep")
 def lines_sweep() -> None:
-    """End what lost its line, its process, or the grace of its cancel."""
+    """End attempts without their connection, their process, or past the grace of their cancel."""
     sweeps.run("lines_sweep", lambda moment: reaper.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.watchdog_sweep")
 def watchdog_sweep() -> None:
-    """End what ran too long or went silent."""
+    """End attempts that run too long or went silent."""
     sweeps.run("watchdog_sweep", lambda moment: watchdog.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.waits_sweep")
 def waits_sweep() -> None:
-    """Resume parents whose wait is over."""
+    """Resume parents after their wait."""
     sweeps.run("waits_sweep", lambda moment: waits.sweep())
 
 
 @shared_task(name="orchestration.cancels_sweep")
 def cancels_sweep() -> None:
-    """Go on with cancels of large trees."""
+    """Continue the cancels of large trees."""
     sweeps.run("cancels_sweep", lambda moment: cancel.sweep())
 
 
 @shared_task(name="orchestration.approvals_expiry_sweep")
 def approvals_expiry_sweep() -> None:
-    """Expire what nobody answered in time, and cancel what an ended attempt left pending."""
+    """Expire approvals without a decision in time, and cancel those left pending by an ended attempt."""
     sweeps.run("approvals_expiry_sweep", lambda moment: decisions.expire_due() + attempt_clock.settle_left())
 
 
 @shared_task(name="orchestration.claims_sweep")
 def claims_sweep() -> None:
-    """Take back what was claimed and never acknowledged."""
+    """Expire claims that were never acknowledged."""
     sweeps.run("claims_sweep", lambda moment: claims.lapse_due())
 
 
 @shared_task(name="orchestration.outbox_sweep")
 def outbox_sweep() -> None:
-    """Tell again what was never told."""
+    """Publish launches that were never sent."""
     sweeps.run("outbox_sweep", lambda moment: dispatch.sweep())
 
 
 @shared_task(name="orchestration.maintenance.retention")
 def keep_house() -> None:
-    """Let go of what nobody may ask for any more."""
+    """Delete rows and files that are past their retention period."""
     sweeps.run("housekeeping", lambda moment: retention.sweep())

@@ -1,4 +1,4 @@
-"""`{% load wardroom_front %}`: what the admin's front page shows."""
+"""`{% load wardroom_front %}`: the content of the admin's front page."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ register = template.Library()
 
 @register.inclusion_tag("admin/orchestration/front.html", takes_context=True)
 def front_page(context: Any) -> dict[str, Any]:
-    """The part that moves, for this reader."""
+    """Render the part that updates itself, for this user."""
     return dashboard.context(context["request"])

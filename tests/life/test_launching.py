@@ -81,12 +81,12 @@ def test_an_unread_message_is_work_enough(started: list[runners.Orders]) -> None
 
 def test_a_keeper_that_cannot_be_started_is_an_error_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(told: runners.Orders) -> int:
-        raise runners.NotStarted("the keeper could not be started: no room")
+        raise runners.NotStarted("the supervisor could not be started: no room")
 
     monkeypatch.setattr(runners, "start_keeper", refuse)
     session = stages.queued()
     assert not launch(session)
-    assert stages.again(session).error == "the keeper could not be started: no room"
+    assert stages.again(session).error == "the supervisor could not be started: no room"
 
 
 @pytest.mark.parametrize("env", ["odd", {"B": object()}], ids=["no mapping", "no text"])

@@ -1,4 +1,4 @@
-"""`manage.py spawn`: the order of `POST sessions`, from a shell on the server."""
+"""`manage.py spawn`: spawn a session from a shell on the server, like `POST sessions`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ EPILOG = "Exit status with --follow: 0 completed, 1 error, 3 timeout, 4 cancelle
 
 
 class Command(BaseCommand):
-    help = "Spawn a session, and follow it on request."
+    help = "Spawn a session. With --follow, show its events until it is over."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = EPILOG
-        parser.add_argument("assignment", nargs="?", help="the work in words; '-' reads it from standard input")
+        parser.add_argument("assignment", nargs="?", help="the assignment as text; '-' reads it from standard input")
         parser.add_argument("--file", type=Path, help="read the assignment from a file")
         parser.add_argument("--role", default="", help="a role of this server, such as runbook")
         parser.add_argument("--command", help="the child's command line, instead of a role")
@@ -104,7 +104,7 @@ def _stdin() -> str:
 
 
 def _refuse_raw_bytes(options: dict[str, Any]) -> None:
-    """Words of a command line that are not UTF-8 cannot be stored as text."""
+    """Refuse arguments that are not UTF-8, because they cannot be stored as text."""
     for name, value in options.items():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
@@ -120,12 +120,12 @@ def _argv(line: str) -> tuple[str, ...]:
 
 def _checked(text: str) -> str:
     if "\0" in text:
-        raise CommandError("The assignment holds a NUL character.")
+        raise CommandError("The assignment contains a NUL character.")
     return text
 
 
 def _text(path: Path) -> str:
-    """The file as it is: reading it as text would make a line's end of every lone carriage return."""
+    """Return the file's text unchanged. Text mode would turn each lone carriage return into a line feed."""
     try:
         return _checked(path.read_bytes().decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
@@ -135,7 +135,7 @@ def _text(path: Path) -> str:
 def _pair(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not key or not separator:
-        raise CommandError(f"--metadata {text!r}: say KEY=VALUE.")
+        raise CommandError(f"--metadata {text!r}: write KEY=VALUE.")
     return key, value
 
 
