@@ -1,4 +1,4 @@
-"""A durable, ordered mailbox. `from mailbox import Mailbox` is all that a program needs that uses it alone."""
+"""A durable, ordered mailbox. A program that uses this app alone needs only `from mailbox import Mailbox`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Mailbox"]
 
 
 def __getattr__(name: str) -> Any:
-    # Late: models cannot be imported before Django has read its apps, of which this package is one.
+    # Imported late: models cannot be imported before Django has loaded its apps, and this package is one of them.
     if name == "Mailbox":
         from mailbox.mailbox import Mailbox
 

@@ -1,4 +1,4 @@
-"""Waiting for an answer in a program of one's own: a nudge ends the wait, and a look every few seconds is behind it."""
+"""Wait for an answer in a program of one's own. A wake-up ends the wait; a poll every few seconds finds a lost one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mailbox.models import Message
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that is durable, and its answer if it came. `id` finds it again, in any process."""
+    """A durable question, with its answer if one came. Any process can find it again by `id`."""
 
     project_id: UUID
     address: str
@@ -31,31 +31,33 @@ class Asked:
 
     @property
     def status(self) -> str:
-        """`answered`, or `pending`: no answer so far, which is no answer."""
+        """`answered`, or `pending` while there is no answer."""
         return "pending" if self.reply is None else "answered"
 
     @property
     def answer(self) -> Any:
-        """What was answered; LookupError while nothing was."""
+        """The answer. Raises LookupError while there is none."""
         if self.reply is None:
             raise LookupError("There is no answer yet: `status` says so, `wait` waits for it.")
         return self.reply.body["answer"]
 
     def wait(self, timeout_secs: float = 0) -> Asked:
-        """The same after at most so many seconds, or as it stands now."""
+        """Wait for at most this many seconds. Return the question with its answer, or still pending."""
         return _wait(self, timeout_secs)
 
 
 def ask(project_id: UUID, address: str, question: NewMessage, timeout_secs: float) -> Asked:
-    """Deliver the question and wait. 422, 409 as every delivery; RuntimeError inside a transaction."""
+    """Deliver the question and wait for the answer. 422 and 409 as for every delivery; RuntimeError inside a
+    transaction.
+    """
     if connection.in_atomic_block:
-        raise RuntimeError("Ask outside of a transaction: what is not committed reaches nobody, so nobody answers.")
+        raise RuntimeError("Ask outside of a transaction: an uncommitted question reaches nobody, so nobody answers.")
     (delivered,) = delivery.deliver(project_id, address, [question])
     return _wait(Asked(project_id, address, delivered.id), timeout_secs)
 
 
 def again(project_id: UUID, address: str, ask_id: str, timeout_secs: float) -> Asked:
-    """An ask of before. Raises 404."""
+    """Return an earlier ask, after waiting for its answer. Raises 404."""
     if questions.find(project_id, address, ask_id) is None:
         raise problems.not_found("There is no such ask here.")
     return _wait(Asked(project_id, address, ask_id), timeout_secs)
@@ -63,7 +65,7 @@ def again(project_id: UUID, address: str, ask_id: str, timeout_secs: float) -> A
 
 def _wait(asked: Asked, timeout_secs: float) -> Asked:
     until = time.monotonic() + timeout_secs
-    # Listen first, then look, then wait: an answer that falls between is not missed.
+    # Subscribe first, then look, then wait: an answer that comes in between is not missed.
     with subscription.to(questions.topic(asked.project_id, asked.id)) as ears:
         while True:
             reply = questions.answer_to(asked.project_id, asked.id)

@@ -320,7 +320,7 @@ def _back_to_new(due: Fragment | None = None) -> Fragment:
 
 
 def _live(token: UUID, now: datetime | None) -> Fragment:
-    """Match rows of this claim whose lease has not ended. This is the fence of every operation of a claim's owner."""
+    """Match rows under this claim with a running lease. This is the fence of every operation of a claim's owner."""
     clock = sql.at(now)
     return Fragment(
         f"state = 'claimed' AND claim = %s AND claim_expires_at > {clock.text}", (sql.uid(token), *clock.params)

@@ -1,4 +1,4 @@
-"""Delivering messages: checked, accepted once for one id, in order, durable before anybody is told."""
+"""Delivering messages: validated, accepted once per id, in order, durable before anyone is told."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def deliver(
     internal: bool = False,
     now: datetime | None = None,
 ) -> list[Delivered]:
-    """Accept all of them, in their order, or none and raise the first refusal.
+    """Accept all of the messages, in their order, or accept none and raise the first refusal.
 
-    Inside an open transaction they belong to it; outside, they are durable when this returns. The same id with the
-    same content is the same message; with other content it is a 409 `conflict`. `internal` lets the kinds through
-    that only verbs send.
+    Inside an open transaction they belong to it; outside, they are durable when this returns. The same id with the same
+    content is the same message; with other content it is a 409 `conflict`. `internal` allows the kinds that only
+    Wardroom's own operations send.
     """
     address = _checked(project_id, address, internal)
     sealed = [(address, envelope.seal(address, message, internal=internal)) for message in messages]
@@ -62,9 +62,9 @@ def deliver_each(
     internal: bool = False,
     now: datetime | None = None,
 ) -> list[Outcome]:
-    """Accept each on its own: one refusal does not touch its neighbours. The outcomes stand in the same order.
+    """Accept each message independently: one refusal does not affect the others. Return the outcomes in the same order.
 
-    What is wrong with the address itself is raised: 422, or 404 for that of a session that is not there.
+    An error of the address itself is raised: 422, or 404 for the address of a session that does not exist.
     """
     address = _checked(project_id, address, internal)
     return _deliver_each(project_id, [(address, each) for each in messages], internal, now)
@@ -77,7 +77,7 @@ def deliver_each_to(
     internal: bool = False,
     now: datetime | None = None,
 ) -> list[Outcome]:
-    """`deliver_each` for messages of many addresses, in one transaction, their locks taken in one order."""
+    """`deliver_each` for messages of many addresses, in one transaction, with their locks taken in one order."""
     messages = [(addresses.canonical(to), message) for to, message in messages]
     wrong = {address: _refusal(project_id, address, internal) for address in dict.fromkeys(to for to, _ in messages)}
     judged = [(address, wrong[address] or message) for address, message in messages]
@@ -86,7 +86,7 @@ def deliver_each_to(
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One caller's messages for one address, each on its own."""
+    """One caller's messages for one address, each accepted or refused independently."""
 
     project_id: UUID
     address: str
@@ -94,19 +94,21 @@ class Post:
 
 
 def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
-    """`deliver_each` for many callers at once, outside a transaction, in shared commits. An error is its caller's."""
+    """`deliver_each` for many callers at once, outside a transaction, in shared commits. Each caller gets its own
+    error.
+    """
     sealed = [_seal_post(post) for post in posts]
     tickets = [Ticket(post.project_id, _good(each), whole=False) for post, each in zip(posts, sealed, strict=True)]
     group_commit.settle([ticket for ticket in tickets if ticket.letters])
     return [_outcomes(each, ticket) for each, ticket in zip(sealed, tickets, strict=True)]
 
 
-#: Messages as they were judged, in their order, each with its address.
+#: Messages after validation, in their order, each with its address.
 _Judged = list[tuple[str, Sealed | Problem]]
 
 
 def _seal_post(post: Post) -> _Judged | Exception:
-    """What goes wrong here, foreseen or not, is this caller's own: others share the thread."""
+    """Validate one caller's messages. Any error, expected or not, belongs to this caller: others share the thread."""
     try:
         address = addresses.canonical(post.address)
         refusal = _refusal(post.project_id, address, internal=False)
@@ -128,7 +130,7 @@ def _good(sealed: _Judged | Exception) -> list[tuple[str, Sealed]]:
 
 
 def _in_order(sealed: _Judged, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes of the good ones, and between them the refusals of the others."""
+    """Merge the outcomes of the valid messages with the refusals of the others, in the original order."""
     found = iter(outcomes)
     return [next(found) if isinstance(each, Sealed) else each for _, each in sealed]
 
@@ -144,7 +146,9 @@ def _deliver_each(
 def _post(
     project_id: UUID, sealed: Sequence[tuple[str, Sealed]], *, whole: bool, now: datetime | None
 ) -> list[Outcome]:
-    """Into the open transaction when there is one, else with whoever else delivers in this process."""
+    """Accept into the open transaction if there is one, otherwise in a commit shared with other callers of this
+    process.
+    """
     if now is None and not connection.in_atomic_block:
         return group_commit.post(Ticket(project_id, sealed, whole))
     with unit_of_work.transaction():
@@ -186,7 +190,7 @@ def _refusal(project_id: UUID, address: str, internal: bool) -> Problem | None:
 
 
 def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> dict[str, Any]:
-    """How many are new, claimed (by a claim that still lives), admitted and in quarantine; the oldest new one's age."""
+    """Count the new, claimed (by a live claim), admitted and quarantined messages, with the age of the oldest new."""
     address = addresses.check(address)
     moment = database_now(now)
     live = Q(waiting__state=MessageState.CLAIMED, waiting__claim_expires_at__gt=moment)
@@ -203,5 +207,5 @@ def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> di
 
 
 def is_empty(project_id: UUID, address: str) -> bool:
-    """Whether nothing waits at the address: nothing new, nothing claimed."""
+    """True if no message at the address is new or claimed."""
     return not Waiting.objects.filter(address__project=project_id, address__name=address).exists()

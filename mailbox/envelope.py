@@ -1,4 +1,4 @@
-"""A message before it is accepted: read from JSON, bounded, checked against its kind's schema, sealed for storage."""
+"""A message before it is accepted: read from JSON, bounded, checked against its kind's schema, encoded for storage."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ NAME = f"{faults.string(LONGEST_ID, 1)}, none of them invisible"
 ROLE = f"{faults.string(LONGEST_ROLE)}, none of them invisible"
 #: The ids that a sender may give, as JSON Schema writes a pattern.
 OTHERS_ID = f"^(?!{OWN})[^{UNSEEN}]+$"
-#: Whoever calls an address that ends with one of these calls another address.
+#: A client normalizes a URL that ends with one of these, and so calls another address.
 DOTS = frozenset({".", ".."})
 
 Error = dict[str, str]
 
 FIELDS = frozenset({"id", "message_kind", "from", "body", "correlation_id", "created_at"})
-#: `claimed` is ours, and shown: the `from` of a message that was drained can be handed on as it is.
+#: `claimed` is set by Wardroom. It is accepted here, so that the `from` of a drained message can be sent on unchanged.
 SENDER_FIELDS = frozenset({"session_id", "role", "claimed"})
 
-# Made once: `json.dumps` with words of its own makes one at every call.
+# Made once: `json.dumps` with options makes a new encoder at every call.
 _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _CANON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """What a sender hands in. Without an `id` it gets one, and cannot be told from its own retry."""
+    """A message as its sender gives it. Without an `id` it gets one; then a retry cannot be recognized."""
 
     message_kind: str
     body: Any
     id: str | None = None
     correlation_id: str | None = None
     created_at: datetime | None = None
-    #: A session's id; of a claimed sender, any text.
+    #: A session's id; for a claimed sender, any text.
     sender_session: UUID | str | None = None
     sender_role: str | None = None
     claimed_sender: bool = False
@@ -58,7 +58,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A checked message: what is stored, and the hash by which a retry is told from another message."""
+    """A validated message: its stored text, and the hash that tells a retry from another message."""
 
     id: str
     message: NewMessage
@@ -67,14 +67,14 @@ class Sealed:
 
 
 def most_bytes() -> int:
-    """The size of the longest message that is read: its envelope needs some room beside the body."""
+    """Return the size limit of a message to read. The envelope needs some room beside the body."""
     return 2 * int(settings.WARDROOM["max_body_bytes"])
 
 
 def read(value: Any, *, closed: bool = False) -> NewMessage:
-    """The message in a decoded JSON object of the public shape; 422 with every error. Its sender is only a claim.
+    """Read a message from a decoded JSON object of the public shape. 422 with every error. The sender is only a claim.
 
-    Members beyond the shape are left out, or with `closed` they are errors: for a caller who can be told.
+    Unknown members are dropped. With `closed` they are errors.
     """
     if not isinstance(value, Mapping):
         raise problems.invalid([faults.wrong("", value, faults.OBJECT)], "The message is not valid.")
@@ -96,7 +96,7 @@ def read(value: Any, *, closed: bool = False) -> NewMessage:
 
 
 def beyond(value: Mapping[str, Any], known: frozenset[str], under: str = "") -> list[Error]:
-    """An error for each member that is none of `known`; null equals absent."""
+    """Return an error for each member that is not in `known`. Null equals absent."""
     if value.keys() <= known:
         return []
     unknown = (name for name, member in value.items() if name not in known and member is not None)
@@ -110,14 +110,14 @@ def _beyond(value: Mapping[str, Any]) -> list[Error]:
 
 
 def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed:
-    """Check everything that storage or a reader would stumble over; 422 with every error. Pure: touches no row."""
+    """Validate everything that storage or a reader depends on. 422 with every error. Pure: touches no row."""
     errors = list(_errors(message, KINDS if internal else PUBLIC_KINDS))
     if not internal and message.id is not None and message.id.startswith(OWN):
         errors.append({"field": "id", "detail": f"ids that begin with {OWN} are Wardroom's own"})
     if message.message_kind == "ask" and message.id in DOTS:
         errors.append({"field": "id", "detail": "of an ask: not dots alone, which no address can end with"})
     if message.message_kind == "ask" and _borrows(message):
-        # Whoever answers names what it answers by this: the answer would be that of somebody else's question.
+        # An answer names its question by this id: it would become the answer of another sender's question.
         errors.append({"field": "correlation_id", "detail": "of an ask: not that of one of Wardroom's own"})
     if errors:
         raise problems.invalid(errors, "The message is not valid.")
@@ -138,18 +138,20 @@ def _borrows(message: NewMessage) -> bool:
 
 
 def _new_id() -> str:
-    """A UUID of version 7: ids of one moment are neighbours, so a commit of many writes few pages of their index."""
+    """Return a UUID of version 7. Ids of one moment are neighbours, so a commit of many writes few pages of their
+    index.
+    """
     moment, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
     return str(UUID(int=(moment << 80 | chance) & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62))
 
 
 def body_text(body: Any) -> str:
-    """A body as it is stored, and as its size is counted."""
+    """Return a body as it is stored, and as its size is counted."""
     return _TEXT.encode(body)
 
 
 def _content_hash(address: str, message: NewMessage) -> str:
-    # The sender's clock is left out: a retry that stamps itself anew is still the same message.
+    # The sender's clock is left out: a retry with a new timestamp is still the same message.
     sender = [str(message.sender_session or ""), message.sender_role or "", message.claimed_sender]
     content = [address, message.message_kind, message.correlation_id or "", sender, message.body]
     return hashlib.sha256(_CANON.encode(content).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""`Mailbox(address)`: the whole of a plain mailbox as one object, for programs that use this app alone."""
+"""`Mailbox(address)`: a plain mailbox as one object, for programs that use this app alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _posts: Together[Post, list[Outcome]] = Together(delivery.deliver_posts)
 
 
 class Mailbox:
-    """One address of one project (the first, unless told).
+    """One address of one project. The default is the first project.
 
         desk = Mailbox("desk", consumer="worker-1")
         desk.deliver({"id": "42", "message_kind": "task", "body": "look into it"})
@@ -33,12 +33,12 @@ class Mailbox:
             handle(message.body)
         desk.ack(claim, [message.message_id for message in claim.messages])
 
-    `consumer` names who drains, so that `recover` gives back at once what an earlier life of the same name held.
-    At least once: a message whose handler dies before the `ack` comes again, so handlers look at its id.
+    `consumer` is the name of the reader. With it, `recover` returns at once the messages of an earlier process of that
+    name. Delivery is at least once: if a handler dies before the `ack`, its message comes again. So handlers check ids.
     """
 
     def __init__(self, address: str, *, project: Project | UUID | None = None, consumer: str = "") -> None:
-        """422 for what is no address, or no name of a consumer."""
+        """Raise 422 for an invalid address or consumer name."""
         self.address = addresses.check(address)
         if consumer and not names.is_name(consumer, envelope.LONGEST_ID):
             raise problems.invalid([faults.wrong("consumer", consumer, envelope.NAME)])
@@ -49,17 +49,17 @@ class Mailbox:
         return f"Mailbox({self.address!r})"
 
     def deliver(self, *messages: NewMessage | Mapping[str, Any]) -> list[Delivered]:
-        """Accept all of them, in order, or none. Inside a transaction of yours they belong to it.
+        """Accept all of the messages, in order, or none. Inside a transaction of the caller they belong to it.
 
-        422 names what is wrong; 409 `conflict`: the same id with other content. The same message again is no error.
+        422 lists the errors. 409 `conflict`: the same id with other content. The same message again is no error.
         """
         read = [each if isinstance(each, NewMessage) else envelope.read(each, closed=True) for each in messages]
         return delivery.deliver(self.project_id, self.address, read)
 
     async def adeliver(self, message: NewMessage | Mapping[str, Any]) -> Delivered:
-        """`deliver` of one message from an event loop. Callers that come together share a commit.
+        """`deliver` one message from an event loop. Concurrent callers share a commit.
 
-        It is never part of a transaction: durable when this returns.
+        It is never part of a transaction: the message is durable when this returns.
         """
         read = message if isinstance(message, NewMessage) else envelope.read(message, closed=True)
         [outcome] = await _posts.ask(Post(self.project_id, self.address, [read]))
@@ -68,15 +68,17 @@ class Mailbox:
         return outcome
 
     def drain(self, limit: int = 100, lease_secs: float | None = None) -> Claim:
-        """Claim up to `limit` messages, oldest first, for `lease_secs` (60 unless told)."""
+        """Claim up to `limit` messages, oldest first, for `lease_secs` (default 60)."""
         return claims.drain(self.project_id, self.address, limit, lease_secs, self.consumer)
 
     def ack(self, claim: Claim | str | UUID, ids: Collection[str] | None = None) -> Settled:
-        """These (of a `Claim`: all, unless named) are done. `unknown` are those that the claim does not hold."""
+        """Mark these messages as done; without `ids`, all messages of a `Claim`. `unknown` lists ids that the claim
+        does not hold.
+        """
         return claims.ack(self.project_id, self.address, claim, ids)
 
     def next(self, claim: Claim, limit: int = 100, lease_secs: float | None = None) -> Claim:
-        """`ack` all of this claim and `drain` what follows, in one commit; `acked` of the answer says what the ack did.
+        """`ack` all of this claim and `drain` the next messages, in one commit. `acked` holds the result of the ack.
 
         claim = desk.drain()
         while claim.messages:
@@ -86,33 +88,36 @@ class Mailbox:
         return claims.follow(self.project_id, self.address, claim, limit, lease_secs, self.consumer)
 
     def nack(self, claim: Claim | str | UUID, ids: Collection[str] | None = None, *, delay_secs: float = 0) -> Settled:
-        """Give these back, to be claimed again after the delay."""
+        """Return these messages. They can be claimed again after the delay."""
         return claims.nack(self.project_id, self.address, claim, ids, delay_secs)
 
     def extend(self, claim: Claim | str | UUID, lease_secs: float | None = None) -> Claim:
-        """Hold what the claim still holds for `lease_secs` from now; an empty `Claim` when that is nothing."""
+        """Extend the lease of the messages that the claim still holds to `lease_secs` from now. Return an empty `Claim`
+        if it holds none.
+        """
         return claims.extend(self.project_id, self.address, claim, lease_secs)
 
     def recover(self, lease_secs: float | None = None) -> Claim:
-        """Claim anew what lapsed, and what this consumer held before."""
+        """Claim expired messages again, and all messages of this consumer."""
         return claims.recover(self.project_id, self.address, lease_secs, self.consumer)
 
     def ask(self, question: str, *, mode: str = "query", timeout_secs: float = 25, id: str | None = None) -> Asked:
-        """Ask whoever reads this mailbox, and wait for the answer; *pending* when `timeout_secs` passed without.
+        """Ask the reader of this mailbox, and wait for the answer. The result is *pending* if none came within
+        `timeout_secs`.
 
-        `.answer` is what was said; `.wait(secs)` of a pending one goes on waiting, and so does `asked(id)` in another
-        process, or the same question with the same `id`. Not inside a transaction: nobody could see the question.
+        `.answer` is the answer. To go on waiting, use `.wait(secs)` of a pending result, `asked(id)` in another
+        process, or the same question with the same `id`. Not inside a transaction: no reader could see the question.
         """
         return answer_wait.ask(self.project_id, self.address, questions.question(question, mode, id=id), timeout_secs)
 
     def asked(self, ask_id: str, timeout_secs: float = 0) -> Asked:
-        """An ask of before, as it stands or after waiting so long; 404 when there is none, or not any more."""
+        """Return an earlier ask, after waiting up to `timeout_secs`. 404 if there is none, or if it was pruned."""
         return answer_wait.again(self.project_id, self.address, ask_id, timeout_secs)
 
     def reply(self, ask: Parcel | Message, answer: Any) -> Delivered:
-        """Answer an ask that was drained here: the answer goes where the ask came from, once.
+        """Answer an ask that was drained here. The answer goes to the address of the asker, once.
 
-        The same answer again is no error; another one is a 409 `already-answered`, and the first stands.
+        The same answer again is no error. Another one raises 409 `already-answered`, and the first stays.
         """
         claims.plain(self.address)
         found = questions.find(self.project_id, self.address, ask.message_id)
@@ -121,9 +126,9 @@ class Mailbox:
         return questions.answer(found, {"answer": answer})
 
     def is_empty(self) -> bool:
-        """Nothing new, nothing claimed."""
+        """True if no message is new or claimed."""
         return delivery.is_empty(self.project_id, self.address)
 
     def counts(self) -> dict[str, Any]:
-        """`{new, claimed, admitted, quarantined, oldest_age_secs}`."""
+        """Return `{new, claimed, admitted, quarantined, oldest_age_secs}`."""
         return delivery.counts(self.project_id, self.address)

@@ -1,4 +1,4 @@
-"""What each kind's body must be, and the plain text of one."""
+"""The schema of each kind's body, and the plain text of a body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _of_kind(kinds: list[str], body: dict[str, Any], **fields: Any) -> dict[str,
 
 
 _QUESTION = {"type": "string", "pattern": NOT_BLANK}
-#: What `errors` judges, as JSON Schema for a message.
+#: The rules that `errors` checks, as JSON Schema for a message.
 RULES: dict[str, Any] = {
     **_of_kind(["task", "handoff"], {"type": ["string", "object"], "pattern": NOT_BLANK, "minProperties": 1}),
     "else": {
@@ -41,12 +41,12 @@ QUESTION = "a string that is not blank"
 INSTRUCTION = "a string that is not blank, or an object that is not empty"
 ANSWER = f"{faults.VALUE} (null is one)"
 
-#: Where an object's plain text is, in the order of looking.
+#: The members that may hold an object's plain text, in the order of preference.
 _TEXTS = ("text", "question", "answer", "task", "message", "content")
 
 
 def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
-    """What is wrong with a body of this kind. Members beyond the schema are kept: a newer peer may read them."""
+    """Return the errors of a body of this kind. Unknown members are kept: a newer peer may read them."""
     match kind:
         case "task" | "handoff":
             yield from _instruction(body)
@@ -61,9 +61,10 @@ def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
 
 
 def stored(kept: str) -> Any:
-    """The JSON value that is kept as this text; the text itself where somebody else has written to the row.
+    """Return the JSON value of a stored text. If another program has written an invalid text to the row, return the
+    text.
 
-    One message that cannot be decoded must not be the end of a claim or a list of many.
+    One message that cannot be decoded must not break a claim or a list of many.
     """
     try:
         return json.loads(kept)
@@ -72,7 +73,7 @@ def stored(kept: str) -> Any:
 
 
 def text(body: Any) -> str:
-    """The body as plain text, for readers that know no kinds."""
+    """Return the body as plain text, for readers that know no kinds."""
     if isinstance(body, str):
         return body
     if isinstance(body, Mapping):

@@ -1,4 +1,4 @@
-"""The rows: an address with its counter, a message and where it is, and what could not be read."""
+"""The rows: an address with its counter, a message, its pending row, its receipt, and the quarantined messages."""
 
 from __future__ import annotations
 
@@ -36,28 +36,29 @@ class Address(models.Model):
 
 
 class Messages(models.QuerySet["Message"]):
-    """Messages by where they are."""
+    """Messages, filtered by state."""
 
     def placed(self) -> Messages:
-        """With their `waiting` row, so that asking for `state` costs no query each."""
+        """Load the `waiting` row too, so that `state` costs no query for each message."""
         return self.select_related("waiting")
 
     def in_state(self, state: str) -> Messages:
-        """Those in this state."""
+        """Return the messages in this state."""
         if state in WAITING_STATES:
             return self.filter(waiting__state=state)
         return self.filter(waiting=None, put_away=state == MessageState.QUARANTINED)
 
 
 class Message(models.Model):
-    """One message to one address. `created_at` is the sender's word; only `seq` says the order.
+    """One message to one address. The sender gives `created_at`; only `seq` defines the order.
 
-    The row stays as it was accepted, for its id must still be known when it comes again. Where the message is, other
-    rows say: it waits for as long as it has a `Waiting`, then it was `put_away` or has its number in a `Receipt`.
+    The row never changes after acceptance, because its id must still be known when it is sent again. Other rows hold
+    its state. It is pending as long as it has a `Waiting`; after that it was `put_away`, or has its number in a
+    `Receipt`.
     """
 
-    # The statement that inserts holds the lock of the address's row, which proves the project too. To check either
-    # again would cost as much as the insert.
+    # No constraints: the INSERT holds the lock of the address's row, which proves the project too. A second check
+    # would cost as much as the insert.
     project = models.ForeignKey(
         Project, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
@@ -67,17 +68,17 @@ class Message(models.Model):
     seq = models.BigIntegerField()
     message_id = models.CharField(max_length=envelope.LONGEST_ID)
     message_kind = models.CharField(max_length=16, choices=[(kind, kind) for kind in sorted(KINDS)])
-    # Text, not jsonb: a reader gets what the sender sent, key by key.
+    # Text, not jsonb: a reader gets the sender's JSON unchanged, key by key.
     body_text = models.TextField()
     content_hash = models.CharField(max_length=64)
     correlation_id = models.CharField(max_length=envelope.LONGEST_ID, blank=True)
-    # A session's id when it is proven; of a claimed sender, whatever it calls itself.
+    # A session's id if it is proven; for a claimed sender, any name.
     sender_session = models.CharField(max_length=envelope.LONGEST_ID, blank=True)
     sender_role = models.CharField(max_length=envelope.LONGEST_ROLE, blank=True)
     claimed_sender = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     received_at = models.DateTimeField()
-    # In quarantine, or discarded there: it neither waits nor was admitted.
+    # True if in quarantine or discarded there: the message is not pending and was not admitted.
     put_away = models.BooleanField(default=False)
     spent_tries = models.PositiveIntegerField(default=0)
 
@@ -107,47 +108,47 @@ class Message(models.Model):
 
     @property
     def held(self) -> Waiting | None:
-        """How it waits, if it does."""
+        """Its pending row, or None."""
         return getattr(self, "waiting", None)
 
     @property
     def state(self) -> MessageState:
-        """Where it is."""
+        """Its state, derived from the rows that exist."""
         if self.put_away:
             return MessageState.QUARANTINED
         return MessageState(self.held.state) if self.held else MessageState.ADMITTED
 
     @cached_property
     def receipt(self) -> Receipt | None:
-        """What says that it was admitted."""
+        """The receipt of its acknowledgement, or None."""
         return Receipt.objects.filter(pk__in=receipt_lookup.receipts_of([self.pk]).values()).first()
 
     @property
     def tries(self) -> int:
-        """How often it was claimed."""
+        """The number of claims so far."""
         if self.held:
             return self.held.tries
         return self.spent_tries if self.receipt is None else self.receipt.tries_of(self.seq) or 0
 
     @property
     def admitted_at(self) -> datetime | None:
-        """When it was acknowledged, or entered an agent's history."""
+        """The time at which it was acknowledged, or entered an agent's history."""
         return self.receipt.admitted_at if self.receipt else None
 
     @property
     def admitted_attempt(self) -> int | None:
-        """Whose history: the session's attempt."""
+        """The session's attempt that took the message into its history, or None."""
         return self.receipt.attempt if self.receipt else None
 
 
 class Waiting(models.Model):
-    """That a message waits to be taken, and who has claimed it. The row goes when the message is admitted or put away.
+    """A pending message and its current claim. The row is deleted when the message is admitted or quarantined.
 
-    A narrow row of its own, because what is claimed, extended and acknowledged all day should be small, and what an
-    acknowledgement leaves behind is then nothing in any index.
+    It is a narrow row of its own, because claims, extensions and acknowledgements change it all day. After an
+    acknowledgement nothing of it stays in any index.
     """
 
-    # No constraints: both are of the row that the same statement has inserted.
+    # No constraints: the same statement has inserted the message row that both keys come from.
     message = models.OneToOneField(
         Message, on_delete=models.CASCADE, primary_key=True, related_name="waiting", db_constraint=False
     )
@@ -157,7 +158,7 @@ class Waiting(models.Model):
     seq = models.BigIntegerField()
     state = models.CharField(max_length=12, choices=MessageState, default=MessageState.NEW)
     tries = models.PositiveIntegerField(default=0)
-    # Bytes of the body, so that a claim knows what it takes.
+    # Bytes of the body, so that a claim can count its bytes.
     size = models.PositiveIntegerField(db_default=0)
     due_at = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
@@ -168,7 +169,7 @@ class Waiting(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["address", "seq"], name="waiting_in_order"),
             models.CheckConstraint(condition=Q(state__in=sorted(WAITING_STATES)), name="waiting_state_is_known"),
-            # A claim without token or end could never be acknowledged, or never lapse.
+            # A claim without a token could never be acknowledged; one without an end could never expire.
             models.CheckConstraint(
                 condition=~Q(state="claimed") | Q(claim__isnull=False, claim_expires_at__isnull=False),
                 name="waiting_claim_has_token_and_end",
@@ -180,12 +181,12 @@ class Waiting(models.Model):
 
 
 class Receipt(models.Model):
-    """What one acknowledgement took from one address: the numbers, each with its tries."""
+    """The result of one acknowledgement at one address: the numbers of its messages, each with its tries."""
 
     address = models.ForeignKey(
         Address, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
-    # The claim that acknowledged, at a plain address; the attempt whose history it entered, at a session's.
+    # At a plain address, the claim that acknowledged. At a session's address, the attempt that took the messages in.
     claim = models.UUIDField(null=True)
     attempt = models.PositiveIntegerField(null=True)
     admitted_at = models.DateTimeField()
@@ -196,7 +197,7 @@ class Receipt(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["address", "last_seq"], name="receipt_by_number"),
-            # A session's history is read in this order. What is acknowledged at a plain address has no part in it.
+            # A session's history is read in this order. Receipts of plain addresses are not part of it.
             models.Index(fields=["address", "id"], name="receipt_of_attempt", condition=Q(attempt__isnull=False)),
         ]
 
@@ -204,31 +205,31 @@ class Receipt(models.Model):
         return f"{len(self.taken)} at {self.admitted_at}"
 
     def tries_of(self, seq: int) -> int | None:
-        """How often the message of this number had been claimed; None when it is not of this receipt."""
+        """Return the number of claims of the message with this number, or None if it is not in this receipt."""
         found: int | None = self.taken.get(str(seq))
         return found
 
 
 class Quarantines(models.QuerySet["Quarantined"]):
-    """What is in quarantine, without what a list does not show."""
+    """Quarantined messages, without the columns that a list does not show."""
 
     def glimpsed(self, most: int) -> Quarantines:
-        """With so many of its bytes as `glimpse`, and the others unread."""
+        """Load the first `most` bytes as `glimpse`, and not the others."""
         return self.defer("raw").annotate(glimpse=Substr("raw", 1, most, output_field=models.BinaryField()))
 
 
 class Quarantined(models.Model):
-    """What could not be read, or not be handled: the bytes as they came, and why. Nothing here is trusted."""
+    """A message that could not be read or handled: its bytes as they came, and the reason. Nothing in it is trusted."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # None: nobody could tell whose it is. Only superusers see those.
+    # None: its project is not known. Only superusers see those.
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", null=True)
     source = models.CharField(max_length=32)
-    # Where a source can name the thing (a file of a Maildir), the same thing is kept once.
+    # The source's own name for it (a file of a Maildir). The same source_ref is stored once.
     source_ref = models.CharField(max_length=300, blank=True)
     address = models.CharField(max_length=addresses.LONGEST, blank=True)
     message_id = models.CharField(max_length=envelope.LONGEST_ID, blank=True)
-    # The message itself, when it had been accepted before it failed.
+    # The message row, if it had been accepted before it failed.
     accepted = models.ForeignKey(Message, on_delete=models.SET_NULL, related_name="quarantined", null=True)
     raw = models.BinaryField()
     size = models.PositiveIntegerField()
@@ -254,7 +255,7 @@ class Quarantined(models.Model):
             models.CheckConstraint(
                 condition=Q(state__in=sorted(QuarantineState.values)), name="quarantine_state_is_known"
             ),
-            # One message's failure is in front of staff once, until somebody settles it (I10).
+            # Staff sees one message's failure once, until it is settled (I10).
             models.UniqueConstraint(
                 fields=["accepted"], name="quarantine_once_while_waiting", condition=Q(state="waiting")
             ),

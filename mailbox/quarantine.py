@@ -1,4 +1,6 @@
-"""What could not be read, or was tried too often: kept as it came, shown to staff, and brought back or put away."""
+"""Quarantine: unreadable messages, and messages without tries left. Each is kept as it came, shown to staff, and
+requeued or discarded.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,16 @@ from mailbox.store.pending import Moved
 from wardroom import strict
 
 LONGEST_REASON = 4000
-#: What the column holds.
+#: The limit of the column.
 LARGEST_SIZE = 2**31 - 1
-#: Where nothing waits for a person any more.
+#: The states that need no person any more.
 SETTLED = sorted(state.value for state, onward in QUARANTINE_ARROWS.items() if not onward)
 
 
 def most_bytes() -> int:
-    """How many bytes of one message are kept: more than is ever read, so that nothing cut here passes for whole."""
+    """Return the limit of stored bytes per message. It is above every read limit, so that a cut message never passes as
+    whole.
+    """
     return 2 * envelope.most_bytes()
 
 
@@ -52,9 +56,9 @@ def put(
     message_id: str = "",
     source_ref: str = "",
 ) -> Quarantined:
-    """Keep bytes that nobody could read. The same `source_ref` again is the same row.
+    """Store bytes that could not be read. The same `source_ref` again returns the same row.
 
-    `raw` is cut at `most_bytes()`; `size` is how many bytes there were, where the caller has only the first ones.
+    `raw` is cut at `most_bytes()`. `size` is the original number of bytes, where the caller has only the first ones.
     """
     with unit_of_work.transaction():
         if source_ref:
@@ -77,12 +81,12 @@ def put(
 
 
 def reason_of(refusal: Problem) -> str:
-    """A refusal as one line for people."""
+    """Return a refusal as one line for people."""
     return str(refusal)
 
 
 def put_away(moved: Moved, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
-    """Put an accepted message in front of staff. The caller has just taken it from those that wait."""
+    """Quarantine an accepted message. The caller has just deleted its pending row."""
     Message.objects.filter(pk=moved.message).update(put_away=True, spent_tries=moved.tries)
     message = Message.objects.get(pk=moved.message)
     row = Quarantined.objects.create(
@@ -109,10 +113,10 @@ def requeue(
     project_id: UUID | None = None,
     now: datetime | None = None,
 ) -> Quarantined:
-    """Validate again, as it is or as edited, and let it into its mailbox under its own id. Twice is once.
+    """Validate again, as stored or as edited, and deliver to the mailbox under its own id. A repeat changes nothing.
 
-    422 when it still cannot be read; it then stays where it is. 409 when it was discarded. 403 for a session's address
-    from somebody who may not send that session a message.
+    422 if it still cannot be read; it then stays in quarantine. 409 if it was discarded. 403 for a session's address if
+    the actor may not send messages to that session.
     """
     with unit_of_work.transaction():
         if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id, now):
@@ -133,7 +137,7 @@ def requeue(
 
 
 def _refuse_steering(address: str, actor: Actor) -> None:
-    """403 for a message to a session from somebody who may not send it one."""
+    """Raise 403 for a session's address if the actor may not send messages to sessions."""
     if addresses.is_session(address) and not actor.holds(STEER):
         raise problems.forbidden(f"A message to a session needs the permission {STEER}.")
 
@@ -141,7 +145,7 @@ def _refuse_steering(address: str, actor: Actor) -> None:
 def discard(
     quarantine_id: UUID, actor: Actor, note: str, *, project_id: UUID | None = None, now: datetime | None = None
 ) -> Quarantined:
-    """Put it away for good, with a word why. Twice is once; 409 when it was requeued."""
+    """Discard it for good, with a note that says why. A repeat changes nothing; 409 if it was requeued."""
     if not note.strip():
         raise problems.invalid([faults.wrong("note", note, "a string that is not blank")], "A note is required.")
     with unit_of_work.transaction():
@@ -153,21 +157,21 @@ def discard(
 
 
 def purge(before: Any, limit: int) -> int:
-    """Forget what was requeued or discarded before this SQL moment; how many rows."""
+    """Delete rows that were requeued or discarded before this SQL moment. Return the number of rows."""
     return forget(due(before, limit))
 
 
 def due(before: Any, limit: int, after: UUID | None = None) -> list[UUID]:
-    """The next rows after this key that were settled before this moment. What waits is never among them."""
+    """Return the next rows after this key that were settled before this moment. Waiting rows are never among them."""
     settled = Quarantined.objects.filter(state__in=SETTLED, settled_at__lt=before)
     rows = settled if after is None else settled.filter(pk__gt=after)
     return list(rows.order_by("pk").values_list("pk", flat=True)[:limit])
 
 
 def forget(keys: Sequence[UUID]) -> int:
-    """Forget these settled rows; how many.
+    """Delete these settled rows. Return their number.
 
-    The message behind a discarded one goes along: it was neither admitted nor will be.
+    The message behind a discarded row is deleted too: it was not admitted and never will be.
     """
     settled = Quarantined.objects.filter(state__in=SETTLED, pk__in=keys)
     with unit_of_work.transaction():
@@ -181,7 +185,7 @@ def forget(keys: Sequence[UUID]) -> int:
 def _settle(
     quarantine_id: UUID, to: QuarantineState, actor: Actor, note: str, project_id: UUID | None, now: datetime | None
 ) -> bool:
-    """The one guarded UPDATE of a quarantined row's state."""
+    """Run the one guarded UPDATE of a quarantined row's state."""
     rows = Quarantined.objects.filter(pk=quarantine_id, state__in=sources(QUARANTINE_ARROWS, to))
     if project_id:
         rows = rows.filter(project_id=project_id)
@@ -204,7 +208,7 @@ def _get(quarantine_id: UUID, project_id: UUID | None) -> Quarantined:
 
 
 def _revive(message: Message, address: str, edited: NewMessage, now: datetime | None) -> None:
-    """An accepted message goes back to its own row and number, as if never tried, with what was edited."""
+    """Return an accepted message to its own row and number, with its edits and with no tries used."""
     edited = dataclasses.replace(
         edited,
         sender_session=message.sender_session,
@@ -221,7 +225,7 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
         correlation_id=edited.correlation_id or "",
     )
     if not moved:
-        raise problems.conflict("The message is not in quarantine any more.")
+        raise problems.conflict("The message is no longer in quarantine.")
     size = len(sealed.body_text.encode())
     Waiting.objects.create(message_id=message.pk, address_id=message.address_id, seq=message.seq, size=size)
     insert.nudge(message.project_id, [address])
@@ -241,7 +245,7 @@ def _parse(raw: bytes) -> Mapping[str, Any]:
 
 
 def _keep_id(row: Quarantined, message: NewMessage) -> NewMessage:
-    """The id it had; one that never had any gets one that follows from its quarantine, so that twice is once."""
+    """Keep the message's id. Without one, derive it from the quarantine row, so that a repeat is the same message."""
     if row.message_id and message.id not in (None, row.message_id):
         raise problems.invalid([{"field": "id", "detail": f"stays {row.message_id!r}"}], "The id is kept.")
     return dataclasses.replace(
@@ -261,7 +265,7 @@ def _project(row: Quarantined) -> UUID:
 
 
 def _storable(text: str, longest: int) -> str:
-    """What a broken message says of itself, as far as a column can hold it."""
+    """Return a broken message's own text in a form that a column can hold."""
     return text.encode(errors="replace").decode().replace("\0", "")[:longest]
 
 

@@ -1,8 +1,8 @@
-"""A question and its one answer: both are messages, and the answer's id follows from the question's.
+"""A question and its one answer. Both are messages, and the answer's id is derived from the question's id.
 
-An ask is a message like any other. Its answer goes where it came from: into the mailbox of the session that sent it,
-or, when its asker reads no mailbox, to `wardroom:answers`, where it is found by the ask's id for as long as admitted
-messages are kept. Its id is Wardroom's own, so nobody else can write it, and there can only be one.
+An ask is a message like any other. Its answer goes to the mailbox of the session that sent it. If the sender reads no
+mailbox, the answer goes to `wardroom:answers`, where it is found by the ask's id as long as admitted messages are kept.
+The id is Wardroom's own, so no other sender can use it, and there is only one answer.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from mailbox.store import pending, receipts
 from mailbox.store.insert import Delivered
 from mailbox.store.sql import Fragment
 
-#: Asks made by the verb `ask`: whoever asked waits for the answer itself, and has no mailbox for it.
+#: The prefix of asks made by the operation `ask`. Its caller waits for the answer, and has no mailbox for it.
 ASKED = f"{OWN}ask:"
 
 
 def question(text: str, mode: str = "query", *, id: str | None = None) -> NewMessage:
-    """The ask as a message, with its id as its correlation id; 422 for what is no question."""
+    """Return the ask as a message, with its id as its correlation id. 422 for an invalid question."""
     errors = []
     most = settings.WARDROOM["max_question_bytes"]
     if not isinstance(text, str) or not text.strip():
@@ -43,18 +43,18 @@ def question(text: str, mode: str = "query", *, id: str | None = None) -> NewMes
     if mode not in ASK_MODES:
         errors.append(faults.wrong("mode", mode, faults.one_of(ASK_MODES)))
     if errors:
-        raise problems.invalid(errors, "That is no question.")
+        raise problems.invalid(errors, "That is not a question.")
     name = id or str(uuid.uuid4())
     return NewMessage(id=name, message_kind="ask", body={"question": text, "mode": mode}, correlation_id=name)
 
 
 def new_id(seed: str | None = None) -> str:
-    """An id for an ask that nobody else can take; the same seed gives the same id."""
+    """Return an id for an ask that no other sender can use. The same seed gives the same id."""
     return f"{ASKED}{uuid.uuid5(uuid.NAMESPACE_OID, seed) if seed else uuid.uuid4()}"
 
 
 def find(project_id: UUID, address: str, ask_id: str) -> Message | None:
-    """The ask with this id at this address, as long as it is kept."""
+    """Return the ask with this id at this address, or None if there is none or it was pruned."""
     if not names.is_name(ask_id, envelope.LONGEST_ID):
         return None
     asks = Message.objects.filter(project_id=project_id, address__name=address, message_kind="ask")
@@ -62,13 +62,13 @@ def find(project_id: UUID, address: str, ask_id: str) -> Message | None:
 
 
 def count_open(project_id: UUID, address: str, most: int) -> int:
-    """How many asks wait at this address for somebody to take them in; counted up to `most`."""
+    """Count the asks that wait at this address to be taken, up to `most`."""
     waiting = Waiting.objects.filter(address__project_id=project_id, address__name=address)
     return waiting.filter(message__message_kind="ask")[:most].count()
 
 
 def reply_address(ask: Message) -> str:
-    """Where its answer belongs. What a sender only claims decides nothing."""
+    """Return the address of its answer. A sender that is only claimed has no effect."""
     proven = ask.sender_session and not ask.claimed_sender
     if proven and not ask.message_id.startswith(ASKED):
         return addresses.session_address(UUID(ask.sender_session))
@@ -76,7 +76,7 @@ def reply_address(ask: Message) -> str:
 
 
 def about(ask: Message) -> str:
-    """The correlation id of its answer, by which its asker knows it."""
+    """Return the correlation id of its answer. The asker knows the answer by it."""
     return ask.correlation_id or ask.message_id
 
 
@@ -88,9 +88,10 @@ def answer(
     sender_role: str | None = None,
     now: datetime | None = None,
 ) -> Delivered:
-    """Answer it, once: the same answer again is no error, another one is a 409 `already-answered` and changes nothing.
+    """Answer the ask once. The same answer again is no error; another one raises 409 `already-answered` and changes
+    nothing.
 
-    The caller has made sure that whoever answers is the one who was asked.
+    The caller must have checked that the sender of the answer is the one that was asked.
     """
     message = NewMessage(
         id=answer_id(ask.project_id, ask.message_id),
@@ -104,8 +105,8 @@ def answer(
     with unit_of_work.transaction():
         delivered = _once(ask.project_id, address, message, now)
         if address == ANSWERS:
-            # Nobody drains it. Admitted is what housekeeping lets go of in the end.
-            # One that was there already may have been let go since.
+            # No reader drains this address. Admit the answer at once, so that retention deletes it later.
+            # An answer that was there already may have been deleted since.
             kept = Message.objects.filter(project_id=ask.project_id, message_id=delivered.id)
             keys = list(kept.values_list("pk", flat=True))
             mine = pending.numbered(ask.project_id, address, keys, Fragment("true"))
@@ -125,20 +126,20 @@ def _once(project_id: UUID, address: str, message: NewMessage, now: datetime | N
 
 
 def answer_to(project_id: UUID, ask_id: str) -> Message | None:
-    """The answer that came to an ask, or None so far."""
+    """Return the answer to an ask, or None so far."""
     return Message.objects.filter(project_id=project_id, message_id=answer_id(project_id, ask_id)).first()
 
 
 def answer_id(project_id: UUID, ask_id: str) -> str:
-    """The id of the one answer to this ask."""
+    """Return the id of the one answer to this ask."""
     return f"{OWN}answer:{_digest(project_id, ask_id)}"
 
 
 def topic(project_id: UUID, ask_id: str) -> str:
-    """What is nudged when the answer is there."""
+    """Return the topic of the wake-up that is sent when the answer is there."""
     return f"ask:{_digest(project_id, ask_id)}"
 
 
 def _digest(project_id: UUID, ask_id: str) -> str:
-    # An ask's id may be as long as an id can be, so the answer's is not made by adding to it.
+    # An ask's id may have the full length of an id, so a prefix would not fit.
     return hashlib.sha256(f"{project_id}/{ask_id}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The public shapes: what REST shows, and what a quarantined message's copy looks like."""
+"""The public shapes: messages, claims and quarantined messages as REST shows them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 #: Bytes of a quarantined message that a list shows; its own page shows all.
 GLIMPSE = 4096
-#: Characters of a body that is laid out for people.
+#: The longest body, in characters, that is indented for people.
 INDENTED = 16 * 1024
 
 
 def message(row: Message | Parcel, address: str) -> dict[str, Any]:
-    """A message going out."""
+    """Return a message as readers see it."""
     return {
         **letter(row),
         "address": address,
@@ -32,7 +32,7 @@ def message(row: Message | Parcel, address: str) -> dict[str, Any]:
 
 
 def letter(row: Message | Parcel) -> dict[str, Any]:
-    """A message as a sender would hand it in again."""
+    """Return a message in the shape in which a sender would send it again."""
     sender = {"session_id": row.sender_session or None, "role": row.sender_role or None}
     return {
         "id": row.message_id,
@@ -45,7 +45,7 @@ def letter(row: Message | Parcel) -> dict[str, Any]:
 
 
 def asked(ask_id: str, reply: Message | None) -> dict[str, Any]:
-    """Where an ask stands by its answer alone: `{status, ask_id}`, and what was said once there is one."""
+    """Return the status of an ask, from its answer alone: `{status, ask_id}`, plus the answer once there is one."""
     if reply is None:
         return {"status": "pending", "ask_id": ask_id}
     return {
@@ -58,13 +58,15 @@ def asked(ask_id: str, reply: Message | None) -> dict[str, Any]:
 
 
 def letter_bytes(row: Message) -> bytes:
-    """`letter` as the bytes that quarantine keeps. A long one on one line: deep in it, each line has 128 spaces."""
+    """Return `letter` as the bytes that quarantine keeps. A long body stays on one line: indents could multiply its
+    size.
+    """
     indent = 2 if len(row.body_text) <= INDENTED else None
     return json.dumps(letter(row), ensure_ascii=False, indent=indent).encode()
 
 
 def claim(claimed: Claim, address: str) -> dict[str, Any]:
-    """What `drain` and `recover` answer; no claim when there was nothing."""
+    """Return the answer of `drain` and `recover`. `claim` is null if there was nothing to claim."""
     end = claimed.lease_expires_at
     return {
         "claim": str(claimed.token) if claimed.token else None,
@@ -74,7 +76,7 @@ def claim(claimed: Claim, address: str) -> dict[str, Any]:
 
 
 def extended(held: Claim) -> dict[str, Any]:
-    """What `extend` answers; no claim when it holds nothing any more."""
+    """Return the answer of `extend`. `claim` is null if the claim holds nothing any more."""
     end = held.lease_expires_at
     return {
         "claim": str(held.token) if held.token else None,
@@ -84,8 +86,8 @@ def extended(held: Claim) -> dict[str, Any]:
 
 
 def quarantined(row: Quarantined, *, whole: bool = False) -> dict[str, Any]:
-    """Something in quarantine. `raw` is base64, because nothing is known of the bytes."""
-    # A list has read only the beginning: see `Quarantines.glimpsed`.
+    """Return a quarantined message. `raw` is base64, because its bytes may be anything."""
+    # A list has loaded only the beginning: see `Quarantines.glimpsed`.
     raw = bytes(row.raw if whole else getattr(row, "glimpse", row.raw)[:GLIMPSE])
     return {
         "id": str(row.id),

@@ -1,4 +1,4 @@
-"""Reading a session's address: its live line sends what is not admitted yet, and says when it is."""
+"""Reading a session's address: its live connection sends unadmitted messages, and reports their admission."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ RECEIPTS_AT_ONCE = 20
 
 
 class Admission(NamedTuple):
-    """One admitted message without its body: its receipt and number, which are its place, and how long its body is."""
+    """One admitted message without its body. Its receipt and number are its place; `size` is the length of its body in
+    bytes.
+    """
 
     receipt: int
     seq: int
@@ -31,21 +33,22 @@ class Admission(NamedTuple):
 
 
 def unadmitted(project_id: UUID, address: str, after_seq: int = 0, limit: int = 100) -> list[Message]:
-    """What the agent has not taken in yet, oldest first. Sending it changes nothing."""
+    """Return the messages that the agent has not taken in yet, oldest first. Sending them changes nothing."""
     rows = _waiting(project_id, address).filter(seq__gt=after_seq).select_related("message")
     return [row.message for row in rows.order_by("seq")[: min(limit, MOST)]]
 
 
 def has_unadmitted(project_id: UUID, address: str) -> bool:
-    """Whether anything waits there: a new attempt without an assignment would have work."""
+    """True if a message waits there: a new attempt without an assignment would then have work."""
     return _waiting(project_id, address).exists()
 
 
 def admissions(project_id: UUID, address: str, receipt: int = 0, seq: int = 0) -> Iterator[Admission]:
-    """What entered the agent's history beyond this place, in the order of admission, as long as it is kept.
+    """Yield the messages that entered the agent's history after this place, in the order of admission, as long as they
+    are kept.
 
-    A receipt is written while the session's row is locked, so the keys of receipts are in the order of commits and a
-    later one never comes before a place that was read. Bodies are not loaded.
+    A receipt is written while the session's row is locked, so receipt keys follow the order of commits. A later receipt
+    never comes before a place that was read. Bodies are not loaded.
     """
     at = Address.objects.filter(project=project_id, name=address).values_list("pk", flat=True).first()
     kept = Receipt.objects.filter(address=at, attempt__isnull=False).order_by("pk")
@@ -73,9 +76,9 @@ def _admissions(
 def admit(
     project_id: UUID, address: str, ids: Collection[str], attempt: int, *, now: datetime | None = None
 ) -> list[str]:
-    """These entered the history of this attempt. Returns those that had not before: each is admitted once (I2).
+    """Admit these messages to the history of this attempt. Return the newly admitted ones: each is admitted once (I2).
 
-    The caller has made sure that the attempt is current; it holds the session's row in the same transaction.
+    The caller must have checked that the attempt is current; it holds the session's row in the same transaction.
     """
     if not ids:
         return []

@@ -1,4 +1,6 @@
-"""The states of a message and of a quarantined one, their arrows, and the kinds: guards, CHECKs and docs derive."""
+"""The states of a message and of a quarantined one, their transitions, and the message kinds. Guards, CHECKs and docs
+derive from these.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from django.db import models
 
 
 class MessageState(models.TextChoices):
-    """Where a message is. At a session's address only `new` and `admitted` occur."""
+    """The state of a message. At a session's address only `new` and `admitted` occur."""
 
     NEW = "new", "new"
     CLAIMED = "claimed", "claimed"
@@ -17,23 +19,23 @@ class MessageState(models.TextChoices):
     QUARANTINED = "quarantined", "quarantined"
 
 
-#: Where a message can still be taken.
+#: The states in which a message can still be taken.
 WAITING_STATES = frozenset({MessageState.NEW, MessageState.CLAIMED})
 
 
 class QuarantineState(models.TextChoices):
-    """What became of something that could not be read."""
+    """The state of a quarantined message."""
 
     WAITING = "waiting", "waiting"
     REQUEUED = "requeued", "requeued"
     DISCARDED = "discarded", "discarded"
 
 
-#: Where something that could not be read came from. `mailbox`: it had been accepted, and failed afterwards.
+#: The source of a quarantined message. `mailbox`: the message had been accepted, and failed afterwards.
 QUARANTINE_SOURCES = ("amqp", "mailbox", "maildir")
 
-#: From -> the states it may enter. claimed -> claimed: a lapsed claim, or a recovering
-#: consumer's own, is replaced by a new one in one step.
+#: Each state -> the states that may follow. claimed -> claimed: a new claim replaces an expired one, or the
+#: recovering consumer's own, in one step.
 MESSAGE_ARROWS: Mapping[MessageState, frozenset[MessageState]] = {
     MessageState.NEW: frozenset({MessageState.CLAIMED, MessageState.ADMITTED}),
     MessageState.CLAIMED: frozenset(
@@ -51,13 +53,13 @@ QUARANTINE_ARROWS: Mapping[QuarantineState, frozenset[QuarantineState]] = {
 
 
 def sources(arrows: Mapping[Any, frozenset[Any]], to: str) -> list[str]:
-    """The states that may enter `to`, sorted."""
+    """Return the states that may enter `to`, sorted."""
     return sorted(state.value for state, targets in arrows.items() if to in targets)
 
 
-#: What anybody may send. The words are those of the reference mailbox.
+#: The kinds that any sender may use. The names are those of the reference mailbox.
 PUBLIC_KINDS = frozenset({"task", "ask", "handoff", "reply", "mcp_request", "mcp_reply"})
-#: What only verbs send.
+#: The kinds that only Wardroom's own operations send.
 INTERNAL_KINDS = frozenset({"completion"})
 KINDS = PUBLIC_KINDS | INTERNAL_KINDS
 

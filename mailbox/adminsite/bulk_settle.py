@@ -1,4 +1,4 @@
-"""Settling many quarantined messages at once in the admin: each on its own, after a page that asks once more."""
+"""Settle many quarantined messages at once in the admin: each independently, after a page that asks to confirm."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mailbox import quarantine
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 
-#: More are settled by choosing again: a request ends in time, and a slip of the hand is bounded.
+#: The most rows of one action. It bounds the time of a request and the damage of a mistake.
 MOST = 200
-#: So many of those that were refused are named; the others are still in the list.
+#: The number of refused messages that are named. The others are still in the list.
 NAMED = 5
 log = logging.getLogger(__name__)
 
@@ -32,20 +32,20 @@ Settle = Callable[[Quarantined], Quarantined]
 
 
 class ManyAtOnce(admin.ModelAdmin):
-    """The two actions of the list. The reader's rows are those of `get_queryset`, so the wall stands here too."""
+    """The two actions of the list. The rows are those of `get_queryset`, so other projects stay out of reach."""
 
     actions: Any = ("requeue_chosen", "discard_chosen")
 
     @admin.display(description=format_html('<input type="checkbox" id="{}">', "action-toggle"))
     def action_checkbox(self, obj: Quarantined) -> SafeString:
-        """The stock box; its label would have the sender's text as it came."""
+        """Return the standard checkbox. Its standard label would contain the sender's text unescaped."""
         label = f"Choose {visible(str(obj))}"
         box = forms.CheckboxInput({"class": "action-select", "aria-label": label}, lambda value: False)
         return box.render(ACTION_CHECKBOX_NAME, str(obj.pk))
 
-    @admin.action(description="Let the chosen in, as they are", permissions=["settle"])
+    @admin.action(description="Requeue the chosen, as they are", permissions=["settle"])
     def requeue_chosen(self, request: HttpRequest, chosen: QuerySet[Quarantined]) -> HttpResponse | None:
-        """Validate each again and let it into its mailbox."""
+        """Validate each chosen message again and deliver it to its mailbox."""
         if "confirmed" not in request.POST:
             return self._confirm(request, chosen, "requeue")
         actor = _actor(request)
@@ -54,7 +54,7 @@ class ManyAtOnce(admin.ModelAdmin):
 
     @admin.action(description="Discard the chosen", permissions=["settle"])
     def discard_chosen(self, request: HttpRequest, chosen: QuerySet[Quarantined]) -> HttpResponse | None:
-        """Put each away for good, with one note for all."""
+        """Discard each chosen message for good, with one note for all."""
         note = request.POST.get("note", "").replace("\0", "")
         if "confirmed" not in request.POST or not note.strip():
             return self._confirm(request, chosen, "discard")
@@ -78,7 +78,7 @@ class ManyAtOnce(admin.ModelAdmin):
         return TemplateResponse(request, "admin/mailbox/quarantined/many.html", context)
 
     def _settle_each(self, request: HttpRequest, chosen: QuerySet[Quarantined], settle: Settle, done: str) -> None:
-        """One transaction a row: what is refused or broken keeps no other."""
+        """Settle each row in its own transaction: a refused or broken row does not affect the others."""
         asked = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME)))
         waiting, _ = _bounded(chosen.filter(state=QuarantineState.WAITING))
         refused = [(row, why) for row in waiting if (why := _refusal(row, settle))]
@@ -96,7 +96,7 @@ class ManyAtOnce(admin.ModelAdmin):
 
 
 def _bounded(chosen: QuerySet[Quarantined]) -> tuple[list[Quarantined], int]:
-    """The rows that are settled now, oldest first, and how many of the chosen are too many."""
+    """Return the rows to settle now, oldest first, and the number of chosen rows beyond the limit."""
     rows = list(chosen.order_by("created_at", "pk")[:MOST])
     return rows, (chosen.count() - len(rows) if len(rows) == MOST else 0)
 

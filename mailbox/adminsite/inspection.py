@@ -1,4 +1,4 @@
-"""A safe look at bytes that nobody could read: as text, as JSON up to where it breaks, and byte by byte."""
+"""Safe views of bytes that could not be read: as text, as JSON up to the fault, and byte by byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.display.text import visible
 
-#: What a page shows at most; all of it can be downloaded.
+#: The limits of a page. The full bytes can be downloaded.
 TEXT_BYTES = 64 * 1024
 JSON_BYTES = 1024 * 1024
 HEX_BYTES = 4 * 1024
@@ -21,7 +21,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The three views, each visible text for a <pre>, and what had to be left out of them."""
+    """The three views, each as visible text for a <pre>, and the number of bytes that each leaves out."""
 
     text: str
     json: str
@@ -33,7 +33,7 @@ class Look:
 
 
 def look(raw: bytes) -> Look:
-    """Every byte string has one."""
+    """Return the views. They exist for every byte string."""
     pretty, broke_at = reindented(decoded(raw[:JSON_BYTES]))
     return Look(
         text=visible(decoded(raw[:TEXT_BYTES]), lines=True),
@@ -47,19 +47,19 @@ def look(raw: bytes) -> Look:
 
 
 def decoded(raw: bytes) -> str:
-    """UTF-8 as text; a byte that is not, as `\\xff`."""
+    """Decode UTF-8. An invalid byte is shown as `\\xff`."""
     return raw.decode("utf-8", errors="backslashreplace")
 
 
 def editable(text: str) -> str:
-    """A copy to edit in a browser: JSON that means the same, with every hidden character as its JSON escape."""
-    # Each character is judged once, however often it is there.
+    """Return a copy to edit in a browser: equivalent JSON, with every hidden character as its JSON escape."""
+    # Each distinct character is checked once, however often it occurs.
     shown = {each: each if each in "\r\n\t" or visible(each) == each else json.dumps(each)[1:-1] for each in set(text)}
     return "".join(map(shown.__getitem__, text))
 
 
 def hexdump(raw: bytes) -> str:
-    """Sixteen bytes a line: where, which, and the printable ones."""
+    """Return sixteen bytes a line: the offset, the bytes, and the printable characters."""
     lines = []
     for start in range(0, len(raw), 16):
         row = raw[start : start + 16]
@@ -69,9 +69,9 @@ def hexdump(raw: bytes) -> str:
 
 
 def reindented(text: str) -> tuple[str, int | None]:
-    """JSON laid out sign by sign, up to the first that is none; and where that is.
+    """Lay out JSON token by token, up to the first invalid one. Return the text and the position of the fault, or None.
 
-    Only the layout is new: a key that comes twice is there twice. A document that stops too early breaks at its end.
+    Only the layout is new: a repeated key stays repeated. A truncated document has its fault at the end.
     """
     lines = [""]
     open_brackets: list[str] = []

@@ -26,24 +26,24 @@ TONES = {
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Where a message is."""
+    """Filter messages by state."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The states."""
+        """Return the states."""
         return list(MessageState.choices)
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Those in the chosen one."""
+        """Return the messages in the chosen state."""
         chosen = self.value()
         return queryset.in_state(chosen) if chosen in MessageState.values else queryset
 
 
 @admin.register(Message)
 class MessageAdmin(ProjectWall, ReadOnly):
-    """Messages, newest first. Only verbs move them."""
+    """Messages, newest first. Only operations change their state."""
 
     list_display = ("name", "kind", "to", "shown_state", "received", "spent", "sender")
     list_display_links = ("name",)
@@ -76,22 +76,22 @@ class MessageAdmin(ProjectWall, ReadOnly):
         css: ClassVar = {"all": ["mailbox/mailbox.css"]}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Under a plain title."""
+        """Show the list under a plain title."""
         return super().changelist_view(request, {**(extra_context or {}), "title": "Messages"})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        """Without the bodies, which no list shows; a message's page reads its own."""
+        """Leave out the bodies, which no list shows. A message's page loads its own."""
         rows: QuerySet[Message] = super().get_queryset(request).defer("body_text")
         return rows
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With the receipts of all rows at once."""
+        """Load the receipts of all rows at once."""
         shown = super().get_changelist_instance(request)
         receipts.attach(list(shown.result_list))
         return shown
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Message], term: str) -> Any:
-        """By what people have at hand: an id, or whose mailbox it is."""
+        """Search by a message id, a correlation id, or the beginning of an address."""
         term = term.strip().replace("\0", "")
         if not term:
             return rows, False
@@ -100,54 +100,54 @@ class MessageAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="id", ordering="message_id")
     def name(self, message: Message) -> SafeString:
-        """The id, which its sender chose."""
+        """The id, which the sender chose."""
         return clipped(message.message_id)
 
     @admin.display(description="kind", ordering="message_kind")
     def kind(self, message: Message) -> SafeString:
-        """The kind's word."""
+        """The kind."""
         return badge(message.message_kind)
 
     @admin.display(description="address", ordering="address__name")
     def to(self, message: Message) -> SafeString:
-        """Whose mailbox."""
+        """The address."""
         return clipped(message.address.name)
 
     @admin.display(description="tries")
     def spent(self, message: Message) -> Any:
-        """How often it was claimed."""
+        """The number of claims."""
         return message.tries
 
     @admin.display(description="not before")
     def due(self, message: Message) -> str:
-        """Until when a consumer wants it left alone."""
+        """The time before which it is not delivered again."""
         return display_for_value(message.held.due_at if message.held else None, NOTHING)
 
     @admin.display(description="state")
     def shown_state(self, message: Message) -> SafeString:
-        """The state's word."""
+        """The state."""
         return badge(message.state, TONES[MessageState(message.state)])
 
     @admin.display(description="from")
     def sender(self, message: Message) -> str:
-        """The sender's session and role; *claimed* when only the sender says so."""
+        """The sender's session and role, marked *claimed* if only the sender says so."""
         known = [message.sender_session, message.sender_role]
         told = line(" ".join(filter(None, known)))
         return f"{told} (claimed)" if message.claimed_sender and told != NOTHING else told
 
     @admin.display(description="correlation id")
     def correlation(self, message: Message) -> str:
-        """What it answers, or will be answered under."""
+        """The id that links an ask and its answer."""
         return visible(message.correlation_id) or NOTHING
 
     @admin.display(description="received", ordering="received_at")
     def received(self, message: Message) -> Any:
-        """How long ago."""
+        """The time since it was accepted."""
         return age(message.received_at)
 
     @admin.display(description="held by")
     def holder(self, message: Message) -> str:
-        """The consumer whose claim it is, and until when."""
+        """The consumer that holds the claim, and the end of its lease."""
         if message.held is None or message.held.state != MessageState.CLAIMED:
             return NOTHING
         who = visible(message.held.consumer) or "a consumer without a name"
@@ -155,17 +155,17 @@ class MessageAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="admitted")
     def admitted(self, message: Message) -> str:
-        """When it was acknowledged, or entered an agent's history."""
+        """The time at which it was acknowledged, or entered an agent's history."""
         return display_for_value(message.admitted_at, NOTHING)
 
     @admin.display(description="by attempt")
     def attempt(self, message: Message) -> str:
-        """Whose history it entered, at a session's address."""
+        """At a session's address, the attempt that took it into its history."""
         return display_for_value(message.admitted_attempt, NOTHING)
 
     @admin.display(description="body")
     def body_shown(self, message: Message) -> SafeString:
-        """All of it, with what is invisible made visible."""
+        """The full body, with invisible characters made visible."""
         body = message.body
         shown = visible(body, lines=True) if isinstance(body, str) else visible_json(body)
         return format_html(

@@ -1,4 +1,4 @@
-"""Quarantine in the admin: what waits and why, a safe look at it, and the way back or away."""
+"""Quarantine in the admin: the waiting messages and their reasons, a safe view of each, requeue and discard."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 
 INSPECT, REQUEUE = "mailbox.inspect_quarantine", "mailbox.requeue"
-#: A copy beyond this is not offered for editing in a browser; REST takes it.
+#: A larger message cannot be edited in a browser, only by REST.
 EDITABLE_BYTES = 512 * 1024
 TONES = {QuarantineState.WAITING: "bad", QuarantineState.REQUEUED: "good", QuarantineState.DISCARDED: ""}
 
 
 @admin.register(Quarantined)
 class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
-    """What could not be read, or not be handled. To look needs one permission, to settle another."""
+    """Messages that could not be read or handled. Viewing needs one permission, settling another."""
 
     list_display = ("when", "why", "shown_state", "source", "to", "name", "project")
     list_display_links = ("when", "why")
@@ -57,25 +57,25 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         css: ClassVar = {"all": ["mailbox/mailbox.css"]}
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Those who may look into quarantine."""
+        """True if the user may view quarantine."""
         return _may(request, INSPECT)
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
-        """Those who may requeue and discard."""
+        """True if the user may requeue and discard."""
         return _may(request, REQUEUE)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
-        """The reader's own projects'; what belongs to nobody is for superusers."""
+        """Return the rows of the user's own projects. Rows without a project are for superusers."""
         rows: QuerySet[Quarantined] = super().get_queryset(request).defer("raw")
         return rows
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Without the project for a reader who sees one: the list is wide."""
+        """Leave out the project if the user sees only one: the list is wide."""
         is_one = projects.visible_to(_user(request)).count() == 1
         return tuple(name for name in self.list_display if name != "project" or not is_one)
 
     def get_urls(self) -> list[URLPattern]:
-        """The stock list, and a page of our own for each row."""
+        """Return the standard list, and our own pages for each row."""
         view = self.admin_site.admin_view
         mine = [
             path("<any_uuid:row_id>/change/", view(self.page), name="mailbox_quarantined_change"),
@@ -86,18 +86,18 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         return [*mine, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """With what waits, by source."""
+        """Show the number of waiting messages by source."""
         waiting = self.get_queryset(request).filter(state=QuarantineState.WAITING)
         counted = waiting.order_by().values("source").annotate(count=Count("pk")).order_by("-count")
         more = {"waiting": waiting.count(), "sources": counted, "title": "Quarantine"}
         return super().changelist_view(request, {**(extra_context or {}), **more})
 
     def page(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
-        """One row: why it is here, what it says, and what can be done."""
+        """Show one row: the reason, the views of its bytes, and the possible actions."""
         return self._page(request, self._row(request, row_id))
 
     def raw(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
-        """The bytes, as a file that no browser will open."""
+        """Return the bytes as a file that no browser opens."""
         row = self._row(request, row_id)
         name = f'attachment; filename="{row.pk}.bin"'
         return HttpResponse(
@@ -105,7 +105,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         )
 
     def requeue(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
-        """POST: validate, as it is or as edited, and let it into its mailbox."""
+        """POST: validate, as stored or as edited, and deliver to its mailbox."""
         row = self._settling(request, row_id)
         if request.method != "POST":
             return self._back(request, row)
@@ -120,7 +120,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
 
     def discard(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
-        """POST: put it away for good, with a note."""
+        """POST: discard it for good, with a note."""
         row = self._settling(request, row_id)
         if request.method != "POST":
             return self._back(request, row)
@@ -150,7 +150,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         return row
 
     def _tell(self, request: HttpRequest, before: Quarantined, done: str) -> None:
-        """Twice is once: who comes second is told that nothing happened."""
+        """Report the result. If the row was settled before, warn that nothing has changed."""
         if before.state == QuarantineState.WAITING:
             self.message_user(request, done)
         else:
@@ -159,7 +159,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
             self.message_user(request, told, level=messages.WARNING)
 
     def _refused(self, request: HttpRequest, row: Quarantined, error: Exception, **shown: Any) -> HttpResponse:
-        """The page again, with what is wrong and what was typed. A bug goes on up."""
+        """Show the page again with the errors and the typed text. An unexpected error is raised again."""
         problem = as_problem(error)
         if problem is None:
             raise error
@@ -189,27 +189,27 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
 
     @admin.display(description="since", ordering="created_at")
     def when(self, row: Quarantined) -> Any:
-        """How long ago it came."""
+        """The time since it came."""
         return age(row.created_at)
 
     @admin.display(description="for", ordering="address")
     def to(self, row: Quarantined) -> SafeString:
-        """Whom it was for, if it said."""
+        """The address that it was for, if it named one."""
         return clipped(row.address)
 
     @admin.display(description="message id", ordering="message_id")
     def name(self, row: Quarantined) -> SafeString:
-        """Its id, if it said."""
+        """Its id, if it named one."""
         return clipped(row.message_id)
 
     @admin.display(description="reason")
     def why(self, row: Quarantined) -> str:
-        """Why it could not be read."""
+        """The reason why it could not be read."""
         return line(row.reason, 80)
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, row: Quarantined) -> SafeString:
-        """The state's word."""
+        """The state."""
         return badge(row.state, TONES[QuarantineState(row.state)])
 
 

@@ -1,4 +1,4 @@
-"""The held and hot calls of mailbox, answered before Django: delivering is called all the time."""
+"""The mailbox calls that run before Django: delivery, which is called all the time, and the long poll."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mailbox.api.deliver import Answer, Call
 
 
 class Deliver:
-    """`POST mailboxes/{address}/messages`, in one turn with whoever else delivers now."""
+    """`POST mailboxes/{address}/messages`. Concurrent calls are handled in one batch."""
 
-    #: Who may not deliver learns nothing of a long body: the key is judged before it is looked at.
+    #: The key is checked before the body: without permission, a caller learns nothing about a body that is too long.
     reads_body = True
 
     def __init__(self) -> None:
         self._turns: Together[Call, Answer] = Together(deliver.answer_all)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One call: its body, its turn, its answer."""
+        """Read the body, wait for the batch, and send the answer."""
         token = credentials.bearer(fast_path.header(scope, b"authorization"))
         body = _refusal(scope) or await _body(scope, receive)
         answer = await self._turns.ask(Call(token, scope["path_params"]["address"], body))
@@ -33,7 +33,7 @@ class Deliver:
 
 
 def _refusal(scope: Scope) -> Exception | None:
-    """What is wrong with the call beside its body: it waits for the key check, as a body's refusal does."""
+    """Return the fault of the query or the headers. Like a refused body, it is reported only after the key check."""
     keyed = [header for header in scope["headers"] if header[0] == b"idempotency-key"]
     if not keyed and not scope["query_string"]:
         return None

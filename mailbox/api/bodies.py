@@ -1,6 +1,6 @@
-"""The bodies of the mailbox calls, as typed values. Messages themselves are read by `mailbox.envelope`.
+"""The bodies of the mailbox calls, as typed values. `mailbox.envelope` reads the messages themselves.
 
-A field that a call does not know is refused: what is misspelt would be left out, and a default taken in its place.
+An unknown field is refused. Otherwise a misspelt field would be ignored, and its default used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Ids = Annotated[list[Annotated[str, Meta(max_length=LONGEST_ID)]], Meta(max_leng
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The base of each."""
+    """The base class of every body."""
 
 
 class Drain(Body, frozen=True):
@@ -74,12 +74,12 @@ Order = TypeVar("Order", bound=Body)
 
 
 def read(kind: type[Order], data: Any) -> Order:
-    """The order in a decoded body, or 422 with the field that is wrong. Null equals absent."""
+    """Return the typed body, or raise 422 with the field that is wrong. Null equals absent."""
     return request_body.convert(data, kind)
 
 
 def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
-    """The messages in a body, and whether it was a list of many; one that cannot be read stands as its problem."""
+    """Return the messages in a body, and True if it was a list. An unreadable message is returned as its problem."""
     if not isinstance(data, dict) or "messages" not in data:
         return [envelope.read(data, closed=True)], False
     if errors := envelope.beyond(data, MANY):

@@ -1,7 +1,7 @@
-"""`POST mailboxes/{address}/messages`: what is judged, in which order, and what is answered.
+"""`POST mailboxes/{address}/messages`: the order of its checks, and its answers.
 
-The call has two faces, the hot route in front of Django and Django's own view, and both come through here. In front of
-Django, calls that come together share a turn: one key check, one commit.
+The call has two entries, the route in front of Django and Django's own view. Both use this module. In front of Django,
+concurrent calls share a batch: one key check, one commit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCOPE = "mailboxes:write"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it came. A body that could not be taken is its refusal, which waits for the key check."""
+    """One call as it came. A body that could not be read is its refusal, which is reported after the key check."""
 
     token: str
     address: str
@@ -35,7 +35,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the caller is told."""
+    """The answer to a caller: a status and a JSON body."""
 
     status: int
     body: dict[str, Any]
@@ -48,23 +48,23 @@ class _Asked:
 
 
 def allow(holder: Credential, address: str) -> None:
-    """Raise unless this key may deliver there. To tell a session something is to steer it, at either address."""
+    """Raise unless this key may deliver there. A message to a session also needs the scope that steers sessions."""
     permissions.allow(holder, SCOPE, owner_needs=scopes.STEER if addresses.is_session(address) else None)
 
 
 def answer(project_id: UUID, address: str, data: Any) -> Answer:
-    """Deliver what a decoded body holds: one message (201 once it is durable) or many (200, each with its status)."""
+    """Deliver the messages of a decoded body: one (201 once it is durable), or many (200, each with its status)."""
     messages, many = bodies.messages(data)
     post = Post(project_id, address, messages)
     return _tell(_Asked(post, many), delivery.deliver_each(project_id, address, messages))
 
 
 def answer_all(calls: Sequence[Call]) -> list[Answer | Exception]:
-    """What each call is told, or what it is refused with, in the same order.
+    """Return each call's answer, or its refusal, in the same order.
 
-    1. Their keys are checked, now and all in one query. Nothing is remembered: a key that was ended opens nothing.
-    2. Who may deliver has the body read and judged. What goes wrong there is that caller's own.
-    3. Whatever is good is delivered in shared commits.
+    1. All keys are checked in one query. Nothing is cached, so a revoked key opens nothing.
+    2. The bodies of permitted calls are read and validated. An error there belongs to that call alone.
+    3. All valid messages are delivered in shared commits.
     """
     known = bulk_authentication.check_all({call.token for call in calls})
     read = [_read(call, known[call.token]) for call in calls]

@@ -19,7 +19,7 @@ SCOPE = "mailboxes:read"
 
 
 async def late(request: Request) -> JSONResponse:
-    """An ask of before: its answer, or that there is none; with `?timeout=`, held until there is one."""
+    """Return the answer to an earlier ask, or `pending`. With `?timeout=`, wait for the answer."""
     credential = await of_held(request)
     permissions.allow(credential, SCOPE)
     asgi_calls.judge(request, long_poll.PARAMETERS)
@@ -38,7 +38,7 @@ async def late(request: Request) -> JSONResponse:
 
 
 def must_be_here(project_id: UUID, address: str, ask_id: str) -> None:
-    """404 for what is no ask at this address, or is answered into its sender's own mailbox."""
+    """Raise 404 if the id is no ask at this address, or if the ask is answered into its sender's own mailbox."""
     ask = questions.find(project_id, addresses.check(address), ask_id)
     if ask is None or questions.reply_address(ask) != addresses.ANSWERS:
         raise problems.not_found()

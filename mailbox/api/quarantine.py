@@ -31,7 +31,7 @@ class Quarantine(ProjectView):
         responses={200: schema.QuarantinePage},
     )
     def get(self, request: Request) -> Response:
-        """List what could not be read, or not be handled, oldest first."""
+        """List the messages that could not be read or handled, oldest first."""
         rows = Quarantined.objects.glimpsed(schemas.GLIMPSE)
         rows = rows.filter(project=self.project, **_asked(request.query_params))
         return Response(page(rows, request.query_params, schemas.quarantined, key=("created_at", "id")))
@@ -72,7 +72,9 @@ class Requeue(ProjectView):
         responses={200: schema.Quarantined},
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
-        """Validate it again, as it is or as edited, and let it into its mailbox with its own id. Twice is once."""
+        """Validate it again, as stored or as edited, and deliver it to its mailbox with its own id. A repeat changes
+        nothing.
+        """
         order = bodies.read(bodies.Requeue, request.data)
         raw = None if order.message is None else json.dumps(order.message).encode()
         row = quarantine.requeue(quarantine_id, self.actor, raw, address=order.address, project_id=self.project.pk)
@@ -89,7 +91,7 @@ class Discard(ProjectView):
         responses={200: schema.Quarantined},
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
-        """Put it away for good, with a note that says why."""
+        """Discard it for good, with a note that says why."""
         order = bodies.read(bodies.Discard, request.data)
         row = quarantine.discard(quarantine_id, self.actor, order.note, project_id=self.project.pk)
         return Response(schemas.quarantined(row))

@@ -1,4 +1,4 @@
-"""Answering an ask at a plain address by REST, and looking for the answer to one."""
+"""The REST calls that answer an ask at a plain address, and that return the answer to an ask."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reply(ProjectView):
         responses={201: schema.Replied},
     )
     def post(self, request: Request, address: str) -> Response:
-        """Answer an ask that was drained here, once; the answer goes where the ask came from."""
+        """Answer an ask that was drained here, once. The answer goes to the address of the asker."""
         claims.plain(address)
         order = api_bodies.read(api_bodies.Reply, request.data)
         if "answer" not in request.data:
@@ -43,7 +43,7 @@ class Reply(ProjectView):
 
 
 class OneAsk(ProjectView):
-    """For the OpenAPI document, and for a server without the held app: there it looks, and does not hold."""
+    """For the OpenAPI document, and for a server without the ASGI routes: there it answers at once."""
 
     scopes: ClassVar[ScopeMap] = {"GET": long_poll.SCOPE}
     in_path: ClassVar = schema.IN_PATH
@@ -55,7 +55,7 @@ class OneAsk(ProjectView):
         responses={200: schema.Asked},
     )
     def get(self, request: Request, address: str, ask_id: str) -> Response:
-        """Give the answer to an ask that came from no mailbox, or say that there is none yet. It is kept seven days."""
+        """Return the answer to an ask that came from no mailbox, or `pending`. The answer is kept for seven days."""
         ledger_long_poll.patience(request.query_params)
         long_poll.must_be_here(self.project.pk, address, ask_id)
         return Response(schemas.asked(ask_id, questions.answer_to(self.project.pk, ask_id)))

@@ -16,7 +16,7 @@ from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
 from mailbox.envelope import LONGEST_ID, LONGEST_ROLE, OTHERS_ID
 from mailbox.states import KINDS, PUBLIC_KINDS, QUARANTINE_SOURCES, MessageState, QuarantineState
 
-#: What stands in a path, by its name.
+#: The path parameters, by name.
 IN_PATH = {
     "address": values.text(addresses.LONGEST, least=1, pattern=addresses.PATTERN),
     "ask_id": values.text(LONGEST_ID, least=1),
@@ -24,12 +24,12 @@ IN_PATH = {
 TIMEOUT = in_query(
     "timeout",
     {"type": "number", "minimum": 0, "maximum": long_poll.LONGEST_WAIT, "default": 0},
-    f"Seconds to wait; no call is held for longer than `held_call_secs`. {long_poll.BOUND}",
+    f"Seconds to wait; no call waits longer than `held_call_secs`. {long_poll.BOUND}",
 )
 QUARANTINE_FILTERS = [
     in_query("state", values.choice(QuarantineState.values)),
-    in_query("source", values.choice(QUARANTINE_SOURCES), "Where it came from."),
-    in_query("address", values.text(), "Whom it was for."),
+    in_query("source", values.choice(QUARANTINE_SOURCES), "The system that it came from."),
+    in_query("address", values.text(), "The address that it was for."),
 ]
 MESSAGE_FILTERS = [in_query("state", values.choice(MessageState.values))]
 
@@ -37,35 +37,35 @@ _ID = values.name(LONGEST_ID)
 _lease = Shaped(
     {"type": "number", "minimum": SHORTEST_LEASE, "maximum": LONGEST_LEASE},
     required=False,
-    help_text="Seconds; 60 unless told.",
+    help_text="Seconds; the default is 60.",
 )
 _from_fields: dict[str, rest.Field] = {
     "session_id": Shaped(values.text(LONGEST_ID), allow_null=True, required=False),
     "role": Shaped(values.text(LONGEST_ROLE, pattern=f"^[^{UNSEEN}]*$"), allow_null=True, required=False),
-    "claimed": Shaped({"type": "boolean"}, required=False, help_text="Whether that is only the sender's word."),
+    "claimed": Shaped({"type": "boolean"}, required=False, help_text="True if only the sender says so."),
 }
 _from = outline("MessageFrom", _from_fields, allow_null=True, required=False)
-_sender = order("MessageSender", {**_from_fields, "claimed": rest.JSONField(required=False, help_text="Not read.")})
+_sender = order("MessageSender", {**_from_fields, "claimed": rest.JSONField(required=False, help_text="Ignored.")})
 
 
 def _message(shown: bool) -> dict[str, rest.Field]:
-    """What a message is; one that is shown has all of it, and one that is handed in need not."""
+    """Return the fields of a message. A shown message has all of them; in a delivered one some are optional."""
     sender = type(_from)(required=True) if shown else type(_sender)(required=False, allow_null=True)
     return {
-        "id": Shaped(_ID if shown else _OTHERS_ID, required=shown, help_text="The same id is the same message."),
+        "id": Shaped(_ID if shown else _OTHERS_ID, required=shown, help_text="A repeated id is the same message."),
         "message_kind": Shaped(values.choice(sorted(KINDS if shown else PUBLIC_KINDS))),
         "from": sender,
         "body": rest.JSONField(help_text="At most 256 KiB and 64 levels; ask: {question, mode}, reply: {answer}."),
         "correlation_id": Shaped(_ID, allow_null=True, required=shown),
         "created_at": rest.DateTimeField(
-            allow_null=not shown, required=shown, help_text="Kept and shown; decides nothing."
+            allow_null=not shown, required=shown, help_text="Stored and shown; it decides nothing."
         ),
     }
 
 
 _OTHERS_ID = values.name(LONGEST_ID, pattern=OTHERS_ID)
 NewMessage = order("NewMessage", _message(shown=False), **message_kinds.RULES)
-# One that is not valid is refused alone, so any value may stand in the list.
+# An invalid message is refused alone, so any value may be in the list.
 _MANY = {"type": "array", "minItems": 1, "maxItems": MOST_AT_ONCE, "items": values.reference("JsonValue")}
 NewMessages = order("NewMessages", {"messages": Shaped(_MANY, help_text="Each as in NewMessage.")})
 OneOrMany = PolymorphicProxySerializer("MessageOrMessages", [NewMessage, NewMessages], resource_type_field_name=None)
@@ -73,7 +73,7 @@ OneOrMany = PolymorphicProxySerializer("MessageOrMessages", [NewMessage, NewMess
 _accepted: dict[str, rest.Field] = {
     "id": rest.CharField(),
     "address": rest.CharField(),
-    "seq": rest.IntegerField(help_text="Its number at its address; first deliveries are in this order."),
+    "seq": rest.IntegerField(help_text="Its number at its address. It defines the order of first deliveries."),
 }
 Accepted = outline("MessageAccepted", _accepted)
 _result: dict[str, rest.Field] = {
@@ -108,16 +108,18 @@ Claim = outline(
 Extended = outline(
     "MailboxExtended",
     {
-        "claim": rest.UUIDField(allow_null=True, help_text="Null: the claim holds nothing any more."),
+        "claim": rest.UUIDField(allow_null=True, help_text="Null: the claim no longer holds any message."),
         "lease_expires_at": rest.DateTimeField(allow_null=True),
-        "ids": rest.ListField(child=rest.CharField(), help_text="What it still holds."),
+        "ids": rest.ListField(child=rest.CharField(), help_text="The ids that it still holds."),
     },
 )
-_claim = Shaped(values.text(), help_text="As `drain` gave it.")
+_claim = Shaped(values.text(), help_text="The claim that `drain` returned.")
 _IDS = {"type": "array", "maxItems": MOST, "items": values.text(LONGEST_ID)}
 _ids: dict[str, rest.Field] = {"claim": _claim, "ids": Shaped(_IDS)}
-_consumer = Shaped(values.text(LONGEST_ID), required=False, help_text="Who may `recover` this claim before it lapses.")
-_unknown = rest.ListField(child=rest.CharField(), help_text="Not held by this claim, or not any more.")
+_consumer = Shaped(
+    values.text(LONGEST_ID), required=False, help_text="The consumer; it may `recover` its claims early."
+)
+_unknown = rest.ListField(child=rest.CharField(), help_text="The ids that this claim does not, or no longer, hold.")
 Drain = order(
     "MailboxDrain",
     {
@@ -141,7 +143,9 @@ Replied = outline("MailboxReplied", {"id": rest.CharField(), "ask_id": rest.Char
 Asked = outline(
     "MailboxAsked",
     {
-        "status": Shaped(values.choice(["answered", "pending"]), help_text="What follows only with an answer."),
+        "status": Shaped(
+            values.choice(["answered", "pending"]), help_text="Only an answered one has the other fields."
+        ),
         "ask_id": rest.CharField(),
         "answer": rest.JSONField(required=False),
         "from": _from,
@@ -162,14 +166,14 @@ _quarantined: dict[str, rest.Field] = {
     "message_id": rest.CharField(allow_null=True),
     "source": rest.CharField(),
     "reason": rest.CharField(),
-    "position": rest.IntegerField(allow_null=True, help_text="Where reading broke off, if that is known."),
+    "position": rest.IntegerField(allow_null=True, help_text="The position of the fault in the bytes, if known."),
     "size": rest.IntegerField(),
     "state": Shaped(values.choice(QuarantineState.values)),
     "created_at": rest.DateTimeField(),
     "settled_at": rest.DateTimeField(allow_null=True),
     "settled_by": rest.CharField(allow_null=True),
     "note": rest.CharField(allow_null=True),
-    "raw": rest.CharField(help_text="Base64 of the bytes; a list shows their beginning."),
+    "raw": rest.CharField(help_text="Base64 of the bytes. A list has only the first ones."),
     "raw_is_whole": rest.BooleanField(),
 }
 Quarantined = outline("Quarantined", _quarantined)
@@ -180,9 +184,9 @@ QuarantinePage = outline(
 Requeue = order(
     "QuarantineRequeue",
     {
-        "message": rest.JSONField(required=False, help_text="The edited message; without it, as it was kept."),
-        "address": Shaped(values.text(), required=False, help_text="Whom it is for, when the message does not say."),
+        "message": rest.JSONField(required=False, help_text="The edited message; the default is the stored one."),
+        "address": Shaped(values.text(), required=False, help_text="Its address, if the message names none."),
     },
 )
-_note = Shaped(values.text(LONGEST_NOTE, pattern=values.NOT_BLANK), help_text="Why.")
+_note = Shaped(values.text(LONGEST_NOTE, pattern=values.NOT_BLANK), help_text="The reason.")
 Discard = order("QuarantineDiscard", {"note": _note})

@@ -1,4 +1,6 @@
-"""The REST calls of mailboxes. Each parses, calls one verb and answers; a child's token may make none of them."""
+"""The REST calls of mailboxes. Each parses its body, calls one operation and answers. A child's token may use none of
+them.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,12 @@ class Mailbox(ProjectView):
 
     @extend_schema(operation_id="mailbox_counts", responses={200: schema.Counts})
     def get(self, request: Request, address: str) -> Response:
-        """Count what is new, claimed, admitted and in quarantine. A mailbox that was never used is empty."""
+        """Count the new, claimed, admitted and quarantined messages. An unused mailbox is empty."""
         return Response(delivery.counts(self.project.pk, address))
 
 
 class Messages(ProjectView):
-    """Its POST serves the OpenAPI document; requests are answered by the route in `mailbox.api.asgi_routes`."""
+    """Its POST is here for the OpenAPI document; the route in `mailbox.api.asgi_routes` answers requests."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": deliver.SCOPE}
     in_path: ClassVar = schema.IN_PATH
@@ -51,7 +53,7 @@ class Messages(ProjectView):
         responses={200: schema.MessagePage},
     )
     def get(self, request: Request, address: str) -> Response:
-        """List the messages at an address, in their order. Looking changes nothing."""
+        """List the messages at an address, in their order. Reading changes nothing."""
         address = addresses.check(address)
         rows = Message.objects.filter(project=self.project, address__name=address)
         state = queries.word(request.query_params, "state", MessageState.values)
@@ -102,7 +104,7 @@ class Recover(ProjectView):
         responses={200: schema.Claim},
     )
     def post(self, request: Request, address: str) -> Response:
-        """Claim anew what lapsed, and what this consumer held before; its old claim is dead from here on."""
+        """Claim expired messages again, and all messages of this consumer. Its old claim is dead from here on."""
         order = bodies.read(bodies.Recover, request.data)
         claim = claims.recover(self.project.pk, address, order.lease_secs, order.consumer)
         return Response(schemas.claim(claim, address))
@@ -120,7 +122,9 @@ class Ack(ProjectView):
         responses={200: schema.Acked},
     )
     def post(self, request: Request, address: str) -> Response:
-        """Say that these are done. Repeated it is true again; a dead claim changes nothing and is told so."""
+        """Mark these messages as done. A repeat has the same result. A dead claim changes nothing and gets its ids as
+        unknown.
+        """
         order = bodies.read(bodies.Ack, request.data)
         settled = claims.ack(self.project.pk, address, order.claim, order.ids)
         return Response({"acked": settled.done, "unknown": settled.unknown})
@@ -138,7 +142,7 @@ class Nack(ProjectView):
         responses={200: schema.Nacked},
     )
     def post(self, request: Request, address: str) -> Response:
-        """Give these back, to be claimed again after the delay; after the last try they go into quarantine."""
+        """Return these messages, to be claimed again after the delay. After the last try they go into quarantine."""
         order = bodies.read(bodies.Nack, request.data)
         settled = claims.nack(self.project.pk, address, order.claim, order.ids, order.delay_secs)
         return Response({"nacked": settled.done, "unknown": settled.unknown})
@@ -156,7 +160,7 @@ class Extend(ProjectView):
         responses={200: schema.Extended},
     )
     def post(self, request: Request, address: str) -> Response:
-        """Hold what this claim still holds for `lease_secs` from now."""
+        """Extend the lease of the messages that this claim still holds to `lease_secs` from now."""
         order = bodies.read(bodies.Extend, request.data)
         held = claims.extend(self.project.pk, address, order.claim, order.lease_secs)
         return Response(schemas.extended(held))

@@ -1,10 +1,12 @@
 """Messages from other systems over AMQP: one durable queue per project, acknowledged only after the commit.
 
-The project comes from the queue, never from the message. What cannot be read goes into quarantine, in the same
-transaction as its neighbours' delivery. The broker moves what even quarantine cannot keep whole to the dead letters.
+The project comes from the queue, never from the message. An unreadable message goes into quarantine, in the same
+transaction as the delivery of its neighbours. If even quarantine cannot store all of it, the broker moves it to the
+dead letters.
 
 One message never stops the others. Its properties and headers are not decoded (`frames`), its body is kept up to a
-limit, and whatever goes wrong with it is its own. Each project has a channel of its own, which it alone can break.
+limit, and its errors affect no other message. Each project has a channel of its own, so a channel error affects one
+project only.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a body is no message of ours, and what it still says of itself."""
+    """The reason why a body is not a valid message, with the address and id that it names."""
 
     reason: str
     position: int | None = None
@@ -52,7 +54,7 @@ class Unreadable:
 
 
 def queue_of(slug: str) -> kombu.Queue:
-    """A project's queue. What the broker itself gives up goes to the dead letters, never into nothing."""
+    """Return a project's queue. The broker moves messages that it drops to the dead letters, never into nothing."""
     name = f"wardroom.ingest.{slug}"
     return kombu.Queue(
         name,
@@ -61,8 +63,8 @@ def queue_of(slug: str) -> kombu.Queue:
         durable=True,
         queue_arguments={
             "x-queue-type": "quorum",
-            # One consumer at a time, the others stand by. Where two take turns, or one comes back before the broker has
-            # noticed that its last connection is gone, what was in its hands would be delivered after what follows it.
+            # One consumer at a time, the others stand by. With two consumers, or with one that reconnects before the
+            # broker has noticed its lost connection, unacknowledged messages would come after later ones.
             "x-single-active-consumer": True,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": dead_letters_of(slug).name,
@@ -73,7 +75,7 @@ def queue_of(slug: str) -> kombu.Queue:
 
 
 def dead_letters_of(slug: str) -> kombu.Queue:
-    """Where that goes which neither a mailbox nor quarantine could take."""
+    """Return the queue of messages that neither a mailbox nor quarantine could take."""
     name = f"wardroom.ingest.{slug}.dead"
     return kombu.Queue(
         name, exchange=kombu.Exchange(""), routing_key=name, durable=True, queue_arguments={"x-queue-type": "quorum"}
@@ -81,14 +83,14 @@ def dead_letters_of(slug: str) -> kombu.Queue:
 
 
 def read(arrival: Arrival) -> tuple[str, NewMessage] | Unreadable:
-    """The address and the message in what arrived, or why there is none."""
+    """Return the address and the message of an arrival, or the reason why it is unreadable."""
     if not arrival.is_whole:
         beginning = f"only the first {arrival.kept} of its {arrival.size} bytes are kept here"
         return Unreadable(f"{beginning}; the broker keeps all of it in the dead letters of its queue")
     try:
         message_id = arrival.message_id.decode() if arrival.message_id else None
     except UnicodeDecodeError:
-        # Only a message without an id of its own needs it.
+        # Only a message without an id in its body needs this property.
         return _read(arrival.body, None, "the AMQP property message_id is not UTF-8, and the message has no id")
     return _read(arrival.body, message_id)
 
@@ -96,7 +98,7 @@ def read(arrival: Arrival) -> tuple[str, NewMessage] | Unreadable:
 def _read(raw: bytes, message_id: str | None, without_id: str = "") -> tuple[str, NewMessage] | Unreadable:
     limits = settings.WARDROOM
     try:
-        # The envelope needs one level of its own.
+        # The envelope itself takes one level.
         value = strict.loads(
             raw,
             max_bytes=envelope.most_bytes(),
@@ -121,7 +123,9 @@ def _read(raw: bytes, message_id: str | None, without_id: str = "") -> tuple[str
 
 @dataclass(slots=True)
 class Ingest:
-    """One process's consumer. `stop()` ends it after the batch in hand; the broker keeps what was not acknowledged."""
+    """The consumer of one process. `stop()` ends it after the current batch; the broker keeps what was not
+    acknowledged.
+    """
 
     url: str
     only: frozenset[str] = frozenset()
@@ -132,11 +136,11 @@ class Ingest:
     _queues: dict[str, tuple[str, UUID]] = field(default_factory=dict)
 
     def stop(self) -> None:
-        """Finish what is in hand, then return from `run`. What a database that is away cannot take goes back."""
+        """Finish the current batch, then return from `run`. If the database is away, the broker gets the batch back."""
         self.stopping.set()
 
     def run(self) -> None:
-        """Consume until `stop()`. A broker that goes away is looked for again, for ever."""
+        """Consume until `stop()`. Reconnect to a lost broker for ever."""
         pause = 0.1
         options = {"frame_handler": frames.reader(quarantine.most_bytes())}
         broker = kombu.Connection(self.url, heartbeat=10, connect_timeout=5, transport_options=options)
@@ -157,7 +161,7 @@ class Ingest:
                 self.stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECS)
             finally:
-                # What was not acknowledged comes again.
+                # The broker sends unacknowledged messages again.
                 self._let_go()
 
     def _consume(self, broker: kombu.Connection) -> None:
@@ -171,7 +175,7 @@ class Ingest:
             self._flush(broker)
 
     def _look_for_projects(self, broker: kombu.Connection) -> None:
-        """Take from the queue of each project that this connection does not take from yet."""
+        """Consume from the queue of each project that this connection does not consume from yet."""
         for slug, pk in patiently(lambda: list(Project.objects.values_list("slug", "pk")), self.stopping):
             name = queue_of(slug).name
             if name in self._queues or (self.only and slug not in self.only):
@@ -180,22 +184,22 @@ class Ingest:
                 self._take_from(broker, slug)
                 self._queues[name] = (slug, pk)
             except broker.channel_errors as error:
-                # A queue that was declared otherwise, or rights that are missing: the other projects go on.
+                # The queue was declared with other arguments, or permissions are missing. The other projects go on.
                 log.error("cannot take messages from %s: %s", name, str(error)[:200])
 
     def _take_from(self, broker: kombu.Connection, slug: str) -> None:
         channel: Any = broker.channel()
-        # Bytes as they came. An encoding or a compression is the sender's word, and undoing it may be a bomb.
+        # Bytes as they came. The sender chooses the encoding and compression, and a decompression may be a bomb.
         channel.auto_decode = False
         channel.basic_qos(0, PREFETCH, False)
         queue = queue_of(slug)
         dead_letters_of(slug).bind(channel).queue_declare()
         queue.bind(channel).queue_declare()
-        # The tag says whose queue it was: a routing key is the sender's word.
+        # The tag identifies the queue: the sender chooses the routing key.
         channel.basic_consume(queue.name, consumer_tag=queue.name, callback=self._receive)
 
     def _gather(self, broker: kombu.Connection) -> None:
-        """A batch: full, or as much as came before the broker sent nothing for a moment."""
+        """Collect a batch: until it is full, or until the broker has sent nothing for a moment."""
         wait = 1.0
         while len(self._batch) < BATCH and self._bytes < BATCH_BYTES and not self.stopping.is_set():
             try:
@@ -210,7 +214,7 @@ class Ingest:
         self._bytes += arrival.kept
 
     def _flush(self, broker: kombu.Connection) -> None:
-        """Commit the batch, then acknowledge it: whatever happens between the two only means that it comes again."""
+        """Commit the batch, then acknowledge it. After a failure between the two, the batch only comes again."""
         by_queue: dict[str, list[Arrival]] = {}
         for each in self._batch:
             by_queue.setdefault(each.delivery_info["consumer_tag"], []).append(each)
@@ -232,9 +236,10 @@ class Ingest:
 def keep(
     project_id: UUID, batch: Sequence[Arrival], stopping: Event, beat: Callable[[], object] = lambda: None
 ) -> list[int]:
-    """Deliver or quarantine each, in one transaction. Returns the places of those that quarantine did not keep whole.
+    """Deliver or quarantine each message, in one transaction. Return the places of those that quarantine did not store
+    whole.
 
-    Waits for a database that is away. A batch that fails is tried again in halves, so that one bad row costs no other.
+    Waits while the database is away. A batch that fails is retried in halves, so that one bad row affects no other.
     """
     beat()
     try:
@@ -279,15 +284,15 @@ def _quarantine(project_id: UUID, arrival: Arrival, why: Unreadable) -> None:
 
 
 class Stopped(Exception):
-    """We are to stop, and the database is away: what is in hand goes back to the broker."""
+    """Raised on stop while the database is away. The current batch goes back to the broker."""
 
 
 class BrokerAway(Exception):
-    """The broker left while a batch was being kept: it sends the batch again."""
+    """Raised if the broker disconnects while a batch is stored. It sends the batch again."""
 
 
 def stay_connected(broker: kombu.Connection) -> None:
-    """Send a heartbeat, so that the broker waits for a batch that takes long."""
+    """Send a heartbeat, so that the broker waits during a long batch."""
     try:
         broker.connection.send_heartbeat()
     except Exception as error:
@@ -295,7 +300,7 @@ def stay_connected(broker: kombu.Connection) -> None:
 
 
 def patiently(verb: Callable[[], Any], stopping: Event, beat: Callable[[], object] = lambda: None) -> Any:
-    """Call until the database is there, or we are to stop. Nothing is acknowledged meanwhile."""
+    """Call `verb` until the database is there, or until stop. Nothing is acknowledged meanwhile."""
     pause = 0.1
     while True:
         try:

@@ -1,15 +1,15 @@
-"""The envelope of a Bamboo mailbox, the reference's, in our words."""
+"""Convert the envelope of a Bamboo mailbox, the reference system, to ours."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: What quarantine calls the files of such a mailbox.
+#: The name of this source in quarantine.
 SOURCE = "maildir"
 
 
 def ours(value: Any) -> Any:
-    """A decoded message of either shape, in ours."""
+    """Return a decoded message of either shape in our shape."""
     if not isinstance(value, dict):
         return value
     return {**value, "message_kind": value.get("message_kind", value.get("kind"))}

@@ -14,11 +14,11 @@ from typing import Any
 from amqp import method_framing, spec
 
 METHOD, HEADER, HEARTBEAT = 1, 2, 8
-#: `HH` of the class and the method, then the consumer tag with its length.
+#: The offset of the consumer tag and its length, after the `HH` of class and method.
 TAG_AT = 4
-#: After the tag: the delivery tag (8 bytes) and the flag of a redelivery.
+#: The bytes after the tag: the delivery tag (8 bytes) and the redelivery flag.
 AFTER_TAG = 9
-#: Of a content header: class, weight, size of the body; then the property flags.
+#: Offsets in a content header: body size (after class and weight), property flags, properties.
 SIZE_AT, FLAGS_AT, PROPERTIES_AT = 4, 12, 14
 SHORT_TEXT, TABLE = "short text", "table"
 #: The properties in the order of their flags, from the highest bit: a kind, or a size in bytes.
@@ -34,14 +34,14 @@ PROPERTIES: tuple[tuple[str, str | int], ...] = (
     ("message_id", SHORT_TEXT),
 )
 HAS_MESSAGE_ID = 0x0080
-#: A second word of flags follows. No property of a message needs one.
+#: Set if a second word of flags follows. No property of a message needs one.
 MORE_FLAGS = 0x0001
 
 Frame = tuple[int, int, Any]
 
 
 class Arrival:
-    """A message on its way in. Its body is kept up to `most` bytes; `size` says how many it has."""
+    """An incoming message. Its body is kept up to `most` bytes; `size` is its full length."""
 
     __slots__ = ("_chunks", "_kept", "_missing", "channel", "delivery_info", "message_id", "method", "most", "size")
 
@@ -49,7 +49,7 @@ class Arrival:
         self.method = method
         self.most = most
         self.size = 0
-        #: As the sender wrote it; None when there is none, or when the properties cannot be read.
+        #: The sender's bytes; None if there is no id, or if the properties cannot be read.
         self.message_id: bytes | None = None
         # The library sets these two.
         self.channel: Any = None
@@ -60,28 +60,28 @@ class Arrival:
 
     @property
     def body(self) -> bytes:
-        """What was kept of it."""
+        """The kept part of the body."""
         return b"".join(self._chunks)
 
     @property
     def is_whole(self) -> bool:
-        """Whether `body` is all of it."""
+        """True if `body` is the full body."""
         return self._kept == self.size
 
     @property
     def kept(self) -> int:
-        """How many bytes `body` has."""
+        """The number of bytes in `body`."""
         return self._kept
 
     def begin(self, header: Any) -> bool:
-        """Take the content header; whether the message is complete with it."""
+        """Take the content header. Return True if the message is complete with it."""
         (self.size,) = unpack_from(">Q", header, SIZE_AT)
         self._missing = self.size
         self.message_id = message_id_of(header)
         return self.size == 0
 
     def go_on(self, part: Any) -> bool:
-        """Take a part of the body; whether the message is complete with it."""
+        """Take a part of the body. Return True if the message is complete with it."""
         self._missing -= len(part)
         room = self.most - self._kept
         if room > 0:
@@ -91,7 +91,7 @@ class Arrival:
 
 
 def message_id_of(header: Any) -> bytes | None:
-    """The message id in a content header, undecoded; None when there is none, or none that can be found."""
+    """Return the undecoded message id of a content header. None if there is no id, or if it cannot be found."""
     if len(header) < PROPERTIES_AT:
         return None
     (flags,) = unpack_from(">H", header, FLAGS_AT)
@@ -116,9 +116,9 @@ def message_id_of(header: Any) -> bytes | None:
 
 
 def reader(most: int) -> Callable[[Any, Callable[..., Any]], Callable[[Frame], bool]]:
-    """A frame handler for `amqp.Connection` that delivers each message as an `Arrival` with at most so many bytes.
+    """Return a frame handler for `amqp.Connection` that delivers each message as an `Arrival` of at most `most` bytes.
 
-    Every other frame is the library's own.
+    The library handles every other frame.
     """
 
     def frame_handler(connection: Any, callback: Callable[..., Any]) -> Callable[[Frame], bool]:
@@ -147,6 +147,6 @@ def reader(most: int) -> Callable[[Any, Callable[..., Any]], Callable[[Frame], b
 
 
 def _without_route(method: Any) -> bytes:
-    """A `basic.deliver` without exchange and routing key: the sender chose them, and they may be no UTF-8."""
+    """Return a `basic.deliver` without exchange and routing key. The sender chose them, and they may not be UTF-8."""
     end = TAG_AT + 1 + method[TAG_AT] + AFTER_TAG
     return bytes(method[:end]) + b"\0\0"

@@ -1,10 +1,10 @@
-"""Reading the mailbox of the reference system: a folder of `new/`, `cur/` and `corrupt/`, one JSON file a message.
+"""Read the mailbox of the reference system: a folder of `new/`, `cur/` and `corrupt/`, with one JSON file per message.
 
-A file's name is `<20-digit nanoseconds>-<id>.json`, so that the order of names is the order of sending. Nothing in the
-folder is changed. Read again, it brings nothing twice: messages are known by their ids, broken files by their names.
+A file's name is `<20-digit nanoseconds>-<id>.json`, so the order of names is the order of sending. Nothing in the
+folder is changed. A second import brings nothing twice: messages are known by their ids, broken files by their names.
 
-One file never stops the others. A file that cannot be read, that is no file or that is larger than quarantine keeps is
-left out and named. At most one byte more than quarantine keeps is read of any file.
+One file never stops the others. A file is left out and reported if it cannot be read, is not a regular file, or is
+larger than quarantine's limit. At most one byte more than that limit is read of any file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _NO_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file that was not brought: its part and name, and why."""
+    """A file that was not imported: its part and name, and the reason."""
 
     name: str
     reason: str
@@ -55,7 +55,7 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Tally:
-    """What an import did."""
+    """The result of an import."""
 
     delivered: int = 0
     duplicates: int = 0
@@ -63,12 +63,12 @@ class Tally:
     left_out: list[LeftOut] = field(default_factory=list)
 
     def leave_out(self, path: Path, reason: str) -> None:
-        """Note that this file or folder stays where it is."""
+        """Record that this file or folder was not imported."""
         self.left_out.append(LeftOut(name_of(path), reason))
 
 
 class _Unread(Exception):
-    """Why a file was not read."""
+    """The reason why a file was not read."""
 
 
 _File = tuple[Path, bytes]
@@ -77,7 +77,7 @@ _File = tuple[Path, bytes]
 def bring(
     project_id: UUID, address: str, folder: Path, *, progress: Callable[[int, int], object] = lambda done, of: None
 ) -> Tally:
-    """Deliver everything in the folder, in order, a batch per transaction. 422 or 404 when the address is wrong."""
+    """Deliver everything in the folder, in order, one transaction per batch. 422 or 404 if the address is wrong."""
     addresses.must_take(project_id, addresses.check(address))
     tally = Tally()
     found, done = _files(folder, tally), 0
@@ -90,7 +90,7 @@ def bring(
 
 
 def name_of(path: Path) -> str:
-    """A file's part and name as a text: one name, one text, also where a name is not UTF-8."""
+    """Return a file's part and name as a text. One name gives one text, also if the name is not UTF-8."""
     return (
         f"{path.parent.name}/{path.name}".replace("\\", "\\\\")
         .encode(errors="surrogateescape")
@@ -99,9 +99,10 @@ def name_of(path: Path) -> str:
 
 
 def _files(folder: Path, tally: Tally) -> list[Path]:
-    """What is to be read, oldest first: claimed and new ones together, for both are unread. Then what was corrupt.
+    """Return the files to read, oldest first: claimed and new ones together, because both are unread. Corrupt ones
+    follow.
 
-    Hidden files are what a sender that crashed left behind; it never told anybody that they were sent.
+    Hidden files are skipped: a crashed sender left them behind, and never reported them as sent.
     """
     unread = [path for part in ("cur", "new") for path in _inside(folder / part, tally)]
     return [*sorted(unread, key=lambda path: path.name), *sorted(_inside(folder / "corrupt", tally))]
@@ -118,7 +119,7 @@ def _inside(folder: Path, tally: Tally) -> list[Path]:
 
 
 def _batches(paths: Sequence[Path], tally: Tally) -> Iterator[list[_File]]:
-    """The readable ones of these, in batches that are bounded in number and bytes."""
+    """Yield the readable files in batches that are bounded in number and bytes."""
     batch: list[_File] = []
     size = 0
     for path in paths:
@@ -137,12 +138,14 @@ def _batches(paths: Sequence[Path], tally: Tally) -> Iterator[list[_File]]:
 
 
 def _content(path: Path) -> bytes:
-    """What a file holds, if it is one. A link would show whoever may write here what only we may read."""
+    """Return the bytes of a regular file. Links are refused: a writer of the folder could show files here that only we
+    may read.
+    """
     most = quarantine.most_bytes()
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            # Looked at before it is opened, for opening a device may already do something.
+            # Checked before it is opened, because opening a device may already have an effect.
             _must_be_file(os.stat(path.name, dir_fd=folder, follow_symlinks=False))
             file = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         finally:
@@ -165,12 +168,12 @@ def _must_be_file(status: os.stat_result) -> None:
 
 def _said(error: OSError) -> str:
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        return "behind a link, or in what is no folder"
+        return "behind a link, or not in a folder"
     return (error.strerror or str(error)).lower()
 
 
 def _bring(project_id: UUID, address: str, batch: Sequence[_File], tally: Tally) -> None:
-    """Deliver or quarantine each in one transaction. One that fails is tried again in halves."""
+    """Deliver or quarantine each file in one transaction. A batch that fails is retried in halves."""
     try:
         count = _keep(project_id, address, batch)
     except (OperationalError, InterfaceError):
@@ -234,7 +237,7 @@ def _quarantine(project_id: UUID, address: str, path: Path, raw: bytes, refusal:
 
 
 def _reference(address: str, path: Path) -> str:
-    """By which a broken file is known again. What is too long for the column ends in a hash of the whole."""
+    """Return the name by which a broken file is recognized. A name that is too long ends in a hash of the whole."""
     whole = f"{address}/{name_of(path)}"
     if len(whole) <= LONGEST_REFERENCE:
         return whole

@@ -1,1 +1,1 @@
-"""The rows of messages, and the statements that move them."""
+"""The message rows, and the statements that change them."""

@@ -1,11 +1,11 @@
-"""Concurrent deliveries share one commit: who comes while another commits goes with the next.
+"""Concurrent deliveries share one commit: a caller that comes during a commit goes with the next one.
 
-There is no timer and no thread of its own. The first caller leads: it commits what waits, which is at least its own
-message, at once. Whoever comes meanwhile waits; the first of them leads next, and takes all the others along. So a
-single caller waits for nobody, and many pay for one commit instead of one each.
+There is no timer and no extra thread. The first caller leads: it commits all waiting messages at once, at least its
+own. Callers that come during this commit wait. The first of them leads next, and takes all the others along. So a
+single caller never waits, and many callers pay for one commit instead of one each.
 
-A batch that the database refuses is tried again one by one, so that one bad row costs no neighbour. Deliveries inside
-a transaction never come here: they belong to it.
+A batch that the database refuses is retried one by one, so that one bad row does not affect the others. Deliveries
+inside a transaction never come here: they belong to it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mailbox.envelope import Sealed
 from mailbox.store import insert
 from mailbox.store.insert import Outcome
 
-#: Messages of one commit, and characters of their bodies, unless one caller brings more.
+#: The most messages of one commit, and the most characters of their bodies. One caller may bring more.
 MOST = 500
 MOST_CHARACTERS = 8 * 1024 * 1024
 TRIES = 3
@@ -44,16 +44,16 @@ def _held() -> Lock:
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One caller's messages. `whole`: all of them, or none."""
+    """One caller's messages. `whole`: accept all of them, or none."""
 
     project_id: UUID
     letters: Sequence[tuple[str, Sealed]]
     whole: bool
     outcomes: list[Outcome] | None = None
     error: Exception | None = None
-    #: Its caller has left. What a leader has in hand of it is still committed.
+    #: Its caller has left. A leader that has already taken the ticket still commits it.
     withdrawn: bool = False
-    #: Held until it is this caller's turn to lead, or to go. A bare lock: an Event costs four times as much.
+    #: Locked until this caller should lead, or return. A bare lock: an Event costs four times as much.
     turn: Lock = field(default_factory=_held)
 
     @property
@@ -66,30 +66,30 @@ class Ticket:
 
 
 class Undone(Exception):
-    """One ticket of a batch wants all or nothing and cannot have all: nothing of the batch was kept."""
+    """One ticket of a batch wants all or nothing and cannot have all. The whole batch was rolled back."""
 
 
 class _Queue:
-    """Who waits in this process, and whether somebody leads."""
+    """The waiting tickets of this process, and its leader."""
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.waiting: deque[Ticket] = deque()
         self.led = False
-        #: Whose turn it is to lead, from the moment that it is told so.
+        #: The ticket that was chosen to lead, also before its thread has woken up.
         self.leader: Ticket | None = None
-        #: On SQLite, the connection of every leader.
+        #: On SQLite, the one connection that every leader uses.
         self.writer: BaseDatabaseWrapper | None = None
 
     def join(self, tickets: Sequence[Ticket]) -> bool:
-        """Whether the caller leads now."""
+        """Add the tickets. Return True if the caller leads now."""
         with self.lock:
             self.waiting.extend(tickets)
             leads, self.led = not self.led, True
             return leads
 
     def take(self) -> list[Ticket]:
-        """The next batch: the first of those that wait, and as many after it as fit."""
+        """Return the next batch: the first waiting ticket, and as many after it as fit."""
         with self.lock:
             batch = [self.waiting.popleft()]
             room, characters = MOST - len(batch[0].letters), MOST_CHARACTERS - batch[0].characters
@@ -102,7 +102,9 @@ class _Queue:
             return batch
 
     def hand_over(self, batch: list[Ticket]) -> None:
-        """Tell those of the batch, and let the next in line lead. What a leader that broke off left undone waits on."""
+        """Release finished callers and promote the next leader. Tickets that a failed leader left unfinished wait
+        again.
+        """
         with self.lock:
             self.waiting.extendleft(
                 reversed([ticket for ticket in batch[1:] if not ticket.settled and not ticket.withdrawn])
@@ -115,7 +117,7 @@ class _Queue:
             following.turn.release()
 
     def withdraw(self, tickets: Sequence[Ticket]) -> None:
-        """Forget callers that left while they waited. A turn to lead that one of them had goes to the next."""
+        """Remove callers that left while they waited. If one of them was to lead, promote the next."""
         with self.lock:
             for ticket in tickets:
                 ticket.withdrawn = True
@@ -135,9 +137,9 @@ _inherited: list[_Queue] = []
 
 
 def _forget() -> None:
-    # A fork has none of the threads that wait, and perhaps a lock that nobody will ever open.
+    # A fork has none of the waiting threads, and perhaps a lock that no thread will ever release.
     global _queue
-    _inherited.append(_queue)  # Not let go: a fork may not even close what its parent opened of SQLite.
+    _inherited.append(_queue)  # Kept alive: a fork must not even close a SQLite connection of its parent.
     _queue = _Queue()
 
 
@@ -145,7 +147,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def post(ticket: Ticket) -> list[Outcome]:
-    """Commit these, with whoever else is there. Returns their outcomes once they are durable, or raises."""
+    """Commit these messages, together with other waiting callers. Return the outcomes once they are durable."""
     settle([ticket])
     if ticket.error:
         raise ticket.error
@@ -153,7 +155,7 @@ def post(ticket: Ticket) -> list[Outcome]:
 
 
 def settle(tickets: Sequence[Ticket]) -> None:
-    """Commit the tickets of many callers that share a thread; each then has its outcomes or its error."""
+    """Commit the tickets of many callers that share a thread. Each ticket then has its outcomes or its error."""
     if not tickets:
         return
     queue = _queue
@@ -164,7 +166,7 @@ def settle(tickets: Sequence[Ticket]) -> None:
             try:
                 ticket.turn.acquire()
             except BaseException:
-                # A signal's handler raised. Nobody else could lead in this thread's place.
+                # A signal handler raised. No other thread could lead in place of this one.
                 queue.withdraw(tickets)
                 raise
         leads = False
@@ -172,7 +174,7 @@ def settle(tickets: Sequence[Ticket]) -> None:
             try:
                 _lead(queue)
             except BaseException as error:
-                # The turns of the other tickets still come, and this thread is who takes them.
+                # The other tickets still get their turns, and only this thread can take them.
                 broken = error
     if broken:
         raise broken
@@ -189,7 +191,7 @@ def _lead(queue: _Queue) -> None:
 
 @contextmanager
 def _writing(queue: _Queue) -> Iterator[None]:
-    """All leaders use one connection: one to SQLite forgets every page that it read as soon as another one writes."""
+    """Use one connection for all leaders. A SQLite connection drops its page cache as soon as another one writes."""
     if queue.writer is None:
         queue.writer = connections.create_connection(DEFAULT_DB_ALIAS)
         queue.writer.inc_thread_sharing()
@@ -207,7 +209,7 @@ def _writing(queue: _Queue) -> Iterator[None]:
 
 @contextmanager
 def _borrowed_connection() -> Iterator[None]:
-    """A thread that had no connection of the pool keeps none: callers may be many more than connections."""
+    """Return the connection to the pool if this thread had none before. Callers may be many more than connections."""
     borrowed = connection.connection is None and connection.settings_dict["OPTIONS"].get("pool")
     try:
         yield
@@ -217,11 +219,11 @@ def _borrowed_connection() -> Iterator[None]:
 
 
 def commit(batch: Sequence[Ticket]) -> None:
-    """Settle every ticket: together, or one by one when together is refused."""
+    """Settle every ticket: together, or one by one if the whole batch is refused."""
     try:
         _together(batch)
     except Exception as error:
-        # The database is away, or too busy: it would be for each of them.
+        # The database is away or too busy: each ticket alone would fail in the same way.
         is_away = isinstance(error, OperationalError | InterfaceError) and not sql.blames_rows(error)
         if is_away or len(batch) == 1:
             for ticket in batch:
@@ -264,14 +266,14 @@ def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
 
 
 def _goes_at_once(batch: Sequence[Ticket], by_project: Mapping[UUID, Sequence[tuple[str, Sealed]]]) -> bool:
-    """Whether one statement can do it: see `accept_alone`."""
+    """True if one statement can commit the batch: see `accept_alone`."""
     if len(by_project) > 1 or any(ticket.whole and len(ticket.letters) > 1 for ticket in batch):
         return False
     return all(insert.can_at_once(letters) for letters in by_project.values())
 
 
 def _insist(outcomes: list[Outcome], *, alone: bool) -> None:
-    """All or none: the refusal itself when nobody else is in the transaction, else the word to go one by one."""
+    """Enforce all or none. Raise the refusal itself if the ticket is alone, otherwise `Undone`: retry one by one."""
     refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
     if refusal is None or (not alone and len(outcomes) == 1):
         return

@@ -1,4 +1,4 @@
-"""Writing messages: numbered under their addresses' locks, one row for one id. The transaction is the caller's."""
+"""Insert messages: numbered under their addresses' locks, one row per id. The transaction is the caller's."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from mailbox.store import sql
 #: Rows of one INSERT: a statement takes at most 65,535 parameters.
 CHUNK = 500
 
-#: Where a message is: its address's row, and its number there.
+#: The place of a message: the key of its address, and its number there.
 Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An accepted message. `duplicate`: it had been accepted before, and nothing was written now."""
+    """An accepted message. `duplicate`: it was accepted earlier, and nothing was written now."""
 
     id: str
     seq: int
@@ -39,20 +39,20 @@ class Delivered:
 
 
 Outcome = Delivered | Problem
-#: What became of each, None where what stood in its way is gone by now; and the addresses that got something.
+#: The outcome of each message, and the addresses that got one. None: the conflicting row was deleted meanwhile.
 _Accepted = tuple[list[Outcome | None], set[str]]
 
 
 def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None = None) -> list[Outcome]:
-    """Number and insert, in this order; the outcomes stand in that of the letters:
+    """Number and insert the messages, in this order. Return their outcomes in the same order.
 
-    1. The address rows are locked, sorted by name, and their counters moved. Whoever comes second waits here
-       until the first has committed, so a message with a lower number is never visible later (I3).
-    2. The messages are inserted; an id that is there already is left alone. Its number stays unused: numbers
-       have holes, the order has none.
-    3. What was left alone is compared with what is there.
+    1. Lock the address rows, sorted by name, and advance their counters. A second delivery waits here until the
+       first has committed, so a message with a lower number is never visible later (I3).
+    2. Insert the messages. An id that exists already is skipped. Its number stays unused: numbers have gaps, but
+       their order has none.
+    3. Compare each skipped message with the existing row.
 
-    Needs an open `journal.transaction()`, in which it also notes the nudges.
+    Needs an open `unit_of_work.transaction()`, in which it also records the wake-ups.
     """
     if not letters:
         return []
@@ -65,9 +65,9 @@ def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetim
 
 
 def accept_alone(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> list[Outcome]:
-    """`accept` as a statement that commits itself, for those that `can_at_once` and of which nobody wants all or none.
+    """`accept` as one statement that commits itself, for messages that `can_at_once`, if no caller wants all or none.
 
-    The nudges leave after it.
+    The wake-ups are sent after it.
     """
     outcomes, named = _surely(letters, lambda some: _accept_at_once(project_id, some))
     if named:
@@ -76,14 +76,14 @@ def accept_alone(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> lis
 
 
 def can_at_once(letters: Sequence[tuple[str, Sealed]]) -> bool:
-    """Whether one statement can number and insert them: on PostgreSQL, each id once."""
+    """True if one statement can number and insert them: on PostgreSQL, with each id once."""
     return connection.vendor == "postgresql" and len({each.id for _, each in letters}) == len(letters)
 
 
 def _surely(
     letters: Sequence[tuple[str, Sealed]], way: Callable[[Sequence[tuple[str, Sealed]]], _Accepted]
 ) -> tuple[list[Outcome], set[str]]:
-    """Accept once more what met an older message that was let go before it could be looked at."""
+    """Retry the messages that met an older row, if that row was deleted before it could be compared."""
     outcomes, named = way(letters)
     again = [number for number, outcome in enumerate(outcomes) if outcome is None]
     if again:
@@ -95,7 +95,7 @@ def _surely(
 
 
 def _accept_in_steps(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None) -> _Accepted:
-    """Each step a statement of its own."""
+    """Accept with one statement for each step."""
     places = _take_places(project_id, [address for address, _ in letters])
     rows = [(place, each) for place, (_, each) in zip(places, letters, strict=True)]
     insert = _insert_each if connection.vendor == "sqlite" else _insert
@@ -108,7 +108,7 @@ def _accept_in_steps(project_id: UUID, letters: Sequence[tuple[str, Sealed]], no
 
 
 def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> _Accepted:
-    """The same in one statement."""
+    """Accept with a single statement."""
     if len(letters) == 1:
         [(address, each)] = letters
         row = [project_id, address, project_id, *_stored(each), sql.moment(each.message.created_at)]
@@ -122,7 +122,9 @@ def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> 
 
 
 def _as_json(letters: Sequence[tuple[str, Sealed]]) -> str:
-    """What `AT_ONCE` reads: of each its address, how many follow it there, and its columns."""
+    """Return the parameter of `AT_ONCE`: for each message its address, the number of later messages there, and its
+    columns.
+    """
     behind: dict[str, int] = {}
     rows = []
     for address, each in reversed(letters):
@@ -131,8 +133,9 @@ def _as_json(letters: Sequence[tuple[str, Sealed]]) -> str:
     return json.dumps(rows[::-1], ensure_ascii=False, default=str)
 
 
-#: One parameter holds every letter, so the statement is the same for two and for five hundred. The addresses are taken
-#: by code point, as Python sorts them in `_take_places`: a database's own collation would be another order of locks.
+#: One parameter holds every message, so the statement is the same for two and for five hundred. The addresses are
+#: sorted by code point, as Python sorts them in `_take_places`: a database's own collation would give another order
+#: of locks.
 AT_ONCE = """
     WITH letters AS MATERIALIZED (
         SELECT l ->> 0 AS name, (l ->> 1)::bigint AS behind, l ->> 2 AS message_id, l ->> 3 AS message_kind,
@@ -160,7 +163,7 @@ AT_ONCE = """
     )
     SELECT message_id, address_id, seq FROM fresh
 """
-#: `AT_ONCE` for one letter, which is what a lone sender waits for.
+#: `AT_ONCE` for one message: faster for a sender that comes alone.
 ONE = """
     WITH taken AS (
         INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES (%s, %s, 1)
@@ -184,7 +187,7 @@ NOWHERE: Place = (0, 0)
 
 
 def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
-    """A place for each message, at the address of that name; the addresses are locked, in the order of their names."""
+    """Return a place for each message at the address of that name. Locks the addresses in the order of their names."""
     wanted = Counter(sorted(names))
     project = sql.uid(project_id)
     taken = sql.run(
@@ -200,7 +203,7 @@ def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
 
 
 def hold(project_id: UUID, names: Collection[str]) -> None:
-    """Lock these addresses now, in the order that every delivery takes them; the open transaction delivers later."""
+    """Lock these addresses now, in the order that every delivery uses. The open transaction delivers to them later."""
     ordered, project = sorted(set(names)), sql.uid(project_id)
     if not ordered:
         return
@@ -219,7 +222,7 @@ COLUMNS = (
 
 
 def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
-    """Insert, and return id -> place of those that were not there yet."""
+    """Insert the messages. Return id -> place of the new ids."""
     clock = sql.at(now)
     values = f"({sql.marks([0] * 11)}, COALESCE({sql.timestamp()}, {clock.text}), {clock.text}, false, 0)"
     project = sql.uid(project_id)
@@ -244,7 +247,7 @@ def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetim
 
 
 def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
-    """The same on SQLite, which runs one short statement many times sooner than one for many rows once."""
+    """`_insert` for SQLite, which runs one short statement many times faster than one statement for many rows."""
     clock, project = sql.moment(read_database_clock(now)), sql.uid(project_id)
     values = []
     for place, each in rows:
@@ -255,7 +258,7 @@ def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: da
         "ON CONFLICT (project_id, message_id) DO NOTHING",
         values,
     )
-    # At a place that was taken for a message that is there already stands nothing.
+    # A place that was taken for a duplicate has no message, so this adds no row for it.
     sql.run_each(
         "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size) "
         "SELECT id, address_id, seq, 'new', 0, '', length(CAST(body_text AS BLOB)) "
@@ -264,7 +267,7 @@ def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: da
     )
     if written == len(rows):
         return {each.id: place for place, each in rows}
-    # Places were taken for each: a row that stands at another one is older.
+    # Every message took a place: a row at another place is older.
     ids = {each.id for _, each in rows}
     found = Message.objects.filter(project_id=project_id, message_id__in=ids)
     places = {(address, seq): name for name, address, seq in found.values_list("message_id", "address_id", "seq")}
@@ -286,7 +289,7 @@ def _stored(each: Sealed) -> list[Any]:
 
 
 def _standing(project_id: UUID, ids: Collection[str]) -> dict[str, tuple[int, str]]:
-    """The number and content of every id that was there before, or is named more than once."""
+    """Return the number and content hash of every id that existed before, or is named more than once."""
     if not ids:
         return {}
     found = Message.objects.filter(project_id=project_id, message_id__in=ids)
@@ -307,7 +310,7 @@ def _outcome(
 
 
 def nudge(project_id: UUID, names: Collection[str]) -> None:
-    """Wake who reads these addresses, when the open transaction commits."""
+    """Wake the readers of these addresses when the open transaction commits."""
     for topic in _topics(project_id, names):
         unit_of_work.nudge(topic)
 

@@ -32,7 +32,7 @@ MOVED = "message_id, address_id, seq, tries"
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """The limit of a pick: this many messages, and only up to the one whose body reaches this many bytes in total."""
+    """The limit of a pick: a number of messages, and a number of bytes. The message that reaches it is the last."""
 
     messages: int
     bytes: int

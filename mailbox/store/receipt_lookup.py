@@ -1,4 +1,4 @@
-"""Which receipt has a message's number: found where the message was, not among all that were written since."""
+"""Find the receipt that has a message's number, by the message's place, without a search through later receipts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.db import connection
 
 from mailbox.store import sql
 
-# The first of them that has the number, in the order of their index and as a range of it, so that a planner walks it
-# until then. A CASE, because of a plain condition it would expect that hardly any meets it, and collect all to sort.
+# The first receipt that has the number, in a range of the index and in its order, so that a planner walks the index
+# and stops there. A CASE, because for a plain condition a planner expects hardly any match, and sorts all receipts.
 FIRST = """
     SELECT m.id, (
         SELECT r.id FROM mailbox_receipt r
@@ -22,7 +22,7 @@ FIRST = """
 
 
 def receipts_of(keys: Sequence[int]) -> dict[int, int]:
-    """The keys of admitted messages, each with that of its receipt; of all others every receipt is looked at."""
+    """Map the keys of admitted messages to their receipts' keys. For all other messages every receipt is searched."""
     if not keys:
         return {}
     which = sql.among("m.id", keys)

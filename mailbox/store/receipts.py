@@ -1,4 +1,4 @@
-"""Receipts: what an acknowledgement leaves behind, one row for all that it took, and how that is found again."""
+"""Receipts: one row for all messages of one acknowledgement, and the queries that find it again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from mailbox.store import receipt_lookup, sql
 from mailbox.store.pending import Moved
 from mailbox.store.sql import Fragment
 
-#: Messages whose receipts are asked for at once.
+#: Messages for whose receipts one query asks.
 ATTACHED = 1000
 
 
 def noting(done: str, claim: UUID | None, now: datetime | None) -> Fragment:
-    """The INSERT for what a `moves.removing` of this name returns; nothing when that was nothing. PostgreSQL only."""
+    """Return the INSERT of a receipt for the rows that the `pending.removing` of this name returned. It inserts nothing
+    for no rows. PostgreSQL only.
+    """
     clock = sql.at(now)
     return Fragment(
         "INSERT INTO mailbox_receipt (address_id, claim, admitted_at, first_seq, last_seq, taken) "  # noqa: S608
@@ -35,7 +37,7 @@ def noting(done: str, claim: UUID | None, now: datetime | None) -> Fragment:
 def note(
     rows: Sequence[Moved], *, claim: UUID | None = None, attempt: int | None = None, now: datetime | None = None
 ) -> None:
-    """Write the receipt for these, which are of one address and were taken away in the same transaction."""
+    """Write the receipt of these rows. They belong to one address and were removed in the same transaction."""
     if rows:
         Receipt.objects.create(
             address_id=rows[0].address,
@@ -49,7 +51,7 @@ def note(
 
 
 def acknowledged(project_id: UUID, address: str, claim: UUID, keys: Collection[int]) -> set[int]:
-    """Those messages that this claim has acknowledged."""
+    """Return the keys of the messages that this claim has acknowledged."""
     known = Message.objects.in_state(MessageState.ADMITTED).filter(
         project_id=project_id, address__name=address, pk__in=keys
     )
@@ -59,7 +61,7 @@ def acknowledged(project_id: UUID, address: str, claim: UUID, keys: Collection[i
 
 
 def attach(messages: Sequence[Message]) -> None:
-    """Give each of these its `receipt`: with two queries for every thousand."""
+    """Set the `receipt` of each message, with two queries for every thousand messages."""
     gone = [message for message in messages if message.held is None and not message.put_away]
     for start in range(0, len(gone), ATTACHED):
         some = gone[start : start + ATTACHED]
@@ -70,21 +72,24 @@ def attach(messages: Sequence[Message]) -> None:
 
 
 def purge(before: Any, limit: int) -> int:
-    """Forget, oldest first, what was acknowledged before this SQL moment, at most about `limit` messages; how many."""
+    """Delete receipts and their messages from before this SQL moment, oldest first. Stop after about `limit` messages.
+    Return their number.
+    """
     return forget(due(before, limit))
 
 
 def due(before: Any, limit: int, after: int = 0) -> list[int]:
-    """The next receipts after this key from before this moment, oldest first, with about `limit` messages in all.
+    """Return the next receipts after this key from before this moment, oldest first, with about `limit` messages in
+    all.
 
-    Receipts are looked through by key, which is the order in which they were written: no index is kept for it.
+    Receipts are read by key, which is the order in which they were written, so no index on time is needed.
     """
     first = Receipt.objects.filter(pk__gt=after).order_by("pk").values("pk")[:limit]
     old = Receipt.objects.filter(pk__in=first, admitted_at__lt=before).order_by("pk")
     found, count = list[int](), 0
     for key, taken in old.values_list("pk", "taken"):
         found.append(key)
-        # What holds no numbers cannot be forgotten either; there the receipt is named to staff.
+        # A receipt that holds no numbers cannot be deleted. It is returned, so that the sweep reports it to staff.
         count += len(taken) if isinstance(taken, dict) else 1
         if count >= limit:
             break
@@ -92,7 +97,7 @@ def due(before: Any, limit: int, after: int = 0) -> list[int]:
 
 
 def forget(keys: Sequence[int]) -> int:
-    """Forget these receipts and their messages; how many messages."""
+    """Delete these receipts and their messages. Return the number of messages."""
     numbers = dict[int, list[int]]()
     with unit_of_work.transaction():
         mine = Receipt.objects.filter(pk__in=keys)
@@ -105,7 +110,7 @@ def forget(keys: Sequence[int]) -> int:
 
 
 def _forget(address: int, seqs: Sequence[int]) -> None:
-    """By statements of our own: Django's would first read every row that it is to delete, with its body."""
+    """Delete the messages with our own statements: Django's would first read every row, with its body."""
     found = keys(address, seqs)
     Quarantined.objects.filter(accepted__in=found).update(accepted=None)
     gone = sql.among("id", found)
@@ -116,7 +121,7 @@ def _forget(address: int, seqs: Sequence[int]) -> None:
     )
 
 
-#: One by one: of all at once a planner may think that the address has hardly more, and read what else it has.
+#: Each number alone: for all at once a planner may think that the address has hardly more, and read all of its rows.
 NUMBERED = """
     SELECT m.id FROM unnest(%s::bigint[]) AS n(seq),
         LATERAL (SELECT id FROM mailbox_message WHERE address_id = %s AND seq = n.seq OFFSET 0) m
@@ -124,7 +129,7 @@ NUMBERED = """
 
 
 def keys(address: int, seqs: Sequence[int]) -> list[int]:
-    """The keys of the messages of these numbers."""
+    """Return the keys of the messages with these numbers."""
     if connection.vendor == "postgresql":
         return [key for (key,) in sql.run_prepared(NUMBERED, [seqs, address])]
     return list(Message.objects.filter(address=address, seq__in=seqs).values_list("pk", flat=True))

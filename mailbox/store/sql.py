@@ -1,4 +1,4 @@
-"""The few SQL fragments that our two databases spell differently, and running a statement that returns rows."""
+"""The few SQL fragments that differ between the two databases, and helpers to run a statement that returns rows."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ __all__ = [
 
 
 class Bytes(Func):
-    """How many bytes a text has. PostgreSQL knows it without reading the text."""
+    """The number of bytes of a text. PostgreSQL knows it without reading the text."""
 
     function = "OCTET_LENGTH"
     output_field = IntegerField()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """SQLite counts characters, but for a blob."""
+        """Cast to BLOB: SQLite counts the characters of a text."""
         return self.as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))", **context)
 
 
-# As Python writes its datetimes, for SQLite compares moments as text; see core.db.clock.Now.
+# The format of Python's datetimes, because SQLite compares moments as text. See core.db.clock.Now.
 SQLITE_NOW = "replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s) || '000', '.000000', '')"
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of SQL and the parameters that belong in it."""
+    """A piece of SQL and its parameters."""
 
     text: str
     params: tuple[Any, ...] = ()
 
 
 def at(now: datetime | None = None, plus: float = 0.0) -> Fragment:
-    """The database's time, `plus` seconds from now, as it is stored; a test's `now` takes its place."""
+    """Return the database's time, plus `plus` seconds, as it is stored. A test's `now` replaces it."""
     if now is not None:
         return Fragment("%s", (moment(now + timedelta(seconds=plus)),))
     if connection.vendor == "postgresql":
@@ -65,34 +65,36 @@ def at(now: datetime | None = None, plus: float = 0.0) -> Fragment:
 
 
 def moment(value: datetime | None) -> Any:
-    """A moment as this database keeps it."""
+    """Return a moment in this database's format."""
     return connection.ops.adapt_datetimefield_value(value)
 
 
 def timestamp() -> str:
-    """A placeholder for a moment that may be null. PostgreSQL is told the type, because a bare NULL has none."""
+    """Return a placeholder for a moment that may be null. PostgreSQL needs the type, because a bare NULL has none."""
     return "%s::timestamptz" if connection.vendor == "postgresql" else "%s"
 
 
 def uid(value: UUID | None) -> Any:
-    """A UUID as this database keeps it."""
+    """Return a UUID in this database's format."""
     if value is None or connection.features.has_native_uuid_field:
         return value
     return value.hex
 
 
 def for_update() -> str:
-    """Lock what a subquery reads. SQLite has one writer at a time and needs no word for it."""
+    """Return the clause that locks a subquery's rows. SQLite has one writer at a time and needs none."""
     return "FOR UPDATE" if connection.features.has_select_for_update else ""
 
 
 def marks(values: Sequence[Any]) -> str:
-    """As many placeholders as there are values."""
+    """Return one placeholder for each value."""
     return ", ".join(["%s"] * len(values))
 
 
 def among(column: str, values: Collection[Any]) -> Fragment:
-    """The column is one of these. On PostgreSQL one parameter, so that the statement is the same for any number."""
+    """Match rows with one of these values in the column. On PostgreSQL it is one parameter: the same statement for any
+    number.
+    """
     listed = list(values)
     if connection.vendor == "postgresql":
         return Fragment(f"{column} = ANY(%s)", (listed,))
@@ -100,12 +102,12 @@ def among(column: str, values: Collection[Any]) -> Fragment:
 
 
 def one_of(subquery: str) -> str:
-    """That a key is one of these few. PostgreSQL is given an array, for which it never reads the whole table."""
+    """Match a key against a few keys. PostgreSQL gets an array, so that it never scans the whole table."""
     return f"= ANY(ARRAY({subquery}))" if connection.vendor == "postgresql" else f"IN ({subquery})"
 
 
 def together(parts: Mapping[str, Fragment], last: Fragment) -> Fragment:
-    """Several statements as one, of which each may read what the ones before it return, by their names."""
+    """Join several statements into one. Each may read the results of the statements before it, by their names."""
     named = ", ".join(f"{name} AS MATERIALIZED ({part.text})" for name, part in parts.items())
     params = (value for part in (*parts.values(), last) for value in part.params)
     return Fragment(f"WITH {named} {last.text}", tuple(params))

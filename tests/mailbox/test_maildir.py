@@ -149,7 +149,7 @@ def test_a_part_that_is_a_link_is_not_followed(project, folder, tmp_path):
     (folder / "new").rmdir()
     (folder / "new").symlink_to(elsewhere)
     named, _ = left_out(folder)
-    assert named == ["new/1.json: behind a link, or in what is no folder"]
+    assert named == ["new/1.json: behind a link, or not in a folder"]
     assert not Message.objects.exists() and not Quarantined.objects.exists()
 
 

@@ -1,4 +1,4 @@
-"""`manage.py import_maildir`: bring the mailbox of the reference system into one of ours."""
+"""`manage.py import_maildir`: import the mailbox of the reference system into one of ours."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from core.web.problems import Problem
 from mailbox.ingest import maildir
 
 WIDTH = 40
-#: Of those that were left out.
+#: The number of left-out files that are listed.
 MOST_NAMED = 100
 
 
 class Command(BaseCommand):
-    """Can be run again: what is there already is not brought twice."""
+    """Import a Maildir. It can be run again: a message that is there already is not imported twice."""
 
     help = "Deliver the messages of a Maildir (new/, cur/, corrupt/) in their order, with their ids."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which folder, and whose mailbox it becomes."""
+        """Add the folder, the mailbox and the project."""
         parser.add_argument("folder", type=Path)
         parser.add_argument("--address", help="The mailbox to fill. Without it the folder's own name.")
         parser.add_argument("--project", default=projects.DEFAULT)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Bring everything, with a progress line, and say what became of it. Exit with 1 when anything was left out."""
+        """Import everything with a progress line, and report the result. Exit with 1 if any file was left out."""
         folder: Path = options["folder"].resolve()
         if not any(os.path.isdir(folder / part) for part in ("new", "cur", "corrupt")):
             raise CommandError(f"{visible(str(folder))} is no Maildir: it has neither new/ nor cur/ nor corrupt/.")

@@ -1,4 +1,4 @@
-"""`manage.py ingest`: take messages from RabbitMQ into mailboxes, until told to stop."""
+"""`manage.py ingest`: take messages from RabbitMQ into mailboxes until it is stopped."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Command(BaseCommand):
     help = "Take JSON messages from one RabbitMQ queue per project into mailboxes; quarantine what cannot be read."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Where from, and for whom."""
+        """Add the broker's URL and the projects."""
         parser.add_argument("--url", help="An amqp:// URL. Without it INGEST_URL, or the broker if that is a RabbitMQ.")
         parser.add_argument("--project", action="append", default=[], help="Only this project's queue; repeatable.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run until SIGTERM or SIGINT; the batch in hand is finished first."""
+        """Run until SIGTERM or SIGINT. The current batch is finished first."""
         url = options["url"] or settings.INGEST_URL
         if url and not url.startswith(AMQP):
             raise CommandError("ingest reads from RabbitMQ: give --url amqp://..., or set INGEST_URL to one.")
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             self.stdout.flush()
             ingest.run()
         else:
-            # A formation starts every line of the Procfile, and takes one that ends for one that died.
+            # A process manager starts every entry of the Procfile, and treats one that ends as one that crashed.
             self.stdout.write("no RabbitMQ to take messages from (INGEST_URL): idle until stopped")
             self.stdout.flush()
             ingest.stopping.wait()
