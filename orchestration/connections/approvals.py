@@ -1,4 +1,4 @@
-"""Asking for approval over a line, and what the child says about the answer. The verbs are those of `approvals`."""
+"""Handle the approval frames of a connection by calling the operations of `approvals`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from wardroom.protocol import (
 
 
 def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None) -> list[Frame]:
-    """Make the request durable. The answer is its registration, and the decision if one stands already:
-    whoever asks the same again (after a restart, say) is told again."""
+    """Store the request. Return its registration, and the decision if there is one already.
+
+    A child that repeats a request, for example after a restart, gets the decision again.
+    """
     body = msgspec.structs.asdict(frame.body)
     with held(line):
         ask = Ask(session=line.session_id, attempt=line.attempt, request_id=frame.id, **body)
@@ -36,7 +38,10 @@ def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None)
 
 
 def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
-    """`received`: the decision need not be sent again. `consumed`: the one execution, for the one claim."""
+    """Record the child's acknowledgement of a decision.
+
+    `received`: the decision need not be sent again. `consumed`: take the one execution, for the one claim.
+    """
     with held(line):
         if frame.state == "received":
             consumption.acknowledge(line.session_id, line.attempt, frame.id, now=now)
@@ -48,15 +53,16 @@ def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) 
 
 
 def withdraw(line: Line, frame: ApprovalWithdraw, *, now: datetime | None = None) -> None:
-    """The tool no longer needs it."""
+    """Withdraw a request that the tool no longer needs."""
     with held(line):
         decisions.withdraw_request(line.session_id, line.attempt, frame.id, line.actor, frame.reason, now=now)
 
 
 def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = None) -> None:
-    """A plain child's reply was written to the socket: that counts as received, and an approval as consumed.
+    """Record a reply that was written to a plain child: it counts as received, and an approval as consumed.
 
-    It may have been told before (it asked the same again): then the one execution is taken already.
+    The child may have got the same reply before, because it repeated its request. Then the execution is taken already,
+    and that refusal is ignored.
     """
     with held(line):
         consumption.acknowledge(line.session_id, line.attempt, frame.id, now=now)
@@ -68,13 +74,13 @@ def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = Non
 
 
 def undelivered(line: Line, *, need_run: bool) -> list[ApprovalReply]:
-    """Every decision that this attempt has not acknowledged; with `need_run` every one not consumed."""
+    """Return the decisions that this attempt has not acknowledged; with `need_run` also those not consumed."""
     found = consumption.unacknowledged(line.session_id, line.attempt, include_unconsumed=need_run)
     return [reply(approval) for approval in found]
 
 
 def reply(approval: Approval) -> ApprovalReply:
-    """The decision as it goes over the line."""
+    """Return the frame of a decision."""
     return msgspec.convert(schemas.reply_frame(approval), ApprovalReply)
 
 

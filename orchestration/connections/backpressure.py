@@ -1,8 +1,8 @@
-"""Slow a child down before it slows others: its share of the database, and of the memory for decoded frames.
+"""Slow a busy child down before it slows others: limit its share of the database and of memory for decoded frames.
 
-A connection works freely within its budget. Beyond it, it works in the slow lane: one lane for all such connections of
-the process, in the order of their coming, with a pause after each piece of work that is as long as the work. Meanwhile
-its inbox fills, its socket is not read, and TCP makes the child wait. Nothing is refused.
+A connection works freely within its budget. Beyond the budget it works in the slow lane. All such connections of the
+process share one lane, first come, first served, with a pause after each piece of work that is as long as the work.
+Meanwhile its inbox fills, its socket is not read, and TCP makes the child wait. Nothing is refused.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from core.db import sql
 from orchestration.connections.transport import HangUp
 from wardroom.protocol import Close
 
-#: Units that a connection gets back each second, and the most that it can save up. A frame costs one unit, and one more
-#: for each 16 events or 4 Ki characters. A frame of 1 MiB uses up all that was saved.
+#: The units that a connection earns each second, and the most that it can save. A frame costs one unit, and one more
+#: for each 16 events or 4 Ki characters. A frame of 1 MiB uses up all saved units.
 UNITS_PER_SEC, SAVED_UNITS = 50, 200
 EVENTS_PER_UNIT = 16
 CHARACTERS_PER_UNIT = 4 * 1024
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 1.0
-#: A frame of more characters is large: decoded, it may take ten times its text and more.
+#: A frame of more characters is large: decoded, it may take ten times the memory of its text or more.
 LARGE_CHARACTERS = 64 * 1024
 LARGE_AT_ONCE = 4
-#: Sockets of one session that a process serves at a time. One is live; others are on their way in or out.
+#: The sockets of one session that a process serves at a time. One is live; others are opening or closing.
 SOCKETS_PER_SESSION = 8
-#: Connections of one session to a process: so many at once, then one a second. Each leaves two events in the feed.
+#: The connections of one session to a process: this many at once, then one a second. Each adds two events to the feed.
 CONNECTIONS_SAVED, CONNECTIONS_PER_SEC = 60, 1.0
 RETRY_SECS = 10
 REMEMBERED_SESSIONS = 10_000
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Lanes:
-    """What the connections of one event loop share."""
+    """The locks that the connections of one event loop share."""
 
     slow: asyncio.Lock = field(default_factory=asyncio.Lock)
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
@@ -61,7 +61,7 @@ def _shared() -> _Lanes:
 
 
 class Budget:
-    """The work that one connection may still do freely."""
+    """The work that one connection may still do without delay."""
 
     def __init__(self) -> None:
         self._units = float(SAVED_UNITS)
@@ -70,11 +70,11 @@ class Budget:
 
     @property
     def is_free(self) -> bool:
-        """Whether the next piece of work may run at once."""
+        """True if the next piece of work may run at once."""
         return self._units >= 0
 
     def spend(self, characters: int, events: int = 0) -> None:
-        """Count a frame that was taken; what is overspent is paid back before anything is free again."""
+        """Charge for a frame. A negative balance must be earned back before the next work is free."""
         now = time.monotonic()
         self._units = min(SAVED_UNITS, self._units + (now - self._at) * UNITS_PER_SEC)
         self._at = now
@@ -82,7 +82,10 @@ class Budget:
         self._units = max(self._units - cost, -SAVED_UNITS)
 
     async def run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the operation in a thread: at once within the budget, else in the slow lane. Twice, if it lost a race."""
+        """Run the operation in a thread: at once within the budget, else in the slow lane.
+
+        Retry once after a lost race.
+        """
         if self.is_free or self._has_room:
             return await in_thread(sql.once_more(operation), *args, **kwargs)
         async with _slow_lane():
@@ -90,10 +93,11 @@ class Budget:
 
     @asynccontextmanager
     async def room_for(self, text: str) -> AsyncIterator[None]:
-        """Count a frame, and hold room while it is decoded and worked on: few large frames of a process are in memory.
+        """Charge for a frame, and reserve memory while it is decoded and handled.
 
-        Take the lane first, then the room, and wait for no lane while holding room: a child beyond its budget would
-        keep the room from children within theirs. Never hold it while a peer is written to, for the same reason.
+        Few large frames are in memory at once. Take the lane first, then the memory, and never wait for the lane while
+        holding memory: a child beyond its budget would keep the memory from children within theirs. Never hold it while
+        writing to a peer, for the same reason.
         """
         self.spend(len(text))
         if len(text) <= LARGE_CHARACTERS:
@@ -109,7 +113,7 @@ class Budget:
 
 @asynccontextmanager
 async def _slow_lane() -> AsyncIterator[None]:
-    """Hold the lane, and pause before the next may have it."""
+    """Hold the slow lane, and pause before releasing it."""
     async with _shared().slow:
         began = time.monotonic()
         try:
@@ -126,7 +130,7 @@ _connections: dict[UUID, tuple[float, float]] = {}
 
 @contextmanager
 def seat(session: UUID) -> Iterator[None]:
-    """Serve one more socket of the session. Raises HangUp 4429 when it has too many here."""
+    """Count one open socket of the session. Raises HangUp 4429 when it has too many in this process."""
     if _sockets[session] >= SOCKETS_PER_SESSION:
         raise HangUp(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: {SOCKETS_PER_SESSION} sockets are open")
     _sockets[session] += 1
@@ -140,7 +144,7 @@ def seat(session: UUID) -> Iterator[None]:
 
 @contextmanager
 def handshake(address: str) -> Iterator[None]:
-    """Judge one more token of a handshake. Raises HangUp 1013 when too many are being judged already."""
+    """Count one token check of a handshake. Raises HangUp 1013 when too many are running already."""
     most: int = settings.WARDROOM["unproven_handshakes"]
     mine: int = settings.WARDROOM["unproven_handshakes_per_address"]
     if _handshakes.total() >= most or _handshakes[address] >= mine:
@@ -155,7 +159,7 @@ def handshake(address: str) -> Iterator[None]:
 
 
 def count_connection(session: UUID) -> None:
-    """Count a connection that is about to be live. Raises HangUp 4429 when the session connects all the time."""
+    """Count a connection that is about to become live. Raises HangUp 4429 when the session reconnects too often."""
     now = time.monotonic()
     if len(_connections) >= REMEMBERED_SESSIONS:
         full = CONNECTIONS_SAVED / CONNECTIONS_PER_SEC

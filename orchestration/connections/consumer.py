@@ -1,8 +1,8 @@
-"""The socket of a child: parse, call one verb, answer.
+"""The socket of a child: parse a frame, call one operation, answer.
 
-A connection is three tasks. The reader fills an inbox and waits for nobody. The worker takes frames in order, decodes
-them and calls one verb for each. The feeder looks at the rows, after every nudge and every few seconds without one,
-and writes what the child is owed. Whichever fails first ends the connection.
+A connection is three tasks. The reader fills an inbox and waits for no operation. The worker takes frames in order,
+decodes them and calls one operation for each. The feeder reads the rows after each wake-up, and every few seconds
+without one, and writes the frames that are due. The first task that fails ends the connection.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
 
 log = logging.getLogger(__name__)
 TOUCH_SECS = 1.0
-# When a child should come back after a fault of ours.
+# The time after which a child should reconnect after a server error.
 RETRY_SECS = 2
-# Frames of events are committed together until they have so many events or characters: no commit takes long.
+# Event frames are committed together up to these limits, so that no commit takes long.
 MERGED_EVENTS, MERGED_CHARACTERS = 256, 256 * 1024
 
 
@@ -47,7 +47,10 @@ class ChildConsumer(AsyncConsumer):
     ears: hub.Ears
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Run the connection to its end. (Not Channels' own loop: that takes a thread hop and two tasks a frame.)"""
+        """Run the connection to its end.
+
+        Channels' own loop is not used: it costs a thread hop and two tasks for each frame.
+        """
         self.limits = settings.WARDROOM
         self.wire = Wire(receive, send, self.limits)
         self.inbox = Inbox()
@@ -93,7 +96,10 @@ class ChildConsumer(AsyncConsumer):
                 raise
 
     async def _let_go(self) -> None:
-        """Note that the line is lost. As long as that cannot be written it would look live, so we do not give up."""
+        """Record that the connection is lost.
+
+        Retry until it is written: without the record the session would look live.
+        """
         while self.holds:
             try:
                 await asyncio.shield(in_thread(disconnect, self.line))
@@ -127,11 +133,14 @@ class ChildConsumer(AsyncConsumer):
         except protocol.ProtocolError as error:
             raise HangUp(error.close_code, error.reason) from None
 
-    # --- what comes in --------------------------------------------------------------------------------------
+    # --- incoming frames ------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        """Take frame after frame. Answers are written when the frame is let go: a peer that does not read them keeps
-        no memory from others. A peer that has left can be told nothing, but what it said is taken, its end included.
+        """Handle frames one after another.
+
+        The answers are written after the frame's memory is released: a peer that does not read must not keep memory
+        from others. A peer that has left can get no answers, but its frames are still handled, a terminal frame
+        included.
         """
         while True:
             text = await self.inbox.take()
@@ -153,7 +162,7 @@ class ChildConsumer(AsyncConsumer):
         await self._or_refuse(frame, self._dispatch(frame))
 
     async def _or_refuse(self, frame: Frame | UnknownKind, work: Coroutine[Any, Any, None]) -> None:
-        """Do it; a refusal is an `error` frame for this frame, and harms no other."""
+        """Run the work. A refusal becomes an `error` frame for this frame and affects no other frame."""
         try:
             await work
         except Problem as refusal:
@@ -163,12 +172,12 @@ class ChildConsumer(AsyncConsumer):
         except DatabaseError as error:
             if not isinstance(error, DataError | IntegrityError) and outages.reason(error):
                 raise
-            # A value that no check of ours caught. The transaction is rolled back, and the connection goes on.
+            # No check of ours caught this value. The transaction is rolled back, and the connection goes on.
             log.error("a frame of %s was refused by the database", self.line.session_id, exc_info=error)
             self._say(_refusal(frame, "invalid", "This frame holds a value that cannot be stored."))
 
     def _say(self, *frames: Frame) -> None:
-        """Answer with these when the frame in hand is let go."""
+        """Queue answers. They are written when the frame's memory is released."""
         self.answers += (functools.partial(self.wire.send, frame) for frame in frames)
 
     async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a line for each frame
@@ -206,7 +215,7 @@ class ChildConsumer(AsyncConsumer):
         except (Problem, DataError, IntegrityError):
             if len(frames) == 1:
                 raise
-            # One of them is at fault. Each is taken alone now, and answered for itself.
+            # One frame is at fault. Handle each alone, so that only that one is refused.
             for frame in frames:
                 await self._or_refuse(frame, self._keep_events([frame]))
 
@@ -219,13 +228,16 @@ class ChildConsumer(AsyncConsumer):
                 self._say(protocol.EventAck(seq=acked))
 
     async def _following(self, first: Frame, *kinds: type[Frame]) -> list[Any]:
-        """The frame, and what has come already and is of these kinds: a child that fell behind catches up in one go."""
+        """Return the frame and the queued frames of these kinds behind it.
+
+        A slow child then catches up in one commit.
+        """
         taken: list[Any] = [first]
         events, room = _events(first), MERGED_CHARACTERS
         while events < MERGED_EVENTS and (text := self.inbox.peek()) is not None and len(text) <= room:
             try:
                 frame = self._decode(text)
-            except HangUp:  # It is raised when its turn comes, after what came before it is answered.
+            except HangUp:  # Raised again when the worker takes this frame, after the earlier frames are answered.
                 break
             if not isinstance(frame, kinds):
                 break
@@ -236,12 +248,12 @@ class ChildConsumer(AsyncConsumer):
         return taken
 
     async def _without_ephemeral(self, events: list[connection_events.Numbered]) -> list[connection_events.Numbered]:
-        """Show what is not kept to whoever watches; the rest."""
+        """Publish the ephemeral events, which are not stored, and return the rest."""
         self.budget.spend(0, len(events))
         passing = [event for event in events if event.qos == "ephemeral"]
         for event in passing:
             ephemeral_events.show(self.line.session_id, event.glimpse(self.line))
-        # A stream of tokens is work going on, but not worth a commit each.
+        # A stream of tokens shows activity, but each token is not worth a commit.
         if passing and time.monotonic() - self.touched > TOUCH_SECS:
             self.touched = time.monotonic()
             await self.budget.run(connection_events.touch, self.line)
@@ -275,7 +287,7 @@ class ChildConsumer(AsyncConsumer):
         self._say(protocol.TranscriptAck(next=kept))
 
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
-        # The feeder must not take the end that we are about to write for one that somebody else wrote.
+        # Tell the feeder that this worker ends the attempt, so that it does not report the end as another's.
         self.ending = True
         try:
             await self.budget.run(terminal.end, self.line, frame)
@@ -286,7 +298,7 @@ class ChildConsumer(AsyncConsumer):
             self._say(protocol.TerminalAck(status=frame.status))
         raise HangUp(Close.DONE, frame.status)
 
-    # --- what goes out --------------------------------------------------------------------------------------
+    # --- outgoing frames ------------------------------------------------------------------------------------
 
     async def _feed(self) -> None:
         while True:
@@ -294,13 +306,13 @@ class ChildConsumer(AsyncConsumer):
                 await self._urgent()
                 more = await self._messages()
             except LineClosed:
-                if self.ending:  # The worker is about to say it better.
+                if self.ending:  # The worker is about to close with the better reason.
                     await asyncio.sleep(self.limits["send_timeout_secs"])
                 raise
-            except Gone:  # The worker takes what it said last, and ends the connection.
+            except Gone:  # The worker handles the last frames and ends the connection.
                 return
             except DatabaseError:
-                # The child is not to blame, and a reconnect would not help it: look again at the next poll.
+                # This is no fault of the child, and a reconnect would not help: read again at the next poll.
                 log.warning("a line could not look at its rows", exc_info=True)
                 more = False
             if not more:
@@ -315,7 +327,10 @@ class ChildConsumer(AsyncConsumer):
             await self.wire.send(frame)
 
     async def _messages(self) -> bool:
-        """Write the next messages, and leave off when something was nudged: a cancel never waits behind them."""
+        """Write the next messages. Stop at a wake-up, because a cancel never waits behind messages.
+
+        Return True if there may be more.
+        """
         letters = await in_thread(messages.waiting, self.line, self.sent.message_seq)
         for seq, message in letters:
             await self._answer(message)
@@ -340,7 +355,7 @@ class ChildConsumer(AsyncConsumer):
 
 
 async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
-    """Run all of it; the first exception ends the others and is raised."""
+    """Run all coroutines. The first exception cancels the others and is raised."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -353,7 +368,7 @@ async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
 
 
 def _end(error: Exception) -> HangUp:
-    """How a connection ends for an exception. What is no fault of the child lets it come back."""
+    """Return the close code and reason for an exception. After a server error the child may reconnect."""
     match error:
         case HangUp():
             return error
@@ -382,7 +397,7 @@ def _refusal(frame: Frame | UnknownKind, code: str, detail: str) -> protocol.Err
 
 
 def _ref(frame: Frame | UnknownKind) -> str:
-    """What of a refused frame its sender knows it by."""
+    """Return the id by which the sender can match a refused frame."""
     if isinstance(frame, UnknownKind):
         return frame.kind[:64]
     return str(getattr(frame, "id", "") or frame.__struct_config__.tag)

@@ -1,4 +1,4 @@
-"""What a child's events do: durable ones go into the feed once, the latest snapshot is kept, the rest passes by."""
+"""Store a child's events: durable ones once in the feed, snapshots as the latest of their type, others not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_ROUNDS = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """One event at its place in the attempt's sequence."""
+    """One event with its number in the attempt's sequence."""
 
     seq: int
     event: Event
@@ -31,23 +31,23 @@ class Numbered:
         return str(self.event["type"])
 
     def glimpse(self, line: Line) -> dict[str, Any]:
-        """The shape of an event in the feed, for one that is never there."""
+        """Return an ephemeral event in the shape of a feed event. It has no cursor, because it is never in the feed."""
         where = {"session": str(line.session_id), "attempt": line.attempt, "seq": self.seq}
         return {"cursor": None, **where, "source": "child", "type": self.type, "payload": self.payload}
 
     @property
     def qos(self) -> Qos:
-        """Its class: kept, the latest kept, or passed on."""
+        """The class of the event: durable, snapshot or ephemeral."""
         return qos_of(self.type)
 
     @property
     def payload(self) -> dict[str, Any]:
-        """Everything but the type, which has a column of its own."""
+        """All fields but the type, which has its own column."""
         return {key: value for key, value in self.event.items() if key != "type"}
 
 
 def numbered(frames: Iterable[EventFrame | EventBatch | PlainEvent]) -> list[Numbered]:
-    """The events of some frames with their numbers; those of a plain child have none yet."""
+    """Return the events of some frames with their numbers. The events of a plain child have no numbers yet (0)."""
     events: list[Numbered] = []
     for frame in frames:
         if isinstance(frame, PlainEvent):
@@ -60,24 +60,24 @@ def numbered(frames: Iterable[EventFrame | EventBatch | PlainEvent]) -> list[Num
 
 
 def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
-    """Keep what is to be kept, all in one transaction; the number up to which every durable event is committed.
+    """Store the events in one transaction. Return the number up to which every durable event is committed.
 
-    A durable event is new when its number is beyond the highest one committed: within a connection numbers grow, and
-    after a reconnect the child goes on from that number. What is not new was sent again, and is acknowledged again.
+    A durable event is new if its number is above the highest committed one: numbers grow within a connection, and after
+    a reconnect the child continues from that number. An older event was sent again, and is acknowledged again.
     """
     with held(line):
         return _keep(line, events, now)
 
 
 def accept_plain(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
-    """The same for a plain child's events, which are numbered here."""
+    """Number the events of a plain child and store them as `accept` does."""
     with held(line):
         first = _acked(line) + 1
         return _keep(line, [Numbered(first + offset, each.event) for offset, each in enumerate(events)], now)
 
 
 def touch(line: Line, *, now: datetime | None = None) -> None:
-    """Note that the child shows signs of work, without keeping what it said."""
+    """Record that the child is active, without storing an event."""
     with held(line):
         _move(line, None, [], now)
 
@@ -90,7 +90,7 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
     acked = _acked(line)
     fresh = []
     for event in events:
-        # The same number may come twice in one go as well as in two.
+        # The same number may come twice in one call as well as in two.
         if event.qos == "durable" and event.seq > acked:
             fresh.append(event)
             acked = event.seq
@@ -112,7 +112,7 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
 
 
 def _note_unknown_outcome(line: Line, event: Numbered) -> None:
-    """Tell staff of a tool that may have run and was not seen to end. Only of a request that this session made."""
+    """Record for staff a tool that may have run and was not seen to end, if this session made the request."""
     match event.event:
         case {"type": "unknown_outcome", "approval": str(approval)}:
             told = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
@@ -134,7 +134,7 @@ def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:
 
 
 def _move(line: Line, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
-    """Write down where the attempt and the session stand after these events."""
+    """Update the last event time and the acknowledged number on the attempt and the session."""
     at = database_now(now)
     Attempt.objects.filter(**line.row()).update(
         last_event_at=at, **({} if acked is None else {"acked_event_seq": acked})
@@ -143,7 +143,7 @@ def _move(line: Line, acked: int | None, fresh: Sequence[Numbered], now: datetim
 
 
 def _read(events: Sequence[Numbered]) -> dict[str, Any]:
-    """What Wardroom itself reads from events; what has the wrong type says nothing."""
+    """Return the columns that the server reads from events. A value of the wrong type is ignored."""
     found: dict[str, Any] = {}
     for event in events:
         match event.event:

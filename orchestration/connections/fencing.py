@@ -1,7 +1,8 @@
-"""A child's line: who may hold it, and the fence that every frame's verb passes.
+"""Fence the connections of a child, so that only the newest one of a session can act.
 
-One live connection per session, each with a number that grows. A newer connection takes the number and the older one
-can do nothing more, its own clean-up included. Each verb of a line is one transaction that begins with `held`.
+A session has one live connection, with a number that grows. A newer connection takes the next number. The older one can
+then do nothing more, not even its own clean-up. Each operation of a connection is one transaction that begins with
+`held`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from wardroom.protocol import Close
 
 
 class LineClosed(Exception):
-    """This line may not act (any more): close its socket with `code` and `reason`."""
+    """This connection may not act, or no longer. Close its socket with `code` and `reason`."""
 
     def __init__(self, code: Close, reason: str) -> None:
         super().__init__(f"{int(code)} {reason}")
@@ -36,7 +37,7 @@ class LineClosed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose token opened the door: one attempt of one session. Not yet a line."""
+    """The attempt that a token proves, before it has a connection."""
 
     project_id: UUID
     session_id: UUID
@@ -49,7 +50,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One connection of a caller. `connection` is the fence."""
+    """One connection of an attempt. Its number `connection` is the fence."""
 
     caller: Caller
     connection: int
@@ -69,7 +70,7 @@ class Line:
 
     @property
     def actor(self) -> Actor:
-        """The child, as the one who asks and sends."""
+        """The child as the actor of its requests and messages."""
         return Actor(
             kind="child",
             id=f"{self.session_id}/{self.attempt}",
@@ -79,14 +80,14 @@ class Line:
         )
 
     def row(self) -> dict[str, object]:
-        """How to find this line's attempt, whoever holds its line now."""
+        """Return the filter for this attempt's row, without the fence."""
         return {"session_id": self.session_id, "number": self.attempt}
 
 
 def judge(token: str, session: str, *, now: datetime | None = None) -> Caller:
-    """Whose token this is, if it opens the line of `session`; LineClosed with the handshake's code if it does not.
+    """Authenticate a token for the connection of `session`. Raises LineClosed with the code of the handshake.
 
-    The token comes first: nobody learns which sessions exist without a good one.
+    The token is checked first: without a valid one, a caller does not learn which sessions exist.
     """
     found = credentials.recognise(token, now=now)
     credential = found.credential
@@ -102,9 +103,9 @@ def judge(token: str, session: str, *, now: datetime | None = None) -> Caller:
 
 
 def claim(caller: Caller, *, plain: bool = False, now: datetime | None = None) -> Line:
-    """Become the session's one live connection: the number grows, and whoever held the line finds out.
+    """Make this the session's one live connection. The number grows, and the former connection is fenced off.
 
-    Two may claim at once; the session's lock puts them in order, and the later one holds the line.
+    Two connections may claim at once. The session's lock puts them in order, and the later one wins.
     """
     web_process = presence.current()
     with unit_of_work.transaction():
@@ -129,11 +130,11 @@ def claim(caller: Caller, *, plain: bool = False, now: datetime | None = None) -
 
 @contextmanager
 def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
-    """A transaction in which this connection, and no other, speaks for its session.
+    """Open a transaction in which only this connection acts for its session.
 
-    1. the session's lock, first in the order of locks, and that of the session `also`; 2. the fence: a guarded UPDATE
-    that finds the attempt alive and the connection ours, and keeps it so until commit; 3. the token, which may have
-    been ended since. LineClosed when one of them says no, and then nothing was written.
+    It takes three steps. 1. Lock the session, first in the order of locks, and the session `also`. 2. Check the fence:
+    a guarded UPDATE finds the attempt running and the number ours, and keeps it so until commit. 3. Check the token,
+    which may have been ended since. Raises LineClosed if a check fails; then nothing is written.
     """
     with unit_of_work.transaction():
         session = transitions.lock_in_order({line.session_id, also or line.session_id})[line.session_id]
@@ -145,7 +146,10 @@ def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
 
 
 def disconnect(line: Line, *, now: datetime | None = None) -> bool:
-    """The socket is gone: the grace begins. False when a newer connection holds the line, or the attempt is over."""
+    """Record that the socket is closed; the grace period begins.
+
+    Return False when a newer connection is live or the attempt is over.
+    """
     with unit_of_work.transaction():
         transitions.lock(line.session_id)
         lost = Attempt.objects.filter(
@@ -153,16 +157,16 @@ def disconnect(line: Line, *, now: datetime | None = None) -> bool:
         ).update(line_lost_at=database_now(now))
         if lost:
             _tell(line, "line_lost")
-            # A process that has ended has nobody to come back: its last words are in by now.
+            # A process that has ended cannot reconnect, and all its frames are handled by now.
             supervisor_reports.judge_exit(line.session_id, line.attempt, now=now)
         return bool(lost)
 
 
 def look(line: Line) -> Attempt:
-    """This line's attempt, with its session; LineClosed when this connection may no longer act. Locks nothing.
+    """Return this connection's attempt with its session. Takes no lock. Raises LineClosed when it may no longer act.
 
-    The token is looked at before the attempt, and judged after it: an attempt ends with its token in one commit, so
-    whoever saw the token dead sees the end as well, and says that.
+    The token is read before the attempt and checked after it. An attempt and its token end in one commit, so a reader
+    that sees the token ended also sees the attempt ended, and reports that reason.
     """
     token = _token_state(line)
     ours = Attempt.objects.select_related("session").filter(**line.row(), ended_at=None, connection=line.connection)
@@ -174,7 +178,7 @@ def look(line: Line) -> Attempt:
 
 
 def refuse_dead_token(line: Line) -> None:
-    """LineClosed 4401 when the token that opened this line was ended, replaced or has expired."""
+    """Raise LineClosed 4401 when the token of this connection was ended, was replaced or has expired."""
     _refuse_dead(_token_state(line))
 
 
@@ -188,7 +192,7 @@ def _refuse_dead(state: credentials.State) -> None:
 
 
 def why_closed(line: Line) -> LineClosed:
-    """What to tell a connection whose fence did not hold."""
+    """Return the reason why the fence refused a connection."""
     attempt = Attempt.objects.select_related("session").filter(**line.row()).first()
     if attempt is None:
         return LineClosed(Close.NO_SESSION, "no such session")

@@ -1,4 +1,4 @@
-"""A handshake: the token and the dialect. The URL is not asked for a token, and cookies are not looked at."""
+"""Read a handshake: the token and the subprotocol. URL parameters and cookies are ignored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wardroom.protocol import BEARER, PLAIN, V1, Close
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a client brought: `subprotocol` is what the server names in its answer."""
+    """The token and subprotocols that a client offers. `subprotocol` is the one that the server accepts."""
 
     token: str
     plain: bool
@@ -27,7 +27,10 @@ class Offer:
 
 
 def read(scope: Mapping[str, Any]) -> Offer:
-    """The token of the header, or of a `bearer.` entry where a client cannot set headers; the newest common dialect."""
+    """Read the token and the newest common subprotocol.
+
+    The token is in the `Authorization` header, or in a `bearer.` subprotocol for clients that cannot set headers.
+    """
     offered: list[str] = list(scope.get("subprotocols") or [])
     token = _header(scope) or _entry(offered)
     dialects = [name for name in offered if not name.startswith(BEARER)]
@@ -39,7 +42,7 @@ def read(scope: Mapping[str, Any]) -> Offer:
 
 
 async def admit(offer: Offer, address: str, session: str) -> Caller:
-    """Whose token this is. Raises LineClosed as `judge` does, and HangUp 1013 when too many are being judged."""
+    """Authenticate the token. Raises LineClosed as `judge` does, and HangUp 1013 when too many checks are running."""
     if not credentials.SHAPE.match(offer.token):
         raise LineClosed(Close.UNAUTHENTICATED, "unknown token")
     with backpressure.handshake(address):

@@ -1,4 +1,4 @@
-"""Messages over a line: what the child admits, and what it sends to others."""
+"""Messages over a connection: those that the child admits, and those that it sends to others."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ CHUNK = 16
 
 
 def admit(line: Line, ids: list[str], *, now: datetime | None = None) -> None:
-    """These messages entered the agent's history: none of them is sent again, to this attempt or another (I2)."""
+    """Record that these messages entered the agent's history. None is sent again, to this or another attempt (I2)."""
     with held(line) as session:
         session_inbox.admit(line.project_id, session.address, ids, line.attempt, now=now)
 
 
 def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
-    """The next messages not admitted yet beyond `after_seq`, oldest first, each with its number.
+    """Return the next unadmitted messages beyond `after_seq`, oldest first, each with its number.
 
-    None for an attempt that a message interrupts: the next one reads it. Looked at after the letters, because the
-    message and its interrupt are one commit.
+    Return none if a message interrupts this attempt: the next attempt reads it. The interrupt is read after the
+    messages, because the message and its interrupt are one commit.
     """
     address = addresses.session_address(line.session_id)
     letters = session_inbox.unadmitted(line.project_id, address, after_seq=after_seq, limit=CHUNK)
@@ -40,7 +40,7 @@ def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
 
 
 def frame(letter: Letter) -> Message:
-    """A message as it goes over the line; `text` is for children that read nothing else."""
+    """Return the frame of a message. `text` is for children that read plain text only."""
     return Message(
         id=letter.message_id,
         sender=Sender(
@@ -56,9 +56,9 @@ def frame(letter: Letter) -> Message:
 
 
 def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
-    """Put a message into another mailbox; the word of `POST sessions/{id}/messages` for what becomes of it.
+    """Put a message into another mailbox. Return its outcome, as `POST sessions/{id}/messages` does.
 
-    Its sender is this session, whatever the frame says. The same id again is the same message.
+    The sender is this session, whatever the frame says. The same id again is the same message.
     """
     mine = Session.objects.get(pk=line.session_id)
     ask = _ask(mine, frame)
@@ -85,7 +85,7 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
 
 
 def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
-    """Answer an ask that came from no mailbox: the one who asked waits for it, or will look for it."""
+    """Answer an ask that came by REST, not from a mailbox. Its caller waits for the answer or fetches it later."""
     if frame.message_kind != "reply":
         raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
     with held(line) as session:
@@ -96,7 +96,10 @@ def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
 
 
 def _address(session: Session, frame: Send, ask: Letter | None) -> str:
-    """Where a send goes: a reply without `to` back to where its ask came from, all else where the child may write."""
+    """Return the target of a send: `to`, or for a reply without `to` the address that its ask names.
+
+    Raises forbidden for an address outside the child's tree and its role's addresses.
+    """
     if frame.to:
         address = _as_address(frame.to)
     elif ask is not None:
@@ -107,13 +110,13 @@ def _address(session: Session, frame: Send, ask: Letter | None) -> str:
     target = addresses.session_of(address)
     allowed = access.in_tree(session.pk, target) if target else address in role_addresses(session)
     if not allowed:
-        # A session that is not there and one of another tree look the same (I11).
+        # An unknown session and one of another tree get the same answer (I11).
         raise problems.forbidden("A child may write to its own tree and to addresses that its role names.")
     return address
 
 
 def _as_address(to: str) -> str:
-    """An address as it stands; a bare session id means that session's."""
+    """Return the address as it is. A bare session id means that session's address."""
     try:
         return addresses.session_address(UUID(to))
     except ValueError:
@@ -121,9 +124,10 @@ def _as_address(to: str) -> str:
 
 
 def _ask(session: Session, frame: Send) -> Letter | None:
-    """The ask in this session's mailbox that a send without `to` answers.
+    """Return the ask in this session's mailbox that a send without `to` answers.
 
-    Its id comes before its correlation id, for anybody may send an ask with another one's correlation id.
+    Look for the id of the ask before its correlation id, because anyone may send an ask with another ask's correlation
+    id.
     """
     if frame.to or not frame.correlation_id:
         return None
@@ -135,5 +139,5 @@ def _ask(session: Session, frame: Send) -> Letter | None:
 
 
 def role_addresses(session: Session) -> list[str]:
-    """The plain addresses that the session's role opens to it."""
+    """List the plain addresses that the session's role allows it."""
     return list(roles.of(session).get("addresses", []))

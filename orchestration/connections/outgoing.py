@@ -1,7 +1,7 @@
-"""What a line is owed, read from the rows: after a nudge, after a poll, and from the start after a reconnect.
+"""Read the frames that are due on a connection from the rows: after a wake-up, after a poll and after a reconnect.
 
-Two lists, decisions first: no decision waits behind a message, and a cancel waits behind neither. Within one connection
-each thing is sent once; `Sent` remembers that, and is all that a connection remembers.
+There are two lists, decisions first: a decision never waits behind a message, and a cancel waits behind neither. Each
+thing is sent once within a connection. `Sent` records that, and is the only state of a connection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wardroom.protocol import Cancel, Frame
 
 @dataclass(slots=True)
 class Sent:
-    """What one connection has been sent."""
+    """The frames that one connection has sent already."""
 
     need_run: bool = False
     cancel: bool = False
@@ -33,16 +33,16 @@ class Sent:
 
 
 def urgent(line: Line, sent: Sent) -> list[Frame]:
-    """Cancel, the run, decisions: what never waits behind messages, in this order. LineClosed when the line is over.
+    """Return the frames that never wait behind messages, in order: cancel, run, decisions. Raises LineClosed.
 
-    What is returned counts as sent: the caller writes it, or loses the connection and with it `sent`.
+    The returned frames count as sent: the caller writes them, or loses the connection and `sent` with it.
     """
     attempt = look(line)
     return [*_cancel(attempt.session, sent), *_run(line, attempt, sent), *_decisions(line, sent)]
 
 
 def last_words(line: Line, sent: Sent) -> list[Frame]:
-    """For a connection that is about to be closed: the cancel that an ended attempt's child should know of."""
+    """Return the cancel that the child of a timed-out or cancelled attempt should get before the close."""
     attempt = Attempt.objects.select_related("session").filter(**line.row(), connection=line.connection).first()
     if sent.cancel or attempt is None or attempt.status not in (Status.TIMEOUT, Status.CANCELLED):
         return []
@@ -50,7 +50,7 @@ def last_words(line: Line, sent: Sent) -> list[Frame]:
 
 
 def note_cancel(line: Line, *, now: datetime | None = None) -> None:
-    """The cancel was written to the socket."""
+    """Record that the cancel was written to the socket."""
     with held(line):
         Attempt.objects.filter(**line.row(), cancel_sent_at=None).update(cancel_sent_at=database_now(now))
 
@@ -72,7 +72,7 @@ def _run(line: Line, attempt: Attempt, sent: Sent) -> list[Frame]:
 
 def _decisions(line: Line, sent: Sent) -> list[Frame]:
     owed = approvals.undelivered(line, need_run=sent.need_run)
-    # What is just being asked is answered after its registration, not before.
+    # A request that is being registered gets its registration first, then its decision.
     fresh = [reply for reply in owed if reply.id not in sent.decisions and reply.id not in sent.asking]
     sent.decisions.update(reply.id for reply in fresh)
     return [*fresh]

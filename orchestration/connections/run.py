@@ -1,4 +1,4 @@
-"""The work as a child is given it, and the history that it hands back."""
+"""Build the `run` frame for a child, and store the transcript that the child sends back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROLE_CHARACTERS = 40
 
 
 def welcome(line: Line) -> Welcome:
-    """The line is open; the child goes on from `acked_event_seq`."""
+    """Return the `welcome` frame. The child continues from `acked_event_seq`."""
     limits = settings.WARDROOM
     acked, kept = Attempt.objects.values_list("acked_event_seq", "transcript_next").get(**line.row())
     return Welcome(
@@ -36,7 +36,7 @@ def welcome(line: Line) -> Welcome:
 
 
 def run(line: Line) -> Run:
-    """Everything that this attempt needs to know to do the work."""
+    """Return the `run` frame with everything that this attempt needs to do the work."""
     attempt = Attempt.objects.select_related("session").get(**line.row())
     session = attempt.session
     options: dict[str, Any] = session.options
@@ -58,21 +58,22 @@ def run(line: Line) -> Run:
 
 
 def acknowledge(line: Line, *, now: datetime | None = None) -> None:
-    """The child has taken the run: it is not sent again unless it asks."""
+    """Record that the child has the run. It is not sent again unless the child asks for it."""
     with held(line):
         Attempt.objects.filter(**line.row(), run_acked_at=None).update(run_acked_at=database_now(now))
 
 
 def keep_transcript(line: Line, frame: Transcript) -> int:
-    """Keep a part of the history; the position up to which all is kept."""
+    """Store a part of the transcript. Return the position up to which all of it is stored."""
     with held(line):
         return append(line, frame.first, frame.items)
 
 
 def append(line: Line, first: int | None, items: Sequence[Item]) -> int:
-    """Within a held line: add the items from position `first` (None: after what is there).
+    """Append the items from position `first` (None: after the last stored one). Call it inside `held`.
 
-    What is kept already is sent again, and is skipped; a part that begins beyond it leaves a hole and is refused.
+    Items that are stored already were sent again and are skipped. A part that begins beyond them would leave a hole,
+    and is refused.
     """
     kept = int(Attempt.objects.values_list("transcript_next", flat=True).get(**line.row()))
     first = kept if first is None else first
@@ -100,7 +101,10 @@ def _row(line: Line, position: int, item: Item) -> TranscriptItem:
 
 
 def _refuse_unkeepable(items: Sequence[Item], skipped: int) -> None:
-    """Raise Problem 422 for an item that the history cannot hold. `skipped` items of its part came before."""
+    """Raise Problem 422 for an item that cannot be stored.
+
+    `skipped` is the number of items before these in the frame.
+    """
     for place, item in enumerate(items, skipped):
         if len(item.role) > ROLE_CHARACTERS:
             wrong = ("role", f"an item's role has at most {ROLE_CHARACTERS} characters")

@@ -1,4 +1,4 @@
-"""The end of an attempt, as its child declares it."""
+"""End or suspend an attempt at its child's `terminal` frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS_OF_AN_ATTEMPT = 10
 
 
 def end(line: Line, frame: Terminal, *, now: datetime | None = None) -> None:
-    """The rest of the transcript, then the end or the suspension: one transaction, or nothing of it."""
+    """Store the rest of the transcript and end or suspend the attempt, all in one transaction."""
     with held(line):
         if frame.transcript:
             run.append(line, None, frame.transcript)

@@ -1,7 +1,7 @@
-"""The ASGI side of a child's socket: what comes in, in order and bounded; what goes out, one frame at a time.
+"""The ASGI side of a child's socket: bounded, ordered input, and output one frame at a time.
 
-The reader never waits for a verb, so that pongs are read while one runs; only a full inbox stops it. There is no
-queue for what goes out: `send` waits for the peer, and a peer that does not read is dropped, not remembered.
+The reader does not wait for operations, so that pongs are read while one runs; only a full inbox stops it. There is no
+queue for output: `send` waits for the peer, and a peer that does not read is disconnected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RATE_WINDOW_SECS = 10
 
 
 class HangUp(Exception):
-    """This connection ends: with `code` and `reason`, or with nothing to say because the peer is gone (None)."""
+    """Close this connection with `code` and `reason`. A code of None means that the peer has left."""
 
     def __init__(self, code: int | None = None, reason: str = "") -> None:
         super().__init__(f"{code} {reason}")
@@ -34,11 +34,11 @@ class HangUp(Exception):
 
 
 class Gone(HangUp):
-    """The peer had left when we wrote to it. What it said before that may still be in the inbox, its end included."""
+    """The peer left while we wrote. Its last frames, a terminal frame included, may still be in the inbox."""
 
 
 class Inbox:
-    """The texts that the reader has read and the worker has not taken yet; `put` waits while it is full.
+    """The texts that the reader has read and the worker has not taken yet. `put` waits while it is full.
 
     Frames wait as text. Decoded, they could take many times the memory.
     """
@@ -49,7 +49,7 @@ class Inbox:
         self._changed = asyncio.Condition()
 
     async def put(self, item: str | HangUp) -> None:
-        """Keep the item; an item that is heavier than the whole inbox goes in when it is empty."""
+        """Add the item. An item that is heavier than the whole inbox goes in when the inbox is empty."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._full(item))
             self._items.append(item)
@@ -57,7 +57,7 @@ class Inbox:
             self._changed.notify_all()
 
     async def take(self) -> str:
-        """The oldest text; a HangUp that was put is raised, after everything that came before it."""
+        """Return the oldest text. Raise a HangUp that was put, after everything that came before it."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
             item = self._items.popleft()
@@ -68,7 +68,7 @@ class Inbox:
         return item
 
     def peek(self) -> str | None:
-        """The text that `take` gives next, when there is one already."""
+        """Return the text that `take` returns next, or None."""
         item = self._items[0] if self._items else None
         return item if isinstance(item, str) else None
 
@@ -79,7 +79,10 @@ class Inbox:
 
 
 def _weight(item: str | HangUp) -> int:
-    """The memory that it takes: a single character beyond ASCII may take that of the whole text times four."""
+    """Return the memory of a text in bytes.
+
+    One character beyond ASCII can make the whole text take four times as much.
+    """
     return sys.getsizeof(item) if isinstance(item, str) else 0
 
 
@@ -92,7 +95,7 @@ class Rate:
         self._at = time.monotonic()
 
     def take(self) -> None:
-        """Count one frame; HangUp 4429 when there have been too many."""
+        """Count one frame. Raises HangUp 4429 when there have been too many."""
         now = time.monotonic()
         self._level = min(self._allowed, self._level + (now - self._at) * self._allowed / RATE_WINDOW_SECS)
         self._at = now
@@ -102,7 +105,7 @@ class Rate:
 
 
 class Wire:
-    """One WebSocket, as ASGI gives it to an application."""
+    """One WebSocket, with the `receive` and `send` that ASGI gives an application."""
 
     def __init__(self, receive: Receive, send: Send, limits: MutableMapping[str, Any]) -> None:
         self._receive = receive
@@ -112,16 +115,19 @@ class Wire:
         self._rate = Rate(limits["max_frames_per_10_secs"])
 
     async def accept(self, subprotocol: str | None) -> None:
-        """Take the handshake, also one that is going to be refused: a close code can only be read after it."""
+        """Accept the handshake, also one that will be refused: a client can read a close code only after it."""
         await self._receive()
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
 
     async def send(self, frame: protocol.Frame) -> None:
-        """Write one frame; HangUp when the peer has not read for `send_timeout_secs`, Gone when it has left."""
+        """Write one frame.
+
+        Raises HangUp when the peer has not read for `send_timeout_secs`, and Gone when it has left.
+        """
         await self._push({"type": "websocket.send", "text": protocol.encode(frame)})
 
     async def close(self, code: int, reason: str) -> None:
-        """Say why, and end; a peer that does not even take that is cut off."""
+        """Close with a code and reason. A peer that does not even read the close frame is cut off."""
         try:
             cut = protocol.cut_reason(reason)
             await self._push({"type": "websocket.close", "code": int(code), "reason": cut})
@@ -158,7 +164,7 @@ class Wire:
             raise Gone() from None
 
     def _abort(self) -> None:
-        # ASGI has no word for this: closing politely would wait for the peer to read what it does not read.
+        # ASGI has no event for this. A normal close would wait for the peer, which does not read.
         transport = getattr(getattr(self._send, "__self__", None), "transport", None)
         if transport is not None:
             transport.abort()
