@@ -1,4 +1,4 @@
-"""What can be done to a session: token, cancel, retry, wait, messages."""
+"""The calls that act on a session: token, cancel, retry, wait, messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Steering(ProjectView):
     scopes: ClassVar[ScopeMap] = {"POST": "sessions:write"}
 
     def shown(self, session: Session) -> dict[str, Any]:
-        """The session as it is after the verb."""
+        """Return the session as it is after the operation."""
         return schemas.session(schemas.with_line(Session.objects.all()).get(pk=session.pk))
 
 
@@ -38,7 +38,7 @@ def _still(view: ProjectView, answer: Any, session_id: UUID) -> None:
 
 
 class Token(Steering):
-    """A fresh token of an external session's current attempt."""
+    """A fresh token for an external session's current attempt."""
 
     refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
     secret: ClassVar[Methods] = ("POST",)
@@ -49,14 +49,14 @@ class Token(Steering):
         responses={201: schemas.TokenShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
-        """Mint a fresh token for the current attempt; the one before it dies."""
+        """Mint a fresh token for the current attempt. The former token ends."""
         fresh = spawn.fresh_token(self.project, session_id, self.actor)
         shown = {"token": fresh.child_token, "websocket_url": fresh.websocket_url, "attempt": fresh.attempt}
         return Response(shown, status=201)
 
 
 class Cancel(Steering):
-    """Stop a session, and what is below it."""
+    """Stop a session and the sessions below it."""
 
     child_may: ClassVar[Methods] = ("POST",)
     refuses: ClassVar = {"POST": {409: ("not-running",)}}
@@ -69,7 +69,7 @@ class Cancel(Steering):
     )
     @idempotent(_still)
     def post(self, request: Request, session_id: UUID) -> Response:
-        """Tell it to stop. What runs has a grace to end by itself; what is over stays as it is."""
+        """Cancel a session. A running attempt gets a grace period to end by itself; an ended session stays as it is."""
         said = strict.read(bodies.CancelBody, request.data)
         access.steerable(self.credential, session_id)
         reason = said.get("reason") or f"cancelled by {self.actor.name}"
@@ -78,7 +78,7 @@ class Cancel(Steering):
 
 
 class Retry(Steering):
-    """Start a session that is over once more."""
+    """Start an ended session again."""
 
     child_may: ClassVar[Methods] = ("POST",)
     refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
@@ -98,7 +98,7 @@ class Retry(Steering):
 
 
 class WaitFor(Steering):
-    """What a running attempt waits for."""
+    """Record the thing that a running attempt waits for."""
 
     child_may: ClassVar[Methods] = ("POST",)
     refuses: ClassVar = {"POST": {409: ("not-running",)}}
@@ -109,14 +109,17 @@ class WaitFor(Steering):
         responses={200: schemas.SessionShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
-        """Record what the running attempt waits for, and return at once: it counts when the attempt suspends."""
+        """Record the event that the running attempt waits for, and return at once.
+
+        It takes effect when the attempt suspends.
+        """
         said = strict.read(bodies.WaitBody, request.data)
         access.own(self.credential, session_id)
         return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**said), self.actor)))
 
 
 class Messages(Steering):
-    """A message to a session."""
+    """Send a message to a session."""
 
     child_may: ClassVar[Methods] = ("POST",)
     refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
@@ -127,19 +130,19 @@ class Messages(Steering):
         responses={202: schemas.SentShape},
     )
     def post(self, request: Request, session_id: UUID) -> Response:
-        """Send it a message. The outcome says what will become of it; only its admission proves that it was read."""
+        """Send a message. The outcome says how it will be handled; only its admission proves that the agent read it."""
         said = strict.read(bodies.MessageBody, request.data)
         interrupt = said.get("interrupt", False)
         if interrupt:
             permissions.owner_must_hold(self.credential, STOP)
-        # Who interrupts itself would start anew for ever: each attempt has its own total time.
+        # A session may not interrupt itself: it could restart for ever, because each attempt has its own total time.
         (access.steerable if interrupt else access.writable)(self.credential, session_id)
         message = self._message(request.data)
         sent = messages.send(self.project, session_id, message, self.actor, interrupt=interrupt)
         return Response({"id": sent.id, "outcome": sent.outcome}, status=202)
 
     def _message(self, data: Any) -> NewMessage:
-        """A child's sender is the one that its token proves; a key's is what it claims."""
+        """Read the message. A child's token proves the sender; a key may claim any sender."""
         if self.actor.session is None:
             return envelope.read(data)
         return messages.signed(envelope.read({**data, "from": None}), self.actor)

@@ -1,4 +1,4 @@
-"""The held and hot calls of orchestration, answered before Django."""
+"""The long-poll, streaming and frequent calls of orchestration, answered before Django."""
 
 from starlette.routing import Route
 

@@ -1,4 +1,4 @@
-"""The bodies of the session calls, as serializers: what is read, and what the OpenAPI document says of it."""
+"""The bodies of the session calls, as serializers: they validate the input and describe it in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROLE = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
 _WITH_A_COMMAND = sorted(role for role, means in settings.WARDROOM["roles"].items() if "command" in means)
-# Bounds numbers alone; a text that is no number is left to whoever wrote it.
+# Bounds numbers only. Other values are the caller's own and are not checked.
 _WATCHDOG = {PREFIX + name: {"maximum": settings.WARDROOM["max_watchdog_secs"]} for name in NAMES}
 
 
@@ -74,7 +74,7 @@ class SpawnBody(Body):
     }
 
     def validate_role(self, role: str) -> str:
-        """Roles are names: they reach mailboxes, logs and screens."""
+        """Check that the role is a name: roles appear in mailboxes, logs and screens."""
         if not ROLE.match(role):
             said = "must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit"
             raise serializers.ValidationError(said, code=CHECKED)
@@ -97,7 +97,7 @@ class WaitBody(Body):
 
 
 class SenderBody(Body):
-    """Who a message says that it is from: shown as claimed."""
+    """The sender that a message claims. It is shown as claimed."""
 
     session_id = Text(required=False, allow_blank=True, max_length=LONGEST_ID)
     role = Text(required=False, max_length=LONGEST_ROLE)
@@ -123,7 +123,7 @@ class MessageBody(Body):
 
 
 class AskBody(Body):
-    """`POST sessions/{id}/ask`, for the OpenAPI document: the held call reads its own."""
+    """`POST sessions/{id}/ask`, for the OpenAPI document: the ASGI route reads its own body."""
 
     question = Text(max_length=64 * 1024, help_text="At most 64 KiB.")
     mode = serializers.ChoiceField(

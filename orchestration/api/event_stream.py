@@ -18,7 +18,7 @@ from orchestration.sessions import access
 
 
 async def session_stream(request: Request) -> Response:
-    """One session's events, from its cursor on, for as long as the caller may read them."""
+    """Stream one session's events from its cursor on, for as long as the caller may read them."""
     session_id: UUID = request.path_params["session_id"]
     credential = await _reader(request, session_id)
     asgi_calls.judge(request, QUERY)

@@ -1,4 +1,4 @@
-"""`GET sessions/{id}/events` page by page, and `GET snapshot`. The same events as a stream are in `held_events`."""
+"""`GET sessions/{id}/events` as pages, and `GET snapshot`. The module `event_stream` streams the same events."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class SessionEventsView(ProjectView):
         responses={200: EVENTS},
     )
     def get(self, request: Request, session_id: UUID) -> HttpResponse:
-        """A page beyond `after`; a child's token reads its own session and those below it."""
+        """Return a page of events beyond `after`. A child's token may read its own session and those below it."""
         session = access.readable(self.credential, session_id)
         return events_page(request.query_params, session.project_id, session.pk)
 
 
 class SnapshotView(ProjectView):
-    """The state of a project now, and the cursor to go on from."""
+    """The current state of a project, and the cursor to continue from."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "feed:read"}
 
@@ -65,7 +65,7 @@ class SnapshotView(ProjectView):
         responses={200: SNAPSHOT},
     )
     def get(self, request: Request) -> Response:
-        """State first, events after it: nothing falls between the two."""
+        """Return the state and the cursor. The feed beyond the cursor has every later change."""
         sees = set(self.credential.scopes)
         sees |= {"sessions:read", "approvals:read"} if "admin" in self.credential.scopes else set()
         seen = snapshot.of(

@@ -1,4 +1,4 @@
-"""`GET sessions/{id}/history`: what the `run` frame had no room for, page by page."""
+"""`GET sessions/{id}/history`: the part of the history that did not fit into the `run` frame, as pages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class History(ProjectView):
         responses={200: PAGE},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
-        """As many entries as fit into a run."""
+        """Return as many entries as fit into a run."""
         session = access.readable(self.credential, session_id)
         after = _after(request.query_params.get("cursor"))
         found, rest = history.page(session, settings.WARDROOM["run_history_bytes"], after)

@@ -1,4 +1,4 @@
-"""`POST sessions/{id}/ask` and `GET sessions/{id}/asks/{ask_id}`, answered before Django: waiting costs no thread."""
+"""The ASGI routes `POST sessions/{id}/ask` and `GET sessions/{id}/asks/{ask_id}`: a waiting call holds no thread."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AskBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def ask(request: Request) -> JSONResponse:
-    """Put a question to the session, and hold until it is answered or the time is over: then it is pending."""
+    """Put a question to the session. Hold the call until it is answered or the time is over; then it is pending."""
     credential = await of_held(request)
     may_ask(credential)
     key = asgi_calls.judge(request, takes_key=True)
@@ -48,7 +48,7 @@ async def ask(request: Request) -> JSONResponse:
 
 
 async def late(request: Request) -> JSONResponse:
-    """An ask of before: its answer, or where it stands; with `?timeout=`, held until there is one."""
+    """Return an earlier ask with its answer or its current state. With `?timeout=`, hold the call for an answer."""
     credential = await of_held(request)
     may_look(credential)
     asgi_calls.judge(request, long_poll.PARAMETERS)
@@ -62,7 +62,10 @@ async def late(request: Request) -> JSONResponse:
 
 
 def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
-    """The verb, for whoever may ask this session: a key of its project, or a child's token what is below it."""
+    """Put the question.
+
+    A key may ask the sessions of its project; a child's token may ask the sessions below its own.
+    """
     session = access.steerable(credential, session_id)
     name = questions.keyed(credential, session_id, key) if key else new_id()
     message, actor = question(said.question, said.mode, id=name), Actor.of_credential(credential)
@@ -73,12 +76,12 @@ def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> As
 
 
 def may_ask(credential: Credential) -> None:
-    """What may send a message to a session may ask it."""
+    """Allow callers that may send a message to a session."""
     permissions.allow(credential, "sessions:write", child=True)
 
 
 def may_look(credential: Credential) -> None:
-    """Whoever may ask, and whoever may read."""
+    """Allow callers that may ask, and callers that may read."""
     writes = "sessions:write" in credential.scopes
     permissions.allow(credential, "sessions:write" if writes else "sessions:read", child=True)
 

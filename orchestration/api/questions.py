@@ -1,4 +1,4 @@
-"""Asks in the OpenAPI document, and on a server without the held app: there a question is put, and not waited for."""
+"""Asks in the OpenAPI document. On a server without the ASGI routes an ask is stored and not waited for."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ class Ask(ProjectView):
     )
     @idempotency.keyed
     def post(self, request: Request, session_id: UUID) -> Response:
-        """Ask it, and wait for the answer. `pending` after `timeout_secs`; `ended` when its session ended without one.
+        """Ask a question and wait for the answer.
 
-        A question is durable before anybody waits, and its answer is kept for seven days: `GET asks/{ask_id}` gives a
-        late one. 409 `not-running`: the session is over. The same `Idempotency-Key` is the same question again.
-        A key or child may have 256 calls that wait at a web process; one more is a 429 and asks nothing.
+        `pending` after `timeout_secs`; `ended` when its session ended without an answer. A question is durable before
+        anyone waits. Its answer is kept for seven days: `GET asks/{ask_id}` returns a late one. 409 `not-running`: the
+        session is over. The same `Idempotency-Key` is the same question again. A key or child may have 256 waiting
+        calls at a web process; one more is a 429 and asks nothing.
         """
         long_poll.may_ask(self.credential)
         said = request_body.convert(request.data, long_poll.AskBody)
@@ -53,7 +54,7 @@ class Ask(ProjectView):
 
 
 class OneAsk(ProjectView):
-    """Where a question stands."""
+    """The current state of a question."""
 
     permission_classes = []
     in_path: ClassVar = IN_PATH
@@ -65,7 +66,7 @@ class OneAsk(ProjectView):
         responses={200: schemas.AskShape},
     )
     def get(self, request: Request, session_id: UUID, ask_id: str) -> Response:
-        """Give the answer, also a late one, or say how it stands. 404 for an ask that another session sent."""
+        """Return the answer, also a late one, or the current state. 404 for an ask that another session sent."""
         long_poll.may_look(self.credential)
         ledger_long_poll.patience(request.query_params)
         return Response(questions.shape(questions.look(questions.find(self.credential, session_id, ask_id))))

@@ -1,4 +1,4 @@
-"""Whether a caller may have an answer of before again: what it may no longer do or see, a replay does not give."""
+"""Check that a caller may get a stored answer again. A replay must not show a caller more than a new call would."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from orchestration.sessions.spawn import SpawnOrder
 
 
 def spawned(credential: Credential, session_id: UUID, order: SpawnOrder) -> None:
-    """Of a spawn: who could not order it now is refused as for a new one. Raises 403, 404, 409, 422.
+    """Check the replay of a spawn as a new spawn is checked. Raises 403, 404, 409, 422.
 
-    How many children the parent has is not asked: this one is among them.
+    The number of the parent's children is not checked: this child is among them.
     """
     actor = Actor.of_credential(credential)
     spawn.judge(order, actor)
@@ -22,6 +22,6 @@ def spawned(credential: Credential, session_id: UUID, order: SpawnOrder) -> None
 
 
 def steered(credential: Credential, session_id: UUID) -> None:
-    """Of a cancel or a retry. Raises 403, 404, 409 `not-running` for a child whose attempt is over."""
+    """Check the replay of a cancel or a retry. Raises 403, 404, 409 `not-running` for a child of an ended attempt."""
     transitions.fence(Actor.of_credential(credential))
     access.steerable(credential, session_id)

@@ -1,4 +1,4 @@
-"""`sessions` and what can be looked at of one: parse, call one verb, answer."""
+"""`sessions` and the views of one session: parse, call one operation, answer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _still_spawned(view: ProjectView, answer: Any) -> None:
 
 
 class Sessions(ProjectView):
-    """Spawn, and list."""
+    """Spawn and list sessions."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read", "POST": "sessions:write"}
     child_may: ClassVar[Methods] = ("GET", "POST")
@@ -65,8 +65,9 @@ class Sessions(ProjectView):
 
     @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
     def get(self, request: Request) -> Response:
-        """List sessions, newest first. A child's token sees its own session's children, or with `parent` those
-        of a session below it.
+        """List sessions, newest first.
+
+        A child's token sees its own session's children, or with `parent` those of a session below it.
         """
         rows = schemas.with_line(_filtered(self._visible(), request.query_params))
         return Response(page(rows, request.query_params, schemas.session, key=("created_at", "id"), descending=True))
@@ -85,7 +86,7 @@ class Sessions(ProjectView):
     )
     @idempotent(_still_spawned, redact=("child",))
     def post(self, request: Request) -> Response:
-        """Spawn a session. For the runner `external` the answer carries, once, its child's token."""
+        """Spawn a session. For the runner `external` the answer carries, only once, the child's token."""
         spawned = spawn.spawn(self.project, _order(request.data), self.actor)
         headers = {"Location": f"{request.path}/{spawned.session.pk}"}
         return Response(_spawned(spawned), status=201, headers=headers)
@@ -117,7 +118,7 @@ class OneSession(ProjectView):
 
     @extend_schema(operation_id="sessions_get", responses={200: schemas.SessionShape})
     def get(self, request: Request, session_id: UUID) -> Response:
-        """One session, as it is now."""
+        """Return one session as it is now."""
         session = access.readable(self.credential, session_id)
         return Response(schemas.session(schemas.with_line(Session.objects.all()).get(pk=session.pk)))
 
@@ -133,16 +134,16 @@ class Tree(ProjectView):
         responses={200: schemas.SessionTreeShape},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
-        """The session with its `children`, each likewise, oldest first.
+        """Return the session with its `children`, each in the same form, oldest first.
 
-        It ends at 1,000 sessions or 1 MiB, the nearest first. One that is `truncated` has children that are not here:
-        list them with `GET sessions?parent=`, or ask for its own tree.
+        It ends at 1,000 sessions or 1 MiB, the nearest first. A session that is `truncated` has children that are not
+        here: list them with `GET sessions?parent=`, or ask for its own tree.
         """
         return Response(tree.of(access.readable(self.credential, session_id).pk))
 
 
 class Attempts(ProjectView):
-    """The tries of one session."""
+    """The attempts of one session."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read"}
     child_may: ClassVar[Methods] = ("GET",)
@@ -150,6 +151,6 @@ class Attempts(ProjectView):
 
     @extend_schema(operation_id="sessions_attempts", parameters=pages.QUERY, responses={200: ATTEMPTS})
     def get(self, request: Request, session_id: UUID) -> Response:
-        """List its attempts, oldest first, with what became of the process of each."""
+        """List its attempts, oldest first, with the outcome of each one's process."""
         session = access.readable(self.credential, session_id)
         return Response(page(session.attempts.all(), request.query_params, schemas.attempt, key=("number",)))

@@ -1,4 +1,4 @@
-"""`GET snapshot`: what stands now, and the cursor from which the feed tells the rest."""
+"""`GET snapshot`: the current state, and the cursor from which the feed has every later change."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MOST = 1000
 
 
 def of(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = True) -> dict[str, Any]:
-    """`{cursor, sessions, approvals, truncated}`: what is not over, what is pending, oldest first; None if unasked.
+    """Return `{cursor, sessions, approvals, truncated}`: unfinished sessions and pending approvals, oldest first.
 
-    The cursor is read before the rows. A change between the two is in the rows *and* in the feed beyond the cursor;
-    the other way round it could be in neither.
+    A list that was not asked for is None. The cursor is read before the rows. A change between the two reads is in the
+    rows *and* in the feed beyond the cursor; in the other order it could be in neither.
     """
     cursor, room = feed.head(project_id), pages.Room()
     is_cut = False

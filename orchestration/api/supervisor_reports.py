@@ -1,4 +1,4 @@
-"""The keeper's two calls, answered before Django: there is one every few seconds for each process."""
+"""The two calls of a child's supervisor. They skip Django: each process makes one every few seconds."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from orchestration.states import Status
 
 
 class AttemptNumber(Convertor[int]):
-    """An attempt's number in a path. What has more digits than any column holds is no address of ours."""
+    """An attempt's number in a path. A number with more digits than any column holds is not found."""
 
     regex = "[1-9][0-9]{0,8}"
     schema: ClassVar = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
 
     def convert(self, value: str) -> int:
-        """The number."""
+        """Return the number."""
         return int(value)
 
     def to_string(self, value: int) -> str:
-        """Its digits."""
+        """Return its digits."""
         return str(value)
 
 
@@ -44,7 +44,7 @@ Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class AliveReport(msgspec.Struct):
-    """`POST .../alive`. Unknown fields are ignored: keepers outlive a server, and may meet an older one."""
+    """`POST .../alive`. Unknown fields are ignored: a supervisor outlives a server and may meet an older one."""
 
     pid: Pid
     pgid: Pid
@@ -92,7 +92,7 @@ EXITED = Described(
 
 @described(ALIVE)
 async def alive(request: Request) -> Response:
-    """The process lives; the answer says whether it may go on."""
+    """Record that the process is alive. The answer says whether it may continue."""
     asgi_calls.judge(request)
     said = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
     life = supervisor_reports.Life(pid=said.pid, pgid=said.pgid, host=said.host)
@@ -102,7 +102,7 @@ async def alive(request: Request) -> Response:
 
 @described(EXITED)
 async def exited(request: Request) -> Response:
-    """The process has ended, and how."""
+    """Record the exit status of the process."""
     asgi_calls.judge(request)
     said = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
     if (said.exit_status is None) == (said.exit_signal is None):

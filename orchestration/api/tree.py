@@ -1,4 +1,4 @@
-"""A session and what is below it, nested: as much as one answer holds, and where there is more."""
+"""A session and its descendants, nested, up to the size of one answer. Cut nodes are marked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST = 1000
 
 
 def of(top: UUID) -> dict[str, Any]:
-    """The session with its `children`, each likewise, oldest first; those nearest to it before those further down.
+    """Return the session with its `children`, each in the same form, oldest first. Nearer levels come first.
 
-    `truncated` says of each session that not all of its children are here. `GET sessions?parent=` has them in pages,
-    and the tree of one of them goes on below it.
+    `truncated` marks a session with children that are not here. `GET sessions?parent=` lists them in pages, and the
+    tree of such a session continues below it.
     """
     room = pages.Room()
     shown = {top: _node(schemas.with_line(Session.objects.all()).get(pk=top))}
@@ -31,7 +31,7 @@ def of(top: UUID) -> dict[str, Any]:
 
 
 def _below(level: list[UUID], shown: dict[UUID, dict[str, Any]], room: pages.Room) -> list[UUID]:
-    """Show the children of these, as far as there is room; the ids of those that are shown, none once it is full."""
+    """Add the children of this level while they fit. Return the ids of the added ones, none once the tree is full."""
     found = []
     rows = schemas.with_line(Session.objects.filter(parent__in=level))
     for row in pages.walk(rows, ("created_at", "pk")):
