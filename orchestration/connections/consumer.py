@@ -92,7 +92,8 @@ class ChildConsumer(AsyncConsumer):
             try:
                 await _until_one_fails(self._work(), self._feed())
             except LineClosed:
-                await self._last_words()
+                for frame in await in_thread(outgoing.last_words, self.line, self.sent):
+                    await self.wire.send(frame)
                 raise
 
     async def _let_go(self) -> None:
@@ -147,7 +148,8 @@ class ChildConsumer(AsyncConsumer):
             end: HangUp | None = None
             async with self.budget.room_for(text):
                 try:
-                    await self._take(text)
+                    frame = self._decode(text)
+                    await self._or_refuse(frame, self._dispatch(frame))
                 except HangUp as hang_up:
                     end = hang_up
             answers, self.answers = self.answers, []
@@ -156,10 +158,6 @@ class ChildConsumer(AsyncConsumer):
                     await answer()
             if end is not None:
                 raise end
-
-    async def _take(self, text: str) -> None:
-        frame = self._decode(text)
-        await self._or_refuse(frame, self._dispatch(frame))
 
     async def _or_refuse(self, frame: Frame | UnknownKind, work: Coroutine[Any, Any, None]) -> None:
         """Run the work. A refusal becomes an `error` frame for this frame and affects no other frame."""
@@ -189,17 +187,19 @@ class ChildConsumer(AsyncConsumer):
             case protocol.ApprovalRequest():
                 await self._on_approval_request(frame)
             case protocol.ApprovalAck():
-                await self._on_approval_ack(frame)
+                self._say(*await self.budget.run(approvals.acknowledge, self.line, frame))
             case protocol.ApprovalWithdraw():
                 await self.budget.run(approvals.withdraw, self.line, frame)
             case protocol.MessageAdmitted():
                 await self.budget.run(messages.admit, self.line, frame.ids)
             case protocol.Send():
-                await self._on_send(frame)
+                outcome = await self.budget.run(messages.send, self.line, frame)
+                self._say(protocol.SendAck(id=frame.id, outcome=outcome))
             case protocol.RunAck():
                 await self.budget.run(run.acknowledge, self.line)
             case protocol.Transcript():
-                await self._on_transcript(frame)
+                kept = await self.budget.run(run.keep_transcript, self.line, frame)
+                self._say(protocol.TranscriptAck(next=kept))
             case protocol.Terminal():
                 await self._on_terminal(frame)
             case protocol.Hello():
@@ -275,17 +275,6 @@ class ChildConsumer(AsyncConsumer):
             self.sent.asking.discard(id)
             self.ears.nudge()
 
-    async def _on_approval_ack(self, frame: protocol.ApprovalAck) -> None:
-        self._say(*await self.budget.run(approvals.acknowledge, self.line, frame))
-
-    async def _on_send(self, frame: protocol.Send) -> None:
-        outcome = await self.budget.run(messages.send, self.line, frame)
-        self._say(protocol.SendAck(id=frame.id, outcome=outcome))
-
-    async def _on_transcript(self, frame: protocol.Transcript) -> None:
-        kept = await self.budget.run(run.keep_transcript, self.line, frame)
-        self._say(protocol.TranscriptAck(next=kept))
-
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
         # Tell the feeder that this worker ends the attempt, so that it does not report the end as another's.
         self.ending = True
@@ -303,7 +292,8 @@ class ChildConsumer(AsyncConsumer):
     async def _feed(self) -> None:
         while True:
             try:
-                await self._urgent()
+                for frame in await in_thread(outgoing.urgent, self.line, self.sent):
+                    await self._answer(frame)
                 more = await self._messages()
             except LineClosed:
                 if self.ending:  # The worker is about to close with the better reason.
@@ -317,14 +307,6 @@ class ChildConsumer(AsyncConsumer):
                 more = False
             if not more:
                 await self.ears.wait(self.limits["line_poll_secs"])
-
-    async def _urgent(self) -> None:
-        for frame in await in_thread(outgoing.urgent, self.line, self.sent):
-            await self._answer(frame)
-
-    async def _last_words(self) -> None:
-        for frame in await in_thread(outgoing.last_words, self.line, self.sent):
-            await self.wire.send(frame)
 
     async def _messages(self) -> bool:
         """Write the next messages. Stop at a wake-up, because a cancel never waits behind messages.
@@ -393,11 +375,6 @@ def _unknown(unknown: UnknownKind) -> protocol.Error:
 
 
 def _refusal(frame: Frame | UnknownKind, code: str, detail: str) -> protocol.Error:
-    return protocol.Error(code=code, detail=detail, ref=_ref(frame))
-
-
-def _ref(frame: Frame | UnknownKind) -> str:
-    """Return the id by which the sender can match a refused frame."""
-    if isinstance(frame, UnknownKind):
-        return frame.kind[:64]
-    return str(getattr(frame, "id", "") or frame.__struct_config__.tag)
+    """Return the error frame. Its `ref` is the id by which the sender can match the refused frame."""
+    ref = frame.kind[:64] if isinstance(frame, UnknownKind) else getattr(frame, "id", "") or frame.__struct_config__.tag
+    return protocol.Error(code=code, detail=detail, ref=str(ref))
