@@ -1,4 +1,4 @@
-"""Who does something: one frozen value that verbs take, audit rows keep and approvals name."""
+"""The actor of an operation: one frozen value that operations take, audit rows store and approvals name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Actor:
     session: UUID | None = None
     attempt: int | None = None
     scopes: tuple[str, ...] = ()
-    #: For a key: those of `scopes.permissions()` that its owner holds, as its check found them.
+    #: For a key: the members of `scopes.permissions()` that its owner holds, as its check found them.
     owner_holds: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
@@ -29,11 +29,14 @@ class Actor:
 
     @property
     def user_id(self) -> int | None:
-        """The person behind it: a staff user, or the owner of an API key."""
+        """The id of the person behind the actor: a staff user, or the owner of an API key."""
         return self.user.pk if self.user else None
 
     def holds(self, permission: str) -> bool:
-        """Whether the person behind it holds one of `scopes.permissions()`. Wardroom holds all, a child none."""
+        """Return True when the person behind the actor holds one of `scopes.permissions()`.
+
+        Wardroom itself holds all of them, and a child none.
+        """
         if self.kind == "system":
             return True
         if self.user is None:
@@ -44,12 +47,12 @@ class Actor:
 
     @classmethod
     def of_user(cls, user: User) -> Actor:
-        """A signed-in member of the staff."""
+        """Return the actor of a signed-in member of the staff."""
         return cls(kind="user", id=str(user.pk), name=user.get_username(), user=user)
 
     @classmethod
     def of_credential(cls, credential: Credential) -> Actor:
-        """The holder of an API key, or a child by its token."""
+        """Return the actor of an API key, or of a child by its token."""
         if credential.kind == CredentialKind.CHILD:
             return cls(
                 kind="child",
@@ -71,5 +74,5 @@ class Actor:
 
     @classmethod
     def system(cls, name: str) -> Actor:
-        """Wardroom itself: a sweeper, the watchdog, the supervisor."""
+        """Return Wardroom itself as an actor: a sweeper, the watchdog, a command."""
         return cls(kind="system", id=name, name=name)

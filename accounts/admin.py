@@ -16,7 +16,7 @@ from accounts.adminsite.admin_base import NOTHING, Named, SuperusersOnly
 from accounts.adminsite.permissions import Recorded, RecordedPassword
 from accounts.models import Project, User
 
-__all__ = ["keys"]  # importing it registers its page
+__all__ = ["keys"]  # the import registers its page
 
 admin.site.site_header = "Wardroom"
 admin.site.site_title = "Wardroom"
@@ -32,12 +32,12 @@ class PersonAdmin(SuperusersOnly, RecordedPassword, UserAdmin):
 
 @admin.register(Group)
 class TeamAdmin(SuperusersOnly, Recorded, GroupAdmin):
-    """Groups of people; a project names those that see it."""
+    """Groups of people. A project names the groups that see it."""
 
 
 @admin.register(Project)
 class ProjectAdmin(Named, Recorded):
-    """Projects, and the groups whose members see them. A project is never deleted: its records belong to it."""
+    """Projects, and the groups that see them. A project is never deleted: its records belong to it."""
 
     list_display = ("slug", "name", "seen_by", "created_at")
     search_fields = ("slug", "name")
@@ -48,21 +48,24 @@ class ProjectAdmin(Named, Recorded):
 
     @admin.display(description="seen by (beside superusers)")
     def seen_by(self, project: Project) -> str:
-        """The groups' names."""
+        """Return the names of the groups."""
         return ", ".join(group.name for group in project.groups.all()) or NOTHING
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
-        """The reader's own."""
+        """Return the projects that the reader sees."""
         user: Any = request.user
         mine = projects.visible_to(user).values("pk")
         return super().get_queryset(request).filter(pk__in=mine).prefetch_related("groups")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """A slug stands in addresses of other systems: it does not change. Walls are moved by superusers alone."""
+        """Fix the slug of an existing project, and let only superusers change its groups.
+
+        Addresses in other systems contain the slug. The groups decide access.
+        """
         fixed = ("created_at", "slug") if obj else ("created_at",)
         user: Any = request.user
         return fixed if user.is_superuser else (*fixed, "groups")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
+        """Refuse always."""
         return False

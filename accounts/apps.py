@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Bound every connection before anything is asked on it, and have each lockout of the login recorded."""
+        """Bound the lock waits of every new connection, and record each lockout of the login."""
         from axes.signals import user_locked_out
 
         from accounts.login import lockouts

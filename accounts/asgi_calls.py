@@ -1,4 +1,4 @@
-"""What `ProjectView` judges of every call, for a call that is answered before Django: its query, and its key."""
+"""The checks of `ProjectView` for a call that is answered before Django: its query and its idempotency key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from core.web import queries
 
 
 def judge(request: Request, query: Collection[str] = (), *, takes_key: bool = False) -> str:
-    """The call's `Idempotency-Key`, or an empty text. Raises invalid for a query or a key that the call does not take.
+    """Return the call's `Idempotency-Key`, or an empty text. Raises invalid for an unknown query parameter or key.
 
-    Call it once the caller is known: a stranger learns nothing of our parameters.
+    Call it after authentication: an unknown caller learns nothing about the parameters.
     """
     queries.check(request.query_params.multi_items(), query)
     return idempotency.judged(request.headers.getlist("idempotency-key"), takes_key=takes_key)

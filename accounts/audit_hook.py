@@ -1,6 +1,6 @@
-"""Where acts of authority over people, projects and keys are written down, in the transaction that does them.
+"""The hook that writes audit rows for people, projects and keys, in the transaction of the change.
 
-The audit chain is the ledger's, which stands above this app: as it starts, it says how to write there.
+The audit chain belongs to the ledger, which lies above this app. The ledger registers its writer here at startup.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from uuid import UUID
 
 
 class Recorder(Protocol):
-    """What the ledger's journal offers."""
+    """The interface of the ledger's unit of work."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Open one, or join the one that is open."""
+        """Open a transaction, or join the open one."""
 
     def audit(
         self, project_id: UUID, actor: object, action: str, subject: str, detail: dict[str, Any] | None = None
@@ -26,18 +26,18 @@ _recorder: Recorder | None = None
 
 
 def record_with(recorder: Recorder) -> None:
-    """From now on, write with this."""
+    """Register the writer."""
     global _recorder
     _recorder = recorder
 
 
 def transaction() -> AbstractContextManager[None]:
-    """A transaction whose acts can be recorded."""
+    """Open a transaction that can write audit rows."""
     return _known().transaction()
 
 
 def audit(project_id: UUID, actor: object, action: str, subject: str, detail: dict[str, Any]) -> None:
-    """Record one act. It raises rather than forget: what nobody writes down is not done."""
+    """Write one audit row. Raises RuntimeError without a writer: a change without its record must fail."""
     _known().audit(project_id, actor, action, subject, detail)
 
 

@@ -1,4 +1,4 @@
-"""Bearer tokens for DRF, and the same check for held calls. Cookies never authenticate REST."""
+"""Bearer tokens for DRF, and the same check for long polls. Cookies never authenticate REST."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ from core.web import problems
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`request.auth` is the live `Credential`; `request.user` its owner, None for a child's token."""
+    """Sets `request.auth` to the live `Credential` and `request.user` to its owner.
+
+    The owner is None for a child's token.
+    """
 
     def authenticate(self, request: Request) -> tuple[Any, Credential]:
-        """Refuse with 401 whatever does not open something now."""
+        """Return the owner and the live credential. Raises 401 for any other token."""
         user, credential = _live(request.headers.get("Authorization", ""))
         callers.prove(request._request, f"key:{credential.public_id}")
         return user, credential
 
     def authenticate_header(self, request: Request) -> str:
-        """Makes DRF answer 401 rather than 403."""
+        """Return the scheme. It makes DRF answer 401 and not 403."""
         return "Bearer"
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Shows the bearer scheme in the OpenAPI document."""
+    """Describes the bearer scheme in the OpenAPI document."""
 
     target_class = "accounts.authentication.BearerAuthentication"
     name = "bearer"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """As OpenAPI writes it."""
+        """Return the scheme in OpenAPI's form."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "wr_key_<id>_<secret>"}
 
 
 async def of_held(request: HeldRequest) -> Credential:
-    """The live credential of a held call, or a 401."""
+    """Return the live credential of a long poll. Raises 401."""
     _, credential = await in_thread(_live, request.headers.get("authorization", ""))
     return credential
 

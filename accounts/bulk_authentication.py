@@ -1,7 +1,7 @@
-"""Who calls, for many calls that come together: what `credentials.check` says of each token, in one query.
+"""Authenticate many calls with one query, with the same results as `credentials.check` for each token.
 
-The query is written by hand, because Django takes ten times longer to build it than a database to answer it. It is
-asked anew for every turn of calls and nothing is remembered: a key that was ended opens nothing from then on, anywhere.
+The query is written by hand: Django takes ten times longer to build it than the database to answer it. It runs for
+every batch and nothing is cached, so an ended key stops working at once, everywhere.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from core.db.clock import database_now
 log = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=models.Model)
 
-#: What a bad value raises. A fault of the database or of the statement would be every row's.
+#: Errors of a bad value. A fault of the database or of the statement would affect every row.
 UNREADABLE = (DataError, ValueError, TypeError)
-#: The rest of a row is read when somebody asks for it.
+#: The other columns are read on demand.
 FIELDS = ("id", "public_id", "secret_hash", "kind", "project_id", "user_id", "scopes", "ended_at")
 OWNERS_FIELDS = ("id", "is_active", "is_staff", "is_superuser")
 COLUMNS = ", ".join(
@@ -39,9 +39,9 @@ FIND = """
 
 
 def check_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[str, Credential | None]:
-    """The credential of each token that opens something now. Its project and owner are not read.
+    """Return the credential of each token that is live now. Its project and owner are not loaded.
 
-    A row that cannot be read opens nothing, and harms none of the others.
+    An unreadable row authenticates nobody and does not affect the others.
     """
     split = {token: credentials.parts(token) for token in tokens}
     found = _find_sound(sorted({public_id for _, public_id, _ in split.values()}), now)
@@ -50,7 +50,7 @@ def check_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[s
 
 
 def _find_sound(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
-    """`_find` without the rows that cannot be read. One bad value fails the reading of all: then each is read alone."""
+    """Find the readable rows. One bad value fails the whole query, so each row is then read alone."""
     try:
         return _find(public_ids, now)
     except UNREADABLE as error:
@@ -70,10 +70,10 @@ def _judge(credential: Credential | None, word: str, secret: str) -> credentials
 
 
 def _find(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
-    """The rows of these ids, dated and judged as `credentials.recognise` has them."""
+    """Return the rows of these ids, annotated like those of `credentials.recognise`."""
     clock, moment = Credential.objects.all().query.get_compiler(connection=connection).compile(database_now(now))
     holds, names = effective_scopes.holds()
-    # On PostgreSQL the ids are one parameter: the statement is always the same, and is planned once per connection.
+    # On PostgreSQL the ids are one parameter: the statement is constant, and is planned once per connection.
     postgres = connection.vendor == "postgresql"
     among = "= ANY(%s)" if postgres else f"IN ({', '.join(['%s'] * len(public_ids))})"
     statement = FIND.format(columns=COLUMNS, clock=clock, sees=effective_scopes.SEES, holds=holds, among=among)
@@ -92,7 +92,7 @@ def _row(values: Sequence[Any]) -> Credential:
 
 
 def _partly(model: type[Row], values: dict[str, Any]) -> Row:
-    # `from_db` wants them in the model's own order.
+    # `from_db` needs the values in the model's own order.
     names = [field.attname for field in model._meta.concrete_fields if field.attname in values]
     return model.from_db(connection.alias, names, [values[name] for name in names])
 

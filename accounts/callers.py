@@ -1,7 +1,7 @@
-"""Whom a request counts for, where callers share what is scarce: threads, memory, places in a line.
+"""Attribute a request to a caller, where callers share threads, memory and queue places.
 
-A token or a cookie can be made up, so it names nobody before it is proven: until then a request counts for the address
-that it comes from.
+Anyone can invent a token or a cookie, so it identifies nobody until it is proven. Until then a request counts for its
+address.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 from django.http import HttpRequest
 
-#: The key in a request's ASGI scope of what is told the name of its caller, once they are proven.
+#: ASGI scope key of the function that receives the caller's name after authentication.
 PROVE = "wardroom.prove"
 REMEMBERED, REMEMBERED_SECS = 4096, 300.0
 
 
 def address(scope: Mapping[str, Any]) -> str:
-    """The address that a request comes from. One host has all of an IPv6 /64, so that counts as one."""
+    """Return the address of a request's sender. One host owns a whole IPv6 /64, so a /64 counts as one address."""
     client = scope.get("client")
     host = str(client[0]) if client else ""
     if ":" not in host:
@@ -35,26 +35,26 @@ def address(scope: Mapping[str, Any]) -> str:
 
 
 def prove(request: HttpRequest, name: str) -> None:
-    """Tell the front gate that the caller of this request is who they say."""
-    scope: Mapping[str, Any] = getattr(request, "scope", {})  # Django's own test client gives none.
+    """Tell the front gate that this request's caller is authenticated."""
+    scope: Mapping[str, Any] = getattr(request, "scope", {})  # Django's test client has no ASGI scope.
     if PROVE in scope:
         scope[PROVE](name)
 
 
 class Proven:
-    """Who was proven lately by which secret. It decides whom a request counts for, and opens nothing."""
+    """Recently authenticated secrets with their callers. It decides attribution, and grants no access."""
 
     def __init__(self) -> None:
         self._names: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
         self._lock = Lock()  # Views run in threads.
 
     def name(self, secret: str) -> str:
-        """Whose secret this is, or nothing."""
+        """Return the caller of a secret, or an empty text."""
         name, until = self._names.get(_digest(secret), ("", 0.0)) if secret else ("", 0.0)
         return name if time.monotonic() < until else ""
 
     def remember(self, secret: str, name: str) -> None:
-        """This secret has proven its caller."""
+        """Remember that this secret has authenticated its caller."""
         key = _digest(secret)
         with self._lock:
             self._names[key] = (name, time.monotonic() + REMEMBERED_SECS)

@@ -1,7 +1,7 @@
-"""Minting, checking and ending credentials.
+"""Mint, check and end credentials.
 
-A token is `wr_<kind>_<id>_<secret>`: the id finds the row, the secret (256 bits) is compared as a SHA-256 hash in
-constant time. An unknown id does the same work as a wrong secret, so neither can be told from the other.
+A token is `wr_<kind>_<id>_<secret>`. The id finds the row. The secret (256 bits) is compared as a SHA-256 hash in
+constant time. An unknown id costs the same work as a wrong secret, so a caller cannot distinguish the two.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ State = Literal["live", "ended", "expired", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a token turned out to be. `credential` is None only when `state` is unknown."""
+    """The result of checking a token. `credential` is None only when `state` is unknown."""
 
     credential: Credential | None
     state: State
@@ -51,10 +51,10 @@ def mint(
     name: str = "",
     actor: Actor | None = None,
 ) -> tuple[Credential, str]:
-    """Store a new credential and give it with its token, which cannot be had again.
+    """Store a new credential and return it with its token, which cannot be recovered.
 
-    A key leaves an audit row that says who minted it: `actor`, or else its owner. A child's token leaves none of its
-    own: it belongs to an attempt, whose verbs leave theirs.
+    A key writes an audit row that names its creator: `actor`, or else the owner. A child's token writes none: it
+    belongs to an attempt, and the operations on attempts write their own.
     """
     kind = CredentialKind(kind)
     public_id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(16))
@@ -78,29 +78,30 @@ def mint(
 
 
 def recognise(token: str, *, now: datetime | None = None) -> Recognised:
-    """Whose token this is, also when it no longer opens anything (the socket tells 4401 from 4410).
+    """Return the credential of a token and its state, also when it is no longer live.
 
-    The credential's `scopes` are those that its owner could still grant; see `accounts.effective_scopes`.
+    The socket needs the state to distinguish 4401 from 4410. The credential's `scopes` are those that its owner could
+    still grant; see `accounts.effective_scopes`.
     """
     word, public_id, secret = parts(token)
     rows = dated(Credential.objects.select_related("project", "user"), now)
-    # A child's token has no owner, and each of its frames asks.
+    # A child's token has no owner, and each of its frames runs this query.
     rows = rows if word == WORDS[CredentialKind.CHILD] else effective_scopes.judged(rows)
     return verdict(rows.filter(public_id=public_id).first(), word, secret)
 
 
 def parts(token: str) -> tuple[str, str, str]:
-    """Its word, its id and its secret; of what is no token, those of nobody."""
+    """Return a token's kind, id and secret. A malformed token gives values that match no row."""
     shape = SHAPE.match(token)
     return (shape[1], shape[2], shape[3]) if shape else ("key", "", "")
 
 
 def verdict(credential: Credential | None, word: str, secret: str) -> Recognised:
-    """What a token is worth whose id found this row, dated and judged. Every check of a token ends here."""
+    """Return the state of a token for the annotated row that its id found. Every check of a token ends here."""
     same = hmac.compare_digest(_hash(secret), credential.secret_hash if credential else NOBODY)
     if credential is None or not same or credential.kind != _KINDS[word]:
         return Recognised(None, "unknown")
-    # On this value alone, never in the row: a permission that comes back brings its scopes back.
+    # Change this value only, not the row: a permission that returns also restores its scopes.
     credential.scopes = effective_scopes.worth(credential)
     match effective_scopes.why_dead(credential):
         case "":
@@ -111,8 +112,8 @@ def verdict(credential: Credential | None, word: str, secret: str) -> Recognised
 
 
 def dated(rows: QuerySet[Credential], now: datetime | None = None) -> QuerySet[Credential]:
-    """Each with `has_expired`, by the database's clock."""
-    # The model declares it for readers; only here it gets a value.
+    """Annotate each credential with `has_expired`, by the database's clock."""
+    # The model declares it for readers. Only this function sets it.
     return rows.annotate(  # type: ignore[no-redef]
         has_expired=Case(
             When(Q(expires_at__lte=database_now(now)), then=Value(True)),
@@ -123,13 +124,13 @@ def dated(rows: QuerySet[Credential], now: datetime | None = None) -> QuerySet[C
 
 
 def check(token: str, *, now: datetime | None = None) -> Credential | None:
-    """The credential, if the token opens something now."""
+    """Return the credential when the token is live now, else None."""
     found = recognise(token, now=now)
     return found.credential if found.state == "live" else None
 
 
 def end(credential_id: int, actor: Actor, *, now: datetime | None = None) -> bool:
-    """End one credential, with an audit row. False when it had ended before."""
+    """End one credential and write an audit row. Return False when it had already ended."""
     with audit_hook.transaction():
         if not Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now(now)):
             return False
@@ -138,7 +139,7 @@ def end(credential_id: int, actor: Actor, *, now: datetime | None = None) -> boo
 
 
 def end_for_attempt(project_id: UUID, subject: str, attempt: int, *, now: datetime | None = None) -> int:
-    """End every token of one attempt of one session; how many there were."""
+    """End every token of one attempt of one session. Return their number."""
     mine = Credential.objects.filter(
         project_id=project_id, kind=CredentialKind.CHILD, subject=subject, attempt=attempt, ended_at=None
     )
@@ -146,7 +147,7 @@ def end_for_attempt(project_id: UUID, subject: str, attempt: int, *, now: dateti
 
 
 def bearer(header: str) -> str:
-    """The token of an `Authorization: Bearer <token>` header, or nothing."""
+    """Return the token of an `Authorization: Bearer <token>` header, or an empty text."""
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 

@@ -1,4 +1,4 @@
-"""What people and keys are called now. Rows keep `user:7`: true also when somebody is renamed, but it says little."""
+"""The current names of people and keys. Rows store `user:7`, which survives a rename but tells a reader little."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 
 from accounts.models import Credential, FormerName, User
 
-#: Beyond it no id of ours lies, and no database's integer.
+#: No id of ours, and no integer of a database, has more digits.
 MOST_DIGITS = 9
 
 
 def names(words: Iterable[str]) -> dict[str, str]:
-    """The names of those of these words that mean a person or a key we have; three queries, however many words."""
+    """Return the names of those words that denote a known person or key. It takes three queries for any number of
+    words.
+    """
     split = {word: word.partition(":")[::2] for word in words}
     users = {int(id) for kind, id in split.values() if kind == "user" and _is_number(id)}
     keys = {id for kind, id in split.values() if kind == "key"}
@@ -23,13 +25,13 @@ def names(words: Iterable[str]) -> dict[str, str]:
 
 
 def named(word: str, known: Mapping[str, str] | None = None) -> str:
-    """The name with the word behind it, `root (user:1)`, or the word alone where there is none."""
+    """Return the name with its word, as `root (user:1)`, or the word alone when it has no name."""
     name = (names([word]) if known is None else known).get(word)
     return f"{name} ({word})" if name else word
 
 
 def words(name: str) -> list[str]:
-    """The words by which rows mean the person who is called so."""
+    """Return the words that rows use for the person with this name."""
     former = FormerName.objects.filter(name__iexact=name).values_list("word", flat=True)
     return [f"user:{pk}" for pk in User.objects.filter(username__iexact=name).values_list("pk", flat=True)] + [*former]
 

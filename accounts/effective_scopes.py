@@ -1,7 +1,7 @@
-"""What an API key is worth today: at most what its owner could mint now.
+"""The effective scopes of an API key: at most those that its owner could grant now.
 
-It is judged at each use, by the one query that finds the key, so what a person loses their keys lose with the next
-call: the person themselves, the project, a permission, being a superuser on the staff.
+They are computed at each use, in the query that finds the key. So a key loses at its next call whatever its owner has
+lost: the account, the project, a permission, or the superuser's place on the staff.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from django.db.models.expressions import RawSQL
 from accounts import scopes
 from accounts.models import Credential, CredentialKind, User
 
-#: Why a key opens nothing, in the words that staff read.
+#: Reasons why a key does not work, in the words that staff read.
 ENDED, EXPIRED, NO_OWNER = "ended", "expired", "no owner"
 OWNER_INACTIVE, OWNER_OUTSIDE = "owner inactive", "owner does not see the project"
 OWNER_OFF_STAFF = "owner is a superuser off the staff"
 
 
-# Written by hand: every call of every key asks this, and Django takes longer to build it than a database to answer it.
-#: As `projects.visible_to` says it: the owner is in a group that the project names.
+# Written by hand: every call with a key runs this, and Django takes longer to build it than the database to answer it.
+#: Same rule as `projects.visible_to`: the owner is in a group that the project names.
 SEES = """EXISTS (
     SELECT 1 FROM accounts_project_groups named JOIN accounts_user_groups mine ON mine.group_id = named.group_id
     WHERE named.project_id = accounts_credential.project_id AND mine.user_id = accounts_credential.user_id)"""
-#: As `has_perm` says it: those of `scopes.permissions()` that the owner holds, in person or by a group.
+#: Same rule as `has_perm`: the members of `scopes.permissions()` that the owner holds, directly or by a group.
 HOLDS = """(
     SELECT {joined}(app.app_label || '.' || held.codename, ',')
     FROM auth_permission held JOIN django_content_type app ON app.id = held.content_type_id
@@ -39,9 +39,9 @@ HOLDS = """(
 
 
 def judged(keys: QuerySet[Credential]) -> QuerySet[Credential]:
-    """Each with what the database says of its owner: `owner_sees` and `owner_holds`."""
+    """Annotate each key with facts about its owner: `owner_sees` and `owner_holds`."""
     holding, names = holds()
-    # The model declares both for readers; only here they get a value. No word of anybody's is in this SQL.
+    # The model declares both for readers. Only this function sets them. This SQL contains no user input.
     return keys.annotate(  # type: ignore[no-redef]
         owner_sees=RawSQL(SEES, (), output_field=BooleanField()),  # noqa: S611
         owner_holds=RawSQL(holding, names, output_field=TextField()),  # noqa: S611
@@ -49,14 +49,14 @@ def judged(keys: QuerySet[Credential]) -> QuerySet[Credential]:
 
 
 def holds() -> tuple[str, list[str]]:
-    """`HOLDS` for this database, and its parameters."""
+    """Return `HOLDS` for this database, and its parameters."""
     names = sorted({name.partition(".")[2] for name in scopes.permissions()})
     joined = "STRING_AGG" if connection.vendor == "postgresql" else "GROUP_CONCAT"
     return HOLDS.format(joined=joined, names=", ".join(["%s"] * len(names))), names
 
 
 def why_dead(key: Credential) -> str:
-    """Why a judged and dated credential opens nothing, or an empty text while it does. A child's token has no owner."""
+    """Return why an annotated credential does not work, or an empty text. A child's token has no owner."""
     if key.user is None and key.kind == CredentialKind.API:
         return NO_OWNER
     if key.user is not None and not key.user.is_active:
@@ -73,12 +73,12 @@ def why_dead(key: Credential) -> str:
 
 
 def is_off_staff(user: User) -> bool:
-    """Whether this is a superuser whom the admin does not let in: what it shut out, no key of theirs lets in again."""
+    """Return True for a superuser outside the staff: the admin refuses them, so their keys must not work either."""
     return user.is_superuser and not user.is_staff
 
 
 def worth(key: Credential) -> list[str]:
-    """Those of a judged credential's scopes that it may use now."""
+    """Return the scopes of an annotated credential that it may use now."""
     if key.user is None or key.kind == CredentialKind.CHILD:
         return list(key.scopes)
     mine = scopes.within(bool(key.user.is_superuser), functools.partial(holds_now, key))
@@ -86,7 +86,7 @@ def worth(key: Credential) -> list[str]:
 
 
 def holds_now(key: Credential, permission: str) -> bool:
-    """Whether the owner of a judged key holds one of `scopes.permissions()`. A child's token has no owner."""
+    """Return True when the owner of an annotated key holds a permission. A child's token has no owner."""
     if key.user is None or key.kind == CredentialKind.CHILD:
         return False
     return bool(key.user.is_superuser) or permission in (key.owner_holds or "").split(",")

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` on POSTs that create or decide: the same key and body, the same answer."""
+"""`Idempotency-Key` on POSTs that create or decide: the same key and body get the same answer."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from accounts.views import ProjectView
 
 Handler = TypeVar("Handler", bound=Callable[..., Response])
-#: `still(view, answer, **path parameters)` raises what the caller would be refused with now.
+#: `still(view, answer, **path parameters)` raises the refusal that the caller would get now.
 Still = Callable[..., None]
 
 KEY = "Idempotency-Key"
 KEPT_HEADERS = ("Location",)
-#: On an answer that was given before.
+#: The header of a replayed answer.
 REPLAYED = {"Idempotency-Replayed": "true"}
-#: How soon a caller may ask again whose first call with this key is still running.
+#: Seconds after which a caller may retry while its first call with this key still runs.
 RETRY_SECS = 1
 
 
 def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
-    """Make a handler answer a repeated key with its first answer; members named in `redact` come back as null.
+    """Make a handler answer a repeated key with its first answer. Members named in `redact` come back as null.
 
-    The key's row, what the handler writes and the answer are one transaction: a crash keeps all or nothing, and
-    a second caller with the same key waits for the first and then gets its answer. A handler that raises leaves
-    no row behind, so the caller may try again. `still` judges each replay: what the caller may no longer do or see, an
-    answer of before does not give it either.
+    The key's row, the handler's writes and the answer are one transaction: a crash keeps all or nothing. A second
+    caller with the same key waits for the first and then gets its answer. A handler that raises leaves no row, so the
+    caller may try again. `still` checks each replay: an earlier answer gives a caller nothing that they may no longer
+    do or see.
     """
 
     def around(handler: Handler) -> Handler:
@@ -64,13 +64,13 @@ def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handl
 
 
 def keyed(handler: Handler) -> Handler:
-    """Mark a handler that honours the key, for the OpenAPI document. For one that does so in a way of its own."""
+    """Mark a handler that honours the key, for the OpenAPI document. Use it for a handler with its own mechanism."""
     handler.honours_key = True  # type: ignore[attr-defined]
     return handler
 
 
 def judged(keys: Sequence[str], *, takes_key: bool) -> str:
-    """The one key that a call was sent with, or an empty text for none. Raises invalid for one that means nothing."""
+    """Return the one key of a call, or an empty text. Raises invalid for a key that is malformed or not accepted."""
     if not keys:
         return ""
     if not takes_key:
@@ -83,7 +83,7 @@ def judged(keys: Sequence[str], *, takes_key: bool) -> str:
 
 
 def sent_with(request: Request) -> list[str]:
-    """Every `Idempotency-Key` of a call. Django joins headers of one name; the server's own list has them apart."""
+    """Return every `Idempotency-Key` of a call. Django joins repeated headers; the ASGI scope keeps them apart."""
     scope = getattr(request._request, "scope", None)
     if scope is None:
         return [request.headers[KEY]] if KEY in request.headers else []
@@ -91,7 +91,7 @@ def sent_with(request: Request) -> list[str]:
 
 
 def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKey, bool]:
-    """The key's row, and whether it is this call's own."""
+    """Return the key's row, and True when this call created it."""
     body = hashlib.sha256(json.dumps(request.data, sort_keys=True).encode()).hexdigest()
     mine = {"credential": view.credential, "route": _route(view, request), "key": key}
     try:
@@ -112,7 +112,7 @@ def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKe
 
 
 def _route(view: ProjectView, request: Request) -> str:
-    """What is called, however its path is written."""
+    """Return the called route, independent of the spelling of its path."""
     match = request._request.resolver_match
     return " ".join([str(request.method), match.route if match else "", *map(str, view.kwargs.values())])[:300]
 

@@ -1,4 +1,4 @@
-"""Who there is: people, projects, and the one kind of credential behind API keys, child tokens and pool tokens."""
+"""People, projects, and the one kind of credential behind API keys, child tokens and pool tokens."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from core.db.clock import Now
 
 
 class User(AbstractUser):
-    """A person on the staff. Ours from the first migration, because it cannot be swapped in later."""
+    """A person on the staff. A custom model from the first migration, because it cannot be swapped in later."""
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Keep the name: records go on speaking of `user:7`."""
+        """Keep the name, because records still refer to `user:7`."""
         self.keep_name()
         return super().delete(*args, **kwargs)
 
     def keep_name(self) -> None:
-        """Remember what this person is called after their row is gone."""
+        """Store this person's name for after their row is deleted."""
         FormerName.objects.update_or_create(word=f"user:{self.pk}", defaults={"name": self.get_username()})
 
 
 class FormerName(models.Model):
-    """What a person was called whose row was deleted. Records keep words such as `user:7`."""
+    """The name of a deleted person. Records keep words such as `user:7`."""
 
     word = models.CharField(max_length=40, unique=True)
     name = models.CharField(max_length=150)
@@ -35,7 +35,7 @@ class FormerName(models.Model):
 
 
 class Project(models.Model):
-    """The wall between teams: every row of every app belongs to one, and nothing crosses it (I11)."""
+    """The boundary between teams: every row of every app belongs to one project, and nothing crosses it (I11)."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(max_length=64, unique=True)
@@ -57,17 +57,17 @@ class CredentialKind(models.TextChoices):
 
 
 class Credential(models.Model):
-    """One secret that speaks for somebody: shown once, stored as a hash, bound to a project.
+    """One secret of a caller: shown once, stored as a hash, bound to a project.
 
-    A child's token is bound to (session, attempt) as well: `subject` is the session's id, and the attempt is
-    the fence. `ended_at` ends it; the row stays, so that a dead token can be told from an unknown one.
+    A child's token is also bound to (session, attempt): `subject` is the session's id, and the attempt is the fence.
+    `ended_at` ends it. The row stays, so that an ended token can be distinguished from an unknown one.
     """
 
     public_id = models.CharField(max_length=32, unique=True, editable=False)
     secret_hash = models.CharField(max_length=64, editable=False)
     kind = models.CharField(max_length=8, choices=CredentialKind)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="credentials")
-    # The audit chain speaks of keys: who has one is made inactive, and not deleted.
+    # Audit rows refer to keys, so an owner of keys is made inactive and not deleted.
     user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="credentials")
     name = models.CharField(max_length=200, blank=True)
     subject = models.CharField(max_length=64, blank=True, default="")
@@ -77,7 +77,8 @@ class Credential(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    # What the database says of its clock and its owner; only rows from `credentials.dated` and `owners.judged` do.
+    # Facts from the database about its clock and the owner. Only `credentials.dated` and `effective_scopes.judged` set
+    # them.
     has_expired: bool
     owner_sees: bool
     owner_holds: str | None
@@ -90,7 +91,7 @@ class Credential(models.Model):
             models.CheckConstraint(
                 condition=models.Q(kind__in=sorted(CredentialKind.values)), name="credential_kind_is_known"
             ),
-            # A child's token without an attempt would be fenced by nothing (I8).
+            # A child's token without an attempt would have no fence (I8).
             models.CheckConstraint(
                 condition=~models.Q(kind="child") | (models.Q(attempt__isnull=False) & ~models.Q(subject="")),
                 name="child_token_has_session_and_attempt",
@@ -102,7 +103,7 @@ class Credential(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """The answer that a key and a body got, for as long as callers may ask again (24 h)."""
+    """The answer for a key and a body, kept as long as callers may repeat the call (24 h)."""
 
     credential = models.ForeignKey(Credential, on_delete=models.CASCADE, related_name="+")
     route = models.CharField(max_length=300)
@@ -115,7 +116,7 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            # One caller's key means one thing per route: the insert that loses waits for the winner's answer.
+            # One caller's key means one call per route. The insert that loses waits for the winner's answer.
             models.UniqueConstraint(fields=["credential", "route", "key"], name="idempotency_key_once"),
         ]
         indexes: ClassVar = [models.Index(fields=["created_at"], name="idempotency_by_age")]

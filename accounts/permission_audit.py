@@ -1,7 +1,7 @@
-"""What rights people, groups and projects have, and the audit row that a change of them leaves.
+"""The permissions of people, groups and projects, and the audit row of a change to them.
 
-A row stands in the chain of every project that is touched: those that the person (or the group) saw before or sees
-after. A change that touches none stands in that of the first project, so that no change is without a row.
+The row is written to the chain of every affected project: those that the person or group saw before or sees after. A
+change that affects none is written to the first project's chain, so that every change has a row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from accounts.models import Project, User
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What somebody or something has: by name, a word or a list of words; and the projects where that counts."""
+    """The permissions of a person, group or project: name to flag or list of words; and the projects affected."""
 
     held: dict[str, bool | list[str]]
     projects: frozenset[UUID]
@@ -31,7 +31,7 @@ NOTHING = Rights({}, frozenset())
 
 
 def of(thing: User | Group | Project) -> Rights:
-    """As the database says now; NOTHING for what is not there."""
+    """Return the permissions as stored now. NOTHING when the row does not exist."""
     match thing:
         case User():
             user = User.objects.filter(pk=thing.pk).first()
@@ -45,7 +45,7 @@ def of(thing: User | Group | Project) -> Rights:
 
 
 def changed(actor: Actor, thing: User | Group | Project, before: Rights, after: Rights) -> None:
-    """Record what differs, if anything does. Inside `recording.transaction()`."""
+    """Record the differences, if any. Call it inside `audit_hook.transaction()`."""
     if before == after:
         return
     word = type(thing).__name__.lower()
@@ -56,12 +56,12 @@ def changed(actor: Actor, thing: User | Group | Project, before: Rights, after: 
 
 
 def password_set(actor: Actor, user: User) -> None:
-    """Record that somebody's password is another. Inside `recording.transaction()`."""
+    """Record a password change. Call it inside `audit_hook.transaction()`."""
     write(actor, "rights.password", f"user:{user.pk}", {"name": str(user)}, of(user).projects)
 
 
 def write(actor: Actor, action: str, subject: str, detail: dict[str, Any], where: Iterable[UUID]) -> None:
-    """One row in the chain of each of these projects, or in the first project's when there is none."""
+    """Write one row to the chain of each of these projects, or to the first project's when there is none."""
     for project_id in sorted(where) or [projects.default().pk]:
         audit_hook.audit(project_id, actor, action, subject, detail)
 

@@ -15,11 +15,11 @@ from core.web import problems
 
 
 class Scoped(BasePermission):
-    """Deny by default: a view that names no scope for a method answers nobody."""
+    """Denies by default: a method without a scope in its view is open to nobody."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Raise a 403 that names what is missing, or allow."""
-        # HEAD is a GET without its body; OPTIONS only names the methods.
+        """Allow the call, or raise a 403 that names the missing scope or permission."""
+        # HEAD is a GET without its body. OPTIONS only names the methods.
         method = "GET" if request.method == "HEAD" else request.method
         if method == "OPTIONS":
             return True
@@ -36,7 +36,7 @@ class Scoped(BasePermission):
 
 
 def allow(credential: Credential, scope: str | None, *, child: bool = False, owner_needs: str | None = None) -> None:
-    """Raise unless this credential has the scope (or is a child's, where a child may), and its owner the permission."""
+    """Raise unless the credential has the scope, or is a child's where `child` is set, and its owner the permission."""
     if credential.kind == CredentialKind.CHILD:
         if not child:
             raise problems.forbidden("A child's token may not do that.")
@@ -47,7 +47,7 @@ def allow(credential: Credential, scope: str | None, *, child: bool = False, own
 
 
 def owner_must_hold(credential: Credential, permission: str) -> None:
-    """Raise unless the owner of this key holds the permission now. A child's token is judged elsewhere."""
+    """Raise unless the owner of this key holds the permission now. A child's token is checked elsewhere."""
     if credential.kind != CredentialKind.CHILD and not effective_scopes.holds_now(credential, permission):
         raise problems.forbidden(f"The owner of this key lacks the permission {permission}.")
 

@@ -1,4 +1,4 @@
-"""Who sees which project."""
+"""The projects that a person sees."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ DEFAULT = "default"
 
 
 def visible_to(user: User) -> QuerySet[Project]:
-    """Staff see the projects that their groups name; superusers all."""
+    """Return the projects that the user's groups see. A superuser sees all."""
     if user.is_superuser:
         return Project.objects.all()
     return Project.objects.filter(groups__in=user.groups.all()).distinct()
 
 
 def default() -> Project:
-    """The first project; the migration makes it."""
+    """Return the first project. The migration creates it."""
     return Project.objects.get(slug=DEFAULT)

@@ -1,4 +1,4 @@
-"""What the head of an HTTP request says about its caller and its body."""
+"""Facts about the caller and the body from the head of an HTTP request."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ class RequestHead:
         self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
 
     def text(self, name: bytes) -> str:
-        """A header's value, or nothing. `name` is in lower case."""
+        """Return a header's value, or an empty text. `name` is in lower case."""
         return self._headers.get(name, b"").decode("latin-1")
 
     @property
     def token(self) -> str:
-        """The bearer token, or nothing."""
+        """The bearer token, or an empty text."""
         return credentials.bearer(self.text(b"authorization"))
 
     @property
     def length(self) -> int | None:
-        """The declared length of the body in bytes; None where it is chunked."""
+        """The declared length of the body in bytes. None for a chunked body."""
         if b"transfer-encoding" in self._headers:
             return None
-        # The server has refused a length that is no number.
+        # The server has already refused a malformed length.
         return int(self._headers.get(b"content-length") or 0)
 
     @property
     def has_body(self) -> bool:
-        """Whether a body follows the head."""
+        """True when a body follows the head."""
         return self.length != 0
 
     @property
     def wants_a_page(self) -> bool:
-        """Whether a browser asks."""
+        """True for a browser."""
         return "text/html" in self.text(b"accept")

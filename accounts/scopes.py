@@ -1,4 +1,4 @@
-"""The scopes that an API key can hold, and who may put them into one."""
+"""The scopes of API keys, and the permissions needed to grant them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = (
 DRAIN = "mailbox.drain_message"
 STEER = "orchestration.change_session"
 STOP = "orchestration.stop_session"
-#: Every permission behind a scope: a key never gives more than its owner could do in person.
+#: The permissions behind each scope: a key never allows more than its owner could do in person.
 NEEDS = {
     "approvals:ask": ("approvals.ask",),
     "approvals:decide": ("approvals.decide",),
@@ -37,29 +37,29 @@ NEEDS = {
     "sessions:write": (STEER,),
 }
 FOR_SUPERUSERS = frozenset({"admin", "sessions:command"})
-#: What some calls need of a key's owner beyond the scope.
+#: Permissions that some calls need from a key's owner in addition to the scope.
 BESIDE_SCOPES = (DRAIN, STEER, STOP)
 
 
 def permissions() -> list[str]:
-    """Every permission that decides what a key may do, as `app.codename`."""
+    """Return every permission that affects the rights of a key, as `app.codename`."""
     return sorted({*BESIDE_SCOPES, *(name for names in NEEDS.values() for name in names)})
 
 
 def grantable(user: User) -> list[str]:
-    """The scopes that this person may put into a key."""
+    """Return the scopes that this person may grant."""
     return within(bool(user.is_superuser), user.has_perm)
 
 
 def within(superuser: bool, holds: Callable[[str], bool]) -> list[str]:
-    """The scopes that somebody with these rights may grant, in our order."""
+    """Return the scopes that a person with these permissions may grant, in our order."""
     if superuser:
         return list(ALL)
     return [scope for scope in ALL if scope not in FOR_SUPERUSERS and all(map(holds, NEEDS[scope]))]
 
 
 def lacking(user: User, scope: str) -> str:
-    """What this person needs before they may grant the scope, in words."""
+    """Describe the permissions that this person lacks to grant the scope."""
     if scope in FOR_SUPERUSERS:
         return f"{scope} (to be a superuser)"
     return f"{scope} ({', '.join(name for name in NEEDS[scope] if not user.has_perm(name))})"

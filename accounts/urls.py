@@ -1,4 +1,4 @@
-"""accounts has no REST of its own: keys and projects are minted by staff."""
+"""This app has no REST calls: staff mint keys and projects in the admin."""
 
 from django.urls import URLPattern
 

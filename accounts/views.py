@@ -19,13 +19,13 @@ from core.web.openapi.values import Schema
 
 
 class ProjectView(APIView):
-    """A view names `scopes` per method, and `child_may` for the methods that a child's token may call.
+    """Declares `scopes` per method, and `child_may` for the methods that a child's token may call.
 
-    `owner_needs` names, per method, a permission that the owner of a key must hold beside the scope.
-    For the OpenAPI document it names the problem types of its own, the fields of a valid body that it refuses for what
-    stands now, the methods that also answer an event stream, and the schemas of what stands in its path.
-    `query` has the query parameters of each method; a call with any other is refused.
-    `secret` names the methods whose answer may show a token: nothing on the way keeps it.
+    `owner_needs` names, per method, a permission that the owner of a key must hold in addition to the scope. For the
+    OpenAPI document a view declares: its own problem types (`refuses`), the fields of a valid body that the current
+    state may refuse (`depends`), the methods that also answer an event stream (`streams`), and the schemas of its path
+    parameters (`in_path`). `query` holds the query parameters of each method; a call with any other is refused.
+    `secret` names the methods whose answer may show a token, so that no cache stores it.
     """
 
     scopes: ClassVar[ScopeMap] = {}
@@ -39,7 +39,7 @@ class ProjectView(APIView):
     secret: ClassVar[Methods] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Judge who calls, then what is asked for: a stranger learns nothing of our parameters."""
+        """Authenticate the caller, then check the query: an unknown caller learns nothing about the parameters."""
         super().initial(request, *args, **kwargs)
         name = str(request.method).lower()
         if name not in self.http_method_names or not hasattr(self, name):
@@ -52,7 +52,7 @@ class ProjectView(APIView):
             idempotency.judged(idempotency.sent_with(request), takes_key=takes_key)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """The answer, marked where it may show a token."""
+        """Return the answer, marked `no-store` when it may show a token."""
         answer = super().finalize_response(request, response, *args, **kwargs)
         if request.method in self.secret:
             answer["Cache-Control"] = "no-store"
@@ -70,9 +70,9 @@ class ProjectView(APIView):
 
     @property
     def actor(self) -> Actor:
-        """Who calls."""
+        """The caller as an actor."""
         return Actor.of_credential(self.credential)
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        """204; `Allow` names the methods that work."""
+        """Answer 204. `Allow` names the methods that work."""
         return Response(status=204)

@@ -1,4 +1,4 @@
-"""What every admin page of ours has in common: the project wall, read-only rows, bounded counting, plain words."""
+"""The common base of our admin pages: project scope, read-only rows, bounded counts, plain words."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ from accounts import projects
 from core.display.text import shortened, visible
 
 MOST_COUNTED = 10_000
-#: What the stock filters ask of their field.
+#: The lookups that the stock filters use on their field.
 ASKED_BY_FILTERS = ("exact", "isnull", "isempty", "id__exact")
-#: No filter, search or key of a page is longer.
+#: The longest filter, search or key of a page.
 LONGEST_ASKED = 1000
 NOTHING = "\u2013"
 
 
 class BoundedPaginator(Paginator):
-    """Counts no further than staff will ever leaf, so that a table of millions opens as fast as an empty one."""
+    """Counts up to a bound that staff never page beyond. A list of millions of rows opens fast."""
 
     @cached_property
     def count(self) -> int:
-        """The number of rows, or the bound."""
+        """Return the number of rows, at most the bound."""
         rows: Any = self.object_list
         return int(rows.order_by()[:MOST_COUNTED].count())
 
 
 class ProjectFilter(admin.SimpleListFilter):
-    """By project, offering only those that the reader may see."""
+    """Filters by project. It offers only the projects that the reader may see."""
 
     title = "project"
     parameter_name = "project"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Slug and slug."""
+        """Return each slug as value and label."""
         return [(slug, slug) for slug in projects.visible_to(_user(request)).values_list("slug", flat=True)]
 
     def has_output(self) -> bool:
-        """Nothing to choose between one project and itself."""
+        """Hide the filter when there is only one project."""
         return len(self.lookup_choices) > 1
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Only that project's rows."""
+        """Return only the rows of the chosen project."""
         return queryset.filter(project__slug=self.value()) if self.value() else queryset
 
 
 class Named(admin.ModelAdmin):
-    """A list is called what it holds, not *select something to change*. It is filtered by what it offers alone."""
+    """Titles a list by its content, not *select something to change*. Only the offered filters work."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The stock list under its own name; without a filter that no column can be compared with."""
+        """Show the stock list under its own title, without filter values that a column cannot be compared with."""
         if odd := [name for name in request.GET if not _is_plain(name, request.GET.getlist(name))]:
             return self._without(request, odd)
         title = capfirst(self.opts.verbose_name_plural)
@@ -71,7 +71,7 @@ class Named(admin.ModelAdmin):
             return self._without(request, list(request.GET))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Only what one of the list's own filters asks: any other would let a reader guess what no page shows."""
+        """Allow only the lookups of the list's own filters. Others would let a reader guess hidden values."""
         for each in self.get_list_filter(request):
             if isinstance(each, type) and issubclass(each, admin.SimpleListFilter):
                 if lookup == each.parameter_name:
@@ -83,13 +83,13 @@ class Named(admin.ModelAdmin):
         return False
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """The row, or None, also for a key that no database can look for."""
+        """Return the row or None, also for a key that the database cannot look up."""
         return super().get_object(request, object_id, from_field) if _is_plain(object_id, []) else None
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The stock history; who may see no row is told so before the row is looked for."""
+        """Show the stock history. Check the permission before the row is looked up."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         return super().history_view(request, object_id, extra_context)
@@ -102,9 +102,9 @@ class Named(admin.ModelAdmin):
 
 
 class ProjectWall(Named):
-    """Rows of projects that the reader cannot see do not exist: not in lists, pages, searches, actions or histories.
+    """Hides rows of other projects: in lists, pages, searches, actions and histories.
 
-    The stock admin finds every object through `get_queryset`, so the wall stands there, once.
+    The stock admin finds every object through `get_queryset`, so one check there covers all of them.
     """
 
     project_field: ClassVar[str] = "project"
@@ -113,7 +113,7 @@ class ProjectWall(Named):
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The reader's own projects only."""
+        """Return only the rows of the reader's projects."""
         rows = super().get_queryset(request)
         user = _user(request)
         if user.is_superuser:
@@ -122,10 +122,10 @@ class ProjectWall(Named):
 
 
 class LinksThatOpen(admin.ModelAdmin):
-    """The stock page of a row links its foreign keys to pages that the reader may not open: those are named only."""
+    """Shows a foreign key as plain text when the reader may not open its page. The stock page always links."""
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The stock ones, with a name in place of each link to a page that the reader may not open."""
+        """Return the stock fieldsets, with plain text in place of each link that the reader may not open."""
         closed = {
             field.name
             for field in self.opts.fields
@@ -153,71 +153,71 @@ def _name_alone(field: str) -> Callable[[Model], str]:
 
 
 class ReadOnly(LinksThatOpen, Named):
-    """Nothing to add, change or delete by hand: what moves these rows is a verb, behind a button of its own."""
+    """Allows no add, change or delete by hand. Operations change these rows, each by its own button."""
 
     actions: Any = None
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
+        """Refuse always."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
+        """Refuse always."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
+        """Refuse always."""
         return False
 
 
 class SuperusersOnly(Named):
-    """People and groups are above every project: who could edit them could let themselves through any wall."""
+    """Limits people and groups to superusers: an editor of groups could give themselves any project."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Superusers."""
+        """Allow superusers."""
         return bool(_user(request).is_superuser)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Superusers."""
+        """Allow superusers."""
         return bool(_user(request).is_superuser)
 
     has_add_permission = has_change_permission = has_delete_permission = has_view_permission
 
 
 def _is_plain(name: str, values: list[str]) -> bool:
-    # PostgreSQL cannot even compare with a NUL.
+    # PostgreSQL cannot compare with a NUL.
     return all("\0" not in text and len(text) <= LONGEST_ASKED for text in (name, *values))
 
 
 def say_nothing_was_done(request: HttpRequest) -> None:
-    """Tell somebody who came by GET to an address that takes a POST: a login that lapsed in between leads here."""
+    """Warn a reader that came by GET to an address for POST only. An expired login leads here."""
     messages.warning(request, "Nothing was done: you were signed out when you pressed the button. Press it once more.")
 
 
 def may(request: HttpRequest, action: str, model: type[Model]) -> bool:
-    """Whether the reader holds the stock permission `action` (view, add, change) on a model."""
+    """Return True when the reader holds the stock permission `action` (view, add, change) on a model."""
     meta = model._meta
     return bool(_user(request).has_perm(f"{meta.app_label}.{action}_{meta.model_name}"))
 
 
 def opens(request: HttpRequest, model: Any) -> bool:
-    """Whether the reader may open this admin's pages of a model."""
+    """Return True when the reader may open this admin's pages of a model."""
     page = admin.site._registry.get(model)
     return page is not None and page.has_view_permission(request)
 
 
 def badge(word: str, tone: str = "") -> SafeString:
-    """A word in a coloured box. Tones: good, busy, wait, bad; none is calm."""
+    """Return a word in a coloured box. Tones: good, busy, wait, bad. No tone is neutral."""
     return format_html('<span class="wr-badge{}">{}</span>', f" wr-badge-{tone}" if tone else "", word)
 
 
 def age(moment: Any) -> SafeString | str:
-    """A time as *so long ago*, which the page counts on; the exact time is its tooltip."""
+    """Return a time as *so long ago*, updated by the page. The exact time is its tooltip."""
     return _clock(moment, "data-age")
 
 
 def until(moment: Any) -> SafeString | str:
-    """A time to come as *in so long*, which the page counts down."""
+    """Return a future time as *in so long*, counted down by the page."""
     return _clock(moment, "data-until")
 
 
@@ -230,12 +230,15 @@ def _clock(moment: Any, kind: str) -> SafeString | str:
 
 
 def line(text: Any, limit: int = 80) -> str:
-    """One visible line of somebody's text, cut for a list."""
+    """Return one visible line of untrusted text, cut for a list."""
     return shortened(str(text), limit) if text not in (None, "") else NOTHING
 
 
 def clipped(text: str) -> SafeString:
-    """One visible line that a list cuts where its column ends; the whole is the tooltip, and on the row's page."""
+    """Return one visible line that a list cuts at its column's end. The whole text is the tooltip.
+
+    The row's page shows the whole text, too.
+    """
     shown = visible(text) or NOTHING
     return format_html('<span class="wr-mono wr-clip" title="{}">{}</span>', shown, shown)
 

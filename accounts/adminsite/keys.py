@@ -1,4 +1,4 @@
-"""API keys in the admin: mint one (its token is shown once, in the answer to the POST), look, end."""
+"""API keys in the admin: mint, view and end a key. The token is shown once, in the answer to the POST."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from accounts.models import Credential, CredentialKind, Project, User
 
 
 class KeyForm(forms.Form):
-    """What a new key is for."""
+    """The form for a new key."""
 
     name = forms.CharField(max_length=200, help_text="What will use it; staff see this in lists and audits.")
     project = forms.ModelChoiceField(queryset=Project.objects.none())
@@ -43,7 +43,7 @@ class KeyForm(forms.Form):
         choices.choices = [(scope, scope) for scope in scopes.grantable(user)]
 
     def clean_expires_at(self) -> Any:
-        """A key that is born dead is a slip of the hand."""
+        """Refuse a time in the past: the key would never work."""
         moment = self.cleaned_data["expires_at"]
         if moment is not None and moment <= timezone.now():
             raise forms.ValidationError("This is in the past.")
@@ -75,30 +75,30 @@ class KeyAdmin(ProjectWall, ReadOnly):
     change_list_template = "admin/accounts/credential/keys.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Credential]:
-        """Not the children's; each with what its owner's rights leave of it."""
+        """Return the keys without child tokens, annotated for their effective scopes."""
         keys = super().get_queryset(request).exclude(kind=CredentialKind.CHILD)
         return effective_scopes.judged(credentials.dated(keys))
 
     @admin.display(description="name", ordering="name")
     def label(self, key: Credential) -> str:
-        """Its name, or its public half."""
+        """Return the key's name, or its public id."""
         return key.name or key.public_id
 
     @admin.display(description="scopes")
     def granted(self, key: Credential) -> str:
-        """All of them, and which of them its owner may no longer use."""
+        """Return all scopes, and mark the scopes that the owner may no longer use."""
         lost = [scope for scope in key.scopes if scope not in effective_scopes.worth(key)]
         asleep = f" (without effect, for the owner lacks the right: {', '.join(lost)})" if lost else ""
         return (", ".join(key.scopes) or "none") + asleep
 
     @admin.display(description="state")
     def state(self, key: Credential) -> SafeString:
-        """Whether it opens anything, and if not, why."""
+        """Return *live*, or the reason why the key no longer works."""
         why = effective_scopes.why_dead(key)
         return badge(why) if why else badge("live", "good")
 
     def get_urls(self) -> list[URLPattern]:
-        """The stock pages without *add* and *delete*; with *mint* and *end*."""
+        """Return the stock pages plus *mint* and *end*."""
         mine = [
             path("mint/", self.admin_site.admin_view(self.mint_view), name="accounts_credential_mint"),
             path("<int:key_id>/end/", self.admin_site.admin_view(self.end_view), name="accounts_credential_end"),
@@ -106,18 +106,18 @@ class KeyAdmin(ProjectWall, ReadOnly):
         return [*mine, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """With the button that mints, for those who may."""
+        """Show the list, with the mint button for permitted readers."""
         more = {"may_mint": may(request, "add", Credential)}
         return super().changelist_view(request, {**(extra_context or {}), **more})
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        """With the button that ends, for those who may."""
+        """Show the key, with the end button for permitted readers."""
         kwargs["extra_context"] = {"may_end": may(request, "change", Credential), **(kwargs.get("extra_context") or {})}
         return super().change_view(request, object_id, *args, **kwargs)
 
     @method_decorator(sensitive_variables("token"))
     def mint_view(self, request: HttpRequest) -> HttpResponse:
-        """GET: the form. POST: the new key, with its token for the only time."""
+        """GET shows the form. POST mints the key and shows its token once."""
         user: Any = request.user
         if not may(request, "add", Credential):
             raise PermissionDenied
@@ -140,7 +140,7 @@ class KeyAdmin(ProjectWall, ReadOnly):
         return page
 
     def end_view(self, request: HttpRequest, key_id: int) -> HttpResponse:
-        """POST only: the key opens nothing from now on."""
+        """End the key, by POST only."""
         key = self.get_object(request, str(key_id))
         if key is None:
             raise Http404

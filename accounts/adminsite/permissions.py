@@ -1,4 +1,4 @@
-"""Admin pages on which rights change: each change leaves its audit row, in the transaction of the change."""
+"""Admin pages that change permissions. Each change writes its audit row in its own transaction."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from accounts.models import User
 
 
 class Recorded(admin.ModelAdmin):
-    """Compares what somebody may before and after, around whatever the stock page does."""
+    """Compares the permissions before and after the stock page does its work."""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Add and change."""
+        """Add or change within one transaction."""
         with audit_hook.transaction():
             return super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """The row; what it was is kept for `save_related`, after which it is complete."""
+        """Save the row, and keep its former permissions for `save_related`, which completes it."""
         form.rights_before = permission_audit.of(obj) if change else permission_audit.NOTHING
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Groups and permissions."""
+        """Save groups and permissions, then record the change."""
         super().save_related(request, form, formsets, change)
         permission_audit.changed(actor(request), form.instance, form.rights_before, permission_audit.of(form.instance))
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """One."""
+        """Delete one object."""
         with audit_hook.transaction():
             self._gone(request, obj)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Many, by the action of the list."""
+        """Delete many objects, by the action of the list."""
         with audit_hook.transaction():
             for obj in queryset:
                 self._gone(request, obj)
@@ -51,10 +51,10 @@ class Recorded(admin.ModelAdmin):
 
 
 class RecordedPassword(Recorded):
-    """Whoever sets another's password can be them."""
+    """Records password changes: setting another person's password allows acting as that person."""
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        """The stock page, with a row when the password did change."""
+        """Show the stock page, and write an audit row when the password changed."""
         with audit_hook.transaction():
             is_key = id.isascii() and id.isdigit() and len(id) < 19
             before = User.objects.filter(pk=id).values_list("password", flat=True).first() if is_key else None
@@ -66,6 +66,6 @@ class RecordedPassword(Recorded):
 
 
 def actor(request: HttpRequest) -> Actor:
-    """Who is at the keyboard."""
+    """Return the signed-in reader as an actor."""
     user: Any = request.user
     return Actor.of_user(user)

@@ -1,1 +1,1 @@
-"""The login of staff: how long it lasts, who is locked out, whose cookie it is."""
+"""The staff login: its duration, its lockouts and its cookie."""

@@ -1,7 +1,7 @@
-"""The audit row of a lockout: who was refused at the login, from where and until when.
+"""The audit row of a login lockout: the account, the address and the end.
 
-django-axes counts wrong passwords and refuses the login by itself. It tells of every refused try, not of every lockout.
-A lockout leaves one row, however often the door is tried meanwhile, and whichever web processes are asked at once.
+django-axes counts wrong passwords and refuses the login by itself. It signals every refused try, not every lockout. A
+lockout writes one row, for any number of further tries and any number of web processes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from core.db import clock
 
 
 def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
-    """Write the row, unless this lockout has one. For a receiver of axes' `user_locked_out`.
+    """Write the row, unless this lockout has one. Receives the `user_locked_out` signal of axes.
 
-    A name that is no account has none: anybody may type it, and some type their password there.
+    A name without an account gets no row: anybody may type it, and some people type their password there.
     """
     tries = AccessAttempt.objects.filter(username=username, ip_address=ip_address)
-    # axes does not use its table of expirations with our settings. A row of it marks the lockout as recorded, and goes
-    # with the tries: when they expire, when a right password or `axes_reset_username` ends the lockout.
+    # axes does not use its table of expirations with our settings. A row there marks the lockout as recorded. It is
+    # deleted with the tries: when they expire, and when a right password or `axes_reset_username` ends the lockout.
     marks = AccessAttemptExpiration.objects.filter(access_attempt__in=tries)
     if marks.exists():
         return
     with audit_hook.transaction():
-        # The lock lets one of several processes see no mark.
+        # The lock ensures that only one of several processes sees no mark.
         user = User.objects.select_for_update(no_key=True).filter(username=username or "").first()
         found = list(tries.order_by("attempt_time", "pk"))
         if user is None or not found or marks.exists():
@@ -43,7 +43,7 @@ def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
 
 
 def _until(tries: Sequence[AccessAttempt]) -> datetime:
-    """When so many of them have expired that too few are left. They stand oldest first, one for each browser."""
+    """Return the time at which enough tries have expired. They are ordered oldest first, one for each browser."""
     left = sum(each.failures_since_start for each in tries)
     for each in tries:
         last: datetime = each.attempt_time

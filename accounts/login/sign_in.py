@@ -1,4 +1,4 @@
-"""Who is let in to the admin, and for how long: until they are idle for some hours, and some days at most."""
+"""The lifetime of a staff login: it ends after some idle hours, and after some days at most."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from django.shortcuts import render
 
 from accounts import callers
 
-#: A session is written again only so often, so that looking at pages costs no write each.
+#: Seconds between two writes of a session, so that viewing pages rarely writes.
 RENEWED_EVERY_SECS = 60
 SINCE, SEEN = "signed_in_at", "seen_at"
 
 
 class IdleLimit:
-    """Middleware: a page that a person asks for keeps them signed in; one that updates itself does not.
+    """Middleware: a page that a person requests extends the login. A page that updates itself does not.
 
-    The end stands in the session's row, so event streams, which are answered before Django, see it too.
+    The end is stored in the session's row, so event streams, which are answered before Django, obey it too.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -38,7 +38,10 @@ class IdleLimit:
 
 
 def locked_out(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:
-    """429: too many wrong passwords for this account from this address. django-axes counts them in the database."""
+    """Answer 429: too many wrong passwords for this account from this address.
+
+    django-axes counts them in the database.
+    """
     secs = settings.WARDROOM["login_lockout_secs"]
     context = {"title": "Too many tries", "minutes": max(1, round(secs / 60))}
     answer = render(request, "admin/accounts/locked_out.html", context, status=429)
@@ -47,7 +50,7 @@ def locked_out(request: HttpRequest, response: HttpResponse | None, credentials:
 
 
 def _renew(session: Any, now: float) -> bool:
-    """Move the end of the session on. False when it has lasted for as long as any may."""
+    """Extend the session. Return False when it has reached its longest lifetime."""
     since, seen = session.get(SINCE, now), session.get(SEEN, 0.0)
     if abs(now - seen) < RENEWED_EVERY_SECS:
         return True

@@ -1,4 +1,4 @@
-"""Who has signed in to the admin, by the cookie alone: for what is answered before Django."""
+"""The signed-in staff user of a cookie, for requests that are answered before Django."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from accounts.models import User
 
 
 def key_of(cookies: str) -> str:
-    """The session key in a `Cookie` header, or nothing."""
+    """Return the session key in a `Cookie` header, or an empty text."""
     return parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")
 
 
 def user_of(session_key: str) -> User | None:
-    """Who holds this session now, if they are active staff. Django's own check, password hash included."""
+    """Return the session's user when they are active staff. Uses Django's own check with the password hash."""
     if not session_key:
         return None
     session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)

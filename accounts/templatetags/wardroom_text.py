@@ -1,6 +1,6 @@
-"""`{% load wardroom_text %}`: the filters by which templates show text that others wrote.
+"""`{% load wardroom_text %}`: filters that templates use to show untrusted text.
 
-Their output is plain text, so autoescaping applies to it as to any other.
+Their output is plain text, so autoescaping applies to it.
 """
 
 import json
@@ -15,41 +15,41 @@ register = template.Library()
 
 @register.filter
 def visible(value: Any) -> str:
-    """One line: every hidden character, newline and tab too, as an escape. None is the empty text."""
+    """Return one line with every hidden character, newline and tab included, as an escape. None becomes empty."""
     return "" if value is None else text.visible(str(value))
 
 
 @register.filter
 def visible_lines(value: Any) -> str:
-    """Several lines (for a <pre>): newline and tab stay real, a carriage return does not."""
+    """Return several lines (for a <pre>): newline and tab stay, a carriage return becomes an escape."""
     return "" if value is None else text.visible(str(value), lines=True)
 
 
 @register.filter
 def visible_parts(value: Any) -> list[whitespace.Part]:
-    """Several lines in parts, for `admin/accounts/_marked.html`: what could hide the rest is a mark with a count."""
+    """Return several lines in parts, for `admin/accounts/_marked.html`. Whitespace that could hide text is a mark."""
     return [] if value is None else whitespace.parts(str(value))
 
 
 @register.filter
 def visible_json(value: Any) -> str:
-    """A JSON value, indented."""
+    """Return a JSON value, indented."""
     return text.visible_json(value)
 
 
 @register.filter
 def visible_short(value: Any, limit: int = 120) -> str:
-    """One line cut to `limit` characters, saying how many more there are: never before a decision."""
+    """Return one line cut to `limit` characters with the number left out. Never use it before a decision."""
     return "" if value is None else text.shortened(str(value), limit)
 
 
 @register.filter
 def visible_compact(value: Any, limit: int = 120) -> str:
-    """A JSON value on one line, cut to `limit` characters."""
+    """Return a JSON value on one line, cut to `limit` characters."""
     return text.shortened(json.dumps(value, ensure_ascii=False, default=str), limit)
 
 
 @register.filter
 def mixed_scripts(value: Any) -> list[str]:
-    """Warnings, one for each word that mixes scripts."""
+    """Return warnings, one for each word that mixes scripts."""
     return [] if value is None else [str(found) for found in text.mixed_scripts(str(value))]

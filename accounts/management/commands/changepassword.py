@@ -1,4 +1,4 @@
-"""`manage.py changepassword`: Django's, with a row in the audit chain."""
+"""`manage.py changepassword`: Django's command, with an audit row."""
 
 import getpass
 from typing import Any
@@ -17,7 +17,7 @@ TRIES = 3
 
 
 class Command(changepassword.Command):
-    """Edge: ask first, because nothing may be locked while somebody types; then set it, and write that down."""
+    """Ask first, because no lock may be held while a person types. Then set the password and record it."""
 
     def handle(self, *args: Any, **options: Any) -> str:
         name = options["username"] or getpass.getuser()

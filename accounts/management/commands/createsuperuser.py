@@ -1,4 +1,4 @@
-"""`manage.py createsuperuser`: Django's, with a row in the audit chain."""
+"""`manage.py createsuperuser`: Django's command, with an audit row."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ BY = Actor.system("manage.py createsuperuser")
 
 
 class Recorded(UserManager[User]):
-    """Makes a superuser in the transaction that writes it down."""
+    """Creates a superuser and its audit row in one transaction."""
 
     def create_superuser(self, *args: Any, **fields: Any) -> User:
-        """The person, as stored."""
+        """Return the stored person."""
         with audit_hook.transaction():
             user = super().create_superuser(*args, **fields)
             permission_audit.changed(BY, user, permission_audit.NOTHING, permission_audit.of(user))
@@ -24,7 +24,7 @@ class Recorded(UserManager[User]):
 
 
 class Model:
-    """The user model as the stock command uses it: what it asks takes time, and only its last line is a transaction."""
+    """The user model for the stock command. Its questions take time, so only the final creation is a transaction."""
 
     def __init__(self) -> None:
         self._default_manager = Recorded()
@@ -38,7 +38,7 @@ class Model:
 
 
 class Command(createsuperuser.Command):
-    """Edge: the stock questions, our manager."""
+    """The stock questions with our manager."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
