@@ -1,1 +1,1 @@
-"""`manage.py up` and what every process of Wardroom does: front, health, liveness."""
+"""`manage.py up`, and the parts that every process of Wardroom uses: front gate, health, liveness."""

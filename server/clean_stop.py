@@ -1,6 +1,6 @@
-"""A clean stop of `manage.py up` takes its children along: their keepers end, and their rows say why.
+"""Stop all children on a clean stop of `manage.py up`: their supervisors end, and their rows record the reason.
 
-Only a clean stop does. Whatever is killed, keepers and children outlive it.
+Only a clean stop does this. Supervisors and children outlive any process that is killed.
 """
 
 import contextlib
@@ -19,21 +19,21 @@ from wardroom import processes
 
 log = logging.getLogger(__name__)
 
-# From the first SIGTERM to the second, which no longer waits; and from that to SIGKILL.
+# Seconds from the first SIGTERM to the second, which stops the grace; then seconds to SIGKILL.
 PATIENCE_SECS, LAST_SECS = 1.5, 0.5
 
 
 def kept() -> list[tuple[UUID, int]]:
-    """The attempts, by session and number, that keepers of this data folder hold."""
+    """Return the attempts, by session and number, that supervisors of this data folder run."""
     return [
         (UUID(state["session"]), int(state["attempt"])) for state in map(runners.read_state, state_files()) if state
     ]
 
 
 def end_all(wait: Callable[[float], None]) -> None:
-    """End the keepers of this data folder. `wait(secs)` passes some time.
+    """End the supervisors of this data folder. `wait(secs)` passes some time.
 
-    The services must have ended before: nobody else may write what the end of a child means, or start another.
+    The services must have ended before: no other process may record the end of a child, or start another.
     """
     files = state_files()
     for file in files:
@@ -46,12 +46,12 @@ def end_all(wait: Callable[[float], None]) -> None:
 
 
 def settle(attempts: list[tuple[UUID, int]]) -> int:
-    """Write that these attempts were stopped with the server (or try them again, by their policy); how many."""
+    """Record that these attempts stopped with the server, or retry them by their policy. Return the number."""
     return sum(written(session_id, attempt) for session_id, attempt in attempts)
 
 
 def written(session_id: UUID, attempt: int) -> bool:
-    """One attempt's end; a row that cannot be written must not keep the others from being so."""
+    """Record the end of one attempt. A row that cannot be written must not stop the others."""
     try:
         return lifecycle.stopped_with_server(session_id, attempt)
     except Exception:

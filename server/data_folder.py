@@ -1,7 +1,7 @@
-"""The data folder of an embedded Wardroom: its secrets, its paths, and the URLs that point at its parts.
+"""The data folder of an embedded Wardroom: its secrets, its paths, and the URLs of its parts.
 
-`manage.py up` makes the folder; every other command that is run by hand on the same machine finds it
-through `load()`. Nothing else in the code knows whether it is embedded or deployed: only URLs differ.
+`manage.py up` creates the folder. Every other command that is run by hand on the same machine finds it through
+`load()`. No other code knows whether it is embedded or deployed: only URLs differ.
 """
 
 import contextlib
@@ -26,19 +26,19 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 URLS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CLOUDAMQP_URL")
 
-# A unix socket's path is cut off by the kernel at 107 bytes; and the URL forms of kombu and redis-py
-# disagree about quoting, so a path that would need any does not get a socket either.
+# The kernel cuts a unix socket's path at 107 bytes. The URL forms of kombu and redis-py disagree about quoting, so a
+# path that needs quoting gets no socket either.
 LONGEST_SOCKET_PATH = 107
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 
 class EmbeddedError(Exception):
-    """Something about the data folder that a person has to put right; the text says what and how."""
+    """A problem with the data folder that a person must solve. The text gives the cause and the cure."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Secrets:
-    """What is made up once per data folder and never printed."""
+    """The secrets that are generated once per data folder and never printed."""
 
     secret_key: str
     broker_password: str
@@ -50,13 +50,13 @@ class Secrets:
 
 @dataclasses.dataclass(frozen=True)
 class DataFolder:
-    """One folder with everything that an embedded Wardroom keeps; only its owner may look inside."""
+    """One folder with all data of an embedded Wardroom. Only its owner can read it."""
 
     path: Path
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> "DataFolder":
-        """The folder that `WARDROOM_DATA` names, or `var` beside manage.py."""
+        """Return the folder that `WARDROOM_DATA` names, or `var` beside manage.py."""
         named = environ.get("WARDROOM_DATA", "")
         if not named.isprintable():
             raise EmbeddedError("WARDROOM_DATA holds a character that cannot be printed; name another folder")
@@ -102,9 +102,9 @@ class DataFolder:
         return self.secrets_file.exists()
 
     def create(self) -> None:
-        """Make the folder and what is made once. Safe to repeat, and for two at a time.
+        """Create the folder and its one-time files. Repeated and concurrent calls are safe.
 
-        Raises EmbeddedError when the folder cannot be made or belongs to somebody else.
+        Raises EmbeddedError when the folder cannot be created or belongs to another user.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ class DataFolder:
             raise EmbeddedError(f"{self.secrets_file} cannot be read: {trouble}") from trouble
 
     def runtime(self) -> Path:
-        """The 0700 folder of the broker's socket: inside the data folder, or a short one where that is too deep."""
+        """Return the 0700 folder of the broker's socket: in the data folder, or a short one for a long path."""
         inside = self.path / "run"
         if fits_a_socket(inside / "v.sock"):
             inside.mkdir(mode=0o700, exist_ok=True)
@@ -138,14 +138,14 @@ class DataFolder:
         return noted
 
     def leave_runtime(self) -> None:
-        """Remove the short folder, if there is one, when nothing listens in it any more."""
+        """Remove the short folder, if any. Call it when no process listens there."""
         note = self.path / "run.path"
         if note.exists():
             shutil.rmtree(self.runtime(), ignore_errors=True)
             note.unlink()
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The variables that `given` lacks, pointing at the parts in this folder."""
+        """Return the variables that `given` lacks, with the parts in this folder as values."""
         own = self.secrets()
         ours = {
             "WARDROOM_DATA": str(self.path),
@@ -161,13 +161,13 @@ class DataFolder:
         return {name: value for name, value in ours.items() if not given.get(name)}
 
     def url(self, given: Mapping[str, str]) -> str:
-        """Where the web process of this folder listens, or last listened."""
+        """Return the address of this folder's web process: the current one, or that of the last start."""
         if given.get("HOST") or given.get("PORT"):
             return url_of(*address(given))
         return str(self.last_start().get("url") or url_of(*address(given)))
 
     def remember_start(self, environ: Mapping[str, str]) -> None:
-        """Note what `load()` has to know of this `up` in a command that is run by hand beside it."""
+        """Store the facts of this `up` that `load()` needs in a command run by hand."""
         ours = self.environment({})
         given = [name for name in URLS if environ.get(name) and environ[name] != ours.get(name)]
         replace(self.start_file, json.dumps({"url": environ["WARDROOM_URL"], "given": given}))
@@ -181,12 +181,12 @@ class DataFolder:
 
 
 def named_urls(given: Mapping[str, str]) -> list[str]:
-    """Which parts the environment names itself."""
+    """Return the parts that the environment names itself."""
     return [name for name in URLS if given.get(name)]
 
 
 def address(given: Mapping[str, str]) -> tuple[str, int]:
-    """`HOST` and `PORT`, with their defaults. Raises EmbeddedError when the port is not one."""
+    """Return `HOST` and `PORT`, with their defaults. Raises EmbeddedError for an invalid port."""
     port = given.get("PORT") or "8000"
     if not port.isascii() or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
         raise EmbeddedError(f"PORT={port[:60]} is not a port; choose one from 1 to 65535")
@@ -194,27 +194,27 @@ def address(given: Mapping[str, str]) -> tuple[str, int]:
 
 
 def url_of(host: str, port: int) -> str:
-    """The address people and children on this machine use for a server that listens on `host`."""
+    """Return the address for people and children on this machine of a server that listens on `host`."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{name}:{port}"
 
 
 def hosts(given: Mapping[str, str]) -> list[str]:
-    """The names that a browser on this machine may call us by, beside that of `WARDROOM_URL`."""
+    """Return the host names that a browser on this machine may use, in addition to that of `WARDROOM_URL`."""
     try:
         named = urlsplit(given.get("WARDROOM_URL", "")).hostname
-    except ValueError:  # The settings refuse it in a moment.
+    except ValueError:  # The settings refuse it later.
         named = None
     own = socket.gethostname() if given.get("HOST") in {"0.0.0.0", "::"} else given.get("HOST")  # noqa: S104
     return sorted({name for name in (named, own, "localhost", "127.0.0.1", "[::1]") if name})
 
 
 def load() -> None:
-    """Give this process the URLs of the embedded parts, except those that the environment names.
+    """Set the URLs of the embedded parts in this process, except those that the environment names.
 
-    `up` makes the data folder on the way. A command that is run by hand uses the folder only where an `up` has
-    left one and only beside the same variables as that `up` had: a deployment that lacks a URL must be refused.
-    Exits 1 with one line when the folder cannot be used.
+    `up` also creates the data folder. A command run by hand uses the folder only where an `up` has run, and only with
+    the same variables: a deployment that lacks a URL must be refused. Exits 1 with one line when the folder is
+    unusable.
     """
     try:
         folder = DataFolder.here()
@@ -227,7 +227,7 @@ def load() -> None:
 
 
 def start(folder: DataFolder) -> None:
-    """What only `up` does: make the folder, decide anew where the web process listens, and note it."""
+    """Create the folder, choose the listening address and store it in the environment. Only `up` does this."""
     host, port = address(os.environ)
     folder.create()
     os.environ.update(HOST=host, PORT=str(port))
@@ -235,7 +235,7 @@ def start(folder: DataFolder) -> None:
 
 
 def lock(folder: DataFolder) -> int:
-    """Hold the folder until this process ends, however it ends; gives the descriptor that holds it.
+    """Lock the folder until this process ends, however it ends. Return the descriptor that holds the lock.
 
     Raises EmbeddedError when another `up` holds it.
     """
@@ -260,7 +260,7 @@ def fits_a_socket(path: Path) -> bool:
 
 
 def is_private_folder(path: Path) -> bool:
-    """Whether `path` is a real folder that only we may enter (anybody may put things into /tmp)."""
+    """Return True when `path` is a real folder that only we can enter. Anybody can create files in /tmp."""
     try:
         found = path.lstat()
     except OSError:
@@ -274,7 +274,7 @@ def refuse_foreign(path: Path) -> None:
 
 
 def write_once(path: Path, text: str) -> None:
-    """Write a 0600 file whole, unless it is there already: of two at a time, one wins."""
+    """Write a whole 0600 file, unless it exists. Of two concurrent writers, one wins."""
     draft = write_draft(path, text)
     with contextlib.suppress(FileExistsError):
         os.link(draft, path)
@@ -282,7 +282,7 @@ def write_once(path: Path, text: str) -> None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a 0600 file whole, in the place of what was there."""
+    """Write a whole 0600 file in place of the old one."""
     write_draft(path, text).replace(path)
 
 

@@ -1,4 +1,4 @@
-"""What the first start leaves behind: an administrator, a key, and a runbook that waits for a person."""
+"""The first start creates an administrator, a key, and a runbook that waits for approval."""
 
 import os
 import secrets
@@ -30,15 +30,15 @@ echo 'A person has read this line, and let it run.'
 
 
 def is_due() -> bool:
-    """Nobody can administer this database yet."""
+    """Return True while this database has no administrator."""
     return not User.objects.filter(is_superuser=True).exists()
 
 
 def greet(show: Callable[[str], None]) -> None:
-    """Make the first administrator and key, and show them once.
+    """Create the first administrator and key, and show them once.
 
-    Shown before they are committed: a start that is killed in between shows others the next time, where one
-    that was killed the other way round would have locked everybody out.
+    They are shown before the commit: a start killed in between shows new ones the next time. In the other order a kill
+    would lock everybody out.
     """
     password = secrets.token_urlsafe(15)
     with unit_of_work.transaction():
@@ -60,7 +60,7 @@ def greet(show: Callable[[str], None]) -> None:
 
 
 def card(name: str, password: str, token: str) -> list[str]:
-    """The four lines, without a prefix, so that they can be copied and read by programs."""
+    """Return the four lines, without a prefix, so that people can copy them and programs can parse them."""
     return [
         f"admin: {settings.WARDROOM_URL}/admin/",
         f"user: {name}",

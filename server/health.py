@@ -1,8 +1,8 @@
-"""Is this process up, and does everything behind it answer?
+"""Health checks: is this process up, and do its dependencies answer?
 
-`/healthz` says that this process turns its event loop; it looks at nothing else, because restarting a web process
-mends neither a database nor a broker. `/readyz` looks at each part with a deadline. Both are answered before
-Django, so that a probe needs no Host name of ours and no HTTPS.
+`/healthz` shows that this process runs its event loop. It checks nothing else, because restarting a web process repairs
+neither a database nor a broker. `/readyz` checks each part with a deadline. Both are answered before Django, so that a
+probe needs neither a known Host name nor HTTPS.
 """
 
 import asyncio
@@ -30,28 +30,28 @@ from ledger.models import Sweep
 from ledger.outages import STEP_SECS
 from server.front import pressure
 
-#: Parts that a process can do without for a while.
+#: Parts that a process can miss for a while.
 DEGRADES = {"beat", "front", "sweeps", "writes"}
 LOOK_SECS = 4.0
-#: For SQLite's write lock; less than a look may take.
+#: Milliseconds to wait for SQLite's write lock; less than the time of one check.
 WRITE_LOCK_MS = 2000
-#: A part is not ok for so long after a call has met an outage.
+#: Seconds for which a part is not ok after a call has met an outage.
 OUTAGE_SECS = 10.0
-# A crowd of probes costs one look a second.
+# Many probes cost one check a second.
 FRESH_SECS = 1.0
 
 Part = dict[str, Any]
 
 
 async def healthz(request: Request) -> JSONResponse:
-    """200 from any process whose event loop turns."""
+    """Answer 200 from any process with a running event loop."""
     return JSONResponse({"status": "ok"}, headers=NO_STORE)
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """200 when the database, its migrations, the broker and the hub answer; else 503. Each part by name.
+    """Answer 200 when the database, its migrations, the broker and the hub answer; else 503. Lists each part.
 
-    Other parts only make the status `degraded`: a web process can do work of its own without them.
+    Other parts only make the status `degraded`: a web process can do useful work without them.
     """
     parts = await _look_once()
     refused = pressure.recent()
@@ -69,7 +69,7 @@ _looking: asyncio.Task[dict[str, Part]] | None = None
 
 
 async def _look_once() -> dict[str, Part]:
-    """What every part says, at most a second old; requests that come together share one look."""
+    """Return the result of every part, at most a second old. Concurrent requests share one check."""
     global _looking
     if time.monotonic() - _latest[0] < FRESH_SECS:
         return _latest[1]
@@ -96,12 +96,12 @@ async def _bounded(check: Callable[[], Part]) -> Part:
 
 @functools.cache
 def _threads(pid: int) -> ThreadPoolExecutor:
-    # Not the verbs' pool: a part that hangs must not keep work waiting, and a full pool is not a dead database.
+    # Not the pool of operations: a part that hangs must not block work, and a full pool is not a dead database.
     return ThreadPoolExecutor(max_workers=2 * len(CHECKS), thread_name_prefix="health")
 
 
 def _clean(check: Callable[[], Part]) -> Part:
-    """What a check says; whatever goes wrong in it is its answer, in words that anybody may read."""
+    """Return the result of a check. An exception becomes a result in public words."""
     close_old_connections()
     try:
         return {"ok": True} | check()
@@ -118,7 +118,7 @@ def database() -> Part:
 
 
 def migrations() -> Part:
-    """Whether the database has every migration that this code has; once it has, it will not lose any."""
+    """Check that the database has every migration of this code. Once true, it stays true."""
     if not _migrated.get(connection.alias):
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -132,12 +132,12 @@ _migrated: dict[str, bool] = {}
 
 
 def writes() -> Part:
-    """Whether a row can be written now, and whether a call has met an outage within the last seconds."""
+    """Check that a row can be written now, and that no call has met an outage in the last seconds."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {WRITE_LOCK_MS}")
         with transaction.atomic(), connection.cursor() as cursor:
-            # A row is written as it is: that needs the write lock and the disk, and changes nothing.
+            # Writing a row unchanged needs the write lock and the disk, and changes nothing.
             cursor.execute(
                 "UPDATE django_migrations SET name = name WHERE id = (SELECT min(id) FROM django_migrations)"
             )
@@ -162,9 +162,9 @@ def hub() -> Part:
 
 
 def beat() -> Part:
-    """How long ago a beat job last ended: beat sent it, the broker carried it and a worker did it.
+    """Return the age of the last finished beat job: beat sent it, the broker carried it, and a worker ran it.
 
-    A negative age is an alarm as well: the clock was set back, and this job has not run since.
+    A negative age is an alarm, too: the clock was set back, and this job has not run since.
     """
     scheduled = Sweep.objects.filter(
         ledger_health.readable("finished_at"), name__in=list(settings.CELERY_BEAT_SCHEDULE)
@@ -179,7 +179,7 @@ def beat() -> Part:
 
 
 def sweeps() -> Part:
-    """Every job of the schedule does its work, on time, on every row. Only names and numbers: anybody may ask."""
+    """Check that every scheduled job works on time on every row. The result is public: only names and numbers."""
     found = ledger_health.trouble()
     return {"ok": False, "trouble": found} if found else {}
 

@@ -1,10 +1,10 @@
-"""A worker or a beat that still runs but does nothing any more ends itself, so that its supervisor starts it again.
+"""End a worker or a beat that runs but does no work, so that the process manager restarts it.
 
-It happens: a consumer that came through a lost broker connection sometimes listens to nobody. (Sometimes kombu fails
-while it gives back what it held; then the worker ends at once, with status 1, and its supervisor starts it again.)
-Beat sends several jobs a minute, so a worker that gets none for two minutes is deaf (or beat is gone, and then a
-restart costs nothing); a beat that has not gone round for a minute is stuck. All of it is measured with the monotonic
-clock, which no step of the wall clock moves and which stands still while the machine is suspended.
+This happens: after a lost broker connection a consumer sometimes receives nothing. (Sometimes kombu fails while it
+returns its messages. Then the worker ends at once with status 1 and is restarted.) Beat sends several jobs a minute, so
+a worker without a job for two minutes is deaf, or beat is gone, and then a restart costs nothing. A beat without a
+round for a minute is stuck. The monotonic clock measures all of it: no step of the wall clock moves it, and it stands
+still while the machine is suspended.
 """
 
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """The age of the latest sign of work, and a thread that kills this process when it grows too old."""
+    """The age of the latest sign of work, and a thread that kills this process when it is too old."""
 
     def __init__(self, what: str, limit_secs: float) -> None:
         self.what = what
@@ -39,7 +39,7 @@ class Pulse:
         while (age := time.monotonic() - self.latest) < self.limit_secs:
             time.sleep(min(5.0, self.limit_secs - age))
         log.critical("%s for %.0f s: ending this process, to be started again", self.what, self.limit_secs)
-        # Not a clean exit: that would wait for the very loop that is stuck. What it held is delivered again.
+        # Not a clean exit: that would wait for the stuck loop. The broker delivers its messages again.
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -57,12 +57,12 @@ class WatchedScheduler(Scheduler):
         super().__init__(*args, **kwargs)
 
     def install_default_entries(self, data: Any) -> None:
-        """None: there is no store of results to clean."""
+        """Install none: there is no result store to clean."""
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send the job that is due first, if any; the seconds until the next one. Every job is due at the start.
+        """Send the job that is due first, if any. Return the seconds until the next one. Every job is due at the start.
 
-        One job a round: a broker that hangs keeps each send waiting, and every round has to be a sign of life.
+        One job a round: a hanging broker delays each send, and every round must be a sign of life.
         """
         if self.pulse is None:
             self.pulse = Pulse("beat has not gone round", settings.WARDROOM["beat_stuck_secs"])
@@ -80,7 +80,7 @@ class WatchedScheduler(Scheduler):
 
 
 def watch_worker(**_: Any) -> None:
-    """Begin to watch this worker's main process; runs when it is about to start."""
+    """Start to watch this worker's main process. Runs just before it starts."""
     pulse = Pulse("this worker was given no task", settings.WARDROOM["worker_deaf_secs"])
     signals.task_received.connect(pulse.beat, weak=False)
     pulse.watch()

@@ -1,7 +1,7 @@
-"""Run some service processes as one: prefix what they say, start again what dies, end all of them together.
+"""Run service processes as one: prefix their output, restart those that end, and stop all together.
 
-One thread and one `select`: a process that is tethered to its parent is tethered to the very thread that
-started it, so whoever starts processes here must not be a thread that ends before them.
+One thread and one `select`: a process bound to its parent (`parent_death.py`) is bound to the thread that started it.
+So the thread that starts processes here must not end before them.
 """
 
 import contextlib
@@ -20,30 +20,30 @@ from typing import IO
 PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
-# A process that ran this long was well: its next death starts the back-off anew.
+# A process that ran this long was healthy: its next end restarts the back-off.
 WELL_AFTER_SECS = 30.0
 LONGEST_LINE = 16 * 1024
 
-# Log lines may carry what an agent wrote: no control character of it reaches the terminal.
+# Log lines may contain an agent's text: no control character reaches the terminal.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\t")}
 CONTROLS |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One service process: its name in the log, its command, and what to do just before each start."""
+    """One service process: its log name, its command, and a function to call before each start."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     before: Callable[[], None] = lambda: None
-    #: -1 is our own.
+    #: -1 keeps our own.
     umask: int = -1
 
 
 @dataclasses.dataclass(eq=False)
 class Running:
-    """A part that should be running, and its process while it is."""
+    """A part that should run, and its process while it runs."""
 
     part: Part
     process: subprocess.Popen[bytes] | None = None
@@ -55,7 +55,7 @@ class Running:
 
 
 class Supervisor:
-    """Keeps parts running until `stop` is asked for, by a signal or by a call."""
+    """Keeps parts running until `stop` is requested, by a signal or by a call."""
 
     def __init__(self, out: IO[str] | None = None) -> None:
         self.out = out or sys.stdout
@@ -69,9 +69,9 @@ class Supervisor:
     # Signals
 
     def listen_to_signals(self) -> None:
-        """SIGINT, SIGTERM and SIGHUP stop everything; a second one no longer waits. SIGCHLD only wakes.
+        """Stop everything on SIGINT, SIGTERM and SIGHUP. A second signal skips the wait. SIGCHLD only wakes.
 
-        SIGHUP stays ignored where it was: nohup means it.
+        A SIGHUP that was ignored stays ignored, as nohup needs.
         """
         signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -87,7 +87,7 @@ class Supervisor:
     # Starting
 
     def add(self, part: Part) -> Running:
-        """Start a part, and keep it running from now on."""
+        """Start a part, and keep it running."""
         running = Running(part)
         self.running.append(running)
         self._start(running)
@@ -112,13 +112,15 @@ class Supervisor:
     # Watching
 
     def run(self, each_round: Callable[[], None] = lambda: None) -> None:
-        """Watch until asked to stop."""
+        """Watch until a stop is requested."""
         while not self.stopping:
             self.watch(0.5)
             each_round()
 
     def watch(self, timeout: float) -> None:
-        """Pass on what was said, notice who died, start whose back-off is over. At most `timeout` seconds."""
+        """Print output, detect ended parts, and start parts at the end of their back-off. Takes at most `timeout`
+        seconds.
+        """
         self._pass_on(timeout)
         self._reap_adopted()
         for running in self.running:
@@ -136,7 +138,7 @@ class Supervisor:
                 self._read(key.data)
 
     def _read(self, running: Running) -> bool:
-        """Print the whole lines that a part has written; False when there was nothing."""
+        """Print the whole lines that a part has written. Return False when there was no output."""
         process = running.process
         if process is None or process.stdout is None:
             return False
@@ -159,7 +161,10 @@ class Supervisor:
         self.say(text, running.part.name)
 
     def _bury(self, running: Running) -> None:
-        """A part has ended: end what is left of its group (not keepers, they left it), and plan its return."""
+        """Clean up after an ended part: end the rest of its group, and plan its restart.
+
+        Supervisors have left the group and stay.
+        """
         process = running.process
         assert process is not None and process.stdout is not None  # noqa: S101  only called for a process of ours
         end_group(process.pid)
@@ -175,7 +180,7 @@ class Supervisor:
             self._plan_return(running, status)
 
     def _hush(self, pipe: IO[bytes]) -> None:
-        """No longer listen to a pipe; it may have ended before its process, or after."""
+        """Stop listening to a pipe. It may have ended before or after its process."""
         with contextlib.suppress(KeyError):
             self.selector.unregister(pipe)
 
@@ -189,7 +194,7 @@ class Supervisor:
         running.delay = min(running.delay * 2, LONGEST_DELAY)
 
     def _reap_adopted(self) -> None:
-        """Reap what is not ours: as process 1 of a container we inherit keepers that outlived a worker."""
+        """Reap foreign processes: as process 1 of a container we inherit supervisors that outlived a worker."""
         ours = {running.process.pid for running in self.running if running.process is not None}
         with contextlib.suppress(ChildProcessError):
             while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in ours:
@@ -198,7 +203,7 @@ class Supervisor:
     # Stopping
 
     def stop(self, some: Iterable[Running], within: float) -> None:
-        """End these parts: SIGTERM, and SIGKILL for what is left of their groups after `within` seconds."""
+        """End these parts: SIGTERM, then SIGKILL for the rest of their groups after `within` seconds."""
         self.stopping = True
         ending_now = [running for running in some if running.process is not None]
         for running in ending_now:
@@ -216,7 +221,7 @@ class Supervisor:
         self.print(f"{name:<6} | {text}")
 
     def print(self, text: str) -> None:
-        """A line for whoever reads us; when nobody does any more, the services go on all the same."""
+        """Print one line. The services continue when the output is closed."""
         try:
             self.out.write(f"{text}\n")
             self.out.flush()
@@ -227,7 +232,7 @@ class Supervisor:
 
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it is dead; it stays a zombie, so that its group's number is not given to others yet."""
+    """Return True when the process is dead. It stays a zombie, so that its group id is not reused yet."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 

@@ -1,4 +1,4 @@
-"""The steps of `manage.py up`: one Wardroom in the foreground, of which it starts only what the environment lacks."""
+"""The steps of `manage.py up`: one Wardroom in the foreground. It starts only parts that the environment lacks."""
 
 import contextlib
 import os
@@ -19,14 +19,14 @@ from server import clean_stop, data_folder, first_start, valkey
 from server.data_folder import DataFolder, EmbeddedError
 from server.process_manager import Part, Running, Supervisor
 
-# Together with what keepers get, under ten seconds.
+# Under ten seconds, together with the time of the supervisors.
 SERVICES_STOP_SECS = 4.0
 BROKER_STOP_SECS = 1.5
 READY_SECS = 60.0
 
 
 class Up:
-    """One run of `up`: prepare, serve until a signal, end everything."""
+    """One run of `up`: prepare, serve until a signal, stop everything."""
 
     def __init__(self, folder: DataFolder) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Up:
         self.is_ready = False
 
     def run(self) -> None:
-        """Return when asked to stop. Raises EmbeddedError when it cannot start; nothing is left running then."""
+        """Run until a stop is requested. Raises EmbeddedError when it cannot start; then it leaves nothing running."""
         core_environment.number("WORKER_CONCURRENCY", 2, low=1, high=256)
         held = data_folder.lock(self.folder)
         refuse_taken_port(os.environ["HOST"], int(os.environ["PORT"]))
@@ -51,7 +51,7 @@ class Up:
             os.close(held)
 
     def prepare(self) -> None:
-        """Everything that has to be there before the services start, each step once the one before is done."""
+        """Run the steps before the services start, one after the other."""
         self.folder.remember_start(os.environ)
         for step in (self.start_broker, self.migrate, self.greet):
             if not self.supervisor.stopping:
@@ -75,7 +75,7 @@ class Up:
             self.await_broker(self.broker)
 
     def await_broker(self, broker: Running) -> None:
-        """Wait for its PONG. Files that it cannot read are put aside once: what they knew is in the rows too."""
+        """Wait for its PONG. Unreadable files are moved away once: the database holds the same facts."""
         began, is_first_try = time.monotonic(), True
         while not valkey.answers(self.folder):
             self.supervisor.watch(0.05)
@@ -119,7 +119,7 @@ class Up:
     # The end
 
     def end(self) -> None:
-        """Services first, so that nobody writes what the end of the children means; the broker last."""
+        """Stop the services first, so that only this process records the end of children. Stop the broker last."""
         self.supervisor.say("stopping")
         self.supervisor.stop(self.services, SERVICES_STOP_SECS)
         if self.services:
@@ -140,7 +140,7 @@ class Up:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Say what is going on, because it may take more than a second, and how long it took if it did."""
+        """Print the step, because it may take more than a second, and its time when it did."""
         self.supervisor.say(f"{name} ...")
         began = time.monotonic()
         yield
@@ -150,9 +150,9 @@ class Up:
 
 
 def parts() -> list[Part]:
-    """The service processes: the same three commands that the Procfile has."""
+    """Return the service processes: the same three commands as in the Procfile."""
     python = Path(sys.executable).parent
-    # Python reads text as UTF-8 whatever the locale. What servers read by themselves is ours to say: with
+    # Python reads text as UTF-8 for any locale. Variables that the servers read themselves are removed: with
     # WEB_CONCURRENCY uvicorn starts processes that outlive a killed `up`, and keep the port.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OVERRIDES)}
     environment = {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "WARDROOM_DRAIN_SECS": "3"}
@@ -191,12 +191,12 @@ def web_options() -> list[str]:
 
 
 def listening_at() -> str:
-    """Where the web process can be asked from this host, whatever `WARDROOM_URL` says."""
+    """Return the address of the web process on this host, independent of `WARDROOM_URL`."""
     return data_folder.url_of(os.environ["HOST"], int(os.environ["PORT"])).removeprefix("http://")
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Raise EmbeddedError when nobody could listen there; better one line now than a restart for ever."""
+    """Raise EmbeddedError when the address cannot be bound. One line now is better than endless restarts."""
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as trial:
@@ -210,12 +210,12 @@ def refuse_taken_port(host: str, port: int) -> None:
         ) from trouble
 
 
-#: No proxy of the environment stands between us and our own web process.
+#: Use no proxy of the environment for our own web process.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def answers(url: str) -> bool:
-    """Whether a GET says 200."""
+    """Return True when a GET answers 200."""
     try:
         with DIRECT.open(url, timeout=2) as answer:
             return bool(answer.status == 200)

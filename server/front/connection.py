@@ -1,7 +1,7 @@
-"""uvicorn's HTTP connection, with a deadline for whatever it waits for and a bound on sockets.
+"""uvicorn's HTTP connection with a deadline for every wait, and a limit on sockets.
 
-`uvicorn --http server.front.connection:FrontConnection`. uvicorn itself waits for ever for a request that does not
-come, for the rest of a head and for a reader that reads no answer, and takes a head of any size.
+Use: `uvicorn --http server.front.connection:FrontConnection`. uvicorn itself waits without limit for a request, for the
+rest of a head and for a reader of its answer, and accepts a head of any size.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from server.front.exchange import KNOWN
 
 Silent = dict["FrontConnection", None]
 
-#: Connections whose whole request has not come and whose caller nobody knows yet, the oldest first, by their address.
+#: Connections without a whole request and without a known caller, by address, oldest first.
 _silent: defaultdict[str, Silent] = defaultdict(dict)
 _everybody_silent: Silent = {}
 
 
 def most_sockets() -> int:
-    """How many connections this process bears: the setting, or what its limit of open files leaves."""
+    """Return the limit of connections: the setting, or less when the limit of open files is lower."""
     wanted: int = settings.WARDROOM["connections"]
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return wanted
-    # A quarter, and at least 40, is for databases, the broker, logs and listening.
+    # A quarter of the files, at least 40, is reserved for databases, the broker, logs and listening.
     return max(4, min(wanted, files - max(40, files // 4)))
 
 
@@ -43,18 +43,18 @@ class FrontConnection(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
-    # The seconds that the reader of this answer may still be late, and since when, with how much, it is being slow.
+    # Seconds that the reader of this answer may still be late; the time and size at which it became slow.
     _patience = 0.0
     _paused_at, _unread = 0.0, 0
     _address = ""
-    # What came since the last head was whole, or since it was: bounds heads, trailers and bodies that nobody reads.
+    # Bytes received since the last head was complete. It bounds heads, trailers and bodies that are not read.
     _bytes = 0
     _in_head = False
     _is_silent = False
     _is_known = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, or refuse it when there are too many."""
+        """Accept the connection, or refuse it when there are too many."""
         super().connection_made(transport)
         self._address = callers.address({"client": self.client})
         if len(self.connections) > most_sockets() and not _close_oldest(_everybody_silent):
@@ -64,21 +64,21 @@ class FrontConnection(HttpToolsProtocol):
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Remove the connection from the tables."""
         self._stop_waiting()
         self._writing_goes_on()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and bound what comes outside a body that somebody reads."""
+        """Feed the parser, and bound the bytes outside a body that the app reads."""
         super().data_received(data)
-        # After an upgrade the connection is the WebSocket's: no request is waited for any more.
+        # After an upgrade the connection belongs to the WebSocket: no request is expected.
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
         self._bytes += len(data)
         if self._is_answering():
             self._head_came()
-            # Chunks, their extensions and trailers beside what the body may be.
+            # Chunks, their extensions and trailers add to the size of the body.
             if self._bytes > 4 * settings.WARDROOM["max_request_bytes"]:
                 self.transport.close()
         elif self._bytes > settings.WARDROOM["max_head_bytes"]:
@@ -87,7 +87,7 @@ class FrontConnection(HttpToolsProtocol):
             self._wait_for_head()
 
     def on_message_begin(self) -> None:
-        """The parser has seen the first byte of a request."""
+        """Start a request: the parser has seen its first byte."""
         self._bytes = 0
         self._in_head = True
         self._is_known = False
@@ -96,23 +96,26 @@ class FrontConnection(HttpToolsProtocol):
         self.scope[KNOWN] = self._caller_is_known  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Note that the head is complete."""
         self._in_head = False
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is written: the next request may come."""
+        """Note that the answer is written. The next request may come."""
         self._bytes = 0
         super().on_response_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over."""
+        """Hand the connection over to the WebSocket."""
         self._stop_waiting()
         self._writing_goes_on()
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
-        """The reader is slow: it has so long for the whole answer, and what its bytes take at the lowest rate."""
+        """Start the deadline for a slow reader: the remaining grace plus the time for its bytes at the lowest rate.
+
+        One grace covers the whole answer.
+        """
         super().pause_writing()
         if self._write_deadline is None:
             waits = self.transport.get_write_buffer_size()
@@ -121,7 +124,7 @@ class FrontConnection(HttpToolsProtocol):
             self._write_deadline = self.loop.call_later(secs, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The reader reads. What it was slower than the lowest rate is gone; what it was faster, it gets back."""
+        """Stop the deadline. A reader slower than the lowest rate loses grace, and a faster one regains it."""
         if self._write_deadline is not None:
             taken = self._unread - self.transport.get_write_buffer_size()
             late = self.loop.time() - self._paused_at - taken / settings.WARDROOM["send_bytes_per_sec"]
@@ -140,7 +143,10 @@ class FrontConnection(HttpToolsProtocol):
         _silent[self._address][self] = _everybody_silent[self] = None
 
     def _head_came(self) -> None:
-        """The gate bounds the time for a body. Until it is there, or its sender known, its connection is one of few."""
+        """Stop the deadline of the head. The gate bounds the time for a body.
+
+        Until the body is complete or its caller known, the connection counts as silent.
+        """
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -185,7 +191,7 @@ class FrontConnection(HttpToolsProtocol):
         self._give_up(Problem("too-slow", 408, "The head of the request did not arrive in time."))
 
     def _give_up(self, problem: Problem) -> None:
-        # Without a request there is nobody to answer: what came is a body that was not read, or nothing.
+        # Without a request no one waits for an answer: the bytes are an unread body, or none came.
         if self._in_head:
             self._refuse(problem)
         else:
@@ -200,12 +206,12 @@ class FrontConnection(HttpToolsProtocol):
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is told as a problem too."""
+        """Answer a malformed request with a problem document, too."""
         self._refuse(Problem("invalid", 400, msg))
 
 
 def _close_oldest(silent: dict[Any, None]) -> bool:
-    """Close the connection whose request is awaited longest. False when none is."""
+    """Close the connection that has been silent longest. Return False when there is none."""
     oldest = next(iter(silent), None)
     if oldest is None:
         return False

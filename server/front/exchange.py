@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, while they pass through the front door."""
+"""One HTTP request and its answer on their way through the front gate."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from accounts import callers
 from server.front import budget
 from server.front.budget import Budget
 
-#: The key in a request's ASGI scope of what its connection wants to be told once its caller is proven.
+#: ASGI scope key of the connection's callback for an authenticated caller.
 KNOWN = "wardroom.known"
 CLOSE = (b"connection", b"close")
-#: Django gives these a `content-length: 0`; RFC 9110 (8.6) forbids it for 204, and for 304 it would be a wrong length.
+#: Django gives these a `content-length: 0`. RFC 9110 (8.6) forbids it for 204, and for 304 the length would be wrong.
 WITHOUT_BODY = (204, 304)
-# What a refused caller still sends is thrown away for so long and so many bytes, so that it reads the refusal.
+# After a refusal the rest of the request is discarded for this many seconds and bytes, so that the caller reads the
+# answer.
 LINGER_SECS = 1.0
 LINGER_BYTES = 4 * 1024 * 1024
 
 
 class Exchange:
-    """Count what is read, know whether the answer has begun, and leave no unread body on the connection."""
+    """Counts the bytes read, knows if the answer has begun, and leaves no unread body on the connection."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, has_body: bool) -> None:
         self._receive, self._send = receive, send
@@ -39,14 +40,14 @@ class Exchange:
         self._read = bytearray()
 
     def prove(self, owner: str) -> None:
-        """The caller is known: what is read counts as theirs from here on."""
+        """Set the authenticated caller: later bytes count for it."""
         self.release()
         self._budget, self._owner = budget.proven, owner
         if KNOWN in self._scope:
             self._scope[KNOWN]()
 
     async def receive(self) -> Message:
-        """The next message of the request. Raise 503 or 429 when its bytes do not fit into memory."""
+        """Return the next message of the request. Raise 503 or 429 when its bytes do not fit into memory."""
         message = await self._receive()
         if message["type"] != "http.request":
             self.unread = False
@@ -59,9 +60,9 @@ class Exchange:
         return message
 
     async def read(self, most: int, secs: float) -> bytes | None:
-        """The whole body; None when it is longer than `most`. TimeoutError when it takes longer than `secs`.
+        """Return the whole body, or None when it is longer than `most`. Raise TimeoutError after `secs`.
 
-        After a TimeoutError the next call goes on where this one ended.
+        After a TimeoutError the next call continues from there.
         """
         async with asyncio.timeout(secs):
             while self.unread:
@@ -74,7 +75,7 @@ class Exchange:
         return bytes(self._read)
 
     def replay(self, body: bytes) -> Receive:
-        """A `receive` that gives this body, then waits for the caller to leave."""
+        """Return a `receive` that gives this body, then waits for the caller to disconnect."""
         given = False
 
         async def receive() -> Message:
@@ -83,14 +84,14 @@ class Exchange:
                 given = True
                 return {"type": "http.request", "body": body, "more_body": False}
             if self.unread:
-                # To look whether the caller has left would read on.
+                # Watching for a disconnect would read further bytes.
                 await asyncio.Event().wait()
             return await self._receive()
 
         return receive
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer. The connection ends behind an answer that comes before the body is read."""
+        """Send a part of the answer. An early answer, before the whole body is read, closes the connection after it."""
         if message["type"] == "http.response.start":
             self.started = True
             if message["status"] in WITHOUT_BODY:
@@ -99,25 +100,25 @@ class Exchange:
                 self._closing = True
                 message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
         elif self._closing and not message.get("more_body", False):
-            # The app is done with this, and holds what it needed no longer than that; `finish` does the rest.
+            # The app is done and has released its resources. `finish` completes the answer.
             self._unfinished = True
             message = {**message, "more_body": True}
         await self._send(message)
 
     async def finish(self) -> None:
-        """Read what the caller still sends, for a bounded time, and end an answer that came before it."""
+        """Read the rest of the request for a bounded time, and complete an answer that came before it."""
         if self._unfinished:
             await self._linger()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def release(self) -> None:
-        """The bytes that were counted are free again."""
+        """Release the counted bytes."""
         if self._taken:
             self._budget.give_back(self._owner, self._taken)
             self._taken = 0
 
     async def _linger(self) -> None:
-        # A connection that is closed while its caller still sends is reset, and the caller may never see the answer.
+        # Closing a connection while its caller still sends resets it, and the caller may never see the answer.
         left = LINGER_BYTES
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECS):
@@ -128,12 +129,12 @@ class Exchange:
 
 
 def without_length(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """These headers, but no `Content-Length`."""
+    """Return these headers without `Content-Length`."""
     return [(name, value) for name, value in headers if name.lower() != b"content-length"]
 
 
 def with_body_length(scope: Scope, length: int) -> Scope:
-    """The scope of a request whose whole body has this length, however it came."""
+    """Return the scope of a request with a whole body of this length, however it was sent."""
     headers: list[Any] = [
         (name, value) for name, value in scope["headers"] if name not in (b"content-length", b"transfer-encoding")
     ]

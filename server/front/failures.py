@@ -1,4 +1,4 @@
-"""Django's own errors: what a page or an unknown address is told when something fails."""
+"""Django's own error answers for pages and unknown addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server.front import answers
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`: an outage is a 503 with `Retry-After`, a bug a 500 without a word about it."""
+    """Django's `handler500`: answer an outage with 503 and `Retry-After`, and a bug with 500 without details."""
     error = sys.exc_info()[1]
     known = problems.as_problem(error) if isinstance(error, Exception) else None
     problem = known if known is not None and known.status == 503 else problems.internal()

@@ -1,7 +1,7 @@
-"""Judge who calls before the body is read, and read it within its bounds.
+"""Authenticate the caller before the body is read, and read the body within its bounds.
 
-A body that is short and comes at once is read first, because to judge the caller costs a query. Everything else is
-judged first: a long body, a chunked one, one that does not come at once.
+A short body that arrives at once is read first, because authentication costs a query. All other bodies come after
+authentication: a long one, a chunked one, and one that does not arrive at once.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from server.front.turns import READS, Turns
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 API, ADMIN = "/api/", "/admin/"
-#: Answered to everybody.
+#: Open to everybody.
 PUBLIC = {"/api/v1/schema"}
-#: A short body usually comes with its head. One that does not come in this time has its caller judged first.
+#: A short body usually comes with its head. When it takes longer than this, its caller is authenticated first.
 AT_ONCE_SECS = 1.0
 
 
 class Target(NamedTuple):
-    """The app that answers a request. `reads_body`: it bounds a long body itself, after it has judged the caller."""
+    """The app that answers a request. With `reads_body` the app itself bounds a long body after authentication."""
 
     app: App
     reads_body: bool = False
-    #: It costs a thread and a database connection while it is answered.
+    #: An answer needs a thread and a database connection.
     takes_turns: bool = False
 
 
 class Gate:
-    """An ASGI app in front of the one that `find` names for a request."""
+    """An ASGI app in front of the one that `find` returns for a request."""
 
     def __init__(self, find: Callable[[Scope], Target]) -> None:
         self._find = find
@@ -52,13 +52,13 @@ class Gate:
         self._proven = callers.Proven()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Whatever goes wrong before the answer has begun is told as a problem."""
+        """Serve one request. An error before the answer has begun becomes a problem document."""
         head = RequestHead(scope)
         exchange = Exchange(scope, receive, send, has_body=head.has_body)
         try:
             await self._serve(scope, head, exchange)
         except ClientDisconnect:
-            return  # Nobody is left to be told.
+            return  # The caller has left.
         except Exception as error:
             if exchange.started:
                 raise
@@ -96,7 +96,7 @@ class Gate:
     async def _short(self, token: str, exchange: Exchange) -> bytes:
         most: int = settings.WARDROOM["unproven_body_bytes"]
         if budget.unproven.is_tight:
-            # Strangers who send slowly must not fill the memory of those who can prove themselves.
+            # Unauthenticated slow senders must not fill the memory of other callers.
             await self._must_be_live(token, exchange)
             return await _read(exchange, most)
         try:
@@ -112,7 +112,7 @@ class Gate:
         exchange.prove(credentials.parts(token)[1])
 
     async def _form(self, head: RequestHead, exchange: Exchange) -> bytes:
-        """The form of an admin page. Nobody who has not signed in has a long one."""
+        """Return the form of an admin page. A long one requires a login."""
         refusal = Problem("too-large", 413, "Sign in before you send so much.")
         if _is_short(head) and budget.unproven.is_tight:
             refusal = problems.busy("The bodies of other callers fill the memory for them.")
@@ -158,7 +158,7 @@ def _is_short(head: RequestHead) -> bool:
 
 
 async def _read(exchange: Exchange, most: int) -> bytes:
-    """The whole body. 413 over the limit, 408 unless all of it arrives in time."""
+    """Return the whole body. 413 over the limit, 408 unless all of it arrives in time."""
     try:
         body = await exchange.read(most, settings.WARDROOM["body_secs"])
     except TimeoutError:

@@ -1,11 +1,11 @@
-"""What this process had to refuse lately because a bound was reached, for `/readyz`."""
+"""The recent refusals of this process because of a limit, for `/readyz`."""
 
 from __future__ import annotations
 
 import logging
 import time
 
-#: A refusal makes the process `degraded` for so long.
+#: Seconds for which a refusal makes the process `degraded`.
 RECENT_SECS = 30.0
 
 _last: dict[str, float] = {}
@@ -24,6 +24,6 @@ def note(bound: str) -> None:
 
 
 def recent() -> dict[str, int]:
-    """Each bound that was reached lately, with its refusals since it was first."""
+    """Return each limit that was reached recently, with its number of refusals since the first."""
     now = time.monotonic()
     return {bound: _counts[bound] for bound, at in _last.items() if now - at < RECENT_SECS}

@@ -1,8 +1,8 @@
-"""Django's requests take turns: each in flight costs a thread, a database connection and its files.
+"""Bound Django's concurrent requests: each one needs a thread, a database connection and its files.
 
-Callers take turns, not requests, so that one with five hundred requests does not keep another one waiting for all of
-them, and none holds more than a quarter of the turns. Reading and writing have turns of their own: who waits for a
-write lock keeps no reader waiting.
+Turns go round by caller, not by request: one caller with five hundred requests does not block another, and no caller
+holds more than a quarter of the turns. Reads and writes have separate turns, so a wait for the write lock blocks no
+reader.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from server.front import pressure
 
 READS = {"GET", "HEAD", "OPTIONS"}
 
-#: The requests of one caller that wait, the oldest first.
+#: The waiting requests of one caller, oldest first.
 Queue = OrderedDict[asyncio.Future[None], None]
 
 
 class Turns:
-    """So many requests at once; who comes later waits, a bounded time and among a bounded number."""
+    """Admits a number of requests at once. Later ones wait for a bounded time in a bounded queue."""
 
     def __init__(self) -> None:
         self._in_use = 0
@@ -65,14 +65,14 @@ class Turns:
         self._held[caller] += 1
 
     def _give_back(self, caller: str) -> None:
-        """Give this turn to the next caller that may have one, and put that caller behind the others."""
+        """Pass this turn to the next entitled caller, and move that caller behind the others."""
         self._in_use -= 1
         self._held[caller] -= 1
         if not self._held[caller]:
             del self._held[caller]
         most = most_at_once()
         while self._in_use < most:
-            # Few are passed over: no more callers can hold their whole share than there are shares.
+            # Few are skipped: the number of callers with a full share is at most the number of shares.
             following = next((each for each in self._waiting if self._held[each] < share(most)), None)
             if following is None:
                 return
@@ -86,7 +86,7 @@ class Turns:
                 first.set_result(None)
 
     def _make_room(self, caller: str) -> None:
-        """Where all places are taken, refuse the newest request of whoever has most of them: 503."""
+        """Refuse the newest request of the caller with most waiting requests (503) when all places are taken."""
         if self._count < settings.WARDROOM["waiting_requests"]:
             return
         pressure.note("waiting_requests")
@@ -100,7 +100,7 @@ class Turns:
             newest.set_exception(refusal)
 
     def _leave(self, caller: str, mine: asyncio.Future[None]) -> None:
-        """Wait no longer, and pass on a turn that came at the same moment."""
+        """Stop waiting, and pass on a turn that arrived at the same moment."""
         requests = self._waiting.get(caller, OrderedDict())
         if mine in requests:
             del requests[mine]
@@ -112,12 +112,12 @@ class Turns:
 
 
 def share(most: int) -> int:
-    """The turns that one caller holds at most."""
+    """Return the most turns that one caller may hold."""
     return max(1, most // 4)
 
 
 def most_at_once() -> int:
-    """The setting, or what the limit of open files bears."""
+    """Return the setting, or less when the limit of open files is lower."""
     wanted: int = settings.WARDROOM["requests_at_once"]
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if files == resource.RLIM_INFINITY else max(2, min(wanted, files // 32))

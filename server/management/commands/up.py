@@ -12,7 +12,7 @@ from server.up import Up
 
 
 class Command(BaseCommand):
-    """Edge: run `server.up` and tell a refusal in one line."""
+    """Run `server.up`, and print a refusal in one line."""
 
     help = (
         "Run web, worker, beat and, where the environment names none, a private broker and an SQLite database, "
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # A terminal that knows no UTF-8 shows a letter as its number; it does not end us.
+        # A terminal without UTF-8 shows a letter as its number. It must not end the process.
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
