@@ -1,4 +1,4 @@
-"""Settings, URLs, servers and the supervisor: the top of the house. Nobody imports it."""
+"""Settings, URLs, ASGI, Celery and checks: the top layer. No other package imports it."""
 
 from config.celery import app as celery_app
 

@@ -1,4 +1,4 @@
-"""The addresses that the environment names, judged once at the start: each refusal names the variable."""
+"""Check the addresses in the environment at startup. Each refusal names the variable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DATABASES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 
 
 def public(url: str) -> SplitResult:
-    """`WARDROOM_URL`: a scheme, a host and perhaps a port. Raises ImproperlyConfigured."""
+    """Check `WARDROOM_URL`: a scheme, a host and optionally a port. Raises ImproperlyConfigured."""
     parts = _split("WARDROOM_URL", url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ImproperlyConfigured(f"WARDROOM_URL is {url!r}; say http(s)://host[:port].")
@@ -30,7 +30,7 @@ def public(url: str) -> SplitResult:
 
 
 def database(url: str) -> dict[str, Any]:
-    """`DATABASE_URL` as Django's settings. Raises ImproperlyConfigured, without the password."""
+    """Return `DATABASE_URL` as Django's settings. Raises ImproperlyConfigured, without the password."""
     _split("DATABASE_URL", url, shown=False)
     try:
         found = dict(dj_database_url.parse(url, conn_max_age=0))
@@ -42,7 +42,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 def queue(name: str, url: str) -> str:
-    """A broker's address, or several with `;` between them, which Celery knows; an empty one stays so."""
+    """Check a broker's address, or several separated by `;`, as Celery accepts. An empty one stays empty."""
     for each in url.split(";") if url else ():
         kind = _split(name, each, shown=False).scheme.partition("+")[0]
         if kind not in TRANSPORT_ALIASES:
@@ -51,12 +51,12 @@ def queue(name: str, url: str) -> str:
 
 
 def rabbitmq(name: str, url: str) -> str:
-    """A RabbitMQ's address; an empty one stays so."""
+    """Check a RabbitMQ address. An empty one stays empty."""
     return checked(name, url, "amqp", "amqps") if url else url
 
 
 def checked(name: str, url: str, *schemes: str) -> str:
-    """An address with one of these schemes; `name` is the variable. Raises ImproperlyConfigured."""
+    """Check that an address has one of these schemes. `name` is the variable. Raises ImproperlyConfigured."""
     parts = _split(name, url, shown=False)
     if parts.scheme not in schemes:
         wanted = ", ".join(f"{scheme}://" for scheme in schemes)

@@ -9,4 +9,4 @@ class ConfigConfig(AppConfig):
     verbose_name = "Wardroom"
 
     def ready(self) -> None:
-        from config import checks  # noqa: F401  it registers them
+        from config import checks  # noqa: F401 the import registers them

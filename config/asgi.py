@@ -1,8 +1,8 @@
-"""The ASGI application: the front door, then sockets, held and hot calls, then Django.
+"""The ASGI application: the front gate, then sockets, long polls and the fast path, then Django.
 
-Django keeps a thread for each request in flight, even an async one; what is held for seconds (waits, event
-streams) or called all the time (a keeper's *alive*) is answered by one small Starlette app before it. Both use
-the same credential check, validators and verbs.
+Django needs a thread for each running request, even an async one. Calls that last for seconds (long polls, event
+streams) or come all the time (a supervisor's *alive*) are answered by a small Starlette app before it. Both use the
+same authentication, validators and operations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Celery application. Tasks carry ids only; the rows are the truth (see docs, *One road*)."""
+"""The Celery application. Tasks carry ids only; the database is authoritative (see docs, *One road*)."""
 
 import os
 import sys
@@ -10,11 +10,11 @@ from config import start
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 start.without_foreign()
 if "celery" in sys.argv[0]:
-    # Here they can still be refused in one line; celery itself shows a traceback.
+    # Here bad settings can still be refused in one line. Celery itself would show a traceback.
     start.load_settings()
 
 app = Celery("wardroom")
-# The current app is one of a thread's own; without a default, every other thread would publish to a stranger's broker.
+# The current app is per thread. Without a default, every other thread would publish to a default broker.
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -1,4 +1,4 @@
-"""`manage.py check --deploy`: what Django's own checks cannot know about a deployed Wardroom."""
+"""`manage.py check --deploy`: checks of a deployed Wardroom that Django's own checks lack."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from config.brokers import FORGETFUL
 
 @register(Tags.security)
 def permissions(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """A scope whose permission no model declares could be granted by superusers alone, and nobody would see why."""
+    """Report scopes with a permission that no model declares. Only superusers could grant such a scope."""
     models = apps.get_models()
     declared = {f"{model._meta.app_label}.{name}" for model in models for name in _permissions_of(model)}
     missing = sorted(set(scopes.permissions()) - declared)
@@ -39,7 +39,7 @@ def _permissions_of(model: type[Model]) -> list[str]:
 
 @register(Tags.security, deploy=True)
 def deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Everything at once; each finding says what to change."""
+    """Report all findings at once. Each one gives a cure."""
     return [*parts(), *address(), *surroundings()]
 
 
@@ -83,7 +83,7 @@ def surroundings() -> Iterator[CheckMessage]:
 
 @register(Tags.staticfiles, deploy=True)
 def style(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Without collected files every page of the admin would be an error."""
+    """Report missing static files: every page of the admin would be an error."""
     if settings.EMBEDDED or (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
         return []
     return [

@@ -1,4 +1,4 @@
-"""The page of states in docs, drawn from the same tables of arrows that the guards and CHECK constraints use."""
+"""The page of states in docs, generated from the tables of arrows that guards and CHECK constraints use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TABLES: list[tuple[str, str, str, Arrows]] = [
 
 
 def page() -> str:
-    """The whole page, as Markdown with Mermaid diagrams."""
+    """Return the whole page, as Markdown with Mermaid diagrams."""
     head = (
         "# States\n\nDrawn by `manage.py document_states` from the `states.py` of each app; "
         "a test holds this page to them.\n"

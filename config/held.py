@@ -1,4 +1,4 @@
-"""Which calls are answered before Django, and how: the Starlette routes of each app's `asgi_routes`."""
+"""The routes that are answered before Django: the Starlette routes of each app's `asgi_routes`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from core.web.problems import Problem
 from server import health
 from server.front.gate import App, Target
 
-#: Django answers every address that begins so. Of the others it knows few, and costs nobody a turn for the rest.
+#: Django answers every address with one of these prefixes. It knows few others, and the rest must not take a turn.
 DJANGO = ("/api/", "/admin/", settings.STATIC_URL)
 ROOMS = ("ledger", "approvals.api", "mailbox.api", "orchestration.api")
 
 
 def routes() -> list[Route]:
-    """Every held or hot route, in the order of the rooms."""
+    """Return every long-poll or fast-path route, in the order of the apps."""
     held = [route for room in ROOMS for route in import_module(f"{room}.asgi_routes").routes]
     return [*health.routes, *held]
 
 
 def finder(django: App) -> Callable[[Scope], Target]:
-    """Which app answers a request: a full match of path and method is answered here, everything else by Django."""
+    """Return a function that finds the app for a request.
+
+    A full match of path and method is answered here, everything else by Django.
+    """
     held = [(route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()]
     other, nothing = Target(django, takes_turns=True), Target(not_found)
 
@@ -47,7 +50,7 @@ def finder(django: App) -> Callable[[Scope], Target]:
             return Target(upgrade_required)
         if allowed and not _django_knows(path):
             return Target(only(allowed))
-        # Django leads from `/admin` to `/admin/`.
+        # Django redirects `/admin` to `/admin/`.
         return other if path.startswith(DJANGO) or _django_knows(path) or _django_knows(f"{path}/") else nothing
 
     return find
@@ -61,7 +64,7 @@ def _django_knows(path: str) -> bool:
 
 
 def only(methods: set[str]) -> App:
-    """The answer to other methods at an address that Django does not know: 204 to OPTIONS, else 405, with `Allow`."""
+    """Return the answer for other methods at an address unknown to Django: 204 to OPTIONS, else 405, with `Allow`."""
     allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,12 +76,12 @@ def only(methods: set[str]) -> App:
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """404 for an address that neither Django nor a route knows."""
+    """Answer 404 for an address that neither Django nor a route knows."""
     raise problems.not_found("There is nothing at this address.")
 
 
 async def upgrade_required(scope: Scope, receive: Receive, send: Send) -> None:
-    """426 for a plain request to a child's address: as a rule a proxy has lost the two headers of a WebSocket."""
+    """Answer 426 to a plain request at a child's address. Usually a proxy has dropped the WebSocket headers."""
     raise Problem(
         "upgrade-required",
         426,

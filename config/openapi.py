@@ -1,4 +1,4 @@
-"""The last hand on the OpenAPI document: the calls that no view describes."""
+"""Complete the OpenAPI document with the calls that no view describes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.web.openapi import routes
 
 def add_routes(result: Any, **_: Any) -> Any:
     """Add the calls that are answered before Django and have no view."""
-    from config import held  # Its routes need every app, and settings name this module.
+    from config import held  # Its routes need every app, and the settings name this module.
 
     routes.add(result, held.routes())
     return result

@@ -1,4 +1,4 @@
-"""`GET schema`: the OpenAPI document, for anybody. Each process makes it once, because that takes a second of a CPU."""
+"""`GET schema`: the public OpenAPI document. Each process builds it once, because that takes a second of CPU."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from rest_framework.views import APIView
 
 from core.web import problems, queries
 
-#: Who comes while it is made waits for it, and does not make it again.
+#: Concurrent callers wait for the build and do not repeat it.
 _MAKING = threading.Lock()
 
 
 class SchemaView(APIView):
-    """The document as YAML or JSON, as the caller accepts it; 304 for who has it."""
+    """The document as YAML or JSON, as the caller accepts it; 304 when the caller has it."""
 
     authentication_classes = []
     permission_classes = []
     renderer_classes = SpectacularAPIView.renderer_classes
-    # A `format` that there is not.
+    # For an unknown `format`.
     refuses: ClassVar = {"GET": {404: ()}}
 
     @extend_schema(
@@ -38,7 +38,7 @@ class SchemaView(APIView):
         responses={200: {"type": "object"}, 304: OpenApiResponse(description="The caller has this very document.")},
     )
     def get(self, request: Request) -> HttpResponseBase:
-        """The document, with an ETag."""
+        """Return the document, with an ETag."""
         given = [(name, value) for name, values in request.query_params.lists() for value in values]
         queries.check(given, {"format"})
         queries.word(request.query_params, "format", [each.format for each in self.renderer_classes])
@@ -50,7 +50,7 @@ class SchemaView(APIView):
         return get_conditional_response(request._request, etag=etag, response=answer) or answer
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
-        """Refuse in JSON, whatever the document would have been written in."""
+        """Refuse in JSON, for any format of the document."""
         problem = problems.as_problem(exc)
         if problem is None:
             raise exc
@@ -60,7 +60,7 @@ class SchemaView(APIView):
 
 @lru_cache
 def _rendered(media_type: str) -> tuple[bytes, str]:
-    """The document in this media type, and its ETag."""
+    """Return the document in this media type, and its ETag."""
     renderer = next(each for each in SchemaView.renderer_classes if each.media_type == media_type)
     raw = force_bytes(renderer().render(_said(), renderer_context={}))
     return raw, f'"{hashlib.sha256(raw).hexdigest()[:32]}"'

@@ -1,7 +1,7 @@
 """Wardroom's settings, all from the environment.
 
-The code does not know whether it runs embedded (`manage.py up`) or deployed (a Procfile): only the URLs differ.
-A missing URL is a refusal to start, never a silent fall-back.
+The code does not know whether it runs embedded (`manage.py up`) or deployed (a Procfile): only the URLs differ. A
+missing URL refuses the start; there is no silent fall-back.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DEBUG = environment.flag("WARDROOM_DEBUG")
 SECRET_KEY = environment.required("SECRET_KEY", "It signs staff sessions. Generate 50 random characters, once.")
 SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
 
-# Every address that is printed or handed out is made from this; a Host header never does that.
+# Every printed or returned address is built from this, never from a Host header.
 WARDROOM_URL = environment.required(
     "WARDROOM_URL", "The address that people and children reach this server at."
 ).rstrip("/")
 _address = addresses.public(WARDROOM_URL)
-# Embedded means: everything on this host, served over plain HTTP by `manage.py up`.
+# Embedded: everything on this host, served over plain HTTP by `manage.py up`.
 EMBEDDED = environment.flag("WARDROOM_EMBEDDED")
 if DEBUG and not EMBEDDED:
     raise ImproperlyConfigured(
@@ -97,8 +97,8 @@ _database = addresses.database(_database_url)
 _options: dict[str, Any] = dict(_database.get("OPTIONS") or {})
 _pgbouncer = str(_options.pop("pgbouncer", "")).lower() in ("true", "1")
 if _database["ENGINE"].endswith("sqlite3"):
-    # IMMEDIATE: a transaction that may write takes the one write lock at its start, so none fails half-way with
-    # "locked". FULL: a commit that was answered survives a power cut.
+    # IMMEDIATE: a transaction that may write takes the write lock at its start, so none fails half-way with "locked".
+    # FULL: an answered commit survives a power cut.
     _options |= {
         "timeout": WARDROOM["write_lock_secs"],
         "transaction_mode": "IMMEDIATE",
@@ -113,11 +113,10 @@ else:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
-        # Statements that are always the same are parsed and planned once per connection. A pooler that hands one
-        # connection to many (PgBouncer in transaction mode, before 1.21) cannot have that: say 0 there, or
-        # `?pgbouncer=true` in the URL.
+        # Constant statements are parsed and planned once per connection. A pooler that shares connections (PgBouncer in
+        # transaction mode, before 1.21) does not support this: set 0 there, or `?pgbouncer=true` in the URL.
         "prepare_threshold": 5 if environment.flag("WARDROOM_DB_PREPARE", default=True) and not _pgbouncer else None,
-        # After an outage the pool would double its pauses for five minutes before it asks the database again.
+        # After an outage the pool would double its pauses for five minutes before it tries the database again.
         "pool": {
             "min_size": 0,
             "max_size": environment.number("WARDROOM_DB_POOL", 10, low=1, high=1000),
@@ -130,15 +129,15 @@ DATABASES = {
         **_database,
         "OPTIONS": _options,
         "ATOMIC_REQUESTS": False,
-        # A cursor that outlives its statement is gone when a pooler gives the next statement another connection. What
-        # reads many rows does so in batches (core/db/batches.py).
+        # A cursor that outlives its statement is lost when a pooler gives the next statement another connection. Code
+        # that reads many rows uses batches (core/db/batches.py).
         "DISABLE_SERVER_SIDE_CURSORS": True,
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis or Valkey, and the queue ------------------------------------------------------------------------
-# Always needed, also when the queue is RabbitMQ: the hub of nudges listens there.
+# Always needed, also with RabbitMQ as the queue: the hub of wake-ups uses it.
 REDIS_URL = brokers.redis_url(
     addresses.checked(
         "REDIS_URL",
@@ -150,7 +149,7 @@ REDIS_URL = brokers.redis_url(
 _cloudamqp = addresses.queue("CLOUDAMQP_URL", environment.text("CLOUDAMQP_URL"))
 BROKER_URL = addresses.queue("BROKER_URL", environment.text("BROKER_URL")) or _cloudamqp or brokers.queue_url(REDIS_URL)
 _quorum = BROKER_URL.startswith("amqp")
-# Where `manage.py ingest` takes messages from; nowhere, unless there is a RabbitMQ.
+# The source of messages for `manage.py ingest`: none, unless there is a RabbitMQ.
 INGEST_URL = addresses.rabbitmq("INGEST_URL", environment.text("INGEST_URL")) or brokers.rabbitmq(
     BROKER_URL, _cloudamqp
 )
@@ -165,11 +164,11 @@ CELERY_TASK_TIME_LIMIT = 120
 CELERY_TASK_SOFT_TIME_LIMIT = 90
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# On SIGTERM (REMAP_SIGTERM=SIGQUIT) tasks may end in this time; those that do not go back into the queue.
+# Seconds for tasks to end on SIGTERM (REMAP_SIGTERM=SIGQUIT). Unfinished tasks return to the queue.
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(environment.number("WARDROOM_DRAIN_SECS", 8, low=0, high=3600))
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# None: for ever. A worker that gives up is a worker that nobody sees missing.
+# None: no limit. A worker that gives up would be missed by nobody.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_POOL_LIMIT = 4
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.5}
@@ -206,7 +205,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "/admin/login/"
-# A login is refused for a while after so many wrong passwords for one account from one address. By both together: by
+# The login locks for a while after this many wrong passwords for one account from one address. Both count together: by
 # the address alone, everybody behind one proxy would be locked out; by the account alone, anybody could lock it.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -214,14 +213,14 @@ AXES_FAILURE_LIMIT = int(WARDROOM["login_failures"])
 AXES_COOLOFF_TIME = timedelta(seconds=WARDROOM["login_lockout_secs"])
 AXES_LOCKOUT_CALLABLE = "accounts.login.sign_in.locked_out"
 AXES_RESET_ON_SUCCESS = True
-# A try while locked out writes nothing and does not make it last longer.
+# A try during the lockout writes nothing and does not extend it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Where a login leads whose `next` is refused.
+# The target of a login with a refused `next`.
 LOGIN_REDIRECT_URL = "/admin/"
-# Until `accounts.login.sign_in` has seen the first page after a login.
+# Applies until `accounts.login.sign_in` has seen the first page after a login.
 SESSION_COOKIE_AGE = int(WARDROOM["login_idle_secs"])
 CSRF_FAILURE_VIEW = "core.web.csrf.refused"
 _secure = _address.scheme == "https"

@@ -1,11 +1,11 @@
-"""How every process of Wardroom begins: with its own settings, or with one line that says what is wrong."""
+"""Start every process of Wardroom with its own settings, or with one line that says what is wrong."""
 
 import os
 import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-# Celery and uvicorn read these beside what they are told; an exported one would send tasks to another broker.
+# Celery and uvicorn read these in addition to their options. An exported one would send tasks to another broker.
 FOREIGN = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
 
 
@@ -21,6 +21,6 @@ def load_settings() -> None:
 
 
 def without_foreign() -> None:
-    """Take out of the environment what would override our settings unseen."""
+    """Remove variables that would silently override our settings."""
     for name in FOREIGN:
         os.environ.pop(name, None)

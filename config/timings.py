@@ -1,4 +1,4 @@
-"""What `WARDROOM_TIMINGS` may say: the type and the bounds of each entry, told in one line when one is wrong."""
+"""The values of `WARDROOM_TIMINGS`: the type and bounds of each entry. An error is one line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from config.defaults import MIB, WARDROOM
 NAME = "WARDROOM_TIMINGS"
 DAY = 86400.0
 
-#: What the end of a name does not tell: lowest and highest.
+#: Lowest and highest values that the suffix of a name does not decide.
 BOUNDS: dict[str, tuple[float, float]] = {
     "retries": (0, 100),
     "spawn_depth": (0, 64),
     "max_depth": (2, 512),
-    # The web process is started with a ceiling of 2 MiB for a frame.
+    # The web process starts with a limit of 2 MiB for a frame.
     "max_frame_bytes": (4096, 2 * MIB),
     "kill_grace_secs": (0, 300),
     "cancel_grace_secs": (0, 3600),
@@ -33,7 +33,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "slow_sweep_secs": (0.05, 600),
     "housekeeping_secs": (0.05, 3600),
 }
-#: An entry that has to be less than another.
+#: Pairs of entries: the first must be less than the second.
 ORDER = (("heartbeat_secs", "heartbeat_lease_secs"), ("keeper_alive_secs", "keeper_orphan_secs"))
 ROLE: dict[str, type] = {
     "command": list,
@@ -47,7 +47,7 @@ ROLE: dict[str, type] = {
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with these entries in their places. Raises ImproperlyConfigured that names the entry."""
+    """Return the settings with these entries replaced. Raises ImproperlyConfigured that names the entry."""
     for name, value in given.items():
         if why := next(_faults(name, value), None):
             raise ImproperlyConfigured(f"{NAME}: {why}")
@@ -61,7 +61,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bounds(name: str) -> tuple[float, float]:
-    """The lowest and the highest value of a setting that is a number."""
+    """Return the lowest and the highest value of a numeric setting."""
     if name in BOUNDS:
         return BOUNDS[name]
     if name.startswith("keep_") and name.endswith("_secs"):
@@ -127,7 +127,7 @@ def _texts(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value as the line shows it: short, also where it has thousands of digits."""
+    """Return a value for an error line: short, also for thousands of digits."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
         return "a number of more than 20 digits"
     text = repr(value)

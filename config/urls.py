@@ -1,4 +1,4 @@
-"""Every address that Django answers. Sockets and held calls are mounted before it, in `config.asgi`."""
+"""Every address that Django answers. Sockets and long polls are mounted before it, in `config.asgi`."""
 
 from typing import NoReturn
 
@@ -12,15 +12,15 @@ from config.schema import SchemaView
 from core.web import problems
 
 
-@csrf_exempt  # a program that posts to the wrong address is told so, not asked for a form's token
+@csrf_exempt  # a program that posts to the wrong address needs this answer, not a CSRF error
 def nothing_here(request: HttpRequest) -> JsonResponse:
-    """404 for programs: no page of HTML where they expect a problem document."""
+    """Answer 404 for programs: a problem document, not an HTML page."""
     problem = problems.not_found("There is nothing at this address.")
     return JsonResponse(problem.body(), status=problem.status, content_type=problems.CONTENT_TYPE)
 
 
 def no_such_page(request: HttpRequest, **_: str) -> NoReturn:
-    """404 for the admin's *view on site*: no row of ours has a page of its own there."""
+    """Answer 404 for the admin's *view on site*: no row of ours has a page of its own there."""
     raise Http404
 
 

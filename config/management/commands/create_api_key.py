@@ -14,7 +14,7 @@ MOST_DAYS = 3650
 
 
 class Command(BaseCommand):
-    """Edge: find who and where, mint, print."""
+    """Find the user and the project, mint the key, print it."""
 
     help = "Mint an API key for a user in a project, and print it; it cannot be shown again."
 

@@ -12,7 +12,7 @@ class Command(BaseCommand):
     help = "Write docs/states.md from the states.py of each app (with --print: show it)."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """`--print` writes to standard output instead."""
+        """Add `--print`, which writes to standard output instead."""
         parser.add_argument("--print", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
