@@ -72,7 +72,7 @@ class Operation(AutoSchema):
         return {**schema, "additionalProperties": False, **body.rules}
 
     def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
-        """Describe fields whose bounds drf-spectacular does not know."""
+        """Describe fields with bounds that drf-spectacular does not know."""
         schema = self._own_schema(field)
         if schema is None:
             return super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
