@@ -1,4 +1,4 @@
-"""`GET feed`: what happened in a project, page by page. The same as a stream is in `ledger.asgi_routes`."""
+"""`GET feed`: the events of a project, page by page. The streaming form is in `ledger.asgi_routes`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FURTHEST = 10**18 - 1
 PAGES_AT_ONCE = 4
 _MAKING = threading.BoundedSemaphore(PAGES_AT_ONCE)
 PARAMETERS = [
-    in_query("after", {"type": "integer", "minimum": 0, "maximum": FURTHEST}, "The cursor of your last event."),
+    in_query("after", {"type": "integer", "minimum": 0, "maximum": FURTHEST}, "The cursor of your latest event."),
     in_query(
-        "limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}, "Fewer where they are large."
+        "limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}, "Fewer if events are large."
     ),
 ]
 
@@ -34,7 +34,7 @@ QUERY = tuple(parameter.name for parameter in PARAMETERS)
 
 
 class EventSerializer(serializers.Serializer[Any]):
-    """One durable event. Wardroom's own have no `seq`."""
+    """One durable event. Wardroom's own events have no `seq`."""
 
     cursor = serializers.IntegerField()
     session = serializers.UUIDField(allow_null=True)
@@ -50,8 +50,8 @@ EVENTS = outline(
     "Events",
     {
         "results": EventSerializer(many=True),
-        "next": serializers.IntegerField(allow_null=True, help_text="`after` of the next page, if more wait."),
-        "cursor": serializers.IntegerField(help_text="`after` to go on from later, in any case."),
+        "next": serializers.IntegerField(allow_null=True, help_text="`after` of the next page, if there is one."),
+        "cursor": serializers.IntegerField(help_text="`after` for a later call."),
     },
 )
 
@@ -71,14 +71,14 @@ class FeedView(ProjectView):
         responses={200: EVENTS},
     )
     def get(self, request: Request) -> HttpResponse:
-        """A page beyond `after`; 410 `resync` when that cursor is older than what is kept."""
+        """Return the page after `after`. 410 `resync` if that cursor is older than the oldest stored event."""
         return events_page(request.query_params, self.project.pk)
 
 
 def events_page(params: Any, project_id: UUID, session: UUID | None = None) -> HttpResponse:
-    """`{results, next, cursor}` from the query's `after` and `limit`.
+    """Return `{results, next, cursor}` for the query's `after` and `limit`.
 
-    Few pages are made at a time: while one is made, it takes several times its own bytes.
+    Only few pages are built at a time, because building one takes several times its own size.
     """
     after = cursor_of(params.get("after"))
     limit = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
@@ -90,7 +90,7 @@ def _page(project_id: UUID, after: int | None, session: UUID | None, limit: int)
     page = feed.beyond(project_id, after, session=session, limit=limit)
     if page.resync:
         raise problems.gone(
-            "That cursor is older than what is kept, or was never given. Take a snapshot and go on from its cursor.",
+            "That cursor is older than the stored events, or invalid. Take a snapshot and continue from its cursor.",
             type="resync",
             cursor=page.cursor,
         )
@@ -99,7 +99,7 @@ def _page(project_id: UUID, after: int | None, session: UUID | None, limit: int)
 
 
 def cursor_of(raw: str | None) -> int | None:
-    """A cursor as a caller wrote it, or a 422."""
+    """Return a caller's cursor, or raise 422."""
     if raw is None or raw == "":
         return None
     if not (raw.isascii() and raw.isdigit() and len(raw) <= 18):

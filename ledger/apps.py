@@ -6,7 +6,7 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell accounts, which stands below, how to write into the audit chain."""
+        """Give `accounts`, a lower layer, the function that writes to the audit chain."""
         from accounts import audit_hook
         from ledger import unit_of_work
 

@@ -1,4 +1,4 @@
-"""The held calls of ledger, answered before Django: the feed as a stream, and the admin pages' own."""
+"""The ledger's streams, served before Django: the feed, and the changes for the admin pages."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The audit chain: each row's hash covers the row before it, so that an altered, removed, inserted or reordered
-row shows. Rows cut off at the end show against the ledger head."""
+"""The audit chain: each row's hash covers the row before it. So an altered, removed, inserted or reordered row is
+detected. Rows cut off at the end are detected by the ledger head.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ START = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one audit row says, before it has a place in the chain."""
+    """The content of one audit row, before it has a place in the chain."""
 
     project: str
     at: str
@@ -38,7 +39,7 @@ class Broken:
 
 
 def chain(previous: str, number: int, new: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The columns of new rows that follow row `number`, whose hash is `previous`."""
+    """Return the columns of new rows that follow row `number` with the hash `previous`."""
     rows = []
     for entry in new:
         number += 1
@@ -57,14 +58,14 @@ def chain(previous: str, number: int, new: Sequence[Entry]) -> list[dict[str, An
 
 
 def digest(project: str, row: dict[str, Any]) -> str:
-    """SHA-256 over the RFC 8785 JSON of a row with the hash before it."""
+    """Return the SHA-256 of the RFC 8785 JSON of a row, including the hash of the row before it."""
     names = ("number", "at", "actor", "action", "subject", "detail", "previous_hash")
     text = canonical({"project": project, **{name: row[name] for name in names}})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def verify(project_id: UUID) -> Broken | None:
-    """Walk the project's chain; None when it holds."""
+    """Check the project's chain. Return None if it holds."""
     previous, number = START, 0
     for row in _rows(project_id):
         number += 1

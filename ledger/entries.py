@@ -1,4 +1,4 @@
-"""Writing what a transaction noted, under each project's ledger head."""
+"""Write the notes of a transaction, under each project's ledger head."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ Note = NewEvent | NewAudit | NewOutbox
 
 
 def write(notes: Sequence[Note]) -> list[UUID]:
-    """Write all of it inside the open transaction; the projects whose feed moved.
+    """Write all notes inside the open transaction. Return the projects with new events in their feeds.
 
-    Locks: the heads, in the order of project ids. Nothing is locked after them.
+    Locks the heads, in the order of project ids. Nothing is locked after them.
     """
     owed = [note for note in notes if isinstance(note, NewOutbox)]
     if owed:
@@ -82,7 +82,7 @@ def _write_project(project_id: UUID, events: list[NewEvent], audits: list[NewAud
 
 
 def _row(project_id: UUID, new: NewEvent) -> Event:
-    """The row without its cursor. The payload is encoded here, before the head is locked."""
+    """Return the row without its cursor. The payload is encoded here, before the head is locked."""
     payload = msgspec.json.encode(new.payload)
     return Event(
         project_id=project_id,
@@ -97,7 +97,7 @@ def _row(project_id: UUID, new: NewEvent) -> Event:
 
 
 def _take(project_id: UUID, events: int, audits: int) -> Head:
-    # The UPDATE is the lock, on both databases; the row read after it is ours until COMMIT.
+    # The UPDATE is the lock, on both databases. The row read after it cannot change until COMMIT.
     moved = Head.objects.filter(pk=project_id).update(
         cursor=F("cursor") + events, audit_number=F("audit_number") + audits
     )

@@ -1,4 +1,4 @@
-"""Events that are shown and not kept: they reach whoever is watching in this process, and nobody else."""
+"""Events that are shown and not stored: they reach only the watchers in this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BACKLOG, BACKLOG_BYTES = 256, 1024 * 1024
 
 
 class Watcher:
-    """What passed by since it was last taken; who does not keep up misses the newest."""
+    """The events since the last `take`. A slow watcher misses the newest."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._seen: list[bytes] = []
@@ -21,14 +21,14 @@ class Watcher:
         self._wake = wake
 
     def show(self, event: bytes) -> None:
-        """Keep it for a moment, and wake whoever takes it."""
+        """Buffer the event for a moment, and wake the watcher."""
         if len(self._seen) < BACKLOG and self._size + len(event) <= BACKLOG_BYTES:
             self._seen.append(event)
             self._size += len(event)
         self._wake()
 
     def take(self) -> list[bytes]:
-        """Everything since the last call, oldest first, as JSON."""
+        """Return all events since the last call, oldest first, as JSON."""
         seen, self._seen, self._size = self._seen, [], 0
         return seen
 
@@ -38,7 +38,7 @@ _watchers: dict[UUID, set[Watcher]] = {}
 
 @asynccontextmanager
 async def watch(session: UUID | None, wake: Callable[[], None]) -> AsyncIterator[Watcher]:
-    """Watch one session (or none); `wake` is called on the loop of whoever shows."""
+    """Watch one session (or none). `wake` is called on the event loop of the sender."""
     watcher = Watcher(wake)
     if session is None:
         yield watcher
@@ -53,7 +53,7 @@ async def watch(session: UUID | None, wake: Callable[[], None]) -> AsyncIterator
 
 
 def show(session: UUID, event: dict[str, Any]) -> None:
-    """Hand an event to whoever watches the session now. Call it on the loop that they wait on."""
+    """Give an event to the session's current watchers. Call it on the event loop on which they wait."""
     if watchers := _watchers.get(session):
         encoded = msgspec.json.encode(event)
         for watcher in watchers:

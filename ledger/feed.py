@@ -1,4 +1,4 @@
-"""Reading the feed by cursor."""
+"""Read the feed by cursor."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from django.db.models.functions import Cast
 from core.db.clock import moment
 from ledger.models import Event, Head
 
-#: What an event takes in an answer beside its payload, at most.
+#: The most bytes of an event in an answer, without its payload.
 ROW_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event as it is read: its payload is still the stored text."""
+    """One event as it is read. Its payload is still the stored text."""
 
     cursor: int
     session: UUID | None
@@ -41,7 +41,7 @@ class Entry:
         return decoded
 
     def encode(self) -> bytes:
-        """The event as REST and SSE show it, as JSON. The payload is copied and not decoded."""
+        """Return the event as JSON, in the shape of REST and SSE. The payload is copied without decoding."""
         return msgspec.json.encode(
             {
                 "cursor": self.cursor,
@@ -58,7 +58,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events in order, the cursor to go on from, whether more wait already, and whether some were missed for good."""
+    """Events in order, and the cursor to continue from. `more`: later events exist. `resync`: some events are lost."""
 
     events: list[Entry]
     cursor: int
@@ -67,13 +67,13 @@ class Page:
 
 
 def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, limit: int = 200) -> Page:
-    """What comes after a cursor; without one, from the oldest event that is kept.
+    """Return the page after a cursor; without one, from the oldest stored event.
 
     A page ends at `limit` events or at `max_page_bytes`, whichever comes first, but holds at least one event. Sizes are
     read first, so that no more is loaded than the page holds.
 
-    No later commit can fill in a lower cursor (I13). A cursor whose successors have been pruned, or that this feed
-    never gave, gets `resync`: no events, and the head's cursor, to go on from after a fresh snapshot.
+    No later commit can fill in a lower cursor (I13). `resync` is set if later events have been pruned, or if this feed
+    never issued the cursor. Then the page has no events, and the head's cursor, to continue from after a new snapshot.
     """
     rows = Event.objects.filter(project_id=project_id, cursor__gt=after or 0)
     if session is not None:
@@ -81,17 +81,17 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
     sizes = list(rows.order_by("cursor").values_list("cursor", "size")[: limit + 1])
     fitting = _fitting(sizes[:limit])
     found = _load(rows.filter(cursor__lte=sizes[fitting - 1][0])) if sizes else []
-    # Looked at after the rows: what was pruned while we read them is noticed too.
+    # Read after the rows, so that pruning during the read is noticed too.
     newest, oldest = _ends(project_id)
     if after is not None and (after > newest or (after < oldest and _has_gap(after, session))):
         return Page([], newest, resync=True)
-    # Not the newest cursor, which may have moved since the rows were read: only what is pruned is surely behind us.
+    # Not the newest cursor: it may have advanced since the rows were read. Only pruned events are surely behind us.
     standing = oldest if after is None else after
     return Page(found, found[-1].cursor if found else standing, more=len(sizes) > fitting)
 
 
 def _fitting(sizes: Sequence[tuple[int, int]]) -> int:
-    """How many of these events make one page."""
+    """Return the number of these events that fit into one page."""
     room = settings.WARDROOM["max_page_bytes"]
     for number, (_, size) in enumerate(sizes):
         room -= size + ROW_BYTES
@@ -107,10 +107,10 @@ def _load(rows: QuerySet[Event]) -> list[Entry]:
 
 
 def _has_gap(after: int, session: UUID | None) -> bool:
-    """Whether pruning took something that this reader has not had.
+    """True if pruning removed events that this reader has not seen.
 
-    A session's events go oldest first, so one that is kept at or below the cursor proves that its successors are.
-    From 0 a session's reader asks for whatever there is.
+    A session's events are pruned oldest first, so a stored one at or below the cursor proves that its successors exist.
+    From 0, a session's reader asks for all stored events.
     """
     if session is None:
         return True
@@ -122,5 +122,5 @@ def _ends(project_id: UUID) -> tuple[int, int]:
 
 
 def head(project_id: UUID) -> int:
-    """The cursor of the latest event; 0 for an empty feed."""
+    """Return the cursor of the latest event, or 0 for an empty feed."""
     return Head.objects.filter(pk=project_id).values_list("cursor", flat=True).first() or 0

@@ -1,4 +1,4 @@
-"""How the beat's jobs are: each against its own schedule, by the database's clock."""
+"""The health of the periodic jobs: each against its own schedule, by the database's clock."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ledger.outages import STEP_SECS
 
 AHEAD = timedelta(seconds=STEP_SECS)
 CENTURY_SECS = 100 * 365.25 * 86400
-SLACK_SECS = 10.0  # a job may wait that long behind others before anybody need look
+SLACK_SECS = 10.0  # a job may wait this long behind others without being late
 
 
 def interval(name: str) -> float | None:
-    """Seconds between two runs of a job, if it is on the schedule."""
+    """Return the seconds between two runs of a job, or None if it is not on the schedule."""
     entry = settings.CELERY_BEAT_SCHEDULE.get(name)
     return float(entry["schedule"]) if entry else None
 
 
 def timed(rows: QuerySet[Sweep]) -> QuerySet[Any]:
-    """The rows with `began`, `ended` and `silent_for`: how long ago each last finished.
+    """Add `began`, `ended` and `silent_for`, the time since each job last finished.
 
-    PostgreSQL keeps moments that Python cannot read, and one of them would fail the page for all rows. Such a moment
-    is left out, and makes its row `is_odd`.
+    PostgreSQL stores moments that Python cannot read, and one of them would break the page for all rows. Such a moment
+    is left out, and sets `is_odd` on its row.
     """
     silent = ExpressionWrapper(database_now() - F("finished_at"), output_field=DurationField())
-    # The model declares them for readers; only here they get a value.
+    # The model declares these attributes; only this query sets them.
     return rows.defer("started_at", "finished_at").annotate(  # type: ignore[no-redef]
         began=Case(When(readable("started_at"), then=F("started_at")), default=None),
         ended=Case(When(readable("finished_at"), then=F("finished_at")), default=None),
@@ -43,7 +43,7 @@ def timed(rows: QuerySet[Sweep]) -> QuerySet[Any]:
 
 
 def readable(column: str) -> Q:
-    """Whether this moment lies within a century of now."""
+    """Match rows with this moment within a century of now."""
     return Q(**{f"{column}__range": (later(-CENTURY_SECS), later(CENTURY_SECS))})
 
 
@@ -52,7 +52,7 @@ def _is_odd(column: str) -> Q:
 
 
 def of_sweep(sweep: Any, left: dict[str, dict[str, int]]) -> tuple[str, str]:
-    """A word and a tone for a job from `timed`; `left` is how many rows each job left."""
+    """Return a word and a tone for a job from `timed`. `left` is the number of rows that each job skipped."""
     word, tone = _of_time(sweep)
     rows = _of_rows(sweep.name, left)
     if not rows:
@@ -72,18 +72,18 @@ def _of_time(sweep: Any) -> tuple[str, str]:
     if sweep.silent_for is not None and sweep.silent_for < -AHEAD:
         return "last ran in the future: the clock was set back", "bad"
     if sweep.silent_for is None:
-        # In a house as young as this it has not been due yet.
+        # A new installation has no finished run until the job was due once.
         return ("never finished", "bad") if _is_older_than(patience) else ("not yet due", "")
     return ("late", "bad") if sweep.silent_for > patience else ("on time", "good")
 
 
 def _is_older_than(age: timedelta) -> bool:
-    """Whether this Wardroom, which begins with its first project, is."""
+    """True if this installation, which starts with its first project, is older than `age`."""
     return Project.objects.filter(created_at__lt=later(-age.total_seconds())).exists()
 
 
 def sweeps() -> list[dict[str, Any]]:
-    """Every job of the schedule, run or not: `{name, title, every, word, tone, ended}`."""
+    """Return every job of the schedule, run or not: `{name, title, every, word, tone, ended}`."""
     known = {sweep.name: sweep for sweep in timed(Sweep.objects.all())}
     left = sweep_batch.counts()
     found = []
@@ -97,7 +97,7 @@ def sweeps() -> list[dict[str, Any]]:
 
 
 def _of_rows(name: str, left: dict[str, dict[str, int]]) -> str:
-    """The rows that a job left, in words; nothing where it left none."""
+    """Describe the rows that a job skipped; empty if it skipped none."""
     unjudged, held = (left.get(why, {}).get(name, 0) for why in (Why.UNJUDGED, Why.HELD))
     words = [f"{unjudged} {'row' if unjudged == 1 else 'rows'} cannot be judged"] if unjudged else []
     words += [f"the brake holds back {held} sessions"] if held else []
@@ -105,12 +105,14 @@ def _of_rows(name: str, left: dict[str, dict[str, int]]) -> str:
 
 
 def trouble() -> dict[str, str]:
-    """The jobs that need a person's look, and why: failing, late, rows that cannot be judged, or held back."""
+    """Return the jobs that need attention, with the reason: failing, late, or with rows that cannot be judged or are
+    held back.
+    """
     return {sweep["name"]: sweep["word"] for sweep in sweeps() if sweep["tone"] == "bad"}
 
 
 def is_uuid(text: str) -> bool:
-    """Whether it is a UUID as we write them."""
+    """True for a UUID in our notation."""
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:

@@ -1,11 +1,12 @@
-"""The hub: one subscription per process, and a local registry of who listens to what.
+"""The hub: one Redis subscription per process, and a local registry of listeners and their topics.
 
     async with hub.get().listen("session:...", "feed:...") as ears:
         while True:
-            await ears.wait(timeout=5.0)    # True: nudged; False: the poll behind it
+            await ears.wait(timeout=5.0)    # True: woken; False: the poll behind it
             ...read the rows...
 
-Nudges that come while nobody waits are kept as one: a listener that reads its rows and then waits misses nothing.
+Wake-ups that come while the listener is busy are merged into one. A listener that reads its rows and then waits misses
+nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RECONNECT_SECS = 0.5
 
 
 class Ears:
-    """One listener's wake flag."""
+    """The wake-up flag of one listener."""
 
     def __init__(self) -> None:
         self._flag = asyncio.Event()
@@ -36,17 +37,17 @@ class Ears:
 
     @property
     def nudged(self) -> bool:
-        """Whether the next wait will return at once."""
+        """True if the next wait returns at once."""
         return self._flag.is_set()
 
     def nudge(self, topic: str = "") -> None:
-        """Wake it, now or when it next waits."""
+        """Wake it now, or when it next waits."""
         if topic:
             self._heard.add(topic)
         self._flag.set()
 
     async def wait(self, timeout: float) -> bool:
-        """True when nudged since the last wait, False when `timeout` seconds passed without."""
+        """Return True if woken since the last wait, False after `timeout` seconds without a wake-up."""
         try:
             async with asyncio.timeout(timeout):
                 await self._flag.wait()
@@ -56,13 +57,13 @@ class Ears:
         return True
 
     def heard(self) -> set[str]:
-        """The topics nudged since the last call; a reconnect of the hub wakes without a topic."""
+        """Return the topics of the wake-ups since the last call. A reconnect of the hub wakes without a topic."""
         heard, self._heard = self._heard, set()
         return heard
 
 
 class Hub:
-    """This event loop's one subscription to the nudges."""
+    """The one subscription of this event loop to the wake-ups."""
 
     def __init__(self) -> None:
         self._ears: dict[str, set[Ears]] = {}
@@ -70,7 +71,7 @@ class Hub:
 
     @asynccontextmanager
     async def listen(self, *topics: str) -> AsyncIterator[Ears]:
-        """Register before you read the rows: what commits after that wakes you."""
+        """Register a listener. Do it before reading the rows, so that later commits wake it."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._receive(), name="hub")
         ears = Ears()
@@ -89,13 +90,13 @@ class Hub:
                 self._ears.pop(topic, None)
 
     def deliver(self, topics: list[str]) -> None:
-        """Wake everybody who listens to any of the topics."""
+        """Wake all listeners of these topics."""
         for topic in topics:
             for ears in self._ears.get(topic, ()):
                 ears.nudge(topic)
 
     def wake_all(self) -> None:
-        """Make every listener look again."""
+        """Wake every listener, so that it reads its rows again."""
         for listeners in self._ears.values():
             for ears in listeners:
                 ears.nudge()
@@ -105,11 +106,11 @@ class Hub:
             try:
                 await self._subscribed()
             except (redis.RedisError, OSError, TimeoutError) as error:
-                log.warning("hub lost Redis (%s); polls go on, reconnecting", type(error).__name__)
+                log.warning("the hub lost Redis (%s): polling, and reconnecting", type(error).__name__)
             await asyncio.sleep(RECONNECT_SECS)
 
     async def _subscribed(self) -> None:
-        # socket_timeout=None: redis-py 8 would otherwise give up on a quiet channel after 5 s.
+        # socket_timeout=None: otherwise redis-py 8 closes a quiet channel after 5 s.
         client = redis.asyncio.Redis.from_url(
             settings.REDIS_URL,
             socket_timeout=None,
@@ -133,7 +134,7 @@ _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakK
 
 
 def get() -> Hub:
-    """The hub of the running event loop."""
+    """Return the hub of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub()

@@ -1,4 +1,4 @@
-"""A held call: it waits on the event loop until what it looks for is there, and costs no thread meanwhile."""
+"""A long poll: a call that waits on the event loop until its result is ready, and needs no thread meanwhile."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from core.concurrency.threadpool import in_thread
 from core.web import problems, queries
 from ledger import hub, shutdown
 
-#: The longest that a caller may say it would wait; a call is held for `held_call_secs` at most.
+#: The longest timeout that a caller may give. A call waits for `held_call_secs` at most.
 LONGEST_WAIT = 300
-#: The query parameters of a held call.
+#: The query parameters of a long poll.
 PARAMETERS = ("timeout",)
-#: What the OpenAPI document says of a held call.
-BOUND = "A key or child may have 256 calls that wait at a web process (`held_calls_per_credential`); one more is a 429."
+#: The description in the OpenAPI document.
+BOUND = "A key or child may have 256 waiting calls per web process (`held_calls_per_credential`); one more is a 429."
 
 RETRY_SECS = 5
 
 Found = TypeVar("Found")
 
-#: Held calls of this process: the id of a credential -> how many.
+#: Waiting calls of this process: the id of a credential -> their number.
 _held: Counter[object] = Counter()
 
 
 @contextmanager
 def place(credential: Credential, secs: float | None) -> Iterator[None]:
-    """Count a call while it is held; one that waits for 0 seconds is not. Raises 429 when its caller holds too many.
+    """Count a call while it waits. A call that waits for 0 seconds is not counted. Raises 429 if its caller has too
+    many.
 
-    Take it before anything is written: what is refused has done nothing.
+    Call it before anything is written, so that a refused call has had no effect.
     """
     if secs is not None and secs <= 0:
         yield
@@ -52,7 +53,7 @@ def place(credential: Credential, secs: float | None) -> Iterator[None]:
 
 
 def patience(params: Mapping[str, Any], usual: float = 0) -> float:
-    """The seconds of `?timeout=`, 422 for what is none; without it, `usual`."""
+    """Return the seconds of `?timeout=`, or `usual` without it. 422 for an invalid value."""
     given = queries.seconds(params, "timeout", most=LONGEST_WAIT)
     return usual if given is None else given
 
@@ -60,14 +61,16 @@ def patience(params: Mapping[str, Any], usual: float = 0) -> float:
 async def until(
     ready: Callable[[Found], bool], look: Callable[[], Found], topics: tuple[str, ...], secs: float | None
 ) -> Found:
-    """What `look` finds (in a thread) once it is `ready`, or after so many seconds; None: as long as calls are held."""
+    """Call `look` in a thread until its result is `ready`, or until `secs` have passed. None: the longest wait of a
+    call.
+    """
     most = float(settings.WARDROOM["held_call_secs"])
     end = time.monotonic() + (most if secs is None else min(secs, most))
     shutdown.watch()
-    # Listen first, then look, then wait: an answer that falls between is not missed.
+    # Listen first, then look, then wait: an answer that comes in between is not missed.
     async with hub.get().listen(*topics) as ears:
         found = await in_thread(look)
-        # A process that is asked to stop lets its callers go: pending is a true answer, and they ask again.
+        # On shutdown, answer the waiting callers: pending is a correct answer, and they ask again.
         while not ready(found) and not shutdown.asked():
             left = end - time.monotonic()
             if left <= 0:

@@ -1,4 +1,4 @@
-"""What happened, who was told, and when the sweepers last looked."""
+"""The rows of the ledger: events, the audit chain, the outbox, and the state of the sweeps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from core.db.fields import JSONText
 
 
 class Head(models.Model):
-    """The ledger head: one row per project, taken last before COMMIT.
+    """The ledger head: one row per project, locked last before COMMIT.
 
-    Whoever holds it numbers events and audit rows, so commit order is cursor order on both databases, and a
-    reader's cursor can never skip a row that commits late (I13).
+    The transaction that holds it numbers events and audit rows. So commit order is cursor order on both databases, and
+    a reader's cursor can never skip a row that commits late (I13).
     """
 
     project = models.OneToOneField(Project, on_delete=models.PROTECT, primary_key=True, related_name="+")
@@ -32,7 +32,7 @@ class Source(models.TextChoices):
 
 
 class Event(models.Model):
-    """One durable thing that happened. A child's own events carry its `seq`, Wardroom's have none."""
+    """One durable event. A child's own events carry its `seq`; Wardroom's have none."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     cursor = models.BigIntegerField()
@@ -42,7 +42,7 @@ class Event(models.Model):
     source = models.CharField(max_length=8, choices=Source)
     type = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())
-    # Before the payload: to reach a column behind a large one, SQLite reads all of the large one.
+    # Declared before the payload: to reach a column after a large one, SQLite reads all of the large one.
     size = models.PositiveIntegerField(default=0, help_text="Bytes of the payload's text: pages are bounded by it.")
     payload = JSONText(default=dict)
 
@@ -50,7 +50,7 @@ class Event(models.Model):
         ordering: ClassVar = ["cursor"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["project", "cursor"], name="event_cursor_once"),
-            # A durable event is in the feed once, however often the child sends it (I13).
+            # A durable event is in the feed once, even if the child sends it again (I13).
             models.UniqueConstraint(fields=["session", "attempt", "seq"], name="event_seq_once"),
             models.CheckConstraint(condition=models.Q(source__in=sorted(Source.values)), name="event_source_is_known"),
         ]
@@ -58,7 +58,7 @@ class Event(models.Model):
 
 
 class Kept(models.Model):
-    """What the children of one session have made us keep."""
+    """The number and size of the rows that the children of one session made us store."""
 
     session = models.UUIDField(primary_key=True)
     rows = models.BigIntegerField(default=0)
@@ -69,7 +69,7 @@ class Kept(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One decision or act of authority, chained by hash to the one before it (I12). Append-only."""
+    """One decision or use of authority, chained by hash to the one before it (I12). Append-only."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     number = models.BigIntegerField()
@@ -90,7 +90,7 @@ class AuditEntry(models.Model):
 
 
 class OutboxEntry(models.Model):
-    """Something the outside is to be told: written with the change itself, sent after it, retried until taken."""
+    """A message to another system. It is written with the change, sent after it, and retried until it is accepted."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=40)
@@ -110,7 +110,7 @@ class OutboxEntry(models.Model):
 
 
 class Sweep(models.Model):
-    """When a beat job last ran, and how it went: what staff see as *sweeper last ran n s ago*."""
+    """The last run of a periodic job and its result. Staff sees it as *sweeper last ran n s ago*."""
 
     name = models.CharField(max_length=60, primary_key=True)
     started_at = models.DateTimeField(null=True)
@@ -118,7 +118,7 @@ class Sweep(models.Model):
     did = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True, default="")
 
-    # Only rows from `health.timed` have them: both moments where they can be read, and whether one cannot.
+    # Set only by `health.timed`: both moments if they can be read, and True in `is_odd` if one cannot.
     began: datetime | None = None
     ended: datetime | None = None
     silent_for: timedelta | None = None
@@ -131,8 +131,8 @@ class Sweep(models.Model):
 class Outage(models.Model):
     """The last gap in one kind of Wardroom's own signs of life (`sweeps`, `heartbeats` of web processes).
 
-    Every grace and idle clock starts anew where a gap of over 30 s ended, so that downtime of Wardroom itself
-    fails nobody.
+    Every grace and idle clock restarts at the end of a gap of over 30 s, so that no child fails because of Wardroom's
+    own downtime.
     """
 
     name = models.CharField(max_length=20, primary_key=True)
@@ -142,7 +142,7 @@ class Outage(models.Model):
 
 
 class Downtime(models.Model):
-    """A time when Wardroom itself was away: its seconds do not count for any child."""
+    """A time in which Wardroom itself was down. Its seconds do not count against any child."""
 
     began_at = models.DateTimeField()
     ended_at = models.DateTimeField(db_index=True)
@@ -154,7 +154,9 @@ class Why(models.TextChoices):
 
 
 class SkippedRow(models.Model):
-    """A row that a sweep found and left as it is. It goes when the sweep has done its work on the row, or need not."""
+    """A row that a sweep found and left unchanged. The record is deleted once the sweep has processed the row, or no
+    longer finds it.
+    """
 
     sweep = models.CharField(max_length=60)
     work = models.CharField(max_length=60, help_text="Which of the sweep's kinds of work.")

@@ -1,9 +1,9 @@
-"""When Wardroom itself was away, or the wall clock was moved: then no clock of a child runs.
+"""Outages of Wardroom itself, and changes of the wall clock: during these no clock of a child runs.
 
 Every sweep leaves a sign of life, and another kind of sign when it sees a live web process. A gap of over
 `outage_gap_secs` between two signs of one kind is an outage: Wardroom was down, its machine was suspended, or the clock
-was set forward; these cannot be told apart, and need not be. A sign of life in the future means that the clock was set
-back. After either one every grace and idle clock starts anew; the seconds of an outage do not count for a total.
+was set forward. These cases look the same, and are treated alike. A sign of life in the future means that the clock was
+set back. After either one every grace and idle clock restarts; the seconds of an outage do not count for a total.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ledger import unit_of_work
 from ledger.models import Downtime, Outage
 
 SWEEPS, HEARTBEATS = "sweeps", "heartbeats"
-#: A moment that lies further in the future was written before the clock was set back. Less is two statements apart.
+#: A moment further in the future was written before the clock was set back. Two statements may differ by less.
 STEP_SECS = 5.0
-#: More are not read: whoever was away that often gets no more credit for the oldest.
+#: The most outages that are read. With more, the oldest are not credited.
 MOST_SPANS = 1000
 
 Span = tuple[datetime, datetime]
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 def note_life(name: str = SWEEPS, *, now: datetime | None = None) -> None:
-    """Leave a sign of life. After a gap it is also the end of an outage; in the past of the last one, of a step back.
+    """Leave a sign of life. Detect the end of an outage after a gap, and a clock that was set back.
 
-    The comparisons are the database's, each in one statement: a process that is stopped between two lines of this
-    must not take its own pause for a step.
+    Each comparison is one statement in the database: a process that is suspended between two lines of this must not
+    take its own pause for a step of the clock.
     """
     mine = Outage.objects.filter(name=name)
     seen = mine.filter(Q(seen_at=None) | Q(seen_at__range=_usual(now))).update(seen_at=database_now(now))
@@ -49,7 +49,7 @@ def _usual(now: datetime | None) -> tuple[object, object]:
 
 
 def _end_gap(name: str, now: datetime | None) -> None:
-    """One of several workers that see the gap ends it; the others wait for its COMMIT, so they know of it too."""
+    """End the gap. If several workers see it, one ends it; the others wait for its COMMIT, so they know of it too."""
     silent = Outage.objects.filter(name=name, seen_at__lt=_usual(now)[0])
     with unit_of_work.transaction():
         row = silent.select_for_update().first()
@@ -59,14 +59,14 @@ def _end_gap(name: str, now: datetime | None) -> None:
         away = (moment - row.seen_at).total_seconds()
         Outage.objects.filter(pk=name).update(seen_at=moment, ended_at=moment, lasted_secs=away)
         Downtime.objects.create(began_at=row.seen_at, ended_at=moment)
-    log.warning("no %s for %.0f s: every grace and idle clock starts anew", name, away)
+    log.warning("no %s for %.0f s: every grace and idle clock restarts", name, away)
 
 
 def _note_step_back(name: str, now: datetime | None) -> None:
-    """The clock was set back: nothing that is kept here may lie in the future, or it would hold every clock still."""
+    """Move all stored moments out of the future after a step back. Otherwise they would stop every clock."""
     ahead = Outage.objects.filter(name=name, seen_at__gt=_usual(now)[1])
     with unit_of_work.transaction():
-        # The moment itself is not read: Python has no name for what a database may keep beyond the year 9999.
+        # The moment itself is not read: a database may store moments after the year 9999, and Python cannot.
         if ahead.select_for_update().values_list("pk").first() is None:
             return
         moment = read_database_clock(now)
@@ -74,33 +74,33 @@ def _note_step_back(name: str, now: datetime | None) -> None:
         Outage.objects.filter(pk=name).update(seen_at=moment, ended_at=moment, lasted_secs=0)
         Downtime.objects.filter(began_at__gte=moment).delete()
         Downtime.objects.filter(ended_at__gt=moment).update(ended_at=moment)
-    log.warning("the clock was set back: every grace and idle clock starts anew")
+    log.warning("the clock was set back: every grace and idle clock restarts")
 
 
 def silent_now(name: str, *, now: datetime | None = None) -> bool:
-    """Whether this kind of life has been missing for over 30 s, or was never seen: then nobody may be judged by it."""
+    """True if this sign of life has been missing for over 30 s, or never came. Then no session may be judged by it."""
     return not Outage.objects.filter(name=name, seen_at__range=_usual(now)).exists()
 
 
 def ended_at() -> datetime | None:
-    """When the latest outage of Wardroom itself ended, if there was one."""
+    """Return the end of the latest outage of Wardroom itself, or None."""
     latest: datetime | None = Outage.objects.aggregate(latest=Max("ended_at"))["latest"]
     return latest
 
 
 def just_back(secs: float, *, now: datetime | None = None) -> bool:
-    """Whether an outage of Wardroom itself ended less than `secs` ago: then every grace has started anew."""
+    """True if an outage of Wardroom itself ended less than `secs` ago. Then every grace has restarted."""
     return Outage.objects.filter(ended_at__gte=later(-secs, now)).exists()
 
 
 def spans() -> list[Span]:
-    """When Wardroom was away, oldest first. They do not overlap, though two kinds of life may have been missing."""
+    """Return the outages, oldest first. They do not overlap, even if two kinds of signs were missing."""
     newest = Downtime.objects.order_by("-ended_at").values_list("began_at", "ended_at")[:MOST_SPANS]
     return merged(newest)
 
 
 def merged(found: Iterable[Span]) -> list[Span]:
-    """The same times without an overlap, oldest first."""
+    """Merge overlapping spans. Return them oldest first."""
     apart: list[Span] = []
     for began, ended in sorted(found):
         if apart and began <= apart[-1][1]:
@@ -111,6 +111,6 @@ def merged(found: Iterable[Span]) -> list[Span]:
 
 
 def overlap_secs(found: Sequence[Span], began: datetime, ended: datetime) -> float:
-    """How many seconds between two moments lie in one of these times, which do not overlap."""
+    """Return the seconds between two moments that lie in these spans, which must not overlap."""
     shared = (min(ended, until) - max(began, since) for since, until in found)
     return sum(max(0.0, both.total_seconds()) for both in shared)

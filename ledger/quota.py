@@ -1,4 +1,4 @@
-"""How much one session can make Wardroom keep: rows and bytes, over all of its attempts."""
+"""The quota of one session: the rows and bytes that it may store, over all of its attempts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ RETRY_SECS = 3600
 
 
 def keep(session: UUID, *values: Any, rows: int = 1) -> None:
-    """Count rows that a child of this session adds, and the size of these values. Raises 429 beyond the bound.
+    """Count the rows that a child of this session adds, and the size of these values. Raises 429 above the quota.
 
-    Join the transaction that adds them. In the order of locks this row comes right after the session and its attempt,
-    before approvals, subjects and addresses.
+    Call it in the transaction that adds them. In the order of locks this row comes right after the session and its
+    attempt, before approvals, subjects and addresses.
     """
     most_rows, most_bytes = settings.WARDROOM["session_kept_rows"], settings.WARDROOM["session_kept_bytes"]
     size = sum(len(msgspec.json.encode(value)) for value in values)
@@ -32,5 +32,5 @@ def keep(session: UUID, *values: Any, rows: int = 1) -> None:
         if room.update(rows=F("rows") + rows, bytes=F("bytes") + size):
             return
     raise problems.too_many(
-        f"This session has had {most_rows} rows or {most_bytes} bytes kept: nothing more of it is.", RETRY_SECS
+        f"This session has reached its quota of {most_rows} rows or {most_bytes} bytes; no more is stored.", RETRY_SECS
     )

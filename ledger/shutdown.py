@@ -1,7 +1,7 @@
-"""Knowing that this web process is asked to stop, so that what is held open for ever ends at once.
+"""Detect SIGTERM early so that open streams end at once.
 
-An ASGI server waits for its open responses before it leaves, and an event stream has no end of its own. The server's
-own signal handlers stay; ours runs before them.
+An ASGI server waits for its open responses before it exits, and an event stream has no end of its own. The server's own
+signal handlers stay; ours runs before them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _watching = False
 
 
 def asked() -> bool:
-    """True from the moment this process was told to stop."""
+    """Return True once this process was told to stop."""
     return _asked
 
 
 def watch() -> None:
-    """Notice SIGTERM and SIGINT from now on. Call it from the event loop, once the server has its handlers."""
+    """Detect SIGTERM and SIGINT from now on. Call it from the event loop, after the server has set its handlers."""
     global _watching
     if _watching or threading.current_thread() is not threading.main_thread():
         return

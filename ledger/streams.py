@@ -1,8 +1,8 @@
-"""Server-sent events: the feed as an endless answer.
+"""Server-sent events: the feed as an endless response.
 
-Every frame's `id:` is the event's cursor, so a reader that lost its line goes on with `Last-Event-ID` at any web
-process: nothing is kept here but a number. What the reader is sent is what the rows say; the hub only says when to
-look, and a poll behind it finds what a lost nudge hid.
+Every frame's `id:` is the event's cursor. So a reader that lost its connection continues with `Last-Event-ID` at any
+web process: the server stores nothing for it. Readers get the content of the rows. The hub only tells when to read, and
+a poll finds the rows of a lost wake-up.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from ledger import ephemeral_events, feed, hub, shutdown
 
 BATCH = 200
 CHUNK_BYTES = 32 * 1024
-# What the batches of one turn may take together.
+# The most bytes of all batches of one turn.
 TURN_BYTES = 4 * 1024 * 1024
 RETRY_SECS = 10
 MEDIA_TYPE = "text/event-stream"
-#: The line breaks that JSON leaves as they are, and how JSON escapes them.
+#: The line breaks that JSON does not escape, each with its JSON escape.
 LINE_BREAKS = tuple((mark.encode(), rb"\u%04x" % ord(mark)) for mark in "\u0085\u2028\u2029")
 
 
 class StreamRoute(Route):
-    """A GET that asks for an event stream; the same address without `Accept: text/event-stream` is Django's."""
+    """A GET of an event stream. Django serves the same address without `Accept: text/event-stream`."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """A full match only for those who accept a stream."""
+        """Match fully only if the caller accepts a stream."""
         if scope["type"] == "http" and not _accepts_stream(scope):
             return Match.NONE, {}
         return super().matches(scope)
@@ -51,9 +51,9 @@ def _accepts_stream(scope: Scope) -> bool:
 
 
 class EventStream(StreamingResponse):
-    """A stream that no proxy buffers, no cache keeps and no reader that stopped reading holds open.
+    """A stream that no proxy buffers, no cache stores, and no stalled reader keeps open.
 
-    Raises 429 when its reader has too many of them open at this process.
+    Raises 429 if its reader has too many open streams at this process.
     """
 
     media_type = MEDIA_TYPE
@@ -68,7 +68,7 @@ class EventStream(StreamingResponse):
         super().__init__(frames, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the stream for as long as it is open. A HEAD is answered with the headers, and ends."""
+        """Count the stream while it is open. A HEAD request gets the headers, and ends."""
         if scope["method"] == "HEAD":
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -82,7 +82,7 @@ class EventStream(StreamingResponse):
                 del _open[self._reader]
 
     async def stream_response(self, send: Send) -> None:
-        """As Starlette does it, with a deadline on each write and an end to the generator behind it."""
+        """Stream as Starlette does, with a deadline on each write, and close the generator at the end."""
 
         async def hurried(message: Message) -> None:
             async with asyncio.timeout(settings.WARDROOM["send_timeout_secs"]):
@@ -98,7 +98,7 @@ class EventStream(StreamingResponse):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one reader follows: a project's feed, or one session's part of it, beyond a cursor."""
+    """The position of a reader: a project's feed, or one session's part of it, after a cursor."""
 
     project_id: UUID
     after: int | None
@@ -107,7 +107,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A page of events as frames, joined into chunks: made once, and sent to every stream that stands there."""
+    """A page of events as frames, joined into chunks. It is made once, and sent to every stream at this position."""
 
     chunks: list[bytes]
     cursor: int | None
@@ -115,7 +115,7 @@ class Batch:
 
 
 def _make(readings: Sequence[Reading]) -> list[Batch]:
-    """One batch for each reading, equal ones together. What does not fit into memory now is asked for again."""
+    """Make one batch for each reading. Equal readings share one. Readings above the memory limit are tried again."""
     made: dict[Reading, Batch] = {}
     room = TURN_BYTES
     for reading in readings:
@@ -139,24 +139,24 @@ def _batch(reading: Reading) -> Batch:
     return Batch([*chunks, b"".join(gathered)] if gathered else chunks, page.cursor, page.more)
 
 
-#: Streams that were nudged at the same moment, and stand at the same place, share one read and one formatting.
+#: Streams that are woken at the same moment and have the same position share one read and one formatting.
 _batches: Together[Reading, Batch] = Together(_make)
-#: Open streams of this process: reader -> how many.
+#: Open streams of this process: reader -> their number.
 _open: Counter[str] = Counter()
 
 
 def where_from(request: Request) -> str | None:
-    """The cursor that a reader goes on from: its own memory (`Last-Event-ID`) before the address it began with."""
+    """Return the cursor to continue from. `Last-Event-ID`, the reader's own memory, goes before the query's `after`."""
     return request.headers.get("last-event-id") or request.query_params.get("after")
 
 
 async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]]) -> AsyncGenerator[bytes, None]:
-    """The feed as frames, until the reader leaves, may no longer read, or the process stops.
+    """Yield the feed as frames, until the reader leaves, loses its permission, or the process stops.
 
-    1. Listen, then read: what commits after the read wakes us.
-    2. Send what is beyond the cursor, page by page; a cursor older than what is kept gets `resync`. Ephemeral events of
-       one session pass by as `event: ephemeral`, to whoever follows it at the process that holds its line.
-    3. Wait for a nudge, the poll or the next beat; every beat asks again whether this reader may still read.
+    1. Listen, then read: commits after the read wake us.
+    2. Send the events after the cursor, page by page. A cursor older than the stored events gets `resync`. Ephemeral
+       events of one session are sent as `event: ephemeral` to readers at the process that holds its connection.
+    3. Wait for a wake-up, the poll or the next beat. Every beat checks the reader's permission again.
     """
     shutdown.watch()
     beat_secs = settings.WARDROOM["stream_beat_secs"]
@@ -192,7 +192,7 @@ def _frame(data: object, *, cursor: int | None = None, event: str = "") -> bytes
 
 def _sse(data: bytes, *, cursor: int | None = None, event: str = "") -> bytes:
     head = (f"id: {cursor}\n" if cursor is not None else "") + (f"event: {event}\n" if event else "")
-    # One line, whatever a child put into its payload: no line break of any script can end the frame early.
+    # Keep the data on one line: no line break in a child's payload may end the frame early.
     for character, escape in LINE_BREAKS:
         data = data.replace(character, escape)
     return b"%sdata: %s\n\n" % (head.encode(), data)

@@ -1,10 +1,10 @@
-"""Hearing nudges without an event loop: one subscription for as long as somebody waits.
+"""Wake-ups without an event loop: one Redis subscription for the time of the wait.
 
-    with listening.to("ask:...") as ears:
+    with subscription.to("ask:...") as ears:
         while not done():
-            ears.wait(timeout=5.0)    # True: nudged; False: the poll behind it
+            ears.wait(timeout=5.0)    # True: woken; False: the poll behind it
 
-A web process has its hub; this is for a program that waits by itself. Without Redis it is the poll alone.
+A web process uses its hub; this is for a program that waits by itself. Without Redis it only polls.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class Ears:
-    """One listener to one topic."""
+    """The subscription of one listener to one topic."""
 
     def __init__(self, topic: str, channel: PubSub | None) -> None:
         self._topic = topic
         self._channel = channel
 
     def wait(self, timeout: float) -> bool:
-        """True when nudged since the last wait, False when `timeout` seconds passed without."""
+        """Return True if woken since the last wait, False after `timeout` seconds without a wake-up."""
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
             if self._channel is None:
@@ -54,7 +54,7 @@ class Ears:
 
 @contextmanager
 def to(topic: str) -> Iterator[Ears]:
-    """Listen from now on: what commits after this wakes the listener."""
+    """Subscribe from now on: commits after this wake the listener."""
     secs = settings.WARDROOM["nudge_timeout_secs"]
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=secs, socket_connect_timeout=secs, retry=Retry(NoBackoff(), 0)
@@ -66,7 +66,7 @@ def to(topic: str) -> Iterator[Ears]:
 
 
 def _subscribed(client: redis.Redis, secs: float) -> PubSub | None:
-    """The channel, once Redis has said that we hear it."""
+    """Return the channel once Redis has confirmed the subscription, or None if Redis is away."""
     try:
         channel: PubSub = client.pubsub()  # type: ignore[no-untyped-call]
         channel.subscribe(CHANNEL)

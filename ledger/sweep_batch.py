@@ -1,8 +1,9 @@
-"""One kind of work of a sweep over many rows: each row alone, so that a bad one keeps no other waiting.
+"""One kind of work of a sweep over many rows: each row independently, so that a bad one does not stop the others.
 
-A row that cannot be judged is left, counted and named: on the front page, in `/readyz`, in the log. It is tried again
-after all others, so that rows which fail never fill a batch. Its record goes when it has been judged, or is found no
-longer. The brake is for work that ends sessions: when one sweep would end too many, it waits for the next one to agree.
+A row that cannot be judged is left, counted and named: on the front page, in `/readyz`, in the log. It is retried after
+all others, so that failing rows never fill a batch. Its record is deleted once the row has been judged, or is no longer
+found. The brake is for work that ends sessions: if one sweep would end too many, it waits for the next sweep to
+confirm.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from ledger.models import SkippedRow, Why
 Found = TypeVar("Found")
 #: Well below the time limit of a task.
 ROUND_SECS = 30.0
-#: How many of those that failed before are tried again in one round.
+#: The most failed rows that one round retries.
 RETRIES = 100
-#: How many a line of the log names.
+#: The most rows that a line of the log names.
 NAMED = 20
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Work:
-    """One kind of work: `sweep` is the job on the schedule, `name` tells it from that job's other work."""
+    """One kind of work: `sweep` is the job on the schedule, `name` distinguishes it from the job's other work."""
 
     sweep: str
     name: str
 
     def skipped(self, why: Why) -> QuerySet[SkippedRow]:
-        """The rows that this work left."""
+        """Return the rows that this work left."""
         return SkippedRow.objects.filter(sweep=self.sweep, work=self.name, why=why)
 
     def __str__(self) -> str:
@@ -54,13 +55,12 @@ def each(
     limit: int | None = None,
     finds_all: bool = True,
 ) -> int:
-    """Act on each row that `find` finds, at most `limit`; the sum of what `act` returns.
+    """Act on each row that `find` returns, at most `limit`. Return the sum of the results of `act`.
 
-    `find` is called with the number of rows that it is to answer at most, in the order of their turns: more than
-    `limit`, because those that failed before come in addition. `act` may be called for a row that needs nothing any
-    more. What does not fit into the round's time is left to the next one. The record of a row that is not found is
-    forgotten, if `find` finds all (up to the number). Raises what `find` raises, and the error of a database that is
-    away.
+    `find` is called with the most rows that it may return, in their order. The number is above `limit`, because rows
+    that failed before come in addition. `act` may be called for a row that needs nothing any more. Rows beyond the
+    round's time are left to the next round. If `find` finds all rows (up to the number), records of rows that it no
+    longer finds are deleted. Raises the errors of `find`, and the error of a database that is away.
     """
     failed_before = dict(work.skipped(Why.UNJUDGED).order_by("tried_at").values_list("row", "times"))
     most = 2**31 - 1 if limit is None else limit + len(failed_before)
@@ -85,7 +85,7 @@ def each(
 
 
 def together(work: Work, rows: Sequence[Found], act: Callable[[Sequence[Found]], int]) -> int:
-    """Act on all of these rows at once, or, where that fails, on each alone; the sum of what `act` returns."""
+    """Act on all of these rows at once or, if that fails, on each alone. Return the sum of the results of `act`."""
     try:
         return act(rows)
     except Exception:
@@ -94,17 +94,17 @@ def together(work: Work, rows: Sequence[Found], act: Callable[[Sequence[Found]],
 
 
 def forget_untried(work: Work, since: datetime) -> None:
-    """Forget the rows that were not tried since then: a whole round did not come to them any more."""
+    """Delete the records of rows that were not tried since then: a whole round no longer found them."""
     work.skipped(Why.UNJUDGED).filter(tried_at__lt=since).delete()
 
 
 def name_of(row: object) -> str:
-    """What a row is called in the log and in its record."""
+    """Return the name of a row in the log and in its record."""
     return storable(" ".join(map(str, row)) if isinstance(row, tuple) else str(row))[:300]
 
 
 def storable(text: str) -> str:
-    """The text, with what a database may refuse written out: the words of an error are anybody's."""
+    """Return the text with characters escaped that a database may refuse: an error text may contain anything."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
@@ -122,7 +122,7 @@ def _note(work: Work, trouble: dict[str, Exception], before: dict[str, int]) -> 
                 row=name,
                 why=Why.UNJUDGED,
                 error=storable(f"{type(error).__name__}: {error}")[:2000],
-                # A lock that another held too long says nothing of the row. When it fails again, it is the row's.
+                # A lock timeout may be another transaction's fault. If it fails again, the row is at fault.
                 times=before.get(name, -1 if isinstance(error, OperationalError) else 0) + 1,
                 tried_at=database_now(),
             )
@@ -147,16 +147,16 @@ def _forget(work: Work, names: set[str]) -> None:
 
 
 def brake(work: Work, rows: Sequence[Found], of: int, *, moment: datetime) -> list[Found]:
-    """Of the rows whose sessions one sweep would end, those that it may: all of them, unless they are too many.
+    """Return the rows that this sweep may act on, where each act ends a session: all of them, unless they are too many.
 
-    Too many are more than a tenth of the `of` sessions that run, and more than `brake_floor`. They are held back until
-    a later sweep finds the same: a clock that was wrong for a moment has then had time to be right.
+    Too many are more than a tenth of the `of` running sessions, and more than `brake_floor`. They are held back until a
+    later sweep finds the same rows: a clock that was wrong for a moment is then right again.
     """
     most = max(settings.WARDROOM["brake_floor"], of // 10)
     held = dict(work.skipped(Why.HELD).filter(since__lte=moment).values_list("row", "since"))
     agreed_since = moment - timedelta(seconds=settings.WARDROOM["sweep_secs"] / 2)
     agreed = {name for name, since in held.items() if since <= agreed_since}
-    # What could not be judged before ends nothing now, and would hold the others back each time.
+    # Rows that could not be judged before end nothing now. Counted, they would hold the others back each time.
     agreed |= set(work.skipped(Why.UNJUDGED).values_list("row", flat=True))
     waiting = [name for name in map(name_of, rows) if name not in agreed]
     if len(waiting) <= most:
@@ -176,7 +176,9 @@ def brake(work: Work, rows: Sequence[Found], of: int, *, moment: datetime) -> li
 
 
 def counts() -> dict[str, dict[str, int]]:
-    """How many rows each sweep left: why -> sweep -> number. A fault that has come once may still be the database's."""
+    """Count the rows that each sweep left: why -> sweep -> number. A single failure is not counted: the database may be
+    at fault.
+    """
     found: dict[str, dict[str, int]] = {}
     rows = SkippedRow.objects.filter(times__gt=0).order_by().values_list("why", "sweep").annotate(Count("pk"))
     for why, sweep, number in rows:

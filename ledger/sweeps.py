@@ -1,4 +1,4 @@
-"""Beat jobs: when each last ran, and how it went."""
+"""Periodic jobs: the time and the result of each last run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 def run(name: str, job: Callable[[datetime], int], *, now: datetime | None = None) -> int:
     """Run one sweep and record it. Several copies at once are safe, because every sweep's writes are guarded.
 
-    The job judges by one moment, which is read before the sign of life is left: a clock that is set forward is either
-    noted as an outage before the job looks at any row, or comes after the moment and is seen by the next run.
+    The job judges by one moment, which is read before the sign of life is left. So a clock that is set forward is
+    either recorded as an outage before the job reads any row, or comes after the moment and is seen by the next run.
     """
     moment = read_database_clock(now)
     outages.note_life(now=now)
-    # The row is not read: a moment in it that Python cannot read would stop this job for ever.
+    # The row is not read: a moment that Python cannot read would stop this job for ever.
     if not Sweep.objects.filter(pk=name).update(started_at=database_now(now)):
         Sweep.objects.bulk_create([Sweep(name=name, started_at=database_now(now))], ignore_conflicts=True)
     try:

@@ -1,14 +1,14 @@
-"""The transaction that every verb opens: events, audit rows, outbox rows and nudges leave with its COMMIT.
+"""The transaction that every operation opens. Its COMMIT writes events, audit and outbox rows, and sends wake-ups.
 
-    with journal.transaction():
+    with unit_of_work.transaction():
         ...guarded updates...
-        journal.event(project_id, "session_started", {...}, session=..., attempt=...)
-        journal.audit(project_id, actor, "approval.decide", subject, {...})
-        journal.nudge(f"session:{session_id}")
+        unit_of_work.event(project_id, "session_started", {...}, session=..., attempt=...)
+        unit_of_work.audit(project_id, actor, "approval.decide", subject, {...})
+        unit_of_work.nudge(f"session:{session_id}")
 
-Entries are kept back until the outermost block ends and are written there in one go, under the ledger head:
-*last before COMMIT*, so that the one lock that everybody needs is held for the shortest time, and commit order is
-cursor order. An inner block that raises takes its own entries with it.
+Entries are collected until the outermost block ends. Then they are written at once, under the ledger head, *last before
+COMMIT*: the one lock that every transaction needs is held for the shortest time, and commit order is cursor order. An
+inner block that raises drops its own entries.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Book:
-    """What the open transaction of this thread has noted so far."""
+    """The entries of this thread's open transaction so far."""
 
     notes: list[entries.Note] = field(default_factory=list)
     topics: dict[str, None] = field(default_factory=dict)
@@ -49,7 +49,7 @@ _desk = _Desk()
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """One transaction with its journal. Nested ones join the outer as a savepoint."""
+    """Open a transaction. A nested one is a savepoint of the outer one."""
     if _desk.book is None:
         with _outermost():
             yield
@@ -63,7 +63,7 @@ def _outermost() -> Iterator[None]:
     book = _desk.book = _Book()
     try:
         with turn_to_write(), database.atomic():
-            # Before every other hook: those may be slow, and other threads wait to write.
+            # Before every other hook: hooks may be slow, and other threads wait to write.
             database.on_commit(hand_on)
             locks.bound_transaction()
             yield
@@ -73,7 +73,7 @@ def _outermost() -> Iterator[None]:
                 database.on_commit(functools.partial(_attempt, call))
             if topics:
                 database.on_commit(lambda: wakeups.publish(topics), robust=True)
-            # What runs after COMMIT may open a transaction of its own, which must not join this one's book.
+            # A hook after COMMIT may open a transaction of its own, which must not join this one.
             _desk.book = None
     finally:
         _desk.book = None
@@ -92,7 +92,7 @@ def _nested(book: _Book) -> Iterator[None]:
 
 
 def _attempt(call: Callable[[], object]) -> None:
-    """Run what follows a COMMIT. Its failure is logged: what was committed stands, and a sweeper does the rest.
+    """Run a hook after COMMIT. A failure is only logged: the commit is valid, and a sweeper finds the same work.
 
     Django's own `robust` hooks cannot name a `functools.partial`, and then fail the caller.
     """
@@ -104,7 +104,7 @@ def _attempt(call: Callable[[], object]) -> None:
 
 def _open() -> _Book:
     if _desk.book is None:
-        raise RuntimeError("This needs an open journal.transaction(): it must commit with what it tells of.")
+        raise RuntimeError("This needs an open unit_of_work.transaction(): it must commit with the change itself.")
     return _desk.book
 
 
@@ -121,7 +121,7 @@ def event(
 
 
 def child_event(project_id: UUID, type: str, payload: dict[str, Any], *, session: UUID, attempt: int, seq: int) -> None:
-    """Append a child's own durable event. The caller has made sure that this seq is new."""
+    """Append a child's own durable event. The caller must have checked that this seq is new."""
     _open().notes.append(entries.NewEvent(project_id, type, payload, session, attempt, seq))
 
 
@@ -131,12 +131,12 @@ def audit(project_id: UUID, actor: object, action: str, subject: str, detail: di
 
 
 def outbox(project_id: UUID, kind: str, key: str, payload: dict[str, Any]) -> None:
-    """Owe the outside a message. The same key is owed once."""
+    """Queue a message to another system. The same key is queued once."""
     _open().notes.append(entries.NewOutbox(project_id, kind, key, payload))
 
 
 def nudge(topic: str) -> None:
-    """Wake whoever listens to `topic`, after COMMIT. Carries no data; losing it costs latency only."""
+    """Wake the listeners of `topic` after COMMIT. It carries no data; a lost one only adds latency."""
     _open().topics[topic] = None
 
 

@@ -1,4 +1,4 @@
-"""Data-free wake-ups between processes, over Redis pub/sub. Losing one costs latency, never data."""
+"""Wake-ups without data between processes, over Redis pub/sub. A lost one adds latency and loses no data."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _silent_until = 0.0
 
 @functools.cache
 def _client(pid: int) -> redis.Redis:
-    # One client per process. redis-py 8 retries ten times by default, which turns a server that hangs into
-    # minutes of waiting: no retries, and a deadline of our own.
+    # One client per process. By default redis-py 8 retries ten times, which takes minutes with a server that hangs.
+    # So there are no retries, and a deadline of our own.
     wait = settings.WARDROOM["nudge_timeout_secs"]
     return redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=wait, socket_connect_timeout=wait, retry=Retry(NoBackoff(), 0)
@@ -32,7 +32,7 @@ def _client(pid: int) -> redis.Redis:
 
 
 class _Mouth:
-    """A connection that only speaks: Redis is told to answer nothing, so a nudge costs a write and waits for nobody."""
+    """A connection that only sends. Redis is told not to answer, so a wake-up costs one write and no wait."""
 
     def __init__(self, client: redis.Redis) -> None:
         self.lock = threading.Lock()
@@ -40,7 +40,7 @@ class _Mouth:
         self._open = False
 
     def say(self, topics: str) -> None:
-        """Needs the lock."""
+        """Publish the topics. The caller must hold the lock."""
         if self._open and self._has_ended():
             self._close()
         try:
@@ -54,7 +54,7 @@ class _Mouth:
             raise
 
     def _has_ended(self) -> bool:
-        # Nothing is ever answered, so what can be read is the end of the connection.
+        # Redis never answers here, so readable data means the end of the connection.
         try:
             return bool(self._connection.can_read(timeout=0))
         except (redis.RedisError, OSError):
@@ -71,9 +71,9 @@ def _mouth(client: redis.Redis) -> _Mouth:
 
 
 def publish(topics: Iterable[str]) -> bool:
-    """Send the topics; False when Redis would not take them (the listeners' own polls find the work).
+    """Send the topics. Return False if Redis did not take them; the listeners' own polls then find the work.
 
-    After a failure nothing is tried for two seconds, so that a server that hangs does not slow every commit.
+    After a failure nothing is sent for two seconds, so that a server that hangs does not slow every commit.
     """
     global _silent_until
     mouth = _mouth(_client(os.getpid()))
@@ -84,7 +84,7 @@ def publish(topics: Iterable[str]) -> bool:
             mouth.say("\n".join(topics))
         except (redis.RedisError, OSError) as error:
             _silent_until = time.monotonic() + BRAKE_SECS
-            log.warning("nudge not sent (%s): the polls will find the work", type(error).__name__)
+            log.warning("wake-up not sent (%s): the polls will find the work", type(error).__name__)
             return False
     return True
 

@@ -1,11 +1,11 @@
-"""`/admin/live/feed`: tells the admin's pages *that* something changed, never what.
+"""`/admin/live/feed`: tells the admin's pages *that* something changed, and never the content.
 
-A page names the topics that it shows; the stream says `event: change` with those that moved, and the page fetches its
-own fragment again, with its reader's own rights. Topics come from the events' rows, by cursor, so none is missed.
+A page names the topics that it shows. The stream sends `event: change` with the changed ones, and the page fetches its
+own fragment again, with its reader's own permissions. Topics come from the events' rows, by cursor, so none is missed.
 
     approvals, approval:<id>     a request came, was answered, expired, was delivered or consumed
     sessions, session:<id>       anything happened in a session
-    mailbox                      a message or a broken one
+    mailbox                      a message, or a quarantined one
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ledger.models import Event, Head, Source
 from ledger.streams import EventStream
 
 MOST_EVENTS = 500
-PAUSE_SECS = 0.2  # a busy project is told of five times a second, not five hundred
+PAUSE_SECS = 0.2  # a busy project causes five changes a second, not five hundred
 KINDS = {"approval": "approvals", "message": "mailbox", "mailbox": "mailbox", "quarantine": "mailbox"}
 EVERYTHING = "*"
 Cursors = dict[UUID, int]
@@ -42,13 +42,13 @@ Cursors = dict[UUID, int]
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """A signed-in member of the staff, and the heads of the feeds that they may see."""
+    """A signed-in member of the staff, with the heads of the feeds that they may see."""
 
     heads: Cursors
 
 
 async def changes(request: Request) -> Response:
-    """The stream for one page: staff only, from our own pages only, about their own projects only."""
+    """Return the stream for one page: for staff only, from our own pages only, about their own projects only."""
     if not _is_ours(request):
         raise problems.forbidden("This stream is for the admin's own pages.")
     session_key = request.cookies.get(settings.SESSION_COOKIE_NAME, "")
@@ -60,7 +60,7 @@ async def changes(request: Request) -> Response:
 
 
 def _is_ours(request: Request) -> bool:
-    """Same origin, by what the browser itself says of the request."""
+    """True for a request of the same origin, by the browser's own headers."""
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
     if site is not None:
@@ -69,7 +69,7 @@ def _is_ours(request: Request) -> bool:
 
 
 def _viewer(session_key: str) -> Viewer | None:
-    """Who holds this session now, and what they may see."""
+    """Return the user of this session and their projects' heads, or None if the session has ended."""
     user = staff_sessions.user_of(session_key)
     if user is None:
         return None
@@ -79,9 +79,9 @@ def _viewer(session_key: str) -> Viewer | None:
 
 
 async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) -> AsyncGenerator[bytes, None]:
-    """Changes, until the page closes, its session ends, its projects change, or the process stops.
+    """Yield changes until the page closes, its session ends, its projects change, or the process stops.
 
-    When projects come or go the stream just ends: the browser opens a new one, which sees the new set.
+    When projects are added or removed, the stream ends. The browser opens a new one, which sees the new set.
     """
     shutdown.watch()
     recheck_secs, beat_secs = settings.WARDROOM["page_recheck_secs"], settings.WARDROOM["stream_beat_secs"]
@@ -106,7 +106,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
 
 
 def _moved(cursors: Cursors) -> set[str]:
-    """The topics of every event beyond the cursors, which move with it."""
+    """Return the topics of all events after the cursors, and advance the cursors."""
     heads = dict(Head.objects.filter(pk__in=list(cursors)).values_list("pk", "cursor"))
     behind = {project: head for project, head in heads.items() if head > cursors[project]}
     if not behind:
@@ -114,7 +114,7 @@ def _moved(cursors: Cursors) -> set[str]:
     beyond = Q()
     for project in behind:
         beyond |= Q(project_id=project, cursor__gt=cursors[project])
-    # A child's payloads say nothing here, and may be large.
+    # A child's payloads are not needed here, and may be large.
     ours = Case(When(source=Source.WARDROOM, then=F("payload")), default=None, output_field=JSONText())
     events = list(Event.objects.filter(beyond).values_list("type", "session", "source", ours)[: MOST_EVENTS + 1])
     cursors.update(behind)
@@ -127,7 +127,7 @@ def _topics(type: str, session: UUID | None, source: str, payload: Any) -> Itera
     if session is not None:
         yield "sessions"
         yield f"session:{session}"
-    # A child may call its own events what it likes; only Wardroom's say that an approval moved.
+    # A child names its own events as it likes. Only Wardroom's events prove that an approval changed.
     kind = KINDS.get(type.partition("_")[0]) if source == Source.WARDROOM else None
     if kind is None:
         return

@@ -1,4 +1,4 @@
-"""What happened, for staff to read: the feed, the audit chain, what the outside is owed, and the beat's jobs."""
+"""The ledger in the admin, read-only: the feed, the audit chain, the outbox and the sweeps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from core.display.text import visible, visible_json
 from ledger import health, sweep_batch
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
 
-#: How many of the rows that a sweep left are listed.
+#: The most skipped rows of a sweep that are listed.
 SHOWN = 100
 
 BEGINNING = 400
@@ -53,13 +53,13 @@ class EventAdmin(ProjectWall, ReadOnly):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
-        """With the beginning of each payload: a page of a hundred whole ones could be a hundred megabytes."""
+        """Load only the beginning of each payload: a page of a hundred full ones could be a hundred megabytes."""
         beginning = Substr(Cast("payload", TextField()), 1, BEGINNING)
         rows: QuerySet[Event] = super().get_queryset(request)
         return rows.defer("payload").annotate(beginning=beginning)
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Event], term: str) -> Any:
-        """Only what an index can find: a scan of millions of payloads is not a search."""
+        """Search only where an index helps: a scan of millions of payloads would take too long."""
         term = term.strip()
         if not term:
             return rows, False
@@ -69,12 +69,12 @@ class EventAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="at")
     def when(self, event: Event) -> Any:
-        """How long ago."""
+        """The time since the event."""
         return age(event.at)
 
     @admin.display(description="source")
     def who(self, event: Event) -> SafeString:
-        """Whose word it is."""
+        """The source of the event."""
         return badge(event.source, "" if event.source == "wardroom" else "busy")
 
     @admin.display(description="type")
@@ -84,7 +84,7 @@ class EventAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="session")
     def of_session(self, event: Event) -> SafeString | str:
-        """The beginning of the session's id, if any; all of it is the tooltip."""
+        """The beginning of the session's id, if any. The tooltip has the full id."""
         if event.session is None:
             return NOTHING
         return format_html('<span class="wr-id" title="{}">{}</span>', event.session, str(event.session)[:8])
@@ -96,7 +96,7 @@ class EventAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="payload")
     def whole(self, event: Event) -> SafeString:
-        """All of the payload."""
+        """The full payload."""
         return _block(visible_json(event.payload))
 
 
@@ -114,11 +114,11 @@ class AuditAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="at")
     def when(self, entry: AuditEntry) -> Any:
-        """How long ago."""
+        """The time since the entry."""
         return age(datetime.fromisoformat(entry.at))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With the names of all that a page speaks of, looked up together."""
+        """Look up all display names of a page at once."""
         page = super().get_changelist_instance(request)
         known = display_names.names(word for entry in page.result_list for word in (entry.actor, entry.subject))
         for entry in page.result_list:
@@ -126,30 +126,30 @@ class AuditAdmin(ProjectWall, ReadOnly):
         return page
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[AuditEntry], term: str) -> Any:
-        """Also by the name of a person, which is shown and not stored."""
+        """Search also by a person's name, which is shown but not stored."""
         found, twice = super().get_search_results(request, rows, term)
         meant = display_names.words(term.strip())
         return (found | rows.filter(Q(actor__in=meant) | Q(subject__in=meant)) if meant else found), twice
 
     @admin.display(description="actor", ordering="actor")
     def by(self, entry: AuditEntry) -> SafeString:
-        """Who did it."""
+        """The actor."""
         return clipped(display_names.named(entry.actor, getattr(entry, "names", None)))
 
     @admin.display(description="subject", ordering="subject")
     def about(self, entry: AuditEntry) -> SafeString:
-        """To what."""
+        """The subject of the action."""
         return clipped(display_names.named(entry.subject, getattr(entry, "names", None)))
 
     @admin.display(description="detail")
     def told(self, entry: AuditEntry) -> SafeString:
-        """The canonical JSON that was hashed, as it stands."""
+        """The canonical JSON that was hashed, unchanged."""
         return _block(visible(entry.detail, lines=True))
 
 
 @admin.register(OutboxEntry)
 class OutboxAdmin(ProjectWall, ReadOnly):
-    """What the outside was told, and is still owed."""
+    """The messages to other systems, sent and still due."""
 
     list_display = ("id", "project", "kind", "of", "state", "tries", "queued", "due", "sent")
     list_filter = (ProjectFilter, ("sent_at", admin.EmptyFieldListFilter))
@@ -161,22 +161,22 @@ class OutboxAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="key")
     def of(self, entry: OutboxEntry) -> SafeString:
-        """What it is about."""
+        """The key."""
         return clipped(entry.key)
 
     @admin.display(description="queued", ordering="created_at")
     def queued(self, entry: OutboxEntry) -> Any:
-        """How long ago."""
+        """The time since it was queued."""
         return age(entry.created_at)
 
     @admin.display(description="next try", ordering="due_at")
     def due(self, entry: OutboxEntry) -> Any:
-        """In how long, while it is owed."""
+        """The time until the next try, while it is not sent."""
         return NOTHING if entry.sent_at else until(entry.due_at)
 
     @admin.display(description="sent", ordering="sent_at")
     def sent(self, entry: OutboxEntry) -> Any:
-        """How long ago, if it is."""
+        """The time since it was sent, if it was."""
         return age(entry.sent_at)
 
     @admin.display(description="state")
@@ -188,18 +188,18 @@ class OutboxAdmin(ProjectWall, ReadOnly):
 
     @admin.display(description="last error")
     def trouble(self, entry: OutboxEntry) -> SafeString:
-        """What the last try met."""
+        """The error of the last try."""
         return _block(visible(entry.last_error, lines=True))
 
     @admin.display(description="payload")
     def told(self, entry: OutboxEntry) -> SafeString:
-        """All of it."""
+        """The full payload."""
         return _block(visible_json(entry.payload))
 
 
 @admin.register(Sweep)
 class SweepAdmin(ReadOnly):
-    """The beat's jobs: when each last ran. They belong to no project, so every member of the staff sees them."""
+    """The periodic jobs and their last runs. They belong to no project, so every member of the staff sees them."""
 
     list_display = ("name", "state", "last_started", "last_finished", "every", "did")
     ordering = ("name",)
@@ -207,42 +207,42 @@ class SweepAdmin(ReadOnly):
     readonly_fields = (*fields, "left")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The rows that it left are of every project, so only superusers see which they are."""
+        """Add the skipped rows for superusers only, because they belong to all projects."""
         return (*self.fields, "left") if request.user.is_superuser else self.fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sweep]:
-        """With how long each has been silent."""
+        """Add the time for which each job has been silent."""
         return health.timed(super().get_queryset(request))
 
     @admin.display(description="state")
     def state(self, sweep: Sweep) -> SafeString:
-        """Whether it is late or failing, or left some rows."""
+        """The state: on time, late, failing, or with skipped rows."""
         return badge(*health.of_sweep(sweep, sweep_batch.counts()))
 
     @admin.display(description="every")
     def every(self, sweep: Sweep) -> str:
-        """How often it should run."""
+        """The interval of the schedule."""
         secs = health.interval(sweep.name)
         return f"{secs:g} s" if secs else NOTHING
 
     @admin.display(description="last started", ordering="started_at")
     def last_started(self, sweep: Sweep) -> Any:
-        """How long ago."""
+        """The time since the last start."""
         return age(sweep.began)
 
     @admin.display(description="last finished", ordering="finished_at")
     def last_finished(self, sweep: Sweep) -> Any:
-        """How long ago."""
+        """The time since the last end."""
         return age(sweep.ended)
 
     @admin.display(description="error")
     def trouble(self, sweep: Sweep) -> SafeString:
-        """What stopped it last time."""
+        """The error that stopped the last run."""
         return _block(visible(sweep.error, lines=True))
 
     @admin.display(description="rows left")
     def left(self, sweep: Sweep) -> SafeString:
-        """Each row that it could not judge or holds back, and why."""
+        """Each row that could not be processed or is held back, with the reason."""
         rows = SkippedRow.objects.filter(sweep=sweep.name, times__gt=0)[:SHOWN]
         lines = (f"{row.work}: {row.row}: {row.get_why_display()} {row.error}".rstrip() for row in rows)
         return _block(visible("\n".join(lines), lines=True))

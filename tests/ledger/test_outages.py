@@ -50,7 +50,7 @@ def test_a_step_back_of_the_clock_is_noted_with_the_next_sign_of_life(back: int)
     outages.note_life(now=NOON)
     outages.note_life(now=at(-back))
     assert Outage.objects.get(name=outages.SWEEPS).seen_at == at(-back)
-    assert outages.ended_at() == at(-back), "every grace and idle clock starts anew"
+    assert outages.ended_at() == at(-back), "every grace and idle clock restarts"
     outages.note_life(now=at(-back + 31))
     assert outages.ended_at() == at(-back + 31), "the next outage is noticed, too"
 

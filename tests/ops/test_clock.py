@@ -31,7 +31,7 @@ def beat(house: House) -> dict[str, Any]:
 
 
 def steps(house: House) -> int:
-    return house.logs("worker").count("every grace and idle clock starts anew")
+    return house.logs("worker").count("every grace and idle clock restarts")
 
 
 @pytest.mark.usefixtures("only_embedded")

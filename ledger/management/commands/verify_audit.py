@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: walk every project's audit chain."""
+"""`manage.py verify_audit`: verify every project's audit chain."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class Command(BaseCommand):
     help = "Verify the audit chain of every project; exit status 1 names the first broken row."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """One line per project."""
+        """Print one line per project."""
         broken = 0
         for project in Project.objects.order_by("slug"):
             found = audit.verify(project.pk)
