@@ -35,7 +35,7 @@ def decide(
     """
     try:
         with unit_of_work.transaction():
-            approval = find(project_id, approval_id, actor, now)
+            approval = find(project_id, approval_id, actor, now, waiters=False)
             permissions.check(actor, project_id, via)
             return _answered(approval, answer, actor, via, now)
     except problems.Problem as refusal:
@@ -121,7 +121,7 @@ def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: d
             )
             return approval
     if _repeats(approval, answer, actor):
-        return approval
+        return judged(Approval.objects.filter(id=approval.id), now).get()
     raise _standing(approval)
 
 

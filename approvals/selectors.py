@@ -38,12 +38,15 @@ def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
     return Approval.objects.filter(requesters.seen_by(actor), project_id=project_id)
 
 
-def find(project_id: Any, approval_id: UUID, actor: Actor, now: datetime | None = None) -> Approval:
-    """Return one visible approval, with `is_overdue` and `waiters`.
+def find(
+    project_id: Any, approval_id: UUID, actor: Actor, now: datetime | None = None, *, waiters: bool = True
+) -> Approval:
+    """Return one visible approval, with `is_overdue` and, unless `waiters` is false, `waiters`.
 
     Raises not-found, both for an unknown approval and for one that the caller may not see.
     """
-    found = judged(seen_by(project_id, actor), now).filter(id=approval_id).first()
+    rows = seen_by(project_id, actor)
+    found = (judged(rows, now) if waiters else timed(rows, now)).filter(id=approval_id).first()
     if found is None:
         raise problems.not_found()
     return found
@@ -89,14 +92,16 @@ def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuery
         .annotate(number=Count("pk"))
         .values("number")
     )
-    # The model declares both for readers; only here they get a value.
-    return rows.annotate(  # type: ignore[no-redef]
-        is_overdue=Case(
-            When(Q(status=Status.PENDING, expires_at__lte=at), then=Value(True)),
-            default=Value(False),
-            output_field=BooleanField(),
-        ),
-        waiters=Coalesce(Subquery(waiting, output_field=IntegerField()), 0) + _blocked(now),
+    count = Coalesce(Subquery(waiting, output_field=IntegerField()), 0) + _blocked(now)
+    # The model declares it for readers; only here it gets a value.
+    return timed(rows, now).annotate(waiters=count)  # type: ignore[no-redef]
+
+
+def timed(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
+    """Annotate `is_overdue`: pending past its deadline, by the database's clock."""
+    overdue = When(Q(status=Status.PENDING, expires_at__lte=database_now(now)), then=Value(True))
+    return rows.annotate(  # type: ignore[no-redef] - see above
+        is_overdue=Case(overdue, default=Value(False), output_field=BooleanField())
     )
 
 
