@@ -11,32 +11,21 @@ from accounts import credentials
 class RequestHead:
     """The headers of one request, looked up by name. The first value of a header counts."""
 
-    __slots__ = ("_headers",)
+    __slots__ = ("_headers", "has_body", "length", "token")
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
-        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self._headers = headers
+        #: The declared length of the body in bytes, which the server has found to be a number; None for a chunked body.
+        self.length = None if b"transfer-encoding" in headers else int(headers.get(b"content-length") or 0)
+        #: True when a body follows the head.
+        self.has_body = self.length != 0
+        #: The bearer token, or an empty text.
+        self.token = credentials.bearer(self.text(b"authorization"))
 
     def text(self, name: bytes) -> str:
         """Return a header's value, or an empty text. `name` is in lower case."""
         return self._headers.get(name, b"").decode("latin-1")
-
-    @property
-    def token(self) -> str:
-        """The bearer token, or an empty text."""
-        return credentials.bearer(self.text(b"authorization"))
-
-    @property
-    def length(self) -> int | None:
-        """The declared length of the body in bytes. None for a chunked body."""
-        if b"transfer-encoding" in self._headers:
-            return None
-        # The server has already refused a malformed length.
-        return int(self._headers.get(b"content-length") or 0)
-
-    @property
-    def has_body(self) -> bool:
-        """True when a body follows the head."""
-        return self.length != 0
 
     @property
     def wants_a_page(self) -> bool:

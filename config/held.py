@@ -33,12 +33,17 @@ def finder(django: App) -> Callable[[Scope], Target]:
 
     A full match of path and method is answered here, everything else by Django.
     """
-    held = [(route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()]
+    held = [
+        (_fixed_part(route), route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()
+    ]
     other, nothing = Target(django, takes_turns=True), Target(not_found)
 
     def find(scope: Scope) -> Target:
         allowed: set[str] = set()
-        for route, target in held:
+        called = scope["path"].removeprefix(scope.get("root_path", ""))
+        for begin, route, target in held:
+            if not called.startswith(begin):
+                continue
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope.update(found)
@@ -54,6 +59,11 @@ def finder(django: App) -> Callable[[Scope], Target]:
         return other if path.startswith(DJANGO) or _django_knows(path) or _django_knows(f"{path}/") else nothing
 
     return find
+
+
+def _fixed_part(route: Route) -> str:
+    """The beginning of every path that this route matches. To compare it costs far less than a match."""
+    return route.path.partition("{")[0]
 
 
 def _django_knows(path: str) -> bool:

@@ -17,6 +17,8 @@ from core.web.problems import Problem
 
 #: ASGI scope key of the whole body, set when the front gate has read it.
 BODY = "wardroom.body"
+#: The same for its bearer token.
+TOKEN = "wardroom.token"  # noqa: S105 - a name
 HEADERS = ((b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff"))
 
 

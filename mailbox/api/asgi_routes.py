@@ -26,7 +26,7 @@ class Deliver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, wait for the batch, and send the answer."""
-        token = credentials.bearer(fast_path.header(scope, b"authorization"))
+        token = scope.get(fast_path.TOKEN) or credentials.bearer(fast_path.header(scope, b"authorization"))
         body = _refusal(scope) or await _body(scope, receive)
         answer = await self._turns.ask(Call(token, scope["path_params"]["address"], body))
         await fast_path.answer(send, answer.status, answer.body)

@@ -19,7 +19,7 @@ from accounts import callers
 from core.web import problems
 from core.web.problems import Problem
 from server.front import pressure
-from server.front.exchange import KNOWN
+from server.front.exchange import KNOWN, WHOLE
 
 Silent = dict["FrontConnection", None]
 
@@ -94,6 +94,7 @@ class FrontConnection(HttpToolsProtocol):
         self._patience = settings.WARDROOM["send_timeout_secs"]
         super().on_message_begin()
         self.scope[KNOWN] = self._caller_is_known  # type: ignore[literal-required]
+        self.scope[WHOLE] = self._body_is_whole  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
         """Note that the head is complete."""
@@ -160,6 +161,10 @@ class FrontConnection(HttpToolsProtocol):
     def _caller_is_known(self) -> None:
         self._is_known = True
         self._speaks()
+
+    def _body_is_whole(self) -> bool:
+        # Of pipelined requests this is the latest: the bodies of those before it are whole.
+        return not self.cycle.more_body
 
     def _make_room(self) -> None:
         mine = _silent[self._address]

@@ -132,7 +132,7 @@ class Gate:
 
     async def _pass_on(self, scope: Scope, head: RequestHead, body: bytes, exchange: Exchange) -> None:
         whole = scope if len(body) == head.length else with_body_length(scope, len(body))
-        whole[fast_path.BODY] = body
+        whole[fast_path.BODY], whole[fast_path.TOKEN] = body, head.token
         await self._answer(whole, head, exchange.replay(body), exchange)
 
     async def _answer(self, scope: Scope, head: RequestHead, receive: Receive, exchange: Exchange) -> None:
