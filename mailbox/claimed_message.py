@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -9,7 +10,6 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from ledger import unit_of_work
-from mailbox import message_kinds
 from mailbox.states import MessageState
 from mailbox.store import pending, sql
 from mailbox.store.pending import Most
@@ -41,7 +41,11 @@ class Parcel(NamedTuple):
     @property
     def body(self) -> Any:
         """The body as the sender's JSON value."""
-        return message_kinds.stored(self.body_text)
+        # As `message_kinds.stored`, without a call: this runs for each message of a drain.
+        try:
+            return json.loads(self.body_text)
+        except ValueError:
+            return self.body_text
 
     @property
     def claimed_sender(self) -> bool:
