@@ -100,7 +100,7 @@ def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuery
 def timed(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
     """Annotate `is_overdue`: pending past its deadline, by the database's clock."""
     overdue = When(Q(status=Status.PENDING, expires_at__lte=database_now(now)), then=Value(True))
-    return rows.annotate(  # type: ignore[no-redef] - see above
+    return rows.annotate(  # type: ignore[no-redef]
         is_overdue=Case(overdue, default=Value(False), output_field=BooleanField())
     )
 
