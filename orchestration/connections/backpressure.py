@@ -22,7 +22,7 @@ from django.conf import settings
 
 from core.concurrency.threadpool import in_thread
 from core.db import sql
-from orchestration.connections.transport import HangUp
+from orchestration.connections.transport import CloseConnection
 from wardroom.protocol import Close
 
 #: The units that a connection earns each second, and the most that it can save. A frame costs one unit, and one more
@@ -130,9 +130,11 @@ _connections: dict[UUID, tuple[float, float]] = {}
 
 @contextmanager
 def seat(session: UUID) -> Iterator[None]:
-    """Count one open socket of the session. Raises HangUp 4429 when it has too many in this process."""
+    """Count one open socket of the session. Raises CloseConnection 4429 when it has too many in this process."""
     if _sockets[session] >= SOCKETS_PER_SESSION:
-        raise HangUp(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: {SOCKETS_PER_SESSION} sockets are open")
+        raise CloseConnection(
+            Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: {SOCKETS_PER_SESSION} sockets are open"
+        )
     _sockets[session] += 1
     try:
         yield
@@ -144,11 +146,11 @@ def seat(session: UUID) -> Iterator[None]:
 
 @contextmanager
 def handshake(address: str) -> Iterator[None]:
-    """Count one token check of a handshake. Raises HangUp 1013 when too many are running already."""
+    """Count one token check of a handshake. Raises CloseConnection 1013 when too many are running already."""
     most: int = settings.WARDROOM["unproven_handshakes"]
     mine: int = settings.WARDROOM["unproven_handshakes_per_address"]
     if _handshakes.total() >= most or _handshakes[address] >= mine:
-        raise HangUp(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait to be judged")
+        raise CloseConnection(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait to be judged")
     _handshakes[address] += 1
     try:
         yield
@@ -159,7 +161,10 @@ def handshake(address: str) -> Iterator[None]:
 
 
 def count_connection(session: UUID) -> None:
-    """Count a connection that is about to become live. Raises HangUp 4429 when the session reconnects too often."""
+    """Count a connection that is about to become live.
+
+    Raises CloseConnection 4429 when the session reconnects too often.
+    """
     now = time.monotonic()
     if len(_connections) >= REMEMBERED_SESSIONS:
         full = CONNECTIONS_SAVED / CONNECTIONS_PER_SEC
@@ -168,5 +173,5 @@ def count_connection(session: UUID) -> None:
     saved, at = _connections.get(session, (float(CONNECTIONS_SAVED), now))
     saved = min(CONNECTIONS_SAVED, saved + (now - at) * CONNECTIONS_PER_SEC)
     if saved < 1:
-        raise HangUp(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: too many connections")
+        raise CloseConnection(Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: too many connections")
     _connections[session] = (saved - 1, now)

@@ -28,7 +28,7 @@ from orchestration.connections import approvals, backpressure, handshake, messag
 from orchestration.connections import events as connection_events
 from orchestration.connections.fencing import Caller, Line, LineClosed, claim, disconnect
 from orchestration.connections.outgoing import Sent
-from orchestration.connections.transport import Gone, HangUp, Inbox, Receive, Send, Wire
+from orchestration.connections.transport import CloseConnection, Inbox, PeerDisconnected, Receive, Send, Transport
 from wardroom import protocol
 from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
 
@@ -52,7 +52,7 @@ class ChildConsumer(AsyncConsumer):
         Channels' own loop is not used: it costs a thread hop and two tasks for each frame.
         """
         self.limits = settings.WARDROOM
-        self.wire = Wire(receive, send, self.limits)
+        self.transport = Transport(receive, send, self.limits)
         self.inbox = Inbox()
         self.sent = Sent()
         self.budget = backpressure.Budget()
@@ -62,12 +62,12 @@ class ChildConsumer(AsyncConsumer):
         self.address = callers.address(scope)
         self.offer = handshake.read(scope)
         try:
-            await self.wire.accept(self.offer.subprotocol)
+            await self.transport.accept(self.offer.subprotocol)
             await self._serve(scope["url_route"]["kwargs"].get("session_id", ""))
         except Exception as error:
             end = _end(error)
             if end.code is not None:
-                await self.wire.close(end.code, end.reason)
+                await self.transport.close(end.code, end.reason)
         finally:
             await self._let_go()
 
@@ -76,9 +76,9 @@ class ChildConsumer(AsyncConsumer):
     async def _serve(self, session: str) -> None:
         caller = await handshake.admit(self.offer, self.address, session)
         if not self.offer.understood:
-            raise HangUp(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
+            raise CloseConnection(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
         with backpressure.seat(caller.session_id):
-            await _until_one_fails(self.wire.read(self.inbox), self._connected(caller))
+            await _until_one_fails(self.transport.read(self.inbox), self._connected(caller))
 
     async def _connected(self, caller: Caller) -> None:
         if not self.offer.plain:
@@ -88,12 +88,12 @@ class ChildConsumer(AsyncConsumer):
             self.line = await in_thread(claim, caller, plain=self.offer.plain)
             self.holds = True
             if not self.offer.plain:
-                await self.wire.send(await in_thread(run.welcome, self.line))
+                await self.transport.send(await in_thread(run.welcome, self.line))
             try:
                 await _until_one_fails(self._work(), self._feed())
             except LineClosed:
                 for frame in await in_thread(outgoing.last_words, self.line, self.sent):
-                    await self.wire.send(frame)
+                    await self.transport.send(frame)
                 raise
 
     async def _let_go(self) -> None:
@@ -114,16 +114,16 @@ class ChildConsumer(AsyncConsumer):
             async with asyncio.timeout(self.limits["hello_secs"]):
                 hello = await self._first_frame()
         except TimeoutError:
-            raise HangUp(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
+            raise CloseConnection(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
         if hello.attempt != caller.attempt:
-            raise HangUp(Close.REPLACED, f"this token is for attempt {caller.attempt}")
+            raise CloseConnection(Close.REPLACED, f"this token is for attempt {caller.attempt}")
         self.sent.need_run = bool(hello.need_run)
 
     async def _first_frame(self) -> protocol.Hello:
         while isinstance(frame := self._decode(await self.inbox.take()), UnknownKind):
-            await self.wire.send(_unknown(frame))
+            await self.transport.send(_unknown(frame))
         if not isinstance(frame, protocol.Hello):
-            raise HangUp(Close.NOT_PROTOCOL, "the first frame is hello")
+            raise CloseConnection(Close.NOT_PROTOCOL, "the first frame is hello")
         return frame
 
     def _decode(self, text: str) -> Frame | UnknownKind:
@@ -132,7 +132,7 @@ class ChildConsumer(AsyncConsumer):
         except UnknownKind as unknown:
             return unknown
         except protocol.ProtocolError as error:
-            raise HangUp(error.close_code, error.reason) from None
+            raise CloseConnection(error.close_code, error.reason) from None
 
     # --- incoming frames ------------------------------------------------------------------------------------
 
@@ -145,15 +145,15 @@ class ChildConsumer(AsyncConsumer):
         """
         while True:
             text = await self.inbox.take()
-            end: HangUp | None = None
+            end: CloseConnection | None = None
             async with self.budget.room_for(text):
                 try:
                     frame = self._decode(text)
                     await self._or_refuse(frame, self._dispatch(frame))
-                except HangUp as hang_up:
-                    end = hang_up
+                except CloseConnection as close:
+                    end = close
             answers, self.answers = self.answers, []
-            with contextlib.suppress(Gone):
+            with contextlib.suppress(PeerDisconnected):
                 for answer in answers:
                     await answer()
             if end is not None:
@@ -176,7 +176,7 @@ class ChildConsumer(AsyncConsumer):
 
     def _say(self, *frames: Frame) -> None:
         """Queue answers. They are written when the frame's memory is released."""
-        self.answers += (functools.partial(self.wire.send, frame) for frame in frames)
+        self.answers += (functools.partial(self.transport.send, frame) for frame in frames)
 
     async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a line for each frame
         if isinstance(frame, Frame):
@@ -237,7 +237,8 @@ class ChildConsumer(AsyncConsumer):
         while events < MERGED_EVENTS and (text := self.inbox.peek()) is not None and len(text) <= room:
             try:
                 frame = self._decode(text)
-            except HangUp:  # Raised again when the worker takes this frame, after the earlier frames are answered.
+            except CloseConnection:
+                # Raised again when the worker takes this frame, after the earlier frames are answered.
                 break
             if not isinstance(frame, kinds):
                 break
@@ -285,7 +286,7 @@ class ChildConsumer(AsyncConsumer):
             raise
         if not self.offer.plain:
             self._say(protocol.TerminalAck(status=frame.status))
-        raise HangUp(Close.DONE, frame.status)
+        raise CloseConnection(Close.DONE, frame.status)
 
     # --- outgoing frames ------------------------------------------------------------------------------------
 
@@ -299,7 +300,7 @@ class ChildConsumer(AsyncConsumer):
                 if self.ending:  # The worker is about to close with the better reason.
                     await asyncio.sleep(self.limits["send_timeout_secs"])
                 raise
-            except Gone:  # The worker handles the last frames and ends the connection.
+            except PeerDisconnected:  # The worker handles the last frames and ends the connection.
                 return
             except DatabaseError:
                 # This is no fault of the child, and a reconnect would not help: read again at the next poll.
@@ -322,7 +323,7 @@ class ChildConsumer(AsyncConsumer):
         return bool(letters)
 
     async def _answer(self, frame: Frame) -> None:
-        await self.wire.send(frame)
+        await self.transport.send(frame)
         match frame:
             case protocol.Cancel():
                 await in_thread(outgoing.note_cancel, self.line)
@@ -349,21 +350,21 @@ async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _end(error: Exception) -> HangUp:
+def _end(error: Exception) -> CloseConnection:
     """Return the close code and reason for an exception. After a server error the child may reconnect."""
     match error:
-        case HangUp():
+        case CloseConnection():
             return error
         case LineClosed():
-            return HangUp(error.code, error.reason)
+            return CloseConnection(error.code, error.reason)
         case DatabaseError():
             log.warning("a line is dropped: the database does not answer", exc_info=error)
-            return HangUp(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: the database does not answer")
+            return CloseConnection(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: the database does not answer")
     if reason := outages.reason(error):
         log.warning("a line is dropped: %s", reason, exc_info=error)
-        return HangUp(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: {reason}")
+        return CloseConnection(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: {reason}")
     log.error("a line is dropped", exc_info=error)
-    return HangUp(Close.PING_TIMEOUT, f"retry after {RETRY_SECS} seconds: internal error")
+    return CloseConnection(Close.PING_TIMEOUT, f"retry after {RETRY_SECS} seconds: internal error")
 
 
 def _events(frame: Frame | UnknownKind) -> int:

@@ -42,7 +42,10 @@ def read(scope: Mapping[str, Any]) -> Offer:
 
 
 async def admit(offer: Offer, address: str, session: str) -> Caller:
-    """Authenticate the token. Raises LineClosed as `judge` does, and HangUp 1013 when too many checks are running."""
+    """Authenticate the token.
+
+    Raises LineClosed as `judge` does, and CloseConnection 1013 when too many checks are running.
+    """
     if not credentials.SHAPE.match(offer.token):
         raise LineClosed(Close.UNAUTHENTICATED, "unknown token")
     with backpressure.handshake(address):

@@ -24,7 +24,7 @@ INBOX_BYTES = 1024 * 1024
 RATE_WINDOW_SECS = 10
 
 
-class HangUp(Exception):
+class CloseConnection(Exception):
     """Close this connection with `code` and `reason`. A code of None means that the peer has left."""
 
     def __init__(self, code: int | None = None, reason: str = "") -> None:
@@ -33,7 +33,7 @@ class HangUp(Exception):
         self.reason = reason
 
 
-class Gone(HangUp):
+class PeerDisconnected(CloseConnection):
     """The peer left while we wrote. Its last frames, a terminal frame included, may still be in the inbox."""
 
 
@@ -44,11 +44,11 @@ class Inbox:
     """
 
     def __init__(self) -> None:
-        self._items: deque[str | HangUp] = deque()
+        self._items: deque[str | CloseConnection] = deque()
         self._weight = 0
         self._changed = asyncio.Condition()
 
-    async def put(self, item: str | HangUp) -> None:
+    async def put(self, item: str | CloseConnection) -> None:
         """Add the item. An item that is heavier than the whole inbox goes in when the inbox is empty."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._full(item))
@@ -57,13 +57,13 @@ class Inbox:
             self._changed.notify_all()
 
     async def take(self) -> str:
-        """Return the oldest text. Raise a HangUp that was put, after everything that came before it."""
+        """Return the oldest text. Raise a `CloseConnection` that was put, after everything that came before it."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
             item = self._items.popleft()
             self._weight -= _weight(item)
             self._changed.notify_all()
-        if isinstance(item, HangUp):
+        if isinstance(item, CloseConnection):
             raise item
         return item
 
@@ -72,13 +72,13 @@ class Inbox:
         item = self._items[0] if self._items else None
         return item if isinstance(item, str) else None
 
-    def _full(self, item: str | HangUp) -> bool:
-        if not self._items or isinstance(item, HangUp):
+    def _full(self, item: str | CloseConnection) -> bool:
+        if not self._items or isinstance(item, CloseConnection):
             return False
         return len(self._items) >= INBOX_FRAMES or self._weight + _weight(item) > INBOX_BYTES
 
 
-def _weight(item: str | HangUp) -> int:
+def _weight(item: str | CloseConnection) -> int:
     """Return the memory of a text in bytes.
 
     One character beyond ASCII can make the whole text take four times as much.
@@ -95,16 +95,16 @@ class Rate:
         self._at = time.monotonic()
 
     def take(self) -> None:
-        """Count one frame. Raises HangUp 4429 when there have been too many."""
+        """Count one frame. Raises CloseConnection 4429 when there have been too many."""
         now = time.monotonic()
         self._level = min(self._allowed, self._level + (now - self._at) * self._allowed / RATE_WINDOW_SECS)
         self._at = now
         if self._level < 1:
-            raise HangUp(Close.TOO_MANY, f"retry after {RATE_WINDOW_SECS} seconds")
+            raise CloseConnection(Close.TOO_MANY, f"retry after {RATE_WINDOW_SECS} seconds")
         self._level -= 1
 
 
-class Wire:
+class Transport:
     """One WebSocket, with the `receive` and `send` that ASGI gives an application."""
 
     def __init__(self, receive: Receive, send: Send, limits: MutableMapping[str, Any]) -> None:
@@ -122,7 +122,8 @@ class Wire:
     async def send(self, frame: protocol.Frame) -> None:
         """Write one frame.
 
-        Raises HangUp when the peer has not read for `send_timeout_secs`, and Gone when it has left.
+        Raises CloseConnection when the peer has not read for `send_timeout_secs`, and PeerDisconnected when it has
+        left.
         """
         await self._push({"type": "websocket.send", "text": protocol.encode(frame)})
 
@@ -131,26 +132,26 @@ class Wire:
         try:
             cut = protocol.cut_reason(reason)
             await self._push({"type": "websocket.close", "code": int(code), "reason": cut})
-        except HangUp:
+        except CloseConnection:
             pass
 
     async def read(self, inbox: Inbox) -> None:
-        """Put every frame into the inbox, and at the end the HangUp that says why there are no more."""
+        """Put every frame into the inbox, and at the end the CloseConnection that says why there are no more."""
         try:
             while True:
                 text = await self._text()
                 self._rate.take()
                 await inbox.put(text)
-        except HangUp as end:
+        except CloseConnection as end:
             await inbox.put(end)
 
     async def _text(self) -> str:
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
-            raise HangUp()
+            raise CloseConnection()
         text = event.get("text")
         if text is None:
-            raise HangUp(Close.NOT_PROTOCOL, "a frame is text")
+            raise CloseConnection(Close.NOT_PROTOCOL, "a frame is text")
         return str(text)
 
     async def _push(self, event: MutableMapping[str, Any]) -> None:
@@ -159,9 +160,9 @@ class Wire:
                 await self._send(event)
         except TimeoutError:
             self._abort()
-            raise HangUp() from None
+            raise CloseConnection() from None
         except OSError:  # uvicorn's ClientDisconnected: the peer left while we wrote.
-            raise Gone() from None
+            raise PeerDisconnected() from None
 
     def _abort(self) -> None:
         # ASGI has no event for this. A normal close would wait for the peer, which does not read.

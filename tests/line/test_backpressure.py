@@ -13,7 +13,7 @@ import pytest
 
 from orchestration.connections import backpressure, transport
 from orchestration.connections.backpressure import Budget
-from orchestration.connections.transport import HangUp, Inbox
+from orchestration.connections.transport import CloseConnection, Inbox
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 
@@ -161,9 +161,9 @@ async def test_an_inbox_is_bounded_by_the_memory_of_its_texts(text: str) -> None
 async def test_an_inbox_takes_one_text_that_is_larger_than_itself_and_always_its_end() -> None:
     inbox = Inbox()
     await asyncio.wait_for(inbox.put("x" * (2 * transport.INBOX_BYTES)), 5)
-    await asyncio.wait_for(inbox.put(HangUp(1000)), 5)
+    await asyncio.wait_for(inbox.put(CloseConnection(1000)), 5)
     assert len(await inbox.take()) == 2 * transport.INBOX_BYTES
-    with pytest.raises(HangUp):
+    with pytest.raises(CloseConnection):
         await inbox.take()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.connections import backpressure, fencing, handshake
-from orchestration.connections.transport import HangUp
+from orchestration.connections.transport import CloseConnection
 from tests.line.conftest import Server, Spawn
 from tests.waiting import wait_until
 
@@ -71,9 +71,9 @@ def test_few_handshakes_are_judged_at_a_time(
 def test_one_address_leaves_places_to_others(timings: Callable[..., None]) -> None:
     timings(unproven_handshakes=3, unproven_handshakes_per_address=2)
     with backpressure.handshake("one"), backpressure.handshake("one"):
-        with pytest.raises(HangUp), backpressure.handshake("one"):
+        with pytest.raises(CloseConnection), backpressure.handshake("one"):
             pass
-        with backpressure.handshake("two"), pytest.raises(HangUp), backpressure.handshake("three"):
+        with backpressure.handshake("two"), pytest.raises(CloseConnection), backpressure.handshake("three"):
             pass
         with backpressure.handshake("three"):
             pass
