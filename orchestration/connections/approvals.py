@@ -12,7 +12,7 @@ from approvals import consumption, decisions, requests, schemas
 from approvals.canonical_action import Ask
 from approvals.models import Approval
 from core.web.problems import Problem
-from orchestration.connections.fencing import Line, held
+from orchestration.connections.fencing import Connection, fenced_transaction
 from wardroom.protocol import (
     ApprovalAck,
     ApprovalConsumed,
@@ -24,58 +24,71 @@ from wardroom.protocol import (
 )
 
 
-def register(line: Line, frame: ApprovalRequest, *, now: datetime | None = None) -> list[Frame]:
+def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | None = None) -> list[Frame]:
     """Store the request. Return its registration, and the decision if there is one already.
 
     A child that repeats a request, for example after a restart, gets the decision again.
     """
     body = msgspec.structs.asdict(frame.body)
-    with held(line):
-        ask = Ask(session=line.session_id, attempt=line.attempt, request_id=frame.id, **body)
-        approval, created = requests.ask(line.project_id, ask, actor=line.actor, over="line", now=now)
+    with fenced_transaction(connection):
+        ask = Ask(session=connection.session_id, attempt=connection.attempt, request_id=frame.id, **body)
+        approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, over="line", now=now)
     standing: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
-    return standing if line.plain else [_registered(approval), *standing]
+    return standing if connection.plain else [_registered(approval), *standing]
 
 
-def acknowledge(line: Line, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
+def acknowledge(connection: Connection, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
     """Record the child's acknowledgement of a decision.
 
     `received`: the decision need not be sent again. `consumed`: take the one execution, for the one claim.
     """
-    with held(line):
+    with fenced_transaction(connection):
         if frame.state == "received":
-            consumption.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+            consumption.acknowledge(connection.session_id, connection.attempt, frame.id, now=now)
             return []
         consumption.consume_request(
-            line.session_id, line.attempt, frame.id, digest=frame.digest, claim=frame.claim, actor=line.actor, now=now
+            connection.session_id,
+            connection.attempt,
+            frame.id,
+            digest=frame.digest,
+            claim=frame.claim,
+            actor=connection.actor,
+            now=now,
         )
     return [ApprovalConsumed(id=frame.id)]
 
 
-def withdraw(line: Line, frame: ApprovalWithdraw, *, now: datetime | None = None) -> None:
+def withdraw(connection: Connection, frame: ApprovalWithdraw, *, now: datetime | None = None) -> None:
     """Withdraw a request that the tool no longer needs."""
-    with held(line):
-        decisions.withdraw_request(line.session_id, line.attempt, frame.id, line.actor, frame.reason, now=now)
+    with fenced_transaction(connection):
+        decisions.withdraw_request(
+            connection.session_id, connection.attempt, frame.id, connection.actor, frame.reason, now=now
+        )
 
 
-def settle_plain(line: Line, frame: ApprovalReply, *, now: datetime | None = None) -> None:
+def settle_plain(connection: Connection, frame: ApprovalReply, *, now: datetime | None = None) -> None:
     """Record a reply that was written to a plain child: it counts as received, and an approval as consumed.
 
     The child may have got the same reply before, because it repeated its request. Then the execution is taken already,
     and that refusal is ignored.
     """
-    with held(line):
-        consumption.acknowledge(line.session_id, line.attempt, frame.id, now=now)
+    with fenced_transaction(connection):
+        consumption.acknowledge(connection.session_id, connection.attempt, frame.id, now=now)
         if frame.approved:
             with suppress(Problem):
                 consumption.consume_request(
-                    line.session_id, line.attempt, frame.id, digest=frame.digest, actor=line.actor, now=now
+                    connection.session_id,
+                    connection.attempt,
+                    frame.id,
+                    digest=frame.digest,
+                    actor=connection.actor,
+                    now=now,
                 )
 
 
-def undelivered(line: Line, *, need_run: bool) -> list[ApprovalReply]:
+def undelivered(connection: Connection, *, need_run: bool) -> list[ApprovalReply]:
     """Return the decisions that this attempt has not acknowledged; with `need_run` also those not consumed."""
-    found = consumption.unacknowledged(line.session_id, line.attempt, include_unconsumed=need_run)
+    found = consumption.unacknowledged(connection.session_id, connection.attempt, include_unconsumed=need_run)
     return [reply(approval) for approval in found]
 
 

@@ -26,7 +26,7 @@ from core.web.problems import Problem
 from ledger import ephemeral_events, hub
 from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal
 from orchestration.connections import events as connection_events
-from orchestration.connections.fencing import Caller, Line, LineClosed, claim, disconnect
+from orchestration.connections.fencing import Connection, ConnectionRejected, Principal, claim, disconnect
 from orchestration.connections.outgoing import Sent
 from orchestration.connections.transport import CloseConnection, Inbox, PeerDisconnected, Receive, Send, Transport
 from wardroom import protocol
@@ -43,7 +43,7 @@ MERGED_EVENTS, MERGED_CHARACTERS = 256, 256 * 1024
 class ChildConsumer(AsyncConsumer):
     """One connection of one child, from handshake to close."""
 
-    line: Line
+    connection: Connection
     ears: hub.Ears
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -74,25 +74,25 @@ class ChildConsumer(AsyncConsumer):
     # --- the connection -------------------------------------------------------------------------------------
 
     async def _serve(self, session: str) -> None:
-        caller = await handshake.admit(self.offer, self.address, session)
+        principal = await handshake.admit(self.offer, self.address, session)
         if not self.offer.understood:
             raise CloseConnection(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
-        with backpressure.seat(caller.session_id):
-            await _until_one_fails(self.transport.read(self.inbox), self._connected(caller))
+        with backpressure.seat(principal.session_id):
+            await _until_one_fails(self.transport.read(self.inbox), self._connected(principal))
 
-    async def _connected(self, caller: Caller) -> None:
+    async def _connected(self, principal: Principal) -> None:
         if not self.offer.plain:
-            await self._hello(caller)
-        async with hub.get().listen(f"session:{caller.session_id}") as self.ears:
-            backpressure.count_connection(caller.session_id)
-            self.line = await in_thread(claim, caller, plain=self.offer.plain)
+            await self._hello(principal)
+        async with hub.get().listen(f"session:{principal.session_id}") as self.ears:
+            backpressure.count_connection(principal.session_id)
+            self.connection = await in_thread(claim, principal, plain=self.offer.plain)
             self.holds = True
             if not self.offer.plain:
-                await self.transport.send(await in_thread(run.welcome, self.line))
+                await self.transport.send(await in_thread(run.welcome, self.connection))
             try:
                 await _until_one_fails(self._work(), self._feed())
-            except LineClosed:
-                for frame in await in_thread(outgoing.last_words, self.line, self.sent):
+            except ConnectionRejected:
+                for frame in await in_thread(outgoing.last_words, self.connection, self.sent):
                     await self.transport.send(frame)
                 raise
 
@@ -103,20 +103,20 @@ class ChildConsumer(AsyncConsumer):
         """
         while self.holds:
             try:
-                await asyncio.shield(in_thread(disconnect, self.line))
+                await asyncio.shield(in_thread(disconnect, self.connection))
                 return
             except DatabaseError:
-                log.warning("the end of a line could not be noted", exc_info=True)
+                log.warning("the end of a connection could not be recorded", exc_info=True)
             await asyncio.sleep(self.limits["heartbeat_secs"])
 
-    async def _hello(self, caller: Caller) -> None:
+    async def _hello(self, principal: Principal) -> None:
         try:
             async with asyncio.timeout(self.limits["hello_secs"]):
                 hello = await self._first_frame()
         except TimeoutError:
             raise CloseConnection(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
-        if hello.attempt != caller.attempt:
-            raise CloseConnection(Close.REPLACED, f"this token is for attempt {caller.attempt}")
+        if hello.attempt != principal.attempt:
+            raise CloseConnection(Close.REPLACED, f"this token is for attempt {principal.attempt}")
         self.sent.need_run = bool(hello.need_run)
 
     async def _first_frame(self) -> protocol.Hello:
@@ -171,14 +171,14 @@ class ChildConsumer(AsyncConsumer):
             if not isinstance(error, DataError | IntegrityError) and outages.reason(error):
                 raise
             # No check of ours caught this value. The transaction is rolled back, and the connection goes on.
-            log.error("a frame of %s was refused by the database", self.line.session_id, exc_info=error)
+            log.error("a frame of %s was refused by the database", self.connection.session_id, exc_info=error)
             self._say(_refusal(frame, "invalid", "This frame holds a value that cannot be stored."))
 
     def _say(self, *frames: Frame) -> None:
         """Queue answers. They are written when the frame's memory is released."""
         self.answers += (functools.partial(self.transport.send, frame) for frame in frames)
 
-    async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a line for each frame
+    async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a case for each frame
         if isinstance(frame, Frame):
             protocol.refuse_oversize(frame)
         match frame:
@@ -187,18 +187,18 @@ class ChildConsumer(AsyncConsumer):
             case protocol.ApprovalRequest():
                 await self._on_approval_request(frame)
             case protocol.ApprovalAck():
-                self._say(*await self.budget.run(approvals.acknowledge, self.line, frame))
+                self._say(*await self.budget.run(approvals.acknowledge, self.connection, frame))
             case protocol.ApprovalWithdraw():
-                await self.budget.run(approvals.withdraw, self.line, frame)
+                await self.budget.run(approvals.withdraw, self.connection, frame)
             case protocol.MessageAdmitted():
-                await self.budget.run(messages.admit, self.line, frame.ids)
+                await self.budget.run(messages.admit, self.connection, frame.ids)
             case protocol.Send():
-                outcome = await self.budget.run(messages.send, self.line, frame)
+                outcome = await self.budget.run(messages.send, self.connection, frame)
                 self._say(protocol.SendAck(id=frame.id, outcome=outcome))
             case protocol.RunAck():
-                await self.budget.run(run.acknowledge, self.line)
+                await self.budget.run(run.acknowledge, self.connection)
             case protocol.Transcript():
-                kept = await self.budget.run(run.keep_transcript, self.line, frame)
+                kept = await self.budget.run(run.keep_transcript, self.connection, frame)
                 self._say(protocol.TranscriptAck(next=kept))
             case protocol.Terminal():
                 await self._on_terminal(frame)
@@ -223,7 +223,7 @@ class ChildConsumer(AsyncConsumer):
         keep = connection_events.accept_plain if self.offer.plain else connection_events.accept
         events = await self._without_ephemeral(connection_events.numbered(frames))
         if events:
-            acked = await self.budget.run(keep, self.line, events)
+            acked = await self.budget.run(keep, self.connection, events)
             if not self.offer.plain:
                 self._say(protocol.EventAck(seq=acked))
 
@@ -253,18 +253,18 @@ class ChildConsumer(AsyncConsumer):
         self.budget.spend(0, len(events))
         passing = [event for event in events if event.qos == "ephemeral"]
         for event in passing:
-            ephemeral_events.show(self.line.session_id, event.glimpse(self.line))
+            ephemeral_events.show(self.connection.session_id, event.glimpse(self.connection))
         # A stream of tokens shows activity, but each token is not worth a commit.
         if passing and time.monotonic() - self.touched > TOUCH_SECS:
             self.touched = time.monotonic()
-            await self.budget.run(connection_events.touch, self.line)
+            await self.budget.run(connection_events.touch, self.connection)
         return [event for event in events if event.qos != "ephemeral"]
 
     async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
         self.sent.asking.add(frame.id)
         answers: list[Frame] = []
         try:
-            answers = await self.budget.run(approvals.register, self.line, frame)
+            answers = await self.budget.run(approvals.register, self.connection, frame)
         finally:
             self.answers.append(functools.partial(self._tell_registered, frame.id, answers))
 
@@ -280,7 +280,7 @@ class ChildConsumer(AsyncConsumer):
         # Tell the feeder that this worker ends the attempt, so that it does not report the end as another's.
         self.ending = True
         try:
-            await self.budget.run(terminal.end, self.line, frame)
+            await self.budget.run(terminal.end, self.connection, frame)
         except Exception:
             self.ending = False
             raise
@@ -293,10 +293,10 @@ class ChildConsumer(AsyncConsumer):
     async def _feed(self) -> None:
         while True:
             try:
-                for frame in await in_thread(outgoing.urgent, self.line, self.sent):
+                for frame in await in_thread(outgoing.urgent, self.connection, self.sent):
                     await self._answer(frame)
                 more = await self._messages()
-            except LineClosed:
+            except ConnectionRejected:
                 if self.ending:  # The worker is about to close with the better reason.
                     await asyncio.sleep(self.limits["send_timeout_secs"])
                 raise
@@ -304,7 +304,7 @@ class ChildConsumer(AsyncConsumer):
                 return
             except DatabaseError:
                 # This is no fault of the child, and a reconnect would not help: read again at the next poll.
-                log.warning("a line could not look at its rows", exc_info=True)
+                log.warning("a connection could not read its rows", exc_info=True)
                 more = False
             if not more:
                 await self.ears.wait(self.limits["line_poll_secs"])
@@ -314,7 +314,7 @@ class ChildConsumer(AsyncConsumer):
 
         Return True if there may be more.
         """
-        letters = await in_thread(messages.waiting, self.line, self.sent.message_seq)
+        letters = await in_thread(messages.waiting, self.connection, self.sent.message_seq)
         for seq, message in letters:
             await self._answer(message)
             self.sent.message_seq = seq
@@ -326,15 +326,15 @@ class ChildConsumer(AsyncConsumer):
         await self.transport.send(frame)
         match frame:
             case protocol.Cancel():
-                await in_thread(outgoing.note_cancel, self.line)
+                await in_thread(outgoing.note_cancel, self.connection)
             case protocol.Run() if self.offer.plain:
-                await in_thread(run.acknowledge, self.line)
+                await in_thread(run.acknowledge, self.connection)
             case protocol.Message() if self.offer.plain:
-                await in_thread(messages.admit, self.line, [frame.id])
+                await in_thread(messages.admit, self.connection, [frame.id])
             case protocol.ApprovalReply():
                 self.sent.decisions.add(frame.id)
                 if self.offer.plain:
-                    await in_thread(approvals.settle_plain, self.line, frame)
+                    await in_thread(approvals.settle_plain, self.connection, frame)
 
 
 async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
@@ -355,15 +355,15 @@ def _end(error: Exception) -> CloseConnection:
     match error:
         case CloseConnection():
             return error
-        case LineClosed():
+        case ConnectionRejected():
             return CloseConnection(error.code, error.reason)
         case DatabaseError():
-            log.warning("a line is dropped: the database does not answer", exc_info=error)
+            log.warning("a connection is closed: the database does not answer", exc_info=error)
             return CloseConnection(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: the database does not answer")
     if reason := outages.reason(error):
-        log.warning("a line is dropped: %s", reason, exc_info=error)
+        log.warning("a connection is closed: %s", reason, exc_info=error)
         return CloseConnection(Close.TRY_AGAIN, f"retry after {RETRY_SECS} seconds: {reason}")
-    log.error("a line is dropped", exc_info=error)
+    log.error("a connection is closed after an unexpected error", exc_info=error)
     return CloseConnection(Close.PING_TIMEOUT, f"retry after {RETRY_SECS} seconds: internal error")
 
 

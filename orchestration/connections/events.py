@@ -10,7 +10,7 @@ from typing import Any
 from approvals import consumption
 from core.db.clock import database_now
 from ledger import quota, unit_of_work
-from orchestration.connections.fencing import Line, held
+from orchestration.connections.fencing import Connection, fenced_transaction
 from orchestration.models import Attempt, Session, Snapshot
 from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, Qos, qos_of
 
@@ -30,9 +30,9 @@ class Numbered:
     def type(self) -> str:
         return str(self.event["type"])
 
-    def glimpse(self, line: Line) -> dict[str, Any]:
+    def glimpse(self, connection: Connection) -> dict[str, Any]:
         """Return an ephemeral event in the shape of a feed event. It has no cursor, because it is never in the feed."""
-        where = {"session": str(line.session_id), "attempt": line.attempt, "seq": self.seq}
+        where = {"session": str(connection.session_id), "attempt": connection.attempt, "seq": self.seq}
         return {"cursor": None, **where, "source": "child", "type": self.type, "payload": self.payload}
 
     @property
@@ -59,35 +59,35 @@ def numbered(frames: Iterable[EventFrame | EventBatch | PlainEvent]) -> list[Num
     return events
 
 
-def accept(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
+def accept(connection: Connection, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
     """Store the events in one transaction. Return the number up to which every durable event is committed.
 
     A durable event is new if its number is above the highest committed one: numbers grow within a connection, and after
     a reconnect the child continues from that number. An older event was sent again, and is acknowledged again.
     """
-    with held(line):
-        return _keep(line, events, now)
+    with fenced_transaction(connection):
+        return _keep(connection, events, now)
 
 
-def accept_plain(line: Line, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
+def accept_plain(connection: Connection, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
     """Number the events of a plain child and store them as `accept` does."""
-    with held(line):
-        first = _acked(line) + 1
-        return _keep(line, [Numbered(first + offset, each.event) for offset, each in enumerate(events)], now)
+    with fenced_transaction(connection):
+        first = _acked(connection) + 1
+        return _keep(connection, [Numbered(first + offset, each.event) for offset, each in enumerate(events)], now)
 
 
-def touch(line: Line, *, now: datetime | None = None) -> None:
+def touch(connection: Connection, *, now: datetime | None = None) -> None:
     """Record that the child is active, without storing an event."""
-    with held(line):
-        _move(line, None, [], now)
+    with fenced_transaction(connection):
+        _move(connection, None, [], now)
 
 
-def _acked(line: Line) -> int:
-    return int(Attempt.objects.values_list("acked_event_seq", flat=True).get(**line.row()))
+def _acked(connection: Connection) -> int:
+    return int(Attempt.objects.values_list("acked_event_seq", flat=True).get(**connection.row()))
 
 
-def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
-    acked = _acked(line)
+def _keep(connection: Connection, events: Sequence[Numbered], now: datetime | None) -> int:
+    acked = _acked(connection)
     fresh = []
     for event in events:
         # The same number may come twice in one call as well as in two.
@@ -95,37 +95,37 @@ def _keep(line: Line, events: Sequence[Numbered], now: datetime | None) -> int:
             fresh.append(event)
             acked = event.seq
     if fresh:
-        quota.keep(line.session_id, *(event.event for event in fresh), rows=len(fresh))
+        quota.keep(connection.session_id, *(event.event for event in fresh), rows=len(fresh))
     for event in fresh:
         unit_of_work.child_event(
-            line.project_id,
+            connection.project_id,
             event.type,
             event.payload,
-            session=line.session_id,
-            attempt=line.attempt,
+            session=connection.session_id,
+            attempt=connection.attempt,
             seq=event.seq,
         )
-        _note_unknown_outcome(line, event)
-    _keep_snapshots(line, [event for event in events if event.qos == "snapshot"])
-    _move(line, acked, fresh, now)
+        _note_unknown_outcome(connection, event)
+    _keep_snapshots(connection, [event for event in events if event.qos == "snapshot"])
+    _move(connection, acked, fresh, now)
     return acked
 
 
-def _note_unknown_outcome(line: Line, event: Numbered) -> None:
+def _note_unknown_outcome(connection: Connection, event: Numbered) -> None:
     """Record for staff a tool that may have run and was not seen to end, if this session made the request."""
     match event.event:
         case {"type": "unknown_outcome", "approval": str(approval)}:
             told = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
-            consumption.note_unknown_outcome(line.session_id, approval, told)
+            consumption.note_unknown_outcome(connection.session_id, approval, told)
 
 
-def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:
+def _keep_snapshots(connection: Connection, events: Sequence[Numbered]) -> None:
     for event in {event.type: event for event in events}.values():
         Snapshot.objects.update_or_create(
-            session_id=line.session_id,
+            session_id=connection.session_id,
             type=event.type,
             defaults={
-                "attempt": line.attempt,
+                "attempt": connection.attempt,
                 "seq": event.seq,
                 "payload": event.payload,
                 "at": database_now(),
@@ -133,13 +133,13 @@ def _keep_snapshots(line: Line, events: Sequence[Numbered]) -> None:
         )
 
 
-def _move(line: Line, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
+def _move(connection: Connection, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
     """Update the last event time and the acknowledged number on the attempt and the session."""
     at = database_now(now)
-    Attempt.objects.filter(**line.row()).update(
+    Attempt.objects.filter(**connection.row()).update(
         last_event_at=at, **({} if acked is None else {"acked_event_seq": acked})
     )
-    Session.objects.filter(pk=line.session_id).update(last_event_at=at, **_read(fresh))
+    Session.objects.filter(pk=connection.session_id).update(last_event_at=at, **_read(fresh))
 
 
 def _read(events: Sequence[Numbered]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A session has one live connection, with a number that grows. A newer connection takes the next number. The older one can
 then do nothing more, not even its own clean-up. Each operation of a connection is one transaction that begins with
-`held`.
+`fenced_transaction`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orchestration.sessions import lifecycle, supervisor_reports, transitions
 from wardroom.protocol import Close
 
 
-class LineClosed(Exception):
+class ConnectionRejected(Exception):
     """This connection may not act, or no longer. Close its socket with `code` and `reason`."""
 
     def __init__(self, code: Close, reason: str) -> None:
@@ -36,7 +36,7 @@ class LineClosed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Principal:
     """The attempt that a token proves, before it has a connection."""
 
     project_id: UUID
@@ -45,28 +45,28 @@ class Caller:
     token: str
 
     def __repr__(self) -> str:
-        return f"Caller({self.session_id}/{self.attempt})"
+        return f"Principal({self.session_id}/{self.attempt})"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One connection of an attempt. Its number `connection` is the fence."""
+class Connection:
+    """One connection of an attempt. Its `number` is the fence."""
 
-    caller: Caller
-    connection: int
+    principal: Principal
+    number: int
     plain: bool = False
 
     @property
     def project_id(self) -> UUID:
-        return self.caller.project_id
+        return self.principal.project_id
 
     @property
     def session_id(self) -> UUID:
-        return self.caller.session_id
+        return self.principal.session_id
 
     @property
     def attempt(self) -> int:
-        return self.caller.attempt
+        return self.principal.attempt
 
     @property
     def actor(self) -> Actor:
@@ -84,123 +84,125 @@ class Line:
         return {"session_id": self.session_id, "number": self.attempt}
 
 
-def judge(token: str, session: str, *, now: datetime | None = None) -> Caller:
-    """Authenticate a token for the connection of `session`. Raises LineClosed with the code of the handshake.
+def authenticate(token: str, session: str, *, now: datetime | None = None) -> Principal:
+    """Authenticate a token for the connection of `session`. Raises ConnectionRejected with the code of the handshake.
 
     The token is checked first: without a valid one, a caller does not learn which sessions exist.
     """
     found = credentials.recognise(token, now=now)
     credential = found.credential
     if credential is None or credential.kind != CredentialKind.CHILD:
-        raise LineClosed(Close.UNAUTHENTICATED, "unknown token")
+        raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
     over = _is_over(credential)
     if found.state != "live" and not over:
-        raise LineClosed(Close.UNAUTHENTICATED, f"{found.state} token")
+        raise ConnectionRejected(Close.UNAUTHENTICATED, f"{found.state} token")
     _refuse_other_session(credential, session)
     if over:
-        raise LineClosed(Close.ATTEMPT_OVER, f"attempt {credential.attempt} is over")
-    return Caller(credential.project_id, UUID(credential.subject), credential.attempt or 0, token)
+        raise ConnectionRejected(Close.ATTEMPT_OVER, f"attempt {credential.attempt} is over")
+    return Principal(credential.project_id, UUID(credential.subject), credential.attempt or 0, token)
 
 
-def claim(caller: Caller, *, plain: bool = False, now: datetime | None = None) -> Line:
+def claim(principal: Principal, *, plain: bool = False, now: datetime | None = None) -> Connection:
     """Make this the session's one live connection. The number grows, and the former connection is fenced off.
 
     Two connections may claim at once. The session's lock puts them in order, and the later one wins.
     """
     web_process = presence.current()
     with unit_of_work.transaction():
-        transitions.lock(caller.session_id)
-        taken = Attempt.objects.filter(session_id=caller.session_id, number=caller.attempt, ended_at=None).update(
+        transitions.lock(principal.session_id)
+        taken = Attempt.objects.filter(session_id=principal.session_id, number=principal.attempt, ended_at=None).update(
             connection=F("connection") + 1,
             web_process_id=web_process,
             line_since=database_now(now),
             line_lost_at=None,
         )
         if not taken:
-            raise why_closed(Line(caller, 0))
-        connection = Attempt.objects.values_list("connection", flat=True).get(
-            session_id=caller.session_id, number=caller.attempt
+            raise why_closed(Connection(principal, 0))
+        number = Attempt.objects.values_list("connection", flat=True).get(
+            session_id=principal.session_id, number=principal.attempt
         )
-        line = Line(caller, connection, plain)
-        refuse_dead_token(line)
-        lifecycle.started(caller.session_id, caller.attempt)
-        _tell(line, "line_opened")
-    return line
+        connection = Connection(principal, number, plain)
+        refuse_dead_token(connection)
+        lifecycle.started(principal.session_id, principal.attempt)
+        _tell(connection, "line_opened")
+    return connection
 
 
 @contextmanager
-def held(line: Line, *, also: UUID | None = None) -> Iterator[Session]:
+def fenced_transaction(connection: Connection, *, also: UUID | None = None) -> Iterator[Session]:
     """Open a transaction in which only this connection acts for its session.
 
     It takes three steps. 1. Lock the session, first in the order of locks, and the session `also`. 2. Check the fence:
     a guarded UPDATE finds the attempt running and the number ours, and keeps it so until commit. 3. Check the token,
-    which may have been ended since. Raises LineClosed if a check fails; then nothing is written.
+    which may have been ended since. Raises ConnectionRejected if a check fails; then nothing is written.
     """
     with unit_of_work.transaction():
-        session = transitions.lock_in_order({line.session_id, also or line.session_id})[line.session_id]
-        ours = Attempt.objects.filter(**line.row(), ended_at=None, connection=line.connection)
-        if not ours.update(connection=line.connection):
-            raise why_closed(line)
-        refuse_dead_token(line)
+        own = connection.session_id
+        session = transitions.lock_in_order({own, also or own})[own]
+        ours = Attempt.objects.filter(**connection.row(), ended_at=None, connection=connection.number)
+        if not ours.update(connection=connection.number):
+            raise why_closed(connection)
+        refuse_dead_token(connection)
         yield session
 
 
-def disconnect(line: Line, *, now: datetime | None = None) -> bool:
+def disconnect(connection: Connection, *, now: datetime | None = None) -> bool:
     """Record that the socket is closed; the grace period begins.
 
     Return False when a newer connection is live or the attempt is over.
     """
     with unit_of_work.transaction():
-        transitions.lock(line.session_id)
+        transitions.lock(connection.session_id)
         lost = Attempt.objects.filter(
-            **line.row(), ended_at=None, connection=line.connection, line_lost_at=None
+            **connection.row(), ended_at=None, connection=connection.number, line_lost_at=None
         ).update(line_lost_at=database_now(now))
         if lost:
-            _tell(line, "line_lost")
+            _tell(connection, "line_lost")
             # A process that has ended cannot reconnect, and all its frames are handled by now.
-            supervisor_reports.judge_exit(line.session_id, line.attempt, now=now)
+            supervisor_reports.judge_exit(connection.session_id, connection.attempt, now=now)
         return bool(lost)
 
 
-def look(line: Line) -> Attempt:
-    """Return this connection's attempt with its session. Takes no lock. Raises LineClosed when it may no longer act.
+def look(connection: Connection) -> Attempt:
+    """Return this connection's attempt with its session. Takes no lock.
 
-    The token is read before the attempt and checked after it. An attempt and its token end in one commit, so a reader
-    that sees the token ended also sees the attempt ended, and reports that reason.
+    Raises ConnectionRejected when the connection may no longer act. The token is read before the attempt and checked
+    after it. An attempt and its token end in one commit, so a reader that sees the token ended also sees the attempt
+    ended, and reports that reason.
     """
-    token = _token_state(line)
-    ours = Attempt.objects.select_related("session").filter(**line.row(), ended_at=None, connection=line.connection)
-    attempt = ours.first()
+    token = _token_state(connection)
+    running = Attempt.objects.select_related("session").filter(**connection.row(), ended_at=None)
+    attempt = running.filter(connection=connection.number).first()
     if attempt is None:
-        raise why_closed(line)
+        raise why_closed(connection)
     _refuse_dead(token)
     return attempt
 
 
-def refuse_dead_token(line: Line) -> None:
-    """Raise LineClosed 4401 when the token of this connection was ended, was replaced or has expired."""
-    _refuse_dead(_token_state(line))
+def refuse_dead_token(connection: Connection) -> None:
+    """Raise ConnectionRejected 4401 when the token of this connection was ended, was replaced or has expired."""
+    _refuse_dead(_token_state(connection))
 
 
-def _token_state(line: Line) -> credentials.State:
-    return credentials.recognise(line.caller.token).state
+def _token_state(connection: Connection) -> credentials.State:
+    return credentials.recognise(connection.principal.token).state
 
 
 def _refuse_dead(state: credentials.State) -> None:
     if state != "live":
-        raise LineClosed(Close.UNAUTHENTICATED, f"{state} token")
+        raise ConnectionRejected(Close.UNAUTHENTICATED, f"{state} token")
 
 
-def why_closed(line: Line) -> LineClosed:
+def why_closed(connection: Connection) -> ConnectionRejected:
     """Return the reason why the fence refused a connection."""
-    attempt = Attempt.objects.select_related("session").filter(**line.row()).first()
+    attempt = Attempt.objects.select_related("session").filter(**connection.row()).first()
     if attempt is None:
-        return LineClosed(Close.NO_SESSION, "no such session")
+        return ConnectionRejected(Close.NO_SESSION, "no such session")
     if attempt.session.attempt != attempt.number:
-        return LineClosed(Close.REPLACED, f"replaced by attempt {attempt.session.attempt}")
+        return ConnectionRejected(Close.REPLACED, f"replaced by attempt {attempt.session.attempt}")
     if attempt.ended_at is not None:
-        return LineClosed(Close.ATTEMPT_OVER, f"attempt {attempt.number} is over: {attempt.status}")
-    return LineClosed(Close.REPLACED, "replaced by a newer connection")
+        return ConnectionRejected(Close.ATTEMPT_OVER, f"attempt {attempt.number} is over: {attempt.status}")
+    return ConnectionRejected(Close.REPLACED, "replaced by a newer connection")
 
 
 def _is_over(credential: Credential) -> bool:
@@ -214,8 +216,8 @@ def _refuse_other_session(credential: Credential, session: str) -> None:
     if named is not None and str(named) == credential.subject:
         return
     if named is not None and Session.objects.filter(pk=named, project_id=credential.project_id).exists():
-        raise LineClosed(Close.FORBIDDEN, "a token of another session")
-    raise LineClosed(Close.NO_SESSION, "no such session")
+        raise ConnectionRejected(Close.FORBIDDEN, "a token of another session")
+    raise ConnectionRejected(Close.NO_SESSION, "no such session")
 
 
 def _uuid(text: str) -> UUID | None:
@@ -225,7 +227,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _tell(line: Line, event: str) -> None:
-    payload = {"connection": line.connection}
-    unit_of_work.event(line.project_id, event, payload, session=line.session_id, attempt=line.attempt)
-    unit_of_work.nudge(f"session:{line.session_id}")
+def _tell(connection: Connection, event: str) -> None:
+    payload = {"connection": connection.number}
+    unit_of_work.event(connection.project_id, event, payload, session=connection.session_id, attempt=connection.attempt)
+    unit_of_work.nudge(f"session:{connection.session_id}")

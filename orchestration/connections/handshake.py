@@ -9,7 +9,7 @@ from typing import Any
 from accounts import credentials
 from core.concurrency.threadpool import in_thread
 from orchestration.connections import backpressure
-from orchestration.connections.fencing import Caller, LineClosed, judge
+from orchestration.connections.fencing import ConnectionRejected, Principal, authenticate
 from wardroom.protocol import BEARER, PLAIN, V1, Close
 
 
@@ -41,15 +41,15 @@ def read(scope: Mapping[str, Any]) -> Offer:
     return Offer(token, True, None, understood=not dialects)
 
 
-async def admit(offer: Offer, address: str, session: str) -> Caller:
+async def admit(offer: Offer, address: str, session: str) -> Principal:
     """Authenticate the token.
 
-    Raises LineClosed as `judge` does, and CloseConnection 1013 when too many checks are running.
+    Raises ConnectionRejected as `authenticate` does, and CloseConnection 1013 when too many checks are running.
     """
     if not credentials.SHAPE.match(offer.token):
-        raise LineClosed(Close.UNAUTHENTICATED, "unknown token")
+        raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
     with backpressure.handshake(address):
-        return await in_thread(judge, offer.token, session)
+        return await in_thread(authenticate, offer.token, session)
 
 
 def _header(scope: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from ledger import quota, unit_of_work
 from mailbox import addresses, delivery, message_kinds, questions, session_inbox
 from mailbox.envelope import LONGEST_ID, NewMessage
 from mailbox.models import Message as Letter
-from orchestration.connections.fencing import Line, held
+from orchestration.connections.fencing import Connection, fenced_transaction
 from orchestration.models import Session
 from orchestration.sessions import access, messages, roles
 from wardroom.protocol import Message, Send, Sender
@@ -20,21 +20,21 @@ from wardroom.protocol import Message, Send, Sender
 CHUNK = 16
 
 
-def admit(line: Line, ids: list[str], *, now: datetime | None = None) -> None:
+def admit(connection: Connection, ids: list[str], *, now: datetime | None = None) -> None:
     """Record that these messages entered the agent's history. None is sent again, to this or another attempt (I2)."""
-    with held(line) as session:
-        session_inbox.admit(line.project_id, session.address, ids, line.attempt, now=now)
+    with fenced_transaction(connection) as session:
+        session_inbox.admit(connection.project_id, session.address, ids, connection.attempt, now=now)
 
 
-def waiting(line: Line, after_seq: int) -> list[tuple[int, Message]]:
+def waiting(connection: Connection, after_seq: int) -> list[tuple[int, Message]]:
     """Return the next unadmitted messages beyond `after_seq`, oldest first, each with its number.
 
     Return none if a message interrupts this attempt: the next attempt reads it. The interrupt is read after the
     messages, because the message and its interrupt are one commit.
     """
-    address = addresses.session_address(line.session_id)
-    letters = session_inbox.unadmitted(line.project_id, address, after_seq=after_seq, limit=CHUNK)
-    if letters and Session.objects.filter(pk=line.session_id, restart=True).exists():
+    address = addresses.session_address(connection.session_id)
+    letters = session_inbox.unadmitted(connection.project_id, address, after_seq=after_seq, limit=CHUNK)
+    if letters and Session.objects.filter(pk=connection.session_id, restart=True).exists():
         return []
     return [(letter.seq, frame(letter)) for letter in letters]
 
@@ -55,18 +55,18 @@ def frame(letter: Letter) -> Message:
     )
 
 
-def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
+def send(connection: Connection, frame: Send, *, now: datetime | None = None) -> str:
     """Put a message into another mailbox. Return its outcome, as `POST sessions/{id}/messages` does.
 
     The sender is this session, whatever the frame says. The same id again is the same message.
     """
-    mine = Session.objects.get(pk=line.session_id)
+    mine = Session.objects.get(pk=connection.session_id)
     ask = _ask(mine, frame)
     if ask is not None and questions.reply_address(ask) == addresses.ANSWERS:
-        return _answer(line, ask, frame, now)
+        return _answer(connection, ask, frame, now)
     address = _address(mine, frame, ask)
     target = addresses.session_of(address)
-    with held(line, also=target) as session:
+    with fenced_transaction(connection, also=target) as session:
         message = NewMessage(
             id=frame.id,
             message_kind=frame.message_kind,
@@ -77,18 +77,18 @@ def send(line: Line, frame: Send, *, now: datetime | None = None) -> str:
         )
         if target is not None:
             answers = ask if frame.message_kind == "reply" else None
-            sent = messages.send(session.project, target, message, line.actor, answers=answers, now=now)
+            sent = messages.send(session.project, target, message, connection.actor, answers=answers, now=now)
             return str(sent.outcome)
         quota.keep(session.pk, frame.body)
-        delivery.deliver(line.project_id, address, [message], now=now)
+        delivery.deliver(connection.project_id, address, [message], now=now)
         return messages.Outcome.PENDING.value
 
 
-def _answer(line: Line, ask: Letter, frame: Send, now: datetime | None) -> str:
+def _answer(connection: Connection, ask: Letter, frame: Send, now: datetime | None) -> str:
     """Answer an ask that came by REST, not from a mailbox. Its caller waits for the answer or fetches it later."""
     if frame.message_kind != "reply":
         raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
-    with held(line) as session:
+    with fenced_transaction(connection) as session:
         quota.keep(session.pk, frame.body)
         questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
         unit_of_work.nudge(f"session:{session.pk}")

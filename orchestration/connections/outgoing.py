@@ -14,7 +14,7 @@ from django.conf import settings
 from core.db.clock import database_now
 from orchestration.connections import approvals
 from orchestration.connections import run as connection_run
-from orchestration.connections.fencing import Line, held, look
+from orchestration.connections.fencing import Connection, fenced_transaction, look
 from orchestration.models import Attempt, Session
 from orchestration.states import Status
 from wardroom.protocol import Cancel, Frame
@@ -32,27 +32,27 @@ class Sent:
     message_seq: int = 0
 
 
-def urgent(line: Line, sent: Sent) -> list[Frame]:
-    """Return the frames that never wait behind messages, in order: cancel, run, decisions. Raises LineClosed.
+def urgent(connection: Connection, sent: Sent) -> list[Frame]:
+    """Return the frames that never wait behind messages, in order: cancel, run, decisions. Raises ConnectionRejected.
 
     The returned frames count as sent: the caller writes them, or loses the connection and `sent` with it.
     """
-    attempt = look(line)
-    return [*_cancel(attempt.session, sent), *_run(line, attempt, sent), *_decisions(line, sent)]
+    attempt = look(connection)
+    return [*_cancel(attempt.session, sent), *_run(connection, attempt, sent), *_decisions(connection, sent)]
 
 
-def last_words(line: Line, sent: Sent) -> list[Frame]:
+def last_words(connection: Connection, sent: Sent) -> list[Frame]:
     """Return the cancel that the child of a timed-out or cancelled attempt should get before the close."""
-    attempt = Attempt.objects.select_related("session").filter(**line.row(), connection=line.connection).first()
+    attempt = Attempt.objects.select_related("session").filter(**connection.row(), connection=connection.number).first()
     if sent.cancel or attempt is None or attempt.status not in (Status.TIMEOUT, Status.CANCELLED):
         return []
     return [Cancel(reason=attempt.reason or attempt.status, grace_secs=_grace())]
 
 
-def note_cancel(line: Line, *, now: datetime | None = None) -> None:
+def note_cancel(connection: Connection, *, now: datetime | None = None) -> None:
     """Record that the cancel was written to the socket."""
-    with held(line):
-        Attempt.objects.filter(**line.row(), cancel_sent_at=None).update(cancel_sent_at=database_now(now))
+    with fenced_transaction(connection):
+        Attempt.objects.filter(**connection.row(), cancel_sent_at=None).update(cancel_sent_at=database_now(now))
 
 
 def _cancel(session: Session, sent: Sent) -> list[Frame]:
@@ -62,16 +62,16 @@ def _cancel(session: Session, sent: Sent) -> list[Frame]:
     return [Cancel(reason=session.cancel_reason, grace_secs=_grace())]
 
 
-def _run(line: Line, attempt: Attempt, sent: Sent) -> list[Frame]:
-    wanted = line.plain or sent.need_run or attempt.run_acked_at is None
+def _run(connection: Connection, attempt: Attempt, sent: Sent) -> list[Frame]:
+    wanted = connection.plain or sent.need_run or attempt.run_acked_at is None
     if sent.run or not wanted or attempt.session.cancel_requested_at is not None:
         return []
     sent.run = True
-    return [connection_run.run(line)]
+    return [connection_run.run(connection)]
 
 
-def _decisions(line: Line, sent: Sent) -> list[Frame]:
-    owed = approvals.undelivered(line, need_run=sent.need_run)
+def _decisions(connection: Connection, sent: Sent) -> list[Frame]:
+    owed = approvals.undelivered(connection, need_run=sent.need_run)
     # A request that is being registered gets its registration first, then its decision.
     fresh = [reply for reply in owed if reply.id not in sent.decisions and reply.id not in sent.asking]
     sent.decisions.update(reply.id for reply in fresh)

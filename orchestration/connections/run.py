@@ -12,7 +12,7 @@ from django.conf import settings
 from core.db.clock import database_now, moment, read_database_clock
 from core.web import problems
 from ledger import quota
-from orchestration.connections.fencing import Line, held
+from orchestration.connections.fencing import Connection, fenced_transaction
 from orchestration.models import Attempt, Session, TranscriptItem
 from orchestration.sessions import history, limits
 from wardroom.protocol import Item, LineLimits, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome
@@ -20,13 +20,13 @@ from wardroom.protocol import Item, LineLimits, Model, Resume, Run, RunLimits, R
 ROLE_CHARACTERS = 40
 
 
-def welcome(line: Line) -> Welcome:
+def welcome(connection: Connection) -> Welcome:
     """Return the `welcome` frame. The child continues from `acked_event_seq`."""
     limits = settings.WARDROOM
-    acked, kept = Attempt.objects.values_list("acked_event_seq", "transcript_next").get(**line.row())
+    acked, kept = Attempt.objects.values_list("acked_event_seq", "transcript_next").get(**connection.row())
     return Welcome(
-        session_id=str(line.session_id),
-        attempt=line.attempt,
+        session_id=str(connection.session_id),
+        attempt=connection.attempt,
         acked_event_seq=acked,
         transcript_next=kept,
         limits=LineLimits(max_frame_bytes=limits["max_frame_bytes"], max_unacked_events=limits["max_unacked_events"]),
@@ -35,15 +35,15 @@ def welcome(line: Line) -> Welcome:
     )
 
 
-def run(line: Line) -> Run:
+def run(connection: Connection) -> Run:
     """Return the `run` frame with everything that this attempt needs to do the work."""
-    attempt = Attempt.objects.select_related("session").get(**line.row())
+    attempt = Attempt.objects.select_related("session").get(**connection.row())
     session = attempt.session
     options: dict[str, Any] = session.options
     messages, rest = history.page(session, settings.WARDROOM["run_history_bytes"])
     return Run(
         assignment=session.assignment,
-        attempt=line.attempt,
+        attempt=connection.attempt,
         session=_place(session),
         role=session.role or None,
         model=_model(options),
@@ -57,41 +57,41 @@ def run(line: Line) -> Run:
     )
 
 
-def acknowledge(line: Line, *, now: datetime | None = None) -> None:
+def acknowledge(connection: Connection, *, now: datetime | None = None) -> None:
     """Record that the child has the run. It is not sent again unless the child asks for it."""
-    with held(line):
-        Attempt.objects.filter(**line.row(), run_acked_at=None).update(run_acked_at=database_now(now))
+    with fenced_transaction(connection):
+        Attempt.objects.filter(**connection.row(), run_acked_at=None).update(run_acked_at=database_now(now))
 
 
-def keep_transcript(line: Line, frame: Transcript) -> int:
+def keep_transcript(connection: Connection, frame: Transcript) -> int:
     """Store a part of the transcript. Return the position up to which all of it is stored."""
-    with held(line):
-        return append(line, frame.first, frame.items)
+    with fenced_transaction(connection):
+        return append(connection, frame.first, frame.items)
 
 
-def append(line: Line, first: int | None, items: Sequence[Item]) -> int:
-    """Append the items from position `first` (None: after the last stored one). Call it inside `held`.
+def append(connection: Connection, first: int | None, items: Sequence[Item]) -> int:
+    """Append the items from position `first` (None: after the last stored one). Call it inside `fenced_transaction`.
 
     Items that are stored already were sent again and are skipped. A part that begins beyond them would leave a hole,
     and is refused.
     """
-    kept = int(Attempt.objects.values_list("transcript_next", flat=True).get(**line.row()))
+    kept = int(Attempt.objects.values_list("transcript_next", flat=True).get(**connection.row()))
     first = kept if first is None else first
     if first > kept:
         raise problems.conflict(f"The transcript is kept up to {kept}; a part from {first} leaves a hole.")
     fresh = items[kept - first :]
     _refuse_unkeepable(fresh, kept - first)
     if fresh:
-        quota.keep(line.session_id, *(item.content for item in fresh), rows=len(fresh))
-    TranscriptItem.objects.bulk_create(_row(line, kept + place, item) for place, item in enumerate(fresh))
-    Attempt.objects.filter(**line.row()).update(transcript_next=kept + len(fresh))
+        quota.keep(connection.session_id, *(item.content for item in fresh), rows=len(fresh))
+    TranscriptItem.objects.bulk_create(_row(connection, kept + place, item) for place, item in enumerate(fresh))
+    Attempt.objects.filter(**connection.row()).update(transcript_next=kept + len(fresh))
     return kept + len(fresh)
 
 
-def _row(line: Line, position: int, item: Item) -> TranscriptItem:
+def _row(connection: Connection, position: int, item: Item) -> TranscriptItem:
     return TranscriptItem(
-        session_id=line.session_id,
-        attempt=line.attempt,
+        session_id=connection.session_id,
+        attempt=connection.attempt,
         position=position,
         role=item.role,
         content=item.content,

@@ -6,27 +6,27 @@ from datetime import datetime
 
 from ledger import quota
 from orchestration.connections import run
-from orchestration.connections.fencing import Line, held
+from orchestration.connections.fencing import Connection, fenced_transaction
 from orchestration.sessions import lifecycle
 from wardroom.protocol import Terminal, text_of
 
 ROWS_OF_AN_ATTEMPT = 10
 
 
-def end(line: Line, frame: Terminal, *, now: datetime | None = None) -> None:
+def end(connection: Connection, frame: Terminal, *, now: datetime | None = None) -> None:
     """Store the rest of the transcript and end or suspend the attempt, all in one transaction."""
-    with held(line):
+    with fenced_transaction(connection):
         if frame.transcript:
-            run.append(line, None, frame.transcript)
+            run.append(connection, None, frame.transcript)
         if frame.status == "suspended":
             # Each suspension may begin another attempt, with its rows and events.
-            quota.keep(line.session_id, rows=ROWS_OF_AN_ATTEMPT)
+            quota.keep(connection.session_id, rows=ROWS_OF_AN_ATTEMPT)
             wait = lifecycle.as_wait(frame.wait_for, frame.children, frame.timeout_secs)
-            lifecycle.suspend(line.session_id, line.attempt, wait, now=now)
+            lifecycle.suspend(connection.session_id, connection.attempt, wait, now=now)
             return
         lifecycle.finish(
-            line.session_id,
-            line.attempt,
+            connection.session_id,
+            connection.attempt,
             frame.status,
             result=text_of(frame.result),
             error=frame.error,

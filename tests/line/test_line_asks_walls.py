@@ -16,8 +16,8 @@ from accounts.models import Project
 from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration.connections import messages as connection_messages
-from orchestration.connections.fencing import Caller as Holder
-from orchestration.connections.fencing import Line, LineClosed
+from orchestration.connections.fencing import Connection, ConnectionRejected
+from orchestration.connections.fencing import Principal as Holder
 from orchestration.sessions import lifecycle
 from orchestration.sessions import spawn as session_spawn
 from tests.line.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
@@ -121,10 +121,10 @@ def test_a_connection_that_was_replaced_cannot_answer(server: Server, child: Spa
     holder = Holder(projects.default().pk, child.id, 1, child.token)
     with server.child(child):
         for connection in (0, 2):
-            with pytest.raises(LineClosed):
-                connection_messages.send(Line(holder, connection), frame)
+            with pytest.raises(ConnectionRejected):
+                connection_messages.send(Connection(holder, connection), frame)
         assert standing(asker.look(child.id, ask_id)) == ("pending", None)
-        assert connection_messages.send(Line(holder, 1), frame) == "pending"
+        assert connection_messages.send(Connection(holder, 1), frame) == "pending"
     assert standing(asker.look(child.id, ask_id)) == ("answered", "stale")
 
 

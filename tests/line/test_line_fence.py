@@ -14,15 +14,15 @@ from accounts.actors import Actor
 from accounts.models import Credential
 from ledger.models import Event
 from orchestration.connections import events, fencing
-from orchestration.connections.fencing import Caller, Line, LineClosed
+from orchestration.connections.fencing import Connection, ConnectionRejected, Principal
 from orchestration.sessions import cancel, lifecycle, transitions
 from orchestration.states import Status
 from tests.line.conftest import TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until
 
 
-def held(child: Spawn, **options: Any) -> Line:
-    caller = fencing.judge(child.token, str(child.id))
+def held(child: Spawn, **options: Any) -> Connection:
+    caller = fencing.authenticate(child.token, str(child.id))
     return fencing.claim(caller, **options)
 
 
@@ -34,12 +34,12 @@ def note(seq: int = 1) -> list[events.Numbered]:
 
 
 def test_a_newer_connection_has_a_greater_number(child: Spawn) -> None:
-    assert [held(child).connection for _ in range(3)] == [1, 2, 3]
+    assert [held(child).number for _ in range(3)] == [1, 2, 3]
 
 
 def test_an_older_connection_can_do_nothing(child: Spawn) -> None:
     older, newer = held(child), held(child)
-    with pytest.raises(LineClosed) as refusal:
+    with pytest.raises(ConnectionRejected) as refusal:
         events.accept(older, note())
     assert refusal.value.code == 4409
     assert events.accept(newer, note()) == 1
@@ -57,7 +57,7 @@ def test_the_clean_up_of_an_older_connection_touches_nothing(child: Spawn) -> No
 def test_an_attempt_that_is_over_can_do_nothing(child: Spawn) -> None:
     mine = held(child)
     lifecycle.finish(child.id, 1, Status.ERROR, error="enough")
-    with pytest.raises(LineClosed) as refusal:
+    with pytest.raises(ConnectionRejected) as refusal:
         events.accept(mine, note())
     assert refusal.value.code == 4410
     assert fencing.disconnect(mine) is False
@@ -87,7 +87,7 @@ def test_a_line_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_
         return found
 
     monkeypatch.setattr(credentials, "recognise", beside)
-    with pytest.raises(LineClosed) as refusal:
+    with pytest.raises(ConnectionRejected) as refusal:
         fencing.look(mine)
         fencing.look(mine)  # What came just after the first look is seen by the next.
     assert refusal.value.code == code
@@ -96,16 +96,16 @@ def test_a_line_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_
 def test_an_attempt_that_was_replaced_can_do_nothing(child: Spawn) -> None:
     mine = held(child)
     transitions.requeue(child.id, 1, "once more")
-    with pytest.raises(LineClosed) as refusal:
+    with pytest.raises(ConnectionRejected) as refusal:
         events.accept(mine, note())
     assert refusal.value.code == 4409
 
 
 def test_a_claim_that_comes_after_the_end_is_4410(child: Spawn) -> None:
-    caller = fencing.judge(child.token, str(child.id))
+    caller = fencing.authenticate(child.token, str(child.id))
     lifecycle.started(child.id, 1)
     lifecycle.finish(child.id, 1, Status.COMPLETED)
-    with pytest.raises(LineClosed) as refusal:
+    with pytest.raises(ConnectionRejected) as refusal:
         fencing.claim(caller)
     assert refusal.value.code == 4410
     assert child.attempt().connection == 0
@@ -114,17 +114,17 @@ def test_a_claim_that_comes_after_the_end_is_4410(child: Spawn) -> None:
 def test_a_dead_token_can_do_nothing(child: Spawn) -> None:
     mine = held(child)
     Credential.objects.filter(subject=str(child.id)).update(ended_at="2020-01-01T00:00:00Z")
-    with pytest.raises(LineClosed) as refusal:
+    with pytest.raises(ConnectionRejected) as refusal:
         events.accept(mine, note())
     assert refusal.value.code == 4401
     assert not Event.objects.filter(session=child.id, source="child").exists()
 
 
 def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
-    caller: Caller = fencing.judge(child.token, str(child.id))
+    caller: Principal = fencing.authenticate(child.token, str(child.id))
     together = threading.Barrier(8)
 
-    def claim(_: int) -> Line:
+    def claim(_: int) -> Connection:
         from django.db import connections
 
         together.wait()
@@ -135,13 +135,13 @@ def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         lines = list(pool.map(claim, range(8)))
-    assert sorted(each.connection for each in lines) == list(range(1, 9))
+    assert sorted(each.number for each in lines) == list(range(1, 9))
     able = 0
     for each in lines:
         try:
-            events.accept(each, note(each.connection))
+            events.accept(each, note(each.number))
             able += 1
-        except LineClosed as refusal:
+        except ConnectionRejected as refusal:
             assert refusal.code == 4409
     assert able == 1
 

@@ -24,16 +24,16 @@ class Judge:
         self.asked = 0
         self.go = Event()
 
-    def __call__(self, token: str, session: str) -> fencing.Caller:
+    def __call__(self, token: str, session: str) -> fencing.Principal:
         self.asked += 1
         assert self.go.wait(30)
-        return fencing.judge(token, session)
+        return fencing.authenticate(token, session)
 
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
     held = Judge()
-    monkeypatch.setattr(handshake, "judge", held)
+    monkeypatch.setattr(handshake, "authenticate", held)
     yield held
     held.go.set()
 

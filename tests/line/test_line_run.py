@@ -19,7 +19,7 @@ from orchestration import presence
 from orchestration.connections import outgoing, terminal
 from orchestration.connections import run as connection_run
 from orchestration.connections.consumer import ChildConsumer
-from orchestration.connections.fencing import LineClosed
+from orchestration.connections.fencing import ConnectionRejected
 from orchestration.models import Session, TranscriptItem
 from orchestration.sessions import lifecycle
 from orchestration.sessions import spawn as session_spawn
@@ -195,7 +195,7 @@ def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_
     def noted_look(*args: Any, **kwargs: Any) -> Any:
         try:
             return urgent(*args, **kwargs)
-        except LineClosed:
+        except ConnectionRejected:
             looked.set()
             raise
 

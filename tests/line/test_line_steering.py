@@ -13,8 +13,8 @@ from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.connections import messages
-from orchestration.connections.fencing import Caller as Holder
-from orchestration.connections.fencing import Line
+from orchestration.connections.fencing import Connection
+from orchestration.connections.fencing import Principal as Holder
 from orchestration.models import WebProcess
 from orchestration.sessions import cancel, lifecycle, transitions
 from orchestration.sessions import messages as session_messages
@@ -174,7 +174,7 @@ def test_a_message_that_interrupts_is_not_read_before_its_interrupt_is_seen(
 ) -> None:
     """It is committed between the two looks of the line that it stops."""
     lifecycle.started(child.id, 1)
-    line = Line(Holder(projects.default().pk, child.id, 1, child.token), 1)
+    line = Connection(Holder(projects.default().pk, child.id, 1, child.token), 1)
     look = session_inbox.unadmitted
 
     def late(*args: Any, **options: Any) -> Any:

@@ -59,7 +59,7 @@ def test_a_renewal_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_line_is_live_while_its_process_is(child: Spawn) -> None:
     assert not live()
-    mine = fencing.claim(fencing.judge(child.token, str(child.id)))
+    mine = fencing.claim(fencing.authenticate(child.token, str(child.id)))
     assert live()
     now = read_database_clock()
     assert live(now=now + timedelta(seconds=15))
