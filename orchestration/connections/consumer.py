@@ -27,7 +27,7 @@ from ledger import ephemeral_events, hub
 from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal
 from orchestration.connections import events as connection_events
 from orchestration.connections.fencing import Connection, ConnectionRejected, Principal, claim, disconnect
-from orchestration.connections.outgoing import Sent
+from orchestration.connections.outgoing import ConnectionState
 from orchestration.connections.transport import CloseConnection, Inbox, PeerDisconnected, Receive, Send, Transport
 from wardroom import protocol
 from wardroom.protocol import Close, Frame, FrameRefused, UnknownKind
@@ -54,7 +54,7 @@ class ChildConsumer(AsyncConsumer):
         self.limits = settings.WARDROOM
         self.transport = Transport(receive, send, self.limits)
         self.inbox = Inbox()
-        self.sent = Sent()
+        self.state = ConnectionState()
         self.budget = backpressure.Budget()
         self.answers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.holds = self.ending = False
@@ -92,7 +92,7 @@ class ChildConsumer(AsyncConsumer):
             try:
                 await _until_one_fails(self._work(), self._feed())
             except ConnectionRejected:
-                for frame in await in_thread(outgoing.last_words, self.connection, self.sent):
+                for frame in await in_thread(outgoing.last_words, self.connection, self.state):
                     await self.transport.send(frame)
                 raise
 
@@ -117,7 +117,7 @@ class ChildConsumer(AsyncConsumer):
             raise CloseConnection(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
         if hello.attempt != principal.attempt:
             raise CloseConnection(Close.REPLACED, f"this token is for attempt {principal.attempt}")
-        self.sent.need_run = bool(hello.need_run)
+        self.state.need_run = bool(hello.need_run)
 
     async def _first_frame(self) -> protocol.Hello:
         while isinstance(frame := self._decode(await self.inbox.take()), UnknownKind):
@@ -261,7 +261,7 @@ class ChildConsumer(AsyncConsumer):
         return [event for event in events if event.qos != "ephemeral"]
 
     async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
-        self.sent.asking.add(frame.id)
+        self.state.asking.add(frame.id)
         answers: list[Frame] = []
         try:
             answers = await self.budget.run(approvals.register, self.connection, frame)
@@ -273,7 +273,7 @@ class ChildConsumer(AsyncConsumer):
             for answer in answers:
                 await self._answer(answer)
         finally:
-            self.sent.asking.discard(id)
+            self.state.asking.discard(id)
             self.ears.nudge()
 
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
@@ -293,7 +293,7 @@ class ChildConsumer(AsyncConsumer):
     async def _feed(self) -> None:
         while True:
             try:
-                for frame in await in_thread(outgoing.urgent, self.connection, self.sent):
+                for frame in await in_thread(outgoing.urgent, self.connection, self.state):
                     await self._answer(frame)
                 more = await self._messages()
             except ConnectionRejected:
@@ -314,10 +314,10 @@ class ChildConsumer(AsyncConsumer):
 
         Return True if there may be more.
         """
-        letters = await in_thread(messages.waiting, self.connection, self.sent.message_seq)
+        letters = await in_thread(messages.waiting, self.connection, self.state.message_seq)
         for seq, message in letters:
             await self._answer(message)
-            self.sent.message_seq = seq
+            self.state.message_seq = seq
             if self.ears.nudged:
                 return True
         return bool(letters)
@@ -332,7 +332,7 @@ class ChildConsumer(AsyncConsumer):
             case protocol.Message() if self.offer.plain:
                 await in_thread(messages.admit, self.connection, [frame.id])
             case protocol.ApprovalReply():
-                self.sent.decisions.add(frame.id)
+                self.state.decisions.add(frame.id)
                 if self.offer.plain:
                     await in_thread(approvals.settle_plain, self.connection, frame)
 
