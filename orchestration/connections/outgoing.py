@@ -15,7 +15,7 @@ from core.db.clock import database_now
 from orchestration.connections import approvals
 from orchestration.connections import run as connection_run
 from orchestration.connections.fencing import Connection, fenced_transaction, look
-from orchestration.models import Attempt, Session
+from orchestration.models import Attempt
 from orchestration.states import Status
 from wardroom.protocol import Cancel, Frame
 
@@ -38,7 +38,21 @@ def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
     The returned frames count as sent: the caller writes them, or loses the connection and `state` with it.
     """
     attempt = look(connection)
-    return [*_cancel(attempt.session, state), *_run(connection, attempt, state), *_decisions(connection, state)]
+    session = attempt.session
+    frames: list[Frame] = []
+    if session.cancel_requested_at is not None and not state.cancel:
+        state.cancel = True
+        frames.append(Cancel(reason=session.cancel_reason, grace_secs=_grace()))
+    wants_run = connection.plain or state.need_run or attempt.run_acked_at is None
+    if wants_run and not state.run and session.cancel_requested_at is None:
+        state.run = True
+        frames.append(connection_run.run(connection))
+    replies = approvals.undelivered(connection, need_run=state.need_run)
+    # A request that is being registered gets its registration first, then its decision. Check this after the query:
+    # a request that was registered and decided before the query is in `asking` by then.
+    fresh = [reply for reply in replies if reply.id not in state.decisions and reply.id not in state.asking]
+    state.decisions.update(reply.id for reply in fresh)
+    return [*frames, *fresh]
 
 
 def last_words(connection: Connection, state: ConnectionState) -> list[Frame]:
@@ -53,29 +67,6 @@ def note_cancel(connection: Connection, *, now: datetime | None = None) -> None:
     """Record that the cancel was written to the socket."""
     with fenced_transaction(connection):
         Attempt.objects.filter(**connection.row(), cancel_sent_at=None).update(cancel_sent_at=database_now(now))
-
-
-def _cancel(session: Session, state: ConnectionState) -> list[Frame]:
-    if session.cancel_requested_at is None or state.cancel:
-        return []
-    state.cancel = True
-    return [Cancel(reason=session.cancel_reason, grace_secs=_grace())]
-
-
-def _run(connection: Connection, attempt: Attempt, state: ConnectionState) -> list[Frame]:
-    wanted = connection.plain or state.need_run or attempt.run_acked_at is None
-    if state.run or not wanted or attempt.session.cancel_requested_at is not None:
-        return []
-    state.run = True
-    return [connection_run.run(connection)]
-
-
-def _decisions(connection: Connection, state: ConnectionState) -> list[Frame]:
-    owed = approvals.undelivered(connection, need_run=state.need_run)
-    # A request that is being registered gets its registration first, then its decision.
-    fresh = [reply for reply in owed if reply.id not in state.decisions and reply.id not in state.asking]
-    state.decisions.update(reply.id for reply in fresh)
-    return [*fresh]
 
 
 def _grace() -> float:
