@@ -120,12 +120,12 @@ def orders(session_id: UUID, attempt: int, token: str, command: list[str], optio
     )
 
 
-def start_keeper(told: Orders) -> int:
+def start_keeper(spec: Orders) -> int:
     """Start a supervisor that outlives this process, and return its pid. Raises NotStarted."""
-    folder = Path(told.state_dir)
+    folder = Path(spec.state_dir)
     try:
-        with tempfile.TemporaryFile(dir=folder) as handed, open(_log_of(told), "ab", opener=_private) as log:
-            handed.write(told.as_json())
+        with tempfile.TemporaryFile(dir=folder) as handed, open(_log_of(spec), "ab", opener=_private) as log:
+            handed.write(spec.as_json())
             handed.seek(0)
             left = subprocess.run(
                 ["/bin/sh", "-c", _LEAVE_BEHIND, "sh", sys.executable, "-m", "wardroom.supervisor"],
@@ -135,7 +135,7 @@ def start_keeper(told: Orders) -> int:
     except (OSError, subprocess.SubprocessError) as problem:
         raise NotStarted(f"the supervisor could not be started: {problem}") from problem
     pid = int(left.stdout)
-    _note_start(told, pid)
+    _note_start(spec, pid)
     return pid
 
 
@@ -143,21 +143,21 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _log_of(told: Orders) -> Path:
-    return Path(told.state_dir) / f"{told.session}-{told.attempt}.log"
+def _log_of(spec: Orders) -> Path:
+    return Path(spec.state_dir) / f"{spec.session}-{spec.attempt}.log"
 
 
-def _note_start(told: Orders, pid: int) -> None:
+def _note_start(spec: Orders, pid: int) -> None:
     """Write a first state file, so that a supervisor that never writes its own can still be found and ended."""
-    state = {"session": told.session, "attempt": told.attempt, "pid": pid, "start": processes.start_time(pid)}
+    state = {"session": spec.session, "attempt": spec.attempt, "pid": pid, "start": processes.start_time(pid)}
     state |= {"pgid": None, "pgid_start": None, "host": this_host(), "boot_id": processes.boot_id()}
     try:
-        with open(state_file(UUID(told.session), told.attempt), "x", opener=_private) as file:
+        with open(state_file(UUID(spec.session), spec.attempt), "x", opener=_private) as file:
             json.dump(state, file)
     except FileExistsError:
         return  # The supervisor has written its own, which says more.
     except OSError:
-        log.exception("the state file of the supervisor of %s/%s could not be written", told.session, told.attempt)
+        log.exception("the state file of the supervisor of %s/%s could not be written", spec.session, spec.attempt)
 
 
 def read_state(file: Path) -> dict[str, Any]:

@@ -33,24 +33,24 @@ def front_view(request: HttpRequest) -> HttpResponse:
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return the cards, running sessions and sweepers that this user may see."""
     user: Any = request.user
-    mine = projects.visible_to(user).values("pk")
+    visible = projects.visible_to(user).values("pk")
     sees = {model: opens(request, model) for model in (Approval, Session, Quarantined, OutboxEntry)}
     cards: list[dict[str, Any]] = []
     if sees[Approval]:
-        cards += _approval_cards(Approval.objects.filter(project__in=mine))
+        cards += _approval_cards(Approval.objects.filter(project__in=visible))
     if sees[Quarantined]:
         # Quarantined messages without a known project are shown to superusers only.
-        broken = Quarantined.objects.all() if user.is_superuser else Quarantined.objects.filter(project__in=mine)
+        broken = Quarantined.objects.all() if user.is_superuser else Quarantined.objects.filter(project__in=visible)
         cards.append(_quarantine_card(broken))
     if sees[Session]:
-        cards += _session_cards(Session.objects.filter(project__in=mine))
+        cards += _session_cards(Session.objects.filter(project__in=visible))
     if sees[OutboxEntry]:
-        cards.append(_outbox_card(OutboxEntry.objects.filter(project__in=mine)))
+        cards.append(_outbox_card(OutboxEntry.objects.filter(project__in=visible)))
     sweeps = health.sweeps()
     return {
         "cards": cards,
-        "pending": _pending(Approval.objects.filter(project__in=mine)) if sees[Approval] else None,
-        "running": _running(Session.objects.filter(project__in=mine)) if sees[Session] else None,
+        "pending": _pending(Approval.objects.filter(project__in=visible)) if sees[Approval] else None,
+        "running": _running(Session.objects.filter(project__in=visible)) if sees[Session] else None,
         "sweeps": sweeps,
         "late": [sweep for sweep in sweeps if sweep["tone"] == "bad"],
     }
@@ -60,13 +60,13 @@ def _card(name: str, count: int, tone: str, url: str, **more: Any) -> dict[str, 
     return {"name": name, "count": count, "tone": tone if count else "", "url": url, **more}
 
 
-def _approval_cards(mine: Any) -> list[dict[str, Any]]:
-    pending = mine.pending()
+def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
+    pending = approvals.pending()
     oldest = pending.aggregate(oldest=Min("requested_at"))["oldest"]
     # While its attempt is open, an approved action may still run. Show only those that never can.
     going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
     # An approval without a session has no attempt that could be over.
-    spent = mine.unconsumed().filter(~Exists(going_on), session__isnull=False)
+    spent = approvals.unconsumed().filter(~Exists(going_on), session__isnull=False)
     queue = _url("approvals_approval")
     return [
         _card("waiting for an answer", pending.count(), "wait", queue, since=oldest, is_main=True),
@@ -80,32 +80,32 @@ def _approval_cards(mine: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _quarantine_card(mine: QuerySet[Quarantined]) -> dict[str, Any]:
-    waiting = mine.filter(state=QuarantineState.WAITING)
+def _quarantine_card(queryset: QuerySet[Quarantined]) -> dict[str, Any]:
+    waiting = queryset.filter(state=QuarantineState.WAITING)
     oldest = waiting.aggregate(oldest=Min("created_at"))["oldest"]
     return _card("quarantined", waiting.count(), "bad", _url("mailbox_quarantined"), since=oldest)
 
 
-def _session_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
-    lost = schemas.with_line(mine).filter(status=Status.RUNNING, live=False)
+def _session_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
+    lost = schemas.with_line(sessions).filter(status=Status.RUNNING, live=False)
     here = "orchestration_session"
     return [
         _card("lost children", lost.count(), "bad", _url(here, "?state=lost")),
-        _card("running", mine.filter(status=Status.RUNNING).count(), "busy", _url(here, "?state=running")),
+        _card("running", sessions.filter(status=Status.RUNNING).count(), "busy", _url(here, "?state=running")),
         _card(
             "queued or starting",
-            mine.filter(status__in=[Status.QUEUED, Status.STARTING]).count(),
+            sessions.filter(status__in=[Status.QUEUED, Status.STARTING]).count(),
             "wait",
             _url(here, "?state=open"),
         ),
-        _card("suspended", mine.filter(status=Status.SUSPENDED).count(), "", _url(here, "?state=suspended")),
-        *_cancel_cards(mine),
+        _card("suspended", sessions.filter(status=Status.SUSPENDED).count(), "", _url(here, "?state=suspended")),
+        *_cancel_cards(sessions),
     ]
 
 
-def _cancel_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
+def _cancel_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
     """Return a card with the progress of the cancels of large trees, if there are any."""
-    going_on = Cancellation.objects.filter(top__in=mine.order_by().values("pk"), finished_at=None)
+    going_on = Cancellation.objects.filter(top__in=sessions.order_by().values("pk"), finished_at=None)
     seen = going_on.aggregate(count=Count("pk"), oldest=Min("requested_at"), told=Sum("told"))
     if not seen["count"]:
         return []
@@ -114,19 +114,19 @@ def _cancel_cards(mine: QuerySet[Session]) -> list[dict[str, Any]]:
     return [_card("trees being cancelled", seen["count"], "busy", where, detail=detail)]
 
 
-def _outbox_card(mine: QuerySet[OutboxEntry]) -> dict[str, Any]:
-    failing = mine.filter(sent_at=None).exclude(last_error="")
+def _outbox_card(queryset: QuerySet[OutboxEntry]) -> dict[str, Any]:
+    failing = queryset.filter(sent_at=None).exclude(last_error="")
     where = _url("ledger_outboxentry", "?sent_at__isempty=1")
     about = "launches that the broker did not accept; each is retried automatically"
     return _card("not sent to the broker", failing.count(), "bad", where, about=about)
 
 
-def _pending(mine: Any) -> list[Approval]:
-    return list(mine.pending().order_by("requested_at", "id")[:SHOWN])
+def _pending(approvals: Any) -> list[Approval]:
+    return list(approvals.pending().order_by("requested_at", "id")[:SHOWN])
 
 
-def _running(mine: QuerySet[Session]) -> list[dict[str, Any]]:
-    rows: QuerySet[Any] = schemas.with_line(mine.filter(status=Status.RUNNING))
+def _running(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
+    rows: QuerySet[Any] = schemas.with_line(sessions.filter(status=Status.RUNNING))
     newest = rows.select_related("project").order_by("-last_event_at", "-created_at")[:SHOWN]
     return [{"session": row, "label": session_page.label(row), "line": session_page.line_badge(row)} for row in newest]
 

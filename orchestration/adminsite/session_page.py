@@ -125,16 +125,16 @@ def _above(session: Session) -> Iterator[uuid.UUID]:
 def _events(session: Session) -> list[Event]:
     """Return the newest events. The payload of a large one is None: its own page shows it."""
     small = Case(When(size__lte=SHOWN_BYTES, then=F("payload")), default=None, output_field=JSONText())
-    mine = Event.objects.filter(project=session.project_id, session=session.pk)
-    events: list[Any] = list(mine.defer("payload").annotate(shown=small).order_by("-cursor")[:EVENTS])
+    queryset = Event.objects.filter(project=session.project_id, session=session.pk)
+    events: list[Any] = list(queryset.defer("payload").annotate(shown=small).order_by("-cursor")[:EVENTS])
     for event in events:
         event.payload = event.shown
     return events
 
 
 def _approvals(session: Session) -> list[tuple[Approval, str]]:
-    mine = Approval.objects.filter(project=session.project_id, session=session.pk)
-    newest = mine.order_by("-requested_at", "-id")[:APPROVALS]
+    queryset = Approval.objects.filter(project=session.project_id, session=session.pk)
+    newest = queryset.order_by("-requested_at", "-id")[:APPROVALS]
     return [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in newest]
 
 
@@ -143,8 +143,8 @@ def _letters(session: Session) -> list[tuple[Message, int | None]]:
 
     Such an answer is in no mailbox of a session and has no number.
     """
-    mine = Message.objects.filter(project=session.project_id, address__name=session.address)
-    letters = list(mine.order_by("-seq")[:MESSAGES])
+    queryset = Message.objects.filter(project=session.project_id, address__name=session.address)
+    letters = list(queryset.order_by("-seq")[:MESSAGES])
     asks = {questions.answer_id(session.project_id, each.message_id): each for each in letters if _is_ask(each)}
     found = Message.objects.filter(
         project=session.project_id, address__name=addresses.ANSWERS, message_id__in=list(asks)

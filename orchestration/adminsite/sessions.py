@@ -160,13 +160,13 @@ class SessionAdmin(ProjectWall, ReadOnly):
     def get_urls(self) -> list[URLPattern]:
         """Put our own pages and buttons before the standard ones."""
         wrap, name = self.admin_site.admin_view, "orchestration_session"
-        mine = [
+        urls = [
             path("front/", wrap(dashboard.front_view), name=f"{name}_front"),
             path("<any_uuid:session_id>/body/", wrap(self.body_view), name=f"{name}_body"),
             path("<any_uuid:session_id>/cancel/", wrap(self.cancel_view), name=f"{name}_cancel"),
             path("<any_uuid:session_id>/message/", wrap(self.message_view), name=f"{name}_message"),
         ]
-        return [*mine, *super().get_urls()]
+        return [*urls, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Return the list, or only its rows to a page that updates itself."""

@@ -149,9 +149,9 @@ def _dead_messages(now: datetime | None) -> int:
 def _forget_unread(keys: list[int]) -> int:
     with unit_of_work.transaction():
         # A concurrent admission takes the row away first, or finds that it is gone.
-        mine = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW)
+        queryset = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW)
         # Lock in the common order. The keys may have another one.
-        still = list(mine.order_by("address_id", "seq").values_list("pk", flat=True))
+        still = list(queryset.order_by("address_id", "seq").values_list("pk", flat=True))
         Message.objects.filter(pk__in=still).only("pk").delete()
         return len(still)
 

@@ -76,9 +76,9 @@ def cancel(
             )
             unit_of_work.after_commit(functools.partial(work, cancellation.pk))
         else:
-            told = _cancel_at_once(top, reason, cascade, now)
-            if told:
-                detail = {"reason": reason, "cascade": cascade, "sessions": told}
+            count = _cancel_at_once(top, reason, cascade, now)
+            if count:
+                detail = {"reason": reason, "cascade": cascade, "sessions": count}
                 unit_of_work.audit(project.pk, actor, "session.cancel", str(session_id), detail)
         return Session.objects.get(pk=session_id)
 
@@ -95,11 +95,11 @@ def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | No
         below = Session.objects.select_for_update(no_key=True).filter(parent__in=[up.pk for up in level])
         level = list(below.order_by("pk"))
         tree = tree + level
-    told = [session for session in tree if not session.is_terminal]
-    completion.hold_addresses([session for session in told if lifecycle.does_not_run(session)])
-    for session in reversed(told):
+    open_sessions = [session for session in tree if not session.is_terminal]
+    completion.hold_addresses([session for session in open_sessions if lifecycle.does_not_run(session)])
+    for session in reversed(open_sessions):
         lifecycle.ask_to_stop(session, reason, now=now)
-    return len(told)
+    return len(open_sessions)
 
 
 # --- a large tree -------------------------------------------------------------------------------------------
@@ -269,8 +269,8 @@ def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) ->
 
 def _finish(row: Cancellation, now: datetime | None) -> None:
     with unit_of_work.transaction():
-        mine = Cancellation.objects.filter(pk=row.pk, finished_at=None)
-        if mine.update(finished_at=database_now(now)):
+        queryset = Cancellation.objects.filter(pk=row.pk, finished_at=None)
+        if queryset.update(finished_at=database_now(now)):
             done = Cancellation.objects.get(pk=row.pk)
             counts = {"told": done.told, "ended": done.ended}
             unit_of_work.event(done.project_id, "session_cancel_finished", counts, session=done.top_id)

@@ -25,13 +25,13 @@ KIND = "completion"
 def complete(session: Session, attempt: int, *, now: datetime | None = None) -> None:
     """Report the end of `session` with this attempt. Call it inside the transaction that ended the session."""
     body = _body(session, attempt)
-    told = {name: value for name, value in body.items() if name != "result"}
-    unit_of_work.event(session.project_id, "sub_agent_completed", told, session=session.pk, attempt=attempt)
+    payload = {name: value for name, value in body.items() if name != "result"}
+    unit_of_work.event(session.project_id, "sub_agent_completed", payload, session=session.pk, attempt=attempt)
     if session.parent_id is None:
         return
     parent = Session.objects.only("attempt", "status").get(pk=session.parent_id)
     # The parent's own events get it too, for readers that follow only the parent.
-    unit_of_work.event(session.project_id, "sub_agent_completed", told, session=parent.pk, attempt=parent.attempt)
+    unit_of_work.event(session.project_id, "sub_agent_completed", payload, session=parent.pk, attempt=parent.attempt)
     if not parent.is_terminal:
         _message(session, attempt, body, now)
 

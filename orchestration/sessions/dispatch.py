@@ -31,8 +31,8 @@ _silent_until = 0.0
 def owe_launch(session: Session) -> None:
     """Record that the current attempt must be launched, and publish the hint after COMMIT. Requires a transaction."""
     key = f"{LAUNCH}:{session.pk}:{session.attempt}"
-    told = {"session": str(session.pk), "attempt": session.attempt}
-    unit_of_work.outbox(session.project_id, LAUNCH, key, told)
+    payload = {"session": str(session.pk), "attempt": session.attempt}
+    unit_of_work.outbox(session.project_id, LAUNCH, key, payload)
     unit_of_work.after_commit(functools.partial(_send, key, session.pk, session.attempt))
 
 

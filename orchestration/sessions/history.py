@@ -132,7 +132,7 @@ def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
     items = TranscriptItem.objects.in_bulk([head.item for head in group if head.item])
     messages = Message.objects.in_bulk([head.message for head in group if head.message])
     ids = [message.message_id for message in messages.values()]
-    told = set(
+    in_transcript = set(
         TranscriptItem.objects.filter(session=session, item_id__in=ids)
         .exclude(item_id="")
         .values_list("item_id", flat=True)
@@ -144,7 +144,7 @@ def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
             entries.append(
                 {"role": item.role, "content": item.content} | ({"id": item.item_id} if item.item_id else {})
             )
-        elif message and message.message_id not in told and not _is_query(message):
+        elif message and message.message_id not in in_transcript and not _is_query(message):
             entries.append(_told(message))
         else:
             entries.append(None)

@@ -114,8 +114,8 @@ def give_up(session_id: UUID, attempt: int, reason: str, *, now: datetime | None
     """End in error without a report of the child, or as cancelled when a cancel was requested."""
     asked = Session.objects.filter(pk=session_id, attempt=attempt).exclude(cancel_requested_at=None)
     why = asked.values_list("cancel_reason", flat=True).first()
-    end, told = (Status.ERROR, reason) if why is None else (Status.CANCELLED, why)
-    return finish(session_id, attempt, end, error=told, kill_in=0, now=now)
+    end, error = (Status.ERROR, reason) if why is None else (Status.CANCELLED, why)
+    return finish(session_id, attempt, end, error=error, kill_in=0, now=now)
 
 
 def stopped_with_server(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
@@ -170,11 +170,13 @@ def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: da
 
 def request_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
     """Record a stop request and wake the session's connection. The caller's transaction holds its row."""
-    mine = Session.objects.filter(pk=session.pk)
-    mine.update(restart=restart)
-    if mine.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
-        told = {"reason": reason}
-        unit_of_work.event(session.project_id, "session_cancelling", told, session=session.pk, attempt=session.attempt)
+    queryset = Session.objects.filter(pk=session.pk)
+    queryset.update(restart=restart)
+    if queryset.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
+        payload = {"reason": reason}
+        unit_of_work.event(
+            session.project_id, "session_cancelling", payload, session=session.pk, attempt=session.attempt
+        )
         unit_of_work.nudge(f"session:{session.pk}")
 
 

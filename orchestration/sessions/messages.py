@@ -130,8 +130,8 @@ def _standing(session: Session, now: datetime | None) -> Outcome:
     """Return the outcome of a message that changed nothing: a child reads it now or later, or was told to stop."""
     if session.cancel_requested_at is not None:
         return Outcome.QUEUED if session.restart else Outcome.PENDING
-    mine = Attempt.objects.filter(session=session, number=session.attempt, status=Status.RUNNING)
-    return Outcome.DELIVERED_LIVE if mine.filter(presence.is_live(now=now)).exists() else Outcome.QUEUED
+    running = Attempt.objects.filter(session=session, number=session.attempt, status=Status.RUNNING)
+    return Outcome.DELIVERED_LIVE if running.filter(presence.is_live(now=now)).exists() else Outcome.QUEUED
 
 
 def signed(message: NewMessage, actor: Actor) -> NewMessage:

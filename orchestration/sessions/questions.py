@@ -105,8 +105,8 @@ def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
     found = questions.find(session.project_id, session.address, ask_id)
     if found is None or questions.reply_address(found) != ANSWERS:
         raise problems.not_found()
-    mine = found.sender_session == credential.subject and not found.claimed_sender
-    if credential.kind == CredentialKind.CHILD and not mine:
+    is_own = found.sender_session == credential.subject and not found.claimed_sender
+    if credential.kind == CredentialKind.CHILD and not is_own:
         raise problems.not_found()
     return Ask(session.project_id, session_id, ask_id)
 

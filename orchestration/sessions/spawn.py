@@ -81,9 +81,9 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
         if actor.session is not None:
             quota.keep(actor.session, order.assignment, order.metadata)
         session = _store(project, order, plan, parent, actor)
-        told = {"role": session.role, "title": session.title, "runner": session.runner, "depth": session.depth}
-        told |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
-        unit_of_work.event(project.pk, "session_created", told, session=session.pk, attempt=1)
+        payload = {"role": session.role, "title": session.title, "runner": session.runner, "depth": session.depth}
+        payload |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
+        unit_of_work.event(project.pk, "session_created", payload, session=session.pk, attempt=1)
         unit_of_work.nudge(f"session:{session.pk}")
         unit_of_work.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
         session = transitions.new_attempt(session, now=now)

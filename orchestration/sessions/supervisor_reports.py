@@ -61,12 +61,12 @@ def _name(number: int) -> str:
 def alive(token: str, session_id: UUID, number: int, life: Life, *, now: datetime | None = None) -> str | None:
     """Record that the process lives. Return the reason to kill it, or None while it may continue. Raises 401."""
     _recognise(token, session_id, number)
-    mine = Attempt.objects.filter(session=session_id, number=number)
-    mine.update(keeper_seen_at=database_now(now), keeper_pid=life.pid, pid=life.pgid, host=life.host)
+    attempts = Attempt.objects.filter(session=session_id, number=number)
+    attempts.update(keeper_seen_at=database_now(now), keeper_pid=life.pid, pid=life.pgid, host=life.host)
     # A kill is due after the grace of a cancel at the latest. A later time means that the clock was set back after the
     # request, so the kill is due now.
     odd = Q(kill_requested_at__gt=later(settings.WARDROOM["cancel_grace_secs"] + STEP_SECS, now))
-    over = mine.filter(Q(kill_requested_at__lte=database_now(now)) | odd).values_list("status", "reason").first()
+    over = attempts.filter(Q(kill_requested_at__lte=database_now(now)) | odd).values_list("status", "reason").first()
     return f"{over[0]}: {over[1]}" if over else None
 
 
@@ -79,12 +79,12 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
     _recognise(token, session_id, number)
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
-        mine = Attempt.objects.filter(session=session, number=number)
-        news = mine.filter(exited_at=None).update(exited_at=database_now(now), **dataclasses.asdict(how))
+        attempts = Attempt.objects.filter(session=session, number=number)
+        news = attempts.filter(exited_at=None).update(exited_at=database_now(now), **dataclasses.asdict(how))
         if news:
-            told = {"exit_status": how.exit_status, "exit_signal": how.exit_signal}
-            unit_of_work.event(session.project_id, "process_exited", told, session=session.pk, attempt=number)
-        if not mine.filter(presence.is_live(now=now)).exists():
+            payload = {"exit_status": how.exit_status, "exit_signal": how.exit_signal}
+            unit_of_work.event(session.project_id, "process_exited", payload, session=session.pk, attempt=number)
+        if not attempts.filter(presence.is_live(now=now)).exists():
             judge_exit(session_id, number, now=now)
         session.refresh_from_db()
         return session.status

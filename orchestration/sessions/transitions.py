@@ -55,8 +55,8 @@ def move(
     if to in TERMINAL:
         changes |= {"finished_at": database_now(now), "waiting_for": None, "wait_until": None}
     with unit_of_work.transaction():
-        mine = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
-        if not mine.update(status=to, **changes):
+        queryset = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
+        if not queryset.update(status=to, **changes):
             raise StaleState(session_id, attempt, to)
         if to not in ENDED:
             Attempt.objects.filter(session=session_id, number=attempt, ended_at=None).update(status=to)
@@ -84,14 +84,14 @@ def requeue(
     if spend_retry:
         fresh["retries_left"] = F("retries_left") - 1
     with unit_of_work.transaction():
-        mine = Session.objects.filter(
+        queryset = Session.objects.filter(
             Q(cancel_requested_at=None) | Q(status__in=sorted(TERMINAL)),
             pk=session_id,
             attempt=attempt,
             status__in=set(sources(Status.QUEUED)) & set(out_of),
             retries_left__gte=1 if spend_retry else 0,
         )
-        if not mine.update(status=Status.QUEUED, attempt=attempt + 1, **fresh):
+        if not queryset.update(status=Status.QUEUED, attempt=attempt + 1, **fresh):
             raise StaleState(session_id, attempt, Status.QUEUED)
         session = _tell(session_id, Status.QUEUED, reason)
         end(session, attempt, Status.ERROR, reason, kill_in=0, now=now)

@@ -47,12 +47,12 @@ def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Sess
 
 
 def _children(session: Session, wait: Wait) -> list[str]:
-    mine = Session.objects.filter(parent=session)
+    children = Session.objects.filter(parent=session)
     if wait.children is None:
-        waiting = mine.exclude(status__in=sorted(TERMINAL))
+        waiting = children.exclude(status__in=sorted(TERMINAL))
         return [str(pk) for pk in waiting.order_by("created_at", "pk").values_list("pk", flat=True)]
     named = list(dict.fromkeys(wait.children))
-    known = set(mine.filter(pk__in=named).values_list("pk", flat=True))
+    known = set(children.filter(pk__in=named).values_list("pk", flat=True))
     strangers = [str(child) for child in named if child not in known]
     if strangers:
         detail = f"not children of this session: {', '.join(strangers[:5])}"
@@ -94,8 +94,8 @@ def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
 
 def _has_lasted(session: Session, now: datetime | None) -> bool:
     """Return whether the wait has timed out. First extend it by the seconds of Wardroom's own outages."""
-    mine = Session.objects.filter(pk=session.pk)
-    if not mine.filter(wait_until__lte=database_now(now)).exists():
+    queryset = Session.objects.filter(pk=session.pk)
+    if not queryset.filter(wait_until__lte=database_now(now)).exists():
         return False
     since = session.attempts.filter(number=session.attempt).values_list("ended_at", flat=True).first()
     if session.wait_until is None or since is None:
@@ -105,13 +105,13 @@ def _has_lasted(session: Session, now: datetime | None) -> bool:
     until = session.wait_until + timedelta(seconds=away - session.wait_extended_secs)
     if until <= moment:
         return True
-    mine.update(wait_until=until, wait_extended_secs=away)
+    queryset.update(wait_until=until, wait_extended_secs=away)
     return False
 
 
-def resume(session: Session, reason: str, told: dict[str, Any], *, now: datetime | None = None) -> Session:
-    """Queue the next attempt of a suspended session. Its `run` frame carries the payload `told`."""
-    return transitions.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=told, now=now)
+def resume(session: Session, reason: str, payload: dict[str, Any], *, now: datetime | None = None) -> Session:
+    """Queue the next attempt of a suspended session. Its `run` frame carries `payload`."""
+    return transitions.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=payload, now=now)
 
 
 def _told(session: Session, reason: str) -> dict[str, Any]:
