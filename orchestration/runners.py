@@ -36,7 +36,7 @@ _ALLOWED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDI
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
+class LaunchSpec:
     """The launch spec of a child. The supervisor reads it once, from its standard input."""
 
     url: str
@@ -99,12 +99,14 @@ def working_folder(session_id: UUID) -> Path:
     return folder
 
 
-def orders(session_id: UUID, attempt: int, token: str, command: list[str], options: Mapping[str, Any]) -> Orders:
+def launch_spec(
+    session_id: UUID, attempt: int, token: str, command: list[str], options: Mapping[str, Any]
+) -> LaunchSpec:
     """Return the launch spec of one attempt."""
     timings = settings.WARDROOM
     url = settings.WARDROOM_URL
     named = {"WARDROOM_URL": url, "WARDROOM_SESSION": str(session_id), "WARDROOM_ATTEMPT": str(attempt)}
-    return Orders(
+    return LaunchSpec(
         url=url,
         session=str(session_id),
         attempt=attempt,
@@ -120,7 +122,7 @@ def orders(session_id: UUID, attempt: int, token: str, command: list[str], optio
     )
 
 
-def start_keeper(spec: Orders) -> int:
+def start_keeper(spec: LaunchSpec) -> int:
     """Start a supervisor that outlives this process, and return its pid. Raises NotStarted."""
     folder = Path(spec.state_dir)
     try:
@@ -143,11 +145,11 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _log_of(spec: Orders) -> Path:
+def _log_of(spec: LaunchSpec) -> Path:
     return Path(spec.state_dir) / f"{spec.session}-{spec.attempt}.log"
 
 
-def _note_start(spec: Orders, pid: int) -> None:
+def _note_start(spec: LaunchSpec, pid: int) -> None:
     """Write a first state file, so that a supervisor that never writes its own can still be found and ended."""
     state = {"session": spec.session, "attempt": spec.attempt, "pid": pid, "start": processes.start_time(pid)}
     state |= {"pgid": None, "pgid_start": None, "host": this_host(), "boot_id": processes.boot_id()}

@@ -44,7 +44,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
         return False
     session, token = claimed
     try:
-        spec = runners.orders(session_id, attempt, token, session.command or [], _process_options(session))
+        spec = runners.launch_spec(session_id, attempt, token, session.command or [], _process_options(session))
         pid = runners.start_keeper(spec)
     except Exception as problem:
         # Otherwise the attempt ends only when its first frame is overdue, and without this reason.

@@ -21,11 +21,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[runners.Orders]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[runners.LaunchSpec]:
     """The orders of keepers that would have been started; real ones are in test_processes."""
-    orders: list[runners.Orders] = []
+    orders: list[runners.LaunchSpec] = []
 
-    def note(told: runners.Orders) -> int:
+    def note(told: runners.LaunchSpec) -> int:
         orders.append(told)
         return 4711
 
@@ -41,7 +41,7 @@ def later(secs: float) -> Any:
     return read_database_clock() + timedelta(seconds=secs)
 
 
-def test_a_launch_claims_mints_and_starts_once(started: list[runners.Orders]) -> None:
+def test_a_launch_claims_mints_and_starts_once(started: list[runners.LaunchSpec]) -> None:
     session = stages.queued()
     assert launch(session)
     assert not launch(session)
@@ -52,7 +52,7 @@ def test_a_launch_claims_mints_and_starts_once(started: list[runners.Orders]) ->
     assert OutboxEntry.objects.get(key=f"launch:{session.pk}:1").sent_at
 
 
-def test_orders_hold_no_secret_of_the_server(started: list[runners.Orders]) -> None:
+def test_orders_hold_no_secret_of_the_server(started: list[runners.LaunchSpec]) -> None:
     launch(stages.queued())
     (orders,) = started
     assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BROKER_URL"} & set(orders.env)
@@ -60,27 +60,27 @@ def test_orders_hold_no_secret_of_the_server(started: list[runners.Orders]) -> N
     assert orders.token not in repr(orders)
 
 
-def test_an_old_hint_launches_nothing(started: list[runners.Orders]) -> None:
+def test_an_old_hint_launches_nothing(started: list[runners.LaunchSpec]) -> None:
     session = stages.running()
     transitions.requeue(session.pk, 1, "again")
     assert not session_launch.launch(session.pk, 1)
     assert not started
 
 
-def test_without_assignment_and_messages_it_is_skipped(started: list[runners.Orders]) -> None:
+def test_without_assignment_and_messages_it_is_skipped(started: list[runners.LaunchSpec]) -> None:
     session = stages.queued(assignment=" ")
     assert not launch(session)
     assert (stages.again(session).status, started) == ("skipped", [])
 
 
-def test_an_unread_message_is_work_enough(started: list[runners.Orders]) -> None:
+def test_an_unread_message_is_work_enough(started: list[runners.LaunchSpec]) -> None:
     session = stages.queued(assignment="")
     delivery.deliver(session.project_id, session.address, [NewMessage(message_kind="task", body="do")])
     assert launch(session)
 
 
 def test_a_keeper_that_cannot_be_started_is_an_error_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(told: runners.Orders) -> int:
+    def refuse(told: runners.LaunchSpec) -> int:
         raise runners.NotStarted("the supervisor could not be started: no room")
 
     monkeypatch.setattr(runners, "start_keeper", refuse)
@@ -102,7 +102,7 @@ def test_a_launch_that_fails_after_its_claim_ends_the_attempt_at_once_with_the_r
     assert ended.error.startswith("the launch failed: TypeError: ")
 
 
-def test_the_sweeper_launches_what_is_queued_for_too_long(started: list[runners.Orders]) -> None:
+def test_the_sweeper_launches_what_is_queued_for_too_long(started: list[runners.LaunchSpec]) -> None:
     stages.queued()
     stages.queued(runner="external", command=None)
     assert session_launch.sweep() == 0
@@ -111,7 +111,7 @@ def test_the_sweeper_launches_what_is_queued_for_too_long(started: list[runners.
     assert len(started) == 1
 
 
-def test_it_waits_for_another_host_to_notice_that_its_attempt_is_over(started: list[runners.Orders]) -> None:
+def test_it_waits_for_another_host_to_notice_that_its_attempt_is_over(started: list[runners.LaunchSpec]) -> None:
     session = stages.running()
     stages.set_attempt(session, host="elsewhere")
     transitions.requeue(session.pk, 1, "line lost")
@@ -124,13 +124,13 @@ def test_it_waits_for_another_host_to_notice_that_its_attempt_is_over(started: l
     assert launch(other)
 
 
-def silent(started: list[runners.Orders]) -> Session:
+def silent(started: list[runners.LaunchSpec]) -> Session:
     session = stages.queued()
     launch(session)
     return session
 
 
-def test_no_first_word_is_one_relaunch_and_then_an_error(started: list[runners.Orders]) -> None:
+def test_no_first_word_is_one_relaunch_and_then_an_error(started: list[runners.LaunchSpec]) -> None:
     session = silent(started)
     assert session_launch.sweep(now=later(59)) == 0
     assert session_launch.sweep(now=later(61)) == 1
@@ -145,13 +145,13 @@ def test_no_first_word_is_one_relaunch_and_then_an_error(started: list[runners.O
     )
 
 
-def test_a_first_word_disarms_it(started: list[runners.Orders]) -> None:
+def test_a_first_word_disarms_it(started: list[runners.LaunchSpec]) -> None:
     session = silent(started)
     lifecycle.started(session.pk, 1)
     assert session_launch.sweep(now=later(3600)) == 0
 
 
-def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[runners.Orders]) -> None:
+def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[runners.LaunchSpec]) -> None:
     session = silent(started)
     lifecycle.started(session.pk, 1)
     assert not session_launch.give_up_waiting(session.pk, 1)
@@ -161,7 +161,7 @@ def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[r
     assert (stages.again(session).status, stages.again(session).attempt) == ("starting", 2)
 
 
-def test_an_outage_of_ours_gives_it_its_time_again(started: list[runners.Orders]) -> None:
+def test_an_outage_of_ours_gives_it_its_time_again(started: list[runners.LaunchSpec]) -> None:
     silent(started)
     Outage.objects.create(name="sweeps", ended_at=later(100))
     assert session_launch.sweep(now=later(159)) == 0
@@ -176,7 +176,7 @@ def test_an_external_attempt_waits_a_day_for_its_child() -> None:
     assert stages.again(session).error == "no first frame from the child in 86400 s"
 
 
-def test_a_relaunch_of_what_was_told_to_cancel_ends_it(started: list[runners.Orders]) -> None:
+def test_a_relaunch_of_what_was_told_to_cancel_ends_it(started: list[runners.LaunchSpec]) -> None:
     session = silent(started)
     cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     assert session_launch.give_up_waiting(session.pk, 1)

@@ -34,7 +34,7 @@ def session(settings: Any, tmp_path: Path) -> Iterator[UUID]:
 
 def start(session: UUID, attempt: int = 1, *command: str) -> dict[str, Any]:
     """A keeper and its child; what it says of itself once it keeps."""
-    told = runners.orders(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
+    told = runners.launch_spec(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
     runners.start_keeper(told)
     return wait_until(lambda: keeping(session, attempt), 30, why="the keeper's own state file")
 
