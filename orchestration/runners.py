@@ -65,7 +65,7 @@ def this_host() -> str:
     return socket.gethostname()
 
 
-def keepers_folder() -> Path:
+def supervisors_folder() -> Path:
     """Return the folder for the state files of this host's supervisors. Create it on first use, readable by us only."""
     folder = settings.DATA_FOLDER / "keepers"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def launch_spec(
         command=command,
         cwd=str(options.get("cwd") or working_folder(session_id)),
         env=child_environment({**options.get("env", {}), **named}),
-        state_dir=str(keepers_folder()),
+        state_dir=str(supervisors_folder()),
         alive_secs=timings["keeper_alive_secs"],
         silence_secs=timings["keeper_orphan_secs"],
         grace_secs=timings["kill_grace_secs"],
@@ -122,7 +122,7 @@ def launch_spec(
     )
 
 
-def start_keeper(spec: LaunchSpec) -> int:
+def start_supervisor(spec: LaunchSpec) -> int:
     """Start a supervisor that outlives this process, and return its pid. Raises NotStarted."""
     folder = Path(spec.state_dir)
     try:
@@ -177,18 +177,18 @@ def read_state(file: Path) -> dict[str, Any]:
 
 def state_file(session_id: UUID, attempt: int) -> Path:
     """Return the path of the state file of this attempt's supervisor."""
-    return keepers_folder() / f"{session_id}-{attempt}.json"
+    return supervisors_folder() / f"{session_id}-{attempt}.json"
 
 
 def end_earlier(session_id: UUID, before: int, timeout: float) -> None:
     """End every supervisor on this host that runs an attempt of the session before number `before`."""
-    for file in keepers_folder().glob(f"{session_id}-*.json"):
+    for file in supervisors_folder().glob(f"{session_id}-*.json"):
         state = read_state(file)
         if state and state["attempt"] < before:
-            end_keeper(file, timeout)
+            end_supervisor(file, timeout)
 
 
-def end_keeper(file: Path, timeout: float) -> bool:
+def end_supervisor(file: Path, timeout: float) -> bool:
     """Ask a supervisor to end its child and itself, and kill both after `timeout`. Return True if it was running.
 
     This is safe against a reused pid: the state file holds the start time of each process and the boot id of the host.

@@ -42,7 +42,7 @@ def end_all(wait: Callable[[float], None]) -> None:
     while any(is_running(file) for file in files) and time.monotonic() < deadline:
         wait(0.05)
     with ThreadPoolExecutor(max_workers=32) as threads:
-        list(threads.map(lambda file: runners.end_keeper(file, LAST_SECS), files))
+        list(threads.map(lambda file: runners.end_supervisor(file, LAST_SECS), files))
 
 
 def settle(attempts: list[tuple[UUID, int]]) -> int:
@@ -60,7 +60,7 @@ def written(session_id: UUID, attempt: int) -> bool:
 
 
 def state_files() -> list[Path]:
-    return list(runners.keepers_folder().glob("*.json"))
+    return list(runners.supervisors_folder().glob("*.json"))
 
 
 def ask_to_end(file: Path) -> None:

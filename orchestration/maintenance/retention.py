@@ -194,7 +194,7 @@ def _cancels(now: datetime | None) -> int:
 
 def _files(now: datetime | None) -> int:
     """Delete old logs on this host of supervisors without a state file."""
-    logs = runners.keepers_folder().glob("*.log")
+    logs = runners.supervisors_folder().glob("*.log")
     return sweep_batch.each(Work("housekeeping", "logs of keepers"), lambda most: logs, _remove_old)
 
 

@@ -45,7 +45,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
     session, token = claimed
     try:
         spec = runners.launch_spec(session_id, attempt, token, session.command or [], _process_options(session))
-        pid = runners.start_keeper(spec)
+        pid = runners.start_supervisor(spec)
     except Exception as problem:
         # Otherwise the attempt ends only when its first frame is overdue, and without this reason.
         log.exception("the launch of %s/%s failed", session_id, attempt)

@@ -29,7 +29,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[runners.LaunchSpec]:
         orders.append(told)
         return 4711
 
-    monkeypatch.setattr(runners, "start_keeper", note)
+    monkeypatch.setattr(runners, "start_supervisor", note)
     return orders
 
 
@@ -83,7 +83,7 @@ def test_a_keeper_that_cannot_be_started_is_an_error_that_says_why(monkeypatch: 
     def refuse(told: runners.LaunchSpec) -> int:
         raise runners.NotStarted("the supervisor could not be started: no room")
 
-    monkeypatch.setattr(runners, "start_keeper", refuse)
+    monkeypatch.setattr(runners, "start_supervisor", refuse)
     session = stages.queued()
     assert not launch(session)
     assert stages.again(session).error == "the supervisor could not be started: no room"

@@ -88,7 +88,7 @@ def test_of_finish_cancel_requeue_and_suspend_one_wins() -> None:
 
 def test_of_32_launches_one_starts_a_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(runners, "start_keeper", lambda told: started.append(told.token) or 4711)
+    monkeypatch.setattr(runners, "start_supervisor", lambda told: started.append(told.token) or 4711)
     session = stages.queued()
     answers = race(*[lambda: launch.launch(session.pk, 1)] * THREADS)
     assert (answers.count(True), len(started)) == (1, 1)

@@ -29,13 +29,13 @@ def session(settings: Any, tmp_path: Path) -> Iterator[UUID]:
     settings.WARDROOM = settings.WARDROOM | {"kill_grace_secs": 0.3, "keeper_alive_secs": 0.2}
     yield uuid4()
     for file in (tmp_path / "keepers").glob("*.json"):
-        runners.end_keeper(file, 1)
+        runners.end_supervisor(file, 1)
 
 
 def start(session: UUID, attempt: int = 1, *command: str) -> dict[str, Any]:
     """A keeper and its child; what it says of itself once it keeps."""
     told = runners.launch_spec(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
-    runners.start_keeper(told)
+    runners.start_supervisor(told)
     return wait_until(lambda: keeping(session, attempt), 30, why="the keeper's own state file")
 
 
@@ -61,15 +61,15 @@ def test_the_token_is_in_no_argument_and_no_environment_and_files_are_ours_alone
     for pid in (state["pid"], state["pgid"]):
         for name in ("cmdline", "environ"):
             assert b"wr_child_secret" not in Path(f"/proc/{pid}/{name}").read_bytes()
-    files = list(runners.keepers_folder().iterdir())
+    files = list(runners.supervisors_folder().iterdir())
     assert files and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
-    assert stat.S_IMODE(runners.keepers_folder().stat().st_mode) == 0o700
+    assert stat.S_IMODE(runners.supervisors_folder().stat().st_mode) == 0o700
 
 
 def test_ending_a_keeper_ends_a_child_that_ignores_term(session: UUID) -> None:
     state = start(session, 1, "python", "-c", STUBBORN)
     wait_until((runners.working_folder(session) / "up").exists, 30)
-    assert runners.end_keeper(runners.state_file(session, 1), 20)
+    assert runners.end_supervisor(runners.state_file(session, 1), 20)
     assert not runs(state)
     assert not runs(state, "pgid", "pgid_start")
     assert not runners.state_file(session, 1).exists()
@@ -80,7 +80,7 @@ def test_a_keeper_that_does_not_leave_is_killed_with_its_child(session: UUID) ->
     guard = int(Path(f"/proc/{state['pid']}/stat").read_text().rpartition(")")[2].split()[1])
     born = processes.start_time(guard)
     os.kill(state["pid"], signal.SIGSTOP)
-    assert runners.end_keeper(runners.state_file(session, 1), 0.2)
+    assert runners.end_supervisor(runners.state_file(session, 1), 0.2)
     wait_until(lambda: not runs(state) and not runs(state, "pgid", "pgid_start"))
     wait_until(lambda: not processes.is_same(guard, state["boot_id"], born), why="the guard's end")
 
@@ -102,7 +102,7 @@ def test_a_pid_that_was_used_again_is_never_killed(session: UUID) -> None:
         file = runners.state_file(session, 1)
         for lie in ({"start": 1, "pgid_start": 1}, {"start": born, "pgid_start": born, "boot_id": "another"}):
             file.write_text(json.dumps({**mine, "host": runners.this_host(), **lie}))
-            assert not runners.end_keeper(file, 1)
+            assert not runners.end_supervisor(file, 1)
             assert bystander.poll() is None
     finally:
         bystander.kill()
@@ -113,24 +113,24 @@ def test_another_hosts_keeper_is_left_alone(session: UUID) -> None:
     state = start(session)
     file = runners.state_file(session, 1)
     file.write_text(json.dumps({**state, "host": "elsewhere"}))
-    assert not runners.end_keeper(file, 1)
+    assert not runners.end_supervisor(file, 1)
     assert runs(state)
     file.write_text(json.dumps(state))
 
 
 def test_a_state_file_that_says_nothing_is_nobody(session: UUID) -> None:
     file = runners.state_file(session, 1)
-    assert not runners.end_keeper(file, 1)
+    assert not runners.end_supervisor(file, 1)
     for text in ("{", "[]", "{}", '{"host": 1}', "[" * 100_000, '{"session": "x", "attempt": 1}', "\udcff"):
         file.write_bytes(text.encode(errors="surrogateescape"))
-        assert not runners.end_keeper(file, 1)
+        assert not runners.end_supervisor(file, 1)
         assert runners.read_state(file) == {}
 
 
 def test_a_state_file_that_says_nothing_keeps_no_other_from_being_ended(session: UUID) -> None:
     old = start(session, 1)
     for name in (f"{session}-x.json", f"{session}-0.json", "odd.json"):
-        (runners.keepers_folder() / name).write_text("{}")
+        (runners.supervisors_folder() / name).write_text("{}")
     assert clean_stop.kept() == [(session, 1)]
     runners.end_earlier(session, 2, 20)
     assert not runs(old) and not runs(old, "pgid", "pgid_start")
