@@ -87,7 +87,7 @@ def _quarantine_card(queryset: QuerySet[Quarantined]) -> dict[str, Any]:
 
 
 def _session_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
-    lost = schemas.with_line(sessions).filter(status=Status.RUNNING, live=False)
+    lost = schemas.with_liveness(sessions).filter(status=Status.RUNNING, live=False)
     here = "orchestration_session"
     return [
         _card("lost children", lost.count(), "bad", _url(here, "?state=lost")),
@@ -126,9 +126,11 @@ def _pending(approvals: Any) -> list[Approval]:
 
 
 def _running(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
-    rows: QuerySet[Any] = schemas.with_line(sessions.filter(status=Status.RUNNING))
+    rows: QuerySet[Any] = schemas.with_liveness(sessions.filter(status=Status.RUNNING))
     newest = rows.select_related("project").order_by("-last_event_at", "-created_at")[:SHOWN]
-    return [{"session": row, "label": session_page.label(row), "line": session_page.line_badge(row)} for row in newest]
+    return [
+        {"session": row, "label": session_page.label(row), "connection": session_page.connection_badge(row)} for row in newest
+    ]
 
 
 def _url(model: str, query: str = "") -> str:

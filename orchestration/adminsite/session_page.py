@@ -46,7 +46,7 @@ def label(session: Session, limit: int = 60) -> str:
     return shortened(session.title or session.role or begins or str(session.pk), limit)
 
 
-def line_badge(session: Any) -> SafeString | str:
+def connection_badge(session: Any) -> SafeString | str:
     """Return the badge `live` or `lost`, or nothing for a session that does not run."""
     if session.live:
         return badge("live", "good")
@@ -68,7 +68,7 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
         "session": session,
         "label": label(session),
         "tone": TONES[session.status],
-        "line": line_badge(session),
+        "connection": connection_badge(session),
         "attempts": [(attempt, TONES[Status(attempt.status)]) for attempt in attempts[:ATTEMPTS]],
         "cut": {"attempts": len(attempts) > ATTEMPTS, "tree": is_cut},
         "most": {"attempts": ATTEMPTS, "approvals": APPROVALS, "messages": MESSAGES},
@@ -84,11 +84,11 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
 
 
 def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
-    """Return the tree, depth first, as `{session, indent, here, tone, line, label}`, and whether it is cut.
+    """Return the tree, depth first, as `{session, indent, here, tone, connection, label}`, and whether it is cut.
 
     For a large tree, return only the session with its ancestors and its first children.
     """
-    sessions = schemas.with_line(Session.objects.filter(project=session.project_id)).order_by("created_at", "pk")
+    sessions = schemas.with_liveness(Session.objects.filter(project=session.project_id)).order_by("created_at", "pk")
     rows: list[Any] = list(sessions.filter(root=session.root)[: TREE + 1])
     is_cut = len(rows) > TREE
     if is_cut:
@@ -107,7 +107,7 @@ def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
                 "indent": min(row.depth, 8),
                 "here": row.pk == session.pk,
                 "tone": TONES[row.status],
-                "line": line_badge(row),
+                "connection": connection_badge(row),
                 "label": label(row),
             }
         )

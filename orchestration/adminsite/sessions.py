@@ -110,7 +110,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Annotate each session with `live`."""
-        return schemas.with_line(super().get_queryset(request))
+        return schemas.with_liveness(super().get_queryset(request))
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> Any:
         """Search: an id finds the session and its children; a word finds titles and roles."""
@@ -129,7 +129,9 @@ class SessionAdmin(ProjectWall, ReadOnly):
     @admin.display(description="state", ordering="status")
     def standing(self, session: Any) -> SafeString:
         """Return the state, and whether the connection is live."""
-        return format_html("{} {}", badge(session.status, TONES[session.status]), session_page.line_badge(session))
+        return format_html(
+            "{} {}", badge(session.status, TONES[session.status]), session_page.connection_badge(session)
+        )
 
     @admin.display(description="attempt", ordering="attempt")
     def number(self, session: Session) -> int:

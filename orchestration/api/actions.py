@@ -30,7 +30,7 @@ class Steering(ProjectView):
 
     def shown(self, session: Session) -> dict[str, Any]:
         """Return the session as it is after the operation."""
-        return schemas.session(schemas.with_line(Session.objects.all()).get(pk=session.pk))
+        return schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=session.pk))
 
 
 def _still(view: ProjectView, answer: Any, session_id: UUID) -> None:

@@ -69,7 +69,7 @@ class Sessions(ProjectView):
 
         A child's token sees its own session's children, or with `parent` those of a session below it.
         """
-        rows = schemas.with_line(_filtered(self._visible(), request.query_params))
+        rows = schemas.with_liveness(_filtered(self._visible(), request.query_params))
         return Response(page(rows, request.query_params, schemas.session, key=("created_at", "id"), descending=True))
 
     def _visible(self) -> QuerySet[Session]:
@@ -93,7 +93,7 @@ class Sessions(ProjectView):
 
 
 def _spawned(spawned: spawn.Spawned) -> dict[str, Any]:
-    shown = schemas.session(schemas.with_line(Session.objects.all()).get(pk=spawned.session.pk))
+    shown = schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=spawned.session.pk))
     if spawned.websocket_url:
         shown["child"] = {"token": spawned.child_token, "websocket_url": spawned.websocket_url}
     return shown
@@ -120,7 +120,7 @@ class OneSession(ProjectView):
     def get(self, request: Request, session_id: UUID) -> Response:
         """Return one session as it is now."""
         session = access.readable(self.credential, session_id)
-        return Response(schemas.session(schemas.with_line(Session.objects.all()).get(pk=session.pk)))
+        return Response(schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=session.pk)))
 
 
 class Tree(ProjectView):

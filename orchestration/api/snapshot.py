@@ -43,7 +43,7 @@ def of(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = T
 
 
 def _sessions(project_id: UUID) -> Iterator[Any]:
-    rows = schemas.with_line(Session.objects.filter(project_id=project_id, finished_at=None))
+    rows = schemas.with_liveness(Session.objects.filter(project_id=project_id, finished_at=None))
     return pages.walk(rows, ("created_at", "pk"))
 
 

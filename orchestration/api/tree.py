@@ -21,7 +21,7 @@ def of(top: UUID) -> dict[str, Any]:
     tree of such a session continues below it.
     """
     room = pages.Room()
-    shown = {top: _node(schemas.with_line(Session.objects.all()).get(pk=top))}
+    shown = {top: _node(schemas.with_liveness(Session.objects.all()).get(pk=top))}
     room.takes(shown[top])
     level = [top]
     while level:
@@ -33,7 +33,7 @@ def of(top: UUID) -> dict[str, Any]:
 def _below(level: list[UUID], shown: dict[UUID, dict[str, Any]], room: pages.Room) -> list[UUID]:
     """Add the children of this level while they fit. Return the ids of the added ones, none once the tree is full."""
     found = []
-    rows = schemas.with_line(Session.objects.filter(parent__in=level))
+    rows = schemas.with_liveness(Session.objects.filter(parent__in=level))
     for row in pages.walk(rows, ("created_at", "pk")):
         node = _node(row)
         if len(shown) == MOST or not room.takes(node):

@@ -16,14 +16,14 @@ from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status
 
 
-def with_line(sessions: QuerySet[Session], *, now: datetime | None = None) -> QuerySet[Any]:
+def with_liveness(sessions: QuerySet[Session], *, now: datetime | None = None) -> QuerySet[Any]:
     """Annotate sessions with `live`: whether the current attempt has a live connection."""
     current = Attempt.objects.filter(presence.is_live(now=now), session=OuterRef("pk"), number=OuterRef("attempt"))
     return sessions.annotate(live=Exists(current))
 
 
 def session(row: Any) -> dict[str, Any]:
-    """Return the body of a session from `with_line`. `lost` means: running without a live connection."""
+    """Return the body of a session from `with_liveness`. `lost` means: running without a live connection."""
     return {
         "id": str(row.pk),
         "project": str(row.project_id),
