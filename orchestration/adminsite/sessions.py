@@ -39,7 +39,7 @@ from orchestration.sessions import messages as session_messages
 from orchestration.states import Runner, Status
 
 
-class StandingFilter(admin.SimpleListFilter):
+class StateFilter(admin.SimpleListFilter):
     """Filter by state. `lost` is a display state: running without a live connection."""
 
     title = "state"
@@ -100,8 +100,8 @@ class MessageForm(forms.Form):
 class SessionAdmin(ProjectWall, ReadOnly):
     """Read-only pages with two buttons. Each button calls one operation."""
 
-    list_display = ("label", "standing", "number", "place", "when_told", "tool", "began")
-    list_filter = (ProjectFilter, StandingFilter, RunnerFilter)
+    list_display = ("label", "state", "number", "place", "when_told", "tool", "began")
+    list_filter = (ProjectFilter, StateFilter, RunnerFilter)
     search_fields = ("title", "role", "id")
     search_help_text = "A part of the title, a role, or a session's id."
     list_select_related = ("project", "parent")
@@ -127,7 +127,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
         return session_page.label(session)
 
     @admin.display(description="state", ordering="status")
-    def standing(self, session: Any) -> SafeString:
+    def state(self, session: Any) -> SafeString:
         """Return the state, and whether the connection is live."""
         return format_html(
             "{} {}", badge(session.status, TONES[session.status]), session_page.connection_badge(session)
