@@ -129,7 +129,8 @@ def _running(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
     rows: QuerySet[Any] = schemas.with_liveness(sessions.filter(status=Status.RUNNING))
     newest = rows.select_related("project").order_by("-last_event_at", "-created_at")[:SHOWN]
     return [
-        {"session": row, "label": session_page.label(row), "connection": session_page.connection_badge(row)} for row in newest
+        {"session": row, "label": session_page.label(row), "connection": session_page.connection_badge(row)}
+        for row in newest
     ]
 
 

@@ -24,7 +24,7 @@ from core.web.problems import Problem
 from ledger import long_poll
 from mailbox.questions import new_id, question
 from orchestration.sessions import access, questions
-from orchestration.sessions.questions import Ask, Standing
+from orchestration.sessions.questions import Ask, AskState
 
 
 class AskBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,8 +86,8 @@ def may_look(credential: Credential) -> None:
     permissions.allow(credential, "sessions:write" if writes else "sessions:read", child=True)
 
 
-async def _settled(asked: Ask, secs: float | None) -> Standing:
-    look, topics = partial(questions.look, asked), questions.topics(asked)
+async def _settled(asked: Ask, secs: float | None) -> AskState:
+    look, topics = partial(questions.current_state, asked), questions.topics(asked)
     return await long_poll.until(lambda standing: standing.status != "pending", look, topics, secs)
 
 

@@ -50,7 +50,7 @@ class Ask(ProjectView):
         key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
         asked = long_poll.put(self.credential, session_id, said, key)
         headers = idempotency.REPLAYED if asked.is_repeated else None
-        return Response(questions.shape(questions.look(asked)), headers=headers)
+        return Response(questions.shape(questions.current_state(asked)), headers=headers)
 
 
 class OneAsk(ProjectView):
@@ -69,4 +69,4 @@ class OneAsk(ProjectView):
         """Return the answer, also a late one, or the current state. 404 for an ask that another session sent."""
         long_poll.may_look(self.credential)
         ledger_long_poll.patience(request.query_params)
-        return Response(questions.shape(questions.look(questions.find(self.credential, session_id, ask_id))))
+        return Response(questions.shape(questions.current_state(questions.find(self.credential, session_id, ask_id))))

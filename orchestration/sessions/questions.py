@@ -34,7 +34,7 @@ class Ask:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Standing:
+class AskState:
     """The current state of an ask: its answer, if there is one, and the status of its session."""
 
     ask: Ask
@@ -111,10 +111,10 @@ def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:
     return Ask(session.project_id, session_id, ask_id)
 
 
-def look(ask: Ask) -> Standing:
+def current_state(ask: Ask) -> AskState:
     """Return the current state. Read the session first: an answer that came before its end is then visible."""
     status = Session.objects.values_list("status", flat=True).get(pk=ask.session_id)
-    return Standing(ask, status, questions.answer_to(ask.project_id, ask.id))
+    return AskState(ask, status, questions.answer_to(ask.project_id, ask.id))
 
 
 def topics(ask: Ask) -> tuple[str, str]:
@@ -122,7 +122,7 @@ def topics(ask: Ask) -> tuple[str, str]:
     return questions.topic(ask.project_id, ask.id), transitions.over(ask.session_id)
 
 
-def shape(standing: Standing) -> dict[str, Any]:
+def shape(state: AskState) -> dict[str, Any]:
     """Return `{status, ask_id, session_status}`, and the answer when there is one."""
-    ended = {"status": standing.status, "session_status": standing.session_status}
-    return {**asked(standing.ask.id, standing.reply), **ended}
+    ended = {"status": state.status, "session_status": state.session_status}
+    return {**asked(state.ask.id, state.reply), **ended}

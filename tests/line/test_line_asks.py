@@ -191,8 +191,8 @@ def test_an_answer_that_comes_with_the_end_is_not_taken_for_an_end_without_one(
 
     with monkeypatch.context() as between:
         between.setattr(questions, "answer_to", late)
-        assert asks.look(ask).status == "pending"
-    assert asks.look(ask).status == "answered"
+        assert asks.current_state(ask).status == "pending"
+    assert asks.current_state(ask).status == "answered"
 
 
 def test_a_plain_child_reads_the_question_and_has_no_way_to_answer(server: Server, child: Spawn, asker: Caller) -> None:
