@@ -206,7 +206,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
         if request.method == "POST" and form.is_valid():
             self._cancel(request, session, form.cleaned_data["reason"], form.cleaned_data["cascade"])
         elif request.method == "POST":
-            self.message_user(request, "Say why it is to stop: the agent is told.", messages.ERROR)
+            self.message_user(request, "A cancel needs a reason: the agent is told the reason.", messages.ERROR)
         else:
             say_nothing_was_done(request)
         return self._back(session)
@@ -231,7 +231,7 @@ class SessionAdmin(ProjectWall, ReadOnly):
         except Problem as refusal:
             self.message_user(request, refusal.detail, messages.ERROR)
             return
-        over = f"It is {after.status}." if after.is_terminal else "It was told to stop, and has some seconds to do so."
+        over = f"It is {after.status}." if after.is_terminal else "It was told to stop and has a few seconds."
         self.message_user(request, over)
 
     def _send(self, request: HttpRequest, session: Session, wanted: dict[str, Any]) -> None:
@@ -266,8 +266,8 @@ class SessionAdmin(ProjectWall, ReadOnly):
 
 
 OUTCOMES = {
-    "delivered_live": "Sent: its line is live. It is admitted at the agent's next safe point.",
-    "queued": "Sent: it waits in the mailbox, and the agent reads it when its line is back.",
+    "delivered_live": "Sent: its connection is live. It is admitted at the agent's next safe point.",
+    "queued": "Sent: it waits in the mailbox, and the agent reads it when it is connected again.",
     "started": "Sent: the session was over, and starts again with this message.",
     "pending": "Kept: nothing will read it until somebody starts the session.",
 }
