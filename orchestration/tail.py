@@ -69,11 +69,11 @@ def follow(session_id: UUID, screen: Screen, pause: Callable[[float], None] = ti
             # Read the state first. Then the feed has all events from before the end.
             session = Session.objects.get(pk=session_id)
             for event in _news(session, after):
-                screen.line(*told(event))
+                screen.line(*format_event(event))
                 after = event.cursor
             if session.is_terminal:
                 return session
-            screen.status(f"{standing(session)}  {_clock(time.monotonic() - began)}")
+            screen.status(f"{describe_state(session)}  {_clock(time.monotonic() - began)}")
             pause(POLL_SECS)
     finally:
         screen.close()
@@ -88,7 +88,7 @@ def _news(session: Session, after: int) -> Iterator[feed.Entry]:
         after = page.cursor
 
 
-def standing(session: Session) -> str:
+def describe_state(session: Session) -> str:
     """Return the current state in a few words."""
     clock = attempt_clock.clock(session.pk, session.attempt)
     if clock.pending and not session.is_terminal:
@@ -97,7 +97,7 @@ def standing(session: Session) -> str:
     return f"{session.status}, attempt {session.attempt}{tool}"
 
 
-def told(event: feed.Entry) -> tuple[str, str]:
+def format_event(event: feed.Entry) -> tuple[str, str]:
     """Return an event as one visible line, and its tone."""
     words = shortened(_words(event), 200)
     source = " " if event.seq is None else "·"
