@@ -75,7 +75,7 @@ def send(
             make_room(session)
         delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
-            return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _standing(session, now))
+            return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session, now))
         outcome = _set_off(session, message, actor, interrupt, now)
         unit_of_work.nudge(f"session:{session.pk}")
         return Sent(delivered.id, outcome)
@@ -123,10 +123,10 @@ def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: boo
         roles.restrain(session, actor)
         lifecycle.ask_to_stop(session, f"interrupted by {why}", restart=True, now=now)
         return Outcome.QUEUED
-    return _standing(session, now)
+    return _current_outcome(session, now)
 
 
-def _standing(session: Session, now: datetime | None) -> Outcome:
+def _current_outcome(session: Session, now: datetime | None) -> Outcome:
     """Return the outcome of a message that changed nothing: a child reads it now or later, or was told to stop."""
     if session.cancel_requested_at is not None:
         return Outcome.QUEUED if session.restart else Outcome.PENDING
