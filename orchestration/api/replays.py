@@ -16,7 +16,7 @@ def spawned(credential: Credential, session_id: UUID, order: SpawnOrder) -> None
     The number of the parent's children is not checked: this child is among them.
     """
     actor = Actor.of_credential(credential)
-    spawn.judge(order, actor)
+    spawn.check(order, actor)
     transitions.fence(actor)
     access.readable(credential, session_id)
 

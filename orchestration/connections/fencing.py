@@ -159,7 +159,7 @@ def disconnect(connection: Connection, *, now: datetime | None = None) -> bool:
         if lost:
             _tell(connection, "line_lost")
             # A process that has ended cannot reconnect, and all its frames are handled by now.
-            supervisor_reports.judge_exit(connection.session_id, connection.attempt, now=now)
+            supervisor_reports.end_exited(connection.session_id, connection.attempt, now=now)
         return bool(lost)
 
 

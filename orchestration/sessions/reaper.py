@@ -33,9 +33,9 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     at = moment or read_database_clock(now)
     clock_steps.mend(now=now)
     stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
-    judge: Callable[[Row], int] = lambda row: supervisor_reports.judge_exit(*row, now=now)  # noqa: E731
+    end_exited: Callable[[Row], int] = lambda row: supervisor_reports.end_exited(*row, now=now)  # noqa: E731
     done = sweep_batch.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
-    done += sweep_batch.each(EXITS, lambda most: _exited(most, at), judge, limit=limit)
+    done += sweep_batch.each(EXITS, lambda most: _exited(most, at), end_exited, limit=limit)
     if web_is_there(at, now=now):
         running = Attempt.objects.filter(status=Status.RUNNING).count()
         ending = sweep_batch.brake(LINES, _lost(at), running, moment=at)

@@ -74,7 +74,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
     Everything is checked before anything is stored. Raises Problem: 422 with every error, 403 for a command without its
     scope, 404 for an unknown parent, 409 for a parent that is over, 429 for a parent with too many children.
     """
-    plan = judge(order, actor)
+    plan = check(order, actor)
     with unit_of_work.transaction():
         transitions.fence(actor)
         parent = _parent(project, order, actor)
@@ -140,7 +140,7 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
 # --- checking an order --------------------------------------------------------------------------------------
 
 
-def judge(order: SpawnOrder, actor: Actor) -> _Plan:
+def check(order: SpawnOrder, actor: Actor) -> _Plan:
     """Check that this caller may spawn this order, and return its plan. Raises 403, 422."""
     if errors := _length_errors(order):
         raise problems.invalid(errors)

@@ -85,12 +85,12 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
             payload = {"exit_status": how.exit_status, "exit_signal": how.exit_signal}
             unit_of_work.event(session.project_id, "process_exited", payload, session=session.pk, attempt=number)
         if not attempts.filter(presence.is_live(now=now)).exists():
-            judge_exit(session_id, number, now=now)
+            end_exited(session_id, number, now=now)
         session.refresh_from_db()
         return session.status
 
 
-def judge_exit(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
+def end_exited(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
     """End an attempt after its process exited without a terminal frame. Return False when it was over or still runs."""
     with unit_of_work.transaction():
         session = transitions.lock(session_id)

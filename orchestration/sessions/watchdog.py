@@ -106,7 +106,7 @@ def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int
     found = [session_id for session_id in _suspects(at) if _may_be_over(session_id, at, gaps)]
     running = Attempt.objects.filter(status=Status.RUNNING).count()
     ending = sweep_batch.brake(WORK, found, running, moment=at)
-    return sweep_batch.each(WORK, lambda most: ending, lambda session_id: judge(session_id, at, gaps))
+    return sweep_batch.each(WORK, lambda most: ending, lambda session_id: check(session_id, at, gaps))
 
 
 def _suspects(moment: datetime) -> Iterator[UUID]:
@@ -140,7 +140,7 @@ def _is_suspect(moment: datetime, began: datetime, last: datetime | None, metada
 def _may_be_over(session_id: UUID, moment: datetime, away: Away) -> bool:
     """Return whether a suspect must be ended now.
 
-    An error also returns True: `judge` then raises it for this session alone.
+    An error also returns True: `check` then raises it for this session alone.
     """
     try:
         return _verdict(Session.objects.get(pk=session_id), moment, away)[1] is not None
@@ -154,7 +154,7 @@ def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, s
     return attempt, verdict(_clocks(session, attempt, tick, away)) if tick else None
 
 
-def judge(session_id: UUID, moment: datetime, away: Away) -> bool:
+def check(session_id: UUID, moment: datetime, away: Away) -> bool:
     """Check one session under its lock, so that a concurrent event or ask is either seen or too late."""
     with unit_of_work.transaction():
         attempt, why = _verdict(transitions.lock(session_id), moment, away)
