@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _silent_until = 0.0
 
 
-def owe_launch(session: Session) -> None:
+def enqueue_launch(session: Session) -> None:
     """Record that the current attempt must be launched, and publish the hint after COMMIT. Requires a transaction."""
     key = f"{LAUNCH}:{session.pk}:{session.attempt}"
     payload = {"session": str(session.pk), "attempt": session.attempt}
@@ -48,7 +48,7 @@ def _send_again(pk: int) -> bool:
     return _send(entry.key, UUID(entry.payload["session"]), int(entry.payload["attempt"]))
 
 
-def settle(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:
+def mark_begun(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:
     """Mark the launch as begun, so that its hint is not sent again."""
     key = f"{LAUNCH}:{session_id}:{attempt}"
     OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now(now))

@@ -81,7 +81,7 @@ def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool
 def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Session, str] | None:
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
-        dispatch.settle(session_id, attempt, now=now)
+        dispatch.mark_begun(session_id, attempt, now=now)
         if session.cancel_requested_at is not None:
             return None  # The cancel ends it.
         if session.status == Status.QUEUED and _has_nothing_to_do(session):

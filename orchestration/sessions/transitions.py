@@ -119,7 +119,7 @@ def new_attempt(
         launched.update(launched_at=database_now(now))
         unit_of_work.event(session.project_id, "attempt_ready", session=session.pk, attempt=session.attempt)
     else:
-        dispatch.owe_launch(session)
+        dispatch.enqueue_launch(session)
     return session
 
 
