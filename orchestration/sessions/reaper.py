@@ -25,7 +25,7 @@ Row = tuple[UUID, int]
 CANCELS, EXITS, LINES = (Work("lines_sweep", name) for name in ("cancels", "exits", "lost lines"))
 
 #: The last time at which a running attempt had a connection.
-GONE_AT = Coalesce("line_lost_at", "web_process__heartbeat_at", "line_since", "running_at")
+LAST_CONNECTED_AT = Coalesce("line_lost_at", "web_process__heartbeat_at", "line_since", "running_at")
 
 
 def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | None = None) -> int:
@@ -36,7 +36,7 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     end_exited: Callable[[Row], int] = lambda row: supervisor_reports.end_exited(*row, now=now)  # noqa: E731
     done = sweep_batch.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
     done += sweep_batch.each(EXITS, lambda most: _exited(most, at), end_exited, limit=limit)
-    if web_is_there(at, now=now):
+    if is_web_alive(at, now=now):
         running = Attempt.objects.filter(status=Status.RUNNING).count()
         ending = sweep_batch.brake(LINES, _lost(at), running, moment=at)
         done += sweep_batch.each(
@@ -45,7 +45,7 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     return done
 
 
-def web_is_there(moment: datetime, *, now: datetime | None = None) -> bool:
+def is_web_alive(moment: datetime, *, now: datetime | None = None) -> bool:
     """Return whether a web process is alive, and has been for long enough that children could reconnect."""
     lease, grace = settings.WARDROOM["heartbeat_lease_secs"], settings.WARDROOM["line_grace_secs"]
     if WebProcess.objects.filter(heartbeat_at__gt=later(-lease, moment)).exists():
@@ -57,11 +57,11 @@ def _overdue(moment: datetime) -> QuerySet[Attempt]:
     """Return the running attempts without a connection for longer than the grace."""
     grace = settings.WARDROOM["line_grace_secs"]
     running = Attempt.objects.filter(status=Status.RUNNING, session__attempt=F("number"))
-    return running.filter(LessThan(GONE_AT, later(-grace, moment)))
+    return running.filter(LessThan(LAST_CONNECTED_AT, later(-grace, moment)))
 
 
 def _lost(moment: datetime) -> list[Row]:
-    return list(_overdue(moment).order_by(GONE_AT).values_list("session_id", "number"))
+    return list(_overdue(moment).order_by(LAST_CONNECTED_AT).values_list("session_id", "number"))
 
 
 def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
