@@ -96,7 +96,7 @@ def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | No
         level = list(below.order_by("pk"))
         tree = tree + level
     open_sessions = [session for session in tree if not session.is_terminal]
-    completion.hold_addresses([session for session in open_sessions if lifecycle.does_not_run(session)])
+    completion.lock_addresses([session for session in open_sessions if lifecycle.does_not_run(session)])
     for session in reversed(open_sessions):
         lifecycle.ask_to_stop(session, reason, now=now)
     return len(open_sessions)

@@ -36,7 +36,7 @@ def complete(session: Session, attempt: int, *, now: datetime | None = None) -> 
         _message(session, attempt, body, now)
 
 
-def hold_addresses(ending: Collection[Session]) -> None:
+def lock_addresses(ending: Collection[Session]) -> None:
     """Lock all addresses that receive the completions of these sessions of one project, in one step.
 
     Call it inside the transaction that is about to end them. Locks taken one by one would follow the depth of the
