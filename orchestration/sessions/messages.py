@@ -72,7 +72,7 @@ def send(
         if actor.session is not None:
             quota.keep(actor.session, message.body)
         if message.message_kind == "ask" and not questions.find(project.pk, session.address, message.id or ""):
-            make_room(session)
+            refuse_if_full(session)
         delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
             return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session, now))
@@ -81,7 +81,7 @@ def send(
         return Sent(delivered.id, outcome)
 
 
-def make_room(session: Session) -> None:
+def refuse_if_full(session: Session) -> None:
     """Refuse one more question when too many are open. Raises 429.
 
     Call it under the session's lock, so that concurrent questions count each other.

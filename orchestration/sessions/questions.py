@@ -77,7 +77,7 @@ def ask(
             detail = f"The session is {session.status}: nobody is there to answer."
             raise problems.conflict(detail, "not-running", session_status=session.status)
         if known is None:
-            messages.make_room(session)
+            messages.refuse_if_full(session)
         (delivered,) = delivery.deliver(project.pk, session.address, [message], internal=True, now=now)
     return Ask(project.pk, session_id, delivered.id, is_repeated=delivered.duplicate)
 
