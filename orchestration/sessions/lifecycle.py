@@ -90,7 +90,7 @@ def finish(
         if session.restart:
             requeue(session_id, attempt, "interrupted by a message", out_of=TERMINAL, now=now)
         elif session.parent_id:
-            unit_of_work.after_commit(functools.partial(waits.look, session.parent_id))
+            unit_of_work.after_commit(functools.partial(waits.resume_if_due, session.parent_id))
         return True
 
 

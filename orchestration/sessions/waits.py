@@ -122,7 +122,7 @@ def _told(session: Session, reason: str) -> dict[str, Any]:
     return {"reason": reason, "wait_for": waiting["wait_for"], "children": children}
 
 
-def look(session_id: UUID, *, now: datetime | None = None) -> bool:
+def resume_if_due(session_id: UUID, *, now: datetime | None = None) -> bool:
     """Resume this session if its wait is over. Of several concurrent callers one does it."""
     with unit_of_work.transaction():
         return resume_if_over(transitions.lock(session_id), now=now)
@@ -136,4 +136,4 @@ def sweep(limit: int = 200, *, now: datetime | None = None) -> int:
     )
     # The earliest end comes first, so that many long waits cannot hide one that is over.
     found = due.order_by("wait_until").values_list("pk", flat=True)
-    return sweep_batch.each(WORK, lambda most: found[:most], lambda pk: look(pk, now=now), limit=limit)
+    return sweep_batch.each(WORK, lambda most: found[:most], lambda pk: resume_if_due(pk, now=now), limit=limit)

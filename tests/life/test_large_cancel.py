@@ -153,7 +153,7 @@ class TestOneWorker:
         assert stages.again(leaves[0]).status == "queued"
         for leaf in leaves[:2]:
             assert session_cancel.end(row.pk, leaf.pk)
-        assert not waits.look(middles[0].pk)
+        assert not waits.resume_if_due(middles[0].pk)
         assert waits.sweep() == 0
         assert stages.again(middles[0]).status == "suspended"
 

@@ -112,7 +112,7 @@ def test_however_many_children_end_together_the_parent_resumes_once() -> None:
     parent = stages.running()
     children = [stages.running(parent=parent.pk) for _ in range(8)]
     lifecycle.suspend(parent.pk, 1)
-    looks = [lambda: waits.look(parent.pk)] * 8
+    looks = [lambda: waits.resume_if_due(parent.pk)] * 8
     race(*[lambda pk=child.pk: lifecycle.finish(pk, 1, Status.COMPLETED) for child in children], *looks)
     row = stages.again(parent)
     assert (row.status, row.attempt, open_attempts(parent)) == ("queued", 2, 1)

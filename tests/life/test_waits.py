@@ -35,7 +35,7 @@ def end(child: Session, status: Status = Status.COMPLETED) -> None:
     assert lifecycle.finish(child.pk, child.attempt, status)
     # In a test's own transaction nothing commits, so what follows the commit is done here.
     if child.parent_id:
-        waits.look(child.parent_id)
+        waits.resume_if_due(child.parent_id)
 
 
 def resumed(parent: Session) -> dict[str, Any] | None:
@@ -82,7 +82,7 @@ def test_a_suspended_child_is_not_an_end() -> None:
     suspend(parent)
     stages.queued(parent=child.pk)
     assert suspend(child) == "suspended"
-    assert not waits.look(parent.pk)
+    assert not waits.resume_if_due(parent.pk)
 
 
 def test_nothing_left_to_wait_for_resumes_in_the_same_transaction() -> None:
