@@ -67,6 +67,6 @@ def outbox_sweep() -> None:
 
 
 @shared_task(name="orchestration.maintenance.retention")
-def keep_house() -> None:
+def retention_sweep() -> None:
     """Delete rows and files that are past their retention period."""
     sweeps.run("housekeeping", lambda moment: retention.sweep())
