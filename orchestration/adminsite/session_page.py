@@ -79,7 +79,7 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
         "topics": " ".join(f"session:{row['session'].pk}" for row in tree[:TOPICS]),
         "events": _events(session),
         "approvals": _approvals(session) if may(request, "view", Approval) else None,
-        "letters": _letters(session) if may(request, "view", Message) else None,
+        "received": _received(session) if may(request, "view", Message) else None,
     }
 
 
@@ -138,24 +138,24 @@ def _approvals(session: Session) -> list[tuple[Approval, str]]:
     return [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in newest]
 
 
-def _letters(session: Session) -> list[tuple[Message, int | None]]:
+def _received(session: Session) -> list[tuple[Message, int | None]]:
     """Return the newest messages to the session with their numbers. Each ask is followed by its REST answer.
 
     Such an answer is in no mailbox of a session and has no number.
     """
     queryset = Message.objects.filter(project=session.project_id, address__name=session.address)
-    letters = list(queryset.order_by("-seq")[:MESSAGES])
-    asks = {questions.answer_id(session.project_id, each.message_id): each for each in letters if _is_ask(each)}
+    newest = list(queryset.order_by("-seq")[:MESSAGES])
+    asks = {questions.answer_id(session.project_id, each.message_id): each for each in newest if _is_ask(each)}
     found = Message.objects.filter(
         project=session.project_id, address__name=addresses.ANSWERS, message_id__in=list(asks)
     )
     answers = {asks[answer.message_id].pk: answer for answer in found}
     shown: list[tuple[Message, int | None]] = []
-    for each in letters:
+    for each in newest:
         answer = answers.get(each.pk)
         shown += [(each, each.seq)] + ([(answer, None)] if answer else [])
     return shown
 
 
-def _is_ask(letter: Message) -> bool:
-    return letter.message_kind == "ask"
+def _is_ask(message: Message) -> bool:
+    return message.message_kind == "ask"

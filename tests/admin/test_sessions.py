@@ -180,12 +180,15 @@ def test_a_sessions_page_shows_each_ask_with_its_answer(mine: Planted) -> None:
     client = signed_in(User.objects.create_superuser("super"))
     shown = client.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
     assert "<script>step" not in shown and "\u202e" not in shown and "\u2066" not in shown
-    assert shown.count('data-live-row="letter-') == 3
-    rows = [row for row in shown.split("<tr ") if 'data-live-row="letter-' in row]
+    assert shown.count('data-live-row="message-') == 3
+    rows = [row for row in shown.split("<tr ") if 'data-live-row="message-' in row]
     assert ["unanswered" in rows[0], "far &lt;b&gt;" in rows[1], "&lt;script&gt;step" in rows[2]] == [True] * 3
     assert "runbook" in rows[2] and "↳" in rows[2]
     blind = holder(mine.project, "view_session")
-    assert "letter-" not in blind.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
+    assert (
+        'data-live-row="message-'
+        not in blind.get(f"/admin/orchestration/session/{session.pk}/change/").content.decode()
+    )
 
 
 def test_a_tree_that_is_too_large_to_show_says_so_and_shows_what_is_near(
