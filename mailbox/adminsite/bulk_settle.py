@@ -67,7 +67,7 @@ class ManyAtOnce(admin.ModelAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": "Let them in as they are?" if verb == "requeue" else "Discard them?",
+            "title": "Requeue them as they are?" if verb == "requeue" else "Discard them?",
             "verb": verb,
             "rows": rows,
             "more": more,
@@ -85,13 +85,13 @@ class ManyAtOnce(admin.ModelAdmin):
         if settled := len(waiting) - len(refused):
             self.message_user(request, f"{settled} of {asked} are {done}.")
         if before := asked - len(waiting):
-            told = f"{before} of {asked} did not wait any more. Nothing was changed there."
+            told = f"{before} of {asked} were settled before. Nothing was changed there."
             self.message_user(request, told, messages.WARNING)
         for row, why in refused[:NAMED]:
             name = shortened(row.message_id, 60) or f"the message {row.pk}"
             self.message_user(request, f"{name} stays here: {shortened(why, 300)}", messages.ERROR)
         if len(refused) > NAMED:
-            told = f"{len(refused) - NAMED} more stay here. The page of each says why."
+            told = f"{len(refused) - NAMED} more stay here. The page of each shows the reason."
             self.message_user(request, told, messages.ERROR)
 
 

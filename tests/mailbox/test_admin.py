@@ -115,7 +115,7 @@ def test_requeue_from_the_page_arrives_once_and_is_audited(project, row, clerk):
         assert clerk.post(page(row, "requeue")).status_code == 302
     assert [each.message_id for each in claims.drain(project, "desk").messages] == ["one"]
     assert AuditEntry.objects.get().actor.startswith("user:")
-    assert "stays so" in clerk.get(page(row)).content.decode()
+    assert "This is final." in clerk.get(page(row)).content.decode()
     assert " by clerk (user:" in clerk.get(page(row)).content.decode().partition("<dt>Settled</dt>")[2]
 
 

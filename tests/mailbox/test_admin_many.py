@@ -85,7 +85,10 @@ def test_one_that_breaks_keeps_no_other(project: Any, clerk: Client, monkeypatch
 
 def test_many_are_discarded_with_one_note(project: Any, clerk: Client) -> None:
     rows = [put(project, "a"), put(project, "b")]
-    assert "a note is required" in choose(clerk, "discard", *rows, confirmed="yes", note=" ").content.decode()
+    assert (
+        "A note with the reason is required"
+        in choose(clerk, "discard", *rows, confirmed="yes", note=" ").content.decode()
+    )
     assert set(states().values()) == {"waiting"}
     answer = choose(clerk, "discard", *rows, confirmed="yes", note="spam")
     assert told(answer) == ["2 of 2 are discarded."]
@@ -98,7 +101,7 @@ def test_what_was_settled_meanwhile_is_told(project: Any, clerk: Client) -> None
     answer = choose(clerk, "requeue", *rows, confirmed="yes")
     assert told(answer) == [
         "1 of 2 are in their mailboxes.",
-        "1 of 2 did not wait any more. Nothing was changed there.",
+        "1 of 2 were settled before. Nothing was changed there.",
     ]
     assert states() == {"a": "discarded", "b": "requeued"}
 
@@ -124,5 +127,5 @@ def test_at_most_so_many_at_once_oldest_first(project: Any, clerk: Client, monke
     monkeypatch.setattr(bulk_settle, "MOST", 2)
     rows = [put(project, name) for name in ("a", "b", "c")]
     page = choose(clerk, "requeue", *rows, index="0").content.decode()
-    assert "1 more were chosen: at most 2 are settled at once" in page
+    assert "1 more were chosen. At most 2 are settled at once" in page
     assert page.count('name="_selected_action"') == 2
