@@ -1,4 +1,4 @@
-"""Write the notes of a transaction, under each project's ledger head."""
+"""Write the new entries of a transaction, under each project's ledger head."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ class NewOutbox:
     payload: dict[str, Any]
 
 
-Note = NewEvent | NewAudit | NewOutbox
+NewEntry = NewEvent | NewAudit | NewOutbox
 
 
-def write(notes: Sequence[Note]) -> list[UUID]:
-    """Write all notes inside the open transaction. Return the projects with new events in their feeds.
+def write(new: Sequence[NewEntry]) -> list[UUID]:
+    """Write all entries inside the open transaction. Return the projects with new events in their feeds.
 
     Locks the heads, in the order of project ids. Nothing is locked after them.
     """
-    owed = [note for note in notes if isinstance(note, NewOutbox)]
-    if owed:
-        rows = [OutboxEntry(project_id=o.project_id, kind=o.kind, key=o.key, payload=o.payload) for o in owed]
+    due = [entry for entry in new if isinstance(entry, NewOutbox)]
+    if due:
+        rows = [OutboxEntry(project_id=o.project_id, kind=o.kind, key=o.key, payload=o.payload) for o in due]
         OutboxEntry.objects.bulk_create(rows, ignore_conflicts=True)
     moved = []
-    for project_id in sorted({note.project_id for note in notes if not isinstance(note, NewOutbox)}):
-        mine = [note for note in notes if note.project_id == project_id]
-        events = [note for note in mine if isinstance(note, NewEvent)]
-        _write_project(project_id, events, [note for note in mine if isinstance(note, NewAudit)])
+    for project_id in sorted({entry.project_id for entry in new if not isinstance(entry, NewOutbox)}):
+        own = [entry for entry in new if entry.project_id == project_id]
+        events = [entry for entry in own if isinstance(entry, NewEvent)]
+        _write_project(project_id, events, [entry for entry in own if isinstance(entry, NewAudit)])
         if events:
             moved.append(project_id)
     return moved

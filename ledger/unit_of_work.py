@@ -32,80 +32,80 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Book:
+class _UnitOfWork:
     """The entries of this thread's open transaction so far."""
 
-    notes: list[entries.Note] = field(default_factory=list)
+    new_entries: list[entries.NewEntry] = field(default_factory=list)
     topics: dict[str, None] = field(default_factory=dict)
-    after: list[Callable[[], object]] = field(default_factory=list)
+    hooks: list[Callable[[], object]] = field(default_factory=list)
 
 
-class _Desk(threading.local):
-    book: _Book | None = None
+class _Thread(threading.local):
+    unit: _UnitOfWork | None = None
 
 
-_desk = _Desk()
+_thread = _Thread()
 
 
 @contextmanager
 def transaction() -> Iterator[None]:
     """Open a transaction. A nested one is a savepoint of the outer one."""
-    if _desk.book is None:
+    if _thread.unit is None:
         with _outermost():
             yield
     else:
-        with _nested(_desk.book):
+        with _nested(_thread.unit):
             yield
 
 
 @contextmanager
 def _outermost() -> Iterator[None]:
-    book = _desk.book = _Book()
+    unit = _thread.unit = _UnitOfWork()
     try:
         with turn_to_write(), database.atomic():
             # Before every other hook: hooks may be slow, and other threads wait to write.
             database.on_commit(hand_on)
             locks.bound_transaction()
             yield
-            written = entries.write(book.notes)
-            topics = [*book.topics, *(f"feed:{project}" for project in written)]
-            for call in book.after:
-                database.on_commit(functools.partial(_attempt, call))
+            written = entries.write(unit.new_entries)
+            topics = [*unit.topics, *(f"feed:{project}" for project in written)]
+            for hook in unit.hooks:
+                database.on_commit(functools.partial(_attempt, hook))
             if topics:
                 database.on_commit(lambda: wakeups.publish(topics), robust=True)
             # A hook after COMMIT may open a transaction of its own, which must not join this one.
-            _desk.book = None
+            _thread.unit = None
     finally:
-        _desk.book = None
+        _thread.unit = None
 
 
 @contextmanager
-def _nested(book: _Book) -> Iterator[None]:
-    notes, after, topics = len(book.notes), len(book.after), dict(book.topics)
+def _nested(unit: _UnitOfWork) -> Iterator[None]:
+    entry_count, hook_count, topics = len(unit.new_entries), len(unit.hooks), dict(unit.topics)
     try:
         with database.atomic():
             yield
     except BaseException:
-        del book.notes[notes:], book.after[after:]
-        book.topics = topics
+        del unit.new_entries[entry_count:], unit.hooks[hook_count:]
+        unit.topics = topics
         raise
 
 
-def _attempt(call: Callable[[], object]) -> None:
+def _attempt(hook: Callable[[], object]) -> None:
     """Run a hook after COMMIT. A failure is only logged: the commit is valid, and a sweeper finds the same work.
 
     Django's own `robust` hooks cannot name a `functools.partial`, and then fail the caller.
     """
     try:
-        call()
+        hook()
     except Exception:
-        log.exception("%s failed after COMMIT; a sweeper will find the same work", call)
+        log.exception("%s failed after COMMIT; a sweeper will find the same work", hook)
 
 
-def _open() -> _Book:
-    if _desk.book is None:
+def _open() -> _UnitOfWork:
+    if _thread.unit is None:
         raise RuntimeError("This needs an open unit_of_work.transaction(): it must commit with the change itself.")
-    return _desk.book
+    return _thread.unit
 
 
 def event(
@@ -117,22 +117,22 @@ def event(
     attempt: int | None = None,
 ) -> None:
     """Append one of Wardroom's own events to the project's feed."""
-    _open().notes.append(entries.NewEvent(project_id, type, payload or {}, session, attempt, None))
+    _open().new_entries.append(entries.NewEvent(project_id, type, payload or {}, session, attempt, None))
 
 
 def child_event(project_id: UUID, type: str, payload: dict[str, Any], *, session: UUID, attempt: int, seq: int) -> None:
     """Append a child's own durable event. The caller must have checked that this seq is new."""
-    _open().notes.append(entries.NewEvent(project_id, type, payload, session, attempt, seq))
+    _open().new_entries.append(entries.NewEvent(project_id, type, payload, session, attempt, seq))
 
 
 def audit(project_id: UUID, actor: object, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
     """Append an audit row to the project's chain. `detail` holds JSON values and no secret."""
-    _open().notes.append(entries.NewAudit(project_id, str(actor), action, subject, detail or {}))
+    _open().new_entries.append(entries.NewAudit(project_id, str(actor), action, subject, detail or {}))
 
 
 def outbox(project_id: UUID, kind: str, key: str, payload: dict[str, Any]) -> None:
     """Queue a message to another system. The same key is queued once."""
-    _open().notes.append(entries.NewOutbox(project_id, kind, key, payload))
+    _open().new_entries.append(entries.NewOutbox(project_id, kind, key, payload))
 
 
 def nudge(topic: str) -> None:
@@ -142,4 +142,4 @@ def nudge(topic: str) -> None:
 
 def after_commit(call: Callable[[], object]) -> None:
     """Run `call` after COMMIT. It may be lost, so a sweeper must find the same work by query."""
-    _open().after.append(call)
+    _open().hooks.append(call)

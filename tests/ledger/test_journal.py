@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_nothing_can_be_noted_outside_a_transaction():
     project = projects.default()
-    with pytest.raises(RuntimeError, match=r"journal\.transaction"):
+    with pytest.raises(RuntimeError, match=r"unit_of_work\.transaction"):
         unit_of_work.event(project.pk, "lost")
     with pytest.raises(RuntimeError):
         unit_of_work.nudge("session:1")
