@@ -69,7 +69,7 @@ def check(address: object) -> str:
     """Return the address as rows store it, or raise 422 with the fault."""
     wrong = _wrong(address)
     if wrong:
-        raise problems.invalid([{"field": "address", "detail": wrong}], "That is not a valid address.")
+        raise problems.invalid([{"field": "address", "detail": wrong}], "That is not an address.")
     return canonical(str(address))
 
 
