@@ -1,7 +1,7 @@
-"""Wardroom's SDK: what a child, an integrator and the keeper import.
+"""Wardroom's SDK: the package for children, integrators and the supervisor of a child.
 
-Importing this package costs the standard library only: the keeper runs in places where nothing else should be
-loaded, so every name below is fetched when it is first asked for.
+Importing it loads only the standard library. The supervisor runs in places where nothing else should be loaded, so each
+name below is imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the home of a public name on first use (PEP 562)."""
+    """Import the module of a public name on first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'wardroom' has no attribute {name!r}")
     import importlib

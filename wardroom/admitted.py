@@ -1,4 +1,4 @@
-"""Which messages are already in the agent's history: received again, they are not read again."""
+"""The messages that are already in the agent's history. A message received again is not read again."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,8 +8,8 @@ LIMIT = 4096
 class AdmittedSet:
     """The last `limit` admitted ids, oldest first.
 
-    What is kept across restarts is the list (`list(admitted)`); the index is rebuilt from it, so that the two
-    cannot disagree.
+    Only the list (`list(admitted)`) is kept across restarts. The index is rebuilt from it, so that the two cannot
+    disagree.
     """
 
     def __init__(self, ids: Iterable[str] = (), limit: int = LIMIT) -> None:
@@ -19,7 +19,7 @@ class AdmittedSet:
             self.add(id)
 
     def add(self, id: str) -> bool:
-        """Remember `id`; False when it was known. A known id keeps its place."""
+        """Add `id`. Return False when it was known. A known id keeps its place."""
         if id in self._index:
             return False
         self._index[id] = None

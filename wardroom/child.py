@@ -1,4 +1,4 @@
-"""The child's side of the line, for people who write children.
+"""The child's side of the connection, for authors of children.
 
     async with Child.from_env() as child:
         decision = await child.approve("deploy", {"to": "production"}, permission="deploy", resource="production")
@@ -7,8 +7,8 @@
                 deploy(**arguments)
         await child.complete("done")
 
-Lost lines are not the child's business: what it sends is kept until Wardroom has it, what it waits for arrives on
-whatever line comes next.
+The child does not handle lost connections. The SDK keeps each frame until Wardroom has it, and answers arrive on any
+later connection.
 """
 
 import asyncio
@@ -49,12 +49,12 @@ log = logging.getLogger("wardroom.child")
 
 UNREACHABLE_SECS = 600.0
 INTERRUPTED_SECS = 2.0
-# What a frame needs besides its one large member.
+# Bytes of a frame beside its one large member.
 FRAME_ROOM = 32 * 1024
 
 
 class Child:
-    """One attempt of one session. Use it as an async context manager: inside, `child.run` is the work."""
+    """One attempt of one session. Use it as an async context manager. Inside it, `child.run` is the work."""
 
     def __init__(
         self,
@@ -81,17 +81,17 @@ class Child:
 
     @property
     def cancelled(self) -> Cancellation:
-        """Whether to stop: `if child.cancelled.is_set()`, or `await child.cancelled`."""
+        """The request to stop: `if child.cancelled.is_set()`, or `await child.cancelled`."""
         return self._wire.cancelled
 
     @property
     def was_restarted(self) -> bool:
-        """Another process has already worked on this very attempt."""
+        """True when another process has already worked on this attempt."""
         return bool(self._wire.acked_at_start)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
-        """The child that this process was started as; NotAChild when it was not."""
+        """Return the child of this process. Raises NotAChild when Wardroom did not start it."""
         return cls(Identity.from_env(), **options)
 
     # --- the life of it ---------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Child:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """End what the body did not end itself: done, cancelled as asked, or in error."""
+        """Send the end when the body has not: completed, cancelled as requested, or in error."""
         try:
             if not self._finished and self._wire.end is None:
                 await self._say_how_it_ended(error)
@@ -131,15 +131,15 @@ class Child:
                 await self.complete(None)
             elif isinstance(error, Exception):
                 await self.fail(f"{type(error).__name__}: {error}")
-            else:  # Somebody wants this process to end: one try, not ten minutes of them.
+            else:  # The process should end: try once, not for ten minutes.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.fail("the child was interrupted"), INTERRUPTED_SECS)
 
     async def _hold(self) -> None:
-        """Hold the line to its end, then wake whoever waits for what cannot come any more."""
+        """Run the connection to its end, then wake the callers that still wait for answers."""
         try:
             end = await self._wire.line.run()
-        except Exception as error:  # A bug of ours, or an address that is none: nobody may wait for it in vain.
+        except Exception as error:  # A bug of ours, or an invalid address: no caller may wait for it.
             end = End(Close.LOST, f"{type(error).__name__}: {error}")
             log.exception("the line broke")
         self._wire.end = end
@@ -148,7 +148,7 @@ class Child:
             self.cancelled.set(end.reason, self.cancelled.grace_secs)
 
     async def _stop_body_in_the_end(self) -> None:
-        """A body that goes on regardless is cancelled when the grace is over."""
+        """Cancel the body when it still runs after the grace."""
         await self.cancelled
         await asyncio.sleep(self.cancelled.grace_secs)
         if self._body is not None and not self._finished:
@@ -158,9 +158,10 @@ class Child:
     # --- what happened, for whoever watches -------------------------------------------------------
 
     async def emit(self, type: str, **fields: Any) -> None:
-        """Emit an event. Durable ones are kept until committed, and wait while too many are not; others may be lost.
+        """Emit an event. A durable one is kept until committed, and waits while too many are uncommitted; others may be
+        lost.
 
-        Raises StrictJSONError or ValueError for what no event can carry, Ended when nobody will take it.
+        Raises StrictJSONError or ValueError for an invalid event, Ended when no server will take it.
         """
         event = {"type": type, **fields}
         self._check(event)
@@ -178,9 +179,9 @@ class Child:
             raise refused
 
     async def transcript(self, *items: dict[str, Any]) -> None:
-        """Add items `{role, content, id?}` to the session's history; returns when they are kept.
+        """Add items `{role, content, id?}` to the session's history. Return when they are stored.
 
-        Raises Refused when the server refused one of them: those that it was sent with are not kept either.
+        Raises Refused when the server refused one of them. Items of the same frame are not stored either.
         """
         for item in items:
             self._check(item)
@@ -207,10 +208,10 @@ class Child:
         tool_schema_version: str | None = None,
         allowed_decisions: list[str] | None = None,
     ) -> Decision:
-        """Ask whether the tool may run with exactly these arguments, and wait for the answer.
+        """Request approval to run the tool with exactly these arguments, and wait for the decision.
 
-        After `timeout` seconds the answer is *pending*; asking again with the same `id` goes on waiting. The same
-        `id` with anything else changed raises Refused. Raises Cancelled when the child is told to stop.
+        After `timeout` seconds the answer is *pending*; a new request with the same `id` continues the wait. The same
+        `id` with any other change raises Refused. Raises Cancelled when the child is asked to stop.
         """
         self._check(arguments)
         body = protocol.ApprovalBody(
@@ -244,18 +245,18 @@ class Child:
         )
 
     async def consume(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
-        """Take the one execution of an approved decision; the arguments to run it with.
+        """Consume the one execution of an approved decision. Return the arguments to run it with.
 
-        `claim` is a word that only this executor knows: with the same claim the same execution is handed out again,
-        so keep it if the executor may be restarted. Raises AlreadyConsumed (and says so as `unknown_outcome`) when
-        another execution took it, NotConsumed for every other refusal. Only after this returned may the tool run.
+        `claim` is a secret of this executor: the same claim gets the same execution again, so keep it if the executor
+        may be restarted. Raises AlreadyConsumed (after an `unknown_outcome` event) when another execution took it,
+        NotConsumed for every other refusal. The tool may run only after this has returned.
         """
         if decision.state != "approved":
             raise NotConsumed("not-approved", f"this decision is {decision.state}")
         claim = claim or secrets.token_urlsafe(24)
         frame = protocol.ApprovalAck(id=decision.id, state="consumed", digest=decision.digest, claim=claim)
         try:
-            async with self._consuming:  # The answer names the ask only: two claims at once could take one for two.
+            async with self._consuming:  # The answer names only the request: two concurrent claims could both take it.
                 self._wire.owe("consume", decision.id, frame)
                 await self._wire.answer("consume", decision.id)
         except Refused as refusal:
@@ -266,20 +267,20 @@ class Child:
         return decision.arguments
 
     async def withdraw(self, decision_or_id: Decision | str, reason: str | None = None) -> None:
-        """The tool no longer needs the answer."""
+        """Withdraw a request: the tool no longer needs the answer."""
         id = decision_or_id.id if isinstance(decision_or_id, Decision) else decision_or_id
         self._wire.forgive("ask", id)
         self._wire.owe("withdraw", id, protocol.ApprovalWithdraw(id=id, reason=reason))
 
     def request_id(self, name: str) -> str:
-        """An id for an ask that nobody else can guess and that a restart of this process makes again."""
+        """Return an id for a request that others cannot guess and that a restart of this process reproduces."""
         word = f"{self.identity.session}:{self.identity.attempt}:{name}"
         return hmac.new(self.identity.token.encode(), word.encode(), hashlib.sha256).hexdigest()[:40]
 
     # --- messages ---------------------------------------------------------------------------------
 
     async def checkpoint(self) -> list[Message]:
-        """A safe point: the messages that arrived since the last one, oldest first, now admitted."""
+        """Return the messages that arrived since the last safe point, oldest first, and mark them admitted."""
         fresh = [message for message in self._wire.turns().values() if self.admitted.add(message.id)]
         self._wire.inbox.clear()
         if fresh:
@@ -287,7 +288,7 @@ class Child:
         return fresh
 
     async def wait_message(self, timeout: float | None = None) -> bool:
-        """Wait until a checkpoint would return something; False when `timeout` seconds passed first."""
+        """Wait until a checkpoint would return a message. Return False after `timeout` seconds."""
         try:
             await asyncio.wait_for(self._wire.until(lambda: bool(self._wire.turns()), heed_cancel=True), timeout)
         except TimeoutError:
@@ -295,20 +296,20 @@ class Child:
         return True
 
     def on_query(self, handler: Handler) -> Handler:
-        """`@child.on_query async def answer(question, state)`: answer asks beside the work.
+        """`@child.on_query async def answer(question, state)`: answer queries beside the work.
 
-        `state` is a copy of `child.state` as it was when the question came. Without a handler, and with the mode
-        `steer`, an ask arrives at the next checkpoint; `reply` answers it.
+        `state` is a copy of `child.state` at the time of the question. Without a handler, and in the mode `steer`, an
+        ask arrives at the next checkpoint; `reply` answers it.
         """
         self._wire.queries.handler = handler
-        with contextlib.suppress(RuntimeError):  # Without a loop there is no line, and nothing has come.
-            # Soon, not now: the body may set its state on the next line.
+        with contextlib.suppress(RuntimeError):  # Without a loop there is no connection, and no message has come.
+            # Later, not now: the body may set its state on the next line.
             asyncio.get_running_loop().call_soon(self._wire.turns)
         return handler
 
     @property
     def state(self) -> Any:
-        """What a query may be answered from; keep it up to date."""
+        """The state for answers to queries. Keep it up to date."""
         return self._wire.queries.state
 
     @state.setter
@@ -316,7 +317,7 @@ class Child:
         self._wire.queries.state = state
 
     async def reply(self, message: Message, answer: Any) -> None:
-        """Answer an ask; the answer goes where the ask came from."""
+        """Answer an ask. The answer goes to the sender of the ask."""
         self._check(answer)
         await self._wire.reply(message, answer)
 
@@ -329,7 +330,7 @@ class Child:
         correlation_id: str | None = None,
         id: str | None = None,
     ) -> str:
-        """Put a message into another mailbox; returns its outcome when it is durable. Raises Refused."""
+        """Put a message into another mailbox. Return its outcome when it is durable. Raises Refused."""
         self._check(body)
         id = id or secrets.token_urlsafe(24)
         frame = protocol.Send(id=id, to=to, message_kind=message_kind, body=body, correlation_id=correlation_id)
@@ -339,23 +340,23 @@ class Child:
     # --- the end of it ----------------------------------------------------------------------------
 
     async def complete(self, result: Any = None) -> None:
-        """The work is done. Returns when Wardroom has it; ValueError for a result over 128 KiB."""
+        """End the attempt as completed. Return when Wardroom has it. Raises ValueError for a result over 128 KiB."""
         await self._finish(Terminal(status="completed", result=result))
 
     async def fail(self, error: str) -> None:
-        """The work failed."""
+        """End the attempt in error."""
         text = error[:8192].encode(errors="replace").decode().replace("\0", "\ufffd")
         await self._finish(Terminal(status="error", error=text))
 
     async def stop(self, result: Any = None) -> None:
-        """The work stopped because the child was told to."""
+        """End the attempt as cancelled, after a request to stop."""
         reason = self.cancelled.reason or None
         await self._finish(Terminal(status="cancelled", result=result, error=reason))
 
     async def suspend(
         self, wait_for: WaitFor = "all", children: Sequence[str] | None = None, timeout_secs: int | None = None
     ) -> None:
-        """Stop here, and be started again when the children that were waited for are done."""
+        """Suspend the session. It is started again when the awaited children are done."""
         chosen = list(children) if children is not None else None
         await self._finish(Terminal(status="suspended", wait_for=wait_for, children=chosen, timeout_secs=timeout_secs))
 
@@ -378,7 +379,7 @@ class Child:
             raise
 
     def _check(self, value: Any) -> None:
-        """StrictJSONError for what is no JSON of ours, ValueError for what no frame can carry."""
+        """Raise StrictJSONError for invalid JSON, ValueError for a value too large for a frame."""
         strict.check(value)
         room = self._wire.max_frame_bytes - FRAME_ROOM
         if len(msgspec.json.encode(value)) > room:

@@ -5,7 +5,7 @@
     for event in client.events(session["id"]):
         print(event["type"])
 
-Every method returns the JSON of the answer; a refusal raises Problem.
+Every method returns the JSON of the answer. A refusal raises Problem.
 """
 
 import http.client
@@ -24,7 +24,7 @@ TERMINAL_STATES = frozenset({"completed", "error", "timeout", "cancelled", "skip
 LONGEST_WAIT = 25.0
 
 
-#: What a reader is given whose cursor is older than what is kept, in the shape of an event.
+#: The event that a reader gets when its cursor is older than the stored events.
 RESYNC: dict[str, Any] = {
     "session": None,
     "attempt": None,
@@ -37,7 +37,7 @@ RESYNC: dict[str, Any] = {
 
 
 class Problem(Exception):
-    """Wardroom refused; `type` is the last word of the problem's type, `body` everything that it said."""
+    """A refusal of Wardroom. `type` is the last word of the problem's type, `body` the whole document."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         self.status = status
@@ -61,19 +61,19 @@ class Client:
     # --- sessions ----------------------------------------------------------------------------------
 
     def spawn(self, assignment: str, *, idempotency_key: str | None = None, **fields: Any) -> dict[str, Any]:
-        """Spawn a session; `fields` as in `POST sessions` (role, runner, command, title, metadata, ...)."""
+        """Spawn a session. `fields` as in `POST sessions` (role, runner, command, title, metadata, ...)."""
         return self.post("sessions", {"assignment": assignment, **fields}, idempotency_key)
 
     def session(self, id: str) -> dict[str, Any]:
-        """One session."""
+        """Return one session."""
         return self.get(f"sessions/{quote(id)}")
 
     def sessions(self, **query: Any) -> Iterator[dict[str, Any]]:
-        """Every session that the query names, over all pages."""
+        """Yield every session that matches the query, over all pages."""
         return self._pages("sessions", query)
 
     def wait_session(self, id: str, timeout: float | None = None) -> dict[str, Any]:
-        """Poll until the session is over; TimeoutError when that took longer than `timeout` seconds."""
+        """Poll until the session has ended. Raise TimeoutError after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             session = self.session(id)
@@ -88,16 +88,16 @@ class Client:
         return self.post(f"sessions/{quote(id)}/cancel", {"cascade": cascade, **({"reason": reason} if reason else {})})
 
     def message(self, session: str, body: Any, *, message_kind: str = "task", **fields: Any) -> dict[str, Any]:
-        """Send a message to a session; `{id, outcome}`."""
+        """Send a message to a session. Return `{id, outcome}`."""
         content = {"message_kind": message_kind, "body": body, **fields}
         return self.post(f"sessions/{quote(session)}/messages", content)
 
     def ask(
         self, session: str, question: str, *, mode: str = "query", timeout: float = LONGEST_WAIT, **fields: Any
     ) -> dict[str, Any]:
-        """Ask a session and wait for its answer; `status` is `answered`, `pending` after `timeout` seconds, or `ended`.
+        """Ask a session and wait for its answer. `status` is `answered`, `pending` after `timeout` seconds, or `ended`.
 
-        A lost connection is no lost question: it is asked again under the same key, and is the same question.
+        A lost connection does not lose the question: it is repeated under the same key and remains the same question.
         """
         until = time.monotonic() + timeout
         order = {"question": question, "mode": mode, "timeout_secs": min(timeout, LONGEST_WAIT), **fields}
@@ -107,41 +107,43 @@ class Client:
         return standing
 
     def asked(self, session: str, ask_id: str, *, timeout: float = 0) -> dict[str, Any]:
-        """An ask of before: its answer, also a late one, or where it stands after waiting so long (at most 25 s)."""
+        """Return an earlier ask: its answer, even a late one, or its state after waiting `timeout` seconds (at most
+        25).
+        """
         query = {"timeout": round(min(timeout, LONGEST_WAIT), 3)}
         return self.get(f"sessions/{quote(session)}/asks/{quote(ask_id, safe='')}", query)
 
     # --- approvals ---------------------------------------------------------------------------------
 
     def approvals(self, **query: Any) -> Iterator[dict[str, Any]]:
-        """Approvals, e.g. `status="pending", session=id`, over all pages."""
+        """Yield approvals, e.g. `status="pending", session=id`, over all pages."""
         return self._pages("approvals", query)
 
     def approval(self, id: str) -> dict[str, Any]:
-        """One approval."""
+        """Return one approval."""
         return self.get(f"approvals/{quote(id)}")
 
     def wait_approval(self, id: str, timeout: float = LONGEST_WAIT) -> dict[str, Any]:
-        """Wait for the answer, at most 25 s; `timed_out` in the answer says that there is none yet."""
+        """Wait for the answer, at most 25 s. `timed_out` in the result means that there is none yet."""
         return self.get(f"approvals/{quote(id)}/wait", {"timeout": min(timeout, LONGEST_WAIT)})
 
     def decide(self, approval: dict[str, Any], decision: str, **fields: Any) -> dict[str, Any]:
-        """Answer exactly the approval that was shown: its digest and version go along."""
+        """Decide exactly the approval that was shown: its digest and version are sent along."""
         shown = {"digest": approval["digest"], "version": approval["version"]}
         return self.post(f"approvals/{quote(approval['id'])}/decide", {"decision": decision, **shown, **fields})
 
     # --- what happens ------------------------------------------------------------------------------
 
     def events(self, session: str, after: int | None = None) -> Iterator[dict[str, Any]]:
-        """The events of a session, for ever, over as many connections as it takes; none twice.
+        """Yield the events of a session, without end, over any number of connections, none twice.
 
-        One of the type `resync` says that events are lost to this reader: its cursor is older than what is kept. Take a
-        snapshot then; what follows goes on from the `cursor` of that event.
+        An event of the type `resync` means that events are lost to this reader: its cursor is older than the stored
+        events. Take a snapshot then. Later events continue from the `cursor` of that event.
         """
         return self._stream(f"sessions/{quote(session)}/events", after)
 
     def feed(self, after: int | None = None) -> Iterator[dict[str, Any]]:
-        """The events of the whole project, for ever; `resync` as for one session."""
+        """Yield the events of the whole project, without end. `resync` as for one session."""
         return self._stream("feed", after)
 
     # --- the ground --------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ class Client:
         return self._call("POST", path, body, headers)
 
     def _once(self, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
-        """POST, and once more under the same key when the connection broke."""
+        """POST, and repeat once under the same key when the connection broke."""
         try:
             return self.post(path, body, key)
         except (OSError, http.client.HTTPException):
@@ -203,7 +205,7 @@ class Client:
                         cursor = id or cursor
                         if kind == "resync":
                             yield {**RESYNC, **json.loads(data)}
-                        elif kind != "end":  # Whoever may no longer read is told so by the next connection.
+                        elif kind != "end":  # A reader without permission learns it from the next connection.
                             yield json.loads(data)
             except (OSError, http.client.HTTPException):
                 pass
@@ -214,7 +216,7 @@ class Client:
 
 
 def server_sent_events(lines: Iterator[bytes] | http.client.HTTPResponse) -> Iterator[tuple[str, str, str]]:
-    """(kind, id, data) of each event of a text/event-stream; comments and events without data are left out."""
+    """Yield (kind, id, data) of each event of a text/event-stream, without comments and empty events."""
     kind, id, data = "", "", []
     for raw in lines:
         name, _, value = raw.decode().rstrip("\r\n").partition(":")

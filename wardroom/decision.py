@@ -1,4 +1,4 @@
-"""What an ask for approval came to, and the ways in which it can still not be run."""
+"""The result of an approval request, and the reasons why an approved action still cannot run."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ State = Literal["approved", "denied", "expired", "cancelled", "pending"]
 
 
 class NotConsumed(Exception):
-    """Wardroom does not let this approval run (any more); `code` says why."""
+    """Wardroom does not allow this approval to run, or no longer. `code` is the reason."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -18,15 +18,15 @@ class NotConsumed(Exception):
 
 
 class AlreadyConsumed(NotConsumed):
-    """Another execution took it: whether the tool ran is not known here, so it must not run again."""
+    """Another execution took it. The outcome is unknown here, so the tool must not run again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to one ask. Compare `state`, or ask `.approved`; its truth is refused on purpose.
+    """The answer to one request. Compare `state`, or use `.approved`; `bool()` raises on purpose.
 
-    `arguments` are the ones to run: edited, when somebody edited them. `pending` means that the deadline of the
-    waiter passed: neither consent nor refusal, and the request may still be answered (ask again with its `id`).
+    `arguments` are the ones to run, with any edits. `pending` means that the wait timed out: neither consent nor
+    refusal. The request may still be answered; request again with its `id`.
     """
 
     id: str
@@ -44,12 +44,12 @@ class Decision:
 
     @property
     def approved(self) -> bool:
-        """Somebody, or a rule, said yes to exactly these arguments."""
+        """True when a person or a rule approved exactly these arguments."""
         return self.state == "approved"
 
     @asynccontextmanager
     async def consumed(self, claim: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        """`async with decision.consumed() as arguments:` run the tool with them, once. Raises NotConsumed."""
+        """Consume the execution: `async with decision.consumed() as arguments:` runs it once. Raises NotConsumed."""
         if self._consume is None:
             raise NotConsumed("not-approved", "this decision came from no line")
         yield await self._consume(self, claim)

@@ -1,6 +1,6 @@
 """Every frame of `docs/protocol.md` as a frozen struct: both directions, both dialects, no logic.
 
-`wardroom.protocol` decodes and encodes them, and is the name to import them from.
+`wardroom.protocol` decodes and encodes them, and is the module to import them from.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -34,14 +34,14 @@ SNAPSHOT: Final = frozenset({"runner_progress", "token_budget_updated", "context
 
 
 def qos_of(event_type: str) -> Qos:
-    """The class of an event; what is unknown is durable, never downgraded to a lossy lane."""
+    """Return the class of an event. An unknown type is durable, so that it is never lost."""
     if event_type in EPHEMERAL:
         return "ephemeral"
     return "snapshot" if event_type in SNAPSHOT else "durable"
 
 
 def _event_type(event: Event) -> str:
-    """The `type` of an event, or ValueError: without a proper one it is not an event."""
+    """Return the `type` of an event. Raises ValueError for a missing or invalid one."""
     kind = event.get("type")
     if not isinstance(kind, str) or not 1 <= len(kind) <= EVENT_TYPE_CHARACTERS:
         raise ValueError(f"event.type must be a string of 1 to {EVENT_TYPE_CHARACTERS} characters")
@@ -49,11 +49,11 @@ def _event_type(event: Event) -> str:
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A piece of a frame; members that are None are not written."""
+    """A piece of a frame. Members that are None are not written."""
 
 
 class Frame(Part, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """One frame on the wire."""
+    """One frame of the protocol."""
 
 
 # --- child -> server ------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
 
 
 class RunAck(Frame, frozen=True, kw_only=True, tag="run_ack"):
-    """The child has taken the run."""
+    """The child has received the run."""
 
 
 class EventFrame(Frame, frozen=True, kw_only=True, tag="event"):
@@ -97,7 +97,7 @@ class EventBatch(Frame, frozen=True, kw_only=True, tag="event_batch"):
 
 
 class ApprovalBody(Part, frozen=True, kw_only=True):
-    """What is asked: the action, and words about it."""
+    """The content of an approval request: the action, and text about it."""
 
     tool_name: Name
     permission: Name
@@ -112,7 +112,7 @@ class ApprovalBody(Part, frozen=True, kw_only=True):
 
 
 class ApprovalRequest(Frame, frozen=True, kw_only=True, tag="approval_request"):
-    """Ask; then go on pumping frames."""
+    """A request for approval. The child continues to process frames."""
 
     id: Id
     body: ApprovalBody
@@ -128,7 +128,7 @@ class ApprovalAck(Frame, frozen=True, kw_only=True, tag="approval_ack"):
 
 
 class ApprovalWithdraw(Frame, frozen=True, kw_only=True, tag="approval_withdraw"):
-    """The tool no longer needs it."""
+    """The tool no longer needs the approval."""
 
     id: Id
     reason: Reason | None = None
@@ -141,7 +141,7 @@ class MessageAdmitted(Frame, frozen=True, kw_only=True, tag="message_admitted"):
 
 
 class Send(Frame, frozen=True, kw_only=True, tag="send"):
-    """Put a message into another mailbox."""
+    """A message for another mailbox."""
 
     id: Id
     message_kind: Name
@@ -178,7 +178,7 @@ class Terminal(Frame, frozen=True, kw_only=True, tag="terminal"):
 
 
 class PlainEvent(Frame, frozen=True, kw_only=True, tag="event"):
-    """One agent event of a plain child: numbered on arrival."""
+    """One agent event of a plain child. The server numbers it on arrival."""
 
     event: Event
 
@@ -190,14 +190,14 @@ class PlainEvent(Frame, frozen=True, kw_only=True, tag="event"):
 
 
 class LineLimits(Part, frozen=True, kw_only=True):
-    """What a line may carry."""
+    """The limits of a connection."""
 
     max_frame_bytes: int
     max_unacked_events: int
 
 
 class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
-    """The line is open."""
+    """The connection is open."""
 
     session_id: Id
     attempt: Attempt
@@ -209,7 +209,7 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
 
 
 class RunSession(Part, frozen=True, kw_only=True):
-    """Where the session stands in its tree."""
+    """The place of the session in its tree."""
 
     session_id: Id
     root_session_id: Id
@@ -226,7 +226,7 @@ class Model(Part, frozen=True, kw_only=True):
 
 
 class Resume(Part, frozen=True, kw_only=True):
-    """Why this attempt was started again."""
+    """The reason why this attempt was started again."""
 
     reason: str
     wait_for: str | None = None
@@ -259,12 +259,12 @@ class Run(Frame, frozen=True, kw_only=True, tag="run"):
     secrets: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        # Frames are logged; secrets are not.
+        # Frames are logged. Secrets must not be.
         return f"Run(attempt={self.attempt}, session={self.session!r})"
 
 
 class Sender(Part, frozen=True, kw_only=True):
-    """Who wrote a message; set by the server for a child, claimed by a key."""
+    """The sender of a message. The server sets it for a child; a key may claim any."""
 
     session_id: str | None = None
     role: str | None = None
@@ -283,7 +283,7 @@ class Message(Frame, frozen=True, kw_only=True, tag="message"):
 
 
 class ApprovalRegistered(Frame, frozen=True, kw_only=True, tag="approval_registered"):
-    """The request is durable now; staff can see it."""
+    """The request is durable, and staff can see it."""
 
     id: Id
     approval_id: Id
@@ -293,7 +293,7 @@ class ApprovalRegistered(Frame, frozen=True, kw_only=True, tag="approval_registe
 
 
 class ApprovalReply(Frame, frozen=True, kw_only=True, tag="approval_reply"):
-    """The decision; `approved` is true only for `decision: approved`."""
+    """The decision. `approved` is true only for `decision: approved`."""
 
     id: Id
     approval_id: Id
@@ -310,7 +310,7 @@ class ApprovalReply(Frame, frozen=True, kw_only=True, tag="approval_reply"):
 
 
 class ApprovalConsumed(Frame, frozen=True, kw_only=True, tag="approval_consumed"):
-    """The one execution is yours."""
+    """The child has the one execution."""
 
     id: Id
 
@@ -329,32 +329,32 @@ class SendAck(Frame, frozen=True, kw_only=True, tag="send_ack"):
 
 
 class TranscriptAck(Frame, frozen=True, kw_only=True, tag="transcript_ack"):
-    """Kept up to here."""
+    """History before `next` is stored."""
 
     next: Count
 
 
 class TerminalAck(Frame, frozen=True, kw_only=True, tag="terminal_ack"):
-    """The attempt is over; the server closes with 1000."""
+    """The attempt is over. The server closes with 1000."""
 
     status: str
 
 
 class Cancel(Frame, frozen=True, kw_only=True, tag="cancel"):
-    """Stop."""
+    """The child must stop."""
 
     reason: str
     grace_secs: float
 
 
 class PolicyChanged(Frame, frozen=True, kw_only=True, tag="policy_changed"):
-    """Rules changed: drop what you cached of them."""
+    """Rules changed. The child must drop its cached rules."""
 
     version: int
 
 
 class Error(Frame, frozen=True, kw_only=True, tag="error"):
-    """This frame was refused; the line stays open."""
+    """This frame was refused. The connection stays open."""
 
     code: str
     detail: str

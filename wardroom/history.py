@@ -1,4 +1,4 @@
-"""The history that a child hands over: kept until the server has it, given up where the server refuses it."""
+"""The history that a child sends: kept until the server has stored it, dropped when the server refuses it."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from wardroom.protocol import Error, Item, Transcript
 
 
 class HistoryItem:
-    """One item on its way: on the line, kept, or refused."""
+    """One item and its state: sent, stored, or refused."""
 
     def __init__(self, item: Item) -> None:
         self.item = item
@@ -17,12 +17,12 @@ class HistoryItem:
 
     @property
     def settled(self) -> bool:
-        """The server has said what becomes of it."""
+        """True when the server has stored or refused it."""
         return self.kept or self.refusal is not None
 
 
 class History:
-    """The items of one attempt that the server has not settled. Every method returns the frames to send."""
+    """The unsettled items of one attempt. Every method returns the frames to send."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -30,14 +30,14 @@ class History:
         self._in_flight: deque[tuple[int, list[HistoryItem]]] = deque()
 
     def add(self, items: Iterable[HistoryItem]) -> list[Transcript]:
-        """Hand over more items, at the end."""
+        """Append items."""
         fresh = list(items)
         first = self.first + len(self._pending)
         self._pending += fresh
         return self._frames(first, fresh)
 
     def opened(self, position: int, *, is_first: bool) -> list[Transcript]:
-        """A line is open, and the server has kept everything before `position`: send the rest."""
+        """Handle a new connection: the server has stored everything before `position`, so send the rest."""
         self._in_flight.clear()
         if is_first:
             self.first = position
@@ -46,16 +46,16 @@ class History:
         return self._frames(self.first, self._pending)
 
     def acknowledge(self, position: int) -> list[Transcript]:
-        """Everything before `position` is kept."""
+        """Mark everything before `position` as stored."""
         if self._in_flight:
             self._in_flight.popleft()
         self._keep(position)
         return self._again()
 
     def refuse(self, error: Error) -> list[Transcript]:
-        """The server refused the oldest part in flight.
+        """Handle a refusal of the oldest part in flight.
 
-        What was sent after it leaves a hole now and is refused too (`conflict`): it is sent again, at its new place.
+        Later parts now leave a gap and are refused, too (`conflict`). They are sent again, at their new position.
         """
         first, items = self._in_flight.popleft() if self._in_flight else (self.first, [])
         if error.code != "conflict" or first == self.first:

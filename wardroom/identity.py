@@ -1,4 +1,4 @@
-"""Who a child is: where Wardroom is, which session and attempt it speaks for, and with which token."""
+"""The identity of a child: Wardroom's address, its session and attempt, and its token."""
 
 import os
 from collections.abc import MutableMapping
@@ -9,12 +9,12 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 
 class NotAChild(RuntimeError):
-    """This process was not started by Wardroom, and the environment does not say who it is."""
+    """Wardroom did not start this process, and the environment names no identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One attempt of one session, and the secret that proves it."""
+    """One attempt of one session, with the secret that proves it."""
 
     url: str
     session: str
@@ -25,8 +25,8 @@ class Identity:
     def from_env(cls, environ: MutableMapping[str, str] = os.environ) -> "Identity":
         """Read WARDROOM_URL, WARDROOM_SESSION, WARDROOM_ATTEMPT and the token, or raise NotAChild.
 
-        The token comes from the descriptor WARDROOM_TOKEN_FD, the file WARDROOM_TOKEN_FILE, or WARDROOM_TOKEN
-        itself. It is taken out of the environment: what a child starts is not the child.
+        The token comes from the descriptor WARDROOM_TOKEN_FD, the file WARDROOM_TOKEN_FILE, or WARDROOM_TOKEN itself.
+        It is removed from the environment, so that processes started by the child do not inherit it.
         """
         session = environ.get("WARDROOM_SESSION") or environ.get("WARDROOM_SESSION_ID")
         url, attempt = environ.get("WARDROOM_URL"), environ.get("WARDROOM_ATTEMPT")
@@ -42,7 +42,7 @@ class Identity:
 
     @property
     def websocket_url(self) -> str:
-        """Where the line is."""
+        """The address of the connection."""
         parts = urlsplit(self.url)
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
         path = f"{parts.path.rstrip('/')}/ws/children/{quote(self.session, safe='')}"
@@ -50,12 +50,12 @@ class Identity:
 
     @property
     def is_local(self) -> bool:
-        """Whether Wardroom is on this machine: then no proxy can be meant."""
+        """True when Wardroom is on this machine. Then no proxy is used."""
         return is_loopback(urlsplit(self.url).hostname or "")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` names this very machine."""
+    """Return True when `host` names this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

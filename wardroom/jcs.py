@@ -1,8 +1,8 @@
-"""The canonical form of JSON (RFC 8785) and the digest of an action: what was approved is what runs.
+"""The canonical form of JSON (RFC 8785) and the digest of an action: the approved action is the one that runs.
 
-The digest of an action is the SHA-256, in lower-case hexadecimal, of the canonical JSON of an object with
-exactly the ten keys of `ACTION_KEYS`. Absent equals null: a member that is missing or null is *written* as
-null, so all ten keys are always there. Nothing inside `arguments` is touched. `v` is 1.
+The digest of an action is the SHA-256, in lower-case hexadecimal, of the canonical JSON of an object with exactly the
+ten keys of `ACTION_KEYS`. Absent equals null: a missing or null member is *written* as null, so all ten keys are always
+present. The contents of `arguments` stay unchanged. `v` is 1.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class CanonicalError(ValueError):
 
 
 def canonical(value: Any) -> str:
-    """RFC 8785 text of `value`; CanonicalError for what is not strict JSON or an integer of 2^53 or more."""
+    """Return the RFC 8785 text of `value`. CanonicalError unless it is strict JSON without integers of 2^53 or more."""
     try:
         strict.check(value)
         return rfc8785.dumps(value).decode()
@@ -42,7 +42,7 @@ def canonical(value: Any) -> str:
 
 
 def canonical_action(action: Mapping[str, Any]) -> str:
-    """The text that is hashed, stored and sent to run; CanonicalError for a key that is not of the ten."""
+    """Return the text to hash, store and run. CanonicalError for a key outside the ten."""
     unknown = set(action) - set(ACTION_KEYS)
     if unknown:
         raise CanonicalError(f"not part of an action: {', '.join(sorted(map(str, unknown)))}")
@@ -53,10 +53,10 @@ def canonical_action(action: Mapping[str, Any]) -> str:
 
 
 def digest(action: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical action, as 64 hexadecimal characters."""
+    """Return the SHA-256 of the canonical action, as 64 hexadecimal characters."""
     return digest_of(canonical_action(action))
 
 
 def digest_of(text: str) -> str:
-    """SHA-256 of a canonical text that is already at hand."""
+    """Return the SHA-256 of a text that is already canonical."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""The lanes of a child's events: durable ones are kept until acknowledged, the others may be lost, none is reordered.
+"""Buffers for a child's events: durable events are kept until acknowledged, others may be lost. Order is preserved.
 
-Nothing here waits or writes: every method returns the frames to put on the line, in order.
+No method waits or writes: each returns the frames to send, in order.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Lanes:
-    """One attempt's sequence, and what of it is still owed."""
+    """One attempt's sequence, and its unacknowledged events."""
 
     def __init__(self) -> None:
         self.next_seq = 1
@@ -29,26 +29,26 @@ class Lanes:
 
     @property
     def full(self) -> bool:
-        """No room for another durable event until one is acknowledged."""
+        """True when no further durable event fits until one is acknowledged."""
         return len(self._unacked) >= self.max_unacked
 
     @property
     def behind(self) -> bool:
-        """So much is owed already that what may be lost is not worth its place on the line."""
+        """True when so many events are unacknowledged that lossy ones should not use the connection."""
         return len(self._unacked) > BATCH_EVENTS
 
     @property
     def owed(self) -> bool:
-        """A durable event is not committed yet."""
+        """True while a durable event is uncommitted."""
         return bool(self._unacked)
 
     @property
     def pending(self) -> bool:
-        """Something lossy waits for a flush."""
+        """True while lossy events wait for a flush."""
         return bool(self._ephemeral or self._snapshots)
 
     def durable(self, event: Event, *, online: bool) -> list[Frame]:
-        """Number and keep a durable event; what is pending on the lossy lanes goes out before it, or not at all."""
+        """Number and keep a durable event. Pending lossy events are sent before it, or dropped."""
         before = self.flush() if online else []
         self._ephemeral.clear()
         frame = EventFrame(seq=self._take(1), event=event)
@@ -56,9 +56,9 @@ class Lanes:
         return [*before, frame]
 
     def lossy(self, event: Event, *, online: bool) -> list[Frame]:
-        """Queue an ephemeral event, or the latest of a snapshot; a full batch goes out at once.
+        """Queue an ephemeral event, or the latest of a snapshot. A full batch is sent at once.
 
-        While the line is down nobody watches: ephemeral events are dropped, snapshots keep their latest.
+        Without a connection there is no reader: ephemeral events are dropped, and snapshots keep only the latest.
         """
         if qos_of(event["type"]) == "snapshot":
             self._snapshots.pop(event["type"], None)
@@ -68,7 +68,7 @@ class Lanes:
         return self.flush() if online and len(self._ephemeral) >= BATCH_EVENTS else []
 
     def flush(self) -> list[Frame]:
-        """Everything pending on the lossy lanes, as batches."""
+        """Return all pending lossy events as batches."""
         frames = [
             *self._batches("ephemeral", list(self._ephemeral)),
             *self._batches("snapshot", list(self._snapshots.values())),
@@ -78,26 +78,26 @@ class Lanes:
         return frames
 
     def welcome(self, acked: int, max_unacked: int) -> list[Frame]:
-        """A line is open: forget what is committed, and send the rest again, in order."""
+        """Handle a new connection: drop the committed events, and return the rest in order."""
         self.acknowledge(acked)
         self.max_unacked = max_unacked
         self.next_seq = max(self.next_seq, acked + 1)
         return [*self._unacked.values(), *self.flush()]
 
     def acknowledge(self, seq: int) -> None:
-        """Every durable event up to `seq` is committed."""
+        """Drop every durable event up to `seq`, which are committed."""
         for known in list(self._unacked):
             if known > seq:
                 return
             del self._unacked[known]
 
     def give_up(self, first: int, last: int) -> None:
-        """The server will never take these."""
+        """Drop these events, which the server refuses."""
         for seq in range(first, last + 1):
             self._unacked.pop(seq, None)
 
     def line_lost(self) -> None:
-        """What was meant for whoever was watching is of no use any more."""
+        """Drop ephemeral events: their readers are gone."""
         self._ephemeral.clear()
 
     def _take(self, count: int) -> int:
@@ -112,7 +112,7 @@ class Lanes:
 
 
 def take_run(queue: deque[Frame]) -> Frame:
-    """The next frame of a line's queue; a run of durable events at its head is taken as one batch."""
+    """Return the next frame of the send queue. Consecutive durable events at its head become one batch."""
     head = queue.popleft()
     if not isinstance(head, EventFrame):
         return head
@@ -133,7 +133,7 @@ def take_run(queue: deque[Frame]) -> Frame:
 
 
 def parts(items: Sequence[T]) -> Iterator[list[T]]:
-    """Cut into pieces of at most 64 and about 256 KiB."""
+    """Split into parts of at most 64 items and about 256 KiB."""
     part: list[T] = []
     size = 0
     for item in items:

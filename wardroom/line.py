@@ -1,4 +1,4 @@
-"""A child's line: one WebSocket after the other, until the server says that there is no coming back."""
+"""A child's connection: one WebSocket after another, until the server ends it for good."""
 
 import asyncio
 import logging
@@ -23,27 +23,27 @@ log = logging.getLogger("wardroom.line")
 LARGEST_ANSWER = 4 * 1024 * 1024
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
-# On one machine there is no herd to fear, and a person who waits.
+# One machine has no herd of reconnecting children, and often a person waits.
 LONGEST_LOCAL_PAUSE = 3.0
 BEHIND = 64
 IN_FLIGHT = 16
 WELCOME_SECS = 30.0
-# The server names the seconds in the reason of these.
+# The reason of these codes contains the seconds to wait.
 ASKS_FOR_PATIENCE = frozenset({Close.TOO_MANY, Close.TRY_AGAIN, Close.PING_TIMEOUT})
-# A connection that a fault of the server ended, and that lasted less than this, counts as a failed one.
+# A connection that the server's fault ended within this time counts as failed.
 STEADY_SECS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why there will be no further connection."""
+    """The reason why there will be no further connection."""
 
     code: int
     reason: str
 
 
 def pause_before(code: int, reason: str, failures: int, random: random.Random, longest: float = LONGEST_PAUSE) -> float:
-    """Seconds to wait before connecting again after a close with `code`: jittered, so that a herd spreads out."""
+    """Return the seconds to wait before reconnecting after a close with `code`. Jitter spreads a herd."""
     if code == Close.RESTARTING:
         return random.uniform(FIRST_PAUSE, LONGEST_PAUSE)
     backed_off = random.uniform(FIRST_PAUSE / 2, min(longest, FIRST_PAUSE * 2 ** min(failures, 10)))
@@ -53,7 +53,7 @@ def pause_before(code: int, reason: str, failures: int, random: random.Random, l
 
 
 def refused_handshake(status: int, url: str) -> str:
-    """What an HTTP answer in the place of a WebSocket means, and what to do about it."""
+    """Return the meaning of an HTTP answer in place of a WebSocket, with its cure."""
     if status in (200, 301, 302, 307, 308, 400, 404, 405, 426, 501):
         cure = "a proxy before it has to pass the headers Upgrade and Connection on (nginx: proxy_http_version 1.1)"
     elif status in (401, 403, 407):
@@ -64,7 +64,7 @@ def refused_handshake(status: int, url: str) -> str:
 
 
 class Line:
-    """Connects, says hello, hands on what arrives, sends what it is given, and comes back when it should."""
+    """Connects, says hello, delivers received frames, sends queued ones, and reconnects when it should."""
 
     def __init__(
         self,
@@ -90,22 +90,22 @@ class Line:
 
     @property
     def online(self) -> bool:
-        """A welcome came, and no close yet."""
+        """True between a welcome and the close."""
         return self._outgoing is not None
 
     @property
     def behind(self) -> bool:
-        """More is put on the line than it carries."""
+        """True when more frames are queued than the connection carries."""
         return self._outgoing is not None and self._outgoing.qsize() > BEHIND
 
     def send(self, *frames: Frame) -> None:
-        """Put frames on the open line; without one they are nothing (who needs them sent keeps them)."""
+        """Queue frames on the open connection. Without one they are dropped; callers keep frames that must arrive."""
         if self._outgoing is not None:
             for frame in frames:
                 self._outgoing.put_nowait(frame)
 
     async def run(self) -> End:
-        """Hold the line until its end."""
+        """Keep the connection until its end."""
         failures = 0
         while True:
             before, began = self._reached, time.monotonic()
@@ -123,7 +123,7 @@ class Line:
             await asyncio.sleep(min(pause, self._unreachable_secs))
 
     async def _connect(self) -> tuple[int, str]:
-        """One connection, from its handshake to its close code."""
+        """Run one connection, from its handshake to its close code."""
         try:
             async with connect(
                 self._identity.websocket_url,
@@ -169,7 +169,7 @@ class Line:
         return socket.close_code or Close.LOST, socket.close_reason or ""
 
     async def _write(self, socket: ClientConnection, outgoing: "asyncio.Queue[Frame]") -> None:
-        """Write in order; while many events are not acknowledged, those that come gather into batches."""
+        """Write in order. While many events are unacknowledged, further ones collect into batches."""
         queue: deque[Frame] = deque()
         try:
             while True:
@@ -191,19 +191,19 @@ class Line:
             return
 
     def acknowledged(self, seq: int) -> None:
-        """Events up to `seq` are committed: there is room for more on the line."""
+        """Free the places of events up to `seq`, which are committed."""
         while self._in_flight and self._in_flight[0][1] <= seq:
             self._in_flight.popleft()
         self._acked.set()
 
     def refused(self) -> tuple[int, int]:
-        """The events of which the server just said no: it takes them in order, so the first ones in flight."""
+        """Return the events that the server just refused. It handles them in order, so they are the oldest."""
         self._acked.set()
         return self._in_flight.popleft() if self._in_flight else (0, 0)
 
 
 def _read(text: str | bytes) -> Frame | None:
-    """What the server sent; a frame that this child does not understand is left out, never guessed at."""
+    """Return the server's frame, or None for one that this child does not understand."""
     try:
         return protocol.decode_server(text)
     except (ProtocolError, UnknownKind) as error:

@@ -1,6 +1,6 @@
-"""Processes that end when they should: their identity over time, their orphans, their parent's death.
+"""Reliable ends of processes: their identity over time, their orphans, their parent's death.
 
-Standard library only. Linux has what this needs; elsewhere the parts that it lacks do nothing.
+Standard library only. Linux has all system calls that this needs. Elsewhere the missing parts do nothing.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ def _load_prctl() -> Any:
         return None
 
 
-# Loaded once: between fork and exec nothing may be looked up.
+# Loaded once: a lookup between fork and exec is unsafe.
 _prctl = _load_prctl()
 _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:
-    """Ask the kernel for a signal when the parent is gone; for use between fork and exec."""
+    """Ask the kernel for a signal when the parent ends. For use between fork and exec."""
     if _prctl is None:
         return
     _prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
@@ -39,10 +39,10 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def begin(parent: int) -> None:
-    """What a child does first, between fork and exec: die with its parent, and have signals as a login shell has.
+    """Prepare a child between fork and exec: end with its parent, and reset signals as in a login shell.
 
     Ignored signals and the mask survive an exec: a shell's background command ignores SIGINT and SIGQUIT, Python
-    ignores SIGPIPE, and whoever started us may have blocked more.
+    ignores SIGPIPE, and our own parent may have blocked more.
     """
     die_with(parent)
     for number in _SIGNALS:
@@ -51,27 +51,27 @@ def begin(parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whatever a descendant leaves behind, daemons included."""
+    """Become the parent of orphaned descendants, daemons included."""
     if _prctl is not None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def kill_group(pgid: int, number: int) -> bool:
-    """Signal a process group; False when nobody is left in it."""
+    """Signal a process group. Return False when it is empty."""
     try:
         os.killpg(pgid, number)
     except ProcessLookupError:
         return False
-    except PermissionError:  # Somebody is there, under another user.
+    except PermissionError:  # The group has a member, under another user.
         return True
     return True
 
 
 def end_children(within: float) -> list[str]:
-    """Kill and reap children until there are none; each one's orphans become children in turn.
+    """Kill and reap children until there are none. Their orphans become children in turn.
 
-    What runs as another user (a set-uid program) cannot be killed, and what hangs in the kernel ends late: after
-    `within` seconds the names of those that are left are returned.
+    Processes of another user (a set-uid program) cannot be killed, and processes that hang in the kernel end late.
+    After `within` seconds return the names of those that are left.
     """
     deadline, pause = time.monotonic() + within, 0.002
     while True:
@@ -95,7 +95,7 @@ def _reap() -> None:
 
 
 def described(pid: int) -> str:
-    """A process as a person looks for it: its name, its number, its user."""
+    """Describe a process for people: its name, its number, its user."""
     try:
         name = Path(f"/proc/{pid}/comm").read_bytes().decode(errors="replace").strip()
         return f"{name} (pid {pid}, user {os.stat(f'/proc/{pid}').st_uid})"
@@ -109,9 +109,9 @@ def _children() -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/<pid>/stat from the state on; empty when there is no such process."""
+    """Return the fields of /proc/<pid>/stat from the state on. Empty when there is no such process."""
     try:
-        # The name before them is any bytes that a program chose.
+        # The name before them may contain any bytes.
         raw = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return []
@@ -119,13 +119,13 @@ def _stat(pid: int) -> list[str]:
 
 
 def start_time(pid: int) -> int | None:
-    """When the process began, in ticks since boot: with the boot id, a pid that cannot be mistaken."""
+    """Return the start of the process, in ticks since boot. With the boot id it identifies a pid."""
     fields = _stat(pid)
     return int(fields[19]) if len(fields) > 19 else None
 
 
 def boot_id() -> str:
-    """What changes with every boot of this machine; empty where there is no such thing."""
+    """Return an id that changes with every boot of this machine. Empty where there is none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -133,13 +133,13 @@ def boot_id() -> str:
 
 
 def is_same(pid: int, boot: str, started: int | None) -> bool:
-    """Whether the process that had this pid, boot id and start time still runs (a zombie does not)."""
+    """Return True while the process with this pid, boot id and start time runs. A zombie does not count."""
     fields = _stat(pid)
     return bool(fields) and fields[0] not in "ZX" and boot == boot_id() and started == start_time(pid)
 
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON for our own user only; a reader sees the old file or the new one, never half."""
+    """Write JSON for our own user only. A reader sees the old file or the new one, never a part."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(content, file)

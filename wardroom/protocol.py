@@ -1,9 +1,8 @@
-"""Every frame of `docs/protocol.md`, both directions and both dialects; encode and decode, and nothing else.
+"""Encode and decode every frame of `docs/protocol.md`, in both directions and both dialects.
 
-A peer decodes at its door and deals in frozen structs from there on. Three things can be wrong with a text:
-it is not the protocol (`ProtocolError`, the socket closes with its code), its kind is unknown (`UnknownKind`,
-answered with an `error` frame and otherwise ignored), or it is well formed and still cannot be taken
-(`FrameRefused`, an `error` frame).
+A peer decodes each text once and uses frozen structs from then on. A text can be wrong in three ways: it violates the
+protocol (`ProtocolError`, the socket closes with its code), its kind is unknown (`UnknownKind`, answered with an
+`error` frame and otherwise ignored), or it is well formed but not acceptable (`FrameRefused`, an `error` frame).
 """
 
 from enum import IntEnum
@@ -149,12 +148,12 @@ MAX_UNACKED_EVENTS: Final = 512
 HELLO_SECS: Final = 10
 PING_SECS: Final = 20
 CLOSE_REASON_BYTES: Final = 123
-# Where an object keeps its plain text, in the order of looking.
+# Members that may hold an object's plain text, in search order.
 TEXTS: Final = ("text", "question", "answer", "task", "message", "content")
 
 
 class Close(IntEnum):
-    """Why a socket was closed, one code per cause."""
+    """The reason for closing a socket, one code per cause."""
 
     DONE = 1000
     GOING_AWAY = 1001
@@ -190,7 +189,7 @@ FINAL_CLOSES: Final = frozenset(
 
 
 class ProtocolError(Exception):
-    """The peer broke the protocol: close the socket with `close_code` and `reason`."""
+    """The peer violated the protocol: close the socket with `close_code` and `reason`."""
 
     def __init__(self, close_code: Close, reason: str) -> None:
         super().__init__(f"{int(close_code)} {reason}")
@@ -199,7 +198,7 @@ class ProtocolError(Exception):
 
 
 class UnknownKind(Exception):
-    """A frame from a newer peer (or of the other direction): answer `error`, keep the line."""
+    """A frame of a newer peer, or of the other direction: answer `error`, keep the connection."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"unknown kind {kind[:64]!r}")
@@ -207,7 +206,10 @@ class UnknownKind(Exception):
 
 
 class FrameRefused(Exception):
-    """Well formed, but not to be taken: answer `error` with `code`, `detail` and `ref`, keep the line."""
+    """A well-formed frame that is not acceptable.
+
+    Answer `error` with `code`, `detail` and `ref`, and keep the connection.
+    """
 
     def __init__(self, code: str, detail: str, ref: str | None = None) -> None:
         super().__init__(f"{code}: {detail}")
@@ -283,7 +285,7 @@ _SERVER = _by_kind(
 
 
 def decode_child(text: str | bytes, *, plain: bool = False, max_bytes: int = FRAME_BYTES) -> Frame:
-    """What a child sent: one of `ChildFrame` (of `PlainFrame` when `plain`).
+    """Return the frame of a child: one of `ChildFrame` (of `PlainFrame` when `plain`).
 
     Raises ProtocolError (4413 when longer than `max_bytes`, else 4400) or UnknownKind.
     """
@@ -291,17 +293,17 @@ def decode_child(text: str | bytes, *, plain: bool = False, max_bytes: int = FRA
 
 
 def decode_server(text: str | bytes, *, max_bytes: int | None = None) -> Frame:
-    """What a server sent: one of `ServerFrame`. Raises ProtocolError or UnknownKind."""
+    """Return the frame of a server: one of `ServerFrame`. Raises ProtocolError or UnknownKind."""
     return _decode(text, _SERVER, max_bytes)
 
 
 def encode(frame: Frame) -> str:
-    """The text of a frame; members that are None are left out (null equals absent)."""
+    """Return the text of a frame. Members that are None are left out (null equals absent)."""
     return msgspec.json.encode(frame).decode()
 
 
 def refuse_oversize(frame: Frame) -> None:
-    """FrameRefused for a frame that is the protocol but carries more than may be kept."""
+    """Raise FrameRefused for a valid frame with more data than may be stored."""
     match frame:
         case Terminal(result=result) if _size(result) > RESULT_BYTES:
             raise FrameRefused("result_too_large", f"a result has at most {RESULT_BYTES} bytes", "terminal")
@@ -312,7 +314,7 @@ def refuse_oversize(frame: Frame) -> None:
 
 
 def text_of(value: Any) -> str | None:
-    """Plain text of a body or a result: a string as it is, an object's own text, else its compact JSON."""
+    """Return the plain text of a body or a result: a string, an object's own text, or else its compact JSON."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict):
@@ -323,12 +325,12 @@ def text_of(value: Any) -> str | None:
 
 
 def cut_reason(reason: str) -> str:
-    """A close reason cut to what a control frame can carry, on a character's edge."""
+    """Cut a close reason to the size of a control frame, at a character's edge."""
     return reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore")
 
 
 def comes_back(code: int) -> bool:
-    """Whether a child whose socket closed with `code` should connect again."""
+    """Return True when a child should reconnect after a close with `code`."""
     return code not in FINAL_CLOSES
 
 

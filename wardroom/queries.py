@@ -1,4 +1,4 @@
-"""Questions to a running child that must not disturb its work: answered beside it, from a copy of its state."""
+"""Answer questions to a running child beside its work, from a copy of its state."""
 
 import asyncio
 import copy
@@ -17,13 +17,13 @@ Handler = Callable[[str, Any], Awaitable[Any]]
 
 
 def is_query(message: Message) -> bool:
-    """An ask that wants an answer and no turn of the agent (`steer` is a real turn, and arrives as one)."""
+    """Return True for an ask that needs an answer but no turn of the agent. A `steer` arrives as a turn."""
     body = message.body
     return message.message_kind == "ask" and isinstance(body, dict) and (body.get("mode") or "query") == "query"
 
 
 class Queries:
-    """Runs the handler for each question, once, and hands its answer to `reply`."""
+    """Runs the handler once for each question, and passes its answer to `reply`."""
 
     def __init__(self, reply: Callable[[Message, Any], Awaitable[None]]) -> None:
         self.state: Any = None
@@ -32,7 +32,7 @@ class Queries:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def take(self, message: Message) -> bool:
-        """Answer it here, if there is a handler for it; False leaves it to the next checkpoint."""
+        """Start to answer a message when a handler fits. False leaves it to the next checkpoint."""
         if self.handler is None or not is_query(message):
             return False
         if message.id not in self._running:
@@ -40,7 +40,7 @@ class Queries:
         return True
 
     def _asked(self, handler: Handler, message: Message) -> Awaitable[Any]:
-        """The handler at work on the state as it is now; what cannot be copied fails when it is awaited."""
+        """Return the handler's work on a copy of the current state. A failed copy raises when awaited."""
         try:
             state = copy.deepcopy(self.state)
         except Exception as error:
@@ -56,7 +56,7 @@ class Queries:
                 log.exception("a question could not be answered")
                 answer = f"could not answer: {type(error).__name__}"
             await self._reply(message, answer)
-        except Exception:  # Nobody to tell: the one who asked sees that no answer came.
+        except Exception:  # No one can be told: the asker sees that no answer came.
             log.exception("an answer could not be sent")
         finally:
             del self._running[message.id]
@@ -69,7 +69,7 @@ class Queries:
 
 
 async def _checked(handler: Handler, question: str, state: Any) -> Any:
-    """What the handler answers; ValueError for what no message can carry."""
+    """Return the handler's answer. Raises ValueError for one that no message can carry."""
     answer = await handler(question, state)
     strict.check(answer)
     if len(msgspec.json.encode({"answer": answer})) > protocol.BODY_BYTES:

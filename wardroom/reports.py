@@ -1,4 +1,4 @@
-"""What a keeper posts, and what the answers mean. Standard library only."""
+"""The reports of a supervisor, and the meaning of their answers. Standard library only."""
 
 import http.client
 import json
@@ -11,29 +11,29 @@ _LARGEST_ANSWER = 65536
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP status (0: nobody answered) and the JSON object that came with it."""
+    """An HTTP status (0: no answer) and the JSON object of the answer."""
 
     status: int
     body: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        """Wardroom took the report."""
+        """True when Wardroom took the report."""
         return 200 <= self.status < 300
 
     @property
     def dead(self) -> bool:
-        """The token speaks for nobody any more."""
+        """True when the token is no longer valid."""
         return self.status in (401, 403, 404, 410)
 
     @property
     def final(self) -> bool:
-        """Repeating the same report would get the same answer."""
+        """True when repeating the same report would get the same answer."""
         return 400 <= self.status < 500 and self.status not in (408, 425, 429)
 
 
 class Reporter:
-    """Posts about one attempt, one connection each: the server may have been replaced in between."""
+    """Posts reports about one attempt. Each uses a new connection: the server may have been replaced in between."""
 
     def __init__(self, url: str, session: str, attempt: int, token: str) -> None:
         self._address = urlsplit(url)
@@ -45,7 +45,7 @@ class Reporter:
         }
 
     def post(self, what: str, report: dict[str, Any], timeout: float = 10.0) -> Answer:
-        """Post one report; never raises: whatever goes wrong on the way is status 0."""
+        """Post one report. It never raises: any failure on the way is status 0."""
         kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
         try:
             connection = kind(self._address.hostname or "", self._address.port, timeout=timeout)

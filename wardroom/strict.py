@@ -1,8 +1,7 @@
-"""JSON that is safe to store: one reading for every peer, every database and every screen.
+"""JSON that is safe to store: every peer, database and screen reads it alike.
 
-Python's own reader accepts NaN, NUL, lone surrogates and duplicate keys; PostgreSQL refuses the first three
-after the door has already said yes, and the last one lets two readers see two different documents. All of
-them are refused here.
+Python's own reader accepts NaN, NUL, lone surrogates and duplicate keys. PostgreSQL refuses the first three later,
+after the call was accepted. A duplicate key lets two readers see two different documents. All of them are refused here.
 """
 
 import json
@@ -17,8 +16,8 @@ MAX_KEYS = 10_000
 # Members and items of the whole document. An empty list takes 2 bytes of text and 64 of memory.
 MAX_VALUES = 100_000
 
-# Only a text that matches can hold what the C reader lets through: a NUL, a surrogate, a number beyond a
-# double. (Over 1e308 takes three digits of exponent or two hundred digits.)
+# Only a matching text can hold values that the C reader accepts wrongly: a NUL, a surrogate, a number beyond a double.
+# (Over 1e308 takes three digits of exponent or two hundred digits.)
 _SUSPICIOUS = re.compile(r"\\u0000|\\u[dD][89a-fA-F]|[eE]\+?[0-9]{3}|[0-9]{200}")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SLICE = 64 * 1024
@@ -26,7 +25,7 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class StrictJSONError(ValueError):
-    """Not JSON that we keep; `reason` says why, `position` where, when that is known."""
+    """Not strict JSON. `reason` is the cause, `position` the place when it is known."""
 
     def __init__(self, reason: str, position: int | None = None) -> None:
         super().__init__(reason if position is None else f"{reason} (at {position})")
@@ -46,9 +45,9 @@ def loads(
     max_keys: int = MAX_KEYS,
     max_values: int = MAX_VALUES,
 ) -> Any:
-    """The value that `data` stands for, or StrictJSONError. Keys and values are counted over the whole document.
+    """Return the value of `data`, or raise StrictJSONError. Keys and values count over the whole document.
 
-    Depth and values are judged before anything is decoded, so that a small text cannot take much memory.
+    Depth and values are checked before decoding, so that a small text cannot take much memory.
     """
     text = _text(data, max_bytes)
     brackets = text.count("[") + text.count("{")
@@ -61,12 +60,12 @@ def loads(
 
 
 def weigh(text: str) -> int:
-    """An upper bound of the values in a text: its commas and opening brackets, in strings too."""
+    """Return an upper bound of the values in a text: its commas and opening brackets, in strings too."""
     return text.count(",") + text.count("[") + text.count("{")
 
 
 def check(value: Any, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS, max_values: int = MAX_VALUES) -> None:
-    """Refuse an already decoded value that `loads` would not have let in (other Python types too)."""
+    """Refuse a decoded value that `loads` would not have accepted, including other Python types."""
     keys = values = 0
     level: Iterator[Any] = iter((value,))
     stack = [level]
@@ -107,7 +106,7 @@ def _text(data: bytes | str, max_bytes: int | None) -> str:
 
 
 def _refuse_structure(text: str, max_depth: int, max_values: int) -> None:
-    """Count brackets and commas outside strings before anything recurses; a wall of `[` is refused early."""
+    """Count brackets and commas outside strings before any recursion, so that a wall of `[` is refused early."""
     values = depth = 0
     for outside in _outside_strings(text):
         values += weigh(outside)
@@ -121,7 +120,7 @@ def _refuse_structure(text: str, max_depth: int, max_values: int) -> None:
 
 
 def _outside_strings(text: str) -> Iterator[str]:
-    """What is outside strings, a slice at a time: all of it at once could take thirty times the text."""
+    """Yield the text outside strings in slices: all of it at once could take thirty times the text."""
     if "\\" in text:
         text = text.replace("\\\\", "").replace('\\"', "")
     in_string = False

@@ -1,26 +1,26 @@
-"""The keeper: starts one child's command, tells Wardroom that it lives and how it ended, and can kill it.
+"""The supervisor of one child process: starts its command, reports its life and its end, and can kill it.
 
     python -m wardroom.supervisor                 orders on standard input
     python -m wardroom.supervisor --fd N          orders on an inherited descriptor
     python -m wardroom.supervisor --orders FILE   orders in a file that only we may read; it is removed
 
-Orders are one JSON object:
+The orders are one JSON object:
 
-    url, session, attempt, token   where to report, about whom, as whom
-    command, cwd, env              what to start; env is the whole environment, already allow-listed
+    url, session, attempt, token   Wardroom's address, the attempt of the reports, and their token
+    command, cwd, env              the command to start; env is the whole environment, already allow-listed
     grace_secs                     from TERM to KILL (20)
-    state_dir                      where the keeper writes who it is, in <session>-<attempt>.json, until it leaves
-    stdout_file                    where the child's output goes (/dev/null)
+    state_dir                      folder of this supervisor's identity, <session>-<attempt>.json, until it ends
+    stdout_file                    target of the child's output (/dev/null)
     alive_secs                     between reports (15)
-    silence_secs                   unanswered for that long: kill, or stop reporting (600)
-    stderr_tail_bytes              how much of the child's last words is kept (8192)
+    silence_secs                   without an answer for this long: kill, or stop reporting (600)
+    stderr_tail_bytes              bytes kept from the end of the child's stderr (8192)
 
-The child finds WARDROOM_URL, WARDROOM_SESSION, WARDROOM_ATTEMPT, and its token on the descriptor that
-WARDROOM_TOKEN_FD names.
+The child finds WARDROOM_URL, WARDROOM_SESSION, WARDROOM_ATTEMPT, and its token on the descriptor that WARDROOM_TOKEN_FD
+names.
 
-Two processes: the guard, and under it the keeper. When the keeper is killed the guard ends what it leaves
-behind; when the guard is killed the keeper ends its child. Nothing that the child started stays.
-Standard library only: this runs where no broker, database or server code should be.
+There are two processes: the guard, and the supervisor under it. When the supervisor is killed, the guard ends its
+remaining processes. When the guard is killed, the supervisor ends its child. No process of the child stays. Standard
+library only: this runs in places without broker, database or server code.
 """
 
 import argparse
@@ -46,15 +46,15 @@ from wardroom import processes
 from wardroom.reports import Answer, Reporter
 
 NOT_STARTED = 127
-# The exit status of a keeper that failed itself.
+# The exit status of a supervisor that failed itself.
 FAILED = 70
-# What cannot be killed is waited for so long: the child itself, and what it left behind.
+# Seconds to wait for processes that cannot be killed: the child itself, and its remaining processes.
 LEADER_SECS, LEFT_SECS = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the keeper was told to do."""
+    """The parsed orders of one supervisor."""
 
     url: str
     session: str
@@ -72,25 +72,25 @@ class Orders:
 
     @classmethod
     def parse(cls, text: str) -> "Orders":
-        """Orders from JSON; unknown members are ignored. Raises ValueError, KeyError or TypeError."""
+        """Parse orders from JSON. Unknown members are ignored. Raises ValueError, KeyError or TypeError."""
         given = json.loads(text)
         known = {name: given[name] for name in cls.__slots__ if given.get(name) is not None}
         return cls(**known)
 
     @property
     def state_file(self) -> Path | None:
-        """Where this keeper says who it is."""
+        """The file with this supervisor's identity."""
         return Path(self.state_dir, f"{self.session}-{self.attempt}.json") if self.state_dir else None
 
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The child's leader is gone (and not yet reaped)."""
+    """The child's leader has ended (and is not yet reaped)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Somebody wants the child gone: the server, a dead token, silence, or a signal to us."""
+    """A request to end the child: from the server, a dead token, silence, or a signal to us."""
 
     grace_secs: float
     stopping: bool = False
@@ -108,12 +108,12 @@ class Keeper:
         self.done = threading.Event()
 
     def run(self) -> int:
-        """Start, watch, end and report the child, in that order; the exit status for ourselves."""
+        """Start, watch, end and report the child, in that order. Return our own exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.events.put(Kill(self.orders.grace_secs, stopping=True)))
         try:
             child = self._start()
-        except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a NUL in a name.
+        except (OSError, ValueError, subprocess.SubprocessError) as error:  # A ValueError means a NUL in a name.
             self.report_exit(_end(NOT_STARTED, _cannot(self.orders, error)))
             return 1
         self._write_state(child.pid)
@@ -127,7 +127,7 @@ class Keeper:
         return 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """The child in a process group of its own, its token in a pipe: never argv, never the environment."""
+        """Start the child in its own process group. Its token is in a pipe, never in argv or the environment."""
         orders, me = self.orders, os.getpid()
         read, write = os.pipe()
         os.write(write, orders.token.encode())
@@ -167,13 +167,13 @@ class Keeper:
             del self.tail[: -self.orders.stderr_tail_bytes]
 
     def _await_exit(self, child: subprocess.Popen[bytes]) -> None:
-        # Not reaped yet: as long as the leader is a zombie its group id cannot be given to anybody else.
+        # Not reaped yet: while the leader is a zombie its group id cannot be reused.
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
             self.events.put(Exited())
 
     def _report_life(self, child: subprocess.Popen[bytes]) -> None:
-        """Report every `alive_secs`, and ask for the kill that an answer, or the lack of one, means."""
+        """Report every `alive_secs`, and request a kill when an answer, or its absence, demands it."""
         life = {
             "pid": os.getpid(),
             "pgid": child.pid,
@@ -195,9 +195,10 @@ class Keeper:
         return answer.dead or answer.body.get("action") == "kill" or silent >= self.orders.silence_secs
 
     def _watch(self, pgid: int) -> bool:
-        """Until the leader is gone. A kill is TERM, after the grace KILL; a second signal to us hurries.
+        """Wait until the leader ends. A kill sends TERM, then KILL after the grace. A second signal to us skips the
+        grace.
 
-        False when it runs on after KILL: a program of another user (set-uid) takes no signal of ours.
+        Return False when it survives KILL: a program of another user (set-uid) ignores our signals.
         """
         deadline: float | None = None
         killed = False
@@ -221,7 +222,9 @@ class Keeper:
                 processes.kill_group(pgid, signal.SIGTERM)
 
     def _end(self, child: subprocess.Popen[bytes], ended: bool) -> list[str]:
-        """End what the leader left behind, in its group and out of it; the names of what cannot be killed."""
+        """End the leader's remaining processes, inside and outside its group. Return the names of those that cannot be
+        killed.
+        """
         self.done.set()
         processes.kill_group(child.pid, signal.SIGKILL)
         if ended:
@@ -229,14 +232,14 @@ class Keeper:
         return processes.end_children(LEFT_SECS)
 
     def _exit_of(self, child: subprocess.Popen[bytes], left: list[str]) -> dict[str, Any]:
-        # NUL is no text to Wardroom, and a report that is refused would lose the status too.
+        # Wardroom refuses NUL in text, and a refused report would lose the status, too.
         tail = bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd")
         if left:
             tail += f"\n[still runs, and cannot be killed by this user: {', '.join(left[:10])}]"
         return _end(-signal.SIGKILL if child.returncode is None else child.returncode, tail)
 
     def report_exit(self, end: dict[str, Any]) -> None:
-        """Until acknowledged, with back-off; once and briefly when the whole of Wardroom is being stopped."""
+        """Report until acknowledged, with back-off. Report only once, briefly, when the whole of Wardroom stops."""
         deadline, pause = time.monotonic() + self.orders.silence_secs, 0.5
         while True:
             answer = self.reporter.post("exited", end, timeout=2.0 if self.stopping else 10.0)
@@ -260,24 +263,24 @@ class Keeper:
                 "host": socket.gethostname(),
                 "boot_id": processes.boot_id(),
             }
-            # Without it (a full disk) whoever started us has left a note of our pid.
+            # Without it (a full disk) our starter has left a note of our pid.
             with contextlib.suppress(OSError):
                 processes.write_private(self.orders.state_file, state)
 
 
 def remove_state(orders: Orders) -> None:
-    """The keeper is over: nobody needs to end it any more."""
+    """Remove the state file: this supervisor has ended."""
     if orders.state_file:
         orders.state_file.unlink(missing_ok=True)
 
 
 def running(state: dict[str, Any]) -> bool:
-    """Whether the keeper that wrote this state file still runs: for whoever reads the file."""
+    """Return True while the supervisor that wrote this state file runs. For readers of the file."""
     return processes.is_same(state["pid"], state["boot_id"], state["start"])
 
 
 def read_orders(fd: int | None, path: str | None) -> Orders:
-    """Orders from a descriptor, or from a private file, which is removed. Raises OSError or ValueError."""
+    """Read orders from a descriptor, or from a private file, which is removed. Raises OSError or ValueError."""
     if path is not None:
         mode = os.stat(path).st_mode
         if stat.S_IMODE(mode) & 0o077:
@@ -290,7 +293,7 @@ def read_orders(fd: int | None, path: str | None) -> Orders:
 
 
 def guard(keeper: int, orders: Orders) -> int:
-    """Wait for the keeper, hand on its signals; when it was killed, end its child and report in its place."""
+    """Wait for the supervisor and pass on signals. When it was killed, end its child and report in its place."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: _signal(keeper))
     code = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
@@ -320,18 +323,18 @@ def _cannot(orders: Orders, error: Exception) -> str:
 
 
 def _detach() -> None:
-    """A session of our own, and no descriptor that ties us to whoever started us."""
+    """Start our own session, and close descriptors that tie us to our starter."""
     with contextlib.suppress(PermissionError):  # Already a session leader.
         os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     for output in (1, 2):
-        if not stat.S_ISREG(os.fstat(output).st_mode):  # A log file may stay; a pipe or a terminal may not.
+        if not stat.S_ISREG(os.fstat(output).st_mode):  # A log file may stay open; a pipe or a terminal may not.
             os.dup2(null, output)
 
 
 def main() -> int:
-    """Read the orders, detach, and split into guard and keeper."""
+    """Read the orders, detach, and split into guard and supervisor."""
     parser = argparse.ArgumentParser(prog="python -m wardroom.supervisor")
     parser.add_argument("--fd", type=int)
     parser.add_argument("--orders")

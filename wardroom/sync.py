@@ -1,4 +1,4 @@
-"""The same child for programs that do not use asyncio: same names, plain calls.
+"""The same child for programs without asyncio: same names, plain calls.
 
     with Child.from_env() as child:
         decision = child.approve("deploy", {"to": "production"}, permission="deploy", resource="production")
@@ -6,7 +6,7 @@
             deploy(**child.consume(decision))
         child.complete("done")
 
-The line is held by a thread of its own, so that a long step of the program does not lose it.
+A separate thread runs the connection, so that a long step of the program does not lose it.
 """
 
 import _thread
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Child:
-    """One attempt of one session, as a plain context manager; see `wardroom.child.Child` for each method."""
+    """One attempt of one session, as a plain context manager. See `wardroom.child.Child` for each method."""
 
     def __init__(self, identity: Identity, **options: Any) -> None:
         self._loop = asyncio.new_event_loop()
@@ -44,7 +44,7 @@ class Child:
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
-        """The child that this process was started as; NotAChild when it was not."""
+        """Return the child of this process. Raises NotAChild when Wardroom did not start it."""
         return cls(Identity.from_env(), **options)
 
     @property
@@ -54,12 +54,12 @@ class Child:
 
     @property
     def cancelled(self) -> Cancellation:
-        """Whether to stop: `child.cancelled.is_set()`."""
+        """The request to stop: `child.cancelled.is_set()`."""
         return self._child.cancelled
 
     @property
     def was_restarted(self) -> bool:
-        """Another process has already worked on this very attempt."""
+        """True when another process has already worked on this attempt."""
         return self._child.was_restarted
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class Child:
         await self._entered
 
     async def _hold(self) -> None:
-        """The async child's body: it stays inside until the program leaves, and passes on being stopped."""
+        """Run the async child until the program leaves, and pass on a request to stop."""
         try:
             async with self._child:
                 self._entered.set_result(None)
@@ -103,10 +103,11 @@ class Child:
                 raise
 
     def _interrupt(self) -> None:
-        """KeyboardInterrupt in the program's thread.
+        """Raise KeyboardInterrupt in the program's thread.
 
-        By SIGINT where that is heard, because it also ends a call that waits. Elsewhere (another thread, or a process
-        that was started with SIGINT ignored, as a shell does in the background) at the thread's next instruction.
+        Use SIGINT where it is handled, because it also ends a blocking call. Elsewhere (another thread, or a process
+        that was started with SIGINT ignored, as a shell does in the background) it takes effect at the thread's next
+        instruction.
         """
         if self._body == threading.main_thread().ident and callable(signal.getsignal(signal.SIGINT)):
             _thread.interrupt_main()
@@ -134,7 +135,7 @@ class Child:
         self._wait(self._child.emit(type, **fields))
 
     def flushed(self) -> None:
-        """Every durable event so far is committed."""
+        """Return when every durable event so far is committed."""
         self._wait(self._child.flushed())
 
     def transcript(self, *items: dict[str, Any]) -> None:
@@ -142,31 +143,31 @@ class Child:
         self._wait(self._child.transcript(*items))
 
     def approve(self, tool: str, arguments: dict[str, Any], **options: Any) -> Decision:
-        """Ask whether the tool may run with exactly these arguments, and wait for the answer."""
+        """Request approval to run the tool with exactly these arguments, and wait for the decision."""
         return self._wait(self._child.approve(tool, arguments, **options))
 
     def consume(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
-        """Take the one execution of an approved decision."""
+        """Consume the one execution of an approved decision."""
         return self._wait(self._child.consume(decision, claim))
 
     def withdraw(self, decision_or_id: Decision | str, reason: str | None = None) -> None:
-        """The tool no longer needs the answer."""
+        """Withdraw a request: the tool no longer needs the answer."""
         self._wait(self._child.withdraw(decision_or_id, reason))
 
     def request_id(self, name: str) -> str:
-        """An id for an ask that a restart of this process makes again."""
+        """Return an id for a request that a restart of this process reproduces."""
         return self._child.request_id(name)
 
     def checkpoint(self) -> list[Message]:
-        """A safe point: the messages that arrived since the last one, now admitted."""
+        """Return the messages that arrived since the last safe point, and mark them admitted."""
         return self._wait(self._child.checkpoint())
 
     def wait_message(self, timeout: float | None = None) -> bool:
-        """Wait until a checkpoint would return something."""
+        """Wait until a checkpoint would return a message."""
         return self._wait(self._child.wait_message(timeout))
 
     def reply(self, message: Message, answer: Any) -> None:
-        """Answer an ask; the answer goes where the ask came from."""
+        """Answer an ask. The answer goes to the sender of the ask."""
         self._wait(self._child.reply(message, answer))
 
     def send(self, message_kind: str, body: Any, **options: Any) -> str:
@@ -174,19 +175,19 @@ class Child:
         return self._wait(self._child.send(message_kind, body, **options))
 
     def complete(self, result: Any = None) -> None:
-        """The work is done."""
+        """End the attempt as completed."""
         self._wait(self._child.complete(result))
 
     def fail(self, error: str) -> None:
-        """The work failed."""
+        """End the attempt in error."""
         self._wait(self._child.fail(error))
 
     def stop(self, result: Any = None) -> None:
-        """The work stopped because the child was told to."""
+        """End the attempt as cancelled, after a request to stop."""
         self._wait(self._child.stop(result))
 
     def suspend(
         self, wait_for: WaitFor = "all", children: Sequence[str] | None = None, timeout_secs: int | None = None
     ) -> None:
-        """Stop here, and be started again when the children that were waited for are done."""
+        """Suspend the session. It is started again when the awaited children are done."""
         self._wait(self._child.suspend(wait_for, children, timeout_secs))

@@ -1,7 +1,7 @@
-"""What a child owes, awaits and has received, over as many lines as it takes.
+"""The frames that a child must send, awaits and has received, over any number of connections.
 
-Every frame that needs an answer is owed until the answer comes, and sent again on each new line; what is waited for
-may arrive on any of them, before or after somebody waits.
+Every frame that needs an answer is tracked until the answer comes, and sent again on each new connection. An answer may
+arrive on any connection, before or after a caller waits for it.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ class Ended(Exception):
 
 
 class Cancelled(Exception):
-    """Wardroom asked the child to stop while it waited for something."""
+    """Wardroom asked the child to stop while it waited."""
 
 
 class Refused(Exception):
-    """Wardroom refused what was sent; `code` says why."""
+    """Wardroom refused a frame. `code` is the reason."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 
 class Cancellation:
-    """Whether the child was asked to stop; `await child.cancelled` waits for that."""
+    """The request to stop. `await child.cancelled` waits for it."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -54,20 +54,20 @@ class Cancellation:
         self.grace_secs = 20.0
 
     def is_set(self) -> bool:
-        """Stop now, and end with what you have."""
+        """Return True when the child should stop now, and end with its current result."""
         return self._event.is_set()
 
     def __await__(self) -> Generator[Any, None, bool]:
         return self._event.wait().__await__()
 
     def set(self, reason: str, grace_secs: float) -> None:
-        """Ask to stop."""
+        """Request the stop."""
         self.reason, self.grace_secs = reason, grace_secs
         self._event.set()
 
 
 class Wire:
-    """The state of one attempt's conversation; `line` is whatever socket carries it now."""
+    """The state of one attempt's conversation. `line` is the current connection."""
 
     def __init__(self, identity: Identity, admitted: AdmittedSet, client: str, unreachable_secs: float) -> None:
         self.identity = identity
@@ -92,8 +92,8 @@ class Wire:
     # --- sending -----------------------------------------------------------------------------------------------------
 
     def event(self, event: protocol.Event) -> None:
-        """Put an event on its lane; the caller has made sure that there is room."""
-        # A line that has fallen behind is as good as down for what may be lost.
+        """Put an event into its buffer. The caller has checked that there is room."""
+        # For lossy events a connection that has fallen behind counts as down.
         online = self.line.online and not self.line.behind and not self.lanes.behind
         if protocol.qos_of(event["type"]) == "durable":
             self.line.send(*self.lanes.durable(event, online=online))
@@ -108,30 +108,31 @@ class Wire:
             self.line.send(*self.lanes.flush())
 
     def owe(self, kind: str, id: str, frame: Frame) -> None:
-        """Send a frame now and on every new line until it is answered."""
+        """Send a frame now and on every new connection until it is answered."""
         self._answers.pop((kind, id), None)
         self._owed[kind, id] = frame
         self.line.send(frame)
 
     def forgive(self, kind: str, id: str) -> None:
-        """The answer does not matter any more."""
+        """Stop tracking a frame: its answer no longer matters."""
         self._owed.pop((kind, id), None)
 
     def add_items(self, items: list[protocol.Item]) -> list[HistoryItem]:
-        """Send items of history; each says when it is settled."""
+        """Send items of history. Each one knows when it is settled."""
         added = [HistoryItem(item) for item in items]
         frames = self._history.add(added)
-        # Without a line nothing is in flight: the next one begins with all that is pending.
+        # Without a connection nothing is in flight: the next one begins with all pending items.
         self.line.send(*frames)
         return added
 
     async def reply(self, message: Message, answer: Any) -> None:
-        """Answer an ask, and only then call it admitted: whoever restarts in between is asked again.
+        """Answer an ask, and only then mark it admitted: a child that restarts in between is asked again.
 
-        Raises Refused. Who is told `already-answered` has answered it in an earlier life, and that answer stands.
+        Raises Refused. The code `already-answered` means that an earlier process of this child answered, and that
+        answer counts.
         """
         id = f"reply:{message.id}"[:256]
-        # By its id, which is its own: anybody may send an ask with the correlation id of another.
+        # Correlate by the ask's own id: any sender may reuse the correlation id of another ask.
         frame = protocol.Send(id=id, message_kind="reply", body={"answer": answer}, correlation_id=message.id)
         self.owe("send", id, frame)
         try:
@@ -149,20 +150,20 @@ class Wire:
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     async def answer(self, kind: str, id: str, *, heed_cancel: bool = False) -> Any:
-        """The answer to what is owed. Raises Refused, Ended, and Cancelled when `heed_cancel`."""
+        """Return the answer to a tracked frame. Raises Refused, Ended, and Cancelled when `heed_cancel`."""
         await self.until(lambda: (kind, id) in self._answers, heed_cancel=heed_cancel)
-        # Only the answer to an ask stands, for whoever asks the same again.
+        # Only the answer to an approval request is kept, for a caller that repeats the request.
         answer = self._answers[kind, id] if kind == "ask" else self._answers.pop((kind, id))
         if isinstance(answer, Refused):
             raise answer
         return answer
 
     def has_answer(self, kind: str, id: str) -> bool:
-        """Whether the answer came before anybody asked."""
+        """Return True when the answer is already here."""
         return not isinstance(self._answers.get((kind, id), Refused("", "")), Refused)
 
     async def until(self, true: Callable[[], bool], *, heed_cancel: bool = False) -> None:
-        """Wait for something to become true; Ended when it can not any more, Cancelled when `heed_cancel`."""
+        """Wait until `true()` is true. Raises Ended when it cannot become true, Cancelled when `heed_cancel`."""
         while not true():
             if self.end is not None:
                 raise Ended(self.end)
@@ -176,13 +177,13 @@ class Wire:
                 self._waiting.discard(change)
 
     def wake(self) -> None:
-        """Something changed: let everybody who waits look again."""
+        """Wake every waiting caller to check its condition again."""
         for change in self._waiting:
             if not change.done():
                 change.set_result(None)
 
     def settle(self, kind: str, id: str, answer: Any) -> None:
-        """An answer came; what was owed for it is paid."""
+        """Store an answer and stop tracking its frame."""
         self._owed.pop((kind, id), None)
         self._answers[kind, id] = answer
 
@@ -192,7 +193,7 @@ class Wire:
         return Hello(attempt=self.identity.attempt, client=self._client, need_run=True if self.run is None else None)
 
     def _opened(self, welcome: Welcome) -> Iterable[Frame]:
-        """What a new line must carry before anything else, in order: events, history, then all that is owed."""
+        """Return the first frames of a new connection, in order: events, history, then all tracked frames."""
         is_first = self.acked_at_start is None
         if is_first:
             self.acked_at_start = welcome.acked_event_seq
@@ -242,13 +243,16 @@ class Wire:
         self.line.send(protocol.RunAck())
 
     def _on_message(self, message: Message) -> None:
-        if message.id in self.admitted:  # The word that it was admitted got lost with a line.
+        if message.id in self.admitted:  # The acknowledgement was lost with a connection.
             self.line.send(protocol.MessageAdmitted(ids=[message.id]))
         elif not self.queries.take(message):
             self.inbox.setdefault(message.id, message)
 
     def turns(self) -> dict[str, Message]:
-        """What waits for a checkpoint. A query that came with the run, before its handler, is left to that now."""
+        """Return the messages for the next checkpoint.
+
+        A query that came with the run, before its handler, goes to that handler now.
+        """
         for message in list(self.inbox.values()):
             if self.queries.take(message):
                 del self.inbox[message.id]

@@ -1,14 +1,14 @@
-"""A child that does real work without a model: it runs a runbook, and asks before each step.
+"""A child that does real work without a model: it runs a runbook, and requests approval for each step.
 
     python -m wardroom.children.runbook [--on-deny skip|stop] [--expires-in SECONDS]
 
-The assignment is the runbook: a shell command a line; a line that begins with `#` is a heading; `!` before a command
-says that it needs no approval, which counts only when the run says `may_run_unasked`. Every other command is asked for
-as the tool `shell` with the arguments `{command, cwd, env}` (`env` is a list of names), and runs exactly as it was
+The assignment is the runbook: one shell command a line. A line that begins with `#` is a heading. A `!` before a
+command means that it needs no approval; it counts only when the run says `may_run_unasked`. Every other command is
+requested as the tool `shell` with the arguments `{command, cwd, env}` (`env` is a list of names), and runs exactly as
 approved, at most once.
 
-The messages `skip` and `stop` act at the next step; any other text is written down. Whoever asks is told where it is,
-at once; an ask that is to steer it acts as its text does, and is answered at the next step.
+The messages `skip` and `stop` act at the next step; other texts are recorded. A query is answered at once with the
+current step. An ask with the mode `steer` acts by its text, and is answered at the next step.
 
 A command that fails does not end the run: its exit code is in the table.
 """
@@ -44,7 +44,7 @@ HEARTBEAT_SECS = 60.0
 SHOWN_TEXT = 8192
 _REFUSALS: dict[str, Outcome] = {"denied": "denied", "expired": "expired"}
 
-#: Why an approved edit cannot run.
+#: The error of an approved edit that is incomplete.
 NOT_WHOLE = "the approved arguments must hold command, cwd and env: an edit replaces all of them"
 
 
@@ -64,7 +64,7 @@ class Runbook:
         self._groups: set[int] = set()
 
     async def run(self) -> None:
-        """Every step in turn, then the table."""
+        """Run every step in turn, then report the table."""
         try:
             for step in self.steps:
                 now = f"now at step {step.number} of {len(self.steps)}: {cut(step.command, 200)}"
@@ -80,13 +80,13 @@ class Runbook:
         await self.child.complete(table(self.results))
 
     async def tell(self) -> None:
-        """The table as events, for whoever reads them by program."""
+        """Emit the table as events, for programs."""
         for first in range(0, len(self.results), STEPS_PER_EVENT):
             part = self.results[first : first + STEPS_PER_EVENT]
             await self.child.emit("runbook_result", steps=[result.as_fields() for result in part])
 
     async def _settle(self, step: Step) -> Result:
-        """What becomes of one step: known from before, steered away, refused, or run."""
+        """Return the result of one step: known from an earlier process, skipped, refused, or run."""
         if step.number in self._past:
             return await self._known(self._past[step.number])
         await self._read_messages()
@@ -104,7 +104,7 @@ class Runbook:
         return result
 
     async def _known(self, result: Result) -> Result:
-        """A step of an earlier process of this attempt: never again, whatever became of it."""
+        """Return the result of a step of an earlier process of this attempt. It never runs again."""
         if result.outcome == "unknown":
             await self._say_unknown(result.step, "the runbook was restarted while this step ran")
         return result
@@ -127,11 +127,11 @@ class Runbook:
                 await self._say_what_comes(message, word)
 
     async def _say_what_comes(self, ask: Message, word: str) -> None:
-        """Answer an ask that arrived as a turn: what it changed, and where the run is."""
+        """Answer an ask that arrived as a turn: its effect, and the current step."""
         does = {"stop": "stopping", "skip": "skipping the next step"}.get(word, "noted, and going on")
         try:
             await self.child.reply(ask, f"{does}\n{self.child.state}")
-        except Refused as refused:  # Nobody is told by it, and no step depends on it.
+        except Refused as refused:  # The asker gets no answer, and no step depends on it.
             await self.child.emit("message_noted", id=ask.id, text=cut(f"could not be answered: {refused}", SHOWN_TEXT))
 
     def _arguments(self, step: Step) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Runbook:
             if not decision.approved:
                 return self._refused(step, decision)
             arguments = await self.child.consume(decision)
-        except AlreadyConsumed:  # And said so: by an earlier process, which may have run it.
+        except AlreadyConsumed:  # An event was emitted: an earlier process took the step, and may have run it.
             return Result(step, "unknown", message="another process took this step")
         except (NotConsumed, Refused) as refused:
             return Result(step, "cancelled", message=str(refused))
@@ -164,7 +164,7 @@ class Runbook:
         return Result(step, _REFUSALS.get(decision.state, "cancelled"), message=decision.message)
 
     async def _run(self, step: Step, arguments: dict[str, Any]) -> Result:
-        """Run with exactly these arguments, after it is written down that it was about to."""
+        """Run exactly these arguments, after recording the start."""
         command, cwd, env = arguments.get("command"), arguments.get("cwd"), arguments.get("env")
         if not isinstance(command, str) or not isinstance(cwd, str) or not isinstance(env, list):
             return Result(step, "failed", message=NOT_WHOLE)
@@ -179,13 +179,13 @@ class Runbook:
         left_out = 0
         try:
             ran = await self._until_cancelled(shell.run(command, cwd, [str(n) for n in env], output, self._groups.add))
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the command.
+        except (OSError, ValueError) as error:  # A ValueError means a NUL in the command.
             result = Result(step, "failed", shell.CANNOT_START, 0.0, command, str(error))
         else:
             outcome: Outcome = "done" if ran.exit_code == 0 else "failed"
             result = Result(step, outcome, ran.exit_code, ran.seconds, command)
             left_out = ran.left_out
-            if not processes.kill_group(ran.pgid, 0):  # Nobody is left in it: the number may soon be another's.
+            if not processes.kill_group(ran.pgid, 0):  # The group is empty, and its number may be reused.
                 self._groups.discard(ran.pgid)
         await self._tell_end(result, left_out)
         return result
@@ -202,7 +202,7 @@ class Runbook:
         )
 
     async def _until_cancelled(self, work: Coroutine[Any, Any, shell.Ran]) -> shell.Ran:
-        """The work's result; when the child is told to stop, the work is ended and Cancelled raised."""
+        """Return the work's result. When the child is asked to stop, end the work and raise Cancelled."""
         running = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._wait_cancelled())
         try:
@@ -210,7 +210,7 @@ class Runbook:
                 done, _ = await asyncio.wait(
                     {running, stop}, timeout=HEARTBEAT_SECS, return_when=asyncio.FIRST_COMPLETED
                 )
-                if not done:  # A command may say nothing for long, and is work all the same.
+                if not done:  # A command may be silent for long, and still works.
                     await self.child.emit("sub_agent_heartbeat")
             if running.done():
                 return running.result()
@@ -224,7 +224,7 @@ class Runbook:
         await self.child.cancelled
 
     async def _record(self, step: Step, result: Result | None) -> None:
-        """Write into the session's history that a step begins, or how it ended; kept when this returns."""
+        """Record the start or the end of a step in the session's history. It is stored when this returns."""
         said = "started" if result is None else result.outcome
         code = f" (exit {result.exit_code})" if result and result.exit_code is not None else ""
         content = f"step {step.number} {said}{code}: {(result and result.command) or step.command}"
@@ -242,12 +242,12 @@ def _why_asked(step: Step) -> str:
 
 
 async def _where_it_is(question: str, state: str | None) -> str:
-    """Whatever is asked: the steps so far, and the one that it is at."""
+    """Answer any question with the steps so far and the current one."""
     return state or "at no step yet"
 
 
 async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> None:
-    """The whole life of a runbook child, from its run to its end."""
+    """Run a runbook child from its run to its end."""
     steps = parse(child.run.assignment)
     if not steps:
         await child.fail("runbook is empty")
@@ -268,7 +268,7 @@ async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> N
 
 
 async def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the options and work; TERM ends the running step before it ends us."""
+    """Parse the options and work. SIGTERM ends the running step first, then this process."""
     parser = argparse.ArgumentParser(prog="python -m wardroom.children.runbook")
     parser.add_argument("--on-deny", choices=("skip", "stop"), default="skip")
     parser.add_argument("--expires-in", type=int, metavar="SECONDS")

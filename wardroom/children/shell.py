@@ -1,4 +1,4 @@
-"""Run one shell command for real: in its own process group, its output in pieces, its end certain."""
+"""Run one shell command in its own process group: its output in pieces, and a certain end."""
 
 import asyncio
 import codecs
@@ -23,7 +23,7 @@ CANNOT_START = 126
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a command ended: its exit status, or minus the signal that killed it."""
+    """The end of a command. `exit_code` is the exit status, or minus the signal that killed it."""
 
     exit_code: int
     seconds: float
@@ -32,7 +32,7 @@ class Ran:
 
 
 def names() -> list[str]:
-    """The environment names that a command gets: everything of ours but what speaks to Wardroom."""
+    """Return the environment names that a command gets: all of ours except those of Wardroom."""
     return sorted(name for name in os.environ if not name.startswith("WARDROOM_"))
 
 
@@ -43,10 +43,10 @@ async def run(
     output: Callable[[str], Awaitable[None]],
     started: Callable[[int], None],
 ) -> Ran:
-    """Run `/bin/sh -c command` to its end, handing its output to `output` piece by piece, at most 64 KiB of it.
+    """Run `/bin/sh -c command` to its end. Pass its output to `output` piece by piece, at most 64 KiB.
 
-    `started` is told the process group. Raises OSError when it cannot start. When this is cancelled, the whole
-    group is ended before it returns.
+    `started` receives the process group. Raises OSError when it cannot start. On cancellation the whole group is ended
+    before this returns.
     """
     begun = time.monotonic()
     process, pipe = _start(command, cwd, env)
@@ -58,7 +58,7 @@ async def run(
     try:
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
         code = await asyncio.shield(exited)
-        # Something that it left behind may hold the pipe open for ever; what is read already is handed on, though
+        # A process that it left behind may hold the pipe open for ever. Output already read is still passed on, though
         # that may take as long as Wardroom is away.
         loop.call_later(AFTER_EXIT_SECS, transport.close)
         return Ran(code, round(time.monotonic() - begun, 3), process.pid, await reader)
@@ -71,10 +71,10 @@ async def run(
 
 
 def _start(command: str, cwd: str, env: Sequence[str]) -> "tuple[subprocess.Popen[bytes], io.FileIO]":
-    """The process, and the pipe with its output. Nothing here awaits: nobody can cancel it half-way."""
+    """Return the process, and the pipe with its output. It does not await, so a cancel cannot interrupt it."""
     me = os.getpid()
     ours, theirs = os.pipe()
-    pipe = open(ours, "rb", buffering=0)  # noqa: SIM115 - it is closed by who reads it.
+    pipe = open(ours, "rb", buffering=0)  # noqa: SIM115 - the reader closes it.
     try:
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
@@ -95,7 +95,7 @@ def _start(command: str, cwd: str, env: Sequence[str]) -> "tuple[subprocess.Pope
 
 
 async def _end(pgid: int, exited: "asyncio.Future[int]") -> None:
-    """TERM to the whole group, a moment, KILL."""
+    """Send TERM to the whole group, wait briefly, send KILL."""
     processes.kill_group(pgid, signal.SIGTERM)
     try:
         with contextlib.suppress(TimeoutError):
@@ -105,14 +105,14 @@ async def _end(pgid: int, exited: "asyncio.Future[int]") -> None:
 
 
 async def _hand_on(stream: asyncio.StreamReader, output: Callable[[str], Awaitable[None]]) -> int:
-    """Hand on the output until it ends; returns how many bytes were left out."""
+    """Pass on the output until it ends. Return the number of bytes left out."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     room, left_out = OUTPUT_BYTES, 0
     while piece := await _piece(stream):
         kept = piece[:room]
         room -= len(kept)
         left_out += len(piece) - len(kept)
-        # NUL is no text to Wardroom.
+        # Wardroom refuses NUL in text.
         if text := decoder.decode(kept).replace("\0", "\ufffd"):
             await output(text)
     if rest := decoder.decode(b"", final=True):
@@ -121,7 +121,7 @@ async def _hand_on(stream: asyncio.StreamReader, output: Callable[[str], Awaitab
 
 
 async def _piece(pipe: asyncio.StreamReader) -> bytes:
-    """The next output, gathered for a moment so that many small writes are one piece; empty at the end."""
+    """Return the next output, collected briefly so that many small writes become one piece. Empty at the end."""
     piece = bytearray(await pipe.read(PIECE_BYTES))
     deadline = asyncio.get_running_loop().time() + PIECE_SECS
     while piece and len(piece) < PIECE_BYTES:

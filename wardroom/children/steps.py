@@ -1,4 +1,4 @@
-"""What a runbook says, what became of each step, and how both are written down."""
+"""The steps of a runbook, their results, and the text form of both."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from wardroom.children.syntax import unfinished
 
 Outcome = Literal["done", "failed", "denied", "expired", "skipped", "stopped", "cancelled", "unknown"]
 
-#: The kernel takes this much as one argument of a program (MAX_ARG_STRLEN, with a NUL at its end).
+#: The kernel's limit for one argument of a program (MAX_ARG_STRLEN, with a NUL at its end).
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 MAX_STEPS = 1000
 SHOWN_COMMAND = 200
@@ -22,7 +22,7 @@ _RECORD = re.compile(r"runbook:(\d+):(\d+):([a-z]+):(-?\d*)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of a runbook, under the heading before it."""
+    """One command of a runbook, with the heading before it."""
 
     number: int
     command: str
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a step; `command` is what ran, edited or not."""
+    """The result of a step. `command` is the command that ran, edited or not."""
 
     step: Step
     outcome: Outcome
@@ -42,7 +42,7 @@ class Result:
     message: str | None = None
 
     def as_fields(self) -> dict[str, Any]:
-        """For the event that ends a run; members without a value are left out."""
+        """Return the fields for the event that ends a run. Members without a value are left out."""
         asked, ran = self.step.command, self.command or self.step.command
         fields = {
             "step": self.step.number,
@@ -57,17 +57,17 @@ class Result:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a text: LF or CR LF ends one, and nothing else does, as a shell and a person's editor see it."""
+    """Return the lines of a text. Only LF or CR LF ends a line, as for a shell and an editor."""
     return _LINE_END.split(text)
 
 
 def parse(text: str) -> list[Step]:
-    """The steps of a runbook: one command a line, `#` begins a heading, `!` a command that needs no approval."""
+    """Return the steps of a runbook: one command a line; `#` begins a heading, `!` a command without approval."""
     return [step for _, step in _numbered(text)]
 
 
 def refusal(text: str) -> str | None:
-    """Why this runbook cannot run, naming the line; None when it can. It may still have no step at all."""
+    """Return why this runbook cannot run, with the line, or None when it can. It may still have no steps."""
     numbered = _numbered(text)
     if len(numbered) > MAX_STEPS:
         return f"the runbook has {len(numbered)} steps; it may have {MAX_STEPS}: put some of them into a script"
@@ -82,7 +82,7 @@ def refusal(text: str) -> str | None:
 
 
 def _numbered(text: str) -> list[tuple[int, Step]]:
-    """Each step with the number of its line."""
+    """Return each step with its line number."""
     steps: list[tuple[int, Step]] = []
     heading = ""
     for number, raw in enumerate(lines(text), 1):
@@ -95,13 +95,13 @@ def _numbered(text: str) -> list[tuple[int, Step]]:
 
 
 def cut(text: str, most: int = SHOWN_BYTES) -> str:
-    """As much of the text as fits into so many bytes of UTF-8, with a mark where some is left out."""
+    """Return as much of the text as fits into this many bytes of UTF-8, with a mark for a cut."""
     raw = text.encode()
     return text if len(raw) <= most else raw[:most].decode(errors="ignore") + "…"
 
 
 def table(results: Sequence[Result]) -> str:
-    """The steps as a person reads them; cut in the middle when it would be too long to keep."""
+    """Return the steps as a table for people. The middle is cut when it is too long to store."""
     rows = [("step", "outcome", "exit", "secs", "command")]
     for result in results:
         code = "-" if result.exit_code is None else str(result.exit_code)
@@ -114,7 +114,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def record_id(attempt: int, result: "Result | None", step: Step) -> str:
-    """The id of a line of history: machine-readable, so that a restarted runbook knows what it did."""
+    """Return the id of a history item. A restarted runbook parses it to find its earlier steps."""
     if result is None:
         return f"runbook:{attempt}:{step.number}:started:"
     code = "" if result.exit_code is None else result.exit_code
@@ -122,10 +122,10 @@ def record_id(attempt: int, result: "Result | None", step: Step) -> str:
 
 
 def past(history: Iterable[dict[str, Any]], attempt: int, steps: Sequence[Step]) -> dict[int, Result]:
-    """What an earlier process of this very attempt did, by step.
+    """Return the results of an earlier process of this attempt, by step.
 
-    A step that was started and never recorded as ended is *unknown*: it may have run, so it must not run again.
-    A message is no record, whatever id its sender gave it.
+    A step that was started and has no recorded end is *unknown*: it may have run, so it must not run again. A message
+    is never a record, whatever id its sender gave it.
     """
     found: dict[int, Result] = {}
     for item in history:
@@ -147,13 +147,13 @@ def _remark(result: Result) -> str:
 
 
 def _short(text: str) -> str:
-    """One line of at most `SHOWN_COMMAND` characters; whatever would break or hide a part of it is written out."""
+    """Return one line of at most `SHOWN_COMMAND` characters. Characters that would break or hide text are escaped."""
     line = text if len(text) <= SHOWN_COMMAND else f"{text[: SHOWN_COMMAND - 1]}…"
     return line if line.isprintable() else "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in line)
 
 
 def _fit(rows: list[str]) -> str:
-    """The rows as one text; those in the middle are left out when it would be too long to keep."""
+    """Return the rows as one text. The middle rows are left out when it is too long to store."""
     sizes = [len(row.encode()) + 1 for row in rows]
     if sum(sizes) <= SHOWN_TABLE:
         return "\n".join(rows)

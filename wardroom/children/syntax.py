@@ -1,4 +1,4 @@
-"""Which lines a shell cannot run alone: those that go on in the next line, which a runbook never joins."""
+"""Find lines that a shell cannot run alone because they continue on the next line. A runbook never joins lines."""
 
 import re
 
@@ -10,15 +10,15 @@ _OPEN = {
     "((": "has a (( without its end",
     "{": "has a ${ without its end",
 }
-# A compound command, and the word that ends it.
+# Compound commands, each with the word that ends it.
 _BLOCKS = {"if": "fi", "for": "done", "while": "done", "until": "done", "case": "esac"}
 _MIDDLES = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "}"})
 
 
 def unfinished(command: str) -> str | None:
-    """Why one line is no whole command of `sh`; None where it may be one.
+    """Return why one line is not a complete command of `sh`, or None when it may be one.
 
-    A scan for what surely goes on in another line, not a parser: `sh` itself judges the rest.
+    This is a scan for certain continuations, not a parser. `sh` itself decides the rest.
     """
     words = re.findall(r"[\w}{]+", command)
     first = command.split(maxsplit=1)[0] if command.split() else ""
@@ -30,14 +30,14 @@ def unfinished(command: str) -> str | None:
 
 
 class _Scan:
-    """One walk over a command; `stack` holds what is open."""
+    """One pass over a command. `stack` holds the open constructs."""
 
     def __init__(self, command: str) -> None:
         self.command = command
         self.stack: list[str] = []
 
     def fault(self) -> str | None:
-        """What is wrong at the end of the line, or a here-document on the way there."""
+        """Return the error at the end of the line, or a here-document on the way there."""
         at = 0
         while at < len(self.command):
             sign = self.command[at]
@@ -67,7 +67,7 @@ class _Scan:
         return self.command.startswith(text, at)
 
     def _step(self, at: int, sign: str) -> int:
-        """Open or close what begins here; how many characters that took."""
+        """Open or close the construct at this position. Return the number of characters read."""
         if self.top == "'":
             if sign == "'":
                 self.stack.pop()
@@ -84,7 +84,7 @@ class _Scan:
 
     @property
     def _in_double_quotes(self) -> bool:
-        """Here a single quote is a letter: also in a `${...}` that stands in double quotes, and in arithmetic."""
+        """True where a single quote is a plain character: also in `${...}` in double quotes, and in arithmetic."""
         return self.top in ('"', "((") or (self.top == "{" and self.stack[-2:-1] == ['"'])
 
     def _toggle(self, sign: str) -> None:
@@ -100,7 +100,7 @@ class _Scan:
         if sign == "(" and self.top != "{":
             self.stack.append("(")
         elif sign == ")" and self.top == "((":
-            # Without a second one it was no arithmetic but a command in brackets: $((a); b)
+            # Without a second bracket it was not arithmetic but a command in brackets: $((a); b)
             if self._begins(at, "))"):
                 self.stack.pop()
                 return 2
