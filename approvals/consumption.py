@@ -128,7 +128,7 @@ def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Appr
         raise problems.conflict("That is not the action that was decided on.", "digest-mismatch")
     if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
         raise problems.conflict(
-            schemas.standing_sentence(approval), "not-approved", approval=schemas.standing(approval)
+            schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
         )
     if claim is None or claim != approval.consume_claim:
         raise problems.conflict("Its one execution has been taken.", "consumed")

@@ -62,7 +62,7 @@ def withdraw(
             attempt_clock.wait_ends(approval, now)
             audit_events.changed(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
         elif approval.cancel_reason != CancelReason.WITHDRAWN:
-            raise _standing(approval)
+            raise _settled_already(approval)
         return approval
 
 
@@ -122,7 +122,7 @@ def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: d
             return approval
     if _repeats(approval, answer, actor):
         return judged(Approval.objects.filter(id=approval.id), now).get()
-    raise _standing(approval)
+    raise _settled_already(approval)
 
 
 def _settle(approval: Approval, to: Status, now: datetime | None, **columns: Any) -> int:
@@ -148,9 +148,9 @@ def _repeats(approval: Approval, answer: Answer, actor: Actor) -> bool:
     return json.dumps(approval.arguments, sort_keys=True) == json.dumps(answer.arguments, sort_keys=True)
 
 
-def _standing(approval: Approval) -> problems.Problem:
+def _settled_already(approval: Approval) -> problems.Problem:
     if approval.status in (Status.EXPIRED, Status.PENDING):
-        return problems.gone("Nobody answered before the deadline.", approval=schemas.standing(approval))
+        return problems.gone("Nobody answered before the deadline.", approval=schemas.current_decision(approval))
     return problems.conflict(
-        schemas.standing_sentence(approval), "already-decided", approval=schemas.standing(approval)
+        schemas.current_sentence(approval), "already-decided", approval=schemas.current_decision(approval)
     )

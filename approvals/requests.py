@@ -28,32 +28,32 @@ def ask(
     """
     made = prepare(str(project_id), ask)
     with unit_of_work.transaction():
-        standing = _standing(project_id, ask)
-        if standing is not None:
-            return _same(standing, made, actor), False
+        existing = _existing(project_id, ask)
+        if existing is not None:
+            return _same(existing, made, actor), False
         try:
             with unit_of_work.transaction():
                 return _register(project_id, made, actor, over, now), True
         except IntegrityError:
             # The same request was inserted between our SELECT and our INSERT. Any other conflict is raised.
-            standing = _standing(project_id, ask)
-            if standing is None:
+            existing = _existing(project_id, ask)
+            if existing is None:
                 raise
-            return _same(standing, made, actor), False
+            return _same(existing, made, actor), False
 
 
-def _standing(project_id: Any, ask: Ask) -> Approval | None:
+def _existing(project_id: Any, ask: Ask) -> Approval | None:
     mine = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
     return mine.of(ask.session, ask.attempt).first()
 
 
-def _same(standing: Approval, made: Prepared, actor: Actor) -> Approval:
-    if not requesters.may_see(standing, actor):
+def _same(existing: Approval, made: Prepared, actor: Actor) -> Approval:
+    if not requesters.may_see(existing, actor):
         # A guessed request id reveals neither the request of another caller nor its approval id.
         raise problems.conflict("This request id stands for a request of somebody else.")
-    if standing.asked_digest != made.asked_digest:
-        raise problems.conflict("This request id stands for another request.", approval_id=str(standing.id))
-    return standing
+    if existing.asked_digest != made.asked_digest:
+        raise problems.conflict("This request id stands for another request.", approval_id=str(existing.id))
+    return existing
 
 
 def _make_room(project_id: Any, actor: Actor) -> None:

@@ -52,12 +52,12 @@ def approval(row: Approval, for_staff: bool = False) -> dict[str, Any]:
     return {**shape, "note": row.note} if for_staff else shape
 
 
-def standing(row: Approval) -> dict[str, Any]:
+def current_decision(row: Approval) -> dict[str, Any]:
     """Return the current decision, for a caller that came too late."""
     return {"id": str(row.id), "status": str(row.status), "digest": row.digest, **_outcome(row)}
 
 
-def standing_sentence(row: Approval) -> str:
+def current_sentence(row: Approval) -> str:
     """Return the current decision as a sentence."""
     if row.status == Status.PENDING:
         return "Nobody has answered yet."

@@ -79,7 +79,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "tone": TONES[Status(approval.status)],
         "risk_tone": RISK_TONES[Risk(approval.risk)],
         "pending": approval.status == Status.PENDING and not approval.is_overdue,
-        "standing": schemas.standing_sentence(approval),
+        "current": schemas.current_sentence(approval),
         "done": None if approval.status == Status.PENDING else schemas.past_tense(approval),
         "warnings": warnings(approval),
         "is_question": Decision.RESPOND in approval.allowed_decisions,

@@ -43,8 +43,8 @@ async def ask(request: Request) -> JSONResponse:
     said = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     with long_poll.place(credential, said.timeout_secs):
         asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
-        standing = await _settled(asked, said.timeout_secs)
-    return JSONResponse(questions.shape(standing), headers=REPLAYED if asked.is_repeated else None)
+        current = await _settled(asked, said.timeout_secs)
+    return JSONResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
 
 
 async def late(request: Request) -> JSONResponse:
@@ -57,8 +57,8 @@ async def late(request: Request) -> JSONResponse:
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
     asked = await in_thread(questions.find, credential, session_id, ask_id)
     with long_poll.place(credential, secs):
-        standing = await _settled(asked, secs)
-    return JSONResponse(questions.shape(standing))
+        current = await _settled(asked, secs)
+    return JSONResponse(questions.shape(current))
 
 
 def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
@@ -88,7 +88,7 @@ def may_look(credential: Credential) -> None:
 
 async def _settled(asked: Ask, secs: float | None) -> AskState:
     look, topics = partial(questions.current_state, asked), questions.topics(asked)
-    return await long_poll.until(lambda standing: standing.status != "pending", look, topics, secs)
+    return await long_poll.until(lambda current: current.status != "pending", look, topics, secs)
 
 
 _SESSION = "/api/v1/sessions/{session_id:uuid}"

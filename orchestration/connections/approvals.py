@@ -33,8 +33,8 @@ def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | 
     with fenced_transaction(connection):
         ask = Ask(session=connection.session_id, attempt=connection.attempt, request_id=frame.id, **body)
         approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, over="line", now=now)
-    standing: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
-    return standing if connection.plain else [_registered(approval), *standing]
+    decision: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
+    return decision if connection.plain else [_registered(approval), *decision]
 
 
 def acknowledge(connection: Connection, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
