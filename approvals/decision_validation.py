@@ -35,7 +35,7 @@ class Change:
     columns: dict[str, Any]
 
 
-def judge(approval: Approval, answer: Answer) -> Change:
+def validate(approval: Approval, answer: Answer) -> Change:
     """Return the change that this decision makes.
 
     Raises digest-mismatch, then version-conflict, then invalid with every wrong field.

@@ -11,7 +11,7 @@ from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, decision_validation, permissions, requesters, schemas
 from approvals.decision_validation import Answer
 from approvals.models import Approval
-from approvals.selectors import find, judged
+from approvals.selectors import find, with_waiters
 from approvals.states import CancelReason, Decision, Status, sources
 from core.db.clock import database_now
 from core.web import problems
@@ -104,11 +104,11 @@ def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:
 
 def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: datetime | None) -> Approval:
     while approval.status == Status.PENDING and not approval.is_overdue:
-        change = decision_validation.judge(approval, answer)
+        change = decision_validation.validate(approval, answer)
         won = _settle(
             approval, change.status, now, **change.columns, decided_by=audit_events.person(actor), decided_via=via
         )
-        approval = judged(Approval.objects.filter(id=approval.id), now).get()
+        approval = with_waiters(Approval.objects.filter(id=approval.id), now).get()
         if won:
             attempt_clock.wait_ends(approval, now)
             audit_events.changed(
@@ -121,7 +121,7 @@ def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: d
             )
             return approval
     if _repeats(approval, answer, actor):
-        return judged(Approval.objects.filter(id=approval.id), now).get()
+        return with_waiters(Approval.objects.filter(id=approval.id), now).get()
     raise _settled_already(approval)
 
 

@@ -121,7 +121,7 @@ class Approval(models.Model):
     consume_claim = models.CharField(max_length=256, null=True)
     outcome_unknown_at = models.DateTimeField(null=True)
 
-    # Computed with the database's clock. Only rows from `selectors.judged` have these two.
+    # Computed with the database's clock. Only rows from `selectors.with_waiters` have these two.
     is_overdue: bool
     waiters: int
 

@@ -46,7 +46,7 @@ def find(
     Raises not-found, both for an unknown approval and for one that the caller may not see.
     """
     rows = seen_by(project_id, actor)
-    found = (judged(rows, now) if waiters else timed(rows, now)).filter(id=approval_id).first()
+    found = (with_waiters(rows, now) if waiters else with_overdue(rows, now)).filter(id=approval_id).first()
     if found is None:
         raise problems.not_found()
     return found
@@ -73,13 +73,13 @@ def name_sessions(session_name: Callable[[], Subquery]) -> None:
     _session_name = session_name
 
 
-def named(rows: ApprovalQuerySet) -> ApprovalQuerySet:
+def with_session_name(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     """Annotate `session_name`, the name that staff use for the session that asked; empty without a session."""
     name = _session_name() if _session_name else Value("")
     return rows.annotate(session_name=Coalesce(name, Value(""), output_field=TextField()))
 
 
-def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
+def with_waiters(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
     """Annotate `is_overdue` (pending past its deadline) and the number of live `waiters`, by the database's clock.
 
     A waiter is a call that is held for the answer, or a child that asked over a connection that it still holds.
@@ -94,10 +94,10 @@ def judged(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuery
     )
     count = Coalesce(Subquery(waiting, output_field=IntegerField()), 0) + _blocked(now)
     # The model declares it for readers; only here it gets a value.
-    return timed(rows, now).annotate(waiters=count)  # type: ignore[no-redef]
+    return with_overdue(rows, now).annotate(waiters=count)  # type: ignore[no-redef]
 
 
-def timed(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
+def with_overdue(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
     """Annotate `is_overdue`: pending past its deadline, by the database's clock."""
     overdue = When(Q(status=Status.PENDING, expires_at__lte=database_now(now)), then=Value(True))
     return rows.annotate(  # type: ignore[no-redef]

@@ -17,7 +17,7 @@ from accounts.adminsite.admin_base import ProjectWall, ReadOnly
 from approvals import decisions, permissions, schemas
 from approvals.adminsite import page, queue
 from approvals.models import Approval, ApprovalQuerySet
-from approvals.selectors import judged, named
+from approvals.selectors import with_session_name, with_waiters
 from core.web import problems
 
 TEMPLATES = "admin/approvals/approval"
@@ -92,7 +92,10 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
             **page.context(approval, request),
             **page.forms(approval, request, refusal),
             "title": "Approval",
-            "queue": named(self._rows(request)).pending().exclude(id=approval.id).order_by("requested_at", "id"),
+            "queue": with_session_name(self._rows(request))
+            .pending()
+            .exclude(id=approval.id)
+            .order_by("requested_at", "id"),
         }
         return self._shown(request, "page", context, status=refusal.status if refusal else 200)
 
@@ -104,7 +107,7 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         """Return one approval. Raise 404 if it is unknown or in a project that the reader does not see."""
         self._look(request)
         try:
-            found = named(judged(self._rows(request))).filter(id=UUID(str(approval_id))).first()
+            found = with_session_name(with_waiters(self._rows(request))).filter(id=UUID(str(approval_id))).first()
         except ValueError:
             found = None
         if found is None:

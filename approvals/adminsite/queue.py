@@ -14,7 +14,7 @@ from accounts import projects
 from accounts.adminsite.admin_base import MOST_COUNTED, BoundedPaginator
 from approvals.canonical_action import storable
 from approvals.models import ApprovalQuerySet
-from approvals.selectors import judged, named
+from approvals.selectors import with_session_name, with_waiters
 from approvals.states import Risk, Status
 
 PER_PAGE = 50
@@ -93,7 +93,7 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
 def _page(rows: ApprovalQuerySet, number: str | None) -> Page[Any]:
     # Count plain rows, and annotate only the page that is shown: a long queue opens as fast as a short one.
     page = BoundedPaginator(rows, PER_PAGE).get_page(number)
-    page.object_list = named(judged(rows))[max(0, page.start_index() - 1) : page.end_index()]
+    page.object_list = with_session_name(with_waiters(rows))[max(0, page.start_index() - 1) : page.end_index()]
     return page
 
 

@@ -16,7 +16,7 @@ from accounts.views import ProjectView
 from approvals import consumption, decisions, requests, schemas, waiting
 from approvals.api import asgi_routes, bodies, filters, replays, schema
 from approvals.models import Approval
-from approvals.selectors import find, judged, seen_by
+from approvals.selectors import find, seen_by, with_waiters
 from core.web import pages
 from core.web.pages import page
 from ledger import long_poll
@@ -44,7 +44,7 @@ class Approvals(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List approvals, oldest first."""
-        rows = judged(filters.filtered(seen_by(self.project.pk, self.actor), request.query_params))
+        rows = with_waiters(filters.filtered(seen_by(self.project.pk, self.actor), request.query_params))
         return Response(page(rows, request.query_params, self._shape, key=("requested_at", "id")))
 
     @extend_schema(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from approvals import schemas as approval_shapes
 from approvals.models import Approval
-from approvals.selectors import judged
+from approvals.selectors import with_waiters
 from core.web import pages
 from ledger import feed
 from orchestration.models import Session
@@ -48,5 +48,5 @@ def _sessions(project_id: UUID) -> Iterator[Any]:
 
 
 def _approvals(project_id: UUID) -> Iterator[Any]:
-    rows: Any = judged(Approval.objects.filter(project_id=project_id).pending())
+    rows: Any = with_waiters(Approval.objects.filter(project_id=project_id).pending())
     return pages.walk(rows, ("requested_at", "id"))

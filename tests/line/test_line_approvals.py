@@ -13,7 +13,7 @@ from accounts.actors import Actor
 from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
-from approvals.selectors import judged
+from approvals.selectors import with_waiters
 from ledger import wakeups
 from orchestration.connections import approvals, outgoing
 from orchestration.sessions import lifecycle
@@ -47,7 +47,7 @@ def STAFF() -> Actor:
 
 
 def waiters(request: str) -> int:
-    return judged(Approval.objects.filter(request_id=request)).get().waiters
+    return with_waiters(Approval.objects.filter(request_id=request)).get().waiters
 
 
 def test_a_child_that_is_blocked_over_its_connection_counts_as_waiting(server: Server, child: Spawn) -> None:
