@@ -113,28 +113,28 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, by: str, now: d
 
     Call it before the approval is inserted: the row lock keeps `settle` out until the ask is committed.
     """
-    mine = Subject.objects.filter(project_id=project_id, session=session_id, attempt=attempt)
-    room = mine.alias(total=F("pending") + F("pending_aside")).filter(
+    subjects = Subject.objects.filter(project_id=project_id, session=session_id, attempt=attempt)
+    available = subjects.alias(total=F("pending") + F("pending_aside")).filter(
         closed_at__isnull=True, total__lt=settings.WARDROOM["pending_approvals_per_attempt"]
     )
     if by == Over.LINE:
         since = Coalesce(F("waiting_since"), database_now(now), output_field=DateTimeField())
-        changed = room.update(pending=F("pending") + 1, waiting_since=since)
+        changed = available.update(pending=F("pending") + 1, waiting_since=since)
     else:
-        changed = room.update(pending_aside=F("pending_aside") + 1)
+        changed = available.update(pending_aside=F("pending_aside") + 1)
     if not changed:
-        raise _why_not(mine, session_id)
+        raise _refusal(subjects, session_id)
 
 
 def wait_ends(approval: Approval, now: datetime | None) -> None:
     """Count one pending ask less. The last one over the connection starts the clock again."""
     if approval.session is None or approval.attempt is None:
         return
-    mine = Subject.objects.filter(session=approval.session, attempt=approval.attempt, closed_at__isnull=True)
+    subjects = Subject.objects.filter(session=approval.session, attempt=approval.attempt, closed_at__isnull=True)
     if approval.over == Over.LINE:
-        _run_again(mine.filter(pending__gt=0), 1, now)
+        _resume(subjects.filter(pending__gt=0), 1, now)
     else:
-        mine.filter(pending_aside__gt=0).update(pending_aside=F("pending_aside") - 1)
+        subjects.filter(pending_aside__gt=0).update(pending_aside=F("pending_aside") - 1)
 
 
 def settle(
@@ -149,8 +149,8 @@ def settle(
     """
     with unit_of_work.transaction():
         cancelled = _cancel_pending(session_id, attempt, reason, now, skip_locked=False)
-        mine = Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=True)
-        if _close(mine, now):
+        subjects = Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=True)
+        if _close(subjects, now):
             cancelled += _cancel_pending(session_id, attempt, reason, now, skip_locked=True)
         for approval in cancelled:
             audit_events.changed(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
@@ -181,9 +181,9 @@ def _cancel_pending(
     return list(Approval.objects.filter(id__in=ids, status=Status.CANCELLED).order_by("requested_at", "id"))
 
 
-def _close(mine: Any, now: datetime | None) -> int:
+def _close(subjects: Any, now: datetime | None) -> int:
     at = database_now(now)
-    changed: int = mine.update(
+    changed: int = subjects.update(
         closed_at=at,
         pending=0,
         pending_aside=0,
@@ -196,10 +196,10 @@ def _close(mine: Any, now: datetime | None) -> int:
     return changed
 
 
-def _run_again(mine: Any, settled: int, now: datetime | None) -> None:
+def _resume(subjects: Any, settled: int, now: datetime | None) -> None:
     at = database_now(now)
     last = {"pending__lte": settled}
-    mine.update(
+    subjects.update(
         pending=F("pending") - settled,
         waited=_waited(at, **last),
         waiting_since=Case(When(**last, then=None), default=F("waiting_since"), output_field=DateTimeField(null=True)),
@@ -216,8 +216,8 @@ def _waited(at: Any, **when: Any) -> Case:
     return Case(When(waiting_since__lte=at, **when, then=longer), default=F("waited"))
 
 
-def _why_not(mine: Any, session_id: UUID) -> problems.Problem:
-    subject = mine.first()
+def _refusal(subjects: Any, session_id: UUID) -> problems.Problem:
+    subject = subjects.first()
     if subject is None:
         return problems.not_found()
     if subject.closed_at is not None:

@@ -98,8 +98,8 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: date
     Return False for a request that this session never made, and for one that is recorded already.
     """
     with unit_of_work.transaction():
-        mine = Approval.objects.filter(session=session_id, request_id=named[:MAX_WORD]).order_by("-attempt")
-        approval = mine.first()
+        rows = Approval.objects.filter(session=session_id, request_id=named[:MAX_WORD]).order_by("-attempt")
+        approval = rows.first()
         if approval is None:
             return False
         fresh = Approval.objects.filter(id=approval.id, outcome_unknown_at=None)

@@ -43,8 +43,8 @@ def ask(
 
 
 def _existing(project_id: Any, ask: Ask) -> Approval | None:
-    mine = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
-    return mine.of(ask.session, ask.attempt).first()
+    rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
+    return rows.of(ask.session, ask.attempt).first()
 
 
 def _same(existing: Approval, made: Prepared, actor: Actor) -> Approval:
@@ -56,7 +56,7 @@ def _same(existing: Approval, made: Prepared, actor: Actor) -> Approval:
     return existing
 
 
-def _make_room(project_id: Any, actor: Actor) -> None:
+def _refuse_too_many(project_id: Any, actor: Actor) -> None:
     """Refuse an ask without an attempt when its key or project has too many pending. Raises too-many.
 
     Such an ask belongs to no attempt, so no end of an attempt cancels it. The project's row is the lock for the count,
@@ -64,9 +64,9 @@ def _make_room(project_id: Any, actor: Actor) -> None:
     """
     Project.objects.select_for_update(no_key=True).get(pk=project_id)
     alone = Approval.objects.pending().filter(project_id=project_id, session=None)
-    mine = alone.filter(requested_by__kind=actor.kind, requested_by__id=actor.id)
+    own = alone.filter(requested_by__kind=actor.kind, requested_by__id=actor.id)
     for rows, setting, whose in (
-        (mine, "pending_approvals_per_key", "by you"),
+        (own, "pending_approvals_per_key", "by you"),
         (alone, "pending_approvals_per_project", "in this project"),
     ):
         if rows.count() >= settings.WARDROOM[setting]:
@@ -81,7 +81,7 @@ def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: dat
     if ask.session is not None and ask.attempt is not None:
         attempt_clock.wait_begins(project_id, ask.session, ask.attempt, over, now)
     else:
-        _make_room(project_id, actor)
+        _refuse_too_many(project_id, actor)
     approval = Approval.objects.create(
         project_id=project_id,
         session=ask.session,

@@ -33,12 +33,12 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
     def get_urls(self) -> list[Any]:
         """Add the URLs of the parts that refresh themselves, and of the answer."""
         view = self.admin_site.admin_view
-        mine = [
+        urls = [
             path("queue/", view(self.queue_part), name="approvals_approval_queue"),
             path("<any_uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
             path("<any_uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
         ]
-        return mine + super().get_urls()
+        return urls + super().get_urls()
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow staff to view approvals that they may answer."""
@@ -115,8 +115,8 @@ class ApprovalAdmin(ProjectWall, ReadOnly):
         return found
 
     def _rows(self, request: HttpRequest) -> ApprovalQuerySet:
-        mine: Any = self.get_queryset(request).select_related("project")
-        rows: ApprovalQuerySet = mine
+        queryset: Any = self.get_queryset(request).select_related("project")
+        rows: ApprovalQuerySet = queryset
         return rows
 
     def _look(self, request: HttpRequest) -> None:

@@ -73,11 +73,11 @@ class Sessions(ProjectView):
         return Response(page(rows, request.query_params, schemas.session, key=("created_at", "id"), descending=True))
 
     def _visible(self) -> QuerySet[Session]:
-        mine = Session.objects.filter(project=self.project)
+        queryset = Session.objects.filter(project=self.project)
         if self.credential.kind != CredentialKind.CHILD:
-            return mine
+            return queryset
         top = queries.uuid(self.request.query_params, "parent") or UUID(self.credential.subject)
-        return mine.filter(parent=top) if access.sees(self.credential, top) else mine.none()
+        return queryset.filter(parent=top) if access.sees(self.credential, top) else queryset.none()
 
     @extend_schema(
         operation_id="sessions_spawn",

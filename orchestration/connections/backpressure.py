@@ -148,8 +148,8 @@ def seat(session: UUID) -> Iterator[None]:
 def handshake(address: str) -> Iterator[None]:
     """Count one token check of a handshake. Raises CloseConnection 1013 when too many are running already."""
     most: int = settings.WARDROOM["unproven_handshakes"]
-    mine: int = settings.WARDROOM["unproven_handshakes_per_address"]
-    if _handshakes.total() >= most or _handshakes[address] >= mine:
+    per_address: int = settings.WARDROOM["unproven_handshakes_per_address"]
+    if _handshakes.total() >= most or _handshakes[address] >= per_address:
         raise CloseConnection(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait to be judged")
     _handshakes[address] += 1
     try:

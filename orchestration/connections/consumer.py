@@ -314,13 +314,13 @@ class ChildConsumer(AsyncConsumer):
 
         Return True if there may be more.
         """
-        letters = await in_thread(messages.waiting, self.connection, self.state.message_seq)
-        for seq, message in letters:
+        waiting = await in_thread(messages.waiting, self.connection, self.state.message_seq)
+        for seq, message in waiting:
             await self._answer(message)
             self.state.message_seq = seq
             if self.ears.nudged:
                 return True
-        return bool(letters)
+        return bool(waiting)
 
     async def _answer(self, frame: Frame) -> None:
         await self.transport.send(frame)

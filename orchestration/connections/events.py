@@ -115,8 +115,8 @@ def _note_unknown_outcome(connection: Connection, event: Numbered) -> None:
     """Record for staff a tool that may have run and was not seen to end, if this session made the request."""
     match event.event:
         case {"type": "unknown_outcome", "approval": str(approval)}:
-            told = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
-            consumption.note_unknown_outcome(connection.session_id, approval, told)
+            detail = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
+            consumption.note_unknown_outcome(connection.session_id, approval, detail)
 
 
 def _keep_snapshots(connection: Connection, events: Sequence[Numbered]) -> None:

@@ -11,7 +11,7 @@ from core.web import problems
 from ledger import quota, unit_of_work
 from mailbox import addresses, delivery, message_kinds, questions, session_inbox
 from mailbox.envelope import LONGEST_ID, NewMessage
-from mailbox.models import Message as Letter
+from mailbox.models import Message as StoredMessage
 from orchestration.connections.fencing import Connection, fenced_transaction
 from orchestration.models import Session
 from orchestration.sessions import access, messages, roles
@@ -33,25 +33,25 @@ def waiting(connection: Connection, after_seq: int) -> list[tuple[int, Message]]
     messages, because the message and its interrupt are one commit.
     """
     address = addresses.session_address(connection.session_id)
-    letters = session_inbox.unadmitted(connection.project_id, address, after_seq=after_seq, limit=CHUNK)
-    if letters and Session.objects.filter(pk=connection.session_id, restart=True).exists():
+    found = session_inbox.unadmitted(connection.project_id, address, after_seq=after_seq, limit=CHUNK)
+    if found and Session.objects.filter(pk=connection.session_id, restart=True).exists():
         return []
-    return [(letter.seq, frame(letter)) for letter in letters]
+    return [(message.seq, frame(message)) for message in found]
 
 
-def frame(letter: Letter) -> Message:
+def frame(message: StoredMessage) -> Message:
     """Return the frame of a message. `text` is for children that read plain text only."""
     return Message(
-        id=letter.message_id,
+        id=message.message_id,
         sender=Sender(
-            session_id=letter.sender_session or None,
-            role=letter.sender_role or None,
+            session_id=message.sender_session or None,
+            role=message.sender_role or None,
         ),
-        message_kind=letter.message_kind,
-        body=letter.body,
-        text=message_kinds.text(letter.body),
-        created_at=moment(letter.created_at),
-        correlation_id=letter.correlation_id or None,
+        message_kind=message.message_kind,
+        body=message.body,
+        text=message_kinds.text(message.body),
+        created_at=moment(message.created_at),
+        correlation_id=message.correlation_id or None,
     )
 
 
@@ -60,11 +60,11 @@ def send(connection: Connection, frame: Send, *, now: datetime | None = None) ->
 
     The sender is this session, whatever the frame says. The same id again is the same message.
     """
-    mine = Session.objects.get(pk=connection.session_id)
-    ask = _ask(mine, frame)
+    own = Session.objects.get(pk=connection.session_id)
+    ask = _ask(own, frame)
     if ask is not None and questions.reply_address(ask) == addresses.ANSWERS:
         return _answer(connection, ask, frame, now)
-    address = _address(mine, frame, ask)
+    address = _address(own, frame, ask)
     target = addresses.session_of(address)
     with fenced_transaction(connection, also=target) as session:
         message = NewMessage(
@@ -84,7 +84,7 @@ def send(connection: Connection, frame: Send, *, now: datetime | None = None) ->
         return messages.Outcome.PENDING.value
 
 
-def _answer(connection: Connection, ask: Letter, frame: Send, now: datetime | None) -> str:
+def _answer(connection: Connection, ask: StoredMessage, frame: Send, now: datetime | None) -> str:
     """Answer an ask that came by REST, not from a mailbox. Its caller waits for the answer or fetches it later."""
     if frame.message_kind != "reply":
         raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
@@ -95,7 +95,7 @@ def _answer(connection: Connection, ask: Letter, frame: Send, now: datetime | No
     return messages.Outcome.PENDING.value
 
 
-def _address(session: Session, frame: Send, ask: Letter | None) -> str:
+def _address(session: Session, frame: Send, ask: StoredMessage | None) -> str:
     """Return the target of a send: `to`, or for a reply without `to` the address that its ask names.
 
     Raises forbidden for an address outside the child's tree and its role's addresses.
@@ -123,7 +123,7 @@ def _as_address(to: str) -> str:
         return addresses.check(to)
 
 
-def _ask(session: Session, frame: Send) -> Letter | None:
+def _ask(session: Session, frame: Send) -> StoredMessage | None:
     """Return the ask in this session's mailbox that a send without `to` answers.
 
     Look for the id of the ask before its correlation id, because anyone may send an ask with another ask's correlation
@@ -134,7 +134,9 @@ def _ask(session: Session, frame: Send) -> Letter | None:
     named = questions.find(session.project_id, session.address, frame.correlation_id)
     if named is not None or not is_name(frame.correlation_id, LONGEST_ID):
         return named
-    asked = Letter.objects.filter(project_id=session.project_id, address__name=session.address, message_kind="ask")
+    asked = StoredMessage.objects.filter(
+        project_id=session.project_id, address__name=session.address, message_kind="ask"
+    )
     return asked.filter(correlation_id=frame.correlation_id).order_by("-seq").first()
 
 
