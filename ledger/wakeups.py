@@ -31,7 +31,7 @@ def _client(pid: int) -> redis.Redis:
     )
 
 
-class _Mouth:
+class _Publisher:
     """A connection that only sends. Redis is told not to answer, so a wake-up costs one write and no wait."""
 
     def __init__(self, client: redis.Redis) -> None:
@@ -39,7 +39,7 @@ class _Mouth:
         self._connection: Any = client.connection_pool.make_connection()
         self._open = False
 
-    def say(self, topics: str) -> None:
+    def publish(self, topics: str) -> None:
         """Publish the topics. The caller must hold the lock."""
         if self._open and self._has_ended():
             self._close()
@@ -66,8 +66,8 @@ class _Mouth:
 
 
 @functools.cache
-def _mouth(client: redis.Redis) -> _Mouth:
-    return _Mouth(client)
+def _publisher(client: redis.Redis) -> _Publisher:
+    return _Publisher(client)
 
 
 def publish(topics: Iterable[str]) -> bool:
@@ -76,12 +76,12 @@ def publish(topics: Iterable[str]) -> bool:
     After a failure nothing is sent for two seconds, so that a server that hangs does not slow every commit.
     """
     global _silent_until
-    mouth = _mouth(_client(os.getpid()))
-    with mouth.lock:
+    publisher = _publisher(_client(os.getpid()))
+    with publisher.lock:
         if time.monotonic() < _silent_until:
             return False
         try:
-            mouth.say("\n".join(topics))
+            publisher.publish("\n".join(topics))
         except (redis.RedisError, OSError) as error:
             _silent_until = time.monotonic() + BRAKE_SECS
             log.warning("wake-up not sent (%s): the polls will find the work", type(error).__name__)
