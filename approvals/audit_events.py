@@ -37,9 +37,9 @@ def changed(approval: Approval, change: str, actor: Actor, **detail: Any) -> Non
             **{name: value for name, value in detail.items() if value is not None},
         },
     )
-    unit_of_work.nudge(f"approval:{approval.id}")
+    unit_of_work.wake(f"approval:{approval.id}")
     if approval.session is not None:
-        unit_of_work.nudge(f"session:{approval.session}")
+        unit_of_work.wake(f"session:{approval.session}")
 
 
 def person(actor: Actor) -> dict[str, Any]:

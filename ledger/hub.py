@@ -1,8 +1,8 @@
 """The hub: one Redis subscription per process, and a local registry of listeners and their topics.
 
-    async with hub.get().listen("session:...", "feed:...") as ears:
+    async with hub.get().listen("session:...", "feed:...") as subscription:
         while True:
-            await ears.wait(timeout=5.0)    # True: woken; False: the poll behind it
+            await subscription.wait(timeout=5.0)    # True: woken; False: the poll behind it
             ...read the rows...
 
 Wake-ups that come while the listener is busy are merged into one. A listener that reads its rows and then waits misses
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 RECONNECT_SECS = 0.5
 
 
-class Ears:
+class Subscription:
     """The wake-up flag of one listener."""
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Ears:
         self._heard: set[str] = set()
 
     @property
-    def nudged(self) -> bool:
+    def is_woken(self) -> bool:
         """True if the next wait returns at once."""
         return self._flag.is_set()
 
-    def nudge(self, topic: str = "") -> None:
+    def wake(self, topic: str = "") -> None:
         """Wake it now, or when it next waits."""
         if topic:
             self._heard.add(topic)
@@ -66,40 +66,40 @@ class Hub:
     """The one subscription of this event loop to the wake-ups."""
 
     def __init__(self) -> None:
-        self._ears: dict[str, set[Ears]] = {}
+        self._subscriptions: dict[str, set[Subscription]] = {}
         self._task: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def listen(self, *topics: str) -> AsyncIterator[Ears]:
+    async def listen(self, *topics: str) -> AsyncIterator[Subscription]:
         """Register a listener. Do it before reading the rows, so that later commits wake it."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._receive(), name="hub")
-        ears = Ears()
+        subscription = Subscription()
         for topic in topics:
-            self._ears.setdefault(topic, set()).add(ears)
+            self._subscriptions.setdefault(topic, set()).add(subscription)
         try:
-            yield ears
+            yield subscription
         finally:
-            self._forget(ears, topics)
+            self._forget(subscription, topics)
 
-    def _forget(self, ears: Ears, topics: tuple[str, ...]) -> None:
+    def _forget(self, subscription: Subscription, topics: tuple[str, ...]) -> None:
         for topic in topics:
-            listeners = self._ears.get(topic, set())
-            listeners.discard(ears)
+            listeners = self._subscriptions.get(topic, set())
+            listeners.discard(subscription)
             if not listeners:
-                self._ears.pop(topic, None)
+                self._subscriptions.pop(topic, None)
 
     def deliver(self, topics: list[str]) -> None:
         """Wake all listeners of these topics."""
         for topic in topics:
-            for ears in self._ears.get(topic, ()):
-                ears.nudge(topic)
+            for subscription in self._subscriptions.get(topic, ()):
+                subscription.wake(topic)
 
     def wake_all(self) -> None:
         """Wake every listener, so that it reads its rows again."""
-        for listeners in self._ears.values():
-            for ears in listeners:
-                ears.nudge()
+        for listeners in self._subscriptions.values():
+            for subscription in listeners:
+                subscription.wake()
 
     async def _receive(self) -> None:
         while True:

@@ -68,13 +68,13 @@ async def until(
     end = time.monotonic() + (most if secs is None else min(secs, most))
     shutdown.watch()
     # Listen first, then look, then wait: an answer that comes in between is not missed.
-    async with hub.get().listen(*topics) as ears:
+    async with hub.get().listen(*topics) as subscription:
         found = await in_thread(look)
         # On shutdown, answer the waiting callers: pending is a correct answer, and they ask again.
         while not ready(found) and not shutdown.asked():
             left = end - time.monotonic()
             if left <= 0:
                 break
-            await ears.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
+            await subscription.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
             found = await in_thread(look)
     return found

@@ -30,19 +30,19 @@ def watch() -> None:
     if _watching or threading.current_thread() is not threading.main_thread():
         return
     _watching = True
-    loop, ears = asyncio.get_running_loop(), hub.get()
+    loop, current_hub = asyncio.get_running_loop(), hub.get()
     for number in _SIGNALS:
-        _before(number, loop, ears)
+        _before(number, loop, current_hub)
 
 
-def _before(number: signal.Signals, loop: asyncio.AbstractEventLoop, ears: hub.Hub) -> None:
+def _before(number: signal.Signals, loop: asyncio.AbstractEventLoop, current_hub: hub.Hub) -> None:
     standing: Any = signal.getsignal(number)
 
     def noticed(received: int, frame: FrameType | None) -> None:
         global _asked
         _asked = True
         if not loop.is_closed():
-            loop.call_soon_threadsafe(ears.wake_all)
+            loop.call_soon_threadsafe(current_hub.wake_all)
         if callable(standing):
             standing(received, frame)
 

@@ -163,7 +163,10 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
     beat_at = time.monotonic() + beat_secs
     cursor = reading.after
     topic = f"feed:{reading.project_id}"
-    async with hub.get().listen(topic) as ears, ephemeral_events.watch(reading.session, ears.nudge) as passing:
+    async with (
+        hub.get().listen(topic) as subscription,
+        ephemeral_events.watch(reading.session, subscription.wake) as passing,
+    ):
         yield b"retry: 1000\n\n"
         while not shutdown.asked():
             batch = await _batches.ask(Reading(reading.project_id, cursor, reading.session))
@@ -179,7 +182,7 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
                     return
                 yield b": beat\n\n"
             if not batch.more:
-                await ears.wait(_patience(beat_at))
+                await subscription.wait(_patience(beat_at))
 
 
 def _patience(beat_at: float) -> float:

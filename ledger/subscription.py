@@ -1,8 +1,8 @@
 """Wake-ups without an event loop: one Redis subscription for the time of the wait.
 
-    with subscription.to("ask:...") as ears:
+    with subscription.to("ask:...") as listener:
         while not done():
-            ears.wait(timeout=5.0)    # True: woken; False: the poll behind it
+            listener.wait(timeout=5.0)    # True: woken; False: the poll behind it
 
 A web process uses its hub; this is for a program that waits by itself. Without Redis it only polls.
 """
@@ -25,7 +25,7 @@ from ledger.wakeups import CHANNEL
 log = logging.getLogger(__name__)
 
 
-class Ears:
+class Subscription:
     """The subscription of one listener to one topic."""
 
     def __init__(self, topic: str, channel: PubSub | None) -> None:
@@ -46,21 +46,21 @@ class Ears:
         try:
             message = channel.get_message(ignore_subscribe_messages=True, timeout=secs)
         except (redis.RedisError, OSError) as error:
-            log.warning("no nudges (%s): the poll goes on", type(error).__name__)
+            log.warning("no wake-ups (%s): the poll goes on", type(error).__name__)
             self._channel = None
             return False
         return message is not None and self._topic in message["data"].decode().split("\n")
 
 
 @contextmanager
-def to(topic: str) -> Iterator[Ears]:
+def to(topic: str) -> Iterator[Subscription]:
     """Subscribe from now on: commits after this wake the listener."""
     secs = settings.WARDROOM["nudge_timeout_secs"]
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=secs, socket_connect_timeout=secs, retry=Retry(NoBackoff(), 0)
     )
     try:
-        yield Ears(topic, _subscribed(client, secs))
+        yield Subscription(topic, _subscribed(client, secs))
     finally:
         client.close()
 
@@ -72,6 +72,6 @@ def _subscribed(client: redis.Redis, secs: float) -> PubSub | None:
         channel.subscribe(CHANNEL)
         channel.get_message(timeout=secs)
     except (redis.RedisError, OSError) as error:
-        log.warning("no nudges (%s): the poll goes on", type(error).__name__)
+        log.warning("no wake-ups (%s): the poll goes on", type(error).__name__)
         return None
     return channel

@@ -4,7 +4,7 @@
         ...guarded updates...
         unit_of_work.event(project_id, "session_started", {...}, session=..., attempt=...)
         unit_of_work.audit(project_id, actor, "approval.decide", subject, {...})
-        unit_of_work.nudge(f"session:{session_id}")
+        unit_of_work.wake(f"session:{session_id}")
 
 Entries are collected until the outermost block ends. Then they are written at once, under the ledger head, *last before
 COMMIT*: the one lock that every transaction needs is held for the shortest time, and commit order is cursor order. An
@@ -135,7 +135,7 @@ def outbox(project_id: UUID, kind: str, key: str, payload: dict[str, Any]) -> No
     _open().new_entries.append(entries.NewOutbox(project_id, kind, key, payload))
 
 
-def nudge(topic: str) -> None:
+def wake(topic: str) -> None:
     """Wake the listeners of `topic` after COMMIT. It carries no data; a lost one only adds latency."""
     _open().topics[topic] = None
 

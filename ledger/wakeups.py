@@ -15,7 +15,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-CHANNEL = "wardroom:nudges"
+CHANNEL = "wardroom:wake-ups"
 BRAKE_SECS = 2.0
 log = logging.getLogger(__name__)
 _silent_until = 0.0

@@ -66,10 +66,10 @@ def again(project_id: UUID, address: str, ask_id: str, timeout_secs: float) -> A
 def _wait(asked: Asked, timeout_secs: float) -> Asked:
     until = time.monotonic() + timeout_secs
     # Subscribe first, then look, then wait: an answer that comes in between is not missed.
-    with subscription.to(questions.topic(asked.project_id, asked.id)) as ears:
+    with subscription.to(questions.topic(asked.project_id, asked.id)) as listener:
         while True:
             reply = questions.answer_to(asked.project_id, asked.id)
             left = until - time.monotonic()
             if reply is not None or left <= 0:
                 return Asked(asked.project_id, asked.address, asked.id, reply)
-            ears.wait(min(left, settings.WARDROOM["hub_poll_secs"]))
+            listener.wait(min(left, settings.WARDROOM["hub_poll_secs"]))

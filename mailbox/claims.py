@@ -143,7 +143,7 @@ def recover(
         # The old claim of the messages that do not fit is dead too: the next drain gets them.
         rest = Fragment(f"{where.text} AND claim <> %s", (*where.params, sql.uid(token)))
         if pending.change(rest, _back_to_new()):
-            unit_of_work.nudge(f"mailbox:{project_id}:{address}")
+            unit_of_work.wake(f"mailbox:{project_id}:{address}")
     return _as_claim(token, found)
 
 
@@ -188,7 +188,7 @@ def nack(
     spent = _quarantine_spent(live, address, now)
     rows = pending.change(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)))
     if rows and not delay_secs:
-        _nudge(project_id, address)
+        _wake(project_id, address)
     return _settled(named, {row.message for row in rows} | spent)
 
 
@@ -246,7 +246,7 @@ def _lapse_at(project_id: UUID, address: str, now: datetime | None) -> int:
             except Exception:
                 log.exception("the claim of message %s at %s cannot lapse", key, address)
     if lapsed:
-        _nudge(project_id, address)
+        _wake(project_id, address)
     if trouble:
         raise trouble
     return lapsed
@@ -395,6 +395,6 @@ def _token(claim: Token) -> UUID | None:
         return None
 
 
-def _nudge(project_id: UUID, address: str) -> None:
+def _wake(project_id: UUID, address: str) -> None:
     with unit_of_work.transaction():
-        unit_of_work.nudge(f"mailbox:{project_id}:{address}")
+        unit_of_work.wake(f"mailbox:{project_id}:{address}")

@@ -228,7 +228,7 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
         raise problems.conflict("The message is no longer in quarantine.")
     size = len(sealed.body_text.encode())
     Waiting.objects.create(message_id=message.pk, address_id=message.address_id, seq=message.seq, size=size)
-    insert.nudge(message.project_id, [address])
+    insert.wake(message.project_id, [address])
 
 
 def _parse(raw: bytes) -> Mapping[str, Any]:

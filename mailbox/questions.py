@@ -111,7 +111,7 @@ def answer(
             keys = list(kept.values_list("pk", flat=True))
             mine = pending.numbered(ask.project_id, address, keys, Fragment("true"))
             receipts.note(pending.remove(mine), now=now)
-        unit_of_work.nudge(topic(ask.project_id, ask.message_id))
+        unit_of_work.wake(topic(ask.project_id, ask.message_id))
     return delivered
 
 

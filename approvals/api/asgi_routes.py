@@ -65,7 +65,7 @@ async def _answered(credential: Credential, approval_id: UUID, secs: float) -> A
     until = time.monotonic() + secs
     shutdown.watch()
     # Subscribe first, then read, then wait: an answer between two of these steps is not missed.
-    async with hub.get().listen(f"approval:{approval_id}") as ears:
+    async with hub.get().listen(f"approval:{approval_id}") as subscription:
         approval = await in_thread(waiting.look, project_id, approval_id, actor)
         if approval.status != Status.PENDING or secs <= 0:
             return approval
@@ -76,7 +76,7 @@ async def _answered(credential: Credential, approval_id: UUID, secs: float) -> A
                 left = until - time.monotonic()
                 if left <= 0:
                     break
-                await ears.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
+                await subscription.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
                 approval = await in_thread(waiting.look, project_id, approval_id, actor)
             return approval
         finally:

@@ -86,7 +86,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
     shutdown.watch()
     recheck_secs, beat_secs = settings.WARDROOM["page_recheck_secs"], settings.WARDROOM["stream_beat_secs"]
     recheck_at, beat_at = time.monotonic() + recheck_secs, time.monotonic() + beat_secs
-    async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as ears:
+    async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as subscription:
         yield b"retry: 1000\n\n: open\n\n"
         while not shutdown.asked():
             topics = await in_thread(_moved, cursors)
@@ -102,7 +102,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
                 yield b": beat\n\n"
                 beat_at = time.monotonic() + beat_secs
             due = min(recheck_at, beat_at) - time.monotonic()
-            await ears.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
+            await subscription.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
 
 
 def _moved(cursors: Cursors) -> set[str]:

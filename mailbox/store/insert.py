@@ -60,7 +60,7 @@ def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetim
         outcomes, named = _surely(letters, lambda some: _accept_at_once(project_id, some))
     else:
         outcomes, named = _surely(letters, lambda some: _accept_in_steps(project_id, some, now))
-    nudge(project_id, named)
+    wake(project_id, named)
     return outcomes
 
 
@@ -309,10 +309,10 @@ def _outcome(
     return problems.conflict(f"There is another message with the id {each.id!r}.", id=each.id)
 
 
-def nudge(project_id: UUID, names: Collection[str]) -> None:
+def wake(project_id: UUID, names: Collection[str]) -> None:
     """Wake the readers of these addresses when the open transaction commits."""
     for topic in _topics(project_id, names):
-        unit_of_work.nudge(topic)
+        unit_of_work.wake(topic)
 
 
 def _topics(project_id: UUID, names: Collection[str]) -> list[str]:

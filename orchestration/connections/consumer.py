@@ -44,7 +44,7 @@ class ChildConsumer(AsyncConsumer):
     """One connection of one child, from handshake to close."""
 
     connection: Connection
-    ears: hub.Ears
+    subscription: hub.Subscription
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Run the connection to its end.
@@ -83,7 +83,7 @@ class ChildConsumer(AsyncConsumer):
     async def _connected(self, principal: Principal) -> None:
         if not self.offer.plain:
             await self._hello(principal)
-        async with hub.get().listen(f"session:{principal.session_id}") as self.ears:
+        async with hub.get().listen(f"session:{principal.session_id}") as self.subscription:
             backpressure.count_connection(principal.session_id)
             self.connection = await in_thread(claim, principal, plain=self.offer.plain)
             self.holds = True
@@ -274,7 +274,7 @@ class ChildConsumer(AsyncConsumer):
                 await self._answer(answer)
         finally:
             self.state.asking.discard(id)
-            self.ears.nudge()
+            self.subscription.wake()
 
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
         # Tell the feeder that this worker ends the attempt, so that it does not report the end as another's.
@@ -307,7 +307,7 @@ class ChildConsumer(AsyncConsumer):
                 log.warning("a connection could not read its rows", exc_info=True)
                 more = False
             if not more:
-                await self.ears.wait(self.limits["line_poll_secs"])
+                await self.subscription.wait(self.limits["line_poll_secs"])
 
     async def _messages(self) -> bool:
         """Write the next messages. Stop at a wake-up, because a cancel never waits behind messages.
@@ -318,7 +318,7 @@ class ChildConsumer(AsyncConsumer):
         for seq, message in waiting:
             await self._answer(message)
             self.state.message_seq = seq
-            if self.ears.nudged:
+            if self.subscription.is_woken:
                 return True
         return bool(waiting)
 

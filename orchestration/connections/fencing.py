@@ -230,4 +230,4 @@ def _uuid(text: str) -> UUID | None:
 def _tell(connection: Connection, event: str) -> None:
     payload = {"connection": connection.number}
     unit_of_work.event(connection.project_id, event, payload, session=connection.session_id, attempt=connection.attempt)
-    unit_of_work.nudge(f"session:{connection.session_id}")
+    unit_of_work.wake(f"session:{connection.session_id}")

@@ -91,7 +91,7 @@ def _answer(connection: Connection, ask: StoredMessage, frame: Send, now: dateti
     with fenced_transaction(connection) as session:
         quota.keep(session.pk, frame.body)
         questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
-        unit_of_work.nudge(f"session:{session.pk}")
+        unit_of_work.wake(f"session:{session.pk}")
     return messages.Outcome.PENDING.value
 
 

@@ -177,7 +177,7 @@ def request_stop(session: Session, reason: str, *, restart: bool = False, now: d
         unit_of_work.event(
             session.project_id, "session_cancelling", payload, session=session.pk, attempt=session.attempt
         )
-        unit_of_work.nudge(f"session:{session.pk}")
+        unit_of_work.wake(f"session:{session.pk}")
 
 
 def _end_suspended(session: Session, reason: str, now: datetime | None) -> bool:

@@ -77,7 +77,7 @@ def send(
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
             return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session, now))
         outcome = _set_off(session, message, actor, interrupt, now)
-        unit_of_work.nudge(f"session:{session.pk}")
+        unit_of_work.wake(f"session:{session.pk}")
         return Sent(delivered.id, outcome)
 
 

@@ -84,7 +84,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
         payload = {"role": session.role, "title": session.title, "runner": session.runner, "depth": session.depth}
         payload |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
         unit_of_work.event(project.pk, "session_created", payload, session=session.pk, attempt=1)
-        unit_of_work.nudge(f"session:{session.pk}")
+        unit_of_work.wake(f"session:{session.pk}")
         unit_of_work.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
         session = transitions.new_attempt(session, now=now)
         token = mint(session) if plan.runner == Runner.EXTERNAL else None
@@ -133,7 +133,7 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
             )
         credentials.end_for_attempt(project.pk, str(session.pk), session.attempt, now=now)
         unit_of_work.audit(project.pk, actor, "session.token", str(session.pk), {"attempt": session.attempt})
-        unit_of_work.nudge(f"session:{session.pk}")
+        unit_of_work.wake(f"session:{session.pk}")
         return Spawned(session, session.attempt, mint(session), websocket_url(session.pk))
 
 

@@ -37,7 +37,7 @@ async def wait():
 
 @pytest.fixture
 def no_poll(settings):
-    """The poll behind the nudges is out of reach, and so is the end of a held call: what comes soon was nudged."""
+    """The poll behind the wake-ups is out of reach, and so is the end of a held call: what comes soon was woken."""
     settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 60, "held_call_secs": 25}
 
 

@@ -29,7 +29,7 @@ def waiters(client, approval):
 
 @pytest.fixture
 def house(stack):
-    # The poll behind the nudges is put out of reach: what comes soon came by a nudge.
+    # The poll behind the wake-ups is put out of reach: what comes soon came by a wake-up.
     return stack(web=2, worker=False, beat=False, timings={"hub_poll_secs": 20})
 
 

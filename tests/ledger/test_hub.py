@@ -1,4 +1,4 @@
-"""The hub, over a real Redis: nudges wake, and losing them costs only the poll interval."""
+"""The hub, over a real Redis: wake-ups arrive, and losing them costs only the poll interval."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ledger import hub, unit_of_work, wakeups
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def listening(ears: hub.Ears) -> None:
+async def listening(subscription: hub.Subscription) -> None:
     """Wait until the hub has subscribed: it then wakes everybody once."""
-    assert await ears.wait(10)
+    assert await subscription.wait(10)
 
 
-async def test_a_nudge_wakes_only_those_who_listen_to_its_topic():
+async def test_a_wake_up_reaches_only_those_who_listen_to_its_topic():
     async with hub.get().listen("session:a") as mine, hub.get().listen("session:b") as other:
         await listening(mine)
         await listening(other)
@@ -29,13 +29,13 @@ async def test_a_nudge_wakes_only_those_who_listen_to_its_topic():
         assert not await other.wait(0.05)
 
 
-async def test_nudges_before_the_wait_are_kept_as_one():
-    async with hub.get().listen("session:a") as ears:
-        await listening(ears)
+async def test_wake_ups_before_the_wait_are_kept_as_one():
+    async with hub.get().listen("session:a") as subscription:
+        await listening(subscription)
         hub.get().deliver(["session:a"])
         hub.get().deliver(["session:a"])
-        assert await ears.wait(0)
-        assert not await ears.wait(0.05)
+        assert await subscription.wait(0)
+        assert not await subscription.wait(0.05)
 
 
 async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
@@ -44,35 +44,35 @@ async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
     def write(fail: bool) -> None:
         with unit_of_work.transaction():
             unit_of_work.event(project.pk, "x")
-            unit_of_work.nudge("session:a")
+            unit_of_work.wake("session:a")
             if fail:
                 raise ValueError
 
-    async with hub.get().listen("session:a", f"feed:{project.pk}") as ears:
-        await listening(ears)
+    async with hub.get().listen("session:a", f"feed:{project.pk}") as subscription:
+        await listening(subscription)
         with pytest.raises(ValueError):
             await in_thread(write, True)
-        assert not await ears.wait(0.1)
+        assert not await subscription.wait(0.1)
         await in_thread(write, False)
-        assert await ears.wait(5)
+        assert await subscription.wait(5)
 
 
-async def test_who_nudges_notices_that_redis_hung_up_and_says_it_on_a_new_connection():
-    async with hub.get().listen("session:a") as ears:
-        await listening(ears)
+async def test_who_wakes_notices_that_redis_hung_up_and_says_it_on_a_new_connection():
+    async with hub.get().listen("session:a") as subscription:
+        await listening(subscription)
         assert await in_thread(wakeups.publish, ["session:b"])
-        await in_thread(_hang_up_on_nudgers)
+        await in_thread(_hang_up_on_publishers)
         assert await in_thread(wakeups.publish, ["session:a"])
-        assert await ears.wait(2) and ears.heard() == {"session:a"}
+        assert await subscription.wait(2) and subscription.heard() == {"session:a"}
 
 
 async def test_a_listener_that_left_is_forgotten():
     async with hub.get().listen("session:a"):
         pass
-    assert "session:a" not in hub.get()._ears
+    assert "session:a" not in hub.get()._subscriptions
 
 
-def test_a_nudge_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings):
+def test_a_wake_up_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     wakeups._client.cache_clear()
     wakeups._silent_until = 0.0
@@ -87,12 +87,12 @@ def test_a_nudge_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings):
 
 
 async def test_a_listener_wakes_again_after_the_hub_lost_redis():
-    async with hub.get().listen("session:a") as ears:
-        await listening(ears)
+    async with hub.get().listen("session:a") as subscription:
+        await listening(subscription)
         await in_thread(_drop_subscribers)
-        assert await ears.wait(10), "a reconnect wakes everybody, since nudges may have been lost meanwhile"
+        assert await subscription.wait(10), "a reconnect wakes everybody, since wake-ups may have been lost meanwhile"
         async with asyncio.timeout(10):
-            while not await ears.wait(0.2):
+            while not await subscription.wait(0.2):
                 await in_thread(wakeups.publish, ["session:a"])
 
 
@@ -102,7 +102,7 @@ def _drop_subscribers() -> None:
     wakeups._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
-def _hang_up_on_nudgers() -> None:
+def _hang_up_on_publishers() -> None:
     import os
 
     wakeups._client(os.getpid()).execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

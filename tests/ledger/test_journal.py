@@ -21,7 +21,7 @@ def test_nothing_can_be_noted_outside_a_transaction():
     with pytest.raises(RuntimeError, match=r"unit_of_work\.transaction"):
         unit_of_work.event(project.pk, "lost")
     with pytest.raises(RuntimeError):
-        unit_of_work.nudge("session:1")
+        unit_of_work.wake("session:1")
 
 
 def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind():

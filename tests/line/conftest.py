@@ -26,7 +26,7 @@ from tests.threads import verbs_have_ended
 from tests.waiting import wait_until
 
 TESTS = Actor.system("tests")
-# Well over the poll, because a nudge may be lost; under the 20 s after which a peer is dropped for its silence.
+# Well over the poll, because a wake-up may be lost; under the 20 s after which a peer is dropped for its silence.
 PATIENCE = 15.0
 
 

@@ -142,7 +142,7 @@ def test_a_request_is_registered_before_it_is_answered_however_fast_the_answer_i
         answers = register(*args, **kwargs)
         decide("fast")
         decided.set()
-        wakeups.publish([f"session:{child.id}"])  # The decision's own nudge may have been heard before this.
+        wakeups.publish([f"session:{child.id}"])  # The decision's own wake-up may have been heard before this.
         assert looked.wait(20)
         threading.Event().wait(0.5)  # Long enough for whoever looked to write what it saw.
         return answers

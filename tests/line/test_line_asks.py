@@ -26,7 +26,7 @@ __all__ = ["asker", "caller"]
 def test_a_question_is_held_until_the_child_answers(
     server: Server, child: Spawn, asker: Caller, timings: Any, mode: str
 ) -> None:
-    timings(hub_poll_secs=60)  # Out of reach: a nudge ends the wait, not the poll and not the 25 s of a held call.
+    timings(hub_poll_secs=60)  # Out of reach: a wake-up ends the wait, not the poll and not the 25 s of a held call.
     with server.child(child) as peer:
         held = asker.asks(child.id, "how far?", mode=mode, timeout_secs=60)
         message = peer.hear("message")

@@ -222,7 +222,7 @@ def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child
 def test_a_line_sees_its_token_replaced(server: Server, child: Spawn, timings: Callable[..., None]) -> None:
     from orchestration.sessions import spawn
 
-    timings(line_poll_secs=60)  # Out of reach: it is nudged.
+    timings(line_poll_secs=60)  # Out of reach: it is woken.
     with server.child(child) as peer:
         spawn.fresh_token(projects.default(), child.id, TESTS)
         assert peer.code() == 4401

@@ -83,7 +83,7 @@ def test_a_web_process_that_stops_says_1012_and_its_lines_are_lost_at_once(
 def test_a_decision_on_another_web_process_reaches_the_child_at_once(
     stack: Callable[..., House], sockets: ExitStack
 ) -> None:
-    # The poll behind the nudges is put out of reach: what comes soon came by a nudge.
+    # The poll behind the wake-ups is put out of reach: what comes soon came by a wake-up.
     house = stack(web=2, worker=False, beat=False, timings={"line_poll_secs": 60})
     child = Child(house, sockets)
     peer = child.join(web=1)

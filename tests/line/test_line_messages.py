@@ -49,7 +49,7 @@ def state(message: str) -> str:
 def test_a_message_reaches_a_live_child_at_once_and_is_admitted_when_it_says_so(
     server: Server, child: Spawn, timings: Callable[..., None]
 ) -> None:
-    timings(line_poll_secs=60)  # Out of reach: what comes at once came by a nudge.
+    timings(line_poll_secs=60)  # Out of reach: what comes at once came by a wake-up.
     with server.child(child) as peer:
         (sent,) = post(child, "look here")
         message = peer.hear("message")
@@ -119,9 +119,9 @@ async def test_a_cancel_overtakes_messages_that_are_being_written(child: Spawn, 
             return
         heard.append(json.loads(message["text"])["kind"])
         if heard.count("message") == 1:
-            (ears,) = hub.get()._ears[f"session:{child.id}"]
+            (subscription,) = hub.get()._subscriptions[f"session:{child.id}"]
             await in_thread(cancel, child)
-            await wait_until_async(lambda: ears.nudged)
+            await wait_until_async(lambda: subscription.is_woken)
         if heard.count("message") == 10:
             says.put_nowait({"type": "websocket.disconnect", "code": 1005})
 

@@ -38,7 +38,7 @@ def unread() -> list[str]:
 def test_delivered_live_while_a_line_is_held(
     server: Server, child: Spawn, asker: Caller, timings: Callable[..., None]
 ) -> None:
-    timings(line_poll_secs=60)  # Out of reach: it comes by a nudge.
+    timings(line_poll_secs=60)  # Out of reach: it comes by a wake-up.
     with server.child(child) as peer:
         assert send(asker, child, "now") == "delivered_live"
         assert peer.hear("message")["text"] == "now"

@@ -54,7 +54,7 @@ def test_an_ask_waits_for_its_reply() -> None:
     started = time.monotonic()
     desk.reply(ask, {"green": True})
     asked = held.result(10)
-    assert time.monotonic() - started < 3, "a nudge ends the wait, not the poll"
+    assert time.monotonic() - started < 3, "a wake-up ends the wait, not the poll"
     assert (asked.status, asked.answer, asked.id) == ("answered", {"green": True}, ask.message_id)
     assert Mailbox("desk").asked(ask.message_id).answer == {"green": True}
 
@@ -199,7 +199,7 @@ def test_what_is_no_question(question: str, mode: str, field: str) -> None:
     assert not Message.objects.exists()
 
 
-def test_without_nudges_the_poll_finds_the_answer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_wake_ups_the_poll_finds_the_answer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.2}
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     monkeypatch.setattr(wakeups, "publish", lambda topics: False)
@@ -210,12 +210,12 @@ def test_without_nudges_the_poll_finds_the_answer(settings: Any, monkeypatch: py
 
 
 def test_a_listener_hears_its_topic_alone_also_before_it_waits() -> None:
-    with subscription.to("ask:mine") as ears:
+    with subscription.to("ask:mine") as listener:
         wakeups.publish(["ask:other"])
-        assert not ears.wait(0.2)
+        assert not listener.wait(0.2)
         wakeups.publish(["ask:other", "ask:mine"])
-        assert ears.wait(5)
-        assert not ears.wait(0)
+        assert listener.wait(5)
+        assert not listener.wait(0)
 
 
 def test_an_answer_outlives_the_asker_that_is_killed_while_it_waits(settings: Any) -> None:

@@ -29,7 +29,7 @@ class Ward:
             "WARDROOM_DATA": str(folder),
             "WARDROOM_TIMINGS": TIMINGS,
             "DATABASE_URL": url,
-            # Nobody listens: the rows are the truth, and nudges may all be lost.
+            # Nobody listens: the rows are the truth, and wake-ups may all be lost.
             "REDIS_URL": "redis://127.0.0.1:1/0",
             "LOG_LEVEL": "ERROR",
             "DJANGO_SETTINGS_MODULE": "config.settings",

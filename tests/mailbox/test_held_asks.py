@@ -51,7 +51,7 @@ def reply(caller: Caller, answer: Any, name: str = "q") -> None:
 def test_a_look_is_held_until_the_answer_comes(
     caller: Caller, aside: ThreadPoolExecutor, timings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timings(hub_poll_secs=60)  # Out of reach: a nudge ends the wait, not the poll and not the 25 s of a held call.
+    timings(hub_poll_secs=60)  # Out of reach: a wake-up ends the wait, not the poll and not the 25 s of a held call.
     monkeypatch.delattr(questions.OneAsk, "get")
     path = ask(caller)
     held = aside.submit(caller.get, path, timeout="60")
@@ -70,7 +70,7 @@ def test_a_wait_that_ends_says_pending(caller: Caller, timings: Any) -> None:
     assert caller.get(path, timeout="300").json()["status"] == "pending"
 
 
-def test_an_answer_whose_nudge_is_lost_is_found_by_the_poll(
+def test_an_answer_whose_wake_up_is_lost_is_found_by_the_poll(
     caller: Caller, aside: ThreadPoolExecutor, timings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timings(hub_poll_secs=0.3)
@@ -95,4 +95,4 @@ def test_many_wait_at_once_and_cost_no_thread(caller: Caller, aside: ThreadPoolE
 
 def listening() -> set[str]:
     """What the server's hub is asked to listen to."""
-    return {topic for each in hub._hubs.values() for topic in each._ears if topic.startswith("ask:")}
+    return {topic for each in hub._hubs.values() for topic in each._subscriptions if topic.startswith("ask:")}
