@@ -11,7 +11,7 @@ from starlette.requests import Request as HeldRequest
 
 from accounts import callers, credentials
 from accounts.models import Credential
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems
 
 
@@ -45,7 +45,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 async def of_held(request: HeldRequest) -> Credential:
     """Return the live credential of a long poll. Raises 401."""
-    _, credential = await in_thread(_live, request.headers.get("authorization", ""))
+    _, credential = await run_in_threadpool(_live, request.headers.get("authorization", ""))
     return credential
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 
 from accounts.models import Credential
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems, queries
 from ledger import hub, shutdown
 
@@ -69,12 +69,12 @@ async def until(
     shutdown.watch()
     # Listen first, then look, then wait: an answer that comes in between is not missed.
     async with hub.get().listen(*topics) as subscription:
-        found = await in_thread(look)
+        found = await run_in_threadpool(look)
         # On shutdown, answer the waiting callers: pending is a correct answer, and they ask again.
         while not ready(found) and not shutdown.asked():
             left = end - time.monotonic()
             if left <= 0:
                 break
             await subscription.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
-            found = await in_thread(look)
+            found = await run_in_threadpool(look)
     return found

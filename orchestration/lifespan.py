@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from ledger import shutdown
 from orchestration import presence
 
@@ -23,8 +23,8 @@ async def lifespan(
     await receive()
     # Watch before the first call. Otherwise a call that arrives during the stop would be held open and then cut off.
     shutdown.watch()
-    await in_thread(presence.begin)
+    await run_in_threadpool(presence.begin)
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    await in_thread(presence.end)
+    await run_in_threadpool(presence.end)
     await send({"type": "lifespan.shutdown.complete"})

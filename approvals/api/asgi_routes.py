@@ -20,7 +20,7 @@ from accounts.permissions import allow
 from approvals import schemas, selectors, waiting
 from approvals.models import Approval
 from approvals.states import Status
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from ledger import hub, long_poll, shutdown
 
 
@@ -33,7 +33,7 @@ async def wait(request: Request) -> JSONResponse:
     if request.method == "HEAD":
         # A HEAD does not wait and delivers no answer.
         approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
-        found = await in_thread(selectors.find, credential.project_id, approval_id, actor)
+        found = await run_in_threadpool(selectors.find, credential.project_id, approval_id, actor)
         return JSONResponse(outcome(found))
     with long_poll.place(credential, secs):
         approval = await _answered(credential, request.path_params["approval_id"], secs)
@@ -66,10 +66,10 @@ async def _answered(credential: Credential, approval_id: UUID, secs: float) -> A
     shutdown.watch()
     # Subscribe first, then read, then wait: an answer between two of these steps is not missed.
     async with hub.get().listen(f"approval:{approval_id}") as subscription:
-        approval = await in_thread(waiting.look, project_id, approval_id, actor)
+        approval = await run_in_threadpool(waiting.look, project_id, approval_id, actor)
         if approval.status != Status.PENDING or secs <= 0:
             return approval
-        lease = await in_thread(waiting.begin, approval_id)
+        lease = await run_in_threadpool(waiting.begin, approval_id)
         try:
             # At shutdown, end the wait: pending is a true answer, and the caller asks again.
             while approval.status == Status.PENDING and not shutdown.asked():
@@ -77,10 +77,10 @@ async def _answered(credential: Credential, approval_id: UUID, secs: float) -> A
                 if left <= 0:
                     break
                 await subscription.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
-                approval = await in_thread(waiting.look, project_id, approval_id, actor)
+                approval = await run_in_threadpool(waiting.look, project_id, approval_id, actor)
             return approval
         finally:
-            await in_thread(waiting.end, lease)
+            await run_in_threadpool(waiting.end, lease)
 
 
 routes: list[Route] = [

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -80,7 +80,7 @@ class _Crowd(Generic[Q, A]):
     async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
         """Return one answer for each question, also when the operation fails. No caller is left to wait."""
         try:
-            answers = await in_thread(self._verb, questions)
+            answers = await run_in_threadpool(self._verb, questions)
             if len(answers) == len(questions):
                 return answers
             raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")

@@ -21,7 +21,7 @@ def _pool(pid: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=8, thread_name_prefix="verbs")
 
 
-async def in_thread(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_threadpool(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a synchronous operation off the event loop. Cancelling the caller does not stop a running operation."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_pool(os.getpid()), functools.partial(_clean, verb, *args, **kwargs))

@@ -25,7 +25,7 @@ from starlette.responses import Response
 
 from accounts import projects
 from accounts.login import staff_sessions
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.db.fields import JSONText
 from core.web import problems
 from ledger import hub, shutdown
@@ -52,7 +52,7 @@ async def changes(request: Request) -> Response:
     if not _is_ours(request):
         raise problems.forbidden("This stream is for the admin's own pages.")
     session_key = request.cookies.get(settings.SESSION_COOKIE_NAME, "")
-    viewer = await in_thread(_viewer, session_key)
+    viewer = await run_in_threadpool(_viewer, session_key)
     if viewer is None:
         raise problems.unauthenticated("Sign in to the admin first.")
     wanted = frozenset(filter(None, request.query_params.get("topics", "").split(",")))
@@ -89,12 +89,12 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
     async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as subscription:
         yield b"retry: 1000\n\n: open\n\n"
         while not shutdown.asked():
-            topics = await in_thread(_moved, cursors)
+            topics = await run_in_threadpool(_moved, cursors)
             if told := sorted(wanted if EVERYTHING in topics else topics & wanted):
                 yield f"event: change\ndata: {' '.join(told)}\n\n".encode()
                 await asyncio.sleep(PAUSE_SECS)
             if time.monotonic() >= recheck_at:
-                viewer = await in_thread(_viewer, session_key)
+                viewer = await run_in_threadpool(_viewer, session_key)
                 if viewer is None or viewer.heads.keys() != cursors.keys():
                     return
                 recheck_at = time.monotonic() + recheck_secs

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from accounts import asgi_calls, permissions
 from accounts.authentication import of_held
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems
 from ledger import long_poll
 from mailbox import addresses, questions, schemas
@@ -26,7 +26,7 @@ async def late(request: Request) -> JSONResponse:
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]
-    await in_thread(must_be_here, project_id, request.path_params["address"], ask_id)
+    await run_in_threadpool(must_be_here, project_id, request.path_params["address"], ask_id)
     with long_poll.place(credential, secs):
         reply = await long_poll.until(
             lambda reply: reply is not None,

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from accounts import asgi_calls, authentication, permissions
 from accounts.models import Credential
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web.problems import Problem
 from ledger import streams
 from ledger.api import QUERY, cursor_of
@@ -37,7 +37,7 @@ async def session_stream(request: Request) -> Response:
 async def _reader(request: Request, session_id: UUID) -> Credential:
     credential = await authentication.of_held(request)
     permissions.allow(credential, "sessions:read", child=True)
-    await in_thread(access.readable, credential, session_id)
+    await run_in_threadpool(access.readable, credential, session_id)
     return credential
 
 

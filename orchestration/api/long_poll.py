@@ -18,7 +18,7 @@ from accounts.actors import Actor
 from accounts.authentication import of_held
 from accounts.idempotency import REPLAYED
 from accounts.models import Credential
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web import request_body
 from core.web.problems import Problem
 from ledger import long_poll
@@ -42,7 +42,7 @@ async def ask(request: Request) -> JSONResponse:
     key = asgi_calls.judge(request, takes_key=True)
     said = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     with long_poll.place(credential, said.timeout_secs):
-        asked = await in_thread(put, credential, request.path_params["session_id"], said, key)
+        asked = await run_in_threadpool(put, credential, request.path_params["session_id"], said, key)
         current = await _settled(asked, said.timeout_secs)
     return JSONResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
 
@@ -55,7 +55,7 @@ async def late(request: Request) -> JSONResponse:
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
-    asked = await in_thread(questions.find, credential, session_id, ask_id)
+    asked = await run_in_threadpool(questions.find, credential, session_id, ask_id)
     with long_poll.place(credential, secs):
         current = await _settled(asked, secs)
     return JSONResponse(questions.shape(current))

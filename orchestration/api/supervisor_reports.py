@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from accounts import asgi_calls, credentials
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems, request_body
 from core.web.openapi.routes import Described, described
 from orchestration.sessions import supervisor_reports
@@ -96,7 +96,7 @@ async def alive(request: Request) -> Response:
     asgi_calls.judge(request)
     said = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
     life = supervisor_reports.Life(pid=said.pid, pgid=said.pgid, host=said.host)
-    reason = await in_thread(supervisor_reports.alive, *_who(request), life)
+    reason = await run_in_threadpool(supervisor_reports.alive, *_who(request), life)
     return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
 
 
@@ -109,7 +109,7 @@ async def exited(request: Request) -> Response:
         raise problems.invalid([{"field": "exit_status", "detail": "must be there, or exit_signal, and not both"}])
     tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
     how = supervisor_reports.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
-    return JSONResponse({"status": await in_thread(supervisor_reports.exited, *_who(request), how)})
+    return JSONResponse({"status": await run_in_threadpool(supervisor_reports.exited, *_who(request), how)})
 
 
 def _who(request: Request) -> tuple[str, UUID, int]:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.db import sql
 from orchestration.connections.transport import CloseConnection
 from wardroom.protocol import Close
@@ -87,9 +87,9 @@ class Budget:
         Retry once after a lost race.
         """
         if self.is_free or self._has_room:
-            return await in_thread(sql.once_more(operation), *args, **kwargs)
+            return await run_in_threadpool(sql.once_more(operation), *args, **kwargs)
         async with _slow_lane():
-            return await in_thread(sql.once_more(operation), *args, **kwargs)
+            return await run_in_threadpool(sql.once_more(operation), *args, **kwargs)
 
     @asynccontextmanager
     async def room_for(self, text: str) -> AsyncIterator[None]:

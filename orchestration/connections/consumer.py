@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError
 
 from accounts import callers
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.db import outages
 from core.web.problems import Problem
 from ledger import ephemeral_events, hub
@@ -85,14 +85,14 @@ class ChildConsumer(AsyncConsumer):
             await self._hello(principal)
         async with hub.get().listen(f"session:{principal.session_id}") as self.subscription:
             backpressure.count_connection(principal.session_id)
-            self.connection = await in_thread(claim, principal, plain=self.offer.plain)
+            self.connection = await run_in_threadpool(claim, principal, plain=self.offer.plain)
             self.holds = True
             if not self.offer.plain:
-                await self.transport.send(await in_thread(run.welcome, self.connection))
+                await self.transport.send(await run_in_threadpool(run.welcome, self.connection))
             try:
                 await _until_one_fails(self._work(), self._feed())
             except ConnectionRejected:
-                for frame in await in_thread(outgoing.last_words, self.connection, self.state):
+                for frame in await run_in_threadpool(outgoing.last_words, self.connection, self.state):
                     await self.transport.send(frame)
                 raise
 
@@ -103,7 +103,7 @@ class ChildConsumer(AsyncConsumer):
         """
         while self.holds:
             try:
-                await asyncio.shield(in_thread(disconnect, self.connection))
+                await asyncio.shield(run_in_threadpool(disconnect, self.connection))
                 return
             except DatabaseError:
                 log.warning("the end of a connection could not be recorded", exc_info=True)
@@ -293,7 +293,7 @@ class ChildConsumer(AsyncConsumer):
     async def _feed(self) -> None:
         while True:
             try:
-                for frame in await in_thread(outgoing.urgent, self.connection, self.state):
+                for frame in await run_in_threadpool(outgoing.urgent, self.connection, self.state):
                     await self._answer(frame)
                 more = await self._messages()
             except ConnectionRejected:
@@ -314,7 +314,7 @@ class ChildConsumer(AsyncConsumer):
 
         Return True if there may be more.
         """
-        waiting = await in_thread(messages.waiting, self.connection, self.state.message_seq)
+        waiting = await run_in_threadpool(messages.waiting, self.connection, self.state.message_seq)
         for seq, message in waiting:
             await self._answer(message)
             self.state.message_seq = seq
@@ -326,15 +326,15 @@ class ChildConsumer(AsyncConsumer):
         await self.transport.send(frame)
         match frame:
             case protocol.Cancel():
-                await in_thread(outgoing.note_cancel, self.connection)
+                await run_in_threadpool(outgoing.note_cancel, self.connection)
             case protocol.Run() if self.offer.plain:
-                await in_thread(run.acknowledge, self.connection)
+                await run_in_threadpool(run.acknowledge, self.connection)
             case protocol.Message() if self.offer.plain:
-                await in_thread(messages.admit, self.connection, [frame.id])
+                await run_in_threadpool(messages.admit, self.connection, [frame.id])
             case protocol.ApprovalReply():
                 self.state.decisions.add(frame.id)
                 if self.offer.plain:
-                    await in_thread(approvals.settle_plain, self.connection, frame)
+                    await run_in_threadpool(approvals.settle_plain, self.connection, frame)
 
 
 async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:

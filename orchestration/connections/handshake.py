@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts import credentials
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from orchestration.connections import backpressure
 from orchestration.connections.fencing import ConnectionRejected, Principal, authenticate
 from wardroom.protocol import BEARER, PLAIN, V1, Close
@@ -49,7 +49,7 @@ async def admit(offer: Offer, address: str, session: str) -> Principal:
     if not credentials.SHAPE.match(offer.token):
         raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
     with backpressure.handshake(address):
-        return await in_thread(authenticate, offer.token, session)
+        return await run_in_threadpool(authenticate, offer.token, session)
 
 
 def _header(scope: Mapping[str, Any]) -> str:

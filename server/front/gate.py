@@ -18,7 +18,7 @@ from accounts import bulk_authentication, callers, credentials
 from accounts.login import staff_sessions
 from accounts.request_head import RequestHead
 from core.concurrency.batching import Together
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web import fast_path, parsers, problems
 from core.web.problems import Problem
 from server.front import answers, budget
@@ -121,7 +121,7 @@ class Gate:
                 return await exchange.read(settings.WARDROOM["unproven_body_bytes"], AT_ONCE_SECS) or b""
             except TimeoutError:
                 refusal = _too_slow()
-        user = await in_thread(staff_sessions.user_of, staff_sessions.key_of(head.text(b"cookie")))
+        user = await run_in_threadpool(staff_sessions.user_of, staff_sessions.key_of(head.text(b"cookie")))
         if user is None:
             raise refusal
         exchange.prove(f"user:{user.pk}")

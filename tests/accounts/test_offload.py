@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connections
 
 from accounts import projects
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,9 +25,9 @@ def broken():
 
 
 async def test_a_thread_keeps_its_connection_to_sqlite_and_gives_that_of_a_pool_back():
-    mine = await in_thread(used)
+    mine = await run_in_threadpool(used)
     assert (mine.connection is not None) == (mine.vendor == "sqlite")
 
 
 async def test_no_thread_keeps_a_connection_after_an_error():
-    assert (await in_thread(broken)).connection is None
+    assert (await run_in_threadpool(broken)).connection is None

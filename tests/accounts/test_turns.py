@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import credentials, idempotency, projects
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.db import write_lock
 from core.db.write_lock import turn_to_write
 from ledger import unit_of_work
@@ -123,7 +123,7 @@ class TestAfterTheCommit:
             with unit_of_work.transaction():
                 unit_of_work.after_commit(lambda: self.slow(wrote, seen))
 
-        asyncio.run(in_thread(verb))
+        asyncio.run(run_in_threadpool(verb))
         assert seen == [True]
 
     def test_a_hook_may_take_the_turn_again(self, waiting: list[object]) -> None:
@@ -225,7 +225,7 @@ def test_a_waiting_call_whose_task_is_cancelled_takes_the_turn_from_nobody(waiti
             order.append(1)
 
     async def cancelled() -> None:
-        task = asyncio.create_task(in_thread(write))
+        task = asyncio.create_task(run_in_threadpool(write))
         await wait_until_async(lambda: len(waiting) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

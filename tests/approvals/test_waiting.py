@@ -14,7 +14,7 @@ from approvals import decisions, waiting
 from approvals.decision_validation import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from orchestration.maintenance import retention
 from tests.approvals.conftest import NOON
 from tests.waiting import wait_until_async
@@ -45,7 +45,7 @@ def no_poll(settings):
 def deny(project, alice):
     async def answer(approval):
         actor = Actor.of_user(alice)
-        await in_thread(decisions.decide, project.pk, approval.id, Answer(decision="deny"), actor, "admin")
+        await run_in_threadpool(decisions.decide, project.pk, approval.id, Answer(decision="deny"), actor, "admin")
 
     return answer
 
@@ -56,7 +56,7 @@ def mine(bearer, project, session):
 
 
 async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(wait, approved, mine, no_poll):
-    approval = await in_thread(approved, over="rest")
+    approval = await run_in_threadpool(approved, over="rest")
     started = time.monotonic()
     answer = await wait(approval.id, mine)
     assert time.monotonic() - started < 20
@@ -65,7 +65,7 @@ async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(wait, 
 
 
 async def test_an_answer_ends_the_wait_within_a_moment(wait, asked, mine, deny, no_poll):
-    approval = await in_thread(asked, over="rest")
+    approval = await run_in_threadpool(asked, over="rest")
     waits = asyncio.create_task(wait(approval.id, mine))
     await wait_until_async(Waiter.objects.aexists)
     started = time.monotonic()
@@ -77,8 +77,8 @@ async def test_an_answer_ends_the_wait_within_a_moment(wait, asked, mine, deny, 
 
 
 async def test_two_waiters_both_get_it(wait, asked, mine, deny, bearer, project, alice):
-    approval = await in_thread(asked, over="rest")
-    key = await in_thread(bearer, project, alice)
+    approval = await run_in_threadpool(asked, over="rest")
+    key = await run_in_threadpool(bearer, project, alice)
     waits = [asyncio.create_task(wait(approval.id, headers)) for headers in (mine, key)]
     await wait_until_async(lambda: _two_waiters())
     shown = await wait(approval.id, key, timeout=0)
@@ -92,7 +92,7 @@ async def _two_waiters() -> bool:
 
 
 async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait, asked, mine):
-    approval = await in_thread(asked, over="rest")
+    approval = await run_in_threadpool(asked, over="rest")
     answer = (await wait(approval.id, mine, timeout=0.3)).json()
     assert (answer["status"], answer["timed_out"]) == ("pending", True)
     approval = await Approval.objects.aget()
@@ -101,31 +101,31 @@ async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait, asked, min
 
 async def test_a_deadline_that_passes_during_the_wait_is_expired_not_denied(wait, asked, mine, settings):
     settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.1}
-    approval = await in_thread(asked, over="rest", expires_in_secs=1)
+    approval = await run_in_threadpool(asked, over="rest", expires_in_secs=1)
     answer = (await wait(approval.id, mine, timeout=5)).json()
     assert (answer["status"], answer["timed_out"], answer["decision"]) == ("expired", False, None)
 
 
 async def test_somebody_elses_look_delivers_nothing(wait, approved, bearer, project, bob):
-    approval = await in_thread(approved, over="rest")
-    key = await in_thread(bearer, project, bob)
+    approval = await run_in_threadpool(approved, over="rest")
+    key = await run_in_threadpool(bearer, project, bob)
     assert (await wait(approval.id, key)).json()["status"] == "approved"
     assert (await Approval.objects.aget()).delivered_at is None
 
 
 async def test_who_may_not_see_it_is_told_nothing(wait, asked, bearer, elsewhere, stranger, project, alice):
-    approval = await in_thread(asked)
-    foreign = await in_thread(bearer, elsewhere, stranger)
+    approval = await run_in_threadpool(asked)
+    foreign = await run_in_threadpool(bearer, elsewhere, stranger)
     known, unknown = await wait(approval.id, foreign), await wait(uuid4(), foreign)
     assert (known.status_code, known.content) == (404, unknown.content)
     assert (await wait(approval.id, {})).status_code == 401
-    weak = await in_thread(bearer, project, alice, scopes=["feed:read"])
+    weak = await run_in_threadpool(bearer, project, alice, scopes=["feed:read"])
     assert (await wait(approval.id, weak)).status_code == 403
 
 
 @pytest.mark.parametrize("timeout", ["x", "-1", "1e9", "nan", ""])
 async def test_a_timeout_is_a_number_of_seconds(wait, asked, mine, timeout):
-    approval = await in_thread(asked)
+    approval = await run_in_threadpool(asked)
     answer = await wait(approval.id, mine, timeout=timeout)
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from tests.threads import verbs_have_ended
 from tests.waiting import wait_until_async
 
@@ -19,7 +19,7 @@ async def test_a_verb_whose_caller_was_cancelled_is_waited_for() -> None:
         begun.set()
         assert free.wait(30)
 
-    caller = asyncio.create_task(in_thread(verb))
+    caller = asyncio.create_task(run_in_threadpool(verb))
     await wait_until_async(begun.is_set)
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)

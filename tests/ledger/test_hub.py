@@ -8,7 +8,7 @@ import time
 import pytest
 
 from accounts import projects
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from ledger import hub, unit_of_work, wakeups
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,7 +23,7 @@ async def test_a_wake_up_reaches_only_those_who_listen_to_its_topic():
     async with hub.get().listen("session:a") as mine, hub.get().listen("session:b") as other:
         await listening(mine)
         await listening(other)
-        assert await in_thread(wakeups.publish, ["session:a"])
+        assert await run_in_threadpool(wakeups.publish, ["session:a"])
         assert await mine.wait(5)
         assert mine.heard() == {"session:a"}
         assert not await other.wait(0.05)
@@ -39,7 +39,7 @@ async def test_wake_ups_before_the_wait_are_kept_as_one():
 
 
 async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
-    project = await in_thread(projects.default)
+    project = await run_in_threadpool(projects.default)
 
     def write(fail: bool) -> None:
         with unit_of_work.transaction():
@@ -51,18 +51,18 @@ async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
     async with hub.get().listen("session:a", f"feed:{project.pk}") as subscription:
         await listening(subscription)
         with pytest.raises(ValueError):
-            await in_thread(write, True)
+            await run_in_threadpool(write, True)
         assert not await subscription.wait(0.1)
-        await in_thread(write, False)
+        await run_in_threadpool(write, False)
         assert await subscription.wait(5)
 
 
 async def test_who_wakes_notices_that_redis_hung_up_and_says_it_on_a_new_connection():
     async with hub.get().listen("session:a") as subscription:
         await listening(subscription)
-        assert await in_thread(wakeups.publish, ["session:b"])
-        await in_thread(_hang_up_on_publishers)
-        assert await in_thread(wakeups.publish, ["session:a"])
+        assert await run_in_threadpool(wakeups.publish, ["session:b"])
+        await run_in_threadpool(_hang_up_on_publishers)
+        assert await run_in_threadpool(wakeups.publish, ["session:a"])
         assert await subscription.wait(2) and subscription.heard() == {"session:a"}
 
 
@@ -89,11 +89,11 @@ def test_a_wake_up_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings)
 async def test_a_listener_wakes_again_after_the_hub_lost_redis():
     async with hub.get().listen("session:a") as subscription:
         await listening(subscription)
-        await in_thread(_drop_subscribers)
+        await run_in_threadpool(_drop_subscribers)
         assert await subscription.wait(10), "a reconnect wakes everybody, since wake-ups may have been lost meanwhile"
         async with asyncio.timeout(10):
             while not await subscription.wait(0.2):
-                await in_thread(wakeups.publish, ["session:a"])
+                await run_in_threadpool(wakeups.publish, ["session:a"])
 
 
 def _drop_subscribers() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from accounts import projects
 from accounts.models import Project
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from ledger import hub
 from mailbox import delivery
 from mailbox.envelope import NewMessage
@@ -108,7 +108,7 @@ def test_a_cancelled_attempt_is_not_told_to_run(server: Server, child: Spawn) ->
 
 async def test_a_cancel_overtakes_messages_that_are_being_written(child: Spawn, broker: object) -> None:
     """The consumer with a transport of ours, which lets the cancel in after the first of ten messages."""
-    await in_thread(post, child, *(["wait"] * 10))
+    await run_in_threadpool(post, child, *(["wait"] * 10))
     heard: list[str] = []
     says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     for text in ("", '{"kind":"hello","attempt":1}'):
@@ -120,7 +120,7 @@ async def test_a_cancel_overtakes_messages_that_are_being_written(child: Spawn, 
         heard.append(json.loads(message["text"])["kind"])
         if heard.count("message") == 1:
             (subscription,) = hub.get()._subscriptions[f"session:{child.id}"]
-            await in_thread(cancel, child)
+            await run_in_threadpool(cancel, child)
             await wait_until_async(lambda: subscription.is_woken)
         if heard.count("message") == 10:
             says.put_nowait({"type": "websocket.disconnect", "code": 1005})
@@ -131,7 +131,7 @@ async def test_a_cancel_overtakes_messages_that_are_being_written(child: Spawn, 
     try:
         await asyncio.wait_for(ChildConsumer()(scope, says.get, send), PATIENCE)
     finally:
-        await in_thread(presence.end)
+        await run_in_threadpool(presence.end)
     assert heard == ["welcome", "run", "message", "cancel", *(["message"] * 9)]
 
 

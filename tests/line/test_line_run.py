@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from accounts import projects
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from mailbox import delivery
 from mailbox.envelope import NewMessage
 from mailbox.models import Message as Letter
@@ -249,7 +249,7 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
     child: Spawn, broker: object, dialect: str, written: str
 ) -> None:
     """The consumer with a transport of ours: what it writes finds nobody, and what was said before is still to read."""
-    await in_thread(_post, child)
+    await run_in_threadpool(_post, child)
     says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     left = asyncio.Event()
 
@@ -265,7 +265,7 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
     async def receive() -> dict[str, Any]:
         if says.empty():
             await left.wait()
-            await in_thread(threading.Event().wait, 0.3)  # Long enough for who failed to write to act on it.
+            await run_in_threadpool(threading.Event().wait, 0.3)  # Long enough for who failed to write to act on it.
             say({"kind": "terminal", "status": "completed", "result": "and gone"})
             says.put_nowait({"type": "websocket.disconnect", "code": 1001})
         return await says.get()
@@ -279,10 +279,10 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
     try:
         await asyncio.wait_for(ChildConsumer()(scope, receive, send), 30)
     finally:
-        await in_thread(presence.end)
+        await run_in_threadpool(presence.end)
     session = await Session.objects.aget(pk=child.id)
     assert (session.status, session.result) == (Status.COMPLETED, "and gone")
-    assert await in_thread(_state) == "new", "it was not read"
+    assert await run_in_threadpool(_state) == "new", "it was not read"
 
 
 def _post(child: Spawn) -> None:

@@ -15,7 +15,7 @@ from psycopg import errors
 
 from accounts import projects
 from accounts.models import Project
-from core.concurrency.threadpool import in_thread
+from core.concurrency.threadpool import run_in_threadpool
 from core.web.problems import Problem
 from ledger import unit_of_work
 from mailbox import Mailbox, delivery, envelope, session_inbox
@@ -361,7 +361,7 @@ async def test_tasks_of_one_loop_share_commits_and_each_keeps_its_order(project,
             await desk.adeliver({"message_kind": "task", "body": f"{number}/{turn}"})
 
     await asyncio.gather(*map(send, range(20)))
-    bodies = [message.body for message in (await in_thread(desk.drain, 1000)).messages]
+    bodies = [message.body for message in (await run_in_threadpool(desk.drain, 1000)).messages]
     assert len(bodies) == sum(commits) == 200 and len(commits) < 100
     for number in range(20):
         mine = [body for body in bodies if body.startswith(f"{number}/")]
