@@ -21,7 +21,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
-from core.concurrency.batching import Together
+from core.concurrency.batching import Batcher
 from core.web import problems
 from ledger import ephemeral_events, feed, hub, shutdown
 
@@ -140,7 +140,7 @@ def _batch(reading: Reading) -> Batch:
 
 
 #: Streams that are woken at the same moment and have the same position share one read and one formatting.
-_batches: Together[Reading, Batch] = Together(_make)
+_batches: Batcher[Reading, Batch] = Batcher(_make)
 #: Open streams of this process: reader -> their number.
 _open: Counter[str] = Counter()
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from accounts import projects
 from accounts.models import Project
-from core.concurrency.batching import Together
+from core.concurrency.batching import Batcher
 from core.display import names
 from core.web import faults, problems
 from core.web.problems import Problem
@@ -20,7 +20,7 @@ from mailbox.delivery import Delivered, Outcome, Post
 from mailbox.envelope import NewMessage
 from mailbox.models import Message
 
-_posts: Together[Post, list[Outcome]] = Together(delivery.deliver_posts)
+_posts: Batcher[Post, list[Outcome]] = Batcher(delivery.deliver_posts)
 
 
 class Mailbox:

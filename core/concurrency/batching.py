@@ -8,10 +8,10 @@ answer is never older than its question.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from core.concurrency.threadpool import run_in_threadpool
 
@@ -19,68 +19,66 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 #: Largest number of calls in one batch.
-MOST = 128
+MOST_IN_BATCH = 128
 #: Batches that run at once: one prepares while another waits for the database.
-LANES = 2
+CONCURRENT_BATCHES = 2
 
 
-class Together(Generic[Q, A]):
-    """Batches calls: `await ask(question)` in any number of tasks, `verb(questions)` in a thread.
+class Batcher(Generic[Q, A]):
+    """Batches calls: `await ask(question)` in any number of tasks, `operation(questions)` in a thread.
 
     The operation returns its answers in the order of the questions. An answer that is an exception is raised in its own
     caller. An exception that the operation itself raises reaches every caller of the batch.
     """
 
-    def __init__(self, verb: Callable[[Sequence[Q]], Sequence[A | Exception]]) -> None:
-        self._verb = verb
-        self._crowds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Crowd[Q, A]] = weakref.WeakKeyDictionary()
+    def __init__(self, operation: Callable[[Sequence[Q]], Sequence[A | Exception]]) -> None:
+        self._operation = operation
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopBatcher[Q, A]] = WeakKeyDictionary()
 
     async def ask(self, question: Q) -> A:
         """Return the operation's answer to this question."""
         loop = asyncio.get_running_loop()
-        crowd = self._crowds.get(loop)
-        if crowd is None:
-            crowd = self._crowds[loop] = _Crowd(self._verb)
-        return await crowd.join(question, loop)
+        batcher = self._by_loop.get(loop)
+        if batcher is None:
+            batcher = self._by_loop[loop] = _LoopBatcher(self._operation)
+        return await batcher.join(question, loop)
 
 
-class _Crowd(Generic[Q, A]):
+class _LoopBatcher(Generic[Q, A]):
     """The waiting calls of one event loop."""
 
-    def __init__(self, verb: Callable[[Sequence[Q]], Sequence[A | Exception]]) -> None:
-        self._verb = verb
+    def __init__(self, operation: Callable[[Sequence[Q]], Sequence[A | Exception]]) -> None:
+        self._operation = operation
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
-        self._driving = 0
-        self._lanes: set[asyncio.Task[None]] = set()  # The loop itself holds its tasks only weakly.
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # The loop itself holds its tasks only weakly.
 
     def join(self, question: Q, loop: asyncio.AbstractEventLoop) -> asyncio.Future[A]:
-        """Queue a question and return the future of its answer. A running lane takes all waiting calls when its batch
-        ends.
-        """
+        """Queue a question and return the future of its answer. A running task takes all waiting calls next."""
         answer: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, answer))
-        if self._driving < LANES:
-            self._driving += 1
-            lane = loop.create_task(self._drive())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+        if self._running < CONCURRENT_BATCHES:
+            self._running += 1
+            task = loop.create_task(self._drive())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return answer
 
     async def _drive(self) -> None:
         try:
             while self._waiting:
-                turn = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-                answers = await self._answers([question for question, _ in turn])
-                for (_, waiter), answer in zip(turn, answers, strict=True):
-                    _tell(waiter, answer)
+                batch = [self._waiting.popleft() for _ in range(min(MOST_IN_BATCH, len(self._waiting)))]
+                answers = await self._answers([question for question, _ in batch])
+                for (_, waiter), answer in zip(batch, answers, strict=True):
+                    _resolve(waiter, answer)
         finally:
             # Decrement here and not in a done callback: a call that joins between the two would wait for ever.
-            self._driving -= 1
+            self._running -= 1
 
     async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
         """Return one answer for each question, also when the operation fails. No caller is left to wait."""
         try:
-            answers = await run_in_threadpool(self._verb, questions)
+            answers = await run_in_threadpool(self._operation, questions)
             if len(answers) == len(questions):
                 return answers
             raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
@@ -88,11 +86,11 @@ class _Crowd(Generic[Q, A]):
             return [error] * len(questions)
 
 
-def _tell(waiter: asyncio.Future[Any], answer: Any) -> None:
+def _resolve(waiter: asyncio.Future[Any], answer: Any) -> None:
     if waiter.done():  # The caller has left.
         return
     if isinstance(answer, StopIteration):  # A future refuses StopIteration.
-        answer = RuntimeError("the verb ran out")
+        answer = RuntimeError("the operation ran out")
     if isinstance(answer, Exception):
         waiter.set_exception(answer)
     else:

@@ -18,22 +18,22 @@ T = TypeVar("T")
 @functools.cache
 def _pool(pid: int) -> ThreadPoolExecutor:
     # One pool per process: threads do not survive a fork.
-    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="verbs")
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="operations")
 
 
-async def run_in_threadpool(verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_threadpool(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a synchronous operation off the event loop. Cancelling the caller does not stop a running operation."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_pool(os.getpid()), functools.partial(_clean, verb, *args, **kwargs))
+    return await loop.run_in_executor(_pool(os.getpid()), functools.partial(_clean, operation, *args, **kwargs))
 
 
-def _clean(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _clean(operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     _tidy()
     try:
-        return verb(*args, **kwargs)
+        return operation(*args, **kwargs)
     except StopIteration as error:
         # A future refuses StopIteration, and its caller would wait for ever.
-        raise RuntimeError("the verb ran out") from error
+        raise RuntimeError("the operation ran out") from error
     finally:
         _tidy()
 

@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from accounts import asgi_calls, credentials
-from core.concurrency.batching import Together
+from core.concurrency.batching import Batcher
 from core.web import fast_path
 from core.web.problems import Problem
 from mailbox.api import deliver, long_poll
@@ -22,7 +22,7 @@ class Deliver:
     reads_body = True
 
     def __init__(self) -> None:
-        self._turns: Together[Call, Answer] = Together(deliver.answer_all)
+        self._turns: Batcher[Call, Answer] = Batcher(deliver.answer_all)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, wait for the batch, and send the answer."""

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from accounts import bulk_authentication, callers, credentials
 from accounts.login import staff_sessions
 from accounts.request_head import RequestHead
-from core.concurrency.batching import Together
+from core.concurrency.batching import Batcher
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import fast_path, parsers, problems
 from core.web.problems import Problem
@@ -47,7 +47,7 @@ class Gate:
 
     def __init__(self, find: Callable[[Scope], Target]) -> None:
         self._find = find
-        self._judge: Together[str, bool] = Together(_are_live)
+        self._judge: Batcher[str, bool] = Batcher(_are_live)
         self._reads, self._writes = Turns(), Turns()
         self._proven = callers.Proven()
 

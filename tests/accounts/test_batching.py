@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from core.concurrency import batching
-from core.concurrency.batching import Together
+from core.concurrency.batching import Batcher
 
 
 class Verb:
@@ -26,39 +26,39 @@ class Verb:
 
 @pytest.fixture
 def verb(monkeypatch):
-    monkeypatch.setattr(batching, "LANES", 1)
+    monkeypatch.setattr(batching, "CONCURRENT_BATCHES", 1)
     made = Verb()
     yield made
     made.go.set()
 
 
-async def asked(crowd, *questions):
+async def asked(batcher, *questions):
     """The questions as tasks that have begun to wait."""
-    tasks = [asyncio.create_task(crowd.ask(each)) for each in questions]
+    tasks = [asyncio.create_task(batcher.ask(each)) for each in questions]
     await asyncio.wait(tasks, timeout=0.05)
     return tasks
 
 
 async def test_who_comes_alone_goes_at_once(verb):
     verb.go.set()
-    crowd = Together(verb)
-    assert [await crowd.ask(1), await crowd.ask(2)] == [2, 4]
+    batcher = Batcher(verb)
+    assert [await batcher.ask(1), await batcher.ask(2)] == [2, 4]
     assert verb.turns == [[1], [2]]
 
 
 async def test_who_comes_meanwhile_goes_with_the_next_turn_in_order(verb):
-    crowd = Together(verb)
-    first = await asked(crowd, 1)
-    others = await asked(crowd, 2, 3, 4)
+    batcher = Batcher(verb)
+    first = await asked(batcher, 1)
+    others = await asked(batcher, 2, 3, 4)
     verb.go.set()
     assert await asyncio.gather(*first, *others) == [2, 4, 6, 8]
     assert verb.turns == [[1], [2, 3, 4]]
 
 
 async def test_a_turn_is_bounded(verb, monkeypatch):
-    monkeypatch.setattr(batching, "MOST", 2)
-    crowd = Together(verb)
-    tasks = await asked(crowd, 1) + await asked(crowd, 2, 3, 4)
+    monkeypatch.setattr(batching, "MOST_IN_BATCH", 2)
+    batcher = Batcher(verb)
+    tasks = await asked(batcher, 1) + await asked(batcher, 2, 3, 4)
     verb.go.set()
     await asyncio.gather(*tasks)
     assert verb.turns == [[1], [2, 3], [4]]
@@ -66,8 +66,8 @@ async def test_a_turn_is_bounded(verb, monkeypatch):
 
 async def test_a_refusal_is_its_own_callers(verb):
     verb.go.set()
-    crowd = Together(verb)
-    answers = await asyncio.gather(*(crowd.ask(each) for each in (1, -1, 2)), return_exceptions=True)
+    batcher = Batcher(verb)
+    answers = await asyncio.gather(*(batcher.ask(each) for each in (1, -1, 2)), return_exceptions=True)
     assert (answers[0], answers[2]) == (2, 4) and isinstance(answers[1], ValueError)
 
 
@@ -80,26 +80,26 @@ async def test_a_verb_that_breaks_is_told_to_each_and_the_next_turn_comes():
             raise RuntimeError("broken")
         return questions
 
-    crowd = Together(verb)
-    answers = await asyncio.gather(crowd.ask(1), crowd.ask(2), return_exceptions=True)
+    batcher = Batcher(verb)
+    answers = await asyncio.gather(batcher.ask(1), batcher.ask(2), return_exceptions=True)
     assert {type(each) for each in answers} == {RuntimeError}
-    assert await crowd.ask(3) == 3
+    assert await batcher.ask(3) == 3
 
 
 @pytest.mark.parametrize(
     "breaks", [lambda _: next(iter(())), lambda _: [1], lambda each: [StopIteration()] * len(each), lambda _: None]
 )
 async def test_nobody_waits_for_ever_however_a_verb_breaks(breaks, monkeypatch):
-    monkeypatch.setattr(batching, "LANES", 1)
-    crowd = Together(breaks)
+    monkeypatch.setattr(batching, "CONCURRENT_BATCHES", 1)
+    batcher = Batcher(breaks)
     async with asyncio.timeout(5):
-        answers = await asyncio.gather(crowd.ask(1), crowd.ask(2), return_exceptions=True)
+        answers = await asyncio.gather(batcher.ask(1), batcher.ask(2), return_exceptions=True)
         assert {type(each) for each in answers} <= {RuntimeError, TypeError}
 
 
 async def test_who_has_left_costs_the_others_nothing(verb):
-    crowd = Together(verb)
-    [_, gone, stays] = await asked(crowd, 1) + await asked(crowd, 2, 3)
+    batcher = Batcher(verb)
+    [_, gone, stays] = await asked(batcher, 1) + await asked(batcher, 2, 3)
     gone.cancel()
     verb.go.set()
     assert await stays == 6
@@ -107,5 +107,5 @@ async def test_who_has_left_costs_the_others_nothing(verb):
 
 def test_each_event_loop_has_its_own_crowd(verb):
     verb.go.set()
-    crowd = Together(verb)
-    assert [asyncio.run(crowd.ask(each)) for each in (1, 2)] == [2, 4]
+    batcher = Batcher(verb)
+    assert [asyncio.run(batcher.ask(each)) for each in (1, 2)] == [2, 4]
