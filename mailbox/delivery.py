@@ -15,7 +15,7 @@ from core.db.clock import database_now, read_database_clock
 from core.web.problems import Problem
 from ledger import unit_of_work
 from mailbox import addresses, envelope
-from mailbox.envelope import NewMessage, Sealed
+from mailbox.envelope import NewMessage, ValidatedMessage
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import MessageState, QuarantineState
 from mailbox.store import group_commit, insert
@@ -50,8 +50,8 @@ def deliver(
     Wardroom's own operations send.
     """
     address = _checked(project_id, address, internal)
-    sealed = [(address, envelope.seal(address, message, internal=internal)) for message in messages]
-    return [_delivered(outcome) for outcome in _post(project_id, sealed, whole=True, now=now)]
+    validated = [(address, envelope.validate(address, message, internal=internal)) for message in messages]
+    return [_delivered(outcome) for outcome in _post(project_id, validated, whole=True, now=now)]
 
 
 def deliver_each(
@@ -80,8 +80,8 @@ def deliver_each_to(
     """`deliver_each` for messages of many addresses, in one transaction, with their locks taken in one order."""
     messages = [(addresses.canonical(to), message) for to, message in messages]
     wrong = {address: _refusal(project_id, address, internal) for address in dict.fromkeys(to for to, _ in messages)}
-    judged = [(address, wrong[address] or message) for address, message in messages]
-    return _deliver_each(project_id, judged, internal, now)
+    checked = [(address, wrong[address] or message) for address, message in messages]
+    return _deliver_each(project_id, checked, internal, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,62 +97,62 @@ def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
     """`deliver_each` for many callers at once, outside a transaction, in shared commits. Each caller gets its own
     error.
     """
-    sealed = [_seal_post(post) for post in posts]
-    tickets = [Ticket(post.project_id, _good(each), whole=False) for post, each in zip(posts, sealed, strict=True)]
+    validated = [_validate_post(post) for post in posts]
+    tickets = [Ticket(post.project_id, _good(each), whole=False) for post, each in zip(posts, validated, strict=True)]
     group_commit.settle([ticket for ticket in tickets if ticket.letters])
-    return [_outcomes(each, ticket) for each, ticket in zip(sealed, tickets, strict=True)]
+    return [_outcomes(each, ticket) for each, ticket in zip(validated, tickets, strict=True)]
 
 
 #: Messages after validation, in their order, each with its address.
-_Judged = list[tuple[str, Sealed | Problem]]
+_Validated = list[tuple[str, ValidatedMessage | Problem]]
 
 
-def _seal_post(post: Post) -> _Judged | Exception:
+def _validate_post(post: Post) -> _Validated | Exception:
     """Validate one caller's messages. Any error, expected or not, belongs to this caller: others share the thread."""
     try:
         address = addresses.canonical(post.address)
         refusal = _refusal(post.project_id, address, internal=False)
-        return refusal or [(address, _seal(address, each, internal=False)) for each in post.messages]
+        return refusal or [(address, _validate(address, each, internal=False)) for each in post.messages]
     except Exception as error:
         return error
 
 
-def _outcomes(sealed: _Judged | Exception, ticket: Ticket) -> list[Outcome] | Exception:
-    if isinstance(sealed, Exception):
-        return sealed
-    return ticket.error or _in_order(sealed, ticket.outcomes or [])
+def _outcomes(validated: _Validated | Exception, ticket: Ticket) -> list[Outcome] | Exception:
+    if isinstance(validated, Exception):
+        return validated
+    return ticket.error or _in_order(validated, ticket.outcomes or [])
 
 
-def _good(sealed: _Judged | Exception) -> list[tuple[str, Sealed]]:
-    if isinstance(sealed, Exception):
+def _good(validated: _Validated | Exception) -> list[tuple[str, ValidatedMessage]]:
+    if isinstance(validated, Exception):
         return []
-    return [(address, each) for address, each in sealed if isinstance(each, Sealed)]
+    return [(address, each) for address, each in validated if isinstance(each, ValidatedMessage)]
 
 
-def _in_order(sealed: _Judged, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def _in_order(validated: _Validated, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Merge the outcomes of the valid messages with the refusals of the others, in the original order."""
     found = iter(outcomes)
-    return [next(found) if isinstance(each, Sealed) else each for _, each in sealed]
+    return [next(found) if isinstance(each, ValidatedMessage) else each for _, each in validated]
 
 
 def _deliver_each(
     project_id: UUID, messages: Sequence[tuple[str, NewMessage | Problem]], internal: bool, now: datetime | None
 ) -> list[Outcome]:
-    sealed: _Judged = [(address, _seal(address, message, internal)) for address, message in messages]
-    good = _good(sealed)
-    return _in_order(sealed, _post(project_id, good, whole=False, now=now) if good else [])
+    validated: _Validated = [(address, _validate(address, message, internal)) for address, message in messages]
+    good = _good(validated)
+    return _in_order(validated, _post(project_id, good, whole=False, now=now) if good else [])
 
 
 def _post(
-    project_id: UUID, sealed: Sequence[tuple[str, Sealed]], *, whole: bool, now: datetime | None
+    project_id: UUID, validated: Sequence[tuple[str, ValidatedMessage]], *, whole: bool, now: datetime | None
 ) -> list[Outcome]:
     """Accept into the open transaction if there is one, otherwise in a commit shared with other callers of this
     process.
     """
     if now is None and not connection.in_atomic_block:
-        return group_commit.post(Ticket(project_id, sealed, whole))
+        return group_commit.post(Ticket(project_id, validated, whole))
     with unit_of_work.transaction():
-        outcomes = insert.accept(project_id, sealed, now)
+        outcomes = insert.accept(project_id, validated, now)
         refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
         if whole and refusal:
             raise refusal
@@ -165,11 +165,11 @@ def _delivered(outcome: Outcome) -> Delivered:
     return outcome
 
 
-def _seal(address: str, message: NewMessage | Problem, internal: bool) -> Sealed | Problem:
+def _validate(address: str, message: NewMessage | Problem, internal: bool) -> ValidatedMessage | Problem:
     if isinstance(message, Problem):
         return message
     try:
-        return envelope.seal(address, message, internal=internal)
+        return envelope.validate(address, message, internal=internal)
     except Problem as refusal:
         return refusal
 

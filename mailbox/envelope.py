@@ -57,7 +57,7 @@ class NewMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class ValidatedMessage:
     """A validated message: its stored text, and the hash that tells a retry from another message."""
 
     id: str
@@ -109,7 +109,7 @@ def _beyond(value: Mapping[str, Any]) -> list[Error]:
     return beyond(value, FIELDS) + inside
 
 
-def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed:
+def validate(address: str, message: NewMessage, *, internal: bool = False) -> ValidatedMessage:
     """Validate everything that storage or a reader depends on. 422 with every error. Pure: touches no row."""
     errors = list(_errors(message, KINDS if internal else PUBLIC_KINDS))
     if not internal and message.id is not None and message.id.startswith(OWN):
@@ -129,7 +129,7 @@ def seal(address: str, message: NewMessage, *, internal: bool = False) -> Sealed
         limit = settings.WARDROOM["max_body_bytes"]
         detail = f"must be at most {limit} bytes as JSON, and is longer"
         raise problems.invalid([{"field": "body", "detail": detail}], "The message is too large.")
-    return Sealed(message.id or _new_id(), message, text, _content_hash(address, message))
+    return ValidatedMessage(message.id or _new_id(), message, text, _content_hash(address, message))
 
 
 def _borrows(message: NewMessage) -> bool:

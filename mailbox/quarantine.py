@@ -215,18 +215,18 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
         sender_role=message.sender_role,
         claimed_sender=message.claimed_sender,
     )
-    sealed = envelope.seal(address, edited, internal=True)
+    validated = envelope.validate(address, edited, internal=True)
     moved = Message.objects.filter(pk=message.pk, put_away=True).update(
         put_away=False,
         spent_tries=0,
         message_kind=edited.message_kind,
-        body_text=sealed.body_text,
-        content_hash=sealed.content_hash,
+        body_text=validated.body_text,
+        content_hash=validated.content_hash,
         correlation_id=edited.correlation_id or "",
     )
     if not moved:
         raise problems.conflict("The message is no longer in quarantine.")
-    size = len(sealed.body_text.encode())
+    size = len(validated.body_text.encode())
     Waiting.objects.create(message_id=message.pk, address_id=message.address_id, seq=message.seq, size=size)
     insert.wake(message.project_id, [address])
 

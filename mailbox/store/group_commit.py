@@ -25,7 +25,7 @@ from core.db import sql
 from core.db.write_lock import turn_to_write
 from core.web.problems import Problem
 from ledger import unit_of_work
-from mailbox.envelope import Sealed
+from mailbox.envelope import ValidatedMessage
 from mailbox.store import insert
 from mailbox.store.insert import Outcome
 
@@ -47,7 +47,7 @@ class Ticket:
     """One caller's messages. `whole`: accept all of them, or none."""
 
     project_id: UUID
-    letters: Sequence[tuple[str, Sealed]]
+    letters: Sequence[tuple[str, ValidatedMessage]]
     whole: bool
     outcomes: list[Outcome] | None = None
     error: Exception | None = None
@@ -246,7 +246,7 @@ def _together(batch: Sequence[Ticket]) -> None:
 
 
 def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
-    by_project: dict[UUID, list[tuple[str, Sealed]]] = {}
+    by_project: dict[UUID, list[tuple[str, ValidatedMessage]]] = {}
     for ticket in batch:
         by_project.setdefault(ticket.project_id, []).extend(ticket.letters)
     if _goes_at_once(batch, by_project):
@@ -265,7 +265,7 @@ def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
     return outcomes
 
 
-def _goes_at_once(batch: Sequence[Ticket], by_project: Mapping[UUID, Sequence[tuple[str, Sealed]]]) -> bool:
+def _goes_at_once(batch: Sequence[Ticket], by_project: Mapping[UUID, Sequence[tuple[str, ValidatedMessage]]]) -> bool:
     """True if one statement can commit the batch: see `accept_alone`."""
     if len(by_project) > 1 or any(ticket.whole and len(ticket.letters) > 1 for ticket in batch):
         return False

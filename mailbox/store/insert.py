@@ -18,7 +18,7 @@ from core.web import problems
 from core.web.problems import Problem
 from ledger import unit_of_work, wakeups
 from mailbox import addresses
-from mailbox.envelope import Sealed
+from mailbox.envelope import ValidatedMessage
 from mailbox.models import Message
 from mailbox.store import sql
 
@@ -43,7 +43,9 @@ Outcome = Delivered | Problem
 _Accepted = tuple[list[Outcome | None], set[str]]
 
 
-def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None = None) -> list[Outcome]:
+def accept(
+    project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]], now: datetime | None = None
+) -> list[Outcome]:
     """Number and insert the messages, in this order. Return their outcomes in the same order.
 
     1. Lock the address rows, sorted by name, and advance their counters. A second delivery waits here until the
@@ -64,7 +66,7 @@ def accept(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetim
     return outcomes
 
 
-def accept_alone(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> list[Outcome]:
+def accept_alone(project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]]) -> list[Outcome]:
     """`accept` as one statement that commits itself, for messages that `can_at_once`, if no caller wants all or none.
 
     The wake-ups are sent after it.
@@ -75,13 +77,13 @@ def accept_alone(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> lis
     return outcomes
 
 
-def can_at_once(letters: Sequence[tuple[str, Sealed]]) -> bool:
+def can_at_once(letters: Sequence[tuple[str, ValidatedMessage]]) -> bool:
     """True if one statement can number and insert them: on PostgreSQL, with each id once."""
     return connection.vendor == "postgresql" and len({each.id for _, each in letters}) == len(letters)
 
 
 def _surely(
-    letters: Sequence[tuple[str, Sealed]], way: Callable[[Sequence[tuple[str, Sealed]]], _Accepted]
+    letters: Sequence[tuple[str, ValidatedMessage]], way: Callable[[Sequence[tuple[str, ValidatedMessage]]], _Accepted]
 ) -> tuple[list[Outcome], set[str]]:
     """Retry the messages that met an older row, if that row was deleted before it could be compared."""
     outcomes, named = way(letters)
@@ -94,7 +96,9 @@ def _surely(
     return cast("list[Outcome]", outcomes), named
 
 
-def _accept_in_steps(project_id: UUID, letters: Sequence[tuple[str, Sealed]], now: datetime | None) -> _Accepted:
+def _accept_in_steps(
+    project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]], now: datetime | None
+) -> _Accepted:
     """Accept with one statement for each step."""
     places = _take_places(project_id, [address for address, _ in letters])
     rows = [(place, each) for place, (_, each) in zip(places, letters, strict=True)]
@@ -107,7 +111,7 @@ def _accept_in_steps(project_id: UUID, letters: Sequence[tuple[str, Sealed]], no
     return [_outcome(each, place, fresh, standing) for place, each in rows], named
 
 
-def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> _Accepted:
+def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]]) -> _Accepted:
     """Accept with a single statement."""
     if len(letters) == 1:
         [(address, each)] = letters
@@ -121,7 +125,7 @@ def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, Sealed]]) -> 
     return outcomes, {address for address, each in letters if each.id in fresh}
 
 
-def _as_json(letters: Sequence[tuple[str, Sealed]]) -> str:
+def _as_json(letters: Sequence[tuple[str, ValidatedMessage]]) -> str:
     """Return the parameter of `AT_ONCE`: for each message its address, the number of later messages there, and its
     columns.
     """
@@ -221,7 +225,7 @@ COLUMNS = (
 )
 
 
-def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
+def _insert(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]], now: datetime | None) -> dict[str, Place]:
     """Insert the messages. Return id -> place of the new ids."""
     clock = sql.at(now)
     values = f"({sql.marks([0] * 11)}, COALESCE({sql.timestamp()}, {clock.text}), {clock.text}, false, 0)"
@@ -246,7 +250,9 @@ def _insert(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetim
     return {name: (address, seq) for _, address, seq, _, name in inserted}
 
 
-def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: datetime | None) -> dict[str, Place]:
+def _insert_each(
+    project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]], now: datetime | None
+) -> dict[str, Place]:
     """`_insert` for SQLite, which runs one short statement many times faster than one statement for many rows."""
     clock, project = sql.moment(read_database_clock(now)), sql.uid(project_id)
     values = []
@@ -274,7 +280,7 @@ def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, Sealed]], now: da
     return {each.id: place for place, each in rows if places.get(place) == each.id}
 
 
-def _stored(each: Sealed) -> list[Any]:
+def _stored(each: ValidatedMessage) -> list[Any]:
     message = each.message
     return [
         each.id,
@@ -297,7 +303,7 @@ def _standing(project_id: UUID, ids: Collection[str]) -> dict[str, tuple[int, st
 
 
 def _outcome(
-    each: Sealed, place: Place, fresh: Mapping[str, Place], standing: Mapping[str, tuple[int, str]]
+    each: ValidatedMessage, place: Place, fresh: Mapping[str, Place], standing: Mapping[str, tuple[int, str]]
 ) -> Outcome | None:
     if fresh.get(each.id) == place:
         return Delivered(each.id, place[1], duplicate=False)

@@ -141,14 +141,14 @@ def test_a_commit_holds_only_so_many_bytes_of_its_callers(project, slow_first, c
 
 
 def test_a_message_that_fails_in_a_way_that_nobody_foresaw_fails_for_its_own_caller(project, monkeypatch):
-    seal = envelope.seal
+    validate = envelope.validate
 
     def failing(address, message, **more):
         if message.body == "unforeseen":
             raise RecursionError("deep")
-        return seal(address, message, **more)
+        return validate(address, message, **more)
 
-    monkeypatch.setattr(envelope, "seal", failing)
+    monkeypatch.setattr(envelope, "validate", failing)
     answers = delivery.deliver_posts(
         [delivery.Post(project, "desk", [task(body)]) for body in ("a", "unforeseen", "b")]
     )
