@@ -19,7 +19,7 @@ from mailbox.envelope import NewMessage, ValidatedMessage
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import MessageState, QuarantineState
 from mailbox.store import group_commit, insert
-from mailbox.store.group_commit import Ticket
+from mailbox.store.group_commit import Pending
 from mailbox.store.insert import Delivered, Outcome
 
 __all__ = [
@@ -98,9 +98,9 @@ def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
     error.
     """
     validated = [_validate_post(post) for post in posts]
-    tickets = [Ticket(post.project_id, _good(each), whole=False) for post, each in zip(posts, validated, strict=True)]
-    group_commit.settle([ticket for ticket in tickets if ticket.letters])
-    return [_outcomes(each, ticket) for each, ticket in zip(validated, tickets, strict=True)]
+    entries = [Pending(post.project_id, _good(each), whole=False) for post, each in zip(posts, validated, strict=True)]
+    group_commit.settle([entry for entry in entries if entry.messages])
+    return [_outcomes(each, entry) for each, entry in zip(validated, entries, strict=True)]
 
 
 #: Messages after validation, in their order, each with its address.
@@ -117,10 +117,10 @@ def _validate_post(post: Post) -> _Validated | Exception:
         return error
 
 
-def _outcomes(validated: _Validated | Exception, ticket: Ticket) -> list[Outcome] | Exception:
+def _outcomes(validated: _Validated | Exception, entry: Pending) -> list[Outcome] | Exception:
     if isinstance(validated, Exception):
         return validated
-    return ticket.error or _in_order(validated, ticket.outcomes or [])
+    return entry.error or _in_order(validated, entry.outcomes or [])
 
 
 def _good(validated: _Validated | Exception) -> list[tuple[str, ValidatedMessage]]:
@@ -150,7 +150,7 @@ def _post(
     process.
     """
     if now is None and not connection.in_atomic_block:
-        return group_commit.post(Ticket(project_id, validated, whole))
+        return group_commit.post(Pending(project_id, validated, whole))
     with unit_of_work.transaction():
         outcomes = insert.accept(project_id, validated, now)
         refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)

@@ -43,22 +43,22 @@ def _held() -> Lock:
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
-    """One caller's messages. `whole`: accept all of them, or none."""
+class Pending:
+    """One caller's messages on their way to a commit. `whole`: accept all of them, or none."""
 
     project_id: UUID
-    letters: Sequence[tuple[str, ValidatedMessage]]
+    messages: Sequence[tuple[str, ValidatedMessage]]
     whole: bool
     outcomes: list[Outcome] | None = None
     error: Exception | None = None
-    #: Its caller has left. A leader that has already taken the ticket still commits it.
+    #: Its caller has left. A leader that has already taken the entry still commits it.
     withdrawn: bool = False
     #: Locked until this caller should lead, or return. A bare lock: an Event costs four times as much.
     turn: Lock = field(default_factory=_held)
 
     @property
     def characters(self) -> int:
-        return sum(len(each.body_text) for _, each in self.letters)
+        return sum(len(each.body_text) for _, each in self.messages)
 
     @property
     def settled(self) -> bool:
@@ -66,69 +66,69 @@ class Ticket:
 
 
 class Undone(Exception):
-    """One ticket of a batch wants all or nothing and cannot have all. The whole batch was rolled back."""
+    """One entry of a batch wants all or nothing and cannot have all. The whole batch was rolled back."""
 
 
 class _Queue:
-    """The waiting tickets of this process, and its leader."""
+    """The waiting entries of this process, and its leader."""
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.waiting: deque[Ticket] = deque()
-        self.led = False
-        #: The ticket that was chosen to lead, also before its thread has woken up.
-        self.leader: Ticket | None = None
+        self.waiting: deque[Pending] = deque()
+        self.has_leader = False
+        #: The entry that was chosen to lead, also before its thread has woken up.
+        self.leader: Pending | None = None
         #: On SQLite, the one connection that every leader uses.
         self.writer: BaseDatabaseWrapper | None = None
 
-    def join(self, tickets: Sequence[Ticket]) -> bool:
-        """Add the tickets. Return True if the caller leads now."""
+    def join(self, entries: Sequence[Pending]) -> bool:
+        """Add the entries. Return True if the caller leads now."""
         with self.lock:
-            self.waiting.extend(tickets)
-            leads, self.led = not self.led, True
+            self.waiting.extend(entries)
+            leads, self.has_leader = not self.has_leader, True
             return leads
 
-    def take(self) -> list[Ticket]:
-        """Return the next batch: the first waiting ticket, and as many after it as fit."""
+    def take(self) -> list[Pending]:
+        """Return the next batch: the first waiting entry, and as many after it as fit."""
         with self.lock:
             batch = [self.waiting.popleft()]
-            room, characters = MOST - len(batch[0].letters), MOST_CHARACTERS - batch[0].characters
+            room, characters = MOST - len(batch[0].messages), MOST_CHARACTERS - batch[0].characters
             while self.waiting:
                 following = self.waiting[0]
-                room, characters = room - len(following.letters), characters - following.characters
+                room, characters = room - len(following.messages), characters - following.characters
                 if room < 0 or characters < 0:
                     break
                 batch.append(self.waiting.popleft())
             return batch
 
-    def hand_over(self, batch: list[Ticket]) -> None:
-        """Release finished callers and promote the next leader. Tickets that a failed leader left unfinished wait
+    def hand_over(self, batch: list[Pending]) -> None:
+        """Release finished callers and promote the next leader. Entries that a failed leader left unfinished wait
         again.
         """
         with self.lock:
             self.waiting.extendleft(
-                reversed([ticket for ticket in batch[1:] if not ticket.settled and not ticket.withdrawn])
+                reversed([entry for entry in batch[1:] if not entry.settled and not entry.withdrawn])
             )
             following = self._choose()
-        for ticket in batch[1:]:
-            if ticket.settled:
-                ticket.turn.release()
+        for entry in batch[1:]:
+            if entry.settled:
+                entry.turn.release()
         if following:
             following.turn.release()
 
-    def withdraw(self, tickets: Sequence[Ticket]) -> None:
+    def withdraw(self, entries: Sequence[Pending]) -> None:
         """Remove callers that left while they waited. If one of them was to lead, promote the next."""
         with self.lock:
-            for ticket in tickets:
-                ticket.withdrawn = True
-            self.waiting = deque(ticket for ticket in self.waiting if not ticket.withdrawn)
+            for entry in entries:
+                entry.withdrawn = True
+            self.waiting = deque(entry for entry in self.waiting if not entry.withdrawn)
             following = self._choose() if self.leader is not None and self.leader.withdrawn else None
         if following:
             following.turn.release()
 
-    def _choose(self) -> Ticket | None:
+    def _choose(self) -> Pending | None:
         self.leader = self.waiting[0] if self.waiting else None
-        self.led = self.leader is not None
+        self.has_leader = self.leader is not None
         return self.leader
 
 
@@ -136,45 +136,45 @@ _queue = _Queue()
 _inherited: list[_Queue] = []
 
 
-def _forget() -> None:
+def _reset_after_fork() -> None:
     # A fork has none of the waiting threads, and perhaps a lock that no thread will ever release.
     global _queue
     _inherited.append(_queue)  # Kept alive: a fork must not even close a SQLite connection of its parent.
     _queue = _Queue()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def post(ticket: Ticket) -> list[Outcome]:
+def post(entry: Pending) -> list[Outcome]:
     """Commit these messages, together with other waiting callers. Return the outcomes once they are durable."""
-    settle([ticket])
-    if ticket.error:
-        raise ticket.error
-    return ticket.outcomes or []
+    settle([entry])
+    if entry.error:
+        raise entry.error
+    return entry.outcomes or []
 
 
-def settle(tickets: Sequence[Ticket]) -> None:
-    """Commit the tickets of many callers that share a thread. Each ticket then has its outcomes or its error."""
-    if not tickets:
+def settle(entries: Sequence[Pending]) -> None:
+    """Commit the entries of many callers that share a thread. Each entry then has its outcomes or its error."""
+    if not entries:
         return
     queue = _queue
-    leads = queue.join(tickets)
+    leads = queue.join(entries)
     broken: BaseException | None = None
-    for ticket in tickets:
+    for entry in entries:
         if not leads:
             try:
-                ticket.turn.acquire()
+                entry.turn.acquire()
             except BaseException:
                 # A signal handler raised. No other thread could lead in place of this one.
-                queue.withdraw(tickets)
+                queue.withdraw(entries)
                 raise
         leads = False
-        if not ticket.settled:
+        if not entry.settled:
             try:
                 _lead(queue)
             except BaseException as error:
-                # The other tickets still get their turns, and only this thread can take them.
+                # The other entries still get their turns, and only this thread can take them.
                 broken = error
     if broken:
         raise broken
@@ -218,22 +218,22 @@ def _borrowed_connection() -> Iterator[None]:
             connection.close()
 
 
-def commit(batch: Sequence[Ticket]) -> None:
-    """Settle every ticket: together, or one by one if the whole batch is refused."""
+def commit(batch: Sequence[Pending]) -> None:
+    """Settle every entry: together, or one by one if the whole batch is refused."""
     try:
-        _together(batch)
+        _with_retries(batch)
     except Exception as error:
-        # The database is away or too busy: each ticket alone would fail in the same way.
+        # The database is away or too busy: each entry alone would fail in the same way.
         is_away = isinstance(error, OperationalError | InterfaceError) and not sql.blames_rows(error)
         if is_away or len(batch) == 1:
-            for ticket in batch:
-                ticket.error = error
+            for entry in batch:
+                entry.error = error
             return
-        for ticket in batch:
-            commit([ticket])
+        for entry in batch:
+            commit([entry])
 
 
-def _together(batch: Sequence[Ticket]) -> None:
+def _with_retries(batch: Sequence[Pending]) -> None:
     for attempt in range(1, TRIES + 1):
         try:
             found = _transaction(batch)
@@ -241,39 +241,39 @@ def _together(batch: Sequence[Ticket]) -> None:
         except OperationalError as error:
             if attempt == TRIES or getattr(error.__cause__, "sqlstate", None) not in _DEADLOCKS:
                 raise
-    for ticket, outcomes in zip(batch, found, strict=True):
-        ticket.outcomes = outcomes
+    for entry, outcomes in zip(batch, found, strict=True):
+        entry.outcomes = outcomes
 
 
-def _transaction(batch: Sequence[Ticket]) -> list[list[Outcome]]:
+def _transaction(batch: Sequence[Pending]) -> list[list[Outcome]]:
     by_project: dict[UUID, list[tuple[str, ValidatedMessage]]] = {}
-    for ticket in batch:
-        by_project.setdefault(ticket.project_id, []).extend(ticket.letters)
+    for entry in batch:
+        by_project.setdefault(entry.project_id, []).extend(entry.messages)
     if _goes_at_once(batch, by_project):
-        [(project_id, letters)] = by_project.items()
+        [(project_id, messages)] = by_project.items()
         with turn_to_write():
-            accepted = {project_id: iter(insert.accept_alone(project_id, letters))}
-        return [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
+            accepted = {project_id: iter(insert.accept_alone(project_id, messages))}
+        return [[next(accepted[entry.project_id]) for _ in entry.messages] for entry in batch]
     with unit_of_work.transaction():
         accepted = {
             project_id: iter(insert.accept(project_id, found)) for project_id, found in sorted(by_project.items())
         }
-        outcomes = [[next(accepted[ticket.project_id]) for _ in ticket.letters] for ticket in batch]
-        for ticket, found in zip(batch, outcomes, strict=True):
-            if ticket.whole:
+        outcomes = [[next(accepted[entry.project_id]) for _ in entry.messages] for entry in batch]
+        for entry, found in zip(batch, outcomes, strict=True):
+            if entry.whole:
                 _insist(found, alone=len(batch) == 1)
     return outcomes
 
 
-def _goes_at_once(batch: Sequence[Ticket], by_project: Mapping[UUID, Sequence[tuple[str, ValidatedMessage]]]) -> bool:
+def _goes_at_once(batch: Sequence[Pending], by_project: Mapping[UUID, Sequence[tuple[str, ValidatedMessage]]]) -> bool:
     """True if one statement can commit the batch: see `accept_alone`."""
-    if len(by_project) > 1 or any(ticket.whole and len(ticket.letters) > 1 for ticket in batch):
+    if len(by_project) > 1 or any(entry.whole and len(entry.messages) > 1 for entry in batch):
         return False
-    return all(insert.can_at_once(letters) for letters in by_project.values())
+    return all(insert.can_at_once(messages) for messages in by_project.values())
 
 
 def _insist(outcomes: list[Outcome], *, alone: bool) -> None:
-    """Enforce all or none. Raise the refusal itself if the ticket is alone, otherwise `Undone`: retry one by one."""
+    """Enforce all or none. Raise the refusal itself if the entry is alone, otherwise `Undone`: retry one by one."""
     refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
     if refusal is None or (not alone and len(outcomes) == 1):
         return

@@ -44,7 +44,7 @@ _Accepted = tuple[list[Outcome | None], set[str]]
 
 
 def accept(
-    project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]], now: datetime | None = None
+    project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]], now: datetime | None = None
 ) -> list[Outcome]:
     """Number and insert the messages, in this order. Return their outcomes in the same order.
 
@@ -56,40 +56,41 @@ def accept(
 
     Needs an open `unit_of_work.transaction()`, in which it also records the wake-ups.
     """
-    if not letters:
+    if not messages:
         return []
-    if now is None and can_at_once(letters):
-        outcomes, named = _surely(letters, lambda some: _accept_at_once(project_id, some))
+    if now is None and can_at_once(messages):
+        outcomes, named = _retry_conflicts(messages, lambda some: _accept_at_once(project_id, some))
     else:
-        outcomes, named = _surely(letters, lambda some: _accept_in_steps(project_id, some, now))
+        outcomes, named = _retry_conflicts(messages, lambda some: _accept_in_steps(project_id, some, now))
     wake(project_id, named)
     return outcomes
 
 
-def accept_alone(project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]]) -> list[Outcome]:
+def accept_alone(project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]]) -> list[Outcome]:
     """`accept` as one statement that commits itself, for messages that `can_at_once`, if no caller wants all or none.
 
     The wake-ups are sent after it.
     """
-    outcomes, named = _surely(letters, lambda some: _accept_at_once(project_id, some))
+    outcomes, named = _retry_conflicts(messages, lambda some: _accept_at_once(project_id, some))
     if named:
         wakeups.publish(_topics(project_id, named))
     return outcomes
 
 
-def can_at_once(letters: Sequence[tuple[str, ValidatedMessage]]) -> bool:
+def can_at_once(messages: Sequence[tuple[str, ValidatedMessage]]) -> bool:
     """True if one statement can number and insert them: on PostgreSQL, with each id once."""
-    return connection.vendor == "postgresql" and len({each.id for _, each in letters}) == len(letters)
+    return connection.vendor == "postgresql" and len({each.id for _, each in messages}) == len(messages)
 
 
-def _surely(
-    letters: Sequence[tuple[str, ValidatedMessage]], way: Callable[[Sequence[tuple[str, ValidatedMessage]]], _Accepted]
+def _retry_conflicts(
+    messages: Sequence[tuple[str, ValidatedMessage]],
+    accept_once: Callable[[Sequence[tuple[str, ValidatedMessage]]], _Accepted],
 ) -> tuple[list[Outcome], set[str]]:
     """Retry the messages that met an older row, if that row was deleted before it could be compared."""
-    outcomes, named = way(letters)
+    outcomes, named = accept_once(messages)
     again = [number for number, outcome in enumerate(outcomes) if outcome is None]
     if again:
-        late, more = _surely([letters[number] for number in again], way)
+        late, more = _retry_conflicts([messages[number] for number in again], accept_once)
         outcomes, named = outcomes.copy(), named | more
         for number, outcome in zip(again, late, strict=True):
             outcomes[number] = outcome
@@ -97,41 +98,41 @@ def _surely(
 
 
 def _accept_in_steps(
-    project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]], now: datetime | None
+    project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]], now: datetime | None
 ) -> _Accepted:
     """Accept with one statement for each step."""
-    places = _take_places(project_id, [address for address, _ in letters])
-    rows = [(place, each) for place, (_, each) in zip(places, letters, strict=True)]
+    places = _take_places(project_id, [address for address, _ in messages])
+    rows = [(place, each) for place, (_, each) in zip(places, messages, strict=True)]
     insert = _insert_each if connection.vendor == "sqlite" else _insert
     fresh: dict[str, Place] = {}
     for start in range(0, len(rows), CHUNK):
         fresh |= insert(project_id, rows[start : start + CHUNK], now)
-    standing = _standing(project_id, {each.id for place, each in rows if fresh.get(each.id) != place})
-    named = {address for address, each in letters if each.id in fresh}
-    return [_outcome(each, place, fresh, standing) for place, each in rows], named
+    existing = _existing(project_id, {each.id for place, each in rows if fresh.get(each.id) != place})
+    named = {address for address, each in messages if each.id in fresh}
+    return [_outcome(each, place, fresh, existing) for place, each in rows], named
 
 
-def _accept_at_once(project_id: UUID, letters: Sequence[tuple[str, ValidatedMessage]]) -> _Accepted:
+def _accept_at_once(project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]]) -> _Accepted:
     """Accept with a single statement."""
-    if len(letters) == 1:
-        [(address, each)] = letters
+    if len(messages) == 1:
+        [(address, each)] = messages
         row = [project_id, address, project_id, *_stored(each), sql.moment(each.message.created_at)]
         found = sql.run_prepared(ONE, row)
     else:
-        found = sql.run_prepared(AT_ONCE, [_as_json(letters), project_id, project_id])
+        found = sql.run_prepared(AT_ONCE, [_as_json(messages), project_id, project_id])
     fresh = {name: (address, seq) for name, address, seq in found}
-    standing = _standing(project_id, {each.id for _, each in letters if each.id not in fresh})
-    outcomes = [_outcome(each, fresh.get(each.id, NOWHERE), fresh, standing) for _, each in letters]
-    return outcomes, {address for address, each in letters if each.id in fresh}
+    existing = _existing(project_id, {each.id for _, each in messages if each.id not in fresh})
+    outcomes = [_outcome(each, fresh.get(each.id, NOWHERE), fresh, existing) for _, each in messages]
+    return outcomes, {address for address, each in messages if each.id in fresh}
 
 
-def _as_json(letters: Sequence[tuple[str, ValidatedMessage]]) -> str:
+def _as_json(messages: Sequence[tuple[str, ValidatedMessage]]) -> str:
     """Return the parameter of `AT_ONCE`: for each message its address, the number of later messages there, and its
     columns.
     """
     behind: dict[str, int] = {}
     rows = []
-    for address, each in reversed(letters):
+    for address, each in reversed(messages):
         rows.append([address, behind.get(address, 0), *_stored(each), sql.moment(each.message.created_at)])
         behind[address] = behind.get(address, 0) + 1
     return json.dumps(rows[::-1], ensure_ascii=False, default=str)
@@ -141,14 +142,14 @@ def _as_json(letters: Sequence[tuple[str, ValidatedMessage]]) -> str:
 #: sorted by code point, as Python sorts them in `_take_places`: a database's own collation would give another order
 #: of locks.
 AT_ONCE = """
-    WITH letters AS MATERIALIZED (
+    WITH messages AS MATERIALIZED (
         SELECT l ->> 0 AS name, (l ->> 1)::bigint AS behind, l ->> 2 AS message_id, l ->> 3 AS message_kind,
             l ->> 4 AS body_text, l ->> 5 AS content_hash, l ->> 6 AS correlation_id, l ->> 7 AS sender_session,
             l ->> 8 AS sender_role, (l ->> 9)::boolean AS claimed_sender, (l ->> 10)::timestamptz AS created_at
         FROM jsonb_array_elements(%s::jsonb) AS l
     ), taken AS (
         INSERT INTO mailbox_address AS a (project_id, name, last_seq)
-        SELECT %s::uuid, name, count(*) FROM letters GROUP BY name ORDER BY name COLLATE "C"
+        SELECT %s::uuid, name, count(*) FROM messages GROUP BY name ORDER BY name COLLATE "C"
         ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + excluded.last_seq
         RETURNING a.id, a.name, a.last_seq
     ),
@@ -158,7 +159,7 @@ AT_ONCE = """
         SELECT %s::uuid, t.id, t.last_seq - l.behind, l.message_id, l.message_kind, l.body_text, l.content_hash,
             l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender,
             COALESCE(l.created_at, statement_timestamp()), statement_timestamp(), false, 0
-        FROM letters l JOIN taken t ON t.name = l.name
+        FROM messages l JOIN taken t ON t.name = l.name
         ON CONFLICT (project_id, message_id) DO NOTHING
         RETURNING id, message_id, address_id, seq, octet_length(body_text) AS size
     ), waiting AS (
@@ -294,7 +295,7 @@ def _stored(each: ValidatedMessage) -> list[Any]:
     ]
 
 
-def _standing(project_id: UUID, ids: Collection[str]) -> dict[str, tuple[int, str]]:
+def _existing(project_id: UUID, ids: Collection[str]) -> dict[str, tuple[int, str]]:
     """Return the number and content hash of every id that existed before, or is named more than once."""
     if not ids:
         return {}
@@ -303,13 +304,13 @@ def _standing(project_id: UUID, ids: Collection[str]) -> dict[str, tuple[int, st
 
 
 def _outcome(
-    each: ValidatedMessage, place: Place, fresh: Mapping[str, Place], standing: Mapping[str, tuple[int, str]]
+    each: ValidatedMessage, place: Place, fresh: Mapping[str, Place], existing: Mapping[str, tuple[int, str]]
 ) -> Outcome | None:
     if fresh.get(each.id) == place:
         return Delivered(each.id, place[1], duplicate=False)
-    if each.id not in standing:
+    if each.id not in existing:
         return None
-    seq, content = standing[each.id]
+    seq, content = existing[each.id]
     if content == each.content_hash:
         return Delivered(each.id, seq, duplicate=True)
     return problems.conflict(f"There is another message with the id {each.id!r}.", id=each.id)

@@ -42,7 +42,7 @@ def test_the_same_id_and_content_again_is_the_same_message(project):
 @pytest.mark.parametrize("others", [["new"], ["new", "old"]])
 def test_what_is_let_go_between_two_looks_stands_in_nobodys_way(project, monkeypatch, others):
     delivery.deliver(project, "desk", [task("a", id="old")])
-    look = insert._standing
+    look = insert._existing
 
     def too_late(project_id, ids):
         monkeypatch.undo()
@@ -50,7 +50,7 @@ def test_what_is_let_go_between_two_looks_stands_in_nobodys_way(project, monkeyp
         Message.objects.filter(message_id="old").delete()
         return look(project_id, ids)
 
-    monkeypatch.setattr(insert, "_standing", too_late)
+    monkeypatch.setattr(insert, "_existing", too_late)
     sent = delivery.deliver(project, "desk", [task("a", id=id) for id in ["old", *others]])
     assert [each.duplicate for each in sent] == [False, False, True][: len(sent)]
     assert [row.message_id for row in claims.drain(project, "desk").messages] == ["new", "old"]

@@ -335,7 +335,7 @@ def test_the_database_is_away_and_each_is_told_so(project, monkeypatch, slow_fir
     sends = [lambda: delivery.deliver(project, "desk", [task()])] * 3
     answers = behind(slow_first, sends[0], sends)
     assert [type(each) for each in answers] == [OperationalError] * 3
-    assert not group_commit._queue.led and not group_commit._queue.waiting
+    assert not group_commit._queue.has_leader and not group_commit._queue.waiting
 
 
 def test_a_conflict_of_one_among_many_in_one_call_keeps_none_of_them(project):
