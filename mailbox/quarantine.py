@@ -76,7 +76,7 @@ def put(
             address=_storable(address, addresses.LONGEST),
             message_id=_storable(message_id, envelope.LONGEST_ID),
         )
-        _tell(row, "message_quarantined")
+        _record(row, "message_quarantined")
     return row
 
 
@@ -91,7 +91,7 @@ def put_away(moved: Moved, address: str, reason: str, *, now: datetime | None = 
     message = Message.objects.get(pk=moved.message)
     row = Quarantined.objects.create(
         project_id=message.project_id,
-        raw=(raw := schemas.letter_bytes(message)),
+        raw=(raw := schemas.envelope_bytes(message)),
         size=len(raw),
         source="mailbox",
         reason=reason,
@@ -100,7 +100,7 @@ def put_away(moved: Moved, address: str, reason: str, *, now: datetime | None = 
         accepted=message,
         created_at=database_now(now),
     )
-    _tell(row, "message_quarantined")
+    _record(row, "message_quarantined")
     return row
 
 
@@ -120,11 +120,11 @@ def requeue(
     """
     with unit_of_work.transaction():
         if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id, now):
-            return _standing(quarantine_id, QuarantineState.REQUEUED, project_id)
+            return _expect_state(quarantine_id, QuarantineState.REQUEUED, project_id)
         row = _get(quarantine_id, project_id)
         found = _parse(bytes(row.raw) if raw is None else raw)
         message = _keep_id(row, envelope.read(bamboo.ours(found) if row.source == bamboo.SOURCE else found))
-        target = row.address if row.accepted else address or row.address or _named(found)
+        target = row.address if row.accepted else address or row.address or _named_address(found)
         _refuse_steering(target, actor)
         if row.accepted:
             _revive(row.accepted, target, message, now)
@@ -132,7 +132,7 @@ def requeue(
             delivery.deliver(_project(row), target, [message], now=now)
         Quarantined.objects.filter(pk=row.pk).update(address=target, message_id=message.id)
         row.refresh_from_db()
-        _tell(row, "message_requeued", actor, edited=raw is not None)
+        _record(row, "message_requeued", actor, edited=raw is not None)
     return row
 
 
@@ -150,9 +150,9 @@ def discard(
         raise problems.invalid([faults.wrong("note", note, "a string that is not blank")], "A note is required.")
     with unit_of_work.transaction():
         if not _settle(quarantine_id, QuarantineState.DISCARDED, actor, note, project_id, now):
-            return _standing(quarantine_id, QuarantineState.DISCARDED, project_id)
+            return _expect_state(quarantine_id, QuarantineState.DISCARDED, project_id)
         row = _get(quarantine_id, project_id)
-        _tell(row, "message_discarded", actor, note=note)
+        _record(row, "message_discarded", actor, note=note)
     return row
 
 
@@ -192,7 +192,7 @@ def _settle(
     return bool(rows.update(state=to, settled_at=database_now(now), settled_by=str(actor), note=note))
 
 
-def _standing(quarantine_id: UUID, wanted: QuarantineState, project_id: UUID | None) -> Quarantined:
+def _expect_state(quarantine_id: UUID, wanted: QuarantineState, project_id: UUID | None) -> Quarantined:
     row = _get(quarantine_id, project_id)
     if row.state != wanted:
         raise problems.conflict(f"It was {row.state} before.", state=row.state)
@@ -253,7 +253,7 @@ def _keep_id(row: Quarantined, message: NewMessage) -> NewMessage:
     )
 
 
-def _named(found: Mapping[str, Any]) -> str:
+def _named_address(found: Mapping[str, Any]) -> str:
     name = found.get("address")
     if not isinstance(name, str):
         raise problems.invalid([faults.wrong("address", name, faults.string())], "Its address is not known.")
@@ -269,7 +269,7 @@ def _storable(text: str, longest: int) -> str:
     return text.encode(errors="replace").decode().replace("\0", "")[:longest]
 
 
-def _tell(row: Quarantined, event: str, actor: Actor | None = None, **detail: Any) -> None:
+def _record(row: Quarantined, event: str, actor: Actor | None = None, **detail: Any) -> None:
     about = {"quarantine_id": str(row.pk), "address": row.address, "message_id": row.message_id}
     project_id = _project(row)
     unit_of_work.event(project_id, event, {**about, "source": row.source})

@@ -22,7 +22,7 @@ INDENTED = 16 * 1024
 def message(row: Message | Parcel, address: str) -> dict[str, Any]:
     """Return a message as readers see it."""
     return {
-        **letter(row),
+        **envelope(row),
         "address": address,
         "seq": row.seq,
         "tries": row.tries,
@@ -31,7 +31,7 @@ def message(row: Message | Parcel, address: str) -> dict[str, Any]:
     }
 
 
-def letter(row: Message | Parcel) -> dict[str, Any]:
+def envelope(row: Message | Parcel) -> dict[str, Any]:
     """Return a message in the shape in which a sender would send it again."""
     sender = {"session_id": row.sender_session or None, "role": row.sender_role or None}
     return {
@@ -57,12 +57,12 @@ def asked(ask_id: str, reply: Message | None) -> dict[str, Any]:
     }
 
 
-def letter_bytes(row: Message) -> bytes:
-    """Return `letter` as the bytes that quarantine keeps. A long body stays on one line: indents could multiply its
+def envelope_bytes(row: Message) -> bytes:
+    """Return `envelope` as the bytes that quarantine keeps. A long body stays on one line: indents could multiply its
     size.
     """
     indent = 2 if len(row.body_text) <= INDENTED else None
-    return json.dumps(letter(row), ensure_ascii=False, indent=indent).encode()
+    return json.dumps(envelope(row), ensure_ascii=False, indent=indent).encode()
 
 
 def claim(claimed: Claim, address: str) -> dict[str, Any]:
