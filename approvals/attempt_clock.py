@@ -94,7 +94,7 @@ def current_attempt(project_id: Any, session_id: UUID) -> int:
 
 def over(session_id: Any) -> problems.Problem:
     """Build the refusal for an attempt that has ended."""
-    return problems.conflict(f"No attempt of session {session_id} is running to act on it.", "not-running")
+    return problems.conflict(f"No attempt of session {session_id} is running.", "not-running")
 
 
 def is_open(session_id: UUID, attempt: int) -> bool:

@@ -125,13 +125,13 @@ def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, 
 
 def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Approval:
     if digest != approval.digest:
-        raise problems.conflict("That is not the action that was decided on.", "digest-mismatch")
+        raise problems.conflict("This is not the action that was decided.", "digest-mismatch")
     if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
         raise problems.conflict(
             schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
         )
     if claim is None or claim != approval.consume_claim:
-        raise problems.conflict("Its one execution has been taken.", "consumed")
+        raise problems.conflict("This approval has been consumed already.", "consumed")
     # Repeat the answer only to a running attempt: a run that had not begun when the attempt ended must not begin now.
     refuse_over(approval)
     return approval
@@ -155,7 +155,7 @@ def _delivered(approval: Approval, actor: Actor, now: datetime | None) -> Approv
 def _asked(session_id: UUID, attempt: int, request_id: str) -> Approval:
     approval = Approval.objects.of(session_id, attempt).filter(request_id=request_id).first()
     if approval is None:
-        raise problems.not_found("This attempt asked for no approval by that id.")
+        raise problems.not_found("This attempt has no approval request with this id.")
     return approval
 
 

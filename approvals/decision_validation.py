@@ -50,7 +50,7 @@ def validate(approval: Approval, answer: Answer) -> Change:
         )
     errors = [*_kind_errors(approval, answer), *_shape_errors(answer)]
     if errors:
-        raise problems.invalid(errors, "This cannot be answered so.")
+        raise problems.invalid(errors, "This answer is not valid.")
     return _change(approval, answer)
 
 
@@ -78,7 +78,7 @@ def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
     if kind in (Decision.APPROVE, Decision.EDIT) and answer.digest is None:
         errors.append(faults.wrong("digest", answer.digest, "the digest of the action that you were shown"))
     if kind == Decision.EDIT and not isinstance(answer.arguments, dict):
-        errors.append(faults.wrong("arguments", answer.arguments, "a JSON object of what shall run instead"))
+        errors.append(faults.wrong("arguments", answer.arguments, "a JSON object of the arguments to run instead"))
     if kind != Decision.EDIT and answer.arguments is not None:
         errors.append(_error("arguments", "only an `edit` has arguments"))
     if kind == Decision.RESPOND and not answer.message:

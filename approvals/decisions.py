@@ -78,7 +78,7 @@ def withdraw_request(
     """Withdraw as `withdraw` does, with the request named by (session, attempt, request id)."""
     approval = Approval.objects.of(session_id, attempt).filter(request_id=request_id).first()
     if approval is None:
-        raise problems.not_found("This attempt asked for no approval by that id.")
+        raise problems.not_found("This attempt has no approval request with this id.")
     return withdraw(approval.project_id, approval.id, actor, reason, now=now)
 
 

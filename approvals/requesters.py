@@ -49,7 +49,7 @@ def check(approval: Approval, actor: Actor) -> None:
     A caller that may see a request may still not take its one execution.
     """
     if not (_owns(approval, actor) or _answers(actor)):
-        raise problems.forbidden("Only who asked, or who may answer, does this.")
+        raise problems.forbidden("Only the asker, or a caller that may answer, may do this.")
 
 
 def _is_blind(actor: Actor) -> bool:

@@ -50,9 +50,9 @@ def _existing(project_id: Any, ask: Ask) -> Approval | None:
 def _same(existing: Approval, made: Prepared, actor: Actor) -> Approval:
     if not requesters.may_see(existing, actor):
         # A guessed request id reveals neither the request of another caller nor its approval id.
-        raise problems.conflict("This request id stands for a request of somebody else.")
+        raise problems.conflict("This request id belongs to another caller's request.")
     if existing.asked_digest != made.asked_digest:
-        raise problems.conflict("This request id stands for another request.", approval_id=str(existing.id))
+        raise problems.conflict("This request id belongs to a different request.", approval_id=str(existing.id))
     return existing
 
 

@@ -21,7 +21,7 @@ from approvals.selectors import with_session_name, with_waiters
 from core.web import problems
 
 TEMPLATES = "admin/approvals/approval"
-NOT_DECIDED = "Nothing was decided: you were signed out when the answer arrived. Look again, and answer once more."
+NOT_DECIDED = "Nothing was decided: you were signed out when you sent the answer. Check the request and answer again."
 
 
 @admin.register(Approval)

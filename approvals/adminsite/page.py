@@ -114,7 +114,7 @@ def warnings(approval: Approval) -> list[str]:
     for one, other in alike_names(json.loads(approval.action)):
         found.append(f"Two names look alike: \u201c{visible(one)}\u201d and \u201c{visible(other)}\u201d.")
     if any(turns(text) for text in _strings(approval.action)):
-        found.append("Some letters read from right to left: what stands around them may run in another order.")
+        found.append("Some letters read from right to left: the text around them may not run in the order shown.")
     return found
 
 
@@ -157,8 +157,8 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
     """
     is_run = posted.get("decision") in (Decision.APPROVE, Decision.EDIT)
     if is_run and posted.get("seen") != approval.digest and extent(approval).is_long:
-        detail = f"Look at the end of it, or tick that you have seen all of it: {extent(approval)}."
-        raise problems.invalid([{"field": "seen", "detail": detail}], "The end of what would run was not seen.")
+        detail = f"Scroll to its end, or tick that you have seen all of it: {extent(approval)}."
+        raise problems.invalid([{"field": "seen", "detail": detail}], "You have not seen the end of the action.")
     missing = [name for name in ("version", "digest") if not posted.get(name)]
     if missing:
         raise problems.invalid([{"field": name, "detail": "is missing"} for name in missing])

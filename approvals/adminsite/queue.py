@@ -37,14 +37,14 @@ TABS = (
         "Pending",
         lambda rows: rows.pending(),
         ("requested_at", "id"),
-        "Nothing waits for an answer.",
+        "No request waits for an answer.",
     ),
     Tab(
         "unconsumed",
         "Approved, not run",
         lambda rows: rows.unconsumed(),
         ("-settled_at", "id"),
-        "Everything that was approved has run.",
+        "Every approved action has run.",
     ),
     Tab(
         "decided",

@@ -51,7 +51,7 @@ _decision = outline(
     {
         "kind": Shaped(values.choice(Decision.values)),
         "message": rest.CharField(allow_null=True, help_text="For the agent."),
-        "arguments": rest.DictField(allow_null=True, help_text="What was approved to run."),
+        "arguments": rest.DictField(allow_null=True, help_text="The arguments that were approved to run."),
         "via": Shaped(values.choice(Via.values)),
     },
     allow_null=True,
@@ -82,7 +82,10 @@ def _asked(shown: bool) -> Fields:
         "tool_call_id": Shaped(_LONG_WORD, allow_null=True, required=shown),
         "tool_schema_version": Shaped(_LONG_WORD, allow_null=True, required=shown),
         "risk": Shaped(
-            values.choice(Risk.values), allow_null=True, required=shown, help_text="It may raise, never lower."
+            values.choice(Risk.values),
+            allow_null=True,
+            required=shown,
+            help_text="An ask may only raise it.",
         ),
         "allowed_decisions": Shaped(_ALLOWED if not shown else _SHOWN_ALLOWED, required=shown),
     }
@@ -94,7 +97,7 @@ _approval: Fields = {
     "session": rest.UUIDField(allow_null=True),
     "attempt": rest.IntegerField(allow_null=True),
     **_asked(shown=True),
-    "proposed_arguments": rest.DictField(allow_null=True, help_text="What was asked for before an edit."),
+    "proposed_arguments": rest.DictField(allow_null=True, help_text="The requested arguments before an edit."),
     "over": Shaped(values.choice(Over.values)),
     "status": Shaped(values.choice(Status.values)),
     "version": rest.IntegerField(),
@@ -167,7 +170,7 @@ Answer = order(
         "version": Shaped({"type": "integer"}, required=False),
         "message": Shaped(_TEXT, required=False, help_text="For the agent."),
         "note": Shaped(_TEXT, required=False, help_text="For the staff."),
-        "arguments": Shaped(_ARGUMENTS, required=False, help_text="What shall run; only for `edit`."),
+        "arguments": Shaped(_ARGUMENTS, required=False, help_text="The arguments to run; only for `edit`."),
     },
     **_BY_KIND,
 )

@@ -85,7 +85,7 @@ class CancelBody(Body):
     """`POST sessions/{id}/cancel`."""
 
     reason = Text(required=False, max_length=2000)
-    cascade = Flag(required=False, help_text="Also everything below it (true).")
+    cascade = Flag(required=False, help_text="Also cancel the sessions below it (default: true).")
 
 
 class WaitBody(Body):
@@ -133,7 +133,7 @@ class AskBody(Body):
         required=False,
         min_value=0,
         max_value=LONGEST_WAIT,
-        help_text="Held so long, and no longer than `held_call_secs`.",
+        help_text="Seconds to wait, at most `held_call_secs`.",
     )
     schemas = {"question": values.text(64 * 1024, least=1, pattern=values.NOT_BLANK)}
 

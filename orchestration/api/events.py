@@ -22,12 +22,12 @@ from orchestration.sessions.schemas import SessionShape
 SNAPSHOT = outline(
     "Snapshot",
     {
-        "cursor": serializers.IntegerField(help_text="Where to go on from in the feed."),
-        "sessions": SessionShape(many=True, allow_null=True, help_text="Every one that is not over."),
+        "cursor": serializers.IntegerField(help_text="The cursor to continue from in the feed."),
+        "sessions": SessionShape(many=True, allow_null=True, help_text="Every session that has not ended."),
         "approvals": serializers.ListField(
-            child=serializers.DictField(), allow_null=True, help_text="Every pending one, as `GET approvals` shows it."
+            child=serializers.DictField(), allow_null=True, help_text="Every pending approval, as in `GET approvals`."
         ),
-        "truncated": serializers.BooleanField(help_text="There were more than fit: page through the lists."),
+        "truncated": serializers.BooleanField(help_text="Some entries did not fit: page through the lists."),
     },
 )
 

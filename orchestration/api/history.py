@@ -36,7 +36,7 @@ class History(ProjectView):
 
     @extend_schema(
         operation_id="session_history",
-        description="What the session's attempts said and read; a `run` that has no room for all of it points here.",
+        description="The session's transcript and admitted messages; a `run` that cannot hold all of it points here.",
         parameters=[
             in_query("cursor", values.text(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19}){3})?$"), "`next` of the page before.")
         ],

@@ -59,7 +59,7 @@ class ExitReport(msgspec.Struct):
     stderr_tail: Annotated[str, Meta(max_length=65536)] = ""
 
 
-_CALLERS = "It needs the token of this very attempt."
+_CALLERS = "It needs the token of this attempt."
 _WORDS: dict[str, Any] = {"type": "string"}
 ALIVE = Described(
     name="attempt_alive",
@@ -106,7 +106,7 @@ async def exited(request: Request) -> Response:
     asgi_calls.judge(request)
     said = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
     if (said.exit_status is None) == (said.exit_signal is None):
-        raise problems.invalid([{"field": "exit_status", "detail": "must be there, or exit_signal, and not both"}])
+        raise problems.invalid([{"field": "exit_status", "detail": "needs exactly one of exit_status and exit_signal"}])
     tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
     how = supervisor_reports.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
     return JSONResponse({"status": await run_in_threadpool(supervisor_reports.exited, *_who(request), how)})

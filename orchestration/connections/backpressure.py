@@ -150,7 +150,7 @@ def handshake(address: str) -> Iterator[None]:
     most: int = settings.WARDROOM["unproven_handshakes"]
     per_address: int = settings.WARDROOM["unproven_handshakes_per_address"]
     if _handshakes.total() >= most or _handshakes[address] >= per_address:
-        raise CloseConnection(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait to be judged")
+        raise CloseConnection(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait for authentication")
     _handshakes[address] += 1
     try:
         yield

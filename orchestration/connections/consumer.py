@@ -123,7 +123,7 @@ class ChildConsumer(AsyncConsumer):
         while isinstance(frame := self._decode(await self.inbox.take()), UnknownKind):
             await self.transport.send(_unknown(frame))
         if not isinstance(frame, protocol.Hello):
-            raise CloseConnection(Close.NOT_PROTOCOL, "the first frame is hello")
+            raise CloseConnection(Close.NOT_PROTOCOL, "the first frame must be hello")
         return frame
 
     def _decode(self, text: str) -> Frame | UnknownKind:
@@ -203,7 +203,7 @@ class ChildConsumer(AsyncConsumer):
             case protocol.Terminal():
                 await self._on_terminal(frame)
             case protocol.Hello():
-                raise FrameRefused("unexpected", "this connection has said hello")
+                raise FrameRefused("unexpected", "hello was already sent on this connection")
             case UnknownKind():
                 self._say(_unknown(frame))
 

@@ -87,7 +87,7 @@ def send(connection: Connection, frame: Send, *, now: datetime | None = None) ->
 def _answer(connection: Connection, ask: StoredMessage, frame: Send, now: datetime | None) -> str:
     """Answer an ask that came by REST, not from a mailbox. Its caller waits for the answer or fetches it later."""
     if frame.message_kind != "reply":
-        raise problems.invalid([{"field": "message_kind", "detail": "an ask is answered by a reply"}])
+        raise problems.invalid([{"field": "message_kind", "detail": "must be `reply` to answer an ask"}])
     with fenced_transaction(connection) as session:
         quota.keep(session.pk, frame.body)
         questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
@@ -105,7 +105,7 @@ def _address(session: Session, frame: Send, ask: StoredMessage | None) -> str:
     elif ask is not None:
         address = questions.reply_address(ask)
     else:
-        detail = "needs `to`, or the `correlation_id` of an ask that came here"
+        detail = "needs `to`, or the `correlation_id` of an ask to this session"
         raise problems.invalid([{"field": "to", "detail": detail}])
     target = addresses.session_of(address)
     allowed = access.in_tree(session.pk, target) if target else address in role_addresses(session)

@@ -78,7 +78,7 @@ def append(connection: Connection, first: int | None, items: Sequence[Item]) -> 
     kept = int(Attempt.objects.values_list("transcript_next", flat=True).get(**connection.row()))
     first = kept if first is None else first
     if first > kept:
-        raise problems.conflict(f"The transcript is kept up to {kept}; a part from {first} leaves a hole.")
+        raise problems.conflict(f"The transcript is stored up to {kept}; a part from {first} leaves a gap.")
     fresh = items[kept - first :]
     _refuse_unkeepable(fresh, kept - first)
     if fresh:

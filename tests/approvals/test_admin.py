@@ -83,7 +83,7 @@ def test_everything_that_ended_is_in_front_of_staff(desk, asked, approved, proje
 
 
 def test_an_empty_queue_says_so(desk):
-    assert "Nothing waits for an answer." in text_of(desk.get(QUEUE))
+    assert "No request waits for an answer." in text_of(desk.get(QUEUE))
 
 
 def test_the_queue_filters(desk, asked):
