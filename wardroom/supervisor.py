@@ -1,10 +1,10 @@
 """The supervisor of one child process: starts its command, reports its life and its end, and can kill it.
 
-    python -m wardroom.supervisor                 orders on standard input
-    python -m wardroom.supervisor --fd N          orders on an inherited descriptor
-    python -m wardroom.supervisor --orders FILE   orders in a file that only we may read; it is removed
+    python -m wardroom.supervisor               launch spec on standard input
+    python -m wardroom.supervisor --fd N        launch spec on an inherited descriptor
+    python -m wardroom.supervisor --spec FILE   launch spec in a file that only we may read; it is removed
 
-The orders are one JSON object:
+The launch spec is one JSON object:
 
     url, session, attempt, token   Wardroom's address, the attempt of the reports, and their token
     command, cwd, env              the command to start; env is the whole environment, already allow-listed
@@ -53,8 +53,8 @@ LEADER_SECS, LEFT_SECS = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """The parsed orders of one supervisor."""
+class LaunchSpec:
+    """The command to start, and the address for its reports."""
 
     url: str
     session: str
@@ -71,8 +71,8 @@ class Orders:
     stderr_tail_bytes: int = 8192
 
     @classmethod
-    def parse(cls, text: str) -> "Orders":
-        """Parse orders from JSON. Unknown members are ignored. Raises ValueError, KeyError or TypeError."""
+    def parse(cls, text: str) -> "LaunchSpec":
+        """Parse a launch spec from JSON. Unknown members are ignored. Raises ValueError, KeyError or TypeError."""
         given = json.loads(text)
         known = {name: given[name] for name in cls.__slots__ if given.get(name) is not None}
         return cls(**known)
@@ -96,13 +96,13 @@ class Kill:
     stopping: bool = False
 
 
-class Keeper:
+class Supervisor:
     """One child's process group, from its start to the report of its end."""
 
-    def __init__(self, orders: Orders) -> None:
-        self.orders = orders
+    def __init__(self, spec: LaunchSpec) -> None:
+        self.spec = spec
         self.events: queue.SimpleQueue[Exited | Kill] = queue.SimpleQueue()
-        self.reporter = Reporter(orders.url, orders.session, orders.attempt, orders.token)
+        self.reporter = Reporter(spec.url, spec.session, spec.attempt, spec.token)
         self.tail = bytearray()
         self.stopping = False
         self.done = threading.Event()
@@ -110,11 +110,11 @@ class Keeper:
     def run(self) -> int:
         """Start, watch, end and report the child, in that order. Return our own exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.events.put(Kill(self.orders.grace_secs, stopping=True)))
+            signal.signal(number, lambda *_: self.events.put(Kill(self.spec.grace_secs, stopping=True)))
         try:
             child = self._start()
         except (OSError, ValueError, subprocess.SubprocessError) as error:  # A ValueError means a NUL in a name.
-            self.report_exit(_end(NOT_STARTED, _cannot(self.orders, error)))
+            self.report_exit(_end(NOT_STARTED, _cannot(self.spec, error)))
             return 1
         self._write_state(child.pid)
         readers = [self._thread(self._read_stderr, child), self._thread(self._await_exit, child)]
@@ -123,27 +123,27 @@ class Keeper:
         left = self._end(child, ended)
         readers[0].join(timeout=1.0)
         self.report_exit(self._exit_of(child, left))
-        remove_state(self.orders)
+        remove_state(self.spec)
         return 0
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the child in its own process group. Its token is in a pipe, never in argv or the environment."""
-        orders, me = self.orders, os.getpid()
+        spec, me = self.spec, os.getpid()
         read, write = os.pipe()
-        os.write(write, orders.token.encode())
+        os.write(write, spec.token.encode())
         os.close(write)
         env = {
-            **orders.env,
-            "WARDROOM_URL": orders.url,
-            "WARDROOM_SESSION": orders.session,
-            "WARDROOM_ATTEMPT": str(orders.attempt),
+            **spec.env,
+            "WARDROOM_URL": spec.url,
+            "WARDROOM_SESSION": spec.session,
+            "WARDROOM_ATTEMPT": str(spec.attempt),
             "WARDROOM_TOKEN_FD": str(read),
         }
         try:
-            with open(orders.stdout_file or os.devnull, "ab") as stdout:
+            with open(spec.stdout_file or os.devnull, "ab") as stdout:
                 return subprocess.Popen(
-                    orders.command,
-                    cwd=orders.cwd,
+                    spec.command,
+                    cwd=spec.cwd,
                     env=env,
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
@@ -164,7 +164,7 @@ class Keeper:
         assert child.stderr is not None  # noqa: S101
         while chunk := os.read(child.stderr.fileno(), 65536):
             self.tail += chunk
-            del self.tail[: -self.orders.stderr_tail_bytes]
+            del self.tail[: -self.spec.stderr_tail_bytes]
 
     def _await_exit(self, child: subprocess.Popen[bytes]) -> None:
         # Not reaped yet: while the leader is a zombie its group id cannot be reused.
@@ -186,13 +186,13 @@ class Keeper:
             if answer.ok:
                 answered = time.monotonic()
             if self._must_end(answer, answered):
-                self.events.put(Kill(self.orders.grace_secs))
+                self.events.put(Kill(self.spec.grace_secs))
                 return
-            self.done.wait(self.orders.alive_secs)
+            self.done.wait(self.spec.alive_secs)
 
     def _must_end(self, answer: Answer, answered: float) -> bool:
         silent = time.monotonic() - answered
-        return answer.dead or answer.body.get("action") == "kill" or silent >= self.orders.silence_secs
+        return answer.dead or answer.body.get("action") == "kill" or silent >= self.spec.silence_secs
 
     def _watch(self, pgid: int) -> bool:
         """Wait until the leader ends. A kill sends TERM, then KILL after the grace. A second signal to us skips the
@@ -240,7 +240,7 @@ class Keeper:
 
     def report_exit(self, end: dict[str, Any]) -> None:
         """Report until acknowledged, with back-off. Report only once, briefly, when the whole of Wardroom stops."""
-        deadline, pause = time.monotonic() + self.orders.silence_secs, 0.5
+        deadline, pause = time.monotonic() + self.spec.silence_secs, 0.5
         while True:
             answer = self.reporter.post("exited", end, timeout=2.0 if self.stopping else 10.0)
             if answer.ok or answer.final or self.stopping or time.monotonic() + pause > deadline:
@@ -251,11 +251,11 @@ class Keeper:
             pause = min(pause * 2, 15.0)
 
     def _write_state(self, pgid: int) -> None:
-        if self.orders.state_file:
+        if self.spec.state_file:
             me = os.getpid()
             state = {
-                "session": self.orders.session,
-                "attempt": self.orders.attempt,
+                "session": self.spec.session,
+                "attempt": self.spec.attempt,
                 "pid": me,
                 "start": processes.start_time(me),
                 "pgid": pgid,
@@ -265,13 +265,13 @@ class Keeper:
             }
             # Without it (a full disk) our starter has left a note of our pid.
             with contextlib.suppress(OSError):
-                processes.write_private(self.orders.state_file, state)
+                processes.write_private(self.spec.state_file, state)
 
 
-def remove_state(orders: Orders) -> None:
+def remove_state(spec: LaunchSpec) -> None:
     """Remove the state file: this supervisor has ended."""
-    if orders.state_file:
-        orders.state_file.unlink(missing_ok=True)
+    if spec.state_file:
+        spec.state_file.unlink(missing_ok=True)
 
 
 def running(state: dict[str, Any]) -> bool:
@@ -279,29 +279,29 @@ def running(state: dict[str, Any]) -> bool:
     return processes.is_same(state["pid"], state["boot_id"], state["start"])
 
 
-def read_orders(fd: int | None, path: str | None) -> Orders:
-    """Read orders from a descriptor, or from a private file, which is removed. Raises OSError or ValueError."""
+def read_launch_spec(fd: int | None, path: str | None) -> LaunchSpec:
+    """Read the spec from a descriptor, or from a private file, which is removed. Raises OSError or ValueError."""
     if path is not None:
         mode = os.stat(path).st_mode
         if stat.S_IMODE(mode) & 0o077:
             raise PermissionError(f"{path} may be read by others: it must have mode 0600")
         text = Path(path).read_text()
         os.unlink(path)
-        return Orders.parse(text)
+        return LaunchSpec.parse(text)
     with open(fd if fd is not None else 0) as file:
-        return Orders.parse(file.read())
+        return LaunchSpec.parse(file.read())
 
 
-def guard(keeper: int, orders: Orders) -> int:
+def guard(supervisor: int, spec: LaunchSpec) -> int:
     """Wait for the supervisor and pass on signals. When it was killed, end its child and report in its place."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: _signal(keeper))
-    code = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
+        signal.signal(number, lambda *_: _signal(supervisor))
+    code = os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])
     processes.end_children(LEFT_SECS)
     if code < 0 or code == FAILED:
         why = "was killed" if code < 0 else "failed; the host's log of it says why"
-        Keeper(orders).report_exit(_end(-signal.SIGKILL, f"its keeper {why}"))
-        remove_state(orders)
+        Supervisor(spec).report_exit(_end(-signal.SIGKILL, f"its supervisor {why}"))
+        remove_state(spec)
     return code
 
 
@@ -318,8 +318,8 @@ def _end(code: int, tail: str) -> dict[str, Any]:
     }
 
 
-def _cannot(orders: Orders, error: Exception) -> str:
-    return f"cannot start {orders.command[0]!r} in {orders.cwd or os.getcwd()!r}: {error}"
+def _cannot(spec: LaunchSpec, error: Exception) -> str:
+    return f"cannot start {spec.command[0]!r} in {spec.cwd or os.getcwd()!r}: {error}"
 
 
 def _detach() -> None:
@@ -334,15 +334,15 @@ def _detach() -> None:
 
 
 def main() -> int:
-    """Read the orders, detach, and split into guard and supervisor."""
+    """Read the launch spec, detach, and split into guard and supervisor."""
     parser = argparse.ArgumentParser(prog="python -m wardroom.supervisor")
     parser.add_argument("--fd", type=int)
-    parser.add_argument("--orders")
+    parser.add_argument("--spec")
     options = parser.parse_args()
     try:
-        orders = read_orders(options.fd, options.orders)
+        spec = read_launch_spec(options.fd, options.spec)
     except (OSError, ValueError, TypeError) as error:
-        print(f"wardroom.supervisor: no orders: {error}", file=sys.stderr)
+        print(f"wardroom.supervisor: no launch spec: {error}", file=sys.stderr)
         return 2
     _detach()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -350,11 +350,11 @@ def main() -> int:
     me = os.getpid()
     pid = os.fork()
     if pid:
-        return guard(pid, orders)
+        return guard(pid, spec)
     processes.die_with(me, signal.SIGTERM)
     processes.adopt_orphans()
     try:
-        return Keeper(orders).run()
+        return Supervisor(spec).run()
     except Exception:
         traceback.print_exc()
         return FAILED

@@ -115,5 +115,5 @@ def test_one_whose_keeper_is_killed_ends_with_it(house):
     (file,) = house.folder.glob(f"keepers/{run.id}-1.json")
     os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
     session = run.status("error", timeout=60)
-    assert session["error"] == "killed by signal 9 (SIGKILL)\nits keeper was killed"
+    assert session["error"] == "killed by signal 9 (SIGKILL)\nits supervisor was killed"
     assert_nothing_is_left(house, run)

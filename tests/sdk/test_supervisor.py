@@ -1,4 +1,4 @@
-"""The keeper with real processes: what it hands over, what it reports, and that nothing is left."""
+"""The supervisor of a child with real processes: what it hands over, what it reports, and that nothing is left."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ def start(front: Desk, tmp_path: Path) -> Iterator[Start]:
     def begin(
         *argv: str, popen: dict[str, Any] | None = None, before: tuple[str, ...] = (), **changes: Any
     ) -> "subprocess.Popen[bytes]":
-        orders = {
+        spec = {
             "url": front.url,
             "session": "s1",
             "attempt": 1,
@@ -49,7 +49,7 @@ def start(front: Desk, tmp_path: Path) -> Iterator[Start]:
             **changes,
         }
         read, write = os.pipe()
-        os.write(write, json.dumps(orders).encode())
+        os.write(write, json.dumps(spec).encode())
         os.close(write)
         argv = (*before, sys.executable, "-m", "wardroom.supervisor", "--fd", str(read))
         process = subprocess.Popen(argv, pass_fds=(read,), **popen or {})
@@ -308,7 +308,7 @@ def test_a_killed_keeper_takes_its_child_along_and_the_guard_tells(front: Desk, 
     process.wait(20)
     assert gone(pid)
     assert gone(daemon)
-    assert front.of("/exited")[0]["stderr_tail"] == "its keeper was killed"
+    assert front.of("/exited")[0]["stderr_tail"] == "its supervisor was killed"
     assert not (tmp_path / "s1-1.json").exists()
 
 
@@ -320,27 +320,27 @@ def test_a_killed_guard_takes_everything_along(start: Start, tmp_path: Path) -> 
     wait_until(lambda: gone(state["pid"]) and gone(state["pgid"]))
 
 
-def test_orders_from_a_file_must_be_private_and_are_removed(tmp_path: Path) -> None:
-    path = tmp_path / "orders"
+def test_a_launch_spec_from_a_file_must_be_private_and_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "spec"
     path.write_text('{"url": "http://x", "session": "s", "attempt": 1, "token": "t", "command": ["a"], "more": 1}')
     path.chmod(0o644)
     with pytest.raises(PermissionError, match="0600"):
-        supervisor.read_orders(None, str(path))
+        supervisor.read_launch_spec(None, str(path))
     path.chmod(0o600)
-    assert supervisor.read_orders(None, str(path)).session == "s"
+    assert supervisor.read_launch_spec(None, str(path)).session == "s"
     assert not path.exists()
 
 
-def test_no_orders_is_an_error_in_one_line() -> None:
+def test_no_launch_spec_is_an_error_in_one_line() -> None:
     done = subprocess.run([sys.executable, "-m", "wardroom.supervisor"], input=b"{}", capture_output=True, timeout=20)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"wardroom.supervisor: no orders")
+    assert done.stderr.startswith(b"wardroom.supervisor: no launch spec")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_secrets_are_not_in_the_repr_of_orders() -> None:
+def test_secrets_are_not_in_the_repr_of_a_launch_spec() -> None:
     text = '{"url": "u", "session": "s", "attempt": 1, "token": "hidden", "command": [], "env": {"KEY": "hidden"}}'
-    assert "hidden" not in repr(supervisor.Orders.parse(text))
+    assert "hidden" not in repr(supervisor.LaunchSpec.parse(text))
 
 
 def test_the_keeper_needs_the_standard_library_only() -> None:
