@@ -166,14 +166,14 @@ class Child:
         event = {"type": type, **fields}
         self._check(event)
         if protocol.qos_of(type) == "durable":
-            await self._wire.until(lambda: not self._wire.lanes.full)
+            await self._wire.until(lambda: not self._wire.buffer.full)
         if self._wire.end is not None:
             raise Ended(self._wire.end)
         self._wire.event(event)
 
     async def flushed(self) -> None:
         """Return when every durable event so far is committed. Raises Refused when the server refused one of them."""
-        await self._wire.until(lambda: not self._wire.lanes.owed)
+        await self._wire.until(lambda: not self._wire.buffer.unacknowledged)
         refused, self._wire.refused_events = self._wire.refused_events, None
         if refused is not None:
             raise refused
@@ -367,7 +367,7 @@ class Child:
         except protocol.FrameRefused as refusal:
             raise ValueError(refusal.detail) from None
         self._finished = True
-        self._wire.line.send(*self._wire.lanes.flush())
+        self._wire.line.send(*self._wire.buffer.flush())
         self._wire.owe(TERMINAL, TERMINAL, terminal)
         try:
             await self._wire.answer(TERMINAL, TERMINAL)

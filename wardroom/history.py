@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
-from wardroom.lanes import parts
+from wardroom.event_buffer import parts
 from wardroom.protocol import Error, Item, Transcript
 
 

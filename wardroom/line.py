@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from wardroom import protocol
+from wardroom.event_buffer import take_run
 from wardroom.identity import Identity
-from wardroom.lanes import take_run
 from wardroom.protocol import Close, EventBatch, EventFrame, Frame, Hello, ProtocolError, UnknownKind, Welcome
 
 log = logging.getLogger("wardroom.line")

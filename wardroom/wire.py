@@ -11,9 +11,9 @@ from typing import Any
 
 from wardroom import protocol
 from wardroom.admitted import AdmittedSet
+from wardroom.event_buffer import EventBuffer
 from wardroom.history import History, HistoryItem
 from wardroom.identity import Identity
-from wardroom.lanes import Lanes
 from wardroom.line import End, Line
 from wardroom.protocol import Frame, Hello, Message, Run, Welcome
 from wardroom.queries import Queries
@@ -79,9 +79,11 @@ class Wire:
         self.max_frame_bytes = protocol.FRAME_BYTES
         self.acked_at_start: int | None = None
         self.refused_events: Refused | None = None
-        self.lanes = Lanes()
+        self.buffer = EventBuffer()
         self.queries = Queries(self.reply)
-        self.line = Line(identity, self._hello, self._opened, self._arrived, self.lanes.line_lost, unreachable_secs)
+        self.line = Line(
+            identity, self._hello, self._opened, self._arrived, self.buffer.connection_lost, unreachable_secs
+        )
         self._client = client
         self._owed: dict[tuple[str, str], Frame] = {}
         self._answers: dict[tuple[str, str], Any] = {}
@@ -94,18 +96,18 @@ class Wire:
     def event(self, event: protocol.Event) -> None:
         """Put an event into its buffer. The caller has checked that there is room."""
         # For lossy events a connection that has fallen behind counts as down.
-        online = self.line.online and not self.line.behind and not self.lanes.behind
+        online = self.line.online and not self.line.behind and not self.buffer.behind
         if protocol.qos_of(event["type"]) == "durable":
-            self.line.send(*self.lanes.durable(event, online=online))
+            self.line.send(*self.buffer.durable(event, online=online))
             return
-        self.line.send(*self.lanes.lossy(event, online=online))
-        if self.lanes.pending and (self._flusher is None or self._flusher.done()):
+        self.line.send(*self.buffer.lossy(event, online=online))
+        if self.buffer.pending and (self._flusher is None or self._flusher.done()):
             self._flusher = asyncio.create_task(self._flush_soon())
 
     async def _flush_soon(self) -> None:
         await asyncio.sleep(FLUSH_SECS)
-        if self.line.online and not self.line.behind and not self.lanes.behind:
-            self.line.send(*self.lanes.flush())
+        if self.line.online and not self.line.behind and not self.buffer.behind:
+            self.line.send(*self.buffer.flush())
 
     def owe(self, kind: str, id: str, frame: Frame) -> None:
         """Send a frame now and on every new connection until it is answered."""
@@ -199,7 +201,7 @@ class Wire:
             self.acked_at_start = welcome.acked_event_seq
         history = self._history.opened(welcome.transcript_next or 0, is_first=is_first)
         self.max_frame_bytes = welcome.limits.max_frame_bytes
-        events = self.lanes.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
+        events = self.buffer.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
         self.wake()
         return [*events, *history, *self._owed.values()]
 
@@ -212,7 +214,7 @@ class Wire:
             case protocol.Cancel(reason=reason, grace_secs=grace_secs):
                 self.cancelled.set(reason, grace_secs)
             case protocol.EventAck(seq=seq):
-                self.lanes.acknowledge(seq)
+                self.buffer.acknowledge(seq)
                 self.line.acknowledged(seq)
             case protocol.TranscriptAck(next=position):
                 self.line.send(*self._history.acknowledge(position))
@@ -261,7 +263,7 @@ class Wire:
     def _on_error(self, ref: str, error: protocol.Error) -> None:
         if ref in ("event", "event_batch"):
             first, last = self.line.refused()
-            self.lanes.give_up(first, last)
+            self.buffer.drop(first, last)
             self.refused_events = self.refused_events or Refused(error.code, error.detail)
             log.error("events %d to %d were refused: %s: %s", first, last, error.code, error.detail)
         elif ref == "transcript":

@@ -1,4 +1,4 @@
-"""Buffers for a child's events: durable events are kept until acknowledged, others may be lost. Order is preserved.
+"""A buffer for a child's events: durable events are kept until acknowledged, others may be lost. Order is preserved.
 
 No method waits or writes: each returns the frames to send, in order.
 """
@@ -17,7 +17,7 @@ BATCH_BYTES = 256 * 1024
 T = TypeVar("T")
 
 
-class Lanes:
+class EventBuffer:
     """One attempt's sequence, and its unacknowledged events."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Lanes:
         return len(self._unacked) > BATCH_EVENTS
 
     @property
-    def owed(self) -> bool:
+    def unacknowledged(self) -> bool:
         """True while a durable event is uncommitted."""
         return bool(self._unacked)
 
@@ -91,12 +91,12 @@ class Lanes:
                 return
             del self._unacked[known]
 
-    def give_up(self, first: int, last: int) -> None:
+    def drop(self, first: int, last: int) -> None:
         """Drop these events, which the server refuses."""
         for seq in range(first, last + 1):
             self._unacked.pop(seq, None)
 
-    def line_lost(self) -> None:
+    def connection_lost(self) -> None:
         """Drop ephemeral events: their readers are gone."""
         self._ephemeral.clear()
 
