@@ -228,7 +228,7 @@ class Child:
         )
         request = protocol.ApprovalRequest(id=id or secrets.token_urlsafe(24), body=body)
         if not self._wire.has_answer("ask", request.id):
-            self._wire.owe("ask", request.id, request)
+            self._wire.track("ask", request.id, request)
         try:
             reply = await asyncio.wait_for(self._wire.answer("ask", request.id, heed_cancel=True), timeout)
         except TimeoutError:
@@ -257,7 +257,7 @@ class Child:
         frame = protocol.ApprovalAck(id=decision.id, state="consumed", digest=decision.digest, claim=claim)
         try:
             async with self._consuming:  # The answer names only the request: two concurrent claims could both take it.
-                self._wire.owe("consume", decision.id, frame)
+                self._wire.track("consume", decision.id, frame)
                 await self._wire.answer("consume", decision.id)
         except Refused as refusal:
             if refusal.code != "consumed":
@@ -269,8 +269,8 @@ class Child:
     async def withdraw(self, decision_or_id: Decision | str, reason: str | None = None) -> None:
         """Withdraw a request: the tool no longer needs the answer."""
         id = decision_or_id.id if isinstance(decision_or_id, Decision) else decision_or_id
-        self._wire.forgive("ask", id)
-        self._wire.owe("withdraw", id, protocol.ApprovalWithdraw(id=id, reason=reason))
+        self._wire.drop("ask", id)
+        self._wire.track("withdraw", id, protocol.ApprovalWithdraw(id=id, reason=reason))
 
     def request_id(self, name: str) -> str:
         """Return an id for a request that others cannot guess and that a restart of this process reproduces."""
@@ -334,7 +334,7 @@ class Child:
         self._check(body)
         id = id or secrets.token_urlsafe(24)
         frame = protocol.Send(id=id, to=to, message_kind=message_kind, body=body, correlation_id=correlation_id)
-        self._wire.owe("send", id, frame)
+        self._wire.track("send", id, frame)
         return str(await self._wire.answer("send", id))
 
     # --- the end of it ----------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class Child:
             raise ValueError(refusal.detail) from None
         self._finished = True
         self._wire.line.send(*self._wire.buffer.flush())
-        self._wire.owe(TERMINAL, TERMINAL, terminal)
+        self._wire.track(TERMINAL, TERMINAL, terminal)
         try:
             await self._wire.answer(TERMINAL, TERMINAL)
         except Ended as ended:

@@ -85,7 +85,7 @@ class Wire:
             identity, self._hello, self._opened, self._arrived, self.buffer.connection_lost, unreachable_secs
         )
         self._client = client
-        self._owed: dict[tuple[str, str], Frame] = {}
+        self._tracked: dict[tuple[str, str], Frame] = {}
         self._answers: dict[tuple[str, str], Any] = {}
         self._waiting: set[asyncio.Future[None]] = set()
         self._history = History()
@@ -109,15 +109,15 @@ class Wire:
         if self.line.online and not self.line.behind and not self.buffer.behind:
             self.line.send(*self.buffer.flush())
 
-    def owe(self, kind: str, id: str, frame: Frame) -> None:
+    def track(self, kind: str, id: str, frame: Frame) -> None:
         """Send a frame now and on every new connection until it is answered."""
         self._answers.pop((kind, id), None)
-        self._owed[kind, id] = frame
+        self._tracked[kind, id] = frame
         self.line.send(frame)
 
-    def forgive(self, kind: str, id: str) -> None:
+    def drop(self, kind: str, id: str) -> None:
         """Stop tracking a frame: its answer no longer matters."""
-        self._owed.pop((kind, id), None)
+        self._tracked.pop((kind, id), None)
 
     def add_items(self, items: list[protocol.Item]) -> list[HistoryItem]:
         """Send items of history. Each one knows when it is settled."""
@@ -136,7 +136,7 @@ class Wire:
         id = f"reply:{message.id}"[:256]
         # Correlate by the ask's own id: any sender may reuse the correlation id of another ask.
         frame = protocol.Send(id=id, message_kind="reply", body={"answer": answer}, correlation_id=message.id)
-        self.owe("send", id, frame)
+        self.track("send", id, frame)
         try:
             await self.answer("send", id)
         except Refused as refusal:
@@ -186,7 +186,7 @@ class Wire:
 
     def settle(self, kind: str, id: str, answer: Any) -> None:
         """Store an answer and stop tracking its frame."""
-        self._owed.pop((kind, id), None)
+        self._tracked.pop((kind, id), None)
         self._answers[kind, id] = answer
 
     # --- receiving ---------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class Wire:
         self.max_frame_bytes = welcome.limits.max_frame_bytes
         events = self.buffer.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
         self.wake()
-        return [*events, *history, *self._owed.values()]
+        return [*events, *history, *self._tracked.values()]
 
     def _arrived(self, frame: Frame) -> None:
         match frame:
@@ -225,7 +225,7 @@ class Wire:
     def _on_answer(self, frame: Frame) -> None:
         match frame:
             case protocol.ApprovalReply(id=id):
-                self.forgive("withdraw", id)
+                self.drop("withdraw", id)
                 self.settle("ask", id, frame)
             case protocol.ApprovalConsumed(id=id):
                 self.settle("consume", id, frame)
@@ -268,6 +268,6 @@ class Wire:
             log.error("events %d to %d were refused: %s: %s", first, last, error.code, error.detail)
         elif ref == "transcript":
             self.line.send(*self._history.refuse(error))
-        for kind, id in list(self._owed):
+        for kind, id in list(self._tracked):
             if id == ref:
                 self.settle(kind, id, Refused(error.code, error.detail))
