@@ -25,9 +25,9 @@ import msgspec
 
 from wardroom import protocol, strict
 from wardroom.admitted import AdmittedSet
+from wardroom.connection import End
 from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
 from wardroom.identity import Identity
-from wardroom.line import End
 from wardroom.protocol import Close, Message, Run, Terminal, WaitFor
 from wardroom.queries import Handler
 from wardroom.wire import TERMINAL, Cancellation, Cancelled, Ended, Refused, Wire
@@ -138,10 +138,10 @@ class Child:
     async def _hold(self) -> None:
         """Run the connection to its end, then wake the callers that still wait for answers."""
         try:
-            end = await self._wire.line.run()
+            end = await self._wire.connection.run()
         except Exception as error:  # A bug of ours, or an invalid address: no caller may wait for it.
             end = End(Close.LOST, f"{type(error).__name__}: {error}")
-            log.exception("the line broke")
+            log.exception("the connection failed")
         self._wire.end = end
         self._wire.wake()
         if not self._finished:
@@ -233,7 +233,7 @@ class Child:
             reply = await asyncio.wait_for(self._wire.answer("ask", request.id, heed_cancel=True), timeout)
         except TimeoutError:
             return Decision(request.id, "pending")
-        self._wire.line.send(protocol.ApprovalAck(id=request.id, state="received", digest=reply.digest))
+        self._wire.connection.send(protocol.ApprovalAck(id=request.id, state="received", digest=reply.digest))
         return Decision(
             request.id,
             reply.decision,
@@ -284,7 +284,7 @@ class Child:
         fresh = [message for message in self._wire.turns().values() if self.admitted.add(message.id)]
         self._wire.inbox.clear()
         if fresh:
-            self._wire.line.send(protocol.MessageAdmitted(ids=[message.id for message in fresh]))
+            self._wire.connection.send(protocol.MessageAdmitted(ids=[message.id for message in fresh]))
         return fresh
 
     async def wait_message(self, timeout: float | None = None) -> bool:
@@ -367,7 +367,7 @@ class Child:
         except protocol.FrameRefused as refusal:
             raise ValueError(refusal.detail) from None
         self._finished = True
-        self._wire.line.send(*self._wire.buffer.flush())
+        self._wire.connection.send(*self._wire.buffer.flush())
         self._wire.track(TERMINAL, TERMINAL, terminal)
         try:
             await self._wire.answer(TERMINAL, TERMINAL)

@@ -51,5 +51,5 @@ class Decision:
     async def consumed(self, claim: str | None = None) -> AsyncIterator[dict[str, Any]]:
         """Consume the execution: `async with decision.consumed() as arguments:` runs it once. Raises NotConsumed."""
         if self._consume is None:
-            raise NotConsumed("not-approved", "this decision came from no line")
+            raise NotConsumed("not-approved", "this decision came from no connection")
         yield await self._consume(self, claim)

@@ -189,7 +189,7 @@ class PlainEvent(Frame, frozen=True, kw_only=True, tag="event"):
 # --- server -> child ------------------------------------------------------------------------------
 
 
-class LineLimits(Part, frozen=True, kw_only=True):
+class ConnectionLimits(Part, frozen=True, kw_only=True):
     """The limits of a connection."""
 
     max_frame_bytes: int
@@ -203,7 +203,7 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
     attempt: Attempt
     acked_event_seq: Count
     transcript_next: Count | None = None
-    limits: LineLimits
+    limits: ConnectionLimits
     ping_secs: float
     server_time: str
 

@@ -36,7 +36,7 @@ class Child:
         self._loop = asyncio.new_event_loop()
         self._child = asynchronous.Child(identity, **options)
         self._body = 0
-        self._thread = threading.Thread(target=self._loop.run_forever, name="wardroom-line", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="wardroom-connection", daemon=True)
         self._left = asyncio.Event()
         self._entered: asyncio.Future[None] = self._loop.create_future()
         self._error: BaseException | None = None

@@ -11,10 +11,10 @@ from typing import Any
 
 from wardroom import protocol
 from wardroom.admitted import AdmittedSet
+from wardroom.connection import Connection, End
 from wardroom.event_buffer import EventBuffer
 from wardroom.history import History, HistoryItem
 from wardroom.identity import Identity
-from wardroom.line import End, Line
 from wardroom.protocol import Frame, Hello, Message, Run, Welcome
 from wardroom.queries import Queries
 
@@ -28,7 +28,7 @@ class Ended(Exception):
     """This attempt is over, or Wardroom is out of reach for good: stop working."""
 
     def __init__(self, end: End) -> None:
-        super().__init__(f"{end.reason or 'the line was closed'} ({int(end.code)})")
+        super().__init__(f"{end.reason or 'the connection was closed'} ({int(end.code)})")
         self.end = end
 
 
@@ -67,7 +67,7 @@ class Cancellation:
 
 
 class Wire:
-    """The state of one attempt's conversation. `line` is the current connection."""
+    """The state of one attempt's conversation. `connection` is the current connection."""
 
     def __init__(self, identity: Identity, admitted: AdmittedSet, client: str, unreachable_secs: float) -> None:
         self.identity = identity
@@ -81,7 +81,7 @@ class Wire:
         self.refused_events: Refused | None = None
         self.buffer = EventBuffer()
         self.queries = Queries(self.reply)
-        self.line = Line(
+        self.connection = Connection(
             identity, self._hello, self._opened, self._arrived, self.buffer.connection_lost, unreachable_secs
         )
         self._client = client
@@ -96,24 +96,24 @@ class Wire:
     def event(self, event: protocol.Event) -> None:
         """Put an event into its buffer. The caller has checked that there is room."""
         # For lossy events a connection that has fallen behind counts as down.
-        online = self.line.online and not self.line.behind and not self.buffer.behind
+        online = self.connection.online and not self.connection.behind and not self.buffer.behind
         if protocol.qos_of(event["type"]) == "durable":
-            self.line.send(*self.buffer.durable(event, online=online))
+            self.connection.send(*self.buffer.durable(event, online=online))
             return
-        self.line.send(*self.buffer.lossy(event, online=online))
+        self.connection.send(*self.buffer.lossy(event, online=online))
         if self.buffer.pending and (self._flusher is None or self._flusher.done()):
             self._flusher = asyncio.create_task(self._flush_soon())
 
     async def _flush_soon(self) -> None:
         await asyncio.sleep(FLUSH_SECS)
-        if self.line.online and not self.line.behind and not self.buffer.behind:
-            self.line.send(*self.buffer.flush())
+        if self.connection.online and not self.connection.behind and not self.buffer.behind:
+            self.connection.send(*self.buffer.flush())
 
     def track(self, kind: str, id: str, frame: Frame) -> None:
         """Send a frame now and on every new connection until it is answered."""
         self._answers.pop((kind, id), None)
         self._tracked[kind, id] = frame
-        self.line.send(frame)
+        self.connection.send(frame)
 
     def drop(self, kind: str, id: str) -> None:
         """Stop tracking a frame: its answer no longer matters."""
@@ -124,7 +124,7 @@ class Wire:
         added = [HistoryItem(item) for item in items]
         frames = self._history.add(added)
         # Without a connection nothing is in flight: the next one begins with all pending items.
-        self.line.send(*frames)
+        self.connection.send(*frames)
         return added
 
     async def reply(self, message: Message, answer: Any) -> None:
@@ -147,7 +147,7 @@ class Wire:
 
     def _admit(self, message: Message) -> None:
         if self.admitted.add(message.id):
-            self.line.send(protocol.MessageAdmitted(ids=[message.id]))
+            self.connection.send(protocol.MessageAdmitted(ids=[message.id]))
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
@@ -215,9 +215,9 @@ class Wire:
                 self.cancelled.set(reason, grace_secs)
             case protocol.EventAck(seq=seq):
                 self.buffer.acknowledge(seq)
-                self.line.acknowledged(seq)
+                self.connection.acknowledged(seq)
             case protocol.TranscriptAck(next=position):
-                self.line.send(*self._history.acknowledge(position))
+                self.connection.send(*self._history.acknowledge(position))
             case _:
                 self._on_answer(frame)
         self.wake()
@@ -242,11 +242,11 @@ class Wire:
             for message in run.messages:
                 if isinstance(message.get("id"), str):
                     self.admitted.add(message["id"])
-        self.line.send(protocol.RunAck())
+        self.connection.send(protocol.RunAck())
 
     def _on_message(self, message: Message) -> None:
         if message.id in self.admitted:  # The acknowledgement was lost with a connection.
-            self.line.send(protocol.MessageAdmitted(ids=[message.id]))
+            self.connection.send(protocol.MessageAdmitted(ids=[message.id]))
         elif not self.queries.take(message):
             self.inbox.setdefault(message.id, message)
 
@@ -262,12 +262,12 @@ class Wire:
 
     def _on_error(self, ref: str, error: protocol.Error) -> None:
         if ref in ("event", "event_batch"):
-            first, last = self.line.refused()
+            first, last = self.connection.refused()
             self.buffer.drop(first, last)
             self.refused_events = self.refused_events or Refused(error.code, error.detail)
             log.error("events %d to %d were refused: %s: %s", first, last, error.code, error.detail)
         elif ref == "transcript":
-            self.line.send(*self._history.refuse(error))
+            self.connection.send(*self._history.refuse(error))
         for kind, id in list(self._tracked):
             if id == ref:
                 self.settle(kind, id, Refused(error.code, error.detail))

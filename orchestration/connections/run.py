@@ -15,7 +15,7 @@ from ledger import quota
 from orchestration.connections.fencing import Connection, fenced_transaction
 from orchestration.models import Attempt, Session, TranscriptItem
 from orchestration.sessions import history, limits
-from wardroom.protocol import Item, LineLimits, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome
+from wardroom.protocol import ConnectionLimits, Item, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome
 
 ROLE_CHARACTERS = 40
 
@@ -29,7 +29,9 @@ def welcome(connection: Connection) -> Welcome:
         attempt=connection.attempt,
         acked_event_seq=acked,
         transcript_next=kept,
-        limits=LineLimits(max_frame_bytes=limits["max_frame_bytes"], max_unacked_events=limits["max_unacked_events"]),
+        limits=ConnectionLimits(
+            max_frame_bytes=limits["max_frame_bytes"], max_unacked_events=limits["max_unacked_events"]
+        ),
         ping_secs=limits["ping_secs"],
         server_time=moment(read_database_clock()),
     )

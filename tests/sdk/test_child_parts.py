@@ -10,9 +10,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from wardroom.admitted import AdmittedSet
 from wardroom.child import Child, Ended
 from wardroom.client import Problem, server_sent_events
+from wardroom.connection import LONGEST_PAUSE, pause_before
 from wardroom.decision import Decision, NotConsumed
 from wardroom.identity import Identity, NotAChild, is_loopback
-from wardroom.line import LONGEST_PAUSE, pause_before
 
 ENV = {"WARDROOM_URL": "https://w.example/base/", "WARDROOM_SESSION": "s 1", "WARDROOM_ATTEMPT": "2"}
 

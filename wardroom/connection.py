@@ -18,7 +18,7 @@ from wardroom.event_buffer import take_run
 from wardroom.identity import Identity
 from wardroom.protocol import Close, EventBatch, EventFrame, Frame, Hello, ProtocolError, UnknownKind, Welcome
 
-log = logging.getLogger("wardroom.line")
+log = logging.getLogger("wardroom.connection")
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 FIRST_PAUSE = 0.5
@@ -63,7 +63,7 @@ def refused_handshake(status: int, url: str) -> str:
     return f"HTTP {status} instead of a WebSocket at {url}: {cure}"
 
 
-class Line:
+class Connection:
     """Connects, says hello, delivers received frames, sends queued ones, and reconnects when it should."""
 
     def __init__(
@@ -119,7 +119,7 @@ class Line:
             failures = 0 if self._reached > before and steady else failures + 1
             longest = LONGEST_LOCAL_PAUSE if self._identity.is_local else LONGEST_PAUSE
             pause = pause_before(code, reason, failures, self._random, longest)
-            log.info("line closed (%s %s), next try in %.1f s", code, reason, pause)
+            log.info("connection closed (%s %s), next try in %.1f s", code, reason, pause)
             await asyncio.sleep(min(pause, self._unreachable_secs))
 
     async def _connect(self) -> tuple[int, str]:
