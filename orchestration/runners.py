@@ -125,8 +125,9 @@ def launch_spec(
 def start_supervisor(spec: LaunchSpec) -> int:
     """Start a supervisor that outlives this process, and return its pid. Raises NotStarted."""
     folder = Path(spec.state_dir)
+    log_file = folder / f"{spec.session}-{spec.attempt}.log"
     try:
-        with tempfile.TemporaryFile(dir=folder) as handed, open(_log_of(spec), "ab", opener=_private) as log:
+        with tempfile.TemporaryFile(dir=folder) as handed, open(log_file, "ab", opener=_private) as log:
             handed.write(spec.as_json())
             handed.seek(0)
             left = subprocess.run(
@@ -143,10 +144,6 @@ def start_supervisor(spec: LaunchSpec) -> int:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _log_of(spec: LaunchSpec) -> Path:
-    return Path(spec.state_dir) / f"{spec.session}-{spec.attempt}.log"
 
 
 def _note_start(spec: LaunchSpec, pid: int) -> None:
@@ -200,12 +197,7 @@ def end_supervisor(file: Path, timeout: float) -> bool:
     if there:
         _signal(state["pid"], signal.SIGTERM)
         _wait_for_end(state, timeout)
-    _kill_what_is_left(file, state)
-    return there
-
-
-def _kill_what_is_left(file: Path, state: dict[str, Any]) -> None:
-    """Kill the process group first: a supervisor that is killed before its child could leave an orphan."""
+    # Kill the process group first: a supervisor that is killed before its child could leave an orphan.
     if state["pgid"] and _runs(state, "pgid", "pgid_start"):
         processes.kill_group(state["pgid"], signal.SIGKILL)
     if _runs(state, "pid", "start"):
@@ -216,6 +208,7 @@ def _kill_what_is_left(file: Path, state: dict[str, Any]) -> None:
         if guard:
             _signal(guard, signal.SIGKILL)
     file.unlink(missing_ok=True)
+    return there
 
 
 def _guard_of(pid: int) -> int | None:

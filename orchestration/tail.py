@@ -73,7 +73,8 @@ def follow(session_id: UUID, screen: Screen, pause: Callable[[float], None] = ti
                 after = event.cursor
             if session.is_terminal:
                 return session
-            screen.status(f"{describe_state(session)}  {_clock(time.monotonic() - began)}")
+            minutes, seconds = divmod(int(time.monotonic() - began), 60)
+            screen.status(f"{describe_state(session)}  {minutes}:{seconds:02d}")
             pause(POLL_SECS)
     finally:
         screen.close()
@@ -122,8 +123,3 @@ def _tone(event: feed.Entry) -> str:
     if event.type in ("session_error", "session_timeout", "session_cancelled", "line_lost"):
         return "bad"
     return "good" if event.type in ("session_completed", "approval_decided") else ""
-
-
-def _clock(secs: float) -> str:
-    minutes, seconds = divmod(int(secs), 60)
-    return f"{minutes}:{seconds:02d}"

@@ -35,9 +35,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
     user: Any = request.user
     visible = projects.visible_to(user).values("pk")
     sees = {model: opens(request, model) for model in (Approval, Session, Quarantined, OutboxEntry)}
+    approvals: Any = Approval.objects.filter(project__in=visible)
     cards: list[dict[str, Any]] = []
     if sees[Approval]:
-        cards += _approval_cards(Approval.objects.filter(project__in=visible))
+        cards += _approval_cards(approvals)
     if sees[Quarantined]:
         # Quarantined messages without a known project are shown to superusers only.
         broken = Quarantined.objects.all() if user.is_superuser else Quarantined.objects.filter(project__in=visible)
@@ -49,7 +50,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     sweeps = health.sweeps()
     return {
         "cards": cards,
-        "pending": _pending(Approval.objects.filter(project__in=visible)) if sees[Approval] else None,
+        "pending": list(approvals.pending().order_by("requested_at", "id")[:SHOWN]) if sees[Approval] else None,
         "running": _running(Session.objects.filter(project__in=visible)) if sees[Session] else None,
         "sweeps": sweeps,
         "late": [sweep for sweep in sweeps if sweep["tone"] == "bad"],
@@ -119,10 +120,6 @@ def _outbox_card(queryset: QuerySet[OutboxEntry]) -> dict[str, Any]:
     where = _url("ledger_outboxentry", "?sent_at__isempty=1")
     about = "launches that the broker did not accept; each is retried automatically"
     return _card("not sent to the broker", failing.count(), "bad", where, about=about)
-
-
-def _pending(approvals: Any) -> list[Approval]:
-    return list(approvals.pending().order_by("requested_at", "id")[:SHOWN])
 
 
 def _running(sessions: QuerySet[Session]) -> list[dict[str, Any]]:

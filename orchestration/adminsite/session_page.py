@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import Case, F, When
@@ -92,7 +91,10 @@ def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
     rows: list[Any] = list(sessions.filter(root=session.root)[: TREE + 1])
     is_cut = len(rows) > TREE
     if is_cut:
-        near = [*_above(session), session.pk]
+        near, ancestor = [session.pk], session.parent
+        while ancestor is not None:
+            near.append(ancestor.pk)
+            ancestor = ancestor.parent
         rows = [*sessions.filter(pk__in=near).order_by("depth"), *sessions.filter(parent=session.pk)[:TREE]]
     below: dict[uuid.UUID | None, list[Any]] = {}
     for row in rows:
@@ -113,13 +115,6 @@ def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
         )
         waiting.extend(reversed(below.get(row.pk, [])))
     return shown, is_cut
-
-
-def _above(session: Session) -> Iterator[uuid.UUID]:
-    parent = session.parent
-    while parent is not None:
-        yield parent.pk
-        parent = parent.parent
 
 
 def _events(session: Session) -> list[Event]:
@@ -145,7 +140,9 @@ def _received(session: Session) -> list[tuple[Message, int | None]]:
     """
     queryset = Message.objects.filter(project=session.project_id, address__name=session.address)
     newest = list(queryset.order_by("-seq")[:MESSAGES])
-    asks = {questions.answer_id(session.project_id, each.message_id): each for each in newest if _is_ask(each)}
+    asks = {
+        questions.answer_id(session.project_id, each.message_id): each for each in newest if each.message_kind == "ask"
+    }
     found = Message.objects.filter(
         project=session.project_id, address__name=addresses.ANSWERS, message_id__in=list(asks)
     )
@@ -155,7 +152,3 @@ def _received(session: Session) -> list[tuple[Message, int | None]]:
         answer = answers.get(each.pk)
         shown += [(each, each.seq)] + ([(answer, None)] if answer else [])
     return shown
-
-
-def _is_ask(message: Message) -> bool:
-    return message.message_kind == "ask"

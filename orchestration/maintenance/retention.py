@@ -62,13 +62,12 @@ def sweep(*, now: datetime | None = None) -> int:
 def _clear(kind: str, due: Callable[[Any], Sequence[Any]], forget: Callable[[Sequence[Any]], int]) -> int:
     """Delete batch by batch the keys that `due` returns after the last key, at first None. Skip rows that fail."""
     work, began = Work("housekeeping", kind), read_database_clock()
-    gone, last = 0, None
-    for _ in _turns():
-        batch = list(due(last))
-        if not batch:
-            sweep_batch.forget_untried(work, began)
-            break
+    gone, last, end = 0, None, time.monotonic() + SHARE_SECS
+    while batch := list(due(last)):
         gone, last = gone + sweep_batch.together(work, batch, forget), batch[-1]
+        if time.monotonic() >= end:
+            return gone
+    sweep_batch.forget_untried(work, began)
     return gone
 
 
@@ -76,14 +75,6 @@ def _after(rows: QuerySet[Any], last: Any) -> Sequence[Any]:
     """Return the keys of the next batch."""
     rows = rows if last is None else rows.filter(pk__gt=last)
     return list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
-
-
-def _turns() -> Iterator[None]:
-    """Yield once for each batch of one kind: at least once, until its share of the round is over."""
-    end = time.monotonic() + SHARE_SECS
-    yield
-    while time.monotonic() < end:
-        yield
 
 
 def _old_rows(now: datetime | None) -> int:
@@ -141,19 +132,16 @@ def _dead_messages(now: datetime | None) -> int:
     def forget(keys: Sequence[Any]) -> int:
         names = dict(waiting.filter(pk__in=keys).values_list("pk", "address__name"))
         dead = set(over.filter(pk__in={session_of(name) for name in names.values()}).values_list("pk", flat=True))
-        return _forget_unread([pk for pk, name in names.items() if session_of(name) in dead])
+        with unit_of_work.transaction():
+            unread = Waiting.objects.select_for_update().filter(state=MessageState.NEW)
+            # A concurrent admission takes the row away first, or finds that it is gone.
+            unread = unread.filter(pk__in=[pk for pk, name in names.items() if session_of(name) in dead])
+            # Lock in the common order. The keys may have another one.
+            locked = list(unread.order_by("address_id", "seq").values_list("pk", flat=True))
+            Message.objects.filter(pk__in=locked).only("pk").delete()
+            return len(locked)
 
     return _clear("dead messages", lambda last: _after(waiting, last), forget)
-
-
-def _forget_unread(keys: list[int]) -> int:
-    with unit_of_work.transaction():
-        # A concurrent admission takes the row away first, or finds that it is gone.
-        queryset = Waiting.objects.select_for_update().filter(pk__in=keys, state=MessageState.NEW)
-        # Lock in the common order. The keys may have another one.
-        still = list(queryset.order_by("address_id", "seq").values_list("pk", flat=True))
-        Message.objects.filter(pk__in=still).only("pk").delete()
-        return len(still)
 
 
 def _events(now: datetime | None) -> int:

@@ -68,7 +68,10 @@ def cancel(
         transitions.fence(actor)
         top = lifecycle.own(project, session_id)
         if cascade and _is_large(top, settings.WARDROOM["cancel_at_once_sessions"]):
-            if _goes_on(top) or not _has_open(top):
+            is_covered = top.cancellation is not None and top.cancellation.finished_at is None
+            # An upper estimate: it looks at the depth of `top` and below, not at its descendants alone.
+            deeper = Session.objects.filter(root=top.root, depth__gte=top.depth)
+            if is_covered or not deeper.exclude(status__in=sorted(TERMINAL)).exists():
                 return top
             cancellation = _begin(top, reason, now)
             unit_of_work.audit(
@@ -112,17 +115,6 @@ def _is_large(top: Session, most: int) -> bool:
     """
     below = Session.objects.filter(root=top.root, depth__gt=top.depth).order_by()
     return len(below.values_list("pk")[: most + 1]) > most
-
-
-def _goes_on(top: Session) -> bool:
-    """Return whether an unfinished cancel already covers `top`. A repeated call then changes nothing."""
-    visited = top.cancellation
-    return visited is not None and visited.finished_at is None
-
-
-def _has_open(top: Session) -> bool:
-    """Return whether a session at the depth of `top` or below is not over. This is an upper estimate."""
-    return Session.objects.filter(root=top.root, depth__gte=top.depth).exclude(status__in=sorted(TERMINAL)).exists()
 
 
 def _begin(top: Session, reason: str, now: datetime | None) -> Cancellation:
@@ -179,7 +171,8 @@ def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None
         return 0
     turn = _Turn(until=time.monotonic() + secs)
     turn.each(lambda: _unvisited(row, turn.failed), lambda pk: tell(row.pk, pk, now=now))
-    turn.each(lambda: _idle(row, turn.failed), lambda pk: end(row.pk, pk, now=now))
+    idle = _told_but_idle(row.pk).order_by("-depth").values_list("pk", flat=True)
+    turn.each(lambda: list(idle.exclude(pk__in=turn.failed)[:BATCH]), lambda pk: end(row.pk, pk, now=now))
     if turn.trouble:
         raise turn.trouble
     if not turn.is_over:
@@ -226,11 +219,6 @@ def _unvisited(row: Cancellation, skip: set[UUID]) -> list[UUID]:
     )
     alive = Q(Exists(Session.objects.filter(parent=OuterRef("pk")))) | ~Q(status__in=sorted(TERMINAL))
     return list(below.filter(alive).exclude(pk__in=skip).order_by("depth").values_list("pk", flat=True)[:BATCH])
-
-
-def _idle(row: Cancellation, skip: set[UUID]) -> list[UUID]:
-    waiting = _told_but_idle(row.pk).exclude(pk__in=skip)
-    return list(waiting.order_by("-depth").values_list("pk", flat=True)[:BATCH])
 
 
 def _told_but_idle(cancellation: UUID) -> QuerySet[Session]:

@@ -24,7 +24,15 @@ KIND = "completion"
 
 def complete(session: Session, attempt: int, *, now: datetime | None = None) -> None:
     """Report the end of `session` with this attempt. Call it inside the transaction that ended the session."""
-    body = _body(session, attempt)
+    body: dict[str, Any] = {
+        "child_session_id": str(session.pk),
+        "parent_session_id": str(session.parent_id) if session.parent_id else None,
+        "attempt": attempt,
+        "status": session.status,
+        "result": session.result,
+        "error": session.error,
+        "completed_at": moment(session.finished_at) if session.finished_at else None,
+    }
     payload = {name: value for name, value in body.items() if name != "result"}
     unit_of_work.event(session.project_id, "sub_agent_completed", payload, session=session.pk, attempt=attempt)
     if session.parent_id is None:
@@ -32,8 +40,17 @@ def complete(session: Session, attempt: int, *, now: datetime | None = None) -> 
     parent = Session.objects.only("attempt", "status").get(pk=session.parent_id)
     # The parent's own events get it too, for readers that follow only the parent.
     unit_of_work.event(session.project_id, "sub_agent_completed", payload, session=parent.pk, attempt=parent.attempt)
-    if not parent.is_terminal:
-        _message(session, attempt, body, now)
+    if parent.is_terminal:
+        return
+    message = NewMessage(
+        id=message_id(session.pk, attempt),
+        message_kind=KIND,
+        body=_fitting(body),
+        sender_session=session.pk,
+        sender_role=session.role,
+    )
+    address = session_address(session.parent_id)
+    delivery.deliver(session.project_id, address, [message], internal=True, now=now)
 
 
 def lock_addresses(ending: Collection[Session]) -> None:
@@ -56,19 +73,6 @@ def message_id(session_id: UUID, attempt: int) -> str:
     return f"{OWN}completion:{session_id}/{attempt}"
 
 
-def _message(session: Session, attempt: int, body: dict[str, Any], now: datetime | None) -> None:
-    assert session.parent_id  # noqa: S101 - for the types: only children get here
-    message = NewMessage(
-        id=message_id(session.pk, attempt),
-        message_kind=KIND,
-        body=_fitting(body),
-        sender_session=session.pk,
-        sender_role=session.role,
-    )
-    address = session_address(session.parent_id)
-    delivery.deliver(session.project_id, address, [message], internal=True, now=now)
-
-
 def _fitting(body: dict[str, Any]) -> dict[str, Any]:
     """Return the body, with the result cut to the size of a message, so that no completion is refused for its size.
 
@@ -80,15 +84,3 @@ def _fitting(body: dict[str, Any]) -> dict[str, Any]:
     short = {**body, "result": "", "result_cut": True}
     room = most - len(body_text(short).encode())
     return {**short, "result": cut(body["result"] or "", room, "; the whole is the session's result", json_bytes)}
-
-
-def _body(session: Session, attempt: int) -> dict[str, Any]:
-    return {
-        "child_session_id": str(session.pk),
-        "parent_session_id": str(session.parent_id) if session.parent_id else None,
-        "attempt": attempt,
-        "status": session.status,
-        "result": session.result,
-        "error": session.error,
-        "completed_at": moment(session.finished_at) if session.finished_at else None,
-    }

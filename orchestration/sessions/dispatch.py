@@ -40,12 +40,12 @@ def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
     """Publish hints again that were never sent, and return how many were sent."""
     waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5, now)).order_by("due_at")
     found = waiting.values_list("pk", flat=True)
-    return sweep_batch.each(WORK, lambda most: found[:most], _send_again, limit=limit)
 
+    def send_again(pk: int) -> bool:
+        entry = OutboxEntry.objects.get(pk=pk)
+        return _send(entry.key, UUID(entry.payload["session"]), int(entry.payload["attempt"]))
 
-def _send_again(pk: int) -> bool:
-    entry = OutboxEntry.objects.get(pk=pk)
-    return _send(entry.key, UUID(entry.payload["session"]), int(entry.payload["attempt"]))
+    return sweep_batch.each(WORK, lambda most: found[:most], send_again, limit=limit)
 
 
 def mark_begun(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:

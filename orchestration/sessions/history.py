@@ -139,28 +139,22 @@ def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
     )
     entries: list[Entry | None] = []
     for head in group:
+        entry: Entry | None = None
         item, message = items.get(head.item or 0), messages.get(head.message or 0)
         if item:
-            entries.append(
-                {"role": item.role, "content": item.content} | ({"id": item.item_id} if item.item_id else {})
-            )
+            entry = {"role": item.role, "content": item.content} | ({"id": item.item_id} if item.item_id else {})
         elif message and message.message_id not in in_transcript and not _is_query(message):
-            entries.append(_told(message))
-        else:
-            entries.append(None)
+            entry = {
+                "role": "user",
+                "content": message_kinds.text(message.body),
+                "id": message.message_id,
+                "message_kind": message.message_kind,
+                "correlation_id": message.correlation_id or None,
+            }
+        entries.append(entry)
     return entries
 
 
 def _is_query(message: Message) -> bool:
     body = message.body
     return message.message_kind == "ask" and isinstance(body, dict) and (body.get("mode") or "query") == "query"
-
-
-def _told(message: Message) -> Entry:
-    return {
-        "role": "user",
-        "content": message_kinds.text(message.body),
-        "id": message.message_id,
-        "message_kind": message.message_kind,
-        "correlation_id": message.correlation_id or None,
-    }

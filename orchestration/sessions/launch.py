@@ -49,15 +49,12 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
     except Exception as problem:
         # Otherwise the attempt ends only when its first frame is overdue, and without this reason.
         log.exception("the launch of %s/%s failed", session_id, attempt)
-        lifecycle.finish(session_id, attempt, Status.ERROR, error=_why(problem), kill_in=0, now=now)
+        known = isinstance(problem, runners.NotStarted | OSError)
+        why = str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"
+        lifecycle.finish(session_id, attempt, Status.ERROR, error=storable(redacted(why)), kill_in=0, now=now)
         return False
     Attempt.objects.filter(session=session_id, number=attempt, keeper_pid=None).update(keeper_pid=pid)
     return True
-
-
-def _why(problem: Exception) -> str:
-    known = isinstance(problem, runners.NotStarted | OSError)
-    return storable(redacted(str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"))
 
 
 def _process_options(session: Session) -> dict[str, Any]:

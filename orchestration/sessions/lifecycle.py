@@ -72,7 +72,9 @@ def finish(
     process has `kill_in` seconds (by default the grace of a cancel) to exit by itself. An error that is too long is
     cut, with a mark. Raises Problem 422 for a result that is too long.
     """
-    _check_size(result, "result")
+    most = settings.WARDROOM["max_result_bytes"]
+    if result is not None and len(result.encode()) > most:
+        raise problems.invalid([{"field": "result", "detail": f"is longer than {most} bytes"}])
     error = None if error is None else cut(error, settings.WARDROOM["max_error_bytes"], "")
     to = Status(status)
     if to not in TERMINAL:
@@ -92,12 +94,6 @@ def finish(
         elif session.parent_id:
             unit_of_work.after_commit(functools.partial(waits.resume_if_due, session.parent_id))
         return True
-
-
-def _check_size(text: str | None, field: str) -> None:
-    most = settings.WARDROOM["max_result_bytes"]
-    if text is not None and len(text.encode()) > most:
-        raise problems.invalid([{"field": field, "detail": f"is longer than {most} bytes"}])
 
 
 def fail(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:

@@ -13,7 +13,6 @@ from accounts.models import Project
 from core.web import problems
 from ledger import quota, unit_of_work
 from mailbox import delivery, questions, session_inbox
-from mailbox.delivery import Delivered
 from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
@@ -73,7 +72,12 @@ def send(
             quota.keep(actor.session, message.body)
         if message.message_kind == "ask" and not questions.find(project.pk, session.address, message.id or ""):
             refuse_if_full(session)
-        delivered = _answer(answers, message, now) if answers else _deliver(session, message, now)
+        if answers:
+            delivered = questions.answer(
+                answers, message.body, sender_session=message.sender_session, sender_role=message.sender_role, now=now
+            )
+        else:
+            (delivered,) = delivery.deliver(project.pk, session.address, [message], now=now)
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
             return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session, now))
         outcome = _set_off(session, message, actor, interrupt, now)
@@ -89,16 +93,6 @@ def refuse_if_full(session: Session) -> None:
     most = settings.WARDROOM["open_asks_per_session"]
     if questions.count_open(session.project_id, session.address, most) >= most:
         raise problems.too_many(f"{most} questions already wait for the session to take them in.", RETRY_SECS)
-
-
-def _deliver(session: Session, message: NewMessage, now: datetime | None) -> Delivered:
-    (delivered,) = delivery.deliver(session.project_id, session.address, [message], now=now)
-    return delivered
-
-
-def _answer(ask: Message, message: NewMessage, now: datetime | None) -> Delivered:
-    who, role = message.sender_session, message.sender_role
-    return questions.answer(ask, message.body, sender_session=who, sender_role=role, now=now)
 
 
 def _waits_to_be_read(session: Session, seq: int) -> bool:

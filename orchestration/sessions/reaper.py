@@ -35,10 +35,16 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
     end_exited: Callable[[Row], int] = lambda row: supervisor_reports.end_exited(*row, now=now)  # noqa: E731
     done = sweep_batch.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
-    done += sweep_batch.each(EXITS, lambda most: _exited(most, at), end_exited, limit=limit)
+    # The last frames of an exited process had time to arrive over the connection.
+    silent = Attempt.objects.filter(
+        status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-supervisor_reports.LAST_WORDS_SECS, at)
+    )
+    exits = silent.order_by("exited_at").values_list("session_id", "number")
+    done += sweep_batch.each(EXITS, lambda most: list(exits[:most]), end_exited, limit=limit)
     if is_web_alive(at, now=now):
         running = Attempt.objects.filter(status=Status.RUNNING).count()
-        ending = sweep_batch.brake(LINES, _lost(at), running, moment=at)
+        lost = list(_overdue(at).order_by(LAST_CONNECTED_AT).values_list("session_id", "number"))
+        ending = sweep_batch.brake(LINES, lost, running, moment=at)
         done += sweep_batch.each(
             LINES, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit
         )
@@ -60,10 +66,6 @@ def _overdue(moment: datetime) -> QuerySet[Attempt]:
     return running.filter(LessThan(LAST_CONNECTED_AT, later(-grace, moment)))
 
 
-def _lost(moment: datetime) -> list[Row]:
-    return list(_overdue(moment).order_by(LAST_CONNECTED_AT).values_list("session_id", "number"))
-
-
 def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
     """Retry the attempt or end it in error, unless the child has reconnected: its reconnect takes the same lock."""
     with unit_of_work.transaction():
@@ -72,14 +74,6 @@ def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime |
             return False
         secs = settings.WARDROOM["line_grace_secs"]
         return lifecycle.fail(session_id, number, f"line lost for {secs} s", now=now)
-
-
-def _exited(limit: int, moment: datetime) -> list[Row]:
-    """Return attempts of exited processes, after their last frames had time to arrive over the connection."""
-    silent = Attempt.objects.filter(
-        status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-supervisor_reports.LAST_WORDS_SECS, moment)
-    )
-    return list(silent.order_by("exited_at").values_list("session_id", "number")[:limit])
 
 
 def _told_to_stop(moment: datetime) -> QuerySet[Session]:

@@ -85,7 +85,9 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
         payload |= {"parent": str(session.parent_id) if session.parent_id else None, "created_by": session.created_by}
         unit_of_work.event(project.pk, "session_created", payload, session=session.pk, attempt=1)
         unit_of_work.wake(f"session:{session.pk}")
-        unit_of_work.audit(project.pk, actor, "session.spawn", str(session.pk), _record(session))
+        audited = ("role", "runner", "has_role_reach", "may_run_unasked")
+        detail = {name: getattr(session, name) for name in audited}
+        unit_of_work.audit(project.pk, actor, "session.spawn", str(session.pk), detail)
         session = transitions.new_attempt(session, now=now)
         token = mint(session) if plan.runner == Runner.EXTERNAL else None
     return Spawned(session, session.attempt, token, websocket_url(session.pk) if token else None)
@@ -142,7 +144,9 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
 
 def check(order: SpawnOrder, actor: Actor) -> _Plan:
     """Check that this caller may spawn this order, and return its plan. Raises 403, 422."""
-    if errors := _length_errors(order):
+    # Some orders do not come by REST, and SQLite stores a text of any length in any column.
+    texts = ((name, getattr(order, name) or "", most) for name, most in LONGEST.items())
+    if errors := [_error(name, f"at most {most} characters") for name, text, most in texts if len(text) > most]:
         raise problems.invalid(errors)
     role = roles.named(order.role)
     if order.command is not None and not roles.may_command(actor):
@@ -159,12 +163,6 @@ def check(order: SpawnOrder, actor: Actor) -> _Plan:
     has_reach = roles.gives_reach(actor, order.role, Runner(runner), order.command)
     retries = (role if has_reach else {}).get("retries", settings.WARDROOM["retries"])
     return _Plan(Runner(runner), command if runner == Runner.PROCESS else None, retries, has_reach)
-
-
-def _length_errors(order: SpawnOrder) -> list[dict[str, str]]:
-    # Some orders do not come by REST, and SQLite stores a text of any length in any column.
-    texts = ((name, getattr(order, name) or "", most) for name, most in LONGEST.items())
-    return [_error(name, f"at most {most} characters") for name, text, most in texts if len(text) > most]
 
 
 def _runner_errors(
@@ -226,11 +224,6 @@ def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None
     parent = Session.objects.select_for_update(no_key=True).filter(pk=wanted, project=project).first()
     if parent is None:
         raise problems.not_found("There is no session with the id of `parent`.")
-    _refuse_parent(parent)
-    return parent
-
-
-def _refuse_parent(parent: Session) -> None:
     deepest, most = settings.WARDROOM["spawn_depth"], settings.WARDROOM["children_per_parent"]
     if parent.is_terminal or parent.cancel_requested_at is not None:
         raise problems.conflict("The parent is over, or is being cancelled.", "not-running")
@@ -241,15 +234,18 @@ def _refuse_parent(parent: Session) -> None:
     tree = settings.WARDROOM["sessions_per_tree"]
     if Session.objects.filter(root=parent.root).count() >= tree:
         raise problems.too_many(f"The tree has {tree} sessions: begin another root.", 3600)
+    return parent
 
 
 def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | None, actor: Actor) -> Session:
     new = uuid4()
+    # A child passes on its own disabled tools.
+    inherited = parent.options.get("disabled_tools", []) if parent and actor.kind == "child" else []
     options = {
         "model": order.model,
         "provider": order.provider,
         "reasoning_effort": order.reasoning_effort,
-        "disabled_tools": _disabled_tools(order, parent, actor),
+        "disabled_tools": list(dict.fromkeys([*inherited, *order.disabled_tools])),
     }
     return Session.objects.create(
         pk=new,
@@ -270,19 +266,3 @@ def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | N
         may_run_unasked=roles.may_command(actor),
         created_by=f"{actor.kind} {actor.name}"[:300],
     )
-
-
-def _disabled_tools(order: SpawnOrder, parent: Session | None, actor: Actor) -> list[str]:
-    """Return the tools that the new session must not use. A child passes on its own disabled tools."""
-    inherited = parent.options.get("disabled_tools", []) if parent and actor.kind == "child" else []
-    return list(dict.fromkeys([*inherited, *order.disabled_tools]))
-
-
-def _record(session: Session) -> dict[str, Any]:
-    """Return the details for the audit row of a spawn."""
-    return {
-        "role": session.role,
-        "runner": session.runner,
-        "has_role_reach": session.has_role_reach,
-        "may_run_unasked": session.may_run_unasked,
-    }

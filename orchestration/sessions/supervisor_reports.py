@@ -46,16 +46,12 @@ class Exit:
     stderr_tail: str
 
     def __str__(self) -> str:
-        if self.exit_signal is not None:
-            return f"killed by signal {self.exit_signal}{_name(self.exit_signal)}"
-        return f"exited with status {self.exit_status}"
-
-
-def _name(number: int) -> str:
-    try:
-        return f" ({signal.Signals(number).name})"
-    except ValueError:
-        return ""
+        if self.exit_signal is None:
+            return f"exited with status {self.exit_status}"
+        try:
+            return f"killed by signal {self.exit_signal} ({signal.Signals(self.exit_signal).name})"
+        except ValueError:
+            return f"killed by signal {self.exit_signal}"
 
 
 def alive(token: str, session_id: UUID, number: int, life: Life, *, now: datetime | None = None) -> str | None:

@@ -88,7 +88,12 @@ def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
         reason = "timeout"
     else:
         return False
-    resume(session, f"resumed: {reason}", _told(session, reason), now=now)
+    # After a timeout the payload does not claim that any child has ended.
+    named = session.waiting_for["children"]
+    statuses = _statuses(named)
+    children = [{"session_id": child, "status": statuses.get(child)} for child in named]
+    payload = {"reason": reason, "wait_for": session.waiting_for["wait_for"], "children": children}
+    resume(session, f"resumed: {reason}", payload, now=now)
     return True
 
 
@@ -112,14 +117,6 @@ def _has_lasted(session: Session, now: datetime | None) -> bool:
 def resume(session: Session, reason: str, payload: dict[str, Any], *, now: datetime | None = None) -> Session:
     """Queue the next attempt of a suspended session. Its `run` frame carries `payload`."""
     return transitions.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=payload, now=now)
-
-
-def _told(session: Session, reason: str) -> dict[str, Any]:
-    """Return the wait's part of the next `run`. After a timeout it does not claim that any child has ended."""
-    waiting = session.waiting_for or {"wait_for": WaitFor.ALL.value, "children": []}
-    statuses = _statuses(waiting["children"])
-    children = [{"session_id": child, "status": statuses.get(child)} for child in waiting["children"]]
-    return {"reason": reason, "wait_for": waiting["wait_for"], "children": children}
 
 
 def resume_if_due(session_id: UUID, *, now: datetime | None = None) -> bool:

@@ -150,8 +150,13 @@ def _may_be_over(session_id: UUID, moment: datetime, away: Away) -> bool:
 
 def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, str | None]:
     attempt = Attempt.objects.get(session=session, number=session.attempt)
-    tick = _last_tick(attempt, limits(session.metadata).check_interval_secs, moment)
-    return attempt, verdict(_clocks(session, attempt, tick, away)) if tick else None
+    if attempt.running_at is None:
+        return attempt, None
+    # The latest due time of a check. The one at the very start is skipped.
+    interval = limits(session.metadata).check_interval_secs
+    ticks = int((moment - attempt.running_at).total_seconds() // interval)
+    tick = attempt.running_at + timedelta(seconds=ticks * interval)
+    return attempt, verdict(_clocks(session, attempt, tick, away)) if ticks > 0 else None
 
 
 def check(session_id: UUID, moment: datetime, away: Away) -> bool:
@@ -159,11 +164,3 @@ def check(session_id: UUID, moment: datetime, away: Away) -> bool:
     with unit_of_work.transaction():
         attempt, why = _verdict(transitions.lock(session_id), moment, away)
         return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
-
-
-def _last_tick(attempt: Attempt, interval: int, moment: datetime) -> datetime | None:
-    """Return the latest time at which this session was due for a check. The one at its very start is skipped."""
-    if attempt.running_at is None:
-        return None
-    ticks = int((moment - attempt.running_at).total_seconds() // interval)
-    return attempt.running_at + timedelta(seconds=ticks * interval) if ticks > 0 else None

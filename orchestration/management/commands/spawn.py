@@ -55,7 +55,8 @@ class Command(BaseCommand):
         try:
             spawned = spawn.spawn(project, _order(options), Actor.system("manage.py spawn"))
         except Problem as problem:
-            raise CommandError(_refusal(problem)) from problem
+            errors = [f"{error['field']}: {error['detail']}" for error in problem.extra.get("errors", [])]
+            raise CommandError("\n".join(errors) or problem.detail) from problem
         self.stdout.write(f"session: {spawned.session.pk}")
         if spawned.child_token:
             self.stdout.write(f"child token: {spawned.child_token}\nsocket: {spawned.websocket_url}")
@@ -137,8 +138,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not key or not separator:
         raise CommandError(f"--metadata {text!r}: write KEY=VALUE.")
     return key, value
-
-
-def _refusal(problem: Problem) -> str:
-    errors = [f"{error['field']}: {error['detail']}" for error in problem.extra.get("errors", [])]
-    return "\n".join(errors) or problem.detail
