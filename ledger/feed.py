@@ -86,8 +86,8 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
     if after is not None and (after > newest or (after < oldest and _has_gap(after, session))):
         return Page([], newest, resync=True)
     # Not the newest cursor: it may have advanced since the rows were read. Only pruned events are surely behind us.
-    standing = oldest if after is None else after
-    return Page(found, found[-1].cursor if found else standing, more=len(sizes) > fitting)
+    position = oldest if after is None else after
+    return Page(found, found[-1].cursor if found else position, more=len(sizes) > fitting)
 
 
 def _fitting(sizes: Sequence[tuple[int, int]]) -> int:

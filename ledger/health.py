@@ -91,8 +91,8 @@ def sweeps() -> list[dict[str, Any]]:
         sweep = known.get(name) or Sweep(name=name)
         word, tone = of_sweep(sweep, left)
         title = name.removesuffix("_sweep").replace("_", " ")
-        told = {"name": name, "title": title, "every": interval(name), "word": word, "tone": tone}
-        found.append({**told, "ended": sweep.ended})
+        row = {"name": name, "title": title, "every": interval(name), "word": word, "tone": tone}
+        found.append({**row, "ended": sweep.ended})
     return found
 
 

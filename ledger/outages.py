@@ -35,9 +35,9 @@ def note_life(name: str = SWEEPS, *, now: datetime | None = None) -> None:
     Each comparison is one statement in the database: a process that is suspended between two lines of this must not
     take its own pause for a step of the clock.
     """
-    mine = Outage.objects.filter(name=name)
-    seen = mine.filter(Q(seen_at=None) | Q(seen_at__range=_usual(now))).update(seen_at=database_now(now))
-    if not seen and not mine.exists():
+    own = Outage.objects.filter(name=name)
+    seen = own.filter(Q(seen_at=None) | Q(seen_at__range=_usual(now))).update(seen_at=database_now(now))
+    if not seen and not own.exists():
         Outage.objects.bulk_create([Outage(name=name, seen_at=database_now(now))], ignore_conflicts=True)
     elif not seen:
         _end_gap(name, now)

@@ -23,11 +23,11 @@ def keep(session: UUID, *values: Any, rows: int = 1) -> None:
     """
     most_rows, most_bytes = settings.WARDROOM["session_kept_rows"], settings.WARDROOM["session_kept_bytes"]
     size = sum(len(msgspec.json.encode(value)) for value in values)
-    mine = Kept.objects.filter(pk=session)
-    room = mine.filter(rows__lte=most_rows - rows, bytes__lte=most_bytes - size)
+    kept = Kept.objects.filter(pk=session)
+    room = kept.filter(rows__lte=most_rows - rows, bytes__lte=most_bytes - size)
     if room.update(rows=F("rows") + rows, bytes=F("bytes") + size):
         return
-    if not mine.exists():
+    if not kept.exists():
         Kept.objects.bulk_create([Kept(session=session)], ignore_conflicts=True)
         if room.update(rows=F("rows") + rows, bytes=F("bytes") + size):
             return

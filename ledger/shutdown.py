@@ -32,18 +32,18 @@ def watch() -> None:
     _watching = True
     loop, current_hub = asyncio.get_running_loop(), hub.get()
     for number in _SIGNALS:
-        _before(number, loop, current_hub)
+        _prepend_handler(number, loop, current_hub)
 
 
-def _before(number: signal.Signals, loop: asyncio.AbstractEventLoop, current_hub: hub.Hub) -> None:
-    standing: Any = signal.getsignal(number)
+def _prepend_handler(number: signal.Signals, loop: asyncio.AbstractEventLoop, current_hub: hub.Hub) -> None:
+    previous: Any = signal.getsignal(number)
 
     def noticed(received: int, frame: FrameType | None) -> None:
         global _asked
         _asked = True
         if not loop.is_closed():
             loop.call_soon_threadsafe(current_hub.wake_all)
-        if callable(standing):
-            standing(received, frame)
+        if callable(previous):
+            previous(received, frame)
 
     signal.signal(number, noticed)

@@ -173,8 +173,8 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
             for chunk in batch.chunks:
                 yield chunk
             cursor = batch.cursor
-            for glimpse in passing.take():
-                yield _sse(glimpse, event="ephemeral")
+            for ephemeral in passing.take():
+                yield _sse(ephemeral, event="ephemeral")
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + beat_secs
                 if not await still_allowed():

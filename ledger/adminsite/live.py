@@ -90,8 +90,8 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
         yield b"retry: 1000\n\n: open\n\n"
         while not shutdown.asked():
             topics = await run_in_threadpool(_moved, cursors)
-            if told := sorted(wanted if EVERYTHING in topics else topics & wanted):
-                yield f"event: change\ndata: {' '.join(told)}\n\n".encode()
+            if changed := sorted(wanted if EVERYTHING in topics else topics & wanted):
+                yield f"event: change\ndata: {' '.join(changed)}\n\n".encode()
                 await asyncio.sleep(PAUSE_SECS)
             if time.monotonic() >= recheck_at:
                 viewer = await run_in_threadpool(_viewer, session_key)

@@ -42,14 +42,14 @@ def _block(text: str) -> SafeString:
 class EventAdmin(ProjectWall, ReadOnly):
     """The feed, newest first."""
 
-    list_display = ("cursor", "project", "when", "who", "what", "of_session", "told")
-    list_display_links = ("cursor", "what")
+    list_display = ("cursor", "project", "time_shown", "source_shown", "type_shown", "session_shown", "content")
+    list_display_links = ("cursor", "type_shown")
     list_filter = (ProjectFilter, "source")
     search_fields = ("=session", "type__startswith")
     search_help_text = "A session's id, or the beginning of a type."
     list_select_related = ("project",)
     ordering = ("-id",)
-    fields = ("project", "cursor", "at", "who", "what", "session", "attempt", "seq", "whole")
+    fields = ("project", "cursor", "at", "source_shown", "type_shown", "session", "attempt", "seq", "full_payload")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
@@ -68,34 +68,34 @@ class EventAdmin(ProjectWall, ReadOnly):
         return rows.filter(type__startswith=term), False
 
     @admin.display(description="at")
-    def when(self, event: Event) -> Any:
+    def time_shown(self, event: Event) -> Any:
         """The time since the event."""
         return age(event.at)
 
     @admin.display(description="source")
-    def who(self, event: Event) -> SafeString:
+    def source_shown(self, event: Event) -> SafeString:
         """The source of the event."""
         return badge(event.source, "" if event.source == "wardroom" else "busy")
 
     @admin.display(description="type")
-    def what(self, event: Event) -> str:
+    def type_shown(self, event: Event) -> str:
         """The type, which a child may have made up."""
         return line(event.type)
 
     @admin.display(description="session")
-    def of_session(self, event: Event) -> SafeString | str:
+    def session_shown(self, event: Event) -> SafeString | str:
         """The beginning of the session's id, if any. The tooltip has the full id."""
         if event.session is None:
             return NOTHING
         return format_html('<span class="wr-id" title="{}">{}</span>', event.session, str(event.session)[:8])
 
     @admin.display(description="payload")
-    def told(self, event: Any) -> SafeString:
+    def content(self, event: Any) -> SafeString:
         """The beginning of the payload."""
         return format_html('<span class="wr-mono">{}</span>', line(event.beginning, 80))
 
     @admin.display(description="payload")
-    def whole(self, event: Event) -> SafeString:
+    def full_payload(self, event: Event) -> SafeString:
         """The full payload."""
         return _block(visible_json(event.payload))
 
@@ -104,16 +104,16 @@ class EventAdmin(ProjectWall, ReadOnly):
 class AuditAdmin(ProjectWall, ReadOnly):
     """The audit chain, newest first. `manage.py verify_audit` checks it."""
 
-    list_display = ("number", "project", "when", "by", "action", "about")
+    list_display = ("number", "project", "time_shown", "actor_shown", "action", "subject_shown")
     list_filter = (ProjectFilter, "action")
     search_fields = ("actor", "subject", "action")
     list_select_related = ("project",)
     ordering = ("-id",)
-    fields = ("project", "number", "at", "by", "action", "about", "told", "previous_hash", "hash")
+    fields = ("project", "number", "at", "actor_shown", "action", "subject_shown", "content", "previous_hash", "hash")
     readonly_fields = fields
 
     @admin.display(description="at")
-    def when(self, entry: AuditEntry) -> Any:
+    def time_shown(self, entry: AuditEntry) -> Any:
         """The time since the entry."""
         return age(datetime.fromisoformat(entry.at))
 
@@ -132,17 +132,17 @@ class AuditAdmin(ProjectWall, ReadOnly):
         return (found | rows.filter(Q(actor__in=meant) | Q(subject__in=meant)) if meant else found), twice
 
     @admin.display(description="actor", ordering="actor")
-    def by(self, entry: AuditEntry) -> SafeString:
+    def actor_shown(self, entry: AuditEntry) -> SafeString:
         """The actor."""
         return clipped(display_names.named(entry.actor, getattr(entry, "names", None)))
 
     @admin.display(description="subject", ordering="subject")
-    def about(self, entry: AuditEntry) -> SafeString:
+    def subject_shown(self, entry: AuditEntry) -> SafeString:
         """The subject of the action."""
         return clipped(display_names.named(entry.subject, getattr(entry, "names", None)))
 
     @admin.display(description="detail")
-    def told(self, entry: AuditEntry) -> SafeString:
+    def content(self, entry: AuditEntry) -> SafeString:
         """The canonical JSON that was hashed, unchanged."""
         return _block(visible(entry.detail, lines=True))
 
@@ -151,16 +151,27 @@ class AuditAdmin(ProjectWall, ReadOnly):
 class OutboxAdmin(ProjectWall, ReadOnly):
     """The messages to other systems, sent and still due."""
 
-    list_display = ("id", "project", "kind", "of", "state", "tries", "queued", "due", "sent")
+    list_display = ("id", "project", "kind", "key_shown", "state", "tries", "queued", "due", "sent")
     list_filter = (ProjectFilter, ("sent_at", admin.EmptyFieldListFilter))
     search_fields = ("key",)
     list_select_related = ("project",)
     ordering = ("-id",)
-    fields = ("project", "kind", "of", "state", "tries", "created_at", "due_at", "sent_at", "trouble", "told")
+    fields = (
+        "project",
+        "kind",
+        "key_shown",
+        "state",
+        "tries",
+        "created_at",
+        "due_at",
+        "sent_at",
+        "error_shown",
+        "content",
+    )
     readonly_fields = fields
 
     @admin.display(description="key")
-    def of(self, entry: OutboxEntry) -> SafeString:
+    def key_shown(self, entry: OutboxEntry) -> SafeString:
         """The key."""
         return clipped(entry.key)
 
@@ -187,12 +198,12 @@ class OutboxAdmin(ProjectWall, ReadOnly):
         return badge("failing", "bad") if entry.last_error else badge("waiting", "wait")
 
     @admin.display(description="last error")
-    def trouble(self, entry: OutboxEntry) -> SafeString:
+    def error_shown(self, entry: OutboxEntry) -> SafeString:
         """The error of the last try."""
         return _block(visible(entry.last_error, lines=True))
 
     @admin.display(description="payload")
-    def told(self, entry: OutboxEntry) -> SafeString:
+    def content(self, entry: OutboxEntry) -> SafeString:
         """The full payload."""
         return _block(visible_json(entry.payload))
 
@@ -203,7 +214,7 @@ class SweepAdmin(ReadOnly):
 
     list_display = ("name", "state", "last_started", "last_finished", "every", "did")
     ordering = ("name",)
-    fields = ("name", "state", "every", "last_started", "last_finished", "did", "trouble")
+    fields = ("name", "state", "every", "last_started", "last_finished", "did", "error_shown")
     readonly_fields = (*fields, "left")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -236,7 +247,7 @@ class SweepAdmin(ReadOnly):
         return age(sweep.ended)
 
     @admin.display(description="error")
-    def trouble(self, sweep: Sweep) -> SafeString:
+    def error_shown(self, sweep: Sweep) -> SafeString:
         """The error that stopped the last run."""
         return _block(visible(sweep.error, lines=True))
 
