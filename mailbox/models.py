@@ -213,9 +213,9 @@ class Receipt(models.Model):
 class Quarantines(models.QuerySet["Quarantined"]):
     """Quarantined messages, without the columns that a list does not show."""
 
-    def glimpsed(self, most: int) -> Quarantines:
-        """Load the first `most` bytes as `glimpse`, and not the others."""
-        return self.defer("raw").annotate(glimpse=Substr("raw", 1, most, output_field=models.BinaryField()))
+    def with_preview(self, most: int) -> Quarantines:
+        """Load the first `most` bytes as `preview`, and not the others."""
+        return self.defer("raw").annotate(preview=Substr("raw", 1, most, output_field=models.BinaryField()))
 
 
 class Quarantined(models.Model):

@@ -109,8 +109,8 @@ def answer(
             # An answer that was there already may have been deleted since.
             kept = Message.objects.filter(project_id=ask.project_id, message_id=delivered.id)
             keys = list(kept.values_list("pk", flat=True))
-            mine = pending.numbered(ask.project_id, address, keys, Fragment("true"))
-            receipts.note(pending.remove(mine), now=now)
+            answers = pending.numbered(ask.project_id, address, keys, Fragment("true"))
+            receipts.note(pending.remove(answers), now=now)
         unit_of_work.wake(topic(ask.project_id, ask.message_id))
     return delivered
 

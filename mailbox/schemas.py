@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mailbox.claims import Claim
 
 #: Bytes of a quarantined message that a list shows; its own page shows all.
-GLIMPSE = 4096
+PREVIEW_BYTES = 4096
 #: The longest body, in characters, that is indented for people.
 INDENTED = 16 * 1024
 
@@ -87,8 +87,8 @@ def extended(held: Claim) -> dict[str, Any]:
 
 def quarantined(row: Quarantined, *, whole: bool = False) -> dict[str, Any]:
     """Return a quarantined message. `raw` is base64, because its bytes may be anything."""
-    # A list has loaded only the beginning: see `Quarantines.glimpsed`.
-    raw = bytes(row.raw if whole else getattr(row, "glimpse", row.raw)[:GLIMPSE])
+    # A list has loaded only the beginning: see `Quarantines.with_preview`.
+    raw = bytes(row.raw if whole else getattr(row, "preview", row.raw)[:PREVIEW_BYTES])
     return {
         "id": str(row.id),
         "address": row.address or None,

@@ -62,13 +62,13 @@ class ManyAtOnce(admin.ModelAdmin):
         self._settle_each(request, chosen, lambda row: quarantine.discard(row.pk, actor, note), "discarded")
         return None
 
-    def _confirm(self, request: HttpRequest, chosen: QuerySet[Quarantined], verb: str) -> HttpResponse:
+    def _confirm(self, request: HttpRequest, chosen: QuerySet[Quarantined], operation: str) -> HttpResponse:
         rows, more = _bounded(chosen)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": "Requeue them as they are?" if verb == "requeue" else "Discard them?",
-            "verb": verb,
+            "title": "Requeue them as they are?" if operation == "requeue" else "Discard them?",
+            "operation": operation,
             "rows": rows,
             "more": more,
             "most": MOST,
@@ -85,14 +85,14 @@ class ManyAtOnce(admin.ModelAdmin):
         if settled := len(waiting) - len(refused):
             self.message_user(request, f"{settled} of {asked} are {done}.")
         if before := asked - len(waiting):
-            told = f"{before} of {asked} were settled before. Nothing was changed there."
-            self.message_user(request, told, messages.WARNING)
+            text = f"{before} of {asked} were settled before. Nothing was changed there."
+            self.message_user(request, text, messages.WARNING)
         for row, why in refused[:NAMED]:
             name = shortened(row.message_id, 60) or f"the message {row.pk}"
             self.message_user(request, f"{name} stays here: {shortened(why, 300)}", messages.ERROR)
         if len(refused) > NAMED:
-            told = f"{len(refused) - NAMED} more stay here. The page of each shows the reason."
-            self.message_user(request, told, messages.ERROR)
+            text = f"{len(refused) - NAMED} more stay here. The page of each shows the reason."
+            self.message_user(request, text, messages.ERROR)
 
 
 def _bounded(chosen: QuerySet[Quarantined]) -> tuple[list[Quarantined], int]:

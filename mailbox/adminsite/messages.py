@@ -132,8 +132,8 @@ class MessageAdmin(ProjectWall, ReadOnly):
     def sender(self, message: Message) -> str:
         """The sender's session and role, marked *claimed* if only the sender says so."""
         known = [message.sender_session, message.sender_role]
-        told = line(" ".join(filter(None, known)))
-        return f"{told} (claimed)" if message.claimed_sender and told != NOTHING else told
+        shown = line(" ".join(filter(None, known)))
+        return f"{shown} (claimed)" if message.claimed_sender and shown != NOTHING else shown
 
     @admin.display(description="correlation id")
     def correlation(self, message: Message) -> str:

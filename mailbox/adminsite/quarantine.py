@@ -44,8 +44,8 @@ TONES = {QuarantineState.WAITING: "bad", QuarantineState.REQUEUED: "good", Quara
 class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
     """Messages that could not be read or handled. Viewing needs one permission, settling another."""
 
-    list_display = ("when", "why", "shown_state", "source", "to", "name", "project")
-    list_display_links = ("when", "why")
+    list_display = ("time_shown", "reason_shown", "shown_state", "source", "to", "name", "project")
+    list_display_links = ("time_shown", "reason_shown")
     list_filter = (ProjectFilter, "state", "source")
     search_fields = ("=message_id", "address__startswith")
     search_help_text = "A message's id, or the beginning of an address."
@@ -77,13 +77,13 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
     def get_urls(self) -> list[URLPattern]:
         """Return the standard list, and our own pages for each row."""
         view = self.admin_site.admin_view
-        mine = [
+        own = [
             path("<any_uuid:row_id>/change/", view(self.page), name="mailbox_quarantined_change"),
             path("<any_uuid:row_id>/raw/", view(self.raw), name="mailbox_quarantined_raw"),
             path("<any_uuid:row_id>/requeue/", view(self.requeue), name="mailbox_quarantined_requeue"),
             path("<any_uuid:row_id>/discard/", view(self.discard), name="mailbox_quarantined_discard"),
         ]
-        return [*mine, *super().get_urls()]
+        return [*own, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the number of waiting messages by source."""
@@ -116,7 +116,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
             quarantine.requeue(row.pk, Actor.of_user(_user(request)), raw, address=address)
         except Exception as error:
             return self._refused(request, row, error, edited=edited, address=address)
-        self._tell(request, row, "It is in its mailbox.")
+        self._report(request, row, "It is in its mailbox.")
         return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
 
     def discard(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
@@ -128,7 +128,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
             quarantine.discard(row.pk, Actor.of_user(_user(request)), request.POST.get("note", "").replace("\0", ""))
         except Problem as refusal:
             return self._refused(request, row, refusal)
-        self._tell(request, row, "Discarded. Its bytes stay here, for the record.")
+        self._report(request, row, "Discarded. Its bytes stay here, for the record.")
         return HttpResponseRedirect(reverse("admin:mailbox_quarantined_change", args=[row.pk]))
 
     def _back(self, request: HttpRequest, row: Quarantined) -> HttpResponse:
@@ -149,14 +149,14 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
             raise PermissionDenied
         return row
 
-    def _tell(self, request: HttpRequest, before: Quarantined, done: str) -> None:
+    def _report(self, request: HttpRequest, before: Quarantined, done: str) -> None:
         """Report the result. If the row was settled before, warn that nothing has changed."""
         if before.state == QuarantineState.WAITING:
             self.message_user(request, done)
         else:
             settler = visible(display_names.named(before.settled_by))
-            told = f"It was {before.state} before, by {settler}. Nothing was changed now."
-            self.message_user(request, told, level=messages.WARNING)
+            warning = f"It was {before.state} before, by {settler}. Nothing was changed now."
+            self.message_user(request, warning, level=messages.WARNING)
 
     def _refused(self, request: HttpRequest, row: Quarantined, error: Exception, **shown: Any) -> HttpResponse:
         """Show the page again with the errors and the typed text. An unexpected error is raised again."""
@@ -188,7 +188,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         return TemplateResponse(request, "admin/mailbox/quarantined/page.html", context)
 
     @admin.display(description="since", ordering="created_at")
-    def when(self, row: Quarantined) -> Any:
+    def time_shown(self, row: Quarantined) -> Any:
         """The time since it came."""
         return age(row.created_at)
 
@@ -203,7 +203,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
         return clipped(row.message_id)
 
     @admin.display(description="reason")
-    def why(self, row: Quarantined) -> str:
+    def reason_shown(self, row: Quarantined) -> str:
         """The reason why it could not be read."""
         return line(row.reason, 80)
 

@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Checked:
     post: Post
     many: bool
 
@@ -56,7 +56,7 @@ def answer(project_id: UUID, address: str, data: Any) -> Answer:
     """Deliver the messages of a decoded body: one (201 once it is durable), or many (200, each with its status)."""
     messages, many = bodies.messages(data)
     post = Post(project_id, address, messages)
-    return _tell(_Asked(post, many), delivery.deliver_each(project_id, address, messages))
+    return _answer_of(_Checked(post, many), delivery.deliver_each(project_id, address, messages))
 
 
 def answer_all(calls: Sequence[Call]) -> list[Answer | Exception]:
@@ -68,12 +68,12 @@ def answer_all(calls: Sequence[Call]) -> list[Answer | Exception]:
     """
     known = bulk_authentication.check_all({call.token for call in calls})
     read = [_read(call, known[call.token]) for call in calls]
-    asked = [each for each in read if isinstance(each, _Asked)]
-    outcomes = iter(delivery.deliver_posts([each.post for each in asked]))
-    return [_told(each, next(outcomes)) if isinstance(each, _Asked) else each for each in read]
+    checked = [each for each in read if isinstance(each, _Checked)]
+    outcomes = iter(delivery.deliver_posts([each.post for each in checked]))
+    return [_answer_or_error(each, next(outcomes)) if isinstance(each, _Checked) else each for each in read]
 
 
-def _read(call: Call, holder: Credential | None) -> _Asked | Exception:
+def _read(call: Call, holder: Credential | None) -> _Checked | Exception:
     try:
         if holder is None:
             raise problems.unauthenticated()
@@ -81,28 +81,28 @@ def _read(call: Call, holder: Credential | None) -> _Asked | Exception:
         if isinstance(call.body, Exception):
             raise call.body
         messages, many = bodies.messages(parsers.decode(call.body))
-        return _Asked(Post(holder.project_id, call.address, messages), many)
+        return _Checked(Post(holder.project_id, call.address, messages), many)
     except Exception as error:
         return error
 
 
-def _told(asked: _Asked, outcomes: list[Outcome] | Exception) -> Answer | Exception:
+def _answer_or_error(checked: _Checked, outcomes: list[Outcome] | Exception) -> Answer | Exception:
     if isinstance(outcomes, Exception):
         return outcomes
     try:
-        return _tell(asked, outcomes)
+        return _answer_of(checked, outcomes)
     except Exception as error:
         return error
 
 
-def _tell(asked: _Asked, outcomes: Sequence[Outcome]) -> Answer:
-    if asked.many:
-        pairs = zip(asked.post.messages, outcomes, strict=True)
+def _answer_of(checked: _Checked, outcomes: Sequence[Outcome]) -> Answer:
+    if checked.many:
+        pairs = zip(checked.post.messages, outcomes, strict=True)
         return Answer(200, {"results": [_result(number, *pair) for number, pair in enumerate(pairs)]})
     [outcome] = outcomes
     if isinstance(outcome, Problem):
         raise outcome
-    return Answer(201, {"id": outcome.id, "address": addresses.canonical(asked.post.address), "seq": outcome.seq})
+    return Answer(201, {"id": outcome.id, "address": addresses.canonical(checked.post.address), "seq": outcome.seq})
 
 
 def _result(number: int, message: NewMessage | Problem, outcome: Outcome) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Quarantine(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List the messages that could not be read or handled, oldest first."""
-        rows = Quarantined.objects.glimpsed(schemas.GLIMPSE)
+        rows = Quarantined.objects.with_preview(schemas.PREVIEW_BYTES)
         rows = rows.filter(project=self.project, **_asked(request.query_params))
         return Response(page(rows, request.query_params, schemas.quarantined, key=("created_at", "id")))
 

@@ -147,10 +147,10 @@ class Ingest:
         away = (*broker.connection_errors, *broker.channel_errors)
         while not self.stopping.is_set():
             try:
-                with broker.clone() as line:
-                    line.connect()
+                with broker.clone() as broker_connection:
+                    broker_connection.connect()
                     pause = 0.1
-                    self._consume(line)
+                    self._consume(broker_connection)
             except Stopped:
                 break
             except Exception as error:
@@ -162,7 +162,7 @@ class Ingest:
                 pause = min(2 * pause, LONGEST_PAUSE_SECS)
             finally:
                 # The broker sends unacknowledged messages again.
-                self._let_go()
+                self._clear_batch()
 
     def _consume(self, broker: kombu.Connection) -> None:
         self._queues.clear()
@@ -226,9 +226,9 @@ class Ingest:
             last = batch[-1]
             last.channel.basic_ack(last.delivery_info["delivery_tag"], multiple=True)
         self.taken += len(self._batch)
-        self._let_go()
+        self._clear_batch()
 
-    def _let_go(self) -> None:
+    def _clear_batch(self) -> None:
         self._batch.clear()
         self._bytes = 0
 
@@ -299,12 +299,12 @@ def stay_connected(broker: kombu.Connection) -> None:
         raise BrokerAway(f"{type(error).__name__}: {error}") from error
 
 
-def patiently(verb: Callable[[], Any], stopping: Event, beat: Callable[[], object] = lambda: None) -> Any:
-    """Call `verb` until the database is there, or until stop. Nothing is acknowledged meanwhile."""
+def patiently(operation: Callable[[], Any], stopping: Event, beat: Callable[[], object] = lambda: None) -> Any:
+    """Call `operation` until the database is there, or until stop. Nothing is acknowledged meanwhile."""
     pause = 0.1
     while True:
         try:
-            return verb()
+            return operation()
         except (OperationalError, InterfaceError) as error:
             if sql.blames_rows(error):
                 raise

@@ -56,8 +56,8 @@ def acknowledged(project_id: UUID, address: str, claim: UUID, keys: Collection[i
         project_id=project_id, address__name=address, pk__in=keys
     )
     found = receipt_lookup.receipts_of(list(known.values_list("pk", flat=True)))
-    mine = set(Receipt.objects.filter(pk__in=set(found.values()), claim=claim).values_list("pk", flat=True))
-    return {key for key, receipt in found.items() if receipt in mine}
+    own = set(Receipt.objects.filter(pk__in=set(found.values()), claim=claim).values_list("pk", flat=True))
+    return {key for key, receipt in found.items() if receipt in own}
 
 
 def attach(messages: Sequence[Message]) -> None:
@@ -100,10 +100,10 @@ def forget(keys: Sequence[int]) -> int:
     """Delete these receipts and their messages. Return the number of messages."""
     numbers = dict[int, list[int]]()
     with unit_of_work.transaction():
-        mine = Receipt.objects.filter(pk__in=keys)
-        for address, taken in mine.order_by("pk").values_list("address", "taken"):
+        chosen = Receipt.objects.filter(pk__in=keys)
+        for address, taken in chosen.order_by("pk").values_list("address", "taken"):
             numbers.setdefault(address, []).extend(map(int, taken))
-        mine.delete()
+        chosen.delete()
         for address, seqs in sorted(numbers.items()):
             _forget(address, seqs)
     return sum(map(len, numbers.values()))

@@ -52,8 +52,8 @@ def test_a_requeued_message_keeps_its_id_and_arrives(project):
 def test_a_list_reads_the_beginning_of_what_is_kept_and_no_more(project, django_assert_num_queries):
     quarantine.put(project, b"x" * 500_000, "amqp", "odd")
     with django_assert_num_queries(1):
-        row = Quarantined.objects.glimpsed(100).get()
-        assert bytes(row.glimpse) == b"x" * 100
+        row = Quarantined.objects.with_preview(100).get()
+        assert bytes(row.preview) == b"x" * 100
     assert "raw" in row.get_deferred_fields()
 
 
