@@ -49,13 +49,12 @@ class Prepared:
 
 def prepare(project: str, ask: Ask) -> Prepared:
     """Validate and canonicalise a request. Raises `invalid` with every wrong field."""
-    errors = [*_word_errors(ask), *_text_errors(ask), *_choice_errors(ask)]
-    if errors:
+    if errors := _errors(ask):
         raise problems.invalid(errors)
     action = canonical(
         {
             "project": project,
-            "session": _text(ask.session),
+            "session": None if ask.session is None else str(ask.session),
             "attempt": ask.attempt,
             "request_id": ask.request_id,
             "tool_name": ask.tool_name,
@@ -112,33 +111,25 @@ def _asked_digest(ask: Ask, action: str, allowed: list[str]) -> str:
     )
 
 
-def _word_errors(ask: Ask) -> list[dict[str, str]]:
-    errors = [
-        error
-        for name in ("request_id", "tool_name", "permission")
-        for error in _string(name, getattr(ask, name), MAX_WORD, empty=False)
-    ]
+def _errors(ask: Ask) -> list[dict[str, str]]:
+    errors: list[dict[str, str]] = []
+    for name in ("request_id", "tool_name", "permission"):
+        errors += _string(name, getattr(ask, name), MAX_WORD, empty=False)
     for name in ("tool_call_id", "tool_schema_version"):
         if getattr(ask, name) is not None:
             errors += _string(name, getattr(ask, name), MAX_WORD)
-    return errors
-
-
-def _text_errors(ask: Ask) -> list[dict[str, str]]:
-    errors = _string("resource", ask.resource, MAX_TEXT)
+    errors += _string("resource", ask.resource, MAX_TEXT)
     if ask.question is not None:
         errors += _string("question", ask.question, MAX_TEXT)
-    if not _is_object(ask.arguments):
-        errors.append(faults.wrong("arguments", ask.arguments, faults.OBJECT))
-    return errors
-
-
-def _choice_errors(ask: Ask) -> list[dict[str, str]]:
-    errors = []
+    arguments: Any = ask.arguments
+    if arguments is not None and not isinstance(arguments, dict):
+        errors.append(faults.wrong("arguments", arguments, faults.OBJECT))
     if ask.risk is not None and ask.risk not in Risk.values:
         errors.append(faults.wrong("risk", ask.risk, faults.one_of(Risk.values)))
-    if ask.expires_in_secs is not None and not _is_whole(ask.expires_in_secs, MAX_EXPIRES_SECS):
-        errors.append(faults.wrong("expires_in_secs", ask.expires_in_secs, faults.whole(1, MAX_EXPIRES_SECS)))
+    secs: Any = ask.expires_in_secs
+    is_whole = isinstance(secs, int) and not isinstance(secs, bool)
+    if secs is not None and not (is_whole and 1 <= secs <= MAX_EXPIRES_SECS):
+        errors.append(faults.wrong("expires_in_secs", secs, faults.whole(1, MAX_EXPIRES_SECS)))
     if ask.allowed_decisions is not None:
         errors += _allowed_errors(ask.allowed_decisions)
     return errors
@@ -173,17 +164,5 @@ def storable(text: str) -> bool:
     return True
 
 
-def _is_object(value: object) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-def _is_whole(value: Any, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-
-
 def _error(field: str, detail: str) -> dict[str, str]:
     return {"field": field, "detail": detail}
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

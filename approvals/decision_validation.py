@@ -48,13 +48,13 @@ def validate(approval: Approval, answer: Answer) -> Change:
             "version-conflict",
             version=approval.version,
         )
-    errors = [*_kind_errors(approval, answer), *_shape_errors(answer)]
+    errors = _kind_errors(approval, answer)
+    errors += [_error(faults.step("", name), problems.UNKNOWN) for name in answer.unknown]
+    if answer.version is not None and not _is_number(answer.version):
+        errors.append(faults.wrong("version", answer.version, faults.whole()))
+    errors += [*_text_errors("message", answer.message), *_text_errors("note", answer.note)]
     if errors:
         raise problems.invalid(errors, "This answer is not valid.")
-    return _change(approval, answer)
-
-
-def _change(approval: Approval, answer: Answer) -> Change:
     kind = Decision(answer.decision)
     columns = {"decision_kind": kind, "message": answer.message or None, "note": answer.note or None}
     if kind is Decision.EDIT:
@@ -84,13 +84,6 @@ def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
     if kind == Decision.RESPOND and not answer.message:
         errors.append(faults.wrong("message", answer.message or None, "the answer, a string that is not empty"))
     return errors
-
-
-def _shape_errors(answer: Answer) -> list[dict[str, str]]:
-    errors = [_error(faults.step("", name), problems.UNKNOWN) for name in answer.unknown]
-    if answer.version is not None and not _is_number(answer.version):
-        errors.append(faults.wrong("version", answer.version, faults.whole()))
-    return [*errors, *_text_errors("message", answer.message), *_text_errors("note", answer.note)]
 
 
 def check_text(name: str, value: Any) -> None:

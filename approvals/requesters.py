@@ -18,10 +18,8 @@ SEE_ALL = frozenset({"approvals:read", *SCOPES})
 
 def seen_by(actor: Actor) -> Q:
     """Return the condition that this caller may see a row: `may_see` in SQL."""
-    return _asked_by(actor) if _is_blind(actor) else Q()
-
-
-def _asked_by(actor: Actor) -> Q:
+    if not _is_blind(actor):
+        return Q()
     if actor.kind == "child":
         return Q(session=actor.session, attempt=actor.attempt)
     itself = Q(requested_by__kind=actor.kind, requested_by__id=actor.id)
@@ -48,7 +46,13 @@ def check(approval: Approval, actor: Actor) -> None:
 
     A caller that may see a request may still not take its one execution.
     """
-    if not (_owns(approval, actor) or _answers(actor)):
+    if _owns(approval, actor):
+        return
+    if actor.kind == "key":
+        may_answer = bool(SCOPES & set(actor.scopes))
+    else:
+        may_answer = actor.kind == "system" or (actor.user is not None and actor.user.has_perm(PERMISSION))
+    if not may_answer:
         raise problems.forbidden("Only the asker, or a caller that may answer, may do this.")
 
 
@@ -59,9 +63,3 @@ def _is_blind(actor: Actor) -> bool:
 def _owns(approval: Approval, actor: Actor) -> bool:
     by_owner = actor.user_id is not None and approval.requested_by.get("user_id") == actor.user_id
     return by_owner or is_asker(approval, actor)
-
-
-def _answers(actor: Actor) -> bool:
-    if actor.kind == "key":
-        return bool(SCOPES & set(actor.scopes))
-    return actor.kind == "system" or (actor.user is not None and actor.user.has_perm(PERMISSION))

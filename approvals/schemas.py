@@ -109,24 +109,22 @@ def moment(at: datetime | None) -> str | None:
 
 
 def _outcome(row: Approval) -> dict[str, Any]:
+    decision = (
+        None
+        if row.decision_kind is None
+        else {
+            "kind": str(row.decision_kind),
+            "message": row.message,
+            "arguments": row.arguments if row.decision_kind in RUNS else None,
+            "via": row.decided_via,
+        }
+    )
     return {
         "decided_at": moment(row.decided_at),
         "decided_by": _who(row.decided_by),
-        "decision": _decision(row),
+        "decision": decision,
         "settled_at": moment(row.settled_at),
         "cancel_reason": row.cancel_reason,
-    }
-
-
-def _decision(row: Approval) -> dict[str, Any] | None:
-    if row.decision_kind is None:
-        return None
-    runs = row.decision_kind in RUNS
-    return {
-        "kind": str(row.decision_kind),
-        "message": row.message,
-        "arguments": row.arguments if runs else None,
-        "via": row.decided_via,
     }
 
 

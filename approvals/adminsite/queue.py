@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.core.paginator import Page
 from django.http import HttpRequest
 
 from accounts import projects
@@ -76,7 +75,11 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     chosen = {name: request.GET.get(name, "").strip() for name in ("session", "tool", "risk", "project")}
     rows = _filtered(rows, chosen)
     tab = next((tab for tab in TABS if tab.name == request.GET.get("status")), TABS[0])
-    page = _page(tab.rows(rows).order_by(*tab.order), request.GET.get("page"))
+    # Count plain rows, and annotate only the page that is shown: a long queue opens as fast as a short one.
+    ordered = tab.rows(rows).order_by(*tab.order)
+    page = BoundedPaginator(ordered, PER_PAGE).get_page(request.GET.get("page"))
+    page.object_list = with_session_name(with_waiters(ordered))[max(0, page.start_index() - 1) : page.end_index()]
+    user: Any = request.user
     return {
         "tab": tab,
         "tabs": [_heading(other, tab, rows, request) for other in TABS],
@@ -84,17 +87,10 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "risks": Risk.values,
-        "projects": _projects(request),
+        "projects": list(projects.visible_to(user).values_list("slug", flat=True)),
         "pending": _number(TABS[0].rows(rows)),
         "here": request.GET.urlencode(),
     }
-
-
-def _page(rows: ApprovalQuerySet, number: str | None) -> Page[Any]:
-    # Count plain rows, and annotate only the page that is shown: a long queue opens as fast as a short one.
-    page = BoundedPaginator(rows, PER_PAGE).get_page(number)
-    page.object_list = with_session_name(with_waiters(rows))[max(0, page.start_index() - 1) : page.end_index()]
-    return page
 
 
 def _heading(tab: Tab, current: Tab, rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
@@ -117,11 +113,6 @@ def _filtered(rows: ApprovalQuerySet, chosen: dict[str, str]) -> ApprovalQuerySe
     if chosen["project"]:
         rows = rows.filter(project__slug=chosen["project"])
     return rows
-
-
-def _projects(request: HttpRequest) -> list[str]:
-    user: Any = request.user
-    return list(projects.visible_to(user).values_list("slug", flat=True))
 
 
 def _number(rows: ApprovalQuerySet) -> int:

@@ -47,7 +47,13 @@ def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
     """Read a request. A child asks for its own attempt; a key for the session that it names, or for none."""
     said = words(data, ("session", *ASKED))
     said["expires_in_secs"] = whole(said["expires_in_secs"])
-    session, attempt = _subject(_session(said.pop("session")), project_id, actor)
+    named = said.pop("session")
+    session = None if named is None else uuid(named, "session")
+    if actor.kind == "child":
+        if session not in (None, actor.session):
+            raise problems.not_found()
+        return Ask(session=actor.session, attempt=actor.attempt, **said)
+    attempt = None if session is None else attempt_clock.current_attempt(project_id, session)
     return Ask(session=session, attempt=attempt, **said)
 
 
@@ -67,20 +73,6 @@ def _mapping(data: Any) -> dict[str, Any]:
 
 def _unknown(body: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name, value in body.items() if name not in names and value is not None)
-
-
-def _subject(session: UUID | None, project_id: Any, actor: Actor) -> tuple[UUID | None, int | None]:
-    if actor.kind == "child":
-        if session not in (None, actor.session):
-            raise problems.not_found()
-        return actor.session, actor.attempt
-    if session is None:
-        return None, None
-    return session, attempt_clock.current_attempt(project_id, session)
-
-
-def _session(value: Any) -> UUID | None:
-    return None if value is None else uuid(value, "session")
 
 
 def uuid(value: Any, field: str) -> UUID:

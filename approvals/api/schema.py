@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from rest_framework import serializers as rest
@@ -58,11 +57,7 @@ _decision = outline(
 )
 
 
-def _some(decisions: Iterable[str]) -> dict[str, Any]:
-    return {"type": "array", "minItems": 1, "items": values.choice(decisions)}
-
-
-_SHOWN_ALLOWED = _some(Decision.values)
+_SHOWN_ALLOWED: dict[str, Any] = {"type": "array", "minItems": 1, "items": values.choice(Decision.values)}
 # `respond` answers a question: it cannot stand beside `approve` or `edit`.
 _ALLOWED = _SHOWN_ALLOWED | {
     "if": {"contains": {"const": Decision.RESPOND.value}},
