@@ -34,7 +34,17 @@ def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | 
         ask = Ask(session=connection.session_id, attempt=connection.attempt, request_id=frame.id, **body)
         approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, over="line", now=now)
     decision: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
-    return decision if connection.plain else [_registered(approval), *decision]
+    if connection.plain:
+        return decision
+    shape: dict[str, Any] = schemas.approval(approval)
+    registered = ApprovalRegistered(
+        id=approval.request_id,
+        approval_id=str(approval.id),
+        status=shape["status"],
+        digest=approval.digest,
+        expires_at=shape["expires_at"],
+    )
+    return [registered, *decision]
 
 
 def acknowledge(connection: Connection, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
@@ -95,14 +105,3 @@ def undelivered(connection: Connection, *, need_run: bool) -> list[ApprovalReply
 def reply(approval: Approval) -> ApprovalReply:
     """Return the frame of a decision."""
     return msgspec.convert(schemas.reply_frame(approval), ApprovalReply)
-
-
-def _registered(approval: Approval) -> ApprovalRegistered:
-    shape: dict[str, Any] = schemas.approval(approval)
-    return ApprovalRegistered(
-        id=approval.request_id,
-        approval_id=str(approval.id),
-        status=shape["status"],
-        digest=approval.digest,
-        expires_at=shape["expires_at"],
-    )

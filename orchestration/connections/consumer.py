@@ -112,19 +112,15 @@ class ChildConsumer(AsyncConsumer):
     async def _hello(self, principal: Principal) -> None:
         try:
             async with asyncio.timeout(self.limits["hello_secs"]):
-                hello = await self._first_frame()
+                while isinstance(hello := self._decode(await self.inbox.take()), UnknownKind):
+                    await self.transport.send(_unknown(hello))
         except TimeoutError:
             raise CloseConnection(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
+        if not isinstance(hello, protocol.Hello):
+            raise CloseConnection(Close.NOT_PROTOCOL, "the first frame must be hello")
         if hello.attempt != principal.attempt:
             raise CloseConnection(Close.REPLACED, f"this token is for attempt {principal.attempt}")
         self.state.need_run = bool(hello.need_run)
-
-    async def _first_frame(self) -> protocol.Hello:
-        while isinstance(frame := self._decode(await self.inbox.take()), UnknownKind):
-            await self.transport.send(_unknown(frame))
-        if not isinstance(frame, protocol.Hello):
-            raise CloseConnection(Close.NOT_PROTOCOL, "the first frame must be hello")
-        return frame
 
     def _decode(self, text: str) -> Frame | UnknownKind:
         try:

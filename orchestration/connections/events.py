@@ -134,21 +134,16 @@ def _keep_snapshots(connection: Connection, events: Sequence[Numbered]) -> None:
 
 
 def _move(connection: Connection, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
-    """Update the last event time and the acknowledged number on the attempt and the session."""
+    """Update the attempt and the session: the last event time, the acknowledged number, the round and the last tool."""
     at = database_now(now)
     Attempt.objects.filter(**connection.row()).update(
         last_event_at=at, **({} if acked is None else {"acked_event_seq": acked})
     )
-    Session.objects.filter(pk=connection.session_id).update(last_event_at=at, **_read(fresh))
-
-
-def _read(events: Sequence[Numbered]) -> dict[str, Any]:
-    """Return the columns that the server reads from events. A value of the wrong type is ignored."""
-    found: dict[str, Any] = {}
-    for event in events:
-        match event.event:
+    columns: dict[str, Any] = {}
+    for event in fresh:
+        match event.event:  # A value of the wrong type is ignored.
             case {"type": "round_started", "round": int(number)} if type(number) is int and 0 <= number <= MAX_ROUNDS:
-                found["rounds"] = number
+                columns["rounds"] = number
             case {"type": "tool_started", "tool_name": str(name)}:
-                found["last_tool"] = name[:TOOL_CHARACTERS]
-    return found
+                columns["last_tool"] = name[:TOOL_CHARACTERS]
+    Session.objects.filter(pk=connection.session_id).update(last_event_at=at, **columns)

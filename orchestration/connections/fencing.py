@@ -93,7 +93,8 @@ def authenticate(token: str, session: str, *, now: datetime | None = None) -> Pr
     credential = found.credential
     if credential is None or credential.kind != CredentialKind.CHILD:
         raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
-    over = _is_over(credential)
+    attempt = Attempt.objects.filter(session_id=credential.subject, number=credential.attempt or 0)
+    over = attempt.filter(ended_at__isnull=False).exists()
     if found.state != "live" and not over:
         raise ConnectionRejected(Close.UNAUTHENTICATED, f"{found.state} token")
     _refuse_other_session(credential, session)
@@ -203,12 +204,6 @@ def why_closed(connection: Connection) -> ConnectionRejected:
     if attempt.ended_at is not None:
         return ConnectionRejected(Close.ATTEMPT_OVER, f"attempt {attempt.number} is over: {attempt.status}")
     return ConnectionRejected(Close.REPLACED, "replaced by a newer connection")
-
-
-def _is_over(credential: Credential) -> bool:
-    return Attempt.objects.filter(
-        session_id=credential.subject, number=credential.attempt or 0, ended_at__isnull=False
-    ).exists()
 
 
 def _refuse_other_session(credential: Credential, session: str) -> None:

@@ -32,7 +32,9 @@ def read(scope: Mapping[str, Any]) -> Offer:
     The token is in the `Authorization` header, or in a `bearer.` subprotocol for clients that cannot set headers.
     """
     offered: list[str] = list(scope.get("subprotocols") or [])
-    token = _header(scope) or _entry(offered)
+    header = next((value for name, value in scope.get("headers") or [] if name == b"authorization"), b"")
+    entry = next((name.removeprefix(BEARER) for name in offered if name.startswith(BEARER)), "")
+    token = credentials.bearer(header.decode("latin-1")) or entry
     dialects = [name for name in offered if not name.startswith(BEARER)]
     if V1 in dialects:
         return Offer(token, False, V1)
@@ -50,14 +52,3 @@ async def admit(offer: Offer, address: str, session: str) -> Principal:
         raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
     with backpressure.handshake(address):
         return await run_in_threadpool(authenticate, offer.token, session)
-
-
-def _header(scope: Mapping[str, Any]) -> str:
-    for name, value in scope.get("headers") or []:
-        if name == b"authorization":
-            return credentials.bearer(value.decode("latin-1"))
-    return ""
-
-
-def _entry(offered: list[str]) -> str:
-    return next((name.removeprefix(BEARER) for name in offered if name.startswith(BEARER)), "")

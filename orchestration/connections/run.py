@@ -13,7 +13,7 @@ from core.db.clock import database_now, moment, read_database_clock
 from core.web import problems
 from ledger import quota
 from orchestration.connections.fencing import Connection, fenced_transaction
-from orchestration.models import Attempt, Session, TranscriptItem
+from orchestration.models import Attempt, TranscriptItem
 from orchestration.sessions import history, limits
 from wardroom.protocol import ConnectionLimits, Item, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome
 
@@ -42,19 +42,27 @@ def run(connection: Connection) -> Run:
     attempt = Attempt.objects.select_related("session").get(**connection.row())
     session = attempt.session
     options: dict[str, Any] = session.options
+    model = {name: options.get(name) for name in ("provider", "model", "provider_type")}
+    own = limits.limits(session.metadata)
+    history_url = f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history"
     messages, rest = history.page(session, settings.WARDROOM["run_history_bytes"])
     return Run(
         assignment=session.assignment,
         attempt=connection.attempt,
-        session=_place(session),
+        session=RunSession(
+            session_id=str(session.pk),
+            root_session_id=str(session.root),
+            depth=session.depth,
+            parent_session_id=str(session.parent_id) if session.parent_id else None,
+        ),
         role=session.role or None,
-        model=_model(options),
+        model=Model(**model) if any(model.values()) else None,
         reasoning_effort=options.get("reasoning_effort"),
         disabled_tools=list(options.get("disabled_tools") or []),
         messages=messages,
-        history_url=_history_url(session, rest),
+        history_url=None if rest is None else f"{history_url}?cursor={rest}",
         resume=Resume(**attempt.resume) if attempt.resume else None,
-        limits=_limits(session),
+        limits=RunLimits(max_total_secs=own.max_total_secs, max_idle_secs=own.max_idle_secs),
         may_run_unasked=session.may_run_unasked,
     )
 
@@ -116,28 +124,3 @@ def _refuse_unkeepable(items: Sequence[Item], skipped: int) -> None:
             continue
         field = f"items[{place}].{wrong[0]}"
         raise problems.invalid([{"field": field, "detail": wrong[1]}], f"{field}: {wrong[1]}")
-
-
-def _place(session: Session) -> RunSession:
-    return RunSession(
-        session_id=str(session.pk),
-        root_session_id=str(session.root),
-        depth=session.depth,
-        parent_session_id=str(session.parent_id) if session.parent_id else None,
-    )
-
-
-def _model(options: dict[str, Any]) -> Model | None:
-    named = {name: options.get(name) for name in ("provider", "model", "provider_type")}
-    return Model(**named) if any(named.values()) else None
-
-
-def _history_url(session: Session, rest: history.Place | None) -> str | None:
-    if rest is None:
-        return None
-    return f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history?cursor={rest}"
-
-
-def _limits(session: Session) -> RunLimits:
-    own = limits.limits(session.metadata)
-    return RunLimits(max_total_secs=own.max_total_secs, max_idle_secs=own.max_idle_secs)

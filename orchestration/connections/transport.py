@@ -139,20 +139,16 @@ class Transport:
         """Put every frame into the inbox, and at the end the CloseConnection that says why there are no more."""
         try:
             while True:
-                text = await self._text()
+                event = await self._receive()
+                if event["type"] == "websocket.disconnect":
+                    raise CloseConnection()
+                text = event.get("text")
+                if text is None:
+                    raise CloseConnection(Close.NOT_PROTOCOL, "a frame is text")
                 self._rate.take()
-                await inbox.put(text)
+                await inbox.put(str(text))
         except CloseConnection as end:
             await inbox.put(end)
-
-    async def _text(self) -> str:
-        event = await self._receive()
-        if event["type"] == "websocket.disconnect":
-            raise CloseConnection()
-        text = event.get("text")
-        if text is None:
-            raise CloseConnection(Close.NOT_PROTOCOL, "a frame is text")
-        return str(text)
 
     async def _push(self, event: MutableMapping[str, Any]) -> None:
         try:
