@@ -45,15 +45,9 @@ class History(ProjectView):
     def get(self, request: Request, session_id: UUID) -> Response:
         """Return as many entries as fit into a run."""
         session = access.readable(self.credential, session_id)
-        after = _after(request.query_params.get("cursor"))
+        cursor = request.query_params.get("cursor")
+        after = history.Place.read(cursor) if cursor else None
+        if cursor and after is None:
+            raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")])
         found, rest = history.page(session, settings.WARDROOM["run_history_bytes"], after)
         return Response({"results": found, "next": None if rest is None else str(rest)})
-
-
-def _after(raw: str | None) -> history.Place | None:
-    if not raw:
-        return None
-    place = history.Place.read(raw)
-    if place is None:
-        raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")])
-    return place

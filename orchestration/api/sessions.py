@@ -89,14 +89,10 @@ class Sessions(ProjectView):
         """Spawn a session. For the runner `external` the answer carries, only once, the child's token."""
         spawned = spawn.spawn(self.project, _order(request.data), self.actor)
         headers = {"Location": f"{request.path}/{spawned.session.pk}"}
-        return Response(_spawned(spawned), status=201, headers=headers)
-
-
-def _spawned(spawned: spawn.Spawned) -> dict[str, Any]:
-    shown = schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=spawned.session.pk))
-    if spawned.websocket_url:
-        shown["child"] = {"token": spawned.child_token, "websocket_url": spawned.websocket_url}
-    return shown
+        shown = schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=spawned.session.pk))
+        if spawned.websocket_url:
+            shown["child"] = {"token": spawned.child_token, "websocket_url": spawned.websocket_url}
+        return Response(shown, status=201, headers=headers)
 
 
 def _filtered(rows: QuerySet[Session], params: Any) -> QuerySet[Session]:

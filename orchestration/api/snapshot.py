@@ -37,16 +37,11 @@ def of(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = T
             shown.append(each)
         return shown
 
-    sessions = fitting(_sessions(project_id), schemas.session) if with_sessions else None
-    approvals = fitting(_approvals(project_id), approval_shapes.approval) if with_approvals else None
+    sessions = approvals = None
+    if with_sessions:
+        unfinished = schemas.with_liveness(Session.objects.filter(project_id=project_id, finished_at=None))
+        sessions = fitting(pages.walk(unfinished, ("created_at", "pk")), schemas.session)
+    if with_approvals:
+        pending: Any = with_waiters(Approval.objects.filter(project_id=project_id).pending())
+        approvals = fitting(pages.walk(pending, ("requested_at", "id")), approval_shapes.approval)
     return {"cursor": cursor, "sessions": sessions, "approvals": approvals, "truncated": is_cut}
-
-
-def _sessions(project_id: UUID) -> Iterator[Any]:
-    rows = schemas.with_liveness(Session.objects.filter(project_id=project_id, finished_at=None))
-    return pages.walk(rows, ("created_at", "pk"))
-
-
-def _approvals(project_id: UUID) -> Iterator[Any]:
-    rows: Any = with_waiters(Approval.objects.filter(project_id=project_id).pending())
-    return pages.walk(rows, ("requested_at", "id"))

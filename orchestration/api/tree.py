@@ -26,7 +26,10 @@ def of(top: UUID) -> dict[str, Any]:
     level = [top]
     while level:
         level = _below(level, shown, room)
-    _mark(shown)
+    children = Session.objects.filter(parent__in=list(shown)).values_list("parent").annotate(Count("pk")).order_by()
+    counts = dict(children)
+    for pk, node in shown.items():
+        node["truncated"] = counts.get(pk, 0) > len(node["children"])
     return shown[top]
 
 
@@ -42,13 +45,6 @@ def _below(level: list[UUID], shown: dict[UUID, dict[str, Any]], room: pages.Roo
         shown[row.parent_id]["children"].append(node)
         found.append(row.pk)
     return found
-
-
-def _mark(shown: dict[UUID, dict[str, Any]]) -> None:
-    there = Session.objects.filter(parent__in=list(shown)).values_list("parent").annotate(Count("pk")).order_by()
-    counts = dict(there)
-    for pk, node in shown.items():
-        node["truncated"] = counts.get(pk, 0) > len(node["children"])
 
 
 def _node(row: Any) -> dict[str, Any]:
