@@ -27,10 +27,10 @@ async def threaded(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 async def drop(child: Child) -> None:
     """Cut the child's line as a network does it."""
     wire = child._wire
-    await wait_until_async(lambda: wire.line.online)
-    assert wire.line.socket is not None
-    wire.line.socket.transport.abort()
-    await wait_until_async(lambda: not wire.line.online)
+    await wait_until_async(lambda: wire.connection.online)
+    assert wire.connection.socket is not None
+    wire.connection.socket.transport.abort()
+    await wait_until_async(lambda: not wire.connection.online)
 
 
 def types(session: Session) -> list[str]:
@@ -138,10 +138,10 @@ async def test_events_survive_lost_lines_once_and_in_order(spawn: Spawn) -> None
 async def test_more_events_than_may_be_owed_wait_and_none_is_lost(spawn: Spawn) -> None:
     session = spawn()
     async with Child(session.identity) as child:
-        child._wire.lanes.max_unacked = 8
+        child._wire.buffer.max_unacked = 8
         for n in range(100):
             await child.emit("step", n=n)
-            assert len(child._wire.lanes._unacked) <= 8
+            assert len(child._wire.buffer._unacked) <= 8
         await child.flushed()
     cursor, own = None, []
     while True:
@@ -352,7 +352,7 @@ async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house:
         asking = asyncio.create_task(child.approve("shell", {"command": "ls"}, **ASK))
         approval = await threaded(session.decide, "approve")
         decision = await asking
-        arrived, lost = child._wire.line._arrived, []
+        arrived, lost = child._wire.connection._arrived, []
 
         def lose_the_answer(frame: Any) -> None:
             if isinstance(frame, ApprovalConsumed) and not lost:
@@ -360,7 +360,7 @@ async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house:
             else:
                 arrived(frame)
 
-        child._wire.line._arrived = lose_the_answer  # type: ignore[method-assign]
+        child._wire.connection._arrived = lose_the_answer  # type: ignore[method-assign]
         consuming = asyncio.create_task(child.consume(decision))
         await wait_until_async(lambda: lost)
         assert session.client.approval(approval["id"])["consumed_at"]
