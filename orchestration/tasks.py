@@ -66,7 +66,7 @@ def outbox_sweep() -> None:
     sweeps.run("outbox_sweep", lambda moment: dispatch.sweep())
 
 
-@shared_task(name="orchestration.maintenance.retention")
+@shared_task(name="orchestration.housekeeping")
 def retention_sweep() -> None:
     """Delete rows and files that are past their retention period."""
     sweeps.run("housekeeping", lambda moment: retention.sweep())
