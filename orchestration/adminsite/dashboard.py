@@ -42,11 +42,16 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if sees[Quarantined]:
         # Quarantined messages without a known project are shown to superusers only.
         broken = Quarantined.objects.all() if user.is_superuser else Quarantined.objects.filter(project__in=visible)
-        cards.append(_quarantine_card(broken))
+        waiting = broken.filter(state=QuarantineState.WAITING)
+        oldest = waiting.aggregate(oldest=Min("created_at"))["oldest"]
+        cards.append(_card("quarantined", waiting.count(), "bad", _url("mailbox_quarantined"), since=oldest))
     if sees[Session]:
         cards += _session_cards(Session.objects.filter(project__in=visible))
     if sees[OutboxEntry]:
-        cards.append(_outbox_card(OutboxEntry.objects.filter(project__in=visible)))
+        failing = OutboxEntry.objects.filter(project__in=visible, sent_at=None).exclude(last_error="")
+        where = _url("ledger_outboxentry", "?sent_at__isempty=1")
+        about = "launches that the broker did not accept; each is retried automatically"
+        cards.append(_card("not sent to the broker", failing.count(), "bad", where, about=about))
     sweeps = health.sweeps()
     return {
         "cards": cards,
@@ -81,12 +86,6 @@ def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _quarantine_card(queryset: QuerySet[Quarantined]) -> dict[str, Any]:
-    waiting = queryset.filter(state=QuarantineState.WAITING)
-    oldest = waiting.aggregate(oldest=Min("created_at"))["oldest"]
-    return _card("quarantined", waiting.count(), "bad", _url("mailbox_quarantined"), since=oldest)
-
-
 def _session_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
     lost = schemas.with_liveness(sessions).filter(status=Status.RUNNING, live=False)
     here = "orchestration_session"
@@ -113,13 +112,6 @@ def _cancel_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
     where = _url("orchestration_session", "?state=cancelling")
     detail = f"{seen['told']} sessions told to stop so far"
     return [_card("trees being cancelled", seen["count"], "busy", where, detail=detail)]
-
-
-def _outbox_card(queryset: QuerySet[OutboxEntry]) -> dict[str, Any]:
-    failing = queryset.filter(sent_at=None).exclude(last_error="")
-    where = _url("ledger_outboxentry", "?sent_at__isempty=1")
-    about = "launches that the broker did not accept; each is retried automatically"
-    return _card("not sent to the broker", failing.count(), "bad", where, about=about)
 
 
 def _running(sessions: QuerySet[Session]) -> list[dict[str, Any]]:

@@ -46,13 +46,27 @@ def sweep(*, now: datetime | None = None) -> int:
 
     A failing kind does not stop the others.
     """
+    admitted = _ago("keep_admitted_secs", now)
+    settled = _ago("keep_settled_quarantine_secs", now)
+    kinds: dict[str, Callable[[], int]] = {
+        "old rows": lambda: sum(_delete(due) for due in _due(now)),
+        "receipts": lambda: _clear("receipts", lambda last: receipts.due(admitted, BATCH, last or 0), receipts.forget),
+        "quarantine": lambda: _clear(
+            "quarantine", lambda last: quarantine.due(settled, BATCH, last), quarantine.forget
+        ),
+        "dead messages": lambda: _dead_messages(now),
+        "events": lambda: _events(now),
+        "cancels": lambda: _cancels(now),
+        "logs": _logs,
+        "work folders": lambda: workdirs.sweep(now=now),
+    }
     trouble: list[Exception] = []
     gone = 0
-    for kind in (_old_rows, _admitted, _quarantine, _dead_messages, _events, _cancels, _files, _folders):
+    for name, remove in kinds.items():
         try:
-            gone += kind(now)
+            gone += remove()
         except Exception as error:
-            log.exception("housekeeping failed on %s", kind.__name__)
+            log.exception("retention failed on %s", name)
             trouble.append(error)
     if trouble:
         raise trouble[0]
@@ -75,10 +89,6 @@ def _after(rows: QuerySet[Any], last: Any) -> Sequence[Any]:
     """Return the keys of the next batch."""
     rows = rows if last is None else rows.filter(pk__gt=last)
     return list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
-
-
-def _old_rows(now: datetime | None) -> int:
-    return sum(_delete(due) for due in _due(now))
 
 
 def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
@@ -107,18 +117,6 @@ def _delete(due: QuerySet[Any]) -> int:
             return int(due.model._default_manager.filter(pk__in=keys).only("pk").delete()[0])
 
     return _clear(due.model._meta.model_name, lambda last: _after(due, last), forget)
-
-
-def _quarantine(now: datetime | None) -> int:
-    """Delete settled quarantined messages. Waiting ones are kept at any age."""
-    before = _ago("keep_settled_quarantine_secs", now)
-    return _clear("quarantine", lambda last: quarantine.due(before, BATCH, last), quarantine.forget)
-
-
-def _admitted(now: datetime | None) -> int:
-    """Delete acknowledged messages and their receipts."""
-    before = _ago("keep_admitted_secs", now)
-    return _clear("receipts", lambda last: receipts.due(before, BATCH, last or 0), receipts.forget)
 
 
 def _dead_messages(now: datetime | None) -> int:
@@ -180,21 +178,17 @@ def _cancels(now: datetime | None) -> int:
     return _delete(old.filter(~Exists(Session.objects.filter(cancellation=OuterRef("pk")))))
 
 
-def _files(now: datetime | None) -> int:
+def _logs() -> int:
     """Delete old logs on this host of supervisors without a state file."""
+
+    def remove(path: Path) -> int:
+        try:
+            if path.stat().st_mtime >= time.time() - 7 * DAY or path.with_suffix(".json").exists():
+                return 0
+            path.unlink()
+        except FileNotFoundError:
+            return 0  # Another worker removed it.
+        return 1
+
     logs = runners.supervisors_folder().glob("*.log")
-    return sweep_batch.each(Work("housekeeping", "logs of keepers"), lambda most: logs, _remove_old)
-
-
-def _remove_old(path: Path) -> int:
-    try:
-        if path.stat().st_mtime >= time.time() - 7 * DAY or path.with_suffix(".json").exists():
-            return 0
-        path.unlink()
-    except FileNotFoundError:
-        return 0  # Another worker removed it.
-    return 1
-
-
-def _folders(now: datetime | None) -> int:
-    return workdirs.sweep(now=now)
+    return sweep_batch.each(Work("housekeeping", "logs of keepers"), lambda most: logs, remove)

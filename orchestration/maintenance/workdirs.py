@@ -48,23 +48,20 @@ def sweep(*, now: datetime | None = None) -> int:
 
 
 def _long_over(top: int, now: datetime | None) -> list[UUID]:
-    here = list(_named(top))
+    """Return the sessions that ended long ago and have a real folder, named by their id in canonical form."""
+    here: list[UUID] = []
+    with os.scandir(top) as entries:
+        for entry in entries:
+            with contextlib.suppress(ValueError):
+                named = UUID(entry.name)
+                if str(named) == entry.name and entry.is_dir(follow_symlinks=False):
+                    here.append(named)
     found: list[UUID] = []
     for start in range(0, len(here), MOST):
         found += _ended(now).filter(pk__in=here[start : start + MOST]).values_list("pk", flat=True)
         if len(found) >= MOST:
             break
     return found[:MOST]
-
-
-def _named(top: int) -> Iterator[UUID]:
-    """Yield the session ids of the real folders that are named by an id in canonical form."""
-    with os.scandir(top) as entries:
-        for entry in entries:
-            with contextlib.suppress(ValueError):
-                named = UUID(entry.name)
-                if str(named) == entry.name and entry.is_dir(follow_symlinks=False):
-                    yield named
 
 
 def _ended(now: datetime | None) -> QuerySet[Session]:

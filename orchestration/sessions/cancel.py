@@ -175,8 +175,14 @@ def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None
     turn.each(lambda: list(idle.exclude(pk__in=turn.failed)[:BATCH]), lambda pk: end(row.pk, pk, now=now))
     if turn.trouble:
         raise turn.trouble
-    if not turn.is_over:
-        _finish(row, now)
+    if turn.is_over:
+        return turn.changed
+    with unit_of_work.transaction():
+        unfinished = Cancellation.objects.filter(pk=row.pk, finished_at=None)
+        if unfinished.update(finished_at=database_now(now)):
+            done = Cancellation.objects.get(pk=row.pk)
+            counts = {"told": done.told, "ended": done.ended}
+            unit_of_work.event(done.project_id, "session_cancel_finished", counts, session=done.top_id)
     return turn.changed
 
 
@@ -253,12 +259,3 @@ def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) ->
         lifecycle.ask_to_stop(session, session.cancel_reason, now=now)
         Cancellation.objects.filter(pk=cancellation).update(ended=F("ended") + 1)
         return True
-
-
-def _finish(row: Cancellation, now: datetime | None) -> None:
-    with unit_of_work.transaction():
-        queryset = Cancellation.objects.filter(pk=row.pk, finished_at=None)
-        if queryset.update(finished_at=database_now(now)):
-            done = Cancellation.objects.get(pk=row.pk)
-            counts = {"told": done.told, "ended": done.ended}
-            unit_of_work.event(done.project_id, "session_cancel_finished", counts, session=done.top_id)

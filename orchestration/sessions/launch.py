@@ -81,7 +81,11 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
         dispatch.mark_begun(session_id, attempt, now=now)
         if session.cancel_requested_at is not None:
             return None  # The cancel ends it.
-        if session.status == Status.QUEUED and _has_nothing_to_do(session):
+        if (
+            session.status == Status.QUEUED
+            and not session.assignment.strip()
+            and not session_inbox.unadmitted(session.project_id, session.address, limit=1)
+        ):
             lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0, now=now)
             return None
         try:
@@ -91,11 +95,6 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
         row = Attempt.objects.filter(session=session, number=attempt)
         row.update(launched_at=database_now(now), host=runners.this_host())
         return session, spawn.mint(session)
-
-
-def _has_nothing_to_do(session: Session) -> bool:
-    """Return whether the session has no assignment and no message that waits for admission."""
-    return not session.assignment.strip() and not session_inbox.unadmitted(session.project_id, session.address, limit=1)
 
 
 # --- the launch sweeper -------------------------------------------------------------------------------------

@@ -43,11 +43,6 @@ class Command(BaseCommand):
         parser.add_argument("--follow", action="store_true", help="show its events until it is over")
 
     def handle(self, **options: Any) -> None:
-        session = self._spawn(options)
-        if options["follow"]:
-            self._follow(session)
-
-    def _spawn(self, options: dict[str, Any]) -> Session:
         _refuse_raw_bytes(options)
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
@@ -60,7 +55,8 @@ class Command(BaseCommand):
         self.stdout.write(f"session: {spawned.session.pk}")
         if spawned.child_token:
             self.stdout.write(f"child token: {spawned.child_token}\nsocket: {spawned.websocket_url}")
-        return spawned.session
+        if options["follow"]:
+            self._follow(spawned.session)
 
     def _follow(self, session: Session) -> None:
         out = cast(TextIO, self.stdout._out)
@@ -78,32 +74,6 @@ class Command(BaseCommand):
         sys.exit(tail.EXITS[Status(ended.status)])
 
 
-def _order(options: dict[str, Any]) -> SpawnOrder:
-    return SpawnOrder(
-        assignment=_assignment(options),
-        role=options["role"],
-        command=_argv(options["command"]) if options["command"] else None,
-        runner=options["runner"],
-        title=options["title"],
-        parent=options["parent"],
-        model=options["model"],
-        metadata=dict(_pair(text) for text in options["metadata"]),
-    )
-
-
-def _assignment(options: dict[str, Any]) -> str:
-    if options["file"]:
-        return _text(options["file"])
-    return _stdin() if options["assignment"] == "-" else options["assignment"] or ""
-
-
-def _stdin() -> str:
-    try:
-        return _checked(sys.stdin.buffer.read().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise CommandError(f"Standard input is not UTF-8: {error}") from error
-
-
 def _refuse_raw_bytes(options: dict[str, Any]) -> None:
     """Refuse arguments that are not UTF-8, because they cannot be stored as text."""
     for name, value in options.items():
@@ -112,29 +82,42 @@ def _refuse_raw_bytes(options: dict[str, Any]) -> None:
                 raise CommandError(f"{name} is not UTF-8.")
 
 
-def _argv(line: str) -> tuple[str, ...]:
+def _order(options: dict[str, Any]) -> SpawnOrder:
     try:
-        return tuple(shlex.split(line))
+        command = tuple(shlex.split(options["command"])) if options["command"] else None
     except ValueError as error:
-        raise CommandError(f"--command {line!r}: {error}") from error
+        raise CommandError(f"--command {options['command']!r}: {error}") from error
+    metadata = {}
+    for text in options["metadata"]:
+        key, separator, value = text.partition("=")
+        if not key or not separator:
+            raise CommandError(f"--metadata {text!r}: write KEY=VALUE.")
+        metadata[key] = value
+    return SpawnOrder(
+        assignment=_assignment(options),
+        role=options["role"],
+        command=command,
+        runner=options["runner"],
+        title=options["title"],
+        parent=options["parent"],
+        model=options["model"],
+        metadata=metadata,
+    )
 
 
-def _checked(text: str) -> str:
+def _assignment(options: dict[str, Any]) -> str:
+    """Return the assignment: the argument, the content of a file, or standard input.
+
+    Read bytes, because text mode would turn each lone carriage return into a line feed.
+    """
+    path: Path | None = options["file"]
+    if path is None and options["assignment"] != "-":
+        return options["assignment"] or ""
+    try:
+        raw = path.read_bytes() if path else sys.stdin.buffer.read()
+        text = raw.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path or 'Standard input'} cannot be read: {error}") from error
     if "\0" in text:
         raise CommandError("The assignment contains a NUL character.")
     return text
-
-
-def _text(path: Path) -> str:
-    """Return the file's text unchanged. Text mode would turn each lone carriage return into a line feed."""
-    try:
-        return _checked(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}") from error
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not key or not separator:
-        raise CommandError(f"--metadata {text!r}: write KEY=VALUE.")
-    return key, value
