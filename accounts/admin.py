@@ -54,8 +54,8 @@ class ProjectAdmin(Named, Recorded):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
         """Return the projects that the reader sees."""
         user: Any = request.user
-        mine = projects.visible_to(user).values("pk")
-        return super().get_queryset(request).filter(pk__in=mine).prefetch_related("groups")
+        visible = projects.visible_to(user).values("pk")
+        return super().get_queryset(request).filter(pk__in=visible).prefetch_related("groups")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Fix the slug of an existing project, and let only superusers change its groups.

@@ -82,9 +82,9 @@ def _find(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credenti
 
 
 def _row(values: Sequence[Any]) -> Credential:
-    mine = dict(zip(FIELDS, values, strict=False))
-    mine |= {"scopes": _list(mine["scopes"]), "project_id": _uuid(mine["project_id"])}
-    credential = _partly(Credential, mine)
+    fields = dict(zip(FIELDS, values, strict=False))
+    fields |= {"scopes": _list(fields["scopes"]), "project_id": _uuid(fields["project_id"])}
+    credential = _partly(Credential, fields)
     if credential.user_id is not None:
         credential.user = _partly(User, dict(zip(OWNERS_FIELDS, values[len(FIELDS) :], strict=False)))
     credential.has_expired, credential.owner_sees, credential.owner_holds = values[-3:]

@@ -140,10 +140,10 @@ def end(credential_id: int, actor: Actor, *, now: datetime | None = None) -> boo
 
 def end_for_attempt(project_id: UUID, subject: str, attempt: int, *, now: datetime | None = None) -> int:
     """End every token of one attempt of one session. Return their number."""
-    mine = Credential.objects.filter(
+    queryset = Credential.objects.filter(
         project_id=project_id, kind=CredentialKind.CHILD, subject=subject, attempt=attempt, ended_at=None
     )
-    return mine.update(ended_at=database_now(now))
+    return queryset.update(ended_at=database_now(now))
 
 
 def bearer(header: str) -> str:
@@ -159,8 +159,8 @@ def _of_owner(user: User | None) -> Actor:
 def _record(key: Credential, actor: Actor, action: str) -> None:
     owner = key.user.get_username() if key.user else None
     until = key.expires_at.isoformat() if key.expires_at else None
-    told = {"name": key.name, "owner": owner, "scopes": key.scopes, "expires_at": until}
-    audit_hook.audit(key.project_id, actor, action, f"key:{key.public_id}", told)
+    payload = {"name": key.name, "owner": owner, "scopes": key.scopes, "expires_at": until}
+    audit_hook.audit(key.project_id, actor, action, f"key:{key.public_id}", payload)
 
 
 def _hash(secret: str) -> str:

@@ -20,8 +20,8 @@ def names(words: Iterable[str]) -> dict[str, str]:
     found = {f"user:{user}": name for user, name in User.objects.filter(pk__in=users).values_list("pk", "username")}
     former = FormerName.objects.filter(word__in=[f"user:{user}" for user in users])
     found |= {word: f"{name}, deleted" for word, name in former.values_list("word", "name")}
-    told = Credential.objects.filter(public_id__in=keys).values_list("public_id", "name", "user__username")
-    return found | {f"key:{id}": f"{owner}'s key {name}" if owner else name for id, name, owner in told}
+    named_keys = Credential.objects.filter(public_id__in=keys).values_list("public_id", "name", "user__username")
+    return found | {f"key:{id}": f"{owner}'s key {name}" if owner else name for id, name, owner in named_keys}
 
 
 def named(word: str, known: Mapping[str, str] | None = None) -> str:

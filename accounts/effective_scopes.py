@@ -24,8 +24,8 @@ OWNER_OFF_STAFF = "owner is a superuser off the staff"
 # Written by hand: every call with a key runs this, and Django takes longer to build it than the database to answer it.
 #: Same rule as `projects.visible_to`: the owner is in a group that the project names.
 SEES = """EXISTS (
-    SELECT 1 FROM accounts_project_groups named JOIN accounts_user_groups mine ON mine.group_id = named.group_id
-    WHERE named.project_id = accounts_credential.project_id AND mine.user_id = accounts_credential.user_id)"""
+    SELECT 1 FROM accounts_project_groups named JOIN accounts_user_groups member ON member.group_id = named.group_id
+    WHERE named.project_id = accounts_credential.project_id AND member.user_id = accounts_credential.user_id)"""
 #: Same rule as `has_perm`: the members of `scopes.permissions()` that the owner holds, directly or by a group.
 HOLDS = """(
     SELECT {joined}(app.app_label || '.' || held.codename, ',')
@@ -34,8 +34,8 @@ HOLDS = """(
         SELECT permission_id FROM accounts_user_user_permissions WHERE user_id = accounts_credential.user_id
         UNION ALL
         SELECT given.permission_id FROM auth_group_permissions given
-        JOIN accounts_user_groups mine ON mine.group_id = given.group_id
-        WHERE mine.user_id = accounts_credential.user_id))"""
+        JOIN accounts_user_groups member ON member.group_id = given.group_id
+        WHERE member.user_id = accounts_credential.user_id))"""
 
 
 def judged(keys: QuerySet[Credential]) -> QuerySet[Credential]:
@@ -81,8 +81,8 @@ def worth(key: Credential) -> list[str]:
     """Return the scopes of an annotated credential that it may use now."""
     if key.user is None or key.kind == CredentialKind.CHILD:
         return list(key.scopes)
-    mine = scopes.within(bool(key.user.is_superuser), functools.partial(holds_now, key))
-    return [scope for scope in key.scopes if scope in mine]
+    grantable = scopes.within(bool(key.user.is_superuser), functools.partial(holds_now, key))
+    return [scope for scope in key.scopes if scope in grantable]
 
 
 def holds_now(key: Credential, permission: str) -> bool:

@@ -93,12 +93,12 @@ def sent_with(request: Request) -> list[str]:
 def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKey, bool]:
     """Return the key's row, and True when this call created it."""
     body = hashlib.sha256(json.dumps(request.data, sort_keys=True).encode()).hexdigest()
-    mine = {"credential": view.credential, "route": _route(view, request), "key": key}
+    identity = {"credential": view.credential, "route": _route(view, request), "key": key}
     try:
         with transaction.atomic():
-            return IdempotencyKey.objects.create(**mine, body_hash=body), True
+            return IdempotencyKey.objects.create(**identity, body_hash=body), True
     except IntegrityError:
-        row = IdempotencyKey.objects.filter(**mine).first()
+        row = IdempotencyKey.objects.filter(**identity).first()
     if row is None or row.status is None:
         raise problems.Problem(
             "still-running",

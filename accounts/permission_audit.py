@@ -51,8 +51,8 @@ def changed(actor: Actor, thing: User | Group | Project, before: Rights, after: 
     word = type(thing).__name__.lower()
     detail = {name: _difference(before.held.get(name), after.held.get(name)) for name in before.held | after.held}
     differing = {name: value for name, value in detail.items() if value is not None}
-    told = {"name": str(thing), "gone": after is NOTHING, **differing}
-    write(actor, f"rights.{word}", f"{word}:{thing.pk}", told, before.projects | after.projects)
+    payload = {"name": str(thing), "gone": after is NOTHING, **differing}
+    write(actor, f"rights.{word}", f"{word}:{thing.pk}", payload, before.projects | after.projects)
 
 
 def password_set(actor: Actor, user: User) -> None:

@@ -41,10 +41,10 @@ def binary() -> str:
 
 def refuse_old(path: str) -> None:
     try:
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError) as trouble:
         raise EmbeddedError(f"WARDROOM_VALKEY_BIN={path} cannot be run: {trouble}") from trouble
-    version = re.search(r"\bv=(\d+)\.(\d+)", told)
+    version = re.search(r"\bv=(\d+)\.(\d+)", output)
     if version is None:
         raise EmbeddedError(f"WARDROOM_VALKEY_BIN={path} is neither a valkey-server nor a redis-server")
     if (int(version[1]), int(version[2])) < OLDEST:

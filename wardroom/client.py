@@ -101,10 +101,10 @@ class Client:
         """
         until = time.monotonic() + timeout
         order = {"question": question, "mode": mode, "timeout_secs": min(timeout, LONGEST_WAIT), **fields}
-        standing = self._once(f"sessions/{quote(session)}/ask", order, secrets.token_urlsafe(24))
-        while standing["status"] == "pending" and (left := until - time.monotonic()) > 0:
-            standing = self.asked(session, standing["ask_id"], timeout=left)
-        return standing
+        current = self._once(f"sessions/{quote(session)}/ask", order, secrets.token_urlsafe(24))
+        while current["status"] == "pending" and (left := until - time.monotonic()) > 0:
+            current = self.asked(session, current["ask_id"], timeout=left)
+        return current
 
     def asked(self, session: str, ask_id: str, *, timeout: float = 0) -> dict[str, Any]:
         """Return an earlier ask: its answer, even a late one, or its state after waiting `timeout` seconds (at most

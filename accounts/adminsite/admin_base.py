@@ -224,9 +224,9 @@ def until(moment: Any) -> SafeString | str:
 def _clock(moment: Any, kind: str) -> SafeString | str:
     if moment is None:
         return NOTHING
-    told = localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
+    shown = localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
     markup = '<time datetime="{}" title="{} UTC" {}>{}</time>'
-    return format_html(markup, moment.isoformat(), told, kind, told)
+    return format_html(markup, moment.isoformat(), shown, kind, shown)
 
 
 def line(text: Any, limit: int = 80) -> str:

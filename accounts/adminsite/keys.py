@@ -35,10 +35,10 @@ class KeyForm(forms.Form):
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        mine: Any = self.fields["project"]
-        mine.queryset = projects.visible_to(user)
-        if len(mine.queryset) == 1:
-            mine.initial = mine.queryset[0]
+        project: Any = self.fields["project"]
+        project.queryset = projects.visible_to(user)
+        if len(project.queryset) == 1:
+            project.initial = project.queryset[0]
         choices: Any = self.fields["scopes"]
         choices.choices = [(scope, scope) for scope in scopes.grantable(user)]
 
@@ -99,11 +99,11 @@ class KeyAdmin(ProjectWall, ReadOnly):
 
     def get_urls(self) -> list[URLPattern]:
         """Return the stock pages plus *mint* and *end*."""
-        mine = [
+        urls = [
             path("mint/", self.admin_site.admin_view(self.mint_view), name="accounts_credential_mint"),
             path("<int:key_id>/end/", self.admin_site.admin_view(self.end_view), name="accounts_credential_end"),
         ]
-        return [*mine, *super().get_urls()]
+        return [*urls, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list, with the mint button for permitted readers."""

@@ -38,8 +38,8 @@ def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
             return
         until = _until(found)
         AccessAttemptExpiration.objects.create(access_attempt=found[0], expires_at=until)
-        told = {"name": user.get_username(), "address": ip_address, "until": clock.moment(until)}
-        permission_audit.write(Actor.system("sign-in"), "login.locked_out", f"user:{user.pk}", told, ())
+        payload = {"name": user.get_username(), "address": ip_address, "until": clock.moment(until)}
+        permission_audit.write(Actor.system("sign-in"), "login.locked_out", f"user:{user.pk}", payload, ())
 
 
 def _until(tries: Sequence[AccessAttempt]) -> datetime:

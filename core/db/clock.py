@@ -58,7 +58,7 @@ def read_database_clock(now: datetime | None = None) -> datetime:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT statement_timestamp()")
-            told: datetime = cursor.fetchone()[0]
-            return told
+            now_there: datetime = cursor.fetchone()[0]
+            return now_there
         cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
         return datetime.fromisoformat(cursor.fetchone()[0])

@@ -36,8 +36,8 @@ def decode(raw: bytes) -> Any:
 def refuse_encoded(encoding: str) -> None:
     """Raise 415 for a compressed body: its size limit would not bound the decoded size."""
     if encoding.strip().lower() not in ("", "identity"):
-        told = "Send the body as it is, without Content-Encoding."
-        raise Problem("unsupported-encoding", 415, told, headers={"Accept-Encoding": "identity"})
+        detail = "Send the body as it is, without Content-Encoding."
+        raise Problem("unsupported-encoding", 415, detail, headers={"Accept-Encoding": "identity"})
 
 
 def too_large() -> Problem:

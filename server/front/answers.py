@@ -18,9 +18,9 @@ PAGE = """<!doctype html>
 
 def refusal(problem: Problem, scope: Scope, head: RequestHead) -> Response:
     """Return the answer for this caller."""
-    told = problem.body()
+    payload = problem.body()
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **problem.headers}
     if head.wants_a_page and not scope["path"].startswith("/api/"):
-        page = PAGE.format(title=escape(told["title"]), detail=escape(problem.detail))
+        page = PAGE.format(title=escape(payload["title"]), detail=escape(problem.detail))
         return HTMLResponse(page, problem.status, headers)
-    return JSONResponse(told, problem.status, headers, media_type=CONTENT_TYPE)
+    return JSONResponse(payload, problem.status, headers, media_type=CONTENT_TYPE)

@@ -167,18 +167,18 @@ class FrontConnection(HttpToolsProtocol):
         return not self.cycle.more_body
 
     def _make_room(self) -> None:
-        mine = _silent[self._address]
-        if len(mine) >= settings.WARDROOM["silent_connections_per_address"]:
-            _close_oldest(mine)
+        silent = _silent[self._address]
+        if len(silent) >= settings.WARDROOM["silent_connections_per_address"]:
+            _close_oldest(silent)
 
     def _speaks(self) -> None:
         if not self._is_silent:
             return
         self._is_silent = False
         _everybody_silent.pop(self, None)
-        mine = _silent[self._address]
-        mine.pop(self, None)
-        if not mine:
+        silent = _silent[self._address]
+        silent.pop(self, None)
+        if not silent:
             del _silent[self._address]
 
     def _stop_waiting(self) -> None:

@@ -17,5 +17,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
     known = problems.as_problem(error) if isinstance(error, Exception) else None
     problem = known if known is not None and known.status == 503 else problems.internal()
     headers = [(b"accept", request.headers.get("Accept", "").encode("latin-1", "replace"))]
-    told = answers.refusal(problem, {"path": request.path}, RequestHead({"headers": headers}))
-    return HttpResponse(bytes(told.body), status=told.status_code, headers=dict(told.headers))
+    refusal = answers.refusal(problem, {"path": request.path}, RequestHead({"headers": headers}))
+    return HttpResponse(bytes(refusal.body), status=refusal.status_code, headers=dict(refusal.headers))

@@ -47,14 +47,14 @@ class Turns:
         if self._in_use < most and self._held[caller] < share(most):
             return self._start(caller)
         self._make_room(caller)
-        mine = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(caller, OrderedDict())[mine] = None
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(caller, OrderedDict())[place] = None
         self._count += 1
         try:
             async with asyncio.timeout(settings.WARDROOM["turn_secs"]):
-                await mine
+                await place
         except BaseException as error:
-            self._leave(caller, mine)
+            self._leave(caller, place)
             if not isinstance(error, TimeoutError):
                 raise
             pressure.note("turn_secs")
@@ -99,15 +99,15 @@ class Turns:
         if not newest.done():
             newest.set_exception(refusal)
 
-    def _leave(self, caller: str, mine: asyncio.Future[None]) -> None:
+    def _leave(self, caller: str, place: asyncio.Future[None]) -> None:
         """Stop waiting, and pass on a turn that arrived at the same moment."""
         requests = self._waiting.get(caller, OrderedDict())
-        if mine in requests:
-            del requests[mine]
+        if place in requests:
+            del requests[place]
             self._count -= 1
             if not requests:
                 del self._waiting[caller]
-        elif mine.done() and not mine.cancelled() and mine.exception() is None:
+        elif place.done() and not place.cancelled() and place.exception() is None:
             self._give_back(caller)
 
 

@@ -37,8 +37,8 @@ class Command(BaseCommand):
             project = Project.objects.get(slug=options["project"])
         except (User.DoesNotExist, Project.DoesNotExist) as missing:
             raise CommandError(f"{missing} Name one that exists with --user or --project.") from missing
-        mine = scopes.grantable(user)
-        beyond = sorted(set(options["scope"] or ()) - set(mine))
+        grantable = scopes.grantable(user)
+        beyond = sorted(set(options["scope"] or ()) - set(grantable))
         if not projects.visible_to(user).filter(pk=project.pk).exists():
             raise CommandError(f"{user} does not see the project {project}: put them in a group that it names.")
         if effective_scopes.is_off_staff(user):
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         if beyond:
             lacking = "; ".join(scopes.lacking(user, scope) for scope in beyond)
             raise CommandError(f"{user} may not grant what they may not do: {lacking}.")
-        if not mine:
+        if not grantable:
             raise CommandError(f"{user} holds no permission behind a scope: a key of theirs would open nothing.")
         if options["days"] < 0:
             raise CommandError("--days counts from now on; leave it out for a key that does not expire.")
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         _, token = credentials.mint(
             kind=CredentialKind.API,
             project=project,
-            scopes=options["scope"] or mine,
+            scopes=options["scope"] or grantable,
             user=user,
             name=options["name"],
             expires_at=expires_at,
