@@ -21,7 +21,7 @@ from django.conf import settings
 log = logging.getLogger(__name__)
 
 
-class Pulse:
+class Liveness:
     """The age of the latest sign of work, and a thread that kills this process when it is too old."""
 
     def __init__(self, what: str, limit_secs: float) -> None:
@@ -33,7 +33,7 @@ class Pulse:
         self.latest = time.monotonic()
 
     def watch(self) -> None:
-        threading.Thread(target=self._watch, name="pulse", daemon=True).start()
+        threading.Thread(target=self._watch, name="liveness", daemon=True).start()
 
     def _watch(self) -> None:
         while (age := time.monotonic() - self.latest) < self.limit_secs:
@@ -50,7 +50,7 @@ class WatchedScheduler(Scheduler):
     round is a sign of life.
     """
 
-    pulse: Pulse | None = None
+    liveness: Liveness | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._due: dict[str, float] = {}
@@ -64,10 +64,10 @@ class WatchedScheduler(Scheduler):
 
         One job a round: a hanging broker delays each send, and every round must be a sign of life.
         """
-        if self.pulse is None:
-            self.pulse = Pulse("beat has not gone round", settings.WARDROOM["beat_stuck_secs"])
-            self.pulse.watch()
-        self.pulse.beat()
+        if self.liveness is None:
+            self.liveness = Liveness("beat has not gone round", settings.WARDROOM["beat_stuck_secs"])
+            self.liveness.watch()
+        self.liveness.beat()
         now = time.monotonic()
         waits = {name: self._due.get(name, now) - now for name in self.schedule}
         first = min(waits, key=lambda name: waits[name], default=None)
@@ -81,9 +81,9 @@ class WatchedScheduler(Scheduler):
 
 def watch_worker(**_: Any) -> None:
     """Start to watch this worker's main process. Runs just before it starts."""
-    pulse = Pulse("this worker was given no task", settings.WARDROOM["worker_deaf_secs"])
-    signals.task_received.connect(pulse.beat, weak=False)
-    pulse.watch()
+    liveness = Liveness("this worker was given no task", settings.WARDROOM["worker_deaf_secs"])
+    signals.task_received.connect(liveness.beat, weak=False)
+    liveness.watch()
 
 
 signals.worker_init.connect(watch_worker, weak=False)

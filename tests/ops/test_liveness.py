@@ -11,14 +11,14 @@ from tests.ops.clock import WallClock
 from tests.ops.embedded import Embedded
 from tests.waiting import wait_until
 
-SILENT = "from server.liveness import Pulse; Pulse('nothing heard', 0.3).watch(); import signal; signal.pause()"
+SILENT = "from server.liveness import Liveness; Liveness('nothing heard', 0.3).watch(); import signal; signal.pause()"
 BUSY = """
 import threading, time
-from server.liveness import Pulse
-pulse = Pulse('nothing heard', 2.0)
-pulse.watch()
+from server.liveness import Liveness
+liveness = Liveness('nothing heard', 2.0)
+liveness.watch()
 for _ in range(40):
-    pulse.beat()
+    liveness.beat()
     threading.Event().wait(0.1)
 """
 
