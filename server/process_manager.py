@@ -54,7 +54,7 @@ class Running:
     rest: bytes = b""
 
 
-class Supervisor:
+class ProcessManager:
     """Keeps parts running until `stop` is requested, by a signal or by a call."""
 
     def __init__(self, out: IO[str] | None = None) -> None:

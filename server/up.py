@@ -17,7 +17,7 @@ from django.db import OperationalError, connections
 from core import environment as core_environment
 from server import clean_stop, data_folder, first_start, valkey
 from server.data_folder import DataFolder, EmbeddedError
-from server.process_manager import Part, Running, Supervisor
+from server.process_manager import Part, ProcessManager, Running
 
 # Under ten seconds, together with the time of the supervisors.
 SERVICES_STOP_SECS = 4.0
@@ -30,7 +30,7 @@ class Up:
 
     def __init__(self, folder: DataFolder) -> None:
         self.folder = folder
-        self.supervisor = Supervisor()
+        self.manager = ProcessManager()
         self.broker: Running | None = None
         self.services: list[Running] = []
         self.started_at = time.monotonic()
@@ -41,10 +41,10 @@ class Up:
         core_environment.number("WORKER_CONCURRENCY", 2, low=1, high=256)
         held = data_folder.lock(self.folder)
         refuse_taken_port(os.environ["HOST"], int(os.environ["PORT"]))
-        self.supervisor.listen_to_signals()
+        self.manager.listen_to_signals()
         try:
             self.prepare()
-            if not self.supervisor.stopping:
+            if not self.manager.stopping:
                 self.serve()
         finally:
             self.end()
@@ -54,7 +54,7 @@ class Up:
         """Run the steps before the services start, one after the other."""
         self.folder.remember_start(os.environ)
         for step in (self.start_broker, self.migrate, self.greet):
-            if not self.supervisor.stopping:
+            if not self.manager.stopping:
                 step()
         connections.close_all()
 
@@ -71,19 +71,19 @@ class Up:
                 before=lambda: valkey.clear_socket(self.folder),
                 umask=0o077,
             )
-            self.broker = self.supervisor.add(part)
+            self.broker = self.manager.add(part)
             self.await_broker(self.broker)
 
     def await_broker(self, broker: Running) -> None:
         """Wait for its PONG. Unreadable files are moved away once: the database holds the same facts."""
         began, is_first_try = time.monotonic(), True
         while not valkey.answers(self.folder):
-            self.supervisor.watch(0.05)
-            if self.supervisor.stopping:
+            self.manager.watch(0.05)
+            if self.manager.stopping:
                 return
             if broker.failures >= 2 and is_first_try:
                 is_first_try = False
-                self.supervisor.say(f"its files cannot be read; put aside as {valkey.put_aside(self.folder)}")
+                self.manager.say(f"its files cannot be read; put aside as {valkey.put_aside(self.folder)}")
                 valkey.configure(self.folder)
             if time.monotonic() - began > valkey.START_SECS:
                 raise EmbeddedError("the private broker does not answer; its last lines are above")
@@ -98,55 +98,55 @@ class Up:
     def greet(self) -> None:
         if first_start.is_due():
             with self.step("making the first administrator"):
-                first_start.greet(self.supervisor.print)
+                first_start.greet(self.manager.print)
             return
-        self.supervisor.say(
+        self.manager.say(
             "the password and key were shown at the first start; reset them with "
             "`manage.py changepassword admin` and `manage.py create_api_key`"
         )
 
     def serve(self) -> None:
-        self.supervisor.say("starting web, worker and beat ...")
-        self.services = [self.supervisor.add(part) for part in parts()]
-        self.supervisor.run(self.tell_when_ready)
+        self.manager.say("starting web, worker and beat ...")
+        self.services = [self.manager.add(part) for part in parts()]
+        self.manager.run(self.tell_when_ready)
 
     def tell_when_ready(self) -> None:
         if not self.is_ready and answers(f"http://{listening_at()}/readyz"):
             self.is_ready = True
             took = time.monotonic() - self.started_at
-            self.supervisor.say(f"ready after {took:.1f} s: {settings.WARDROOM_URL}/admin/")
+            self.manager.say(f"ready after {took:.1f} s: {settings.WARDROOM_URL}/admin/")
 
     # The end
 
     def end(self) -> None:
         """Stop the services first, so that only this process records the end of children. Stop the broker last."""
-        self.supervisor.say("stopping")
-        self.supervisor.stop(self.services, SERVICES_STOP_SECS)
+        self.manager.say("stopping")
+        self.manager.stop(self.services, SERVICES_STOP_SECS)
         if self.services:
             self.end_children()
         if self.broker is not None:
-            self.supervisor.stop([self.broker], BROKER_STOP_SECS)
+            self.manager.stop([self.broker], BROKER_STOP_SECS)
         self.folder.leave_runtime()
-        self.supervisor.say("stopped")
+        self.manager.say("stopped")
 
     def end_children(self) -> None:
         attempts = clean_stop.kept()
         if attempts:
-            self.supervisor.say(f"ending {len(attempts)} children ...")
-            clean_stop.end_all(self.supervisor.watch)
+            self.manager.say(f"ending {len(attempts)} children ...")
+            clean_stop.end_all(self.manager.watch)
             ended = clean_stop.settle(attempts)
-            self.supervisor.say(f"{ended} of {len(attempts)} children stopped with the server")
+            self.manager.say(f"{ended} of {len(attempts)} children stopped with the server")
         connections.close_all()
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Print the step, because it may take more than a second, and its time when it did."""
-        self.supervisor.say(f"{name} ...")
+        self.manager.say(f"{name} ...")
         began = time.monotonic()
         yield
         took = time.monotonic() - began
         if took > 1:
-            self.supervisor.say(f"{name}: {took:.1f} s")
+            self.manager.say(f"{name}: {took:.1f} s")
 
 
 def parts() -> list[Part]:

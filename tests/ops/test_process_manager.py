@@ -1,4 +1,4 @@
-"""The supervisor, with small real processes in the place of services."""
+"""The process manager, with small real processes in the place of services."""
 
 import ctypes
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.process_manager import PARENT_DEATH, Part, Supervisor
+from server.process_manager import PARENT_DEATH, Part, ProcessManager
 from tests.ops import processes
 from tests.waiting import wait_until
 
@@ -24,57 +24,57 @@ def python(code: str) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def supervisor():
-    made = Supervisor(io.StringIO())
+def manager():
+    made = ProcessManager(io.StringIO())
     yield made
     made.hurried = True
     made.stop(made.running, 0)
 
 
-def watch_until(supervisor, seen, timeout=10.0):
+def watch_until(manager, seen, timeout=10.0):
     def look():
-        supervisor.watch(0.05)
+        manager.watch(0.05)
         return seen()
 
     return wait_until(look, timeout)
 
 
-def test_what_a_part_says_is_prefixed_and_cannot_move_the_terminals_cursor(supervisor):
-    supervisor.add(Part("talker", python(r"print('red \x1b[31m\u2028\x85.'); print('half', end='')"), os.environ))
-    watch_until(supervisor, lambda: "half" in supervisor.out.getvalue())
-    assert "talker | red \\x1b[31m\\u2028\\x85.\ntalker | half\n" in supervisor.out.getvalue()
+def test_what_a_part_says_is_prefixed_and_cannot_move_the_terminals_cursor(manager):
+    manager.add(Part("talker", python(r"print('red \x1b[31m\u2028\x85.'); print('half', end='')"), os.environ))
+    watch_until(manager, lambda: "half" in manager.out.getvalue())
+    assert "talker | red \\x1b[31m\\u2028\\x85.\ntalker | half\n" in manager.out.getvalue()
 
 
-def test_a_part_that_keeps_dying_is_started_again_with_growing_pauses(supervisor):
-    dying = supervisor.add(Part("dying", python("raise SystemExit(7)"), os.environ))
-    watch_until(supervisor, lambda: dying.failures >= 3)
-    said = supervisor.out.getvalue()
+def test_a_part_that_keeps_dying_is_started_again_with_growing_pauses(manager):
+    dying = manager.add(Part("dying", python("raise SystemExit(7)"), os.environ))
+    watch_until(manager, lambda: dying.failures >= 3)
+    said = manager.out.getvalue()
     assert "dying ended (status 7); it starts again in 0.2 s" in said
     assert "it starts again in 0.4 s" in said and "it starts again in 0.8 s" in said
 
 
-def test_what_is_left_of_a_dead_parts_group_is_ended_before_its_return(supervisor):
+def test_what_is_left_of_a_dead_parts_group_is_ended_before_its_return(manager):
     leaves_one = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.exit(1)"
-    supervisor.add(Part("leaver", python(leaves_one), os.environ))
-    watch_until(supervisor, lambda: "ended (status 1)" in supervisor.out.getvalue())
-    left = int(supervisor.out.getvalue().split("leaver | ")[1].split()[0])
+    manager.add(Part("leaver", python(leaves_one), os.environ))
+    watch_until(manager, lambda: "ended (status 1)" in manager.out.getvalue())
+    left = int(manager.out.getvalue().split("leaver | ")[1].split()[0])
     wait_until(lambda: not processes.alive(left))
 
 
-def test_a_part_that_ignores_sigterm_is_killed_when_its_time_is_over(supervisor):
-    part = supervisor.add(Part("deaf", python(DEAF), os.environ))
-    watch_until(supervisor, lambda: "deaf   | up" in supervisor.out.getvalue())
+def test_a_part_that_ignores_sigterm_is_killed_when_its_time_is_over(manager):
+    part = manager.add(Part("deaf", python(DEAF), os.environ))
+    watch_until(manager, lambda: "deaf   | up" in manager.out.getvalue())
     began = time.monotonic()
-    supervisor.stop([part], 0.5)
+    manager.stop([part], 0.5)
     assert part.process is None
     assert 0.4 < time.monotonic() - began < 3
 
 
-def test_what_it_inherits_as_the_first_process_of_a_container_does_not_pile_up(supervisor, adopting):
+def test_what_it_inherits_as_the_first_process_of_a_container_does_not_pile_up(manager, adopting):
     leaves = "import subprocess, sys; print(subprocess.Popen(['true'], start_new_session=True).pid, flush=True)"
-    supervisor.add(Part("leaver", python(leaves), os.environ))
-    left = int(watch_until(supervisor, lambda: re.search(r"leaver \| (\d+)", supervisor.out.getvalue()))[1])
-    watch_until(supervisor, lambda: not Path(f"/proc/{left}").exists())
+    manager.add(Part("leaver", python(leaves), os.environ))
+    left = int(watch_until(manager, lambda: re.search(r"leaver \| (\d+)", manager.out.getvalue()))[1])
+    watch_until(manager, lambda: not Path(f"/proc/{left}").exists())
 
 
 @pytest.fixture
@@ -87,20 +87,20 @@ def adopting():
     prctl(subreaper, 0, 0, 0, 0)
 
 
-def test_nobody_reading_the_log_does_not_stop_the_services(supervisor):
-    supervisor.out = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
-    part = supervisor.add(Part("talker", python("print('x', flush=True); import signal; signal.pause()"), os.environ))
-    watch_until(supervisor, lambda: supervisor.out.name == os.devnull)
+def test_nobody_reading_the_log_does_not_stop_the_services(manager):
+    manager.out = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+    part = manager.add(Part("talker", python("print('x', flush=True); import signal; signal.pause()"), os.environ))
+    watch_until(manager, lambda: manager.out.name == os.devnull)
     assert part.process is not None and part.process.poll() is None
-    supervisor.out.close()
-    supervisor.out = io.StringIO()
+    manager.out.close()
+    manager.out = io.StringIO()
 
 
 def test_nohup_is_believed():
     code = """
 import signal
-from server.process_manager import Supervisor
-Supervisor().listen_to_signals()
+from server.process_manager import ProcessManager
+ProcessManager().listen_to_signals()
 print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
 """
     told = subprocess.run(["nohup", *python(code)], capture_output=True, text=True, timeout=20)
@@ -110,12 +110,12 @@ print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
 def test_a_second_signal_no_longer_waits():
     code = f"""
 import os, signal, sys
-from server.process_manager import Part, Supervisor
-supervisor = Supervisor()
-supervisor.listen_to_signals()
-part = supervisor.add(Part("deaf", (sys.executable, "-c", {DEAF!r}), os.environ))
-supervisor.run()
-supervisor.stop([part], 60)
+from server.process_manager import Part, ProcessManager
+manager = ProcessManager()
+manager.listen_to_signals()
+part = manager.add(Part("deaf", (sys.executable, "-c", {DEAF!r}), os.environ))
+manager.run()
+manager.stop([part], 60)
 """
     process = subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "deaf   | up\n"
