@@ -101,7 +101,7 @@ class Named(admin.ModelAdmin):
         return HttpResponseRedirect(f"{request.path}?{kept.urlencode()}" if kept else request.path)
 
 
-class ProjectWall(Named):
+class ProjectScopedAdmin(Named):
     """Hides rows of other projects: in lists, pages, searches, actions and histories.
 
     The stock admin finds every object through `get_queryset`, so one check there covers all of them.

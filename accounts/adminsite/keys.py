@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import credentials, effective_scopes, projects, scopes
-from accounts.adminsite.admin_base import ProjectFilter, ProjectWall, ReadOnly, badge, may, say_nothing_was_done
+from accounts.adminsite.admin_base import ProjectFilter, ProjectScopedAdmin, ReadOnly, badge, may, say_nothing_was_done
 from accounts.adminsite.permissions import actor
 from accounts.models import Credential, CredentialKind, Project, User
 
@@ -51,7 +51,7 @@ class KeyForm(forms.Form):
 
 
 @admin.register(Credential)
-class KeyAdmin(ProjectWall, ReadOnly):
+class KeyAdmin(ProjectScopedAdmin, ReadOnly):
     """API keys. A child's token has no page: it begins and ends with its attempt."""
 
     list_display = ("label", "project", "user", "granted", "state", "created_at", "expires_at")

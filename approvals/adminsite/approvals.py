@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import path
 
 from accounts.actors import Actor
-from accounts.adminsite.admin_base import ProjectWall, ReadOnly
+from accounts.adminsite.admin_base import ProjectScopedAdmin, ReadOnly
 from approvals import decisions, permissions, schemas
 from approvals.adminsite import page, queue
 from approvals.models import Approval, ApprovalQuerySet
@@ -25,7 +25,7 @@ NOT_DECIDED = "Nothing was decided: you were signed out when you sent the answer
 
 
 @admin.register(Approval)
-class ApprovalAdmin(ProjectWall, ReadOnly):
+class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
     """Show staff the requests of their own projects. Answering needs the permission `approvals.decide`."""
 
     search_fields: ClassVar = ()

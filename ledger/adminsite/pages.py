@@ -16,7 +16,7 @@ from accounts import display_names
 from accounts.adminsite.admin_base import (
     NOTHING,
     ProjectFilter,
-    ProjectWall,
+    ProjectScopedAdmin,
     ReadOnly,
     age,
     badge,
@@ -39,7 +39,7 @@ def _block(text: str) -> SafeString:
 
 
 @admin.register(Event)
-class EventAdmin(ProjectWall, ReadOnly):
+class EventAdmin(ProjectScopedAdmin, ReadOnly):
     """The feed, newest first."""
 
     list_display = ("cursor", "project", "time_shown", "source_shown", "type_shown", "session_shown", "content")
@@ -101,7 +101,7 @@ class EventAdmin(ProjectWall, ReadOnly):
 
 
 @admin.register(AuditEntry)
-class AuditAdmin(ProjectWall, ReadOnly):
+class AuditAdmin(ProjectScopedAdmin, ReadOnly):
     """The audit chain, newest first. `manage.py verify_audit` checks it."""
 
     list_display = ("number", "project", "time_shown", "actor_shown", "action", "subject_shown")
@@ -148,7 +148,7 @@ class AuditAdmin(ProjectWall, ReadOnly):
 
 
 @admin.register(OutboxEntry)
-class OutboxAdmin(ProjectWall, ReadOnly):
+class OutboxAdmin(ProjectScopedAdmin, ReadOnly):
     """The messages to other systems, sent and still due."""
 
     list_display = ("id", "project", "kind", "key_shown", "state", "tries", "queued", "due", "sent")

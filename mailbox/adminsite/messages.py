@@ -11,7 +11,16 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.adminsite.admin_base import NOTHING, ProjectFilter, ProjectWall, ReadOnly, age, badge, clipped, line
+from accounts.adminsite.admin_base import (
+    NOTHING,
+    ProjectFilter,
+    ProjectScopedAdmin,
+    ReadOnly,
+    age,
+    badge,
+    clipped,
+    line,
+)
 from core.display.text import visible, visible_json
 from mailbox.models import Message
 from mailbox.states import MessageState
@@ -42,7 +51,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(Message)
-class MessageAdmin(ProjectWall, ReadOnly):
+class MessageAdmin(ProjectScopedAdmin, ReadOnly):
     """Messages, newest first. Only operations change their state."""
 
     list_display = ("name", "kind", "to", "shown_state", "received", "spent", "sender")

@@ -18,7 +18,7 @@ from accounts import display_names, projects
 from accounts.actors import Actor
 from accounts.adminsite.admin_base import (
     ProjectFilter,
-    ProjectWall,
+    ProjectScopedAdmin,
     ReadOnly,
     age,
     badge,
@@ -41,7 +41,7 @@ TONES = {QuarantineState.WAITING: "bad", QuarantineState.REQUEUED: "good", Quara
 
 
 @admin.register(Quarantined)
-class QuarantineAdmin(ManyAtOnce, ProjectWall, ReadOnly):
+class QuarantineAdmin(ManyAtOnce, ProjectScopedAdmin, ReadOnly):
     """Messages that could not be read or handled. Viewing needs one permission, settling another."""
 
     list_display = ("time_shown", "reason_shown", "shown_state", "source", "to", "name", "project")

@@ -21,7 +21,7 @@ from accounts.actors import Actor
 from accounts.adminsite.admin_base import (
     NOTHING,
     ProjectFilter,
-    ProjectWall,
+    ProjectScopedAdmin,
     ReadOnly,
     age,
     badge,
@@ -97,7 +97,7 @@ class MessageForm(forms.Form):
 
 
 @admin.register(Session)
-class SessionAdmin(ProjectWall, ReadOnly):
+class SessionAdmin(ProjectScopedAdmin, ReadOnly):
     """Read-only pages with two buttons. Each button calls one operation."""
 
     list_display = ("label", "state", "number", "place", "when_told", "tool", "began")
