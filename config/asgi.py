@@ -21,7 +21,7 @@ _django: Any = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 - apps must be loaded first
 
-from config.held import finder  # noqa: E402
+from config.asgi_routes import finder  # noqa: E402
 from orchestration.lifespan import lifespan  # noqa: E402
 from orchestration.routing import websocket_urlpatterns  # noqa: E402
 from server.front.gate import Gate  # noqa: E402

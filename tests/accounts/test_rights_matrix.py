@@ -15,7 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts import credentials, projects, scopes
 from accounts.models import User
-from config.held import routes as held_routes
+from config.asgi_routes import routes as asgi_routes
 from tests.accounts.planted import Targets, plant
 from tests.mailbox.faces import Django, Server, serving
 from tests.people import owner
@@ -112,7 +112,7 @@ def routed() -> set[str]:
     for path, view in patterns(get_resolver().url_patterns):
         methods = [name for name in ("get", "post", "put", "patch", "delete") if hasattr(view.cls, name)]
         calls |= {f"{method.upper()} {path}" for method in methods}
-    for route in held_routes():
+    for route in asgi_routes():
         if route.path.startswith(f"/{API}"):
             path = route.path.removeprefix(f"/{API}")
             calls |= {f"{method} {path}" for method in (route.methods or ()) if method not in ("HEAD", "OPTIONS")}
@@ -199,7 +199,7 @@ def test_a_key_may_what_its_scopes_and_its_owner_may(row: Row) -> None:
 def test_the_calls_in_front_of_django_judge_alike(broker: object) -> None:
     held = {
         shape_of(f"{method} {route.path.removeprefix(f'/{API}')}")
-        for route in held_routes()
+        for route in asgi_routes()
         for method in route.methods or ()
     }
     with serving() as face:

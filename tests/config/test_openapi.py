@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from accounts import projects, scopes
 from accounts.views import ProjectView
-from config import held
+from config import asgi_routes
 from core.web.outlines import outline
 from mailbox import quarantine
 from mailbox.api import bodies as api_bodies
@@ -97,7 +97,7 @@ def test_every_call_names_the_scope_that_it_needs_once(document):
 
 
 def test_what_is_answered_before_django_is_in_the_document_too(document):
-    answered = {re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path) for route in held.routes()}
+    answered = {re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path) for route in asgi_routes.routes()}
     rest = {path for path in answered if path.startswith("/api/")}
     assert rest <= set(document.said["paths"])
     report = document.resolved({"$ref": "#/components/schemas/AttemptExitedBody"})

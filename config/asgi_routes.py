@@ -19,13 +19,13 @@ from server.front.gate import App, Target
 
 #: Django answers every address with one of these prefixes. It knows few others, and the rest must not take a turn.
 DJANGO = ("/api/", "/admin/", settings.STATIC_URL)
-ROOMS = ("ledger", "approvals.api", "mailbox.api", "orchestration.api")
+APPS = ("ledger", "approvals.api", "mailbox.api", "orchestration.api")
 
 
 def routes() -> list[Route]:
     """Return every long-poll or fast-path route, in the order of the apps."""
-    held = [route for room in ROOMS for route in import_module(f"{room}.asgi_routes").routes]
-    return [*health.routes, *held]
+    found = [route for app in APPS for route in import_module(f"{app}.asgi_routes").routes]
+    return [*health.routes, *found]
 
 
 def finder(django: App) -> Callable[[Scope], Target]:
@@ -33,7 +33,7 @@ def finder(django: App) -> Callable[[Scope], Target]:
 
     A full match of path and method is answered here, everything else by Django.
     """
-    held = [
+    targets = [
         (_fixed_part(route), route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()
     ]
     other, nothing = Target(django, takes_turns=True), Target(not_found)
@@ -41,7 +41,7 @@ def finder(django: App) -> Callable[[Scope], Target]:
     def find(scope: Scope) -> Target:
         allowed: set[str] = set()
         called = scope["path"].removeprefix(scope.get("root_path", ""))
-        for begin, route, target in held:
+        for begin, route, target in targets:
             if not called.startswith(begin):
                 continue
             match, found = route.matches(scope)
