@@ -153,7 +153,7 @@ def settle(
         if _close(subjects, now):
             cancelled += _cancel_pending(session_id, attempt, reason, now, skip_locked=True)
         for approval in cancelled:
-            audit_events.changed(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
+            audit_events.record_change(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
         return len(cancelled)
 
 

@@ -9,7 +9,7 @@ from approvals.models import Approval
 from ledger import unit_of_work
 
 
-def changed(approval: Approval, change: str, actor: Actor, **detail: Any) -> None:
+def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) -> None:
     """Append `approval_<change>` to the feed and `approval.<change>` to the audit chain, and wake the waiters.
 
     Neither record holds arguments: the digest names the action.

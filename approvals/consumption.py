@@ -119,7 +119,7 @@ def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, 
         return _consumed_before(Approval.objects.get(id=approval.id), digest, claim)
     refuse_over(approval)
     taken = Approval.objects.get(id=approval.id)
-    audit_events.changed(taken, "consumed", actor)
+    audit_events.record_change(taken, "consumed", actor)
     return taken
 
 
@@ -148,7 +148,7 @@ def _delivered(approval: Approval, actor: Actor, now: datetime | None) -> Approv
     changed = fresh.update(delivered_at=database_now(now))
     approval.refresh_from_db()
     if changed:
-        audit_events.changed(approval, "delivered", actor)
+        audit_events.record_change(approval, "delivered", actor)
     return approval
 
 

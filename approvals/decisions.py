@@ -37,7 +37,7 @@ def decide(
         with unit_of_work.transaction():
             approval = find(project_id, approval_id, actor, now, waiters=False)
             permissions.check(actor, project_id, via)
-            return _answered(approval, answer, actor, via, now)
+            return _decide(approval, answer, actor, via, now)
     except problems.Problem as refusal:
         if refusal.type == "expired":
             expire(approval_id, now=now)
@@ -60,7 +60,7 @@ def withdraw(
         approval = find(project_id, approval_id, actor, now)
         if changed:
             attempt_clock.wait_ends(approval, now)
-            audit_events.changed(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
+            audit_events.record_change(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
         elif approval.cancel_reason != CancelReason.WITHDRAWN:
             raise _settled_already(approval)
         return approval
@@ -98,11 +98,11 @@ def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:
             return False
         approval = Approval.objects.get(id=approval_id)
         attempt_clock.wait_ends(approval, now)
-        audit_events.changed(approval, "expired", SWEEPER)
+        audit_events.record_change(approval, "expired", SWEEPER)
         return True
 
 
-def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: datetime | None) -> Approval:
+def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, now: datetime | None) -> Approval:
     while approval.status == Status.PENDING and not approval.is_overdue:
         change = decision_validation.validate(approval, answer)
         won = _settle(
@@ -111,7 +111,7 @@ def _answered(approval: Approval, answer: Answer, actor: Actor, via: str, now: d
         approval = with_waiters(Approval.objects.filter(id=approval.id), now).get()
         if won:
             attempt_clock.wait_ends(approval, now)
-            audit_events.changed(
+            audit_events.record_change(
                 approval,
                 "decided",
                 actor,

@@ -18,7 +18,7 @@ SEE_ALL = frozenset({"approvals:read", *SCOPES})
 
 def seen_by(actor: Actor) -> Q:
     """Return the condition that this caller may see a row: `may_see` in SQL."""
-    if not _is_blind(actor):
+    if not _sees_own_only(actor):
         return Q()
     if actor.kind == "child":
         return Q(session=actor.session, attempt=actor.attempt)
@@ -38,7 +38,7 @@ def may_see(approval: Approval, actor: Actor) -> bool:
 
     Children, and keys that may only ask, see no requests of others.
     """
-    return _owns(approval, actor) or not _is_blind(actor)
+    return _owns(approval, actor) or not _sees_own_only(actor)
 
 
 def check(approval: Approval, actor: Actor) -> None:
@@ -56,7 +56,7 @@ def check(approval: Approval, actor: Actor) -> None:
         raise problems.forbidden("Only the asker, or a caller that may answer, may do this.")
 
 
-def _is_blind(actor: Actor) -> bool:
+def _sees_own_only(actor: Actor) -> bool:
     return actor.kind == "child" or (actor.kind == "key" and not SEE_ALL & set(actor.scopes))
 
 

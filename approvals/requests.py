@@ -26,20 +26,20 @@ def ask(
 
     Raises invalid, conflict (same id, other body), not-found (no such session here), not-running, too-many.
     """
-    made = prepare(str(project_id), ask)
+    prepared = prepare(str(project_id), ask)
     with unit_of_work.transaction():
         existing = _existing(project_id, ask)
         if existing is not None:
-            return _same(existing, made, actor), False
+            return _checked(existing, prepared, actor), False
         try:
             with unit_of_work.transaction():
-                return _register(project_id, made, actor, over, now), True
+                return _register(project_id, prepared, actor, over, now), True
         except IntegrityError:
             # The same request was inserted between our SELECT and our INSERT. Any other conflict is raised.
             existing = _existing(project_id, ask)
             if existing is None:
                 raise
-            return _same(existing, made, actor), False
+            return _checked(existing, prepared, actor), False
 
 
 def _existing(project_id: Any, ask: Ask) -> Approval | None:
@@ -47,11 +47,11 @@ def _existing(project_id: Any, ask: Ask) -> Approval | None:
     return rows.of(ask.session, ask.attempt).first()
 
 
-def _same(existing: Approval, made: Prepared, actor: Actor) -> Approval:
+def _checked(existing: Approval, prepared: Prepared, actor: Actor) -> Approval:
     if not requesters.may_see(existing, actor):
         # A guessed request id reveals neither the request of another caller nor its approval id.
         raise problems.conflict("This request id belongs to another caller's request.")
-    if existing.asked_digest != made.asked_digest:
+    if existing.asked_digest != prepared.asked_digest:
         raise problems.conflict("This request id belongs to a different request.", approval_id=str(existing.id))
     return existing
 
@@ -74,10 +74,10 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 
 
-def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: datetime | None) -> Approval:
-    ask = made.ask
+def _register(project_id: Any, prepared: Prepared, actor: Actor, over: str, now: datetime | None) -> Approval:
+    ask = prepared.ask
     if actor.session is not None:
-        quota.keep(actor.session, made.action, ask.question or "")
+        quota.keep(actor.session, prepared.action, ask.question or "")
     if ask.session is not None and ask.attempt is not None:
         attempt_clock.wait_begins(project_id, ask.session, ask.attempt, over, now)
     else:
@@ -88,7 +88,7 @@ def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: dat
         attempt=ask.attempt,
         request_id=ask.request_id,
         over=over,
-        asked_digest=made.asked_digest,
+        asked_digest=prepared.asked_digest,
         requested_by=audit_events.person(actor),
         requested_at=database_now(now),
         expires_at=None if ask.expires_in_secs is None else later(ask.expires_in_secs, now),
@@ -98,10 +98,10 @@ def _register(project_id: Any, made: Prepared, actor: Actor, over: str, now: dat
         resource=ask.resource,
         question=ask.question,
         risk=raised_risk(ask.risk),
-        allowed_decisions=made.allowed_decisions,
-        action=made.action,
-        digest=made.digest,
+        allowed_decisions=prepared.allowed_decisions,
+        action=prepared.action,
+        digest=prepared.digest,
     )
     approval.refresh_from_db()
-    audit_events.changed(approval, "requested", actor, over=over, risk=approval.risk)
+    audit_events.record_change(approval, "requested", actor, over=over, risk=approval.risk)
     return approval

@@ -43,7 +43,7 @@ def approval(row: Approval, for_staff: bool = False) -> dict[str, Any]:
         "proposed_digest": row.proposed_digest,
         "expires_at": moment(row.expires_at),
         "requested_at": moment(row.requested_at),
-        "requested_by": _who(row.requested_by),
+        "requested_by": _person(row.requested_by),
         **_outcome(row),
         "delivered_at": moment(row.delivered_at),
         "consumed_at": moment(row.consumed_at),
@@ -67,10 +67,10 @@ def current_sentence(row: Approval) -> str:
         return f"{'Its attempt ended' if ended else 'It was withdrawn'} at {at}: nobody waits for it any more."
     if row.status == Status.EXPIRED:
         return f"It expired at {at}: nobody answered in time."
-    return f"{who(row.decided_by)} {past_tense(row)} it at {at}."
+    return f"{display_name(row.decided_by)} {past_tense(row)} it at {at}."
 
 
-def who(person: dict[str, Any] | None) -> str:
+def display_name(person: dict[str, Any] | None) -> str:
     """Return a person's name for display. For an API key, name its owner too."""
     if not person:
         return "Nobody"
@@ -121,12 +121,12 @@ def _outcome(row: Approval) -> dict[str, Any]:
     )
     return {
         "decided_at": moment(row.decided_at),
-        "decided_by": _who(row.decided_by),
+        "decided_by": _person(row.decided_by),
         "decision": decision,
         "settled_at": moment(row.settled_at),
         "cancel_reason": row.cancel_reason,
     }
 
 
-def _who(person: dict[str, Any] | None) -> dict[str, Any] | None:
+def _person(person: dict[str, Any] | None) -> dict[str, Any] | None:
     return person and {"kind": person["kind"], "id": person["id"], "name": person["name"], "user": person["user"]}

@@ -36,7 +36,7 @@ async def wait(request: Request) -> JSONResponse:
         found = await run_in_threadpool(selectors.find, credential.project_id, approval_id, actor)
         return JSONResponse(outcome(found))
     with long_poll.place(credential, secs):
-        approval = await _answered(credential, request.path_params["approval_id"], secs)
+        approval = await _wait_for_answer(credential, request.path_params["approval_id"], secs)
     return JSONResponse(outcome(approval))
 
 
@@ -60,7 +60,7 @@ def outcome(approval: Approval) -> dict[str, object]:
     return {**schemas.approval(approval), "timed_out": approval.status == Status.PENDING}
 
 
-async def _answered(credential: Credential, approval_id: UUID, secs: float) -> Approval:
+async def _wait_for_answer(credential: Credential, approval_id: UUID, secs: float) -> Approval:
     actor, project_id = Actor.of_credential(credential), credential.project_id
     until = time.monotonic() + secs
     shutdown.watch()

@@ -67,9 +67,9 @@ def _session_page(request: Any, session: str) -> str:
 
 
 @register.filter
-def who(person: Any) -> str:
+def display_name(person: Any) -> str:
     """Return a person's name for display."""
-    return schemas.who(person)
+    return schemas.display_name(person)
 
 
 @register.filter
