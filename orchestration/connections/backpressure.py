@@ -129,7 +129,7 @@ _connections: dict[UUID, tuple[float, float]] = {}
 
 
 @contextmanager
-def seat(session: UUID) -> Iterator[None]:
+def count_socket(session: UUID) -> Iterator[None]:
     """Count one open socket of the session. Raises CloseConnection 4429 when it has too many in this process."""
     if _sockets[session] >= SOCKETS_PER_SESSION:
         raise CloseConnection(
@@ -145,7 +145,7 @@ def seat(session: UUID) -> Iterator[None]:
 
 
 @contextmanager
-def handshake(address: str) -> Iterator[None]:
+def count_handshake(address: str) -> Iterator[None]:
     """Count one token check of a handshake. Raises CloseConnection 1013 when too many are running already."""
     most: int = settings.WARDROOM["unproven_handshakes"]
     per_address: int = settings.WARDROOM["unproven_handshakes_per_address"]

@@ -57,7 +57,7 @@ class ChildConsumer(AsyncConsumer):
         self.state = ConnectionState()
         self.budget = backpressure.Budget()
         self.answers: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self.holds = self.ending = False
+        self.is_live = self.ending = False
         self.touched = 0.0
         self.address = callers.address(scope)
         self.offer = handshake.read(scope)
@@ -65,11 +65,11 @@ class ChildConsumer(AsyncConsumer):
             await self.transport.accept(self.offer.subprotocol)
             await self._serve(scope["url_route"]["kwargs"].get("session_id", ""))
         except Exception as error:
-            end = _end(error)
+            end = _closing(error)
             if end.code is not None:
                 await self.transport.close(end.code, end.reason)
         finally:
-            await self._let_go()
+            await self._record_disconnect()
 
     # --- the connection -------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class ChildConsumer(AsyncConsumer):
         principal = await handshake.admit(self.offer, self.address, session)
         if not self.offer.understood:
             raise CloseConnection(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
-        with backpressure.seat(principal.session_id):
+        with backpressure.count_socket(principal.session_id):
             await _until_one_fails(self.transport.read(self.inbox), self._connected(principal))
 
     async def _connected(self, principal: Principal) -> None:
@@ -86,22 +86,22 @@ class ChildConsumer(AsyncConsumer):
         async with hub.get().listen(f"session:{principal.session_id}") as self.subscription:
             backpressure.count_connection(principal.session_id)
             self.connection = await run_in_threadpool(claim, principal, plain=self.offer.plain)
-            self.holds = True
+            self.is_live = True
             if not self.offer.plain:
                 await self.transport.send(await run_in_threadpool(run.welcome, self.connection))
             try:
                 await _until_one_fails(self._work(), self._feed())
             except ConnectionRejected:
-                for frame in await run_in_threadpool(outgoing.last_words, self.connection, self.state):
+                for frame in await run_in_threadpool(outgoing.final_frames, self.connection, self.state):
                     await self.transport.send(frame)
                 raise
 
-    async def _let_go(self) -> None:
+    async def _record_disconnect(self) -> None:
         """Record that the connection is lost.
 
         Retry until it is written: without the record the session would look live.
         """
-        while self.holds:
+        while self.is_live:
             try:
                 await asyncio.shield(run_in_threadpool(disconnect, self.connection))
                 return
@@ -160,17 +160,17 @@ class ChildConsumer(AsyncConsumer):
         try:
             await work
         except Problem as refusal:
-            self._say(_refusal(frame, refusal.type, refusal.detail))
+            self._queue_answer(_refusal(frame, refusal.type, refusal.detail))
         except FrameRefused as refusal:
-            self._say(_refusal(frame, refusal.code, refusal.detail))
+            self._queue_answer(_refusal(frame, refusal.code, refusal.detail))
         except DatabaseError as error:
             if not isinstance(error, DataError | IntegrityError) and outages.reason(error):
                 raise
             # No check of ours caught this value. The transaction is rolled back, and the connection goes on.
             log.error("a frame of %s was refused by the database", self.connection.session_id, exc_info=error)
-            self._say(_refusal(frame, "invalid", "This frame holds a value that cannot be stored."))
+            self._queue_answer(_refusal(frame, "invalid", "This frame holds a value that cannot be stored."))
 
-    def _say(self, *frames: Frame) -> None:
+    def _queue_answer(self, *frames: Frame) -> None:
         """Queue answers. They are written when the frame's memory is released."""
         self.answers += (functools.partial(self.transport.send, frame) for frame in frames)
 
@@ -183,29 +183,29 @@ class ChildConsumer(AsyncConsumer):
             case protocol.ApprovalRequest():
                 await self._on_approval_request(frame)
             case protocol.ApprovalAck():
-                self._say(*await self.budget.run(approvals.acknowledge, self.connection, frame))
+                self._queue_answer(*await self.budget.run(approvals.acknowledge, self.connection, frame))
             case protocol.ApprovalWithdraw():
                 await self.budget.run(approvals.withdraw, self.connection, frame)
             case protocol.MessageAdmitted():
                 await self.budget.run(messages.admit, self.connection, frame.ids)
             case protocol.Send():
                 outcome = await self.budget.run(messages.send, self.connection, frame)
-                self._say(protocol.SendAck(id=frame.id, outcome=outcome))
+                self._queue_answer(protocol.SendAck(id=frame.id, outcome=outcome))
             case protocol.RunAck():
                 await self.budget.run(run.acknowledge, self.connection)
             case protocol.Transcript():
                 kept = await self.budget.run(run.keep_transcript, self.connection, frame)
-                self._say(protocol.TranscriptAck(next=kept))
+                self._queue_answer(protocol.TranscriptAck(next=kept))
             case protocol.Terminal():
                 await self._on_terminal(frame)
             case protocol.Hello():
                 raise FrameRefused("unexpected", "hello was already sent on this connection")
             case UnknownKind():
-                self._say(_unknown(frame))
+                self._queue_answer(_unknown(frame))
 
     async def _on_events(self, first: protocol.EventFrame | protocol.EventBatch | protocol.PlainEvent) -> None:
         kinds = (protocol.PlainEvent,) if self.offer.plain else (protocol.EventFrame, protocol.EventBatch)
-        frames = await self._following(first, *kinds)
+        frames = await self._with_queued(first, *kinds)
         try:
             await self._keep_events(frames)
         except (Problem, DataError, IntegrityError):
@@ -217,13 +217,13 @@ class ChildConsumer(AsyncConsumer):
 
     async def _keep_events(self, frames: list[Any]) -> None:
         keep = connection_events.accept_plain if self.offer.plain else connection_events.accept
-        events = await self._without_ephemeral(connection_events.numbered(frames))
+        events = await self._publish_ephemeral(connection_events.numbered(frames))
         if events:
             acked = await self.budget.run(keep, self.connection, events)
             if not self.offer.plain:
-                self._say(protocol.EventAck(seq=acked))
+                self._queue_answer(protocol.EventAck(seq=acked))
 
-    async def _following(self, first: Frame, *kinds: type[Frame]) -> list[Any]:
+    async def _with_queued(self, first: Frame, *kinds: type[Frame]) -> list[Any]:
         """Return the frame and the queued frames of these kinds behind it.
 
         A slow child then catches up in one commit.
@@ -244,12 +244,12 @@ class ChildConsumer(AsyncConsumer):
             taken.append(frame)
         return taken
 
-    async def _without_ephemeral(self, events: list[connection_events.Numbered]) -> list[connection_events.Numbered]:
+    async def _publish_ephemeral(self, events: list[connection_events.Numbered]) -> list[connection_events.Numbered]:
         """Publish the ephemeral events, which are not stored, and return the rest."""
         self.budget.spend(0, len(events))
         passing = [event for event in events if event.qos == "ephemeral"]
         for event in passing:
-            ephemeral_events.show(self.connection.session_id, event.glimpse(self.connection))
+            ephemeral_events.show(self.connection.session_id, event.as_ephemeral(self.connection))
         # A stream of tokens shows activity, but each token is not worth a commit.
         if passing and time.monotonic() - self.touched > TOUCH_SECS:
             self.touched = time.monotonic()
@@ -262,9 +262,9 @@ class ChildConsumer(AsyncConsumer):
         try:
             answers = await self.budget.run(approvals.register, self.connection, frame)
         finally:
-            self.answers.append(functools.partial(self._tell_registered, frame.id, answers))
+            self.answers.append(functools.partial(self._send_registration, frame.id, answers))
 
-    async def _tell_registered(self, id: str, answers: list[Frame]) -> None:
+    async def _send_registration(self, id: str, answers: list[Frame]) -> None:
         try:
             for answer in answers:
                 await self._answer(answer)
@@ -281,7 +281,7 @@ class ChildConsumer(AsyncConsumer):
             self.ending = False
             raise
         if not self.offer.plain:
-            self._say(protocol.TerminalAck(status=frame.status))
+            self._queue_answer(protocol.TerminalAck(status=frame.status))
         raise CloseConnection(Close.DONE, frame.status)
 
     # --- outgoing frames ------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _end(error: Exception) -> CloseConnection:
+def _closing(error: Exception) -> CloseConnection:
     """Return the close code and reason for an exception. After a server error the child may reconnect."""
     match error:
         case CloseConnection():

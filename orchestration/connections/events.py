@@ -30,7 +30,7 @@ class Numbered:
     def type(self) -> str:
         return str(self.event["type"])
 
-    def glimpse(self, connection: Connection) -> dict[str, Any]:
+    def as_ephemeral(self, connection: Connection) -> dict[str, Any]:
         """Return an ephemeral event in the shape of a feed event. It has no cursor, because it is never in the feed."""
         where = {"session": str(connection.session_id), "attempt": connection.attempt, "seq": self.seq}
         return {"cursor": None, **where, "source": "child", "type": self.type, "payload": self.payload}

@@ -118,14 +118,14 @@ def claim(principal: Principal, *, plain: bool = False, now: datetime | None = N
             line_lost_at=None,
         )
         if not taken:
-            raise why_closed(Connection(principal, 0))
+            raise rejection(Connection(principal, 0))
         number = Attempt.objects.values_list("connection", flat=True).get(
             session_id=principal.session_id, number=principal.attempt
         )
         connection = Connection(principal, number, plain)
-        refuse_dead_token(connection)
+        refuse_ended_token(connection)
         lifecycle.started(principal.session_id, principal.attempt)
-        _tell(connection, "line_opened")
+        _record_event(connection, "line_opened")
     return connection
 
 
@@ -142,8 +142,8 @@ def fenced_transaction(connection: Connection, *, also: UUID | None = None) -> I
         session = transitions.lock_in_order({own, also or own})[own]
         ours = Attempt.objects.filter(**connection.row(), ended_at=None, connection=connection.number)
         if not ours.update(connection=connection.number):
-            raise why_closed(connection)
-        refuse_dead_token(connection)
+            raise rejection(connection)
+        refuse_ended_token(connection)
         yield session
 
 
@@ -158,13 +158,13 @@ def disconnect(connection: Connection, *, now: datetime | None = None) -> bool:
             **connection.row(), ended_at=None, connection=connection.number, line_lost_at=None
         ).update(line_lost_at=database_now(now))
         if lost:
-            _tell(connection, "line_lost")
+            _record_event(connection, "line_lost")
             # A process that has ended cannot reconnect, and all its frames are handled by now.
             supervisor_reports.end_exited(connection.session_id, connection.attempt, now=now)
         return bool(lost)
 
 
-def look(connection: Connection) -> Attempt:
+def running_attempt(connection: Connection) -> Attempt:
     """Return this connection's attempt with its session. Takes no lock.
 
     Raises ConnectionRejected when the connection may no longer act. The token is read before the attempt and checked
@@ -175,26 +175,26 @@ def look(connection: Connection) -> Attempt:
     running = Attempt.objects.select_related("session").filter(**connection.row(), ended_at=None)
     attempt = running.filter(connection=connection.number).first()
     if attempt is None:
-        raise why_closed(connection)
-    _refuse_dead(token)
+        raise rejection(connection)
+    _refuse_ended(token)
     return attempt
 
 
-def refuse_dead_token(connection: Connection) -> None:
+def refuse_ended_token(connection: Connection) -> None:
     """Raise ConnectionRejected 4401 when the token of this connection was ended, was replaced or has expired."""
-    _refuse_dead(_token_state(connection))
+    _refuse_ended(_token_state(connection))
 
 
 def _token_state(connection: Connection) -> credentials.State:
     return credentials.recognise(connection.principal.token).state
 
 
-def _refuse_dead(state: credentials.State) -> None:
+def _refuse_ended(state: credentials.State) -> None:
     if state != "live":
         raise ConnectionRejected(Close.UNAUTHENTICATED, f"{state} token")
 
 
-def why_closed(connection: Connection) -> ConnectionRejected:
+def rejection(connection: Connection) -> ConnectionRejected:
     """Return the reason why the fence refused a connection."""
     attempt = Attempt.objects.select_related("session").filter(**connection.row()).first()
     if attempt is None:
@@ -222,7 +222,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _tell(connection: Connection, event: str) -> None:
+def _record_event(connection: Connection, event: str) -> None:
     payload = {"connection": connection.number}
     unit_of_work.event(connection.project_id, event, payload, session=connection.session_id, attempt=connection.attempt)
     unit_of_work.wake(f"session:{connection.session_id}")

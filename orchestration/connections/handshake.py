@@ -50,5 +50,5 @@ async def admit(offer: Offer, address: str, session: str) -> Principal:
     """
     if not credentials.SHAPE.match(offer.token):
         raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
-    with backpressure.handshake(address):
+    with backpressure.count_handshake(address):
         return await run_in_threadpool(authenticate, offer.token, session)

@@ -14,7 +14,7 @@ from django.conf import settings
 from core.db.clock import database_now
 from orchestration.connections import approvals
 from orchestration.connections import run as connection_run
-from orchestration.connections.fencing import Connection, fenced_transaction, look
+from orchestration.connections.fencing import Connection, fenced_transaction, running_attempt
 from orchestration.models import Attempt
 from orchestration.states import Status
 from wardroom.protocol import Cancel, Frame
@@ -37,7 +37,7 @@ def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
 
     The returned frames count as sent: the caller writes them, or loses the connection and `state` with it.
     """
-    attempt = look(connection)
+    attempt = running_attempt(connection)
     session = attempt.session
     frames: list[Frame] = []
     if session.cancel_requested_at is not None and not state.cancel:
@@ -55,7 +55,7 @@ def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
     return [*frames, *fresh]
 
 
-def last_words(connection: Connection, state: ConnectionState) -> list[Frame]:
+def final_frames(connection: Connection, state: ConnectionState) -> list[Frame]:
     """Return the cancel that the child of a timed-out or cancelled attempt should get before the close."""
     attempt = Attempt.objects.select_related("session").filter(**connection.row(), connection=connection.number).first()
     if state.cancel or attempt is None or attempt.status not in (Status.TIMEOUT, Status.CANCELLED):

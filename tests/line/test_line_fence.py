@@ -88,8 +88,8 @@ def test_a_line_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_
 
     monkeypatch.setattr(credentials, "recognise", beside)
     with pytest.raises(ConnectionRejected) as refusal:
-        fencing.look(mine)
-        fencing.look(mine)  # What came just after the first look is seen by the next.
+        fencing.running_attempt(mine)
+        fencing.running_attempt(mine)  # What came just after the first look is seen by the next.
     assert refusal.value.code == code
 
 

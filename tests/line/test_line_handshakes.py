@@ -70,11 +70,11 @@ def test_few_handshakes_are_judged_at_a_time(
 
 def test_one_address_leaves_places_to_others(timings: Callable[..., None]) -> None:
     timings(unproven_handshakes=3, unproven_handshakes_per_address=2)
-    with backpressure.handshake("one"), backpressure.handshake("one"):
-        with pytest.raises(CloseConnection), backpressure.handshake("one"):
+    with backpressure.count_handshake("one"), backpressure.count_handshake("one"):
+        with pytest.raises(CloseConnection), backpressure.count_handshake("one"):
             pass
-        with backpressure.handshake("two"), pytest.raises(CloseConnection), backpressure.handshake("three"):
+        with backpressure.count_handshake("two"), pytest.raises(CloseConnection), backpressure.count_handshake("three"):
             pass
-        with backpressure.handshake("three"):
+        with backpressure.count_handshake("three"):
             pass
     assert not backpressure._handshakes
