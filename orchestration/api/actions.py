@@ -23,7 +23,7 @@ from orchestration.sessions import access, cancel, lifecycle, messages, schemas,
 from orchestration.sessions.waits import Wait
 
 
-class Steering(ProjectView):
+class SessionAction(ProjectView):
     """The base of the calls that change a session."""
 
     scopes: ClassVar[ScopeMap] = {"POST": "sessions:write"}
@@ -34,10 +34,10 @@ class Steering(ProjectView):
 
 
 def _still(view: ProjectView, answer: Any, session_id: UUID) -> None:
-    replays.steered(view.credential, session_id)
+    replays.acted_on(view.credential, session_id)
 
 
-class Token(Steering):
+class Token(SessionAction):
     """A fresh token for an external session's current attempt."""
 
     refuses: ClassVar = {"POST": {409: ("conflict", "not-running")}}
@@ -55,7 +55,7 @@ class Token(Steering):
         return Response(shown, status=201)
 
 
-class Cancel(Steering):
+class Cancel(SessionAction):
     """Stop a session and the sessions below it."""
 
     child_may: ClassVar[Methods] = ("POST",)
@@ -77,7 +77,7 @@ class Cancel(Steering):
         return Response(self.shown(session))
 
 
-class Retry(Steering):
+class Retry(SessionAction):
     """Start an ended session again."""
 
     child_may: ClassVar[Methods] = ("POST",)
@@ -97,7 +97,7 @@ class Retry(Steering):
         return Response(self.shown(session), status=202)
 
 
-class WaitFor(Steering):
+class WaitFor(SessionAction):
     """Record the thing that a running attempt waits for."""
 
     child_may: ClassVar[Methods] = ("POST",)
@@ -118,7 +118,7 @@ class WaitFor(Steering):
         return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**said), self.actor)))
 
 
-class Messages(Steering):
+class Messages(SessionAction):
     """Send a message to a session."""
 
     child_may: ClassVar[Methods] = ("POST",)

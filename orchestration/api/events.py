@@ -68,7 +68,7 @@ class SnapshotView(ProjectView):
         """Return the state and the cursor. The feed beyond the cursor has every later change."""
         sees = set(self.credential.scopes)
         sees |= {"sessions:read", "approvals:read"} if "admin" in self.credential.scopes else set()
-        seen = snapshot.of(
+        seen = snapshot.build(
             self.project.pk, with_sessions="sessions:read" in sees, with_approvals="approvals:read" in sees
         )
         return Response(seen)

@@ -42,12 +42,12 @@ async def ask(request: Request) -> JSONResponse:
     key = asgi_calls.judge(request, takes_key=True)
     said = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     with long_poll.place(credential, said.timeout_secs):
-        asked = await run_in_threadpool(put, credential, request.path_params["session_id"], said, key)
+        asked = await run_in_threadpool(put_question, credential, request.path_params["session_id"], said, key)
         current = await _settled(asked, said.timeout_secs)
     return JSONResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
 
 
-async def late(request: Request) -> JSONResponse:
+async def show_ask(request: Request) -> JSONResponse:
     """Return an earlier ask with its answer or its current state. With `?timeout=`, hold the call for an answer."""
     credential = await of_held(request)
     may_look(credential)
@@ -61,7 +61,7 @@ async def late(request: Request) -> JSONResponse:
     return JSONResponse(questions.shape(current))
 
 
-def put(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
+def put_question(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
     """Put the question.
 
     A key may ask the sessions of its project; a child's token may ask the sessions below its own.
@@ -94,5 +94,5 @@ async def _settled(asked: Ask, secs: float | None) -> AskState:
 _SESSION = "/api/v1/sessions/{session_id:uuid}"
 routes: list[Any] = [
     Route(f"{_SESSION}/ask", ask, methods=["POST"]),
-    Route(f"{_SESSION}/asks/{{ask_id:path}}", late, methods=["GET"]),
+    Route(f"{_SESSION}/asks/{{ask_id:path}}", show_ask, methods=["GET"]),
 ]

@@ -48,7 +48,7 @@ class Ask(ProjectView):
         long_poll.may_ask(self.credential)
         said = request_body.convert(request.data, long_poll.AskBody)
         key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
-        asked = long_poll.put(self.credential, session_id, said, key)
+        asked = long_poll.put_question(self.credential, session_id, said, key)
         headers = idempotency.REPLAYED if asked.is_repeated else None
         return Response(questions.shape(questions.current_state(asked)), headers=headers)
 

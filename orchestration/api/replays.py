@@ -21,7 +21,7 @@ def spawned(credential: Credential, session_id: UUID, order: SpawnOrder) -> None
     access.readable(credential, session_id)
 
 
-def steered(credential: Credential, session_id: UUID) -> None:
+def acted_on(credential: Credential, session_id: UUID) -> None:
     """Check the replay of a cancel or a retry. Raises 403, 404, 409 `not-running` for a child of an ended attempt."""
     transitions.fence(Actor.of_credential(credential))
     access.steerable(credential, session_id)

@@ -135,7 +135,7 @@ class Tree(ProjectView):
         It ends at 1,000 sessions or 1 MiB, the nearest first. A session that is `truncated` has children that are not
         here: list them with `GET sessions?parent=`, or ask for its own tree.
         """
-        return Response(tree.of(access.readable(self.credential, session_id).pk))
+        return Response(tree.build(access.readable(self.credential, session_id).pk))
 
 
 class Attempts(ProjectView):

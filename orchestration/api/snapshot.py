@@ -17,7 +17,7 @@ from orchestration.sessions import schemas
 MOST = 1000
 
 
-def of(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = True) -> dict[str, Any]:
+def build(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = True) -> dict[str, Any]:
     """Return `{cursor, sessions, approvals, truncated}`: unfinished sessions and pending approvals, oldest first.
 
     A list that was not asked for is None. The cursor is read before the rows. A change between the two reads is in the

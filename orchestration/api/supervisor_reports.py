@@ -96,7 +96,7 @@ async def alive(request: Request) -> Response:
     asgi_calls.judge(request)
     said = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
     life = supervisor_reports.Life(pid=said.pid, pgid=said.pgid, host=said.host)
-    reason = await run_in_threadpool(supervisor_reports.alive, *_who(request), life)
+    reason = await run_in_threadpool(supervisor_reports.alive, *_target(request), life)
     return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
 
 
@@ -109,10 +109,10 @@ async def exited(request: Request) -> Response:
         raise problems.invalid([{"field": "exit_status", "detail": "needs exactly one of exit_status and exit_signal"}])
     tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
     how = supervisor_reports.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
-    return JSONResponse({"status": await run_in_threadpool(supervisor_reports.exited, *_who(request), how)})
+    return JSONResponse({"status": await run_in_threadpool(supervisor_reports.exited, *_target(request), how)})
 
 
-def _who(request: Request) -> tuple[str, UUID, int]:
+def _target(request: Request) -> tuple[str, UUID, int]:
     token = credentials.bearer(request.headers.get("authorization", ""))
     return token, request.path_params["session_id"], request.path_params["number"]
 

@@ -14,7 +14,7 @@ from orchestration.sessions import schemas
 MOST = 1000
 
 
-def of(top: UUID) -> dict[str, Any]:
+def build(top: UUID) -> dict[str, Any]:
     """Return the session with its `children`, each in the same form, oldest first. Nearer levels come first.
 
     `truncated` marks a session with children that are not here. `GET sessions?parent=` lists them in pages, and the
