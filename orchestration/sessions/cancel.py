@@ -101,7 +101,7 @@ def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | No
     open_sessions = [session for session in tree if not session.is_terminal]
     completion.lock_addresses([session for session in open_sessions if lifecycle.does_not_run(session)])
     for session in reversed(open_sessions):
-        lifecycle.ask_to_stop(session, reason, now=now)
+        lifecycle.stop(session, reason, now=now)
     return len(open_sessions)
 
 
@@ -256,6 +256,6 @@ def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) ->
         session = _told_but_idle(cancellation).filter(pk=session_id).first()
         if session is None:
             return False
-        lifecycle.ask_to_stop(session, session.cancel_reason, now=now)
+        lifecycle.stop(session, session.cancel_reason, now=now)
         Cancellation.objects.filter(pk=cancellation).update(ended=F("ended") + 1)
         return True

@@ -152,7 +152,7 @@ def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now:
         return waits.record(session, wanted, now=now)
 
 
-def ask_to_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
+def stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
     """Record a stop request, and end a session that does not run. The caller's transaction holds its row.
 
     With `restart` only the attempt is stopped: the next attempt begins when it ends.

@@ -115,7 +115,7 @@ def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: boo
         return Outcome.STARTED
     if interrupt and session.cancel_requested_at is None and not lifecycle.does_not_run(session):
         roles.restrain(session, actor)
-        lifecycle.ask_to_stop(session, f"interrupted by {why}", restart=True, now=now)
+        lifecycle.stop(session, f"interrupted by {why}", restart=True, now=now)
         return Outcome.QUEUED
     return _current_outcome(session, now)
 

@@ -117,14 +117,14 @@ class TestOneWorker:
     def test_one_session_that_cannot_be_ended_stops_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         top, middles, leaves = tree()
         row = cancel(top)
-        real, broken = lifecycle.ask_to_stop, leaves[0].pk
+        real, broken = lifecycle.stop, leaves[0].pk
 
         def fails_on_one(session: Session, *args: Any, **options: Any) -> None:
             if session.pk == broken:
                 raise ValueError("no way")
             real(session, *args, **options)
 
-        monkeypatch.setattr(lifecycle, "ask_to_stop", fails_on_one)
+        monkeypatch.setattr(lifecycle, "stop", fails_on_one)
         with pytest.raises(ValueError, match="no way"):
             session_cancel.work(row.pk, MINUTE)
         assert statuses([*middles, *leaves[1:]]) == {"cancelled"}
