@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 Row = tuple[str, str, Any]
 
 
-def mend(*, now: datetime | None = None) -> int:
+def correct_future(*, now: datetime | None = None) -> int:
     """Move future times of open rows to the present, and return how many values were moved.
 
     Each UPDATE changes one row, so it never waits for a second lock while it holds a first. A value is compared and

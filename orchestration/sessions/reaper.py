@@ -31,7 +31,7 @@ LAST_CONNECTED_AT = Coalesce("line_lost_at", "web_process__heartbeat_at", "line_
 def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | None = None) -> int:
     """End cancels with an expired grace, then silent exits, then connections with an expired grace."""
     at = moment or read_database_clock(now)
-    clock_steps.mend(now=now)
+    clock_steps.correct_future(now=now)
     stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
     end_exited: Callable[[Row], int] = lambda row: supervisor_reports.end_exited(*row, now=now)  # noqa: E731
     done = sweep_batch.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)

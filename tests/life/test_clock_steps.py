@@ -223,4 +223,4 @@ def test_nothing_is_moved_while_the_clock_goes_on(at: At) -> None:
     session = stages.running()
     cancel.cancel(stages.project(), session.pk, "enough", stages.ACTOR)
     stages.suspended()
-    assert clock_steps.mend() == 0
+    assert clock_steps.correct_future() == 0
