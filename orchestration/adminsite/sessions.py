@@ -100,7 +100,7 @@ class MessageForm(forms.Form):
 class SessionAdmin(ProjectScopedAdmin, ReadOnly):
     """Read-only pages with two buttons. Each button calls one operation."""
 
-    list_display = ("label", "state", "number", "place", "when_told", "tool", "began")
+    list_display = ("label", "state", "number", "place", "last_event", "tool", "created")
     list_filter = (ProjectFilter, StateFilter, RunnerFilter)
     search_fields = ("title", "role", "id")
     search_help_text = "A part of the title, a role, or a session's id."
@@ -145,7 +145,7 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
         return format_html('{}<br><span class="wr-quiet wr-small">{}</span>', under, session.project.slug)
 
     @admin.display(description="last event", ordering="last_event_at")
-    def when_told(self, session: Session) -> Any:
+    def last_event(self, session: Session) -> Any:
         """Return the age of the last event."""
         return age(session.last_event_at)
 
@@ -155,7 +155,7 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
         return line(session.last_tool, 40) if session.last_tool else NOTHING
 
     @admin.display(description="created", ordering="created_at")
-    def began(self, session: Session) -> Any:
+    def created(self, session: Session) -> Any:
         """Return the age of the session."""
         return age(session.created_at)
 
