@@ -52,11 +52,6 @@ def connection_badge(session: Any) -> SafeString | str:
     return badge("lost", "bad") if session.status == Status.RUNNING else ""
 
 
-def fresh_id() -> uuid.UUID:
-    """Return an id for a new message."""
-    return uuid.uuid4()
-
-
 def context(request: HttpRequest, session: Any) -> dict[str, Any]:
     """Return the page's context for this user. Rows of other apps need their own view permissions."""
     newest = Attempt.objects.filter(session=session).select_related("web_process").order_by("-number")

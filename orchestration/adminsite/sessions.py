@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib import admin, messages
@@ -190,7 +190,7 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
             "may_steer": _may(request, scopes.STEER),
             "may_stop": _may(request, scopes.STOP),
             "cancel_form": CancelForm(initial={"cascade": True}),
-            "message_form": MessageForm(initial={"id": session_page.fresh_id()}),
+            "message_form": MessageForm(initial={"id": uuid4()}),
         }
         return TemplateResponse(request, "admin/orchestration/session/page.html", context)
 

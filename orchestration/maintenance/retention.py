@@ -148,17 +148,15 @@ def _events(now: datetime | None) -> int:
     old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=_ago("keep_events_secs", now))
 
     def forget(keys: Sequence[Any]) -> int:
+        events = Event.objects.filter(pk__in=keys)
+        newest = events.order_by().values_list("project").annotate(newest=Max("cursor")).order_by("project")
         with unit_of_work.transaction():
-            return _forget(Event.objects.filter(pk__in=keys))
+            # Move the horizon first, so that a reader can detect that it missed events.
+            for project, cursor in newest:
+                Head.objects.filter(pk=project).update(oldest=Greatest(F("oldest"), cursor))
+            return events.delete()[0]
 
     return _clear("events", lambda last: _after(old, last), forget)
-
-
-def _forget(events: QuerySet[Event]) -> int:
-    """Delete the events after moving each project's horizon, so that a reader can detect that it missed some."""
-    for project, cursor in events.order_by().values_list("project").annotate(newest=Max("cursor")).order_by("project"):
-        Head.objects.filter(pk=project).update(oldest=Greatest(F("oldest"), cursor))
-    return events.delete()[0]
 
 
 def _cancels(now: datetime | None) -> int:

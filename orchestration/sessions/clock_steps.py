@@ -34,9 +34,21 @@ def correct_future(*, now: datetime | None = None) -> int:
     Each UPDATE changes one row, so it never waits for a second lock while it holds a first. A value is compared and
     replaced only in SQL, because Python may be unable to read it.
     """
-    moved = sweep_batch.each(WORK, lambda most: _found(now), lambda row: _to_now(row, now)) + attempt_clock.mend_future(
-        now
-    )
+
+    def find(most: int) -> list[Row]:
+        found: list[Row] = []
+        for (kind, column), (rows, ahead) in _columns().items():
+            future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS, now)})
+            found += [(kind, column, pk) for pk in future.values_list("pk", flat=True)[:MOST]]
+        return found
+
+    def correct(row: Row) -> int:
+        kind, column, pk = row
+        rows, ahead = _columns()[kind, column]
+        future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS, now)}, pk=pk)
+        return future.update(**{column: later(ahead, now) if ahead else database_now(now)})
+
+    moved = sweep_batch.each(WORK, find, correct) + attempt_clock.mend_future(now)
     if moved:
         log.warning("%d times lay in the future because the clock was set back: moved them to now", moved)
     return moved
@@ -52,19 +64,3 @@ def _columns() -> dict[tuple[str, str], tuple[QuerySet[Any], float]]:
         ("session", "wait_until"): (sessions, float(settings.WARDROOM["wait_lease_secs"])),
         ("web process", "heartbeat_at"): (WebProcess.objects.all(), 0.0),
     }
-
-
-def _found(now: datetime | None) -> list[Row]:
-    found: list[Row] = []
-    for (kind, column), (rows, ahead) in _columns().items():
-        future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS, now)})
-        found += [(kind, column, pk) for pk in future.values_list("pk", flat=True)[:MOST]]
-    return found
-
-
-def _to_now(row: Row, now: datetime | None) -> int:
-    """Set the column to the latest time that it may have."""
-    kind, column, pk = row
-    rows, ahead = _columns()[kind, column]
-    future = {f"{column}__gt": later(ahead + STEP_SECS, now)}
-    return rows.filter(pk=pk, **future).update(**{column: later(ahead, now) if ahead else database_now(now)})

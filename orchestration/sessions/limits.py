@@ -63,13 +63,22 @@ def errors(metadata: Mapping[str, Any]) -> list[Error]:
         strict.check(dict(metadata), max_depth=settings.WARDROOM["max_depth"])
     except strict.StrictJSONError as error:
         return [_error("metadata", error.reason)]
-    return [*_out_of_range(metadata), *_too_large(metadata), *_too_long_limits(metadata)]
-
-
-def _out_of_range(metadata: Mapping[str, Any]) -> list[Error]:
-    if all(-MAX_INTEGER <= number <= MAX_INTEGER for number in _numbers(metadata)):
-        return []
-    return [_error("metadata", f"a number beyond {MAX_INTEGER}; write it as a string")]
+    found: list[Error] = []
+    if not all(-MAX_INTEGER <= number <= MAX_INTEGER for number in _numbers(metadata)):
+        found.append(_error("metadata", f"a number beyond {MAX_INTEGER}; write it as a string"))
+    # Python refuses to write integers of more than 4,300 digits, so a number out of range has no size in bytes.
+    elif len(json.dumps(metadata)) > (most := settings.WARDROOM["max_metadata_bytes"]):
+        found.append(_error("metadata", f"more than {most} bytes"))
+    if _keys(metadata) > (most := settings.WARDROOM["max_metadata_keys"]):
+        found.append(_error("metadata", f"more than {most} keys"))
+    most = settings.WARDROOM["max_watchdog_secs"]
+    for name in NAMES:
+        value = metadata.get(PREFIX + name)
+        if isinstance(value, str):
+            value = int(_digits(value)[:20] or 0)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
+            found.append(_error(f"metadata.{PREFIX}{name}", f"more than {most} seconds ({most // 86400} days)"))
+    return found
 
 
 def _numbers(value: Any) -> Iterator[int | float]:
@@ -83,29 +92,10 @@ def _numbers(value: Any) -> Iterator[int | float]:
         yield value
 
 
-def _too_large(metadata: Mapping[str, Any]) -> Iterator[Error]:
-    most_bytes, most_keys = settings.WARDROOM["max_metadata_bytes"], settings.WARDROOM["max_metadata_keys"]
-    if _keys(metadata) > most_keys:
-        yield _error("metadata", f"more than {most_keys} keys")
-    # Python refuses to write integers of more than 4,300 digits. They are out of range and are reported above.
-    if not _out_of_range(metadata) and len(json.dumps(metadata)) > most_bytes:
-        yield _error("metadata", f"more than {most_bytes} bytes")
-
-
 def _keys(value: Any) -> int:
     if isinstance(value, Mapping):
         return len(value) + sum(map(_keys, value.values()))
     return sum(map(_keys, value)) if isinstance(value, list | tuple) else 0
-
-
-def _too_long_limits(metadata: Mapping[str, Any]) -> Iterator[Error]:
-    most = settings.WARDROOM["max_watchdog_secs"]
-    for name in NAMES:
-        value = metadata.get(PREFIX + name)
-        if isinstance(value, str):
-            value = int(_digits(value)[:20] or 0)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
-            yield _error(f"metadata.{PREFIX}{name}", f"more than {most} seconds ({most // 86400} days)")
 
 
 def _error(field: str, detail: str) -> Error:

@@ -38,26 +38,24 @@ class Wait:
 
 def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Session:
     """Store the wait of the session. The caller's transaction holds its row. Raises Problem 422."""
-    noted = {"wait_for": WaitFor(wait.wait_for).value, "children": _children(session, wait)}
+    children = Session.objects.filter(parent=session)
+    if wait.children is None:
+        named = list(
+            children.exclude(status__in=sorted(TERMINAL)).order_by("created_at", "pk").values_list("pk", flat=True)
+        )
+    else:
+        named = list(dict.fromkeys(wait.children))
+        known = set(children.filter(pk__in=named).values_list("pk", flat=True))
+        strangers = [str(child) for child in named if child not in known]
+        if strangers:
+            detail = f"not children of this session: {', '.join(strangers[:5])}"
+            raise problems.invalid([{"field": "children", "detail": detail}])
+    noted = {"wait_for": WaitFor(wait.wait_for).value, "children": [str(child) for child in named]}
     lease = settings.WARDROOM["wait_lease_secs"]
     until = later(min(wait.timeout_secs or lease, lease), now)
     Session.objects.filter(pk=session.pk).update(waiting_for=noted, wait_until=until, wait_extended_secs=0)
     session.refresh_from_db()
     return session
-
-
-def _children(session: Session, wait: Wait) -> list[str]:
-    children = Session.objects.filter(parent=session)
-    if wait.children is None:
-        waiting = children.exclude(status__in=sorted(TERMINAL))
-        return [str(pk) for pk in waiting.order_by("created_at", "pk").values_list("pk", flat=True)]
-    named = list(dict.fromkeys(wait.children))
-    known = set(children.filter(pk__in=named).values_list("pk", flat=True))
-    strangers = [str(child) for child in named if child not in known]
-    if strangers:
-        detail = f"not children of this session: {', '.join(strangers[:5])}"
-        raise problems.invalid([{"field": "children", "detail": detail}])
-    return [str(child) for child in named]
 
 
 def is_over(waiting_for: dict[str, Any]) -> bool:
