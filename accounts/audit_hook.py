@@ -43,5 +43,5 @@ def audit(project_id: UUID, actor: object, action: str, subject: str, detail: di
 
 def _known() -> Recorder:
     if _recorder is None:
-        raise RuntimeError("Nothing records acts of authority: is the ledger among INSTALLED_APPS?")
+        raise RuntimeError("No audit writer is registered: add the ledger to INSTALLED_APPS.")
     return _recorder

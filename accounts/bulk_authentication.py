@@ -56,7 +56,7 @@ def _find_sound(public_ids: Sequence[str], now: datetime | None) -> dict[str, Cr
     except UNREADABLE as error:
         if len(public_ids) > 1:
             return {name: row for each in public_ids for name, row in _find_sound([each], now).items()}
-        log.error("the row of credential %s cannot be read: it opens nothing", public_ids[0], exc_info=error)
+        log.error("the row of credential %s cannot be read: it is refused", public_ids[0], exc_info=error)
         return {}
 
 
@@ -65,7 +65,7 @@ def _judge(credential: Credential | None, word: str, secret: str) -> credentials
         return credentials.verdict(credential, word, secret)
     except UNREADABLE:
         named = credential.public_id if credential else "that is unknown"
-        log.exception("the row of credential %s cannot be judged: it opens nothing", named)
+        log.exception("the row of credential %s cannot be checked: it is refused", named)
         return credentials.Recognised(None, "unknown")
 
 
@@ -100,7 +100,7 @@ def _partly(model: type[Row], values: dict[str, Any]) -> Row:
 def _list(value: Any) -> list[str]:
     found = json.loads(value) if isinstance(value, str) else value
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise ValueError("the scopes of a credential are no list of words")
+        raise ValueError("the scopes of a credential are not a list of words")
     return found
 
 

@@ -107,7 +107,9 @@ def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKe
             headers={"Retry-After": str(RETRY_SECS)},
         )
     if row.body_hash != body:
-        raise problems.invalid([{"field": KEY, "detail": "was used with another body"}], "This key means another call.")
+        raise problems.invalid(
+            [{"field": KEY, "detail": "was used with another body"}], "This key belongs to another call."
+        )
     return row, False
 
 

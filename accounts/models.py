@@ -40,7 +40,9 @@ class Project(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(max_length=64, unique=True)
     name = models.CharField(max_length=200, blank=True)
-    groups = models.ManyToManyField(Group, blank=True, related_name="projects", help_text="Whose members see it.")
+    groups = models.ManyToManyField(
+        Group, blank=True, related_name="projects", help_text="Members of these groups see the project."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

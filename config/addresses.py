@@ -16,15 +16,15 @@ def public(url: str) -> SplitResult:
     """Check `WARDROOM_URL`: a scheme, a host and optionally a port. Raises ImproperlyConfigured."""
     parts = _split("WARDROOM_URL", url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ImproperlyConfigured(f"WARDROOM_URL is {url!r}; say http(s)://host[:port].")
+        raise ImproperlyConfigured(f"WARDROOM_URL is {url!r}; use http(s)://host[:port].")
     if not all(sign.isascii() and sign.isprintable() and sign != " " for sign in url):
-        raise ImproperlyConfigured(f"WARDROOM_URL is {url!r}; say a host name in ASCII (xn--...), without spaces.")
+        raise ImproperlyConfigured(f"WARDROOM_URL is {url!r}; use a host name in ASCII (xn--...), without spaces.")
     if parts.username is not None or parts.password is not None:
-        raise ImproperlyConfigured("WARDROOM_URL holds a user name or password; say http(s)://host[:port].")
+        raise ImproperlyConfigured("WARDROOM_URL holds a user name or password; use http(s)://host[:port].")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ImproperlyConfigured(
-            f"WARDROOM_URL is {url!r}: it has a path, and Wardroom answers at the root of a host name only. "
-            "Give it a name of its own, such as https://wardroom.example.com."
+            f"WARDROOM_URL is {url!r}: it has a path, but Wardroom works only at the root of a host name. "
+            "Use a separate host name, such as https://wardroom.example.com."
         )
     return parts
 
@@ -37,7 +37,7 @@ def database(url: str) -> dict[str, Any]:
     except (ValueError, KeyError):
         found = {}
     if found.get("ENGINE") not in DATABASES:
-        raise ImproperlyConfigured("DATABASE_URL names neither PostgreSQL nor SQLite; say postgres://user@host/name.")
+        raise ImproperlyConfigured("DATABASE_URL names neither PostgreSQL nor SQLite; use postgres://user@host/name.")
     return found
 
 
@@ -46,7 +46,7 @@ def queue(name: str, url: str) -> str:
     for each in url.split(";") if url else ():
         kind = _split(name, each, shown=False).scheme.partition("+")[0]
         if kind not in TRANSPORT_ALIASES:
-            raise ImproperlyConfigured(f"{name} begins with {kind[:20] or 'no scheme'!r}; say amqp:// or redis://.")
+            raise ImproperlyConfigured(f"{name} begins with {kind[:20] or 'no scheme'!r}; use amqp:// or redis://.")
     return url
 
 
@@ -60,7 +60,7 @@ def checked(name: str, url: str, *schemes: str) -> str:
     parts = _split(name, url, shown=False)
     if parts.scheme not in schemes:
         wanted = ", ".join(f"{scheme}://" for scheme in schemes)
-        raise ImproperlyConfigured(f"{name} begins with {parts.scheme[:20] or 'no scheme'!r}; say one of {wanted}.")
+        raise ImproperlyConfigured(f"{name} begins with {parts.scheme[:20] or 'no scheme'!r}; use one of {wanted}.")
     return url
 
 
@@ -69,5 +69,5 @@ def _split(name: str, url: str, *, shown: bool = True) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is no address{f' ({url!r})' if shown else ''}: {error}.") from None
+        raise ImproperlyConfigured(f"{name} is not an address{f' ({url!r})' if shown else ''}: {error}.") from None
     return parts

@@ -95,7 +95,7 @@ async def upgrade_required(scope: Scope, receive: Receive, send: Send) -> None:
     raise Problem(
         "upgrade-required",
         426,
-        "This address speaks WebSocket, and the headers Upgrade and Connection did not arrive. A proxy has to "
+        "This address needs a WebSocket, but the headers Upgrade and Connection are missing. A proxy must "
         "pass them on; nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
         'proxy_set_header Connection "upgrade";',
         headers={"Upgrade": "websocket"},

@@ -46,13 +46,13 @@ def deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
 def parts() -> Iterator[CheckMessage]:
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         yield Error(
-            "DATABASE_URL names SQLite: a platform forgets the file, and two hosts cannot share it.",
+            "DATABASE_URL names SQLite: a platform deletes the file, and two hosts cannot share it.",
             hint="Name a PostgreSQL.",
             id="wardroom.E001",
         )
     if urlsplit(settings.BROKER_URL).scheme.partition("+")[0] in FORGETFUL:
         yield Error(
-            "The queue would be lost with the process that keeps it, or read by nobody else.",
+            "The queue would be lost with its process, or no other process could read it.",
             hint="Name a Redis in REDIS_URL, or a RabbitMQ in BROKER_URL.",
             id="wardroom.E002",
         )
@@ -62,12 +62,12 @@ def address() -> Iterator[CheckMessage]:
     url = urlsplit(settings.WARDROOM_URL)
     if url.scheme != "https":
         yield Warning(
-            "WARDROOM_URL is not https: passwords, keys and children's tokens would travel readable.",
-            hint="Let the router speak HTTPS, and say https:// in WARDROOM_URL.",
+            "WARDROOM_URL is not https: passwords, keys and children's tokens would be sent unencrypted.",
+            hint="Enable HTTPS at the router, and use https:// in WARDROOM_URL.",
             id="wardroom.W003",
         )
     if "*" in settings.ALLOWED_HOSTS:
-        yield Warning("ALLOWED_HOSTS is *: any Host header is believed.", hint="Unset it.", id="wardroom.W004")
+        yield Warning("ALLOWED_HOSTS is *: any Host header is accepted.", hint="Unset it.", id="wardroom.W004")
 
 
 def surroundings() -> Iterator[CheckMessage]:
@@ -75,8 +75,8 @@ def surroundings() -> Iterator[CheckMessage]:
         yield Error("WARDROOM_EMBEDDED is for `manage.py up` only.", hint="Unset it.", id="wardroom.E005")
     if "ssl_cert_reqs=none" in settings.REDIS_URL.lower():
         yield Info(
-            "Whoever stands between this host and Redis can read and write there (REDIS_TLS_VERIFY=0).",
-            hint="Where the platform has its own authority: ?ssl_ca_certs=/path/to/ca.pem in REDIS_URL.",
+            "An attacker between this host and Redis can read and write its data (REDIS_TLS_VERIFY=0).",
+            hint="If the platform has its own certificate authority: ?ssl_ca_certs=/path/to/ca.pem in REDIS_URL.",
             id="wardroom.I006",
         )
 
@@ -89,7 +89,7 @@ def style(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessag
     return [
         Info(
             f"No collected static files in {settings.STATIC_ROOT}: the admin answers 500 without them.",
-            hint="Run `manage.py collectstatic --noinput` where the code is built (Heroku does it by itself).",
+            hint="Run `manage.py collectstatic --noinput` during the build (Heroku does this automatically).",
             id="wardroom.I007",
         )
     ]

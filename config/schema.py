@@ -35,7 +35,7 @@ class SchemaView(APIView):
         operation_id="schema",
         tags=["schema"],
         parameters=[OpenApiParameter("ETag", str, OpenApiParameter.HEADER, required=True, response=[200])],
-        responses={200: {"type": "object"}, 304: OpenApiResponse(description="The caller has this very document.")},
+        responses={200: {"type": "object"}, 304: OpenApiResponse(description="The caller already has this document.")},
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Return the document, with an ETag."""

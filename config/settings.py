@@ -23,15 +23,13 @@ SECRET_KEY = environment.required("SECRET_KEY", "It signs staff sessions. Genera
 SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
 
 # Every printed or returned address is built from this, never from a Host header.
-WARDROOM_URL = environment.required(
-    "WARDROOM_URL", "The address that people and children reach this server at."
-).rstrip("/")
+WARDROOM_URL = environment.required("WARDROOM_URL", "The address of this server for people and children.").rstrip("/")
 _address = addresses.public(WARDROOM_URL)
 # Embedded: everything on this host, served over plain HTTP by `manage.py up`.
 EMBEDDED = environment.flag("WARDROOM_EMBEDDED")
 if DEBUG and not EMBEDDED:
     raise ImproperlyConfigured(
-        "WARDROOM_DEBUG shows settings to whoever causes an error: never in a deployment. Unset it."
+        "WARDROOM_DEBUG shows settings to anybody who causes an error. Unset it in a deployment."
     )
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or [str(_address.hostname)]
 CSRF_TRUSTED_ORIGINS = [f"{_address.scheme}://{_address.netloc}"]
@@ -91,7 +89,7 @@ WARDROOM = timings.checked(environment.mapping("WARDROOM_TIMINGS"))
 
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = environment.required(
-    "DATABASE_URL", "Use postgres://... (or start the embedded house with `manage.py up`)."
+    "DATABASE_URL", "Use postgres://... (or start an embedded Wardroom with `manage.py up`)."
 )
 _database = addresses.database(_database_url)
 _options: dict[str, Any] = dict(_database.get("OPTIONS") or {})
@@ -141,7 +139,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = brokers.redis_url(
     addresses.checked(
         "REDIS_URL",
-        environment.required("REDIS_URL", "Nudges between processes travel over Redis or Valkey, 6.2 or newer."),
+        environment.required("REDIS_URL", "Wake-ups between processes need Redis or Valkey, 6.2 or newer."),
         *("redis", "rediss", "unix"),
     ),
     verify=environment.flag("REDIS_TLS_VERIFY", default=True),

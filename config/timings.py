@@ -55,7 +55,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     for less, more in ORDER:
         if not settings[less] < settings[more]:
             raise ImproperlyConfigured(
-                f"{NAME}: {less} is {settings[less]!r}, and has to be less than {more}, which is {settings[more]!r}"
+                f"{NAME}: {less} is {settings[less]!r}, but must be less than {more}, which is {settings[more]!r}"
             )
     return settings
 
@@ -76,16 +76,16 @@ def bounds(name: str) -> tuple[float, float]:
 def _faults(name: str, value: Any) -> Iterator[str]:
     if name not in WARDROOM:
         near = difflib.get_close_matches(name, WARDROOM, 1)
-        yield f"there is no setting {_shown(name)}" + (f"; {near[0]!r} is meant, perhaps" if near else "")
+        yield f"there is no setting {_shown(name)}" + (f"; did you mean {near[0]!r}?" if near else "")
     elif name == "roles":
         yield from _role_faults(value)
     elif isinstance(WARDROOM[name], list):
         if not _texts(value):
-            yield f"{name} is {_shown(value)}; say a list of texts"
+            yield f"{name} is {_shown(value)}; use a list of texts"
     elif isinstance(WARDROOM[name], int | float) and not isinstance(WARDROOM[name], bool):
         yield from _number_faults(name, value)
     elif type(value) is not type(WARDROOM[name]):
-        yield f"{name} is {_shown(value)}; say a value like {_shown(WARDROOM[name])}"
+        yield f"{name} is {_shown(value)}; use a value like {_shown(WARDROOM[name])}"
 
 
 def _number_faults(name: str, value: Any) -> Iterator[str]:
@@ -93,30 +93,30 @@ def _number_faults(name: str, value: Any) -> Iterator[str]:
     whole = not name.endswith("_secs") and isinstance(WARDROOM[name], int)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or (isinstance(value, float) and (whole or not math.isfinite(value))):
-        yield f"{name} is {_shown(value)}; say a {'whole ' if whole else ''}number"
+        yield f"{name} is {_shown(value)}; use a {'whole ' if whole else ''}number"
     elif not low <= value <= high:
-        yield f"{name} is {_shown(value)}; say a number from {low:g} to {high:.0f}"
+        yield f"{name} is {_shown(value)}; use a number from {low:g} to {high:.0f}"
 
 
 def _role_faults(roles: Any) -> Iterator[str]:
     if not isinstance(roles, dict):
-        yield f"roles is {_shown(roles)}; say an object of roles by name"
+        yield f"roles is {_shown(roles)}; use an object of roles by name"
         return
     for name, role in roles.items():
         if not isinstance(role, dict):
-            yield f"the role {name!r} is {_shown(role)}; say an object with its command"
+            yield f"the role {name!r} is {_shown(role)}; use an object with its command"
             return
         for key, value in role.items():
             if key not in ROLE:
                 yield f"the role {name!r} has an unknown entry {_shown(key)}; known are {', '.join(ROLE)}"
             elif not isinstance(value, ROLE[key]) or isinstance(value, bool):
-                yield f"{key} of the role {name!r} is {_shown(value)}; say a {_KINDS[ROLE[key]]}"
+                yield f"{key} of the role {name!r} is {_shown(value)}; use a {_KINDS[ROLE[key]]}"
             elif isinstance(value, list) and not (_texts(value) and (value or key != "command")):
-                yield f"{key} of the role {name!r} is {_shown(value)}; say a list of texts"
+                yield f"{key} of the role {name!r} is {_shown(value)}; use a list of texts"
             elif isinstance(value, dict) and not _texts([*value.values()]):
-                yield f"{key} of the role {name!r} is {_shown(value)}; say an object of texts"
+                yield f"{key} of the role {name!r} is {_shown(value)}; use an object of texts"
             elif key == "retries" and isinstance(value, int) and not 0 <= value <= BOUNDS["retries"][1]:
-                yield f"retries of the role {name!r} is {_shown(value)}; say a number from 0 to 100"
+                yield f"retries of the role {name!r} is {_shown(value)}; use a number from 0 to 100"
 
 
 _KINDS: dict[type, str] = {list: "list of texts", str: "text", int: "whole number", dict: "object of texts"}

@@ -33,7 +33,7 @@ def flag(name: str, *, default: bool = False) -> bool:
     if value in ("0", "false", "no", "off"):
         return False
     if value:
-        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; say 1 or 0.")
+        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; use 1 or 0.")
     return default
 
 
@@ -43,7 +43,7 @@ def number(name: str, default: int, *, low: int, high: int) -> int:
     if not value:
         return default
     if not value.isascii() or not value.isdecimal() or len(value) > 18 or not low <= int(value) <= high:
-        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; say a whole number from {low} to {high}.")
+        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; use a whole number from {low} to {high}.")
     return int(value)
 
 
@@ -51,7 +51,7 @@ def choice(name: str, default: str, *known: str) -> str:
     """Return one of the known words, in upper case. The case of the variable does not matter."""
     value = text(name, default).upper()
     if value not in known:
-        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; say one of {', '.join(known)}.")
+        raise ImproperlyConfigured(f"{name} is {value[:60]!r}; use one of {', '.join(known)}.")
     return value
 
 

@@ -189,7 +189,7 @@ def address(given: Mapping[str, str]) -> tuple[str, int]:
     """Return `HOST` and `PORT`, with their defaults. Raises EmbeddedError for an invalid port."""
     port = given.get("PORT") or "8000"
     if not port.isascii() or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
-        raise EmbeddedError(f"PORT={port[:60]} is not a port; choose one from 1 to 65535")
+        raise EmbeddedError(f"PORT={port[:60]} is not a port; use one from 1 to 65535")
     return given.get("HOST") or "127.0.0.1", int(port)
 
 

@@ -38,7 +38,7 @@ class Liveness:
     def _watch(self) -> None:
         while (age := time.monotonic() - self.latest) < self.limit_secs:
             time.sleep(min(5.0, self.limit_secs - age))
-        log.critical("%s for %.0f s: ending this process, to be started again", self.what, self.limit_secs)
+        log.critical("%s for %.0f s: ending this process so that it is restarted", self.what, self.limit_secs)
         # Not a clean exit: that would wait for the stuck loop. The broker delivers its messages again.
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -65,7 +65,7 @@ class WatchedScheduler(Scheduler):
         One job a round: a hanging broker delays each send, and every round must be a sign of life.
         """
         if self.liveness is None:
-            self.liveness = Liveness("beat has not gone round", settings.WARDROOM["beat_stuck_secs"])
+            self.liveness = Liveness("beat has run no round", settings.WARDROOM["beat_stuck_secs"])
             self.liveness.watch()
         self.liveness.beat()
         now = time.monotonic()
@@ -81,7 +81,7 @@ class WatchedScheduler(Scheduler):
 
 def watch_worker(**_: Any) -> None:
     """Start to watch this worker's main process. Runs just before it starts."""
-    liveness = Liveness("this worker was given no task", settings.WARDROOM["worker_deaf_secs"])
+    liveness = Liveness("this worker received no task", settings.WARDROOM["worker_deaf_secs"])
     signals.task_received.connect(liveness.beat, weak=False)
     liveness.watch()
 

@@ -83,7 +83,7 @@ class Up:
                 return
             if broker.failures >= 2 and is_first_try:
                 is_first_try = False
-                self.manager.say(f"its files cannot be read; put aside as {valkey.put_aside(self.folder)}")
+                self.manager.say(f"its files cannot be read; moved to {valkey.put_aside(self.folder)}")
                 valkey.configure(self.folder)
             if time.monotonic() - began > valkey.START_SECS:
                 raise EmbeddedError("the private broker does not answer; its last lines are above")
@@ -205,9 +205,7 @@ def refuse_taken_port(host: str, port: int) -> None:
             trial.listen(1)
     except (OSError, UnicodeError) as trouble:
         why = getattr(trouble, "strerror", None) or trouble
-        raise EmbeddedError(
-            f"cannot listen on {host} port {port}: {why}; set HOST and PORT to another place"
-        ) from trouble
+        raise EmbeddedError(f"cannot listen on {host} port {port}: {why}; set another HOST or PORT") from trouble
 
 
 #: Use no proxy of the environment for our own web process.

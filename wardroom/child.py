@@ -76,7 +76,7 @@ class Child:
     @property
     def run(self) -> Run:
         """The work: assignment, history, limits, and the rest of the `run` frame."""
-        assert self._wire.run is not None, "the run is there inside `async with`"  # noqa: S101
+        assert self._wire.run is not None, "the run is available inside `async with`"  # noqa: S101
         return self._wire.run
 
     @property

@@ -55,9 +55,9 @@ def pause_before(code: int, reason: str, failures: int, random: random.Random, l
 def refused_handshake(status: int, url: str) -> str:
     """Return the meaning of an HTTP answer in place of a WebSocket, with its cure."""
     if status in (200, 301, 302, 307, 308, 400, 404, 405, 426, 501):
-        cure = "a proxy before it has to pass the headers Upgrade and Connection on (nginx: proxy_http_version 1.1)"
+        cure = "a proxy before it must pass on the headers Upgrade and Connection (nginx: proxy_http_version 1.1)"
     elif status in (401, 403, 407):
-        cure = "a proxy before it asks for a login of its own"
+        cure = "a proxy before it requires its own login"
     else:
         cure = "Wardroom, or a proxy before it, cannot answer now"
     return f"HTTP {status} instead of a WebSocket at {url}: {cure}"
@@ -207,5 +207,5 @@ def _read(text: str | bytes) -> Frame | None:
     try:
         return protocol.decode_server(text)
     except (ProtocolError, UnknownKind) as error:
-        log.warning("left out a frame of the server: %s", error)
+        log.warning("ignored a frame of the server: %s", error)
         return None

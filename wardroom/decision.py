@@ -40,7 +40,7 @@ class Decision:
     )
 
     def __bool__(self) -> NoReturn:
-        raise TypeError("a Decision is neither true nor false: compare .state, or ask .approved")
+        raise TypeError("a Decision is neither true nor false: compare .state, or use .approved")
 
     @property
     def approved(self) -> bool:

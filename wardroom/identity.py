@@ -37,7 +37,9 @@ class Identity:
         except ValueError:
             known = False
         if not known:
-            raise NotAChild(f"WARDROOM_URL ({url[:200]!r}) is no http address, or WARDROOM_ATTEMPT no attempt's number")
+            raise NotAChild(
+                f"WARDROOM_URL ({url[:200]!r}) is not an http address, or WARDROOM_ATTEMPT is not an attempt's number"
+            )
         return cls(url.rstrip("/"), session, int(attempt or 0), _token(environ))
 
     @property

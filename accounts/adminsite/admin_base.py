@@ -191,7 +191,7 @@ def _is_plain(name: str, values: list[str]) -> bool:
 
 def say_nothing_was_done(request: HttpRequest) -> None:
     """Warn a reader that came by GET to an address for POST only. An expired login leads here."""
-    messages.warning(request, "Nothing was done: you were signed out when you pressed the button. Press it once more.")
+    messages.warning(request, "Nothing was done: you were signed out. Press the button again.")
 
 
 def may(request: HttpRequest, action: str, model: type[Model]) -> bool:

@@ -26,11 +26,11 @@ from accounts.models import Credential, CredentialKind, Project, User
 class KeyForm(forms.Form):
     """The form for a new key."""
 
-    name = forms.CharField(max_length=200, help_text="What will use it; staff see this in lists and audits.")
+    name = forms.CharField(max_length=200, help_text="The user of the key; staff see this in lists and audits.")
     project = forms.ModelChoiceField(queryset=Project.objects.none())
     scopes = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
     expires_at = forms.SplitDateTimeField(
-        required=False, widget=AdminSplitDateTime, help_text="UTC. Empty: it lives until somebody ends it."
+        required=False, widget=AdminSplitDateTime, help_text="UTC. Empty: the key does not expire."
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
@@ -46,7 +46,7 @@ class KeyForm(forms.Form):
         """Refuse a time in the past: the key would never work."""
         moment = self.cleaned_data["expires_at"]
         if moment is not None and moment <= timezone.now():
-            raise forms.ValidationError("This is in the past.")
+            raise forms.ValidationError("This time is in the past.")
         return moment
 
 
@@ -88,7 +88,7 @@ class KeyAdmin(ProjectScopedAdmin, ReadOnly):
     def granted(self, key: Credential) -> str:
         """Return all scopes, and mark the scopes that the owner may no longer use."""
         lost = [scope for scope in key.scopes if scope not in effective_scopes.worth(key)]
-        asleep = f" (without effect, for the owner lacks the right: {', '.join(lost)})" if lost else ""
+        asleep = f" (without effect, because the owner lacks the right: {', '.join(lost)})" if lost else ""
         return (", ".join(key.scopes) or "none") + asleep
 
     @admin.display(description="state")
@@ -149,9 +149,9 @@ class KeyAdmin(ProjectScopedAdmin, ReadOnly):
         if request.method == "POST":
             if credentials.end(key.pk, actor(request)):
                 self.log_change(request, key, "Ended.")
-                self.message_user(request, "The key has ended: it opens nothing from now on.")
+                self.message_user(request, "The key has ended and no longer works.")
             else:
-                self.message_user(request, "It had ended before.", messages.WARNING)
+                self.message_user(request, "The key had already ended.", messages.WARNING)
         else:
             say_nothing_was_done(request)
         return HttpResponseRedirect(reverse("admin:accounts_credential_change", args=[key.pk]))

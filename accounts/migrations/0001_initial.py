@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                 ('slug', models.SlugField(max_length=64, unique=True)),
                 ('name', models.CharField(blank=True, max_length=200)),
                 ('created_at', models.DateTimeField(db_default=core.db.clock.Now(), editable=False)),
-                ('groups', models.ManyToManyField(blank=True, help_text='Whose members see it.', related_name='projects', to='auth.group')),
+                ('groups', models.ManyToManyField(blank=True, help_text='Members of these groups see the project.', related_name='projects', to='auth.group')),
             ],
             options={
                 'ordering': ['slug'],

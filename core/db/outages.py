@@ -28,7 +28,7 @@ SQLITE = {
 ERRNO = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file may not grow any more",
+    errno.EFBIG: "a file is at its size limit",
     errno.EIO: "the disk cannot be read or written",
     errno.EROFS: "the disk is read-only",
     errno.EMFILE: "this process has too many open files",

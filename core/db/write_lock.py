@@ -44,7 +44,7 @@ class _Queue:
             return
         with self._guard:
             if self._holder is not turn:
-                raise OperationalError("database is locked: too many wait to write")
+                raise OperationalError("database is locked: too many writers wait")
 
     def leave(self, turn: _Turn) -> None:
         """Pass the turn to the next thread, or leave the queue. A second call does nothing."""

@@ -19,7 +19,7 @@ from core.web.openapi import values
 LIMIT, MOST = 50, 200
 #: The query parameters of a page, for the OpenAPI document.
 QUERY = [
-    values.in_query("cursor", values.text(), "`next` of the page before."),
+    values.in_query("cursor", values.text(), "`next` of the previous page."),
     values.in_query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}),
 ]
 #: The names of these parameters.

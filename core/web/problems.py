@@ -108,7 +108,7 @@ def unavailable(reason: str) -> Problem:
 
 def internal() -> Problem:
     """Return a 500: a bug of ours, which is in the log."""
-    return Problem("internal", 500, "Something went wrong here; it is in the server's log.")
+    return Problem("internal", 500, "An internal error occurred; the server's log has the details.")
 
 
 def response(problem: Problem) -> Response:
@@ -143,7 +143,7 @@ def as_problem(error: Exception) -> Problem | None:
             return _of_drf(error)
     if reason := outages.reason(error):
         outages.note(reason)
-        log.warning("a call is refused with 503: %s", reason, exc_info=error)
+        log.warning("call refused with 503: %s", reason, exc_info=error)
         return unavailable(reason)
     return None
 
@@ -161,6 +161,6 @@ def refusal(error: Exception) -> Problem:
     """Return the refusal that a long poll answers for an exception. A bug is logged and becomes a 500."""
     problem = as_problem(error)
     if problem is None:
-        log.error("held call failed", exc_info=error)
+        log.error("long poll failed", exc_info=error)
         problem = internal()
     return problem

@@ -38,7 +38,9 @@ class History(ProjectView):
         operation_id="session_history",
         description="The session's transcript and admitted messages; a `run` that cannot hold all of it points here.",
         parameters=[
-            in_query("cursor", values.text(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19}){3})?$"), "`next` of the page before.")
+            in_query(
+                "cursor", values.text(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19}){3})?$"), "`next` of the previous page."
+            )
         ],
         responses={200: PAGE},
     )

@@ -92,7 +92,7 @@ def other_body(refusal: Problem) -> Problem:
     if refusal.type != "conflict":
         return refusal
     errors = [{"field": "Idempotency-Key", "detail": "was used with another body"}]
-    return problems.invalid(errors, "This key means another call.")
+    return problems.invalid(errors, "This key belongs to another call.")
 
 
 def find(credential: Credential, session_id: UUID, ask_id: str) -> Ask:

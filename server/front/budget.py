@@ -33,7 +33,7 @@ class Budget:
         most: int = settings.WARDROOM[self._setting]
         if self._held + size > most:
             pressure.note(self._setting)
-            raise problems.busy("The bodies of other calls fill the memory for them.")
+            raise problems.busy("The memory for request bodies is full.")
         if self._by_owner[owner] + size > most // self._shares:
             raise problems.too_many("Your calls send too many bytes at once.", retry_after=1)
         self._held += size

@@ -113,9 +113,9 @@ class Gate:
 
     async def _form(self, head: RequestHead, exchange: Exchange) -> bytes:
         """Return the form of an admin page. A long one requires a login."""
-        refusal = Problem("too-large", 413, "Sign in before you send so much.")
+        refusal = Problem("too-large", 413, "Sign in before you send a body of this size.")
         if _is_short(head) and budget.unproven.is_tight:
-            refusal = problems.busy("The bodies of other callers fill the memory for them.")
+            refusal = problems.busy("The memory for request bodies is full.")
         elif _is_short(head):
             try:
                 return await exchange.read(settings.WARDROOM["unproven_body_bytes"], AT_ONCE_SECS) or b""

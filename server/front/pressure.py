@@ -18,7 +18,7 @@ def note(bound: str) -> None:
     now = time.monotonic()
     if now - _last.get(bound, -RECENT_SECS) >= RECENT_SECS:
         _counts[bound] = 0
-        log.warning("the front door refuses callers: the bound on %s is reached", bound)
+        log.warning("the front gate refuses callers: the limit %s is reached", bound)
     _last[bound] = now
     _counts[bound] += 1
 

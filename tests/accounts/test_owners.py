@@ -139,7 +139,7 @@ def test_staff_see_why_a_key_does_not_work(ann: User, team: Group) -> None:
     key = credentials.check(key_of(ann, "admin", "approvals:ask"))
     assert key is not None
     page = f"/admin/accounts/credential/{key.pk}/change/"
-    assert "without effect, for the owner lacks the right: admin)" in client.get(page).content.decode()
+    assert "without effect, because the owner lacks the right: admin)" in client.get(page).content.decode()
     ann.groups.remove(team)
     assert "owner does not see the project" in client.get(page).content.decode()
     User.objects.filter(pk=ann.pk).update(is_active=False)

@@ -23,60 +23,63 @@ DEAD = "http://127.0.0.1:9"
 DIGITS = "9" * 5000
 
 REFUSED = [
-    ({"WARDROOM_TIMINGS": '{"held_call_secs": "25"}'}, "WARDROOM_TIMINGS: held_call_secs is '25'; say a number"),
-    ({"WARDROOM_TIMINGS": '{"held_cal_secs": 25}'}, "there is no setting 'held_cal_secs'; 'held_call_secs' is meant"),
-    ({"WARDROOM_TIMINGS": '{"sweep_secs": -1}'}, "sweep_secs is -1; say a number from 0.05 to 600"),
-    ({"WARDROOM_TIMINGS": '{"claim_tries": 0}'}, "claim_tries is 0; say a number from 1"),
-    ({"WARDROOM_TIMINGS": '{"claim_tries": 1.5}'}, "claim_tries is 1.5; say a whole number"),
-    ({"WARDROOM_TIMINGS": '{"claim_tries": true}'}, "claim_tries is True; say a whole number"),
-    ({"WARDROOM_TIMINGS": '{"ping_secs": NaN}'}, "ping_secs is nan; say a number"),
-    ({"WARDROOM_TIMINGS": '{"ping_secs": 1e400}'}, "ping_secs is inf; say a number"),
+    ({"WARDROOM_TIMINGS": '{"held_call_secs": "25"}'}, "WARDROOM_TIMINGS: held_call_secs is '25'; use a number"),
+    (
+        {"WARDROOM_TIMINGS": '{"held_cal_secs": 25}'},
+        "there is no setting 'held_cal_secs'; did you mean 'held_call_secs'",
+    ),
+    ({"WARDROOM_TIMINGS": '{"sweep_secs": -1}'}, "sweep_secs is -1; use a number from 0.05 to 600"),
+    ({"WARDROOM_TIMINGS": '{"claim_tries": 0}'}, "claim_tries is 0; use a number from 1"),
+    ({"WARDROOM_TIMINGS": '{"claim_tries": 1.5}'}, "claim_tries is 1.5; use a whole number"),
+    ({"WARDROOM_TIMINGS": '{"claim_tries": true}'}, "claim_tries is True; use a whole number"),
+    ({"WARDROOM_TIMINGS": '{"ping_secs": NaN}'}, "ping_secs is nan; use a number"),
+    ({"WARDROOM_TIMINGS": '{"ping_secs": 1e400}'}, "ping_secs is inf; use a number"),
     ({"WARDROOM_TIMINGS": '{"ping_secs": ' + "9" * 4000 + "}"}, "ping_secs is a number of more than 20 digits"),
     ({"WARDROOM_TIMINGS": '{"ping_secs": ' + DIGITS + "}"}, "WARDROOM_TIMINGS is not a JSON object"),
-    ({"WARDROOM_TIMINGS": '{"heartbeat_secs": 60}'}, "heartbeat_secs is 60, and has to be less than heartbeat_lease"),
+    ({"WARDROOM_TIMINGS": '{"heartbeat_secs": 60}'}, "heartbeat_secs is 60, but must be less than heartbeat_lease"),
     (
         {"WARDROOM_TIMINGS": '{"roles": {"a": {"command": "sh"}}}'},
-        "command of the role 'a' is 'sh'; say a list of texts",
+        "command of the role 'a' is 'sh'; use a list of texts",
     ),
-    ({"WARDROOM_TIMINGS": '{"roles": {"a": {"command": []}}}'}, "command of the role 'a' is []; say a list of texts"),
+    ({"WARDROOM_TIMINGS": '{"roles": {"a": {"command": []}}}'}, "command of the role 'a' is []; use a list of texts"),
     ({"WARDROOM_TIMINGS": '{"roles": {"a": {"comand": ["sh"]}}}'}, "the role 'a' has an unknown entry 'comand'"),
-    ({"WARDROOM_TIMINGS": '{"roles": {"a": {"env": {"A": 1}}}}'}, "env of the role 'a' is {'A': 1}; say an object of"),
-    ({"WARDROOM_TIMINGS": '{"roles": ["a"]}'}, "roles is ['a']; say an object of roles"),
-    ({"WARDROOM_TIMINGS": '{"child_environment": "HOME"}'}, "child_environment is 'HOME'; say a list of texts"),
+    ({"WARDROOM_TIMINGS": '{"roles": {"a": {"env": {"A": 1}}}}'}, "env of the role 'a' is {'A': 1}; use an object of"),
+    ({"WARDROOM_TIMINGS": '{"roles": ["a"]}'}, "roles is ['a']; use an object of roles"),
+    ({"WARDROOM_TIMINGS": '{"child_environment": "HOME"}'}, "child_environment is 'HOME'; use a list of texts"),
     ({"WARDROOM_TIMINGS": "sweep_secs=1"}, "WARDROOM_TIMINGS is not a JSON object"),
     ({"WARDROOM_TIMINGS": "[" * 100_000}, "WARDROOM_TIMINGS is not a JSON object"),
     ({"WARDROOM_URL": "https://wardroom.example.com/tools"}, "it has a path"),
     ({"WARDROOM_URL": "https://wardroom.example.com/?x=1"}, "WARDROOM_URL"),
     ({"WARDROOM_URL": "https://me:secret@wardroom.example.com"}, "WARDROOM_URL holds a user name or password"),
     ({"WARDROOM_URL": "wardroom.example.com"}, "WARDROOM_URL"),
-    ({"WARDROOM_URL": "https://[::1"}, "WARDROOM_URL is no address"),
-    ({"WARDROOM_URL": "https://wardroom.example.com:99999"}, "WARDROOM_URL is no address"),
+    ({"WARDROOM_URL": "https://[::1"}, "WARDROOM_URL is not an address"),
+    ({"WARDROOM_URL": "https://wardroom.example.com:99999"}, "WARDROOM_URL is not an address"),
     ({"WARDROOM_URL": "https://wärdroom.example.com"}, "WARDROOM_URL"),
     ({"WARDROOM_URL": "https://ward room.example.com"}, "WARDROOM_URL"),
     ({"DATABASE_URL": "mysql://u:hidden@h/n"}, "DATABASE_URL names neither PostgreSQL nor SQLite"),
     ({"DATABASE_URL": "nonsense"}, "DATABASE_URL names neither PostgreSQL nor SQLite"),
-    ({"DATABASE_URL": "postgres://u:hidden@h:port/n"}, "DATABASE_URL is no address"),
-    ({"REDIS_URL": "http://:hidden@h"}, "REDIS_URL begins with 'http'; say one of redis://"),
-    ({"BROKER_URL": "rabbit://:hidden@h"}, "BROKER_URL begins with 'rabbit'; say amqp://"),
-    ({"CLOUDAMQP_URL": "amqp://:hidden@h:port/"}, "CLOUDAMQP_URL is no address"),
-    ({"INGEST_URL": "https://:hidden@h"}, "INGEST_URL begins with 'https'; say one of amqp://, amqps://"),
-    ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'LOUD'; say one of DEBUG"),
-    ({"WARDROOM_DRAIN_SECS": "-1"}, "WARDROOM_DRAIN_SECS is '-1'; say a whole number from 0"),
+    ({"DATABASE_URL": "postgres://u:hidden@h:port/n"}, "DATABASE_URL is not an address"),
+    ({"REDIS_URL": "http://:hidden@h"}, "REDIS_URL begins with 'http'; use one of redis://"),
+    ({"BROKER_URL": "rabbit://:hidden@h"}, "BROKER_URL begins with 'rabbit'; use amqp://"),
+    ({"CLOUDAMQP_URL": "amqp://:hidden@h:port/"}, "CLOUDAMQP_URL is not an address"),
+    ({"INGEST_URL": "https://:hidden@h"}, "INGEST_URL begins with 'https'; use one of amqp://, amqps://"),
+    ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'LOUD'; use one of DEBUG"),
+    ({"WARDROOM_DRAIN_SECS": "-1"}, "WARDROOM_DRAIN_SECS is '-1'; use a whole number from 0"),
     ({"WARDROOM_DRAIN_SECS": DIGITS}, "WARDROOM_DRAIN_SECS is '99"),
-    ({"WARDROOM_EMBEDDED": "perhaps"}, "WARDROOM_EMBEDDED is 'perhaps'; say 1 or 0"),
+    ({"WARDROOM_EMBEDDED": "perhaps"}, "WARDROOM_EMBEDDED is 'perhaps'; use 1 or 0"),
 ]
 BY_UP = [
     ({"PORT": DIGITS}, "PORT=99"),
     ({"PORT": "0"}, "PORT=0 is not a port"),
     ({"HOST": "x" * 300}, "cannot listen on xx"),
-    ({"WORKER_CONCURRENCY": "many"}, "WORKER_CONCURRENCY is 'many'; say a whole number from 1"),
-    ({"WORKER_CONCURRENCY": "0"}, "WORKER_CONCURRENCY is '0'; say a whole number from 1"),
+    ({"WORKER_CONCURRENCY": "many"}, "WORKER_CONCURRENCY is 'many'; use a whole number from 1"),
+    ({"WORKER_CONCURRENCY": "0"}, "WORKER_CONCURRENCY is '0'; use a whole number from 1"),
     ({"WARDROOM_DATA": "/tmp/a\nb"}, "WARDROOM_DATA holds a character that cannot be printed"),
 ]
 DEPLOYED = [
-    ({"WARDROOM_DB_POOL": "0"}, "WARDROOM_DB_POOL is '0'; say a whole number from 1"),
-    ({"WARDROOM_DB_PREPARE": "2"}, "WARDROOM_DB_PREPARE is '2'; say 1 or 0"),
-    ({"REDIS_TLS_VERIFY": "maybe"}, "REDIS_TLS_VERIFY is 'maybe'; say 1 or 0"),
+    ({"WARDROOM_DB_POOL": "0"}, "WARDROOM_DB_POOL is '0'; use a whole number from 1"),
+    ({"WARDROOM_DB_PREPARE": "2"}, "WARDROOM_DB_PREPARE is '2'; use 1 or 0"),
+    ({"REDIS_TLS_VERIFY": "maybe"}, "REDIS_TLS_VERIFY is 'maybe'; use 1 or 0"),
 ]
 
 
@@ -114,7 +117,7 @@ def test_a_command_refuses_in_one_line(changed: dict[str, str], said: str, tmp_p
 @pytest.mark.parametrize("server", [["uvicorn", "config.asgi:application"], ["celery", "-A", "config", "beat"]])
 def test_a_server_refuses_in_one_line(server: list[str], tmp_path: Path) -> None:
     bad = {"WARDROOM_TIMINGS": '{"sweep_secs": 0}', "WARDROOM_DATA": str(tmp_path)}
-    assert "sweep_secs is 0; say a number from 0.05 to 600" in refusal("-m", *server, **GOOD, **bad)
+    assert "sweep_secs is 0; use a number from 0.05 to 600" in refusal("-m", *server, **GOOD, **bad)
 
 
 def test_make_takes_over_the_package_index_and_nothing_else_of_pip_or_python() -> None:

@@ -41,7 +41,7 @@ def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again():
         house.start()
         worker, beat = house.part("worker"), house.kill("beat", signal.SIGSTOP)
         wait_until(lambda: house.part("worker") not in (0, worker), 25)
-        assert "this worker was given no task for 6 s" in house.said()
+        assert "this worker received no task for 6 s" in house.said()
         house.kill("beat", signal.SIGCONT)
         assert house.part("beat") == beat
 

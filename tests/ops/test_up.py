@@ -284,7 +284,7 @@ def test_broker_files_that_cannot_be_read_are_put_aside(own_house):
     (parts,) = own_house.folder.glob("valkey/appendonlydir/*.manifest")
     parts.write_text("this is no manifest\n")
     own_house.start()
-    assert "put aside as" in own_house.said()
+    assert "moved to" in own_house.said()
     assert list(own_house.folder.glob("valkey.unreadable-*"))
 
 

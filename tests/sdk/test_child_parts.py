@@ -155,7 +155,7 @@ def test_a_problem_is_named_by_the_last_word_of_its_type() -> None:
     [
         (404, "Upgrade and Connection"),
         (426, "Upgrade and Connection"),
-        (401, "login of its own"),
+        (401, "requires its own login"),
         (502, "cannot answer now"),
     ],
 )

@@ -36,7 +36,7 @@ def chosen_backend(argv: Sequence[str]) -> str:
     named = parser.parse_known_args(list(argv))[0].backend
     chosen = named or os.environ.get("WARDROOM_TEST_BACKEND") or "sqlite"
     if chosen not in BACKENDS:
-        raise SystemExit(f"The backend is {chosen!r}; say one of {', '.join(BACKENDS)}.")
+        raise SystemExit(f"The backend is {chosen!r}; use one of {', '.join(BACKENDS)}.")
     return chosen
 
 

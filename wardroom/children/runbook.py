@@ -238,7 +238,11 @@ class Runbook:
 
 
 def _why_asked(step: Step) -> str:
-    return "" if step.gated else " Its line begins with !, but who started this session may not run a step unasked."
+    return (
+        ""
+        if step.gated
+        else " Its line begins with !, but the starter of this session may not run a step without approval."
+    )
 
 
 async def _where_it_is(question: str, state: str | None) -> str:

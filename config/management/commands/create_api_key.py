@@ -19,16 +19,16 @@ class Command(BaseCommand):
     help = "Mint an API key for a user in a project, and print it; it cannot be shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", default="admin", help="whose key it is (default: %(default)s)")
-        parser.add_argument("--project", default=projects.DEFAULT, help="the project it opens (default: %(default)s)")
-        parser.add_argument("--name", default="made by hand", help="what staff see in the list of keys")
-        parser.add_argument("--days", type=int, default=0, help="how long it lives (default: for ever)")
+        parser.add_argument("--user", default="admin", help="the owner of the key (default: %(default)s)")
+        parser.add_argument("--project", default=projects.DEFAULT, help="the project of the key (default: %(default)s)")
+        parser.add_argument("--name", default="made by hand", help="the name in the list of keys")
+        parser.add_argument("--days", type=int, default=0, help="its lifetime in days (default: no limit)")
         parser.add_argument(
             "--scope",
             action="append",
             choices=scopes.ALL,
             metavar="SCOPE",
-            help=f"what it may do, repeatable (default: all that its user may grant of {', '.join(scopes.ALL)})",
+            help=f"a scope, repeatable (default: all that its user may grant of {', '.join(scopes.ALL)})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,12 +42,12 @@ class Command(BaseCommand):
         if not projects.visible_to(user).filter(pk=project.pk).exists():
             raise CommandError(f"{user} does not see the project {project}: put them in a group that it names.")
         if effective_scopes.is_off_staff(user):
-            raise CommandError(f"{user} is a superuser who is not on the staff: a key of theirs would open nothing.")
+            raise CommandError(f"{user} is a superuser who is not on the staff: their key would not work.")
         if beyond:
             lacking = "; ".join(scopes.lacking(user, scope) for scope in beyond)
-            raise CommandError(f"{user} may not grant what they may not do: {lacking}.")
+            raise CommandError(f"{user} may not grant scopes without the permissions: {lacking}.")
         if not grantable:
-            raise CommandError(f"{user} holds no permission behind a scope: a key of theirs would open nothing.")
+            raise CommandError(f"{user} holds no permission behind a scope: their key would not work.")
         if options["days"] < 0:
             raise CommandError("--days counts from now on; leave it out for a key that does not expire.")
         if options["days"] > MOST_DAYS:

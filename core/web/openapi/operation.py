@@ -21,7 +21,7 @@ IDEMPOTENCY_KEY = {
     "description": "The same key and body get the same answer for a day. The key with another body is a 422.",
 }
 REPLAYED = {
-    "description": "Sent where the answer is that of an earlier call with the same `Idempotency-Key`.",
+    "description": "Sent when the answer is that of an earlier call with the same `Idempotency-Key`.",
     "schema": {"type": "string", "enum": ["true"]},
 }
 EVENT_STREAM = "text/event-stream"
@@ -29,7 +29,7 @@ LAST_EVENT_ID = {
     "in": "header",
     "name": "Last-Event-ID",
     "schema": {"type": "string"},
-    "description": "Of a stream: the `id` of the last event that arrived. It goes before `after`.",
+    "description": "For a stream: the `id` of the last received event. It takes precedence over `after`.",
 }
 
 

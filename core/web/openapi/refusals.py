@@ -35,13 +35,13 @@ WHY = {
     404: "There is nothing by that id in the caller's project.",
     406: "The answer is JSON, and the caller accepts none.",
     408: "The body did not arrive in time.",
-    409: "The call clashes with what stands now.",
-    410: "It was there, and is over.",
+    409: "The call conflicts with the current state.",
+    410: "It existed, and has ended.",
     413: "The body is over the limit.",
     415: "The body is not JSON, or it is encoded.",
     422: "`errors` names each field or parameter that is wrong.",
     429: "There are too many; try again after `Retry-After` seconds.",
-    503: "The server cannot do it now; try again after `Retry-After` seconds.",
+    503: "The server is temporarily unable to do this; try again after `Retry-After` seconds.",
 }
 RETRY_AFTER = {
     "description": "Seconds to wait before the next try.",
@@ -107,7 +107,7 @@ def problem(status: int, types: Sequence[str]) -> dict[str, Any]:
         "type": {"type": "string", "enum": list(types)},
         "title": {"type": "string"},
         "status": {"type": "integer", "enum": [status]},
-        "detail": {"type": "string", "description": "What is wrong, for people."},
+        "detail": {"type": "string", "description": "A description of the error, for people."},
     }
     if status == 422:
         properties["errors"] = {"type": "array", "items": _error()}
