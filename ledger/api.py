@@ -83,19 +83,16 @@ def events_page(params: Any, project_id: UUID, session: UUID | None = None) -> H
     after = cursor_of(params.get("after"))
     limit = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
     with _MAKING:
-        return HttpResponse(_page(project_id, after, session, limit), content_type="application/json")
-
-
-def _page(project_id: UUID, after: int | None, session: UUID | None, limit: int) -> bytes:
-    page = feed.beyond(project_id, after, session=session, limit=limit)
-    if page.resync:
-        raise problems.gone(
-            "That cursor is older than the stored events, or invalid. Take a snapshot and continue from its cursor.",
-            type="resync",
-            cursor=page.cursor,
-        )
-    events = [msgspec.Raw(event.encode()) for event in page.events]
-    return msgspec.json.encode({"results": events, "next": page.cursor if page.more else None, "cursor": page.cursor})
+        page = feed.beyond(project_id, after, session=session, limit=limit)
+        if page.resync:
+            raise problems.gone(
+                "That cursor is older than the stored events, or invalid. Take a snapshot and go on from its cursor.",
+                type="resync",
+                cursor=page.cursor,
+            )
+        events = [msgspec.Raw(event.encode()) for event in page.events]
+        body = {"results": events, "next": page.cursor if page.more else None, "cursor": page.cursor}
+        return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 
 
 def cursor_of(raw: str | None) -> int | None:

@@ -5,7 +5,7 @@ detected. Rows cut off at the end are detected by the ledger head.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,9 @@ def digest(project: str, row: dict[str, Any]) -> str:
 def verify(project_id: UUID) -> Broken | None:
     """Check the project's chain. Return None if it holds."""
     previous, number = START, 0
-    for row in _rows(project_id):
+    names = [field.attname for field in AuditEntry._meta.concrete_fields]
+    for entry in in_batches(AuditEntry.objects.filter(project_id=project_id), ["number"], 1000):
+        row = {name: getattr(entry, name) for name in names}
         number += 1
         if row["number"] != number:
             return Broken(project_id, number, f"row {number} is missing; found {row['number']}")
@@ -80,9 +82,3 @@ def verify(project_id: UUID) -> Broken | None:
     if head and (head.audit_number, head.audit_hash) != (number, previous):
         return Broken(project_id, number + 1, f"rows are missing at the end: the head is at {head.audit_number}")
     return None
-
-
-def _rows(project_id: UUID) -> Iterator[dict[str, Any]]:
-    names = [field.attname for field in AuditEntry._meta.concrete_fields]
-    for row in in_batches(AuditEntry.objects.filter(project_id=project_id), ["number"], 1000):
-        yield {name: getattr(row, name) for name in names}

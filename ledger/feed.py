@@ -82,7 +82,7 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
     fitting = _fitting(sizes[:limit])
     found = _load(rows.filter(cursor__lte=sizes[fitting - 1][0])) if sizes else []
     # Read after the rows, so that pruning during the read is noticed too.
-    newest, oldest = _ends(project_id)
+    newest, oldest = Head.objects.filter(pk=project_id).values_list("cursor", "oldest").first() or (0, 0)
     if after is not None and (after > newest or (after < oldest and _has_gap(after, session))):
         return Page([], newest, resync=True)
     # Not the newest cursor: it may have advanced since the rows were read. Only pruned events are surely behind us.
@@ -115,10 +115,6 @@ def _has_gap(after: int, session: UUID | None) -> bool:
     if session is None:
         return True
     return after > 0 and not Event.objects.filter(session=session, cursor__lte=after).exists()
-
-
-def _ends(project_id: UUID) -> tuple[int, int]:
-    return Head.objects.filter(pk=project_id).values_list("cursor", "oldest").first() or (0, 0)
 
 
 def head(project_id: UUID) -> int:

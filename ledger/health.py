@@ -72,14 +72,10 @@ def _of_time(sweep: Any) -> tuple[str, str]:
     if sweep.silent_for is not None and sweep.silent_for < -AHEAD:
         return "last ran in the future: the clock was set back", "bad"
     if sweep.silent_for is None:
-        # A new installation has no finished run until the job was due once.
-        return ("never finished", "bad") if _is_older_than(patience) else ("not yet due", "")
+        # An installation starts with its first project. In a new one the job has not been due yet.
+        is_old = Project.objects.filter(created_at__lt=later(-patience.total_seconds())).exists()
+        return ("never finished", "bad") if is_old else ("not yet due", "")
     return ("late", "bad") if sweep.silent_for > patience else ("on time", "good")
-
-
-def _is_older_than(age: timedelta) -> bool:
-    """True if this installation, which starts with its first project, is older than `age`."""
-    return Project.objects.filter(created_at__lt=later(-age.total_seconds())).exists()
 
 
 def sweeps() -> list[dict[str, Any]]:

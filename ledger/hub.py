@@ -80,14 +80,11 @@ class Hub:
         try:
             yield subscription
         finally:
-            self._forget(subscription, topics)
-
-    def _forget(self, subscription: Subscription, topics: tuple[str, ...]) -> None:
-        for topic in topics:
-            listeners = self._subscriptions.get(topic, set())
-            listeners.discard(subscription)
-            if not listeners:
-                self._subscriptions.pop(topic, None)
+            for topic in topics:
+                listeners = self._subscriptions.get(topic, set())
+                listeners.discard(subscription)
+                if not listeners:
+                    self._subscriptions.pop(topic, None)
 
     def deliver(self, topics: list[str]) -> None:
         """Wake all listeners of these topics."""

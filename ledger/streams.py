@@ -40,14 +40,11 @@ class StreamRoute(Route):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match fully only if the caller accepts a stream."""
-        if scope["type"] == "http" and not _accepts_stream(scope):
-            return Match.NONE, {}
+        if scope["type"] == "http":
+            accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
+            if MEDIA_TYPE.encode() not in accepted.lower():
+                return Match.NONE, {}
         return super().matches(scope)
-
-
-def _accepts_stream(scope: Scope) -> bool:
-    accepts = b",".join(value for name, value in scope["headers"] if name == b"accept")
-    return MEDIA_TYPE.encode() in accepts.lower()
 
 
 class EventStream(StreamingResponse):
@@ -182,11 +179,8 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
                     return
                 yield b": beat\n\n"
             if not batch.more:
-                await subscription.wait(_patience(beat_at))
-
-
-def _patience(beat_at: float) -> float:
-    return max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), beat_at - time.monotonic()))
+                due = beat_at - time.monotonic()
+                await subscription.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
 
 
 def _frame(data: object, *, cursor: int | None = None, event: str = "") -> bytes:

@@ -80,7 +80,9 @@ def each(
                 raise
             trouble[name_of(row)] = error
     _note(work, trouble, failed_before)
-    _forget(work, over & failed_before.keys())
+    if finished := sorted(over & failed_before.keys()):
+        work.skipped(Why.UNJUDGED).filter(row__in=finished).delete()
+        log.info("%s: judged after all, or no longer to be judged: %s", work, _named(finished))
     return total
 
 
@@ -138,12 +140,6 @@ def _note(work: Work, trouble: dict[str, Exception], before: dict[str, int]) -> 
 def _named(names: Iterable[str]) -> str:
     found = list(names)
     return ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
-
-
-def _forget(work: Work, names: set[str]) -> None:
-    if names:
-        work.skipped(Why.UNJUDGED).filter(row__in=names).delete()
-        log.info("%s: judged after all, or no longer to be judged: %s", work, _named(sorted(names)))
 
 
 def brake(work: Work, rows: Sequence[Found], of: int, *, moment: datetime) -> list[Found]:
