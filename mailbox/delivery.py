@@ -51,7 +51,12 @@ def deliver(
     """
     address = _checked(project_id, address, internal)
     validated = [(address, envelope.validate(address, message, internal=internal)) for message in messages]
-    return [_delivered(outcome) for outcome in _post(project_id, validated, whole=True, now=now)]
+    delivered: list[Delivered] = []
+    for outcome in _post(project_id, validated, whole=True, now=now):
+        if isinstance(outcome, Problem):
+            raise outcome
+        delivered.append(outcome)
+    return delivered
 
 
 def deliver_each(
@@ -100,7 +105,10 @@ def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
     validated = [_validate_post(post) for post in posts]
     entries = [Pending(post.project_id, _good(each), whole=False) for post, each in zip(posts, validated, strict=True)]
     group_commit.settle([entry for entry in entries if entry.messages])
-    return [_outcomes(each, entry) for each, entry in zip(validated, entries, strict=True)]
+    return [
+        each if isinstance(each, Exception) else entry.error or _in_order(each, entry.outcomes or [])
+        for each, entry in zip(validated, entries, strict=True)
+    ]
 
 
 #: Messages after validation, in their order, each with its address.
@@ -115,12 +123,6 @@ def _validate_post(post: Post) -> _Validated | Exception:
         return refusal or [(address, _validate(address, each, internal=False)) for each in post.messages]
     except Exception as error:
         return error
-
-
-def _outcomes(validated: _Validated | Exception, entry: Pending) -> list[Outcome] | Exception:
-    if isinstance(validated, Exception):
-        return validated
-    return entry.error or _in_order(validated, entry.outcomes or [])
 
 
 def _good(validated: _Validated | Exception) -> list[tuple[str, ValidatedMessage]]:
@@ -157,12 +159,6 @@ def _post(
         if whole and refusal:
             raise refusal
     return outcomes
-
-
-def _delivered(outcome: Outcome) -> Delivered:
-    if isinstance(outcome, Problem):
-        raise outcome
-    return outcome
 
 
 def _validate(address: str, message: NewMessage | Problem, internal: bool) -> ValidatedMessage | Problem:

@@ -78,7 +78,11 @@ def read(value: Any, *, closed: bool = False) -> NewMessage:
     """
     if not isinstance(value, Mapping):
         raise problems.invalid([faults.wrong("", value, faults.OBJECT)], "The message is not valid.")
-    errors = _beyond(value) if closed else []
+    errors: list[Error] = []
+    if closed:
+        errors += beyond(value, FIELDS)
+        if isinstance(value.get("from"), Mapping):
+            errors += beyond(value["from"], SENDER_FIELDS, "from")
     sender = _sender(value.get("from"), errors)
     message = NewMessage(
         id=_optional_text(value, "id", errors),
@@ -103,12 +107,6 @@ def beyond(value: Mapping[str, Any], known: frozenset[str], under: str = "") -> 
     return [{"field": faults.step(under, name), "detail": problems.UNKNOWN} for name in unknown]
 
 
-def _beyond(value: Mapping[str, Any]) -> list[Error]:
-    sender = value.get("from")
-    inside = beyond(sender, SENDER_FIELDS, "from") if isinstance(sender, Mapping) else []
-    return beyond(value, FIELDS) + inside
-
-
 def validate(address: str, message: NewMessage, *, internal: bool = False) -> ValidatedMessage:
     """Validate everything that storage or a reader depends on. 422 with every error. Pure: touches no row."""
     errors = list(_errors(message, KINDS if internal else PUBLIC_KINDS))
@@ -116,7 +114,8 @@ def validate(address: str, message: NewMessage, *, internal: bool = False) -> Va
         errors.append({"field": "id", "detail": f"ids that begin with {OWN} are Wardroom's own"})
     if message.message_kind == "ask" and message.id in DOTS:
         errors.append({"field": "id", "detail": "of an ask: not dots alone, which no address can end with"})
-    if message.message_kind == "ask" and _borrows(message):
+    correlation_id = message.correlation_id or ""
+    if message.message_kind == "ask" and correlation_id.startswith(OWN) and correlation_id != message.id:
         # An answer names its question by this id: it would become the answer of another sender's question.
         errors.append({"field": "correlation_id", "detail": "of an ask: not that of one of Wardroom's own"})
     if errors:
@@ -130,11 +129,6 @@ def validate(address: str, message: NewMessage, *, internal: bool = False) -> Va
         detail = f"must be at most {limit} bytes as JSON, and is longer"
         raise problems.invalid([{"field": "body", "detail": detail}], "The message is too large.")
     return ValidatedMessage(message.id or _new_id(), message, text, _content_hash(address, message))
-
-
-def _borrows(message: NewMessage) -> bool:
-    named = message.correlation_id or ""
-    return named.startswith(OWN) and named != message.id
 
 
 def _new_id() -> str:

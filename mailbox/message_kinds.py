@@ -49,12 +49,15 @@ def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
     """Return the errors of a body of this kind. Unknown members are kept: a newer peer may read them."""
     match kind:
         case "task" | "handoff":
-            yield from _instruction(body)
+            if not (body.strip() if isinstance(body, str) else isinstance(body, Mapping) and body):
+                yield faults.wrong("body", body, INSTRUCTION)
         case "ask":
             yield from _ask(body)
         case "reply":
-            if not isinstance(body, Mapping) or "answer" not in body:
-                yield _unanswered(body)
+            if not isinstance(body, Mapping):
+                yield faults.wrong("body", body, "an object of answer")
+            elif "answer" not in body:
+                yield faults.wrong("body.answer", None, ANSWER)
         case _:
             if not isinstance(body, Mapping):
                 yield faults.wrong("body", body, faults.OBJECT)
@@ -83,14 +86,6 @@ def text(body: Any) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-def _instruction(body: Any) -> Iterator[dict[str, str]]:
-    if isinstance(body, str):
-        if not body.strip():
-            yield faults.wrong("body", body, INSTRUCTION)
-    elif not isinstance(body, Mapping) or not body:
-        yield faults.wrong("body", body, INSTRUCTION)
-
-
 def _ask(body: Any) -> Iterator[dict[str, str]]:
     if not isinstance(body, Mapping):
         yield faults.wrong("body", body, "an object of question and mode")
@@ -100,9 +95,3 @@ def _ask(body: Any) -> Iterator[dict[str, str]]:
         yield faults.wrong("body.question", question, QUESTION)
     if body.get("mode") is not None and body["mode"] not in ASK_MODES:
         yield faults.wrong("body.mode", body["mode"], faults.one_of(ASK_MODES))
-
-
-def _unanswered(body: Any) -> dict[str, str]:
-    if isinstance(body, Mapping):
-        return faults.wrong("body.answer", None, ANSWER)
-    return faults.wrong("body", body, "an object of answer")

@@ -125,7 +125,8 @@ def requeue(
         found = _parse(bytes(row.raw) if raw is None else raw)
         message = _keep_id(row, envelope.read(bamboo.ours(found) if row.source == bamboo.SOURCE else found))
         target = row.address if row.accepted else address or row.address or _named_address(found)
-        _refuse_steering(target, actor)
+        if addresses.is_session(target) and not actor.holds(STEER):
+            raise problems.forbidden(f"A message to a session needs the permission {STEER}.")
         if row.accepted:
             _revive(row.accepted, target, message, now)
         else:
@@ -134,12 +135,6 @@ def requeue(
         row.refresh_from_db()
         _record(row, "message_requeued", actor, edited=raw is not None)
     return row
-
-
-def _refuse_steering(address: str, actor: Actor) -> None:
-    """Raise 403 for a session's address if the actor may not send messages to sessions."""
-    if addresses.is_session(address) and not actor.holds(STEER):
-        raise problems.forbidden(f"A message to a session needs the permission {STEER}.")
 
 
 def discard(

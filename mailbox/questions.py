@@ -103,7 +103,14 @@ def answer(
     )
     address = reply_address(ask)
     with unit_of_work.transaction():
-        delivered = _once(ask.project_id, address, message, now)
+        try:
+            (delivered,) = delivery.deliver(ask.project_id, address, [message], internal=True, now=now)
+        except Problem as refusal:
+            if refusal.type != "conflict":
+                raise
+            raise problems.conflict(
+                "This ask has been answered; the first answer stands.", "already-answered"
+            ) from None
         if address == ANSWERS:
             # No reader drains this address. Admit the answer at once, so that retention deletes it later.
             # An answer that was there already may have been deleted since.
@@ -112,16 +119,6 @@ def answer(
             answers = pending.numbered(ask.project_id, address, keys, Fragment("true"))
             receipts.note(pending.remove(answers), now=now)
         unit_of_work.wake(topic(ask.project_id, ask.message_id))
-    return delivered
-
-
-def _once(project_id: UUID, address: str, message: NewMessage, now: datetime | None) -> Delivered:
-    try:
-        (delivered,) = delivery.deliver(project_id, address, [message], internal=True, now=now)
-    except Problem as refusal:
-        if refusal.type != "conflict":
-            raise
-        raise problems.conflict("This ask has been answered; the first answer stands.", "already-answered") from None
     return delivered
 
 

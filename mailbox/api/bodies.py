@@ -87,11 +87,10 @@ def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
     many = data["messages"]
     if not isinstance(many, list) or not 0 < len(many) <= MOST_AT_ONCE:
         raise problems.invalid([faults.wrong("messages", many, faults.array(MOST_AT_ONCE, 1, "message"))])
-    return [_read(each) for each in many], True
-
-
-def _read(value: Any) -> NewMessage | Problem:
-    try:
-        return envelope.read(value, closed=True)
-    except Problem as refusal:
-        return refusal
+    found: list[NewMessage | Problem] = []
+    for each in many:
+        try:
+            found.append(envelope.read(each, closed=True))
+        except Problem as refusal:
+            found.append(refusal)
+    return found, True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
 
@@ -32,18 +31,15 @@ class Quarantine(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List the messages that could not be read or handled, oldest first."""
-        rows = Quarantined.objects.with_preview(schemas.PREVIEW_BYTES)
-        rows = rows.filter(project=self.project, **_asked(request.query_params))
-        return Response(page(rows, request.query_params, schemas.quarantined, key=("created_at", "id")))
-
-
-def _asked(params: Mapping[str, str]) -> dict[str, str]:
-    asked = {
-        "state": queries.word(params, "state", QuarantineState.values),
-        "source": queries.word(params, "source", QUARANTINE_SOURCES),
-        "address": queries.text(params, "address"),
-    }
-    return {name: value for name, value in asked.items() if value is not None}
+        params = request.query_params
+        filters = {
+            "state": queries.word(params, "state", QuarantineState.values),
+            "source": queries.word(params, "source", QUARANTINE_SOURCES),
+            "address": queries.text(params, "address"),
+        }
+        given = {name: value for name, value in filters.items() if value is not None}
+        rows = Quarantined.objects.with_preview(schemas.PREVIEW_BYTES).filter(project=self.project, **given)
+        return Response(page(rows, params, schemas.quarantined, key=("created_at", "id")))
 
 
 class OneQuarantined(ProjectView):

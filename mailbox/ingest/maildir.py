@@ -198,7 +198,17 @@ def _keep(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
         outcomes = delivery.deliver_each(project_id, address, read)
         for (path, raw), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Problem):
-                _quarantine(project_id, address, path, raw, outcome)
+                name = _NAME.fullmatch(path.name)
+                quarantine.put(
+                    project_id,
+                    raw,
+                    bamboo.SOURCE,
+                    quarantine.reason_of(outcome),
+                    position=outcome.extra.get("position"),
+                    address=address,
+                    message_id=name[1] if name else "",
+                    source_ref=_reference(address, path),
+                )
                 tally.quarantined += 1
             elif outcome.duplicate:
                 tally.duplicates += 1
@@ -220,20 +230,6 @@ def _read(path: Path, raw: bytes) -> NewMessage | Problem:
         return Problem("invalid", 422, error.reason, position=error.position)
     except Problem as refusal:
         return refusal
-
-
-def _quarantine(project_id: UUID, address: str, path: Path, raw: bytes, refusal: Problem) -> None:
-    named = _NAME.fullmatch(path.name)
-    quarantine.put(
-        project_id,
-        raw,
-        bamboo.SOURCE,
-        quarantine.reason_of(refusal),
-        position=refusal.extra.get("position"),
-        address=address,
-        message_id=named[1] if named else "",
-        source_ref=_reference(address, path),
-    )
 
 
 def _reference(address: str, path: Path) -> str:

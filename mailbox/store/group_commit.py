@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -249,7 +249,8 @@ def _transaction(batch: Sequence[Pending]) -> list[list[Outcome]]:
     by_project: dict[UUID, list[tuple[str, ValidatedMessage]]] = {}
     for entry in batch:
         by_project.setdefault(entry.project_id, []).extend(entry.messages)
-    if _goes_at_once(batch, by_project):
+    all_or_none = any(entry.whole and len(entry.messages) > 1 for entry in batch)
+    if len(by_project) == 1 and not all_or_none and insert.can_at_once(next(iter(by_project.values()))):
         [(project_id, messages)] = by_project.items()
         with turn_to_write():
             accepted = {project_id: iter(insert.accept_alone(project_id, messages))}
@@ -263,13 +264,6 @@ def _transaction(batch: Sequence[Pending]) -> list[list[Outcome]]:
             if entry.whole:
                 _insist(found, alone=len(batch) == 1)
     return outcomes
-
-
-def _goes_at_once(batch: Sequence[Pending], by_project: Mapping[UUID, Sequence[tuple[str, ValidatedMessage]]]) -> bool:
-    """True if one statement can commit the batch: see `accept_alone`."""
-    if len(by_project) > 1 or any(entry.whole and len(entry.messages) > 1 for entry in batch):
-        return False
-    return all(insert.can_at_once(messages) for messages in by_project.values())
 
 
 def _insist(outcomes: list[Outcome], *, alone: bool) -> None:

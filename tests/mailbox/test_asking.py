@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from accounts.models import Project
 from core.web.problems import Problem
 from ledger import subscription, wakeups
-from mailbox import Mailbox, questions
+from mailbox import Mailbox, delivery, questions
 from mailbox.addresses import ANSWERS, session_address
 from mailbox.answer_wait import Asked
 from mailbox.envelope import NewMessage
@@ -255,13 +255,13 @@ def test_an_answer_that_is_let_go_while_it_is_said_again_is_no_error(monkeypatch
     desk.ask("green?", timeout_secs=0)
     [ask] = desk.drain().messages
     first = desk.reply(ask, "yes")
-    say = questions._once
+    deliver = delivery.deliver
 
-    def too_late(*args: Any) -> Any:
-        said = say(*args)
-        Message.objects.filter(message_id=said.id).delete()  # As housekeeping does.
-        return said
+    def too_late(*args: Any, **more: Any) -> Any:
+        [delivered] = deliver(*args, **more)
+        Message.objects.filter(message_id=delivered.id).delete()  # As retention does.
+        return [delivered]
 
-    monkeypatch.setattr(questions, "_once", too_late)
+    monkeypatch.setattr(delivery, "deliver", too_late)
     again = desk.reply(ask, "yes")
     assert (again.id, again.duplicate) == (first.id, True)
