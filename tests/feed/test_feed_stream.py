@@ -27,8 +27,8 @@ FEED = "/api/v1/feed"
 
 def write(house: House, code: str) -> None:
     """Run a line of Python in the house, in one journal transaction."""
-    prelude = "from accounts import projects; from ledger import journal; p = projects.default().pk"
-    house.manage("shell", "--no-imports", "-c", f"{prelude}\nwith journal.transaction():\n    {code}")
+    prelude = "from accounts import projects; from ledger import unit_of_work; p = projects.default().pk"
+    house.manage("shell", "--no-imports", "-c", f"{prelude}\nwith unit_of_work.transaction():\n    {code}")
 
 
 @pytest.fixture
@@ -72,11 +72,11 @@ def head(house: House) -> int:
 
 
 def test_an_event_reaches_a_reader_at_the_other_web_process_at_once(house: House) -> None:
-    write(house, "journal.event(p, 'first')")
+    write(house, "unit_of_work.event(p, 'first')")
     with house.client(2) as client, stream(client, FEED) as answer:
         told = events(answer)
         assert next(told).json["type"] == "first"
-        writer = threading.Thread(target=write, args=(house, "journal.event(p, 'second', {'text': 'a\\u2028b'})"))
+        writer = threading.Thread(target=write, args=(house, "unit_of_work.event(p, 'second', {'text': 'a\\u2028b'})"))
         writer.start()
         frame = next(told)
         writer.join()
@@ -89,7 +89,7 @@ def test_without_the_broker_the_poll_finds_the_events(house: House) -> None:
     with house.client() as client, stream(client, FEED) as answer:
         told = events(answer)
         house.broker.kill()
-        write(house, "journal.event(p, 'unheard')")
+        write(house, "unit_of_work.event(p, 'unheard')")
         assert next(told).json["type"] == "unheard"
 
 
@@ -129,7 +129,7 @@ def test_a_key_that_ends_ends_its_stream(house: House) -> None:
 
 
 def test_a_cursor_older_than_what_is_kept_gets_a_resync_and_goes_on_from_the_head(house: House) -> None:
-    write(house, "[journal.event(p, 'e') for _ in range(5)]")
+    write(house, "[unit_of_work.event(p, 'e') for _ in range(5)]")
     write(
         house,
         "from ledger.models import Event, Head; Event.objects.filter(cursor__lte=3).delete(); "
@@ -139,7 +139,7 @@ def test_a_cursor_older_than_what_is_kept_gets_a_resync_and_goes_on_from_the_hea
         told = events(answer)
         frame = next(told)
         assert (frame.event, frame.id, frame.json) == ("resync", "5", {"cursor": 5})
-        write(house, "journal.event(p, 'after')")
+        write(house, "unit_of_work.event(p, 'after')")
         assert next(told).json["cursor"] == 6
 
 

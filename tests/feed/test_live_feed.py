@@ -48,9 +48,9 @@ def signed_in(house: House, name: str = "", password: str = "") -> Iterator[http
 
 
 def write(house: House, code: str, project: str = "default") -> None:
-    prelude = "from accounts.models import Project; from ledger import journal; "
+    prelude = "from accounts.models import Project; from ledger import unit_of_work; "
     prelude += f"p = Project.objects.get(slug='{project}').pk"
-    house.manage("shell", "--no-imports", "-c", f"{prelude}\nwith journal.transaction():\n    {code}")
+    house.manage("shell", "--no-imports", "-c", f"{prelude}\nwith unit_of_work.transaction():\n    {code}")
 
 
 def changes(told: Iterator[Frame]) -> Iterator[str]:
@@ -62,8 +62,10 @@ def test_a_page_hears_of_its_topics_and_of_nothing_else(house: House) -> None:
     with signed_in(house) as client, stream(client, f"{LIVE}?topics=approvals,approval:{approval}", **SAME) as answer:
         told = frames(answer)
         next(told)
-        write(house, f"journal.event(p, 'session_started', session='{session}')")
-        write(house, f"journal.event(p, 'approval_requested', {{'approval_id': '{approval}'}}, session='{session}')")
+        write(house, f"unit_of_work.event(p, 'session_started', session='{session}')")
+        write(
+            house, f"unit_of_work.event(p, 'approval_requested', {{'approval_id': '{approval}'}}, session='{session}')"
+        )
         assert next(changes(told)) == f"approval:{approval} approvals"
 
 
@@ -75,7 +77,7 @@ def test_a_childs_own_event_moves_its_session_only_whatever_it_calls_itself(hous
         with stream(client, f"{LIVE}?topics={topics}", **SAME) as answer:
             told = frames(answer)
             next(told)
-            write(house, f"journal.child_event(p, 'approval_requested', {{}}, {fields})")
+            write(house, f"unit_of_work.child_event(p, 'approval_requested', {{}}, {fields})")
             assert next(changes(told)) == f"session:{session} sessions"
 
 
@@ -94,8 +96,8 @@ def test_staff_hear_of_their_own_projects_only_and_a_new_wall_ends_the_stream(ho
     with member as client, stream(client, f"{LIVE}?topics=sessions", **SAME) as answer:
         told = frames(answer)
         next(told)
-        write(house, f"journal.event(p, 'x', session='{uuid.uuid4()}')")
-        write(house, f"journal.event(p, 'y', session='{uuid.uuid4()}')", project="team")
+        write(house, f"unit_of_work.event(p, 'x', session='{uuid.uuid4()}')")
+        write(house, f"unit_of_work.event(p, 'y', session='{uuid.uuid4()}')", project="team")
         assert next(changes(told)) == "sessions"
         assert not list(changes(itertools.islice(told, 3)))
         house.manage(
