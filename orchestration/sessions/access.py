@@ -82,7 +82,7 @@ def own(credential: Credential, session_id: UUID) -> Session:
     if credential.kind != CredentialKind.CHILD:
         return session
     if credential.subject != str(session_id):
-        raise problems.forbidden("A child speaks for its own session alone.")
+        raise problems.forbidden("A child may act only for its own session.")
     if credential.attempt != session.attempt:
         raise problems.conflict(f"Attempt {credential.attempt} is over.", "not-running")
     return session

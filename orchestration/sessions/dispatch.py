@@ -78,7 +78,7 @@ def _send(key: str, session_id: UUID, attempt: int) -> bool:
             )
     except (OperationalError, OSError, AMQPError, RedisError) as problem:
         _silent_until = time.monotonic() + BRAKE_SECS
-        log.warning("launch hint not sent (%s): the sweeper will find it", type(problem).__name__)
+        log.warning("launch hint not sent (%s): the sweeper will send it again", type(problem).__name__)
         owed.update(tries=F("tries") + 1, last_error=type(problem).__name__)
         return False
     owed.update(sent_at=database_now(), tries=F("tries") + 1, last_error="")

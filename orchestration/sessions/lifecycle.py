@@ -78,7 +78,7 @@ def finish(
     error = None if error is None else cut(error, settings.WARDROOM["max_error_bytes"], "")
     to = Status(status)
     if to not in TERMINAL:
-        raise ValueError(f"{to} is not an end.")
+        raise ValueError(f"{to} is not a terminal status.")
     grace = settings.WARDROOM["cancel_grace_secs"] if kill_in is None else kill_in
     with unit_of_work.transaction():
         try:
@@ -216,5 +216,5 @@ def as_wait(wait_for: str | None, children: list[Any] | None, timeout_secs: int 
     try:
         named = None if children is None else [UUID(str(child)) for child in children]
     except ValueError:
-        raise problems.invalid([{"field": "children", "detail": "ids of sessions"}]) from None
+        raise problems.invalid([{"field": "children", "detail": "must be a list of session ids"}]) from None
     return Wait(wait_for=wait_for or "all", children=named, timeout_secs=timeout_secs)

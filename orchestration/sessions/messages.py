@@ -92,7 +92,7 @@ def refuse_if_full(session: Session) -> None:
     """
     most = settings.WARDROOM["open_asks_per_session"]
     if questions.count_open(session.project_id, session.address, most) >= most:
-        raise problems.too_many(f"{most} questions already wait for the session to take them in.", RETRY_SECS)
+        raise problems.too_many(f"{most} questions already wait for this session. Try again later.", RETRY_SECS)
 
 
 def _waits_to_be_read(session: Session, seq: int) -> bool:

@@ -74,7 +74,7 @@ def ask(
             quota.keep(actor.session, question.body)
         known = questions.find(project.pk, session.address, message.id or "")
         if known is None and session.is_terminal:
-            detail = f"The session is {session.status}: nobody is there to answer."
+            detail = f"The session is {session.status} and cannot answer. A task or a retry starts it again."
             raise problems.conflict(detail, "not-running", session_status=session.status)
         if known is None:
             messages.refuse_if_full(session)

@@ -226,14 +226,16 @@ def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None
         raise problems.not_found("There is no session with the id of `parent`.")
     deepest, most = settings.WARDROOM["spawn_depth"], settings.WARDROOM["children_per_parent"]
     if parent.is_terminal or parent.cancel_requested_at is not None:
-        raise problems.conflict("The parent is over, or is being cancelled.", "not-running")
+        raise problems.conflict("The parent is over or is being cancelled.", "not-running")
     if parent.depth >= deepest:
         raise problems.invalid([_error("parent", f"sessions are at most {deepest} levels deep")])
     if parent.children.exclude(status__in=sorted(TERMINAL)).count() >= most:
-        raise problems.too_many(f"The parent has {most} children that are not over.", 30)
+        raise problems.too_many(
+            f"The parent has {most} open children, which is the limit. Try again after one has ended.", 30
+        )
     tree = settings.WARDROOM["sessions_per_tree"]
     if Session.objects.filter(root=parent.root).count() >= tree:
-        raise problems.too_many(f"The tree has {tree} sessions: begin another root.", 3600)
+        raise problems.too_many(f"The tree has {tree} sessions, which is the limit. Start a new root session.", 3600)
     return parent
 
 

@@ -28,7 +28,11 @@ class StaleState(Problem):
     """The transition is not allowed, or the attempt is no longer current. Nothing was changed."""
 
     def __init__(self, session_id: UUID, attempt: int, to: Status) -> None:
-        super().__init__("conflict", 409, f"Attempt {attempt} of session {session_id} cannot become {to} (any more).")
+        super().__init__(
+            "conflict",
+            409,
+            f"Attempt {attempt} of session {session_id} cannot become {to}: the attempt or its state has changed.",
+        )
 
 
 #: The states of a session with an open attempt.
