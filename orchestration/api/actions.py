@@ -70,10 +70,10 @@ class Cancel(SessionAction):
     @idempotent(_still)
     def post(self, request: Request, session_id: UUID) -> Response:
         """Cancel a session. A running attempt gets a grace period to end by itself; an ended session stays as it is."""
-        said = strict.read(bodies.CancelBody, request.data)
+        body = strict.read(bodies.CancelBody, request.data)
         access.steerable(self.credential, session_id)
-        reason = said.get("reason") or f"cancelled by {self.actor.name}"
-        session = cancel.cancel(self.project, session_id, reason, self.actor, said.get("cascade", True))
+        reason = body.get("reason") or f"cancelled by {self.actor.name}"
+        session = cancel.cancel(self.project, session_id, reason, self.actor, body.get("cascade", True))
         return Response(self.shown(session))
 
 
@@ -113,9 +113,9 @@ class WaitFor(SessionAction):
 
         It takes effect when the attempt suspends.
         """
-        said = strict.read(bodies.WaitBody, request.data)
+        body = strict.read(bodies.WaitBody, request.data)
         access.own(self.credential, session_id)
-        return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**said), self.actor)))
+        return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**body), self.actor)))
 
 
 class Messages(SessionAction):
@@ -131,8 +131,8 @@ class Messages(SessionAction):
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Send a message. The outcome says how it will be handled; only its admission proves that the agent read it."""
-        said = strict.read(bodies.MessageBody, request.data)
-        interrupt = said.get("interrupt", False)
+        body = strict.read(bodies.MessageBody, request.data)
+        interrupt = body.get("interrupt", False)
         if interrupt:
             permissions.owner_must_hold(self.credential, STOP)
         # A session may not interrupt itself: it could restart for ever, because each attempt has its own total time.

@@ -76,8 +76,8 @@ class SpawnBody(Body):
     def validate_role(self, role: str) -> str:
         """Check that the role is a name: roles appear in mailboxes, logs and screens."""
         if not ROLE.match(role):
-            said = "must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit"
-            raise serializers.ValidationError(said, code=CHECKED)
+            detail = "must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit"
+            raise serializers.ValidationError(detail, code=CHECKED)
         return role
 
 

@@ -40,10 +40,10 @@ async def ask(request: Request) -> JSONResponse:
     credential = await of_held(request)
     may_ask(credential)
     key = asgi_calls.judge(request, takes_key=True)
-    said = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
-    with long_poll.place(credential, said.timeout_secs):
-        asked = await run_in_threadpool(put_question, credential, request.path_params["session_id"], said, key)
-        current = await _settled(asked, said.timeout_secs)
+    body = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
+    with long_poll.place(credential, body.timeout_secs):
+        asked = await run_in_threadpool(put_question, credential, request.path_params["session_id"], body, key)
+        current = await _settled(asked, body.timeout_secs)
     return JSONResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
 
 
@@ -61,14 +61,14 @@ async def show_ask(request: Request) -> JSONResponse:
     return JSONResponse(questions.shape(current))
 
 
-def put_question(credential: Credential, session_id: UUID, said: AskBody, key: str) -> Ask:
+def put_question(credential: Credential, session_id: UUID, body: AskBody, key: str) -> Ask:
     """Put the question.
 
     A key may ask the sessions of its project; a child's token may ask the sessions below its own.
     """
     session = access.steerable(credential, session_id)
     name = questions.keyed(credential, session_id, key) if key else new_id()
-    message, actor = question(said.question, said.mode, id=name), Actor.of_credential(credential)
+    message, actor = question(body.question, body.mode, id=name), Actor.of_credential(credential)
     try:
         return questions.ask(session.project, session_id, message, actor)
     except Problem as refusal:

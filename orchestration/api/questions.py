@@ -46,9 +46,9 @@ class Ask(ProjectView):
         calls at a web process; one more is a 429 and asks nothing.
         """
         long_poll.may_ask(self.credential)
-        said = request_body.convert(request.data, long_poll.AskBody)
+        body = request_body.convert(request.data, long_poll.AskBody)
         key = idempotency.judged(idempotency.sent_with(request), takes_key=True)
-        asked = long_poll.put_question(self.credential, session_id, said, key)
+        asked = long_poll.put_question(self.credential, session_id, body, key)
         headers = idempotency.REPLAYED if asked.is_repeated else None
         return Response(questions.shape(questions.current_state(asked)), headers=headers)
 

@@ -45,8 +45,8 @@ ATTEMPTS = outline(
 
 
 def _order(data: Any) -> SpawnOrder:
-    said = strict.read(bodies.SpawnBody, data)
-    return SpawnOrder(**said | {name: tuple(said[name]) for name in ("command", "disabled_tools") if name in said})
+    body = strict.read(bodies.SpawnBody, data)
+    return SpawnOrder(**body | {name: tuple(body[name]) for name in ("command", "disabled_tools") if name in body})
 
 
 def _still_spawned(view: ProjectView, answer: Any) -> None:

@@ -14,7 +14,7 @@ from ledger import feed
 from orchestration.models import Session
 from orchestration.sessions import schemas
 
-MOST = 1000
+MAX_ROWS = 1000
 
 
 def build(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool = True) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def build(project_id: UUID, *, with_sessions: bool = True, with_approvals: bool 
         shown: list[dict[str, Any]] = []
         for row in rows:
             each = shape(row)
-            if len(shown) == MOST or not room.takes(each):
+            if len(shown) == MAX_ROWS or not room.takes(each):
                 is_cut = True
                 break
             shown.append(each)

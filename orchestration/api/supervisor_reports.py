@@ -94,8 +94,8 @@ EXITED = Described(
 async def alive(request: Request) -> Response:
     """Record that the process is alive. The answer says whether it may continue."""
     asgi_calls.judge(request)
-    said = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
-    life = supervisor_reports.Life(pid=said.pid, pgid=said.pgid, host=said.host)
+    body = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
+    life = supervisor_reports.Life(pid=body.pid, pgid=body.pgid, host=body.host)
     reason = await run_in_threadpool(supervisor_reports.alive, *_target(request), life)
     return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
 
@@ -104,11 +104,11 @@ async def alive(request: Request) -> Response:
 async def exited(request: Request) -> Response:
     """Record the exit status of the process."""
     asgi_calls.judge(request)
-    said = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
-    if (said.exit_status is None) == (said.exit_signal is None):
+    body = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
+    if (body.exit_status is None) == (body.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "needs exactly one of exit_status and exit_signal"}])
-    tail = said.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
-    how = supervisor_reports.Exit(exit_status=said.exit_status, exit_signal=said.exit_signal, stderr_tail=tail)
+    tail = body.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
+    how = supervisor_reports.Exit(exit_status=body.exit_status, exit_signal=body.exit_signal, stderr_tail=tail)
     return JSONResponse({"status": await run_in_threadpool(supervisor_reports.exited, *_target(request), how)})
 
 

@@ -11,7 +11,7 @@ from core.web import pages
 from orchestration.models import Session
 from orchestration.sessions import schemas
 
-MOST = 1000
+MAX_SESSIONS = 1000
 
 
 def build(top: UUID) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _below(level: list[UUID], shown: dict[UUID, dict[str, Any]], room: pages.Roo
     rows = schemas.with_liveness(Session.objects.filter(parent__in=level))
     for row in pages.walk(rows, ("created_at", "pk")):
         node = _node(row)
-        if len(shown) == MOST or not room.takes(node):
+        if len(shown) == MAX_SESSIONS or not room.takes(node):
             return []
         shown[row.pk] = node
         shown[row.parent_id]["children"].append(node)

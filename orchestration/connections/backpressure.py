@@ -147,9 +147,9 @@ def count_socket(session: UUID) -> Iterator[None]:
 @contextmanager
 def count_handshake(address: str) -> Iterator[None]:
     """Count one token check of a handshake. Raises CloseConnection 1013 when too many are running already."""
-    most: int = settings.WARDROOM["unproven_handshakes"]
+    total: int = settings.WARDROOM["unproven_handshakes"]
     per_address: int = settings.WARDROOM["unproven_handshakes_per_address"]
-    if _handshakes.total() >= most or _handshakes[address] >= per_address:
+    if _handshakes.total() >= total or _handshakes[address] >= per_address:
         raise CloseConnection(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait for authentication")
     _handshakes[address] += 1
     try:

@@ -79,7 +79,7 @@ def accept_plain(connection: Connection, events: Sequence[Numbered], *, now: dat
 def touch(connection: Connection, *, now: datetime | None = None) -> None:
     """Record that the child is active, without storing an event."""
     with fenced_transaction(connection):
-        _move(connection, None, [], now)
+        _advance(connection, None, [], now)
 
 
 def _acked(connection: Connection) -> int:
@@ -107,7 +107,7 @@ def _keep(connection: Connection, events: Sequence[Numbered], now: datetime | No
         )
         _note_unknown_outcome(connection, event)
     _keep_snapshots(connection, [event for event in events if event.qos == "snapshot"])
-    _move(connection, acked, fresh, now)
+    _advance(connection, acked, fresh, now)
     return acked
 
 
@@ -133,7 +133,7 @@ def _keep_snapshots(connection: Connection, events: Sequence[Numbered]) -> None:
         )
 
 
-def _move(connection: Connection, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
+def _advance(connection: Connection, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
     """Update the attempt and the session: the last event time, the acknowledged number, the round and the last tool."""
     at = database_now(now)
     Attempt.objects.filter(**connection.row()).update(

@@ -200,7 +200,7 @@ def test_a_server_that_fails_lets_the_child_come_back(
         raise RuntimeError("a bug")
 
     with server.child(child) as peer:
-        monkeypatch.setattr("orchestration.connections.events._move", broken)
+        monkeypatch.setattr("orchestration.connections.events._advance", broken)
         peer.say("event", seq=1, event={"type": "note"})
         assert peer.code() == 1011
     monkeypatch.undo()

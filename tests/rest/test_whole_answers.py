@@ -60,7 +60,7 @@ def test_a_tree_that_is_all_there_says_so(caller: Caller) -> None:
 def test_a_tree_beyond_its_rows_says_where_and_every_session_of_it_is_reached(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "MOST", 5)
+    monkeypatch.setattr(tree, "MAX_SESSIONS", 5)
     root = spawn()
     branches = [spawn(root) for _ in range(3)]
     leaves = {str(spawn(branch).pk): branch for branch in branches for _ in range(3)}
@@ -81,14 +81,14 @@ def test_a_session_far_beyond_the_first_thousand_of_its_root_has_its_own_tree(ca
     other = Session(project=root.project, parent=root, root=root.pk, depth=1, **over)
     fields = [field.name for field in Session._meta.fields if field.name not in ("id", "created_at")]
     values = {name: getattr(other, name) for name in fields}
-    Session.objects.bulk_create([Session(**values) for _ in range(tree.MOST + 5)])
+    Session.objects.bulk_create([Session(**values) for _ in range(tree.MAX_SESSIONS + 5)])
     last = Session.objects.filter(parent=root).order_by("created_at", "pk").last()
     assert last is not None
     answer = caller.get(f"{API}/sessions/{last.pk}/tree")
     assert (answer.status_code, answer.json()["id"]) == (200, str(last.pk))
     whole = caller.get(f"{API}/sessions/{root.pk}/tree").json()
     assert whole["truncated"]
-    assert len(walked(caller, "sessions", parent=str(root.pk), limit=200)) == tree.MOST + 5
+    assert len(walked(caller, "sessions", parent=str(root.pk), limit=200)) == tree.MAX_SESSIONS + 5
 
 
 @pytest.mark.usefixtures("small")
