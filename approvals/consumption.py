@@ -26,10 +26,10 @@ def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = Fa
     With `include_unconsumed`, also return those it has acknowledged and not consumed.
     """
     settled = Approval.objects.of(session_id, attempt).filter(over=Over.LINE).exclude(status=Status.PENDING)
-    owed = Q(delivered_at__isnull=True)
+    due = Q(delivered_at__isnull=True)
     if include_unconsumed:
-        owed |= Q(consumed_at__isnull=True)
-    return list(settled.filter(owed).order_by("settled_at", "id"))
+        due |= Q(consumed_at__isnull=True)
+    return list(settled.filter(due).order_by("settled_at", "id"))
 
 
 def acknowledge(

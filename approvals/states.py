@@ -97,7 +97,7 @@ def deciding(status: Status) -> list[str]:
     return sorted(kind.value for kind, to in LEADS_TO.items() if to is status)
 
 
-def raised_risk(said: str | None) -> str:
+def raised_risk(asked: str | None) -> str:
     """Return the higher of the base risk and the asker's risk."""
     order = list(Risk)
-    return max(BASE_RISK, Risk(said or BASE_RISK), key=order.index).value
+    return max(BASE_RISK, Risk(asked or BASE_RISK), key=order.index).value

@@ -51,8 +51,8 @@ def may_look(credential: Credential, *, child: bool = True) -> None:
 
 def patience(params: Mapping[str, Any]) -> float:
     """Return the seconds of `?timeout=`, at most `held_call_secs`. That is also the default."""
-    most = float(settings.WARDROOM["held_call_secs"])
-    return min(long_poll.patience(params, most), most)
+    longest = float(settings.WARDROOM["held_call_secs"])
+    return min(long_poll.patience(params, longest), longest)
 
 
 def outcome(approval: Approval) -> dict[str, object]:

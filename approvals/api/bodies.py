@@ -45,24 +45,24 @@ def words(data: Any, names: Sequence[str]) -> dict[str, Any]:
 
 def ask(data: Any, project_id: Any, actor: Actor) -> Ask:
     """Read a request. A child asks for its own attempt; a key for the session that it names, or for none."""
-    said = words(data, ("session", *ASKED))
-    said["expires_in_secs"] = whole(said["expires_in_secs"])
-    named = said.pop("session")
+    fields = words(data, ("session", *ASKED))
+    fields["expires_in_secs"] = whole(fields["expires_in_secs"])
+    named = fields.pop("session")
     session = None if named is None else uuid(named, "session")
     if actor.kind == "child":
         if session not in (None, actor.session):
             raise problems.not_found()
-        return Ask(session=actor.session, attempt=actor.attempt, **said)
+        return Ask(session=actor.session, attempt=actor.attempt, **fields)
     attempt = None if session is None else attempt_clock.current_attempt(project_id, session)
-    return Ask(session=session, attempt=attempt, **said)
+    return Ask(session=session, attempt=attempt, **fields)
 
 
 def answer(data: Any) -> Answer:
     """Read a decision. The body never says which person decides. The operation refuses unknown fields."""
     body = _mapping(data)
-    said: dict[str, Any] = {name: body.get(name) for name in ANSWERED}
-    said["version"] = whole(said["version"])
-    return Answer(**said, unknown=_unknown(body, ANSWERED))
+    fields: dict[str, Any] = {name: body.get(name) for name in ANSWERED}
+    fields["version"] = whole(fields["version"])
+    return Answer(**fields, unknown=_unknown(body, ANSWERED))
 
 
 def _mapping(data: Any) -> dict[str, Any]:

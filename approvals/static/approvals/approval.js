@@ -1,4 +1,4 @@
-/* An approval's page. The server decides everything again: this only spares staff a refusal, and keeps what they typed. */
+/* The page of an approval. The server checks everything again: this script only avoids refusals and keeps typed text. */
 (() => {
   "use strict";
 
@@ -6,7 +6,7 @@
   const place = `wardroom:typed:${sides.dataset.approval}`;
   const fields = () => [...document.querySelectorAll("#ap-answer textarea")];
 
-  /* When somebody else answered, the forms are of no use any more. */
+  /* Hide the forms when somebody else has answered. */
   function settle() {
     if (!document.querySelector("[data-settled]")) return;
     sides.classList.add("ap-settled");
@@ -16,7 +16,7 @@
     sessionStorage.removeItem(place);
   }
 
-  /* What is long is approved by somebody whose screen has shown its end, or who ticks that they have seen it. */
+  /* Tick the "seen" box when the end of a long action was on the screen. Staff can also tick it by hand. */
   const watcher = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     document.querySelectorAll("[data-seen]").forEach((box) => {
@@ -29,7 +29,7 @@
     document.querySelectorAll("[data-end-of-action]").forEach((end) => watcher.observe(end));
   }
 
-  /* A login that lapsed takes the page away: what was typed stays in this tab until the approval is settled. */
+  /* An expired login replaces the page. Keep the typed text in this tab until the approval is settled. */
   function keep() {
     const typed = Object.fromEntries(
       fields()
@@ -40,7 +40,7 @@
     else sessionStorage.removeItem(place);
   }
 
-  function bringBack() {
+  function restore() {
     const typed = JSON.parse(sessionStorage.getItem(place) || "{}");
     fields().forEach((field) => {
       if (!(field.id in typed)) return;
@@ -54,7 +54,7 @@
     watchTheEnd();
   });
   settle();
-  bringBack();
+  restore();
   watchTheEnd();
   document.querySelector("#ap-answer")?.addEventListener("input", keep);
 })();
