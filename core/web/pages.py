@@ -61,7 +61,9 @@ def page(
     they are shown.
     """
     size = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
-    place = _decode(params["cursor"], [_column(rows.model, name) for name in key]) if params.get("cursor") else None
+    meta = rows.model._meta
+    columns = [meta.pk if name == "pk" else meta.get_field(name) for name in key]
+    place = _decode(params["cursor"], columns) if params.get("cursor") else None
     shown: list[Any] = []
     room, last = Room(), None
     for row in walk(rows, key, descending=descending, place=place, most=size + 1, prepare=prepare):
@@ -121,11 +123,6 @@ def _decode(cursor: str, columns: Sequence[Field[Any, Any]]) -> list[Any]:
         return [_value(column, value) for column, value in zip(columns, found, strict=True)]
     except (ValueError, TypeError, OverflowError, RecursionError, ValidationError):
         raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")]) from None
-
-
-def _column(model: type[Model], name: str) -> Field[Any, Any]:
-    column: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
-    return column  # type: ignore[no-any-return]
 
 
 def _value(column: Field[Any, Any], value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
@@ -41,20 +42,32 @@ class Operation(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        if "requestBody" in operation and self._takes_no_empty_body():
+        if "requestBody" in operation and (
+            isinstance(body := self.get_request_serializer(), PolymorphicProxySerializer)
+            or getattr(body, "rules", None)
+        ):
             operation["requestBody"]["required"] = True
         if callers := self._callers():
             operation["description"] += f"\n\n{callers}"
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":
-                parameter["schema"] = self._in_path(parameter)
+                parameter["schema"] = dict(
+                    getattr(self.view, "in_path", {}).get(parameter["name"], parameter["schema"])
+                )
         call = self._call(operation)
+        depends = list(getattr(self.view, "depends", {}).get(self.method, ()))
+        # Only the server makes cursors; a client cannot invent one.
+        depends = [*(each["name"] for each in operation.get("parameters", []) if each["name"] == "cursor"), *depends]
         if call.keyed:
-            self._honour_key(operation)
+            depends = ["Idempotency-Key", *depends]
+            operation["parameters"] = [IDEMPOTENCY_KEY, *operation.get("parameters", [])]
+            for answer in operation["responses"].values():
+                answer.setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
         if self.method in getattr(self.view, "streams", ()):
-            self._stream(operation)
-        operation["responses"] |= refusals.responses(call, self._register)
-        if depends := self._depends(call, operation):
+            operation["parameters"] = [LAST_EVENT_ID, *operation.get("parameters", [])]
+            operation["responses"]["200"]["content"][EVENT_STREAM] = {"schema": {"type": "string"}}
+        operation["responses"] |= refusals.responses(call, functools.partial(register, self.registry))
+        if depends:
             operation["x-depends-on-state"] = depends
         return dict(operation)
 
@@ -118,31 +131,6 @@ class Operation(AutoSchema):
             keyed=getattr(handler, "honours_key", False),
             own=getattr(self.view, "refuses", {}).get(self.method, {}),
         )
-
-    def _takes_no_empty_body(self) -> bool:
-        serializer = self.get_request_serializer()
-        return isinstance(serializer, PolymorphicProxySerializer) or bool(getattr(serializer, "rules", None))
-
-    def _depends(self, call: refusals.Call, operation: dict[str, Any]) -> list[str]:
-        keyed = ["Idempotency-Key"] if call.keyed else []
-        # Only the server makes cursors; a client cannot invent one.
-        given = [each["name"] for each in operation.get("parameters", []) if each["name"] == "cursor"]
-        return [*keyed, *given, *getattr(self.view, "depends", {}).get(self.method, ())]
-
-    def _in_path(self, parameter: dict[str, Any]) -> dict[str, Any]:
-        return dict(getattr(self.view, "in_path", {}).get(parameter["name"], parameter["schema"]))
-
-    def _honour_key(self, operation: dict[str, Any]) -> None:
-        operation["parameters"] = [IDEMPOTENCY_KEY, *operation.get("parameters", [])]
-        for answer in operation["responses"].values():
-            answer.setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
-
-    def _stream(self, operation: dict[str, Any]) -> None:
-        operation["parameters"] = [LAST_EVENT_ID, *operation.get("parameters", [])]
-        operation["responses"]["200"]["content"][EVENT_STREAM] = {"schema": {"type": "string"}}
-
-    def _register(self, kind: str, name: str, component: dict[str, Any]) -> dict[str, Any]:
-        return register(self.registry, kind, name, component)
 
 
 def register(registry: Any, kind: str, name: str, component: dict[str, Any]) -> dict[str, Any]:

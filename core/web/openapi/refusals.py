@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -92,8 +92,9 @@ def responses(call: Call, register: Register) -> dict[str, Any]:
 def _response(call: Call, status: int, types: tuple[str, ...], register: Register) -> dict[str, Any]:
     shared = types == COMMON.get(status)
     name = f"Problem{status}" if shared else f"{call.name}Problem{status}"
+    why, listed = WHY.get(status, HTTPStatus(status).phrase), ", ".join(f"`{word}`" for word in types)
     found = {
-        "description": f"{WHY.get(status, HTTPStatus(status).phrase)} Type: {_listed(types)}.",
+        "description": f"{why} Type: {listed}.",
         "content": {CONTENT_TYPE: {"schema": register("schemas", name, problem(status, types))}},
     }
     if status in HEADERS:
@@ -110,15 +111,8 @@ def problem(status: int, types: Sequence[str]) -> dict[str, Any]:
         "detail": {"type": "string", "description": "A description of the error, for people."},
     }
     if status == 422:
-        properties["errors"] = {"type": "array", "items": _error()}
+        members = {"field": {"type": "string"}, "detail": {"type": "string"}}
+        error = {"type": "object", "properties": members, "required": list(members)}
+        properties["errors"] = {"type": "array", "items": error}
     required = [name for name in properties if name != "errors"]
     return {"type": "object", "properties": properties, "required": required}
-
-
-def _error() -> dict[str, Any]:
-    text = {"type": "string"}
-    return {"type": "object", "properties": {"field": text, "detail": text}, "required": ["field", "detail"]}
-
-
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
