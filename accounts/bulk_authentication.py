@@ -83,7 +83,13 @@ def _find(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credenti
 
 def _row(values: Sequence[Any]) -> Credential:
     fields = dict(zip(FIELDS, values, strict=False))
-    fields |= {"scopes": _list(fields["scopes"]), "project_id": _uuid(fields["project_id"])}
+    # SQLite has neither JSON nor UUIDs.
+    if isinstance(fields["scopes"], str):
+        fields["scopes"] = json.loads(fields["scopes"])
+    if not isinstance(fields["scopes"], list) or not all(isinstance(each, str) for each in fields["scopes"]):
+        raise ValueError("the scopes of a credential are not a list of words")
+    if not isinstance(fields["project_id"], UUID):
+        fields["project_id"] = UUID(fields["project_id"])
     credential = _partly(Credential, fields)
     if credential.user_id is not None:
         credential.user = _partly(User, dict(zip(OWNERS_FIELDS, values[len(FIELDS) :], strict=False)))
@@ -95,14 +101,3 @@ def _partly(model: type[Row], values: dict[str, Any]) -> Row:
     # `from_db` needs the values in the model's own order.
     names = [field.attname for field in model._meta.concrete_fields if field.attname in values]
     return model.from_db(connection.alias, names, [values[name] for name in names])
-
-
-def _list(value: Any) -> list[str]:
-    found = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise ValueError("the scopes of a credential are not a list of words")
-    return found
-
-
-def _uuid(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)

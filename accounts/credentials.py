@@ -73,7 +73,8 @@ def mint(
             expires_at=expires_at,
         )
         if kind != CredentialKind.CHILD:
-            _record(credential, actor or _of_owner(user), "key.minted")
+            owner = Actor.of_user(user) if user else Actor.system("wardroom")
+            _record(credential, actor or owner, "key.minted")
     return credential, f"wr_{WORDS[kind]}_{public_id}_{secret}"
 
 
@@ -150,10 +151,6 @@ def bearer(header: str) -> str:
     """Return the token of an `Authorization: Bearer <token>` header, or an empty text."""
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _of_owner(user: User | None) -> Actor:
-    return Actor.of_user(user) if user else Actor.system("wardroom")
 
 
 def _record(key: Credential, actor: Actor, action: str) -> None:
