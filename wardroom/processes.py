@@ -79,19 +79,15 @@ def end_children(within: float) -> list[str]:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        _reap()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         if not _children():
             return []
         if time.monotonic() > deadline:
             return [described(pid) for pid in left]
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
-
-
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def described(pid: int) -> str:

@@ -7,6 +7,7 @@ after the call was accepted. A duplicate key lets two readers see two different 
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, NoReturn
@@ -79,7 +80,9 @@ def check(value: Any, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS, m
                 if keys > max_keys:
                     raise StrictJSONError(f"more than {max_keys} keys")
                 for key in item:
-                    _check_key(key)
+                    if not isinstance(key, str):
+                        raise StrictJSONError("a key that is not a string")
+                    _check_string(key)
                 stack.append(iter(item.values()))
                 break
             if isinstance(item, list | tuple):
@@ -140,7 +143,8 @@ def _parse(text: str, max_keys: int) -> Any:
             raise StrictJSONError(f"more than {max_keys} keys")
         found = dict(members)
         if len(found) != len(members):
-            raise StrictJSONError(f"duplicate key {_first_twice(members)!r}"[:200])
+            twice = next(name for name, times in Counter(name for name, _ in members).items() if times > 1)
+            raise StrictJSONError(f"duplicate key {twice!r}"[:200])
         return found
 
     try:
@@ -155,19 +159,8 @@ def _parse(text: str, max_keys: int) -> Any:
         raise StrictJSONError("a number with too many digits") from None
 
 
-def _first_twice(members: list[tuple[str, Any]]) -> str:
-    seen: set[str] = set()
-    return next(key for key, _ in members if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise StrictJSONError(f"{name} is not JSON")
-
-
-def _check_key(key: Any) -> None:
-    if not isinstance(key, str):
-        raise StrictJSONError("a key that is not a string")
-    _check_string(key)
 
 
 def _check_scalar(item: Any) -> None:

@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from wardroom import processes
-from wardroom.reports import Answer, Reporter
+from wardroom.reports import Reporter
 
 NOT_STARTED = 127
 # The exit status of a supervisor that failed itself.
@@ -114,7 +114,8 @@ class Supervisor:
         try:
             child = self._start()
         except (OSError, ValueError, subprocess.SubprocessError) as error:  # A ValueError means a NUL in a name.
-            self.report_exit(_end(NOT_STARTED, _cannot(self.spec, error)))
+            what = f"cannot start {self.spec.command[0]!r} in {self.spec.cwd or os.getcwd()!r}: {error}"
+            self.report_exit(_end(NOT_STARTED, what))
             return 1
         self._write_state(child.pid)
         readers = [self._thread(self._read_stderr, child), self._thread(self._await_exit, child)]
@@ -185,14 +186,11 @@ class Supervisor:
             answer = self.reporter.post("alive", life)
             if answer.ok:
                 answered = time.monotonic()
-            if self._must_end(answer, answered):
+            silent = time.monotonic() - answered
+            if answer.dead or answer.body.get("action") == "kill" or silent >= self.spec.silence_secs:
                 self.events.put(Kill(self.spec.grace_secs))
                 return
             self.done.wait(self.spec.alive_secs)
-
-    def _must_end(self, answer: Answer, answered: float) -> bool:
-        silent = time.monotonic() - answered
-        return answer.dead or answer.body.get("action") == "kill" or silent >= self.spec.silence_secs
 
     def _watch(self, pgid: int) -> bool:
         """Wait until the leader ends. A kill sends TERM, then KILL after the grace. A second signal to us skips the
@@ -316,10 +314,6 @@ def _end(code: int, tail: str) -> dict[str, Any]:
         "exit_signal": -code if code < 0 else None,
         "stderr_tail": tail,
     }
-
-
-def _cannot(spec: LaunchSpec, error: Exception) -> str:
-    return f"cannot start {spec.command[0]!r} in {spec.cwd or os.getcwd()!r}: {error}"
 
 
 def _detach() -> None:

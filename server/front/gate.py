@@ -70,8 +70,8 @@ class Gate:
 
     async def _serve(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path.startswith(API):
-            _refuse_strangers(path, head)
+        if path.startswith(API) and not credentials.SHAPE.match(head.token) and (path not in PUBLIC or head.has_body):
+            raise problems.unauthenticated()
         if not head.has_body:
             return await self._answer(scope, head, exchange.receive, exchange)
         if path.startswith(API):
@@ -145,12 +145,6 @@ class Gate:
             scope[callers.PROVE] = partial(self._proven.remember, secret)
         async with turns.turn(self._proven.name(secret) or callers.address(scope)):
             await target.app(scope, receive, exchange.send)
-
-
-def _refuse_strangers(path: str, head: RequestHead) -> None:
-    if credentials.SHAPE.match(head.token) or (path in PUBLIC and not head.has_body):
-        return
-    raise problems.unauthenticated()
 
 
 def _is_short(head: RequestHead) -> bool:

@@ -23,7 +23,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from wardroom import processes
-from wardroom.child import AlreadyConsumed, Cancelled, Child, Decision, NotConsumed, Refused
+from wardroom.child import AlreadyConsumed, Cancelled, Child, NotConsumed, Refused
 from wardroom.children import shell
 from wardroom.children.steps import (
     MAX_COMMAND_BYTES,
@@ -44,6 +44,8 @@ HEARTBEAT_SECS = 60.0
 SHOWN_TEXT = 8192
 _REFUSALS: dict[str, Outcome] = {"denied": "denied", "expired": "expired"}
 
+#: The reason for requesting a step that is marked as needing no approval.
+NOT_UNASKED = " Its line begins with !, but the starter of this session may not run a step without approval."
 #: The error of an approved edit that is incomplete.
 NOT_WHOLE = "the approved arguments must hold command, cwd and env: an edit replaces all of them"
 
@@ -75,7 +77,8 @@ class Runbook:
             self.results += [Result(step, "cancelled") for step in rest]
             raise
         finally:
-            self._end_what_is_left()
+            for pgid in self._groups:
+                processes.kill_group(pgid, signal.SIGKILL)
         await self.tell()
         await self.child.complete(table(self.results))
 
@@ -88,7 +91,7 @@ class Runbook:
     async def _settle(self, step: Step) -> Result:
         """Return the result of one step: known from an earlier process, skipped, refused, or run."""
         if step.number in self._past:
-            return await self._known(self._past[step.number])
+            return await self._from_past(self._past[step.number])
         await self._read_messages()
         if self.child.cancelled.is_set():
             raise Cancelled(self.child.cancelled.reason)
@@ -103,16 +106,14 @@ class Runbook:
         await self._record(step, result)
         return result
 
-    async def _known(self, result: Result) -> Result:
+    async def _from_past(self, result: Result) -> Result:
         """Return the result of a step of an earlier process of this attempt. It never runs again."""
         if result.outcome == "unknown":
-            await self._say_unknown(result.step, "the runbook was restarted while this step ran")
+            step, detail = result.step, "the runbook was restarted while this step ran"
+            asked = step.gated or not self.child.run.may_run_unasked
+            id = self.child.request_id(f"step-{step.number}") if asked else None
+            await self.child.emit("unknown_outcome", approval=id, step=step.number, detail=detail)
         return result
-
-    async def _say_unknown(self, step: Step, detail: str) -> None:
-        id = self.child.request_id(f"step-{step.number}")
-        asked = step.gated or not self.child.run.may_run_unasked
-        await self.child.emit("unknown_outcome", approval=id if asked else None, step=step.number, detail=detail)
 
     async def _read_messages(self) -> None:
         for message in await self.child.checkpoint():
@@ -138,30 +139,28 @@ class Runbook:
         return {"command": step.command, "cwd": self.cwd, "env": shell.names()}
 
     async def _ask_and_run(self, step: Step) -> Result:
-        about = step.heading[:1000].rstrip(" .:!?")
+        about = step.heading[:1000].rstrip(" .:!?") or "Runbook"
+        why = "" if step.gated else NOT_UNASKED
         try:
             decision = await self.child.approve(
                 "shell",
                 self._arguments(step),
                 permission="shell",
                 resource=self.cwd,
-                question=f"{about or 'Runbook'}: run step {step.number} of {len(self.steps)}?{_why_asked(step)}",
+                question=f"{about}: run step {step.number} of {len(self.steps)}?{why}",
                 expires_in=self._expires_in,
                 id=self.child.request_id(f"step-{step.number}"),
             )
             if not decision.approved:
-                return self._refused(step, decision)
+                if decision.state == "denied" and self._stop_on_deny:
+                    self._stop = f"step {step.number} was denied"
+                return Result(step, _REFUSALS.get(decision.state, "cancelled"), message=decision.message)
             arguments = await self.child.consume(decision)
         except AlreadyConsumed:  # An event was emitted: an earlier process took the step, and may have run it.
             return Result(step, "unknown", message="another process took this step")
         except (NotConsumed, Refused) as refused:
             return Result(step, "cancelled", message=str(refused))
         return await self._run(step, arguments)
-
-    def _refused(self, step: Step, decision: Decision) -> Result:
-        if decision.state == "denied" and self._stop_on_deny:
-            self._stop = f"step {step.number} was denied"
-        return Result(step, _REFUSALS.get(decision.state, "cancelled"), message=decision.message)
 
     async def _run(self, step: Step, arguments: dict[str, Any]) -> Result:
         """Run exactly these arguments, after recording the start."""
@@ -231,18 +230,6 @@ class Runbook:
         await self.child.transcript(
             {"role": "tool", "content": cut(content, SHOWN_TEXT), "id": record_id(self.child.run.attempt, result, step)}
         )
-
-    def _end_what_is_left(self) -> None:
-        for pgid in self._groups:
-            processes.kill_group(pgid, signal.SIGKILL)
-
-
-def _why_asked(step: Step) -> str:
-    return (
-        ""
-        if step.gated
-        else " Its line begins with !, but the starter of this session may not run a step without approval."
-    )
 
 
 async def _where_it_is(question: str, state: str | None) -> str:
