@@ -26,8 +26,12 @@ root=$2
 mount -t proc proc /proc # Ours: from here on, only our own processes are seen.
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
     awk '$2 == "bookworm" && $3 == "main" { print $1; exit }')
+[ -n "$mirror" ] || {
+    echo "apt names no package source of Debian 12 (bookworm main): add one to /etc/apt, run apt-get update, and try again." >&2
+    exit 1
+}
 echo "Making a bare Debian 12 ..."
-debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "${mirror:-http://deb.debian.org/debian}" \
+debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "$mirror" \
     >"$root/debootstrap.log" 2>&1 || { cat "$root/debootstrap.log" >&2; exit 1; }
 
 # --- what this machine needs to reach its package sources --------------------------------------------------------------
