@@ -10,10 +10,10 @@ from accounts import idempotency
 from core.web import queries
 
 
-def judge(request: Request, query: Collection[str] = (), *, takes_key: bool = False) -> str:
+def check(request: Request, query: Collection[str] = (), *, takes_key: bool = False) -> str:
     """Return the call's `Idempotency-Key`, or an empty text. Raises invalid for an unknown query parameter or key.
 
     Call it after authentication: an unknown caller learns nothing about the parameters.
     """
     queries.check(request.query_params.multi_items(), query)
-    return idempotency.judged(request.headers.getlist("idempotency-key"), takes_key=takes_key)
+    return idempotency.check_key(request.headers.getlist("idempotency-key"), takes_key=takes_key)

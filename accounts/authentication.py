@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
-from starlette.requests import Request as HeldRequest
+from starlette.requests import Request as StarletteRequest
 
 from accounts import callers, credentials
 from accounts.models import Credential
@@ -43,7 +43,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "bearerFormat": "wr_key_<id>_<secret>"}
 
 
-async def of_held(request: HeldRequest) -> Credential:
+async def of_asgi_request(request: StarletteRequest) -> Credential:
     """Return the live credential of a long poll. Raises 401."""
     _, credential = await run_in_threadpool(_live, request.headers.get("authorization", ""))
     return credential

@@ -45,8 +45,8 @@ def check_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[s
     """
     split = {token: credentials.parts(token) for token in tokens}
     found = _find_sound(sorted({public_id for _, public_id, _ in split.values()}), now)
-    judged = {token: _judge(found.get(public_id), word, secret) for token, (word, public_id, secret) in split.items()}
-    return {token: each.credential if each.state == "live" else None for token, each in judged.items()}
+    checked = {token: _check(found.get(public_id), word, secret) for token, (word, public_id, secret) in split.items()}
+    return {token: each.credential if each.state == "live" else None for token, each in checked.items()}
 
 
 def _find_sound(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
@@ -60,7 +60,7 @@ def _find_sound(public_ids: Sequence[str], now: datetime | None) -> dict[str, Cr
         return {}
 
 
-def _judge(credential: Credential | None, word: str, secret: str) -> credentials.Recognised:
+def _check(credential: Credential | None, word: str, secret: str) -> credentials.Recognised:
     try:
         return credentials.verdict(credential, word, secret)
     except UNREADABLE:

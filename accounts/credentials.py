@@ -87,7 +87,7 @@ def recognise(token: str, *, now: datetime | None = None) -> Recognised:
     word, public_id, secret = parts(token)
     rows = dated(Credential.objects.select_related("project", "user"), now)
     # A child's token has no owner, and each of its frames runs this query.
-    rows = rows if word == WORDS[CredentialKind.CHILD] else effective_scopes.judged(rows)
+    rows = rows if word == WORDS[CredentialKind.CHILD] else effective_scopes.annotated(rows)
     return verdict(rows.filter(public_id=public_id).first(), word, secret)
 
 

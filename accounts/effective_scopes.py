@@ -38,7 +38,7 @@ HOLDS = """(
         WHERE member.user_id = accounts_credential.user_id))"""
 
 
-def judged(keys: QuerySet[Credential]) -> QuerySet[Credential]:
+def annotated(keys: QuerySet[Credential]) -> QuerySet[Credential]:
     """Annotate each key with facts about its owner: `owner_sees` and `owner_holds`."""
     holding, names = holds()
     # The model declares both for readers. Only this function sets them. This SQL contains no user input.

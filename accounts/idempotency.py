@@ -45,7 +45,7 @@ def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handl
     def around(handler: Handler) -> Handler:
         @functools.wraps(handler)
         def wrapped(view: ProjectView, request: Request, *args: Any, **kwargs: Any) -> Response:
-            key = judged(sent_with(request), takes_key=True)
+            key = check_key(sent_with(request), takes_key=True)
             if not key:
                 return handler(view, request, *args, **kwargs)
             with turn_to_write(), transaction.atomic():
@@ -69,7 +69,7 @@ def keyed(handler: Handler) -> Handler:
     return handler
 
 
-def judged(keys: Sequence[str], *, takes_key: bool) -> str:
+def check_key(keys: Sequence[str], *, takes_key: bool) -> str:
     """Return the one key of a call, or an empty text. Raises invalid for a key that is malformed or not accepted."""
     if not keys:
         return ""

@@ -79,7 +79,7 @@ class Credential(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    # Facts from the database about its clock and the owner. Only `credentials.dated` and `effective_scopes.judged` set
+    # Facts from the database about its clock and the owner. `credentials.dated` and `effective_scopes.annotated` set
     # them.
     has_expired: bool
     owner_sees: bool

@@ -49,7 +49,7 @@ class ProjectView(APIView):
         queries.check(given, self.query.get(method, ()))
         if request.method == "POST":
             takes_key = getattr(self.post, "honours_key", False)  # type: ignore[attr-defined]
-            idempotency.judged(idempotency.sent_with(request), takes_key=takes_key)
+            idempotency.check_key(idempotency.sent_with(request), takes_key=takes_key)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the answer, marked `no-store` when it may show a token."""

@@ -15,14 +15,14 @@ from ledger.api import QUERY, cursor_of
 
 async def feed_stream(request: Request) -> Response:
     """`GET feed` with `Accept: text/event-stream`."""
-    credential = await authentication.of_held(request)
+    credential = await authentication.of_asgi_request(request)
     permissions.allow(credential, "feed:read")
-    asgi_calls.judge(request, QUERY)
+    asgi_calls.check(request, QUERY)
     reading = streams.Reading(credential.project_id, cursor_of(streams.where_from(request)))
 
     async def still_allowed() -> bool:
         try:
-            permissions.allow(await authentication.of_held(request), "feed:read")
+            permissions.allow(await authentication.of_asgi_request(request), "feed:read")
         except Problem:
             return False
         return True

@@ -77,7 +77,7 @@ class KeyAdmin(ProjectScopedAdmin, ReadOnly):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Credential]:
         """Return the keys without child tokens, annotated for their effective scopes."""
         keys = super().get_queryset(request).exclude(kind=CredentialKind.CHILD)
-        return effective_scopes.judged(credentials.dated(keys))
+        return effective_scopes.annotated(credentials.dated(keys))
 
     @admin.display(description="name", ordering="name")
     def label(self, key: Credential) -> str:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from accounts import asgi_calls
 from accounts.actors import Actor
-from accounts.authentication import of_held
+from accounts.authentication import of_asgi_request
 from accounts.models import Credential
 from accounts.permissions import allow
 from approvals import schemas, selectors, waiting
@@ -26,9 +26,9 @@ from ledger import hub, long_poll, shutdown
 
 async def wait(request: Request) -> JSONResponse:
     """Hold the call until the approval is settled or `timeout` seconds pass. A timeout returns `pending`: no answer."""
-    credential = await of_held(request)
+    credential = await of_asgi_request(request)
     may_look(credential)
-    asgi_calls.judge(request, long_poll.PARAMETERS)
+    asgi_calls.check(request, long_poll.PARAMETERS)
     secs = patience(request.query_params)
     if request.method == "HEAD":
         # A HEAD does not wait and delivers no answer.

@@ -92,10 +92,10 @@ class Body(serializers.Serializer[Any]):
 
 def read(body: type[Body], data: Any) -> dict[str, Any]:
     """Return the fields of `data`. Raises invalid with every wrong field."""
-    judged = body(data=data)
-    if not judged.is_valid():
-        raise problems.invalid(list(_wrong(judged, data, judged.errors, "")))
-    return dict(judged.validated_data)
+    checked = body(data=data)
+    if not checked.is_valid():
+        raise problems.invalid(list(_wrong(checked, data, checked.errors, "")))
+    return dict(checked.validated_data)
 
 
 def _wrong(field: Any, value: Any, detail: Any, path: str) -> Iterator[faults.Error]:

@@ -38,7 +38,7 @@ def _refusal(scope: Scope) -> Exception | None:
     if not keyed and not scope["query_string"]:
         return None
     try:
-        asgi_calls.judge(Request(scope))
+        asgi_calls.check(Request(scope))
     except Problem as refusal:
         return refusal
     return None

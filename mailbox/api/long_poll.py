@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from accounts import asgi_calls, permissions
-from accounts.authentication import of_held
+from accounts.authentication import of_asgi_request
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems
 from ledger import long_poll
@@ -20,9 +20,9 @@ SCOPE = "mailboxes:read"
 
 async def late(request: Request) -> JSONResponse:
     """Return the answer to an earlier ask, or `pending`. With `?timeout=`, wait for the answer."""
-    credential = await of_held(request)
+    credential = await of_asgi_request(request)
     permissions.allow(credential, SCOPE)
-    asgi_calls.judge(request, long_poll.PARAMETERS)
+    asgi_calls.check(request, long_poll.PARAMETERS)
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]

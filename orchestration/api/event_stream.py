@@ -21,7 +21,7 @@ async def session_stream(request: Request) -> Response:
     """Stream one session's events from its cursor on, for as long as the caller may read them."""
     session_id: UUID = request.path_params["session_id"]
     credential = await _reader(request, session_id)
-    asgi_calls.judge(request, QUERY)
+    asgi_calls.check(request, QUERY)
     reading = streams.Reading(credential.project_id, cursor_of(streams.where_from(request)), session_id)
 
     async def still_allowed() -> bool:
@@ -35,7 +35,7 @@ async def session_stream(request: Request) -> Response:
 
 
 async def _reader(request: Request, session_id: UUID) -> Credential:
-    credential = await authentication.of_held(request)
+    credential = await authentication.of_asgi_request(request)
     permissions.allow(credential, "sessions:read", child=True)
     await run_in_threadpool(access.readable, credential, session_id)
     return credential

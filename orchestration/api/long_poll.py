@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from accounts import asgi_calls, permissions
 from accounts.actors import Actor
-from accounts.authentication import of_held
+from accounts.authentication import of_asgi_request
 from accounts.idempotency import REPLAYED
 from accounts.models import Credential
 from core.concurrency.threadpool import run_in_threadpool
@@ -37,9 +37,9 @@ class AskBody(msgspec.Struct, forbid_unknown_fields=True):
 
 async def ask(request: Request) -> JSONResponse:
     """Put a question to the session. Hold the call until it is answered or the time is over; then it is pending."""
-    credential = await of_held(request)
+    credential = await of_asgi_request(request)
     may_ask(credential)
-    key = asgi_calls.judge(request, takes_key=True)
+    key = asgi_calls.check(request, takes_key=True)
     body = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
     with long_poll.place(credential, body.timeout_secs):
         asked = await run_in_threadpool(put_question, credential, request.path_params["session_id"], body, key)
@@ -49,9 +49,9 @@ async def ask(request: Request) -> JSONResponse:
 
 async def show_ask(request: Request) -> JSONResponse:
     """Return an earlier ask with its answer or its current state. With `?timeout=`, hold the call for an answer."""
-    credential = await of_held(request)
+    credential = await of_asgi_request(request)
     may_look(credential)
-    asgi_calls.judge(request, long_poll.PARAMETERS)
+    asgi_calls.check(request, long_poll.PARAMETERS)
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]

@@ -93,7 +93,7 @@ EXITED = Described(
 @described(ALIVE)
 async def alive(request: Request) -> Response:
     """Record that the process is alive. The answer says whether it may continue."""
-    asgi_calls.judge(request)
+    asgi_calls.check(request)
     body = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
     life = supervisor_reports.Life(pid=body.pid, pgid=body.pgid, host=body.host)
     reason = await run_in_threadpool(supervisor_reports.alive, *_target(request), life)
@@ -103,7 +103,7 @@ async def alive(request: Request) -> Response:
 @described(EXITED)
 async def exited(request: Request) -> Response:
     """Record the exit status of the process."""
-    asgi_calls.judge(request)
+    asgi_calls.check(request)
     body = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
     if (body.exit_status is None) == (body.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "needs exactly one of exit_status and exit_signal"}])

@@ -47,7 +47,7 @@ class Gate:
 
     def __init__(self, find: Callable[[Scope], Target]) -> None:
         self._find = find
-        self._judge: Batcher[str, bool] = Batcher(_are_live)
+        self._authenticate: Batcher[str, bool] = Batcher(_are_live)
         self._reads, self._writes = Turns(), Turns()
         self._proven = callers.Proven()
 
@@ -107,7 +107,7 @@ class Gate:
         return body or b""
 
     async def _must_be_live(self, token: str, exchange: Exchange) -> None:
-        if not await self._judge.ask(token):
+        if not await self._authenticate.ask(token):
             raise problems.unauthenticated()
         exchange.prove(credentials.parts(token)[1])
 
