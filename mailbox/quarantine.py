@@ -123,7 +123,7 @@ def requeue(
             return _expect_state(quarantine_id, QuarantineState.REQUEUED, project_id)
         row = _get(quarantine_id, project_id)
         found = _parse(bytes(row.raw) if raw is None else raw)
-        message = _keep_id(row, envelope.read(bamboo.ours(found) if row.source == bamboo.SOURCE else found))
+        message = _keep_id(row, envelope.read(bamboo.to_envelope(found) if row.source == bamboo.SOURCE else found))
         target = row.address if row.accepted else address or row.address or _named_address(found)
         if addresses.is_session(target) and not actor.holds(STEER):
             raise problems.forbidden(f"A message to a session needs the permission {STEER}.")

@@ -176,7 +176,7 @@ class Ingest:
 
     def _look_for_projects(self, broker: kombu.Connection) -> None:
         """Consume from the queue of each project that this connection does not consume from yet."""
-        for slug, pk in patiently(lambda: list(Project.objects.values_list("slug", "pk")), self.stopping):
+        for slug, pk in retry_until_available(lambda: list(Project.objects.values_list("slug", "pk")), self.stopping):
             name = queue_of(slug).name
             if name in self._queues or (self.only and slug not in self.only):
                 continue
@@ -220,7 +220,7 @@ class Ingest:
             by_queue.setdefault(each.delivery_info["consumer_tag"], []).append(each)
         for name, batch in by_queue.items():
             _, project_id = self._queues[name]
-            refused = keep(project_id, batch, self.stopping, lambda: stay_connected(broker))
+            refused = store(project_id, batch, self.stopping, lambda: keep_connected(broker))
             for arrival in (batch[place] for place in refused):
                 arrival.channel.basic_reject(arrival.delivery_info["delivery_tag"], requeue=False)
             last = batch[-1]
@@ -233,7 +233,7 @@ class Ingest:
         self._bytes = 0
 
 
-def keep(
+def store(
     project_id: UUID, batch: Sequence[Arrival], stopping: Event, beat: Callable[[], object] = lambda: None
 ) -> list[int]:
     """Deliver or quarantine each message, in one transaction. Return the places of those that quarantine did not store
@@ -243,7 +243,7 @@ def keep(
     """
     beat()
     try:
-        patiently(lambda: _keep(project_id, batch), stopping, beat)
+        retry_until_available(lambda: _store(project_id, batch), stopping, beat)
     except (Stopped, BrokerAway):
         raise
     except Exception:
@@ -251,12 +251,12 @@ def keep(
             log.exception("neither a mailbox nor quarantine took a message: the broker moves it to the dead letters")
             return [0]
         half = len(batch) // 2
-        refused = keep(project_id, batch[:half], stopping, beat)
-        return [*refused, *(half + place for place in keep(project_id, batch[half:], stopping, beat))]
+        refused = store(project_id, batch[:half], stopping, beat)
+        return [*refused, *(half + place for place in store(project_id, batch[half:], stopping, beat))]
     return [place for place, arrival in enumerate(batch) if not arrival.is_whole]
 
 
-def _keep(project_id: UUID, batch: Sequence[Arrival]) -> None:
+def _store(project_id: UUID, batch: Sequence[Arrival]) -> None:
     found = [(arrival, read(arrival)) for arrival in batch]
     good = [(arrival, each) for arrival, each in found if not isinstance(each, Unreadable)]
     with unit_of_work.transaction():
@@ -291,7 +291,7 @@ class BrokerAway(Exception):
     """Raised if the broker disconnects while a batch is stored. It sends the batch again."""
 
 
-def stay_connected(broker: kombu.Connection) -> None:
+def keep_connected(broker: kombu.Connection) -> None:
     """Send a heartbeat, so that the broker waits during a long batch."""
     try:
         broker.connection.send_heartbeat()
@@ -299,7 +299,9 @@ def stay_connected(broker: kombu.Connection) -> None:
         raise BrokerAway(f"{type(error).__name__}: {error}") from error
 
 
-def patiently(operation: Callable[[], Any], stopping: Event, beat: Callable[[], object] = lambda: None) -> Any:
+def retry_until_available(
+    operation: Callable[[], Any], stopping: Event, beat: Callable[[], object] = lambda: None
+) -> Any:
     """Call `operation` until the database is there, or until stop. Nothing is acknowledged meanwhile."""
     pause = 0.1
     while True:

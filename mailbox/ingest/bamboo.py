@@ -8,7 +8,7 @@ from typing import Any
 SOURCE = "maildir"
 
 
-def ours(value: Any) -> Any:
+def to_envelope(value: Any) -> Any:
     """Return a decoded message of either shape in our shape."""
     if not isinstance(value, dict):
         return value

@@ -74,15 +74,15 @@ class _Unread(Exception):
 _File = tuple[Path, bytes]
 
 
-def bring(
+def import_folder(
     project_id: UUID, address: str, folder: Path, *, progress: Callable[[int, int], object] = lambda done, of: None
 ) -> Tally:
     """Deliver everything in the folder, in order, one transaction per batch. 422 or 404 if the address is wrong."""
-    addresses.must_take(project_id, addresses.check(address))
+    addresses.check_deliverable(project_id, addresses.check(address))
     tally = Tally()
     found, done = _files(folder, tally), 0
     for batch in _batches(found, tally):
-        _bring(project_id, address, batch, tally)
+        _import_batch(project_id, address, batch, tally)
         done += len(batch)
         progress(min(done, len(found) - 1), len(found))
     progress(len(found), len(found))
@@ -114,7 +114,7 @@ def _inside(folder: Path, tally: Tally) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        tally.leave_out(folder, _said(error))
+        tally.leave_out(folder, _reason_of(error))
         return []
 
 
@@ -155,7 +155,7 @@ def _content(path: Path) -> bytes:
             _must_be_file(status)
             raw = opened.read(most + 1)
     except OSError as error:
-        raise _Unread(_said(error)) from error
+        raise _Unread(_reason_of(error)) from error
     if len(raw) > most:
         raise _Unread(f"{max(status.st_size, len(raw)):,} bytes: over {most:,}")
     return raw
@@ -166,16 +166,16 @@ def _must_be_file(status: os.stat_result) -> None:
         raise _Unread(f"{_NO_FILES.get(stat.S_IFMT(status.st_mode), 'something')}, not a file")
 
 
-def _said(error: OSError) -> str:
+def _reason_of(error: OSError) -> str:
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return "behind a link, or not in a folder"
     return (error.strerror or str(error)).lower()
 
 
-def _bring(project_id: UUID, address: str, batch: Sequence[_File], tally: Tally) -> None:
+def _import_batch(project_id: UUID, address: str, batch: Sequence[_File], tally: Tally) -> None:
     """Deliver or quarantine each file in one transaction. A batch that fails is retried in halves."""
     try:
-        count = _keep(project_id, address, batch)
+        count = _store(project_id, address, batch)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
@@ -184,15 +184,15 @@ def _bring(project_id: UUID, address: str, batch: Sequence[_File], tally: Tally)
             tally.leave_out(batch[0][0], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
             return
         half = len(batch) // 2
-        _bring(project_id, address, batch[:half], tally)
-        _bring(project_id, address, batch[half:], tally)
+        _import_batch(project_id, address, batch[:half], tally)
+        _import_batch(project_id, address, batch[half:], tally)
         return
     tally.delivered += count.delivered
     tally.duplicates += count.duplicates
     tally.quarantined += count.quarantined
 
 
-def _keep(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
+def _store(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
     tally, read = Tally(), [_read(path, raw) for path, raw in batch]
     with unit_of_work.transaction():
         outcomes = delivery.deliver_each(project_id, address, read)
@@ -225,7 +225,7 @@ def _read(path: Path, raw: bytes) -> NewMessage | Problem:
         value = strict.loads(
             raw, max_bytes=envelope.most_bytes(), max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
         )
-        return envelope.read(bamboo.ours(value))
+        return envelope.read(bamboo.to_envelope(value))
     except strict.StrictJSONError as error:
         return Problem("invalid", 422, error.reason, position=error.position)
     except Problem as refusal:

@@ -173,14 +173,14 @@ def test_the_same_id_with_other_content_is_quarantined(project, url):
 def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_letters(project, url, monkeypatch):
     from django.db import DataError
 
-    keep = amqp._keep
+    store = amqp._store
 
     def refusing(project_id, batch):
         if any(b"refused" in arrival.body for arrival in batch):
             raise DataError("no room")
-        keep(project_id, batch)
+        store(project_id, batch)
 
-    monkeypatch.setattr(amqp, "_keep", refusing)
+    monkeypatch.setattr(amqp, "_store", refusing)
     sender = Sender(url)
     sender.send([letter(1), letter(2, body="refused"), letter(3)])
     with taking(url) as worker:
@@ -240,7 +240,7 @@ def test_it_stops_also_while_the_database_is_away(project, url, monkeypatch):
         raise OperationalError("away")
 
     tried = []
-    monkeypatch.setattr(amqp, "_keep", lambda project_id, batch: tried.append(1) or away(project_id, batch))
+    monkeypatch.setattr(amqp, "_store", lambda project_id, batch: tried.append(1) or away(project_id, batch))
     sender = Sender(url)
     sender.send([letter(1)])
     with taking(url) as worker:

@@ -209,14 +209,14 @@ def test_a_message_that_fails_in_a_way_that_nobody_foresaw_goes_alone_to_the_dea
 
 
 def test_a_row_that_is_beyond_a_limit_of_the_database_is_not_waited_for(project, url, monkeypatch):
-    keep = ingest_amqp._keep
+    store = ingest_amqp._store
 
     def refusing(project_id, batch):
         if any(b"too much" in arrival.body for arrival in batch):
             raise OperationalError("index row size exceeds maximum") from errors.ProgramLimitExceeded()
-        keep(project_id, batch)
+        store(project_id, batch)
 
-    monkeypatch.setattr(ingest_amqp, "_keep", refusing)
+    monkeypatch.setattr(ingest_amqp, "_store", refusing)
     sender = Sender(url)
     sender.send([letter(1), letter(2, body="too much"), letter(3)])
     with taking(url) as worker:

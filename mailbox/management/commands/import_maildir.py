@@ -40,7 +40,9 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
         try:
-            tally = maildir.bring(project.pk, options["address"] or folder.name, folder, progress=self._progress)
+            tally = maildir.import_folder(
+                project.pk, options["address"] or folder.name, folder, progress=self._progress
+            )
         except Problem as refusal:
             raise CommandError(f"{refusal.detail} Name another with --address.") from refusal
         except (OperationalError, InterfaceError) as error:
