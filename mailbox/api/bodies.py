@@ -70,10 +70,10 @@ class Discard(Body, frozen=True):
     note: Annotated[str, Meta(max_length=LONGEST_NOTE)]
 
 
-Order = TypeVar("Order", bound=Body)
+BodyT = TypeVar("BodyT", bound=Body)
 
 
-def read(kind: type[Order], data: Any) -> Order:
+def read(kind: type[BodyT], data: Any) -> BodyT:
     """Return the typed body, or raise 422 with the field that is wrong. Null equals absent."""
     return request_body.convert(data, kind)
 

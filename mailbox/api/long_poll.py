@@ -18,7 +18,7 @@ from mailbox import addresses, questions, schemas
 SCOPE = "mailboxes:read"
 
 
-async def late(request: Request) -> JSONResponse:
+async def answer_status(request: Request) -> JSONResponse:
     """Return the answer to an earlier ask, or `pending`. With `?timeout=`, wait for the answer."""
     credential = await of_asgi_request(request)
     permissions.allow(credential, SCOPE)
@@ -26,7 +26,7 @@ async def late(request: Request) -> JSONResponse:
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]
-    await run_in_threadpool(must_be_here, project_id, request.path_params["address"], ask_id)
+    await run_in_threadpool(check_ask, project_id, request.path_params["address"], ask_id)
     with long_poll.place(credential, secs):
         reply = await long_poll.until(
             lambda reply: reply is not None,
@@ -37,11 +37,11 @@ async def late(request: Request) -> JSONResponse:
     return JSONResponse(schemas.asked(ask_id, reply))
 
 
-def must_be_here(project_id: UUID, address: str, ask_id: str) -> None:
+def check_ask(project_id: UUID, address: str, ask_id: str) -> None:
     """Raise 404 if the id is no ask at this address, or if the ask is answered into its sender's own mailbox."""
     ask = questions.find(project_id, addresses.check(address), ask_id)
     if ask is None or questions.reply_address(ask) != addresses.ANSWERS:
         raise problems.not_found()
 
 
-routes: list[Route] = [Route("/api/v1/mailboxes/{address}/asks/{ask_id:path}", late, methods=["GET"])]
+routes: list[Route] = [Route("/api/v1/mailboxes/{address}/asks/{ask_id:path}", answer_status, methods=["GET"])]

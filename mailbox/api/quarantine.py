@@ -71,9 +71,9 @@ class Requeue(ProjectView):
         """Validate it again, as stored or as edited, and deliver it to its mailbox with its own id. A repeat changes
         nothing.
         """
-        order = bodies.read(bodies.Requeue, request.data)
-        raw = None if order.message is None else json.dumps(order.message).encode()
-        row = quarantine.requeue(quarantine_id, self.actor, raw, address=order.address, project_id=self.project.pk)
+        body = bodies.read(bodies.Requeue, request.data)
+        raw = None if body.message is None else json.dumps(body.message).encode()
+        row = quarantine.requeue(quarantine_id, self.actor, raw, address=body.address, project_id=self.project.pk)
         return Response(schemas.quarantined(row))
 
 
@@ -88,6 +88,6 @@ class Discard(ProjectView):
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
         """Discard it for good, with a note that says why."""
-        order = bodies.read(bodies.Discard, request.data)
-        row = quarantine.discard(quarantine_id, self.actor, order.note, project_id=self.project.pk)
+        body = bodies.read(bodies.Discard, request.data)
+        row = quarantine.discard(quarantine_id, self.actor, body.note, project_id=self.project.pk)
         return Response(schemas.quarantined(row))

@@ -32,14 +32,14 @@ class Reply(ProjectView):
     def post(self, request: Request, address: str) -> Response:
         """Answer an ask that was drained here, once. The answer goes to the address of the asker."""
         claims.plain(address)
-        order = api_bodies.read(api_bodies.Reply, request.data)
+        body = api_bodies.read(api_bodies.Reply, request.data)
         if "answer" not in request.data:
             raise problems.invalid([faults.wrong("answer", None, message_kinds.ANSWER)])
-        ask = questions.find(self.project.pk, address, order.ask_id)
+        ask = questions.find(self.project.pk, address, body.ask_id)
         if ask is None:
             raise problems.not_found()
-        replied = questions.answer(ask, {"answer": order.answer})
-        return Response({"id": replied.id, "ask_id": order.ask_id}, status=201)
+        replied = questions.answer(ask, {"answer": body.answer})
+        return Response({"id": replied.id, "ask_id": body.ask_id}, status=201)
 
 
 class OneAsk(ProjectView):
@@ -57,5 +57,5 @@ class OneAsk(ProjectView):
     def get(self, request: Request, address: str, ask_id: str) -> Response:
         """Return the answer to an ask that came from no mailbox, or `pending`. The answer is kept for seven days."""
         ledger_long_poll.patience(request.query_params)
-        long_poll.must_be_here(self.project.pk, address, ask_id)
+        long_poll.check_ask(self.project.pk, address, ask_id)
         return Response(schemas.asked(ask_id, questions.answer_to(self.project.pk, ask_id)))

@@ -87,8 +87,8 @@ class Drain(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Claim messages in order, under a lease; acknowledge them before it ends."""
-        order = bodies.read(bodies.Drain, request.data)
-        claim = claims.drain(self.project.pk, address, order.limit, order.lease_secs, order.consumer)
+        body = bodies.read(bodies.Drain, request.data)
+        claim = claims.drain(self.project.pk, address, body.limit, body.lease_secs, body.consumer)
         return Response(schemas.claim(claim, address))
 
 
@@ -105,8 +105,8 @@ class Recover(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Claim expired messages again, and all messages of this consumer. Its old claim is dead from here on."""
-        order = bodies.read(bodies.Recover, request.data)
-        claim = claims.recover(self.project.pk, address, order.lease_secs, order.consumer)
+        body = bodies.read(bodies.Recover, request.data)
+        claim = claims.recover(self.project.pk, address, body.lease_secs, body.consumer)
         return Response(schemas.claim(claim, address))
 
 
@@ -125,8 +125,8 @@ class Ack(ProjectView):
         """Mark these messages as done. A repeat has the same result. A dead claim changes nothing and gets its ids as
         unknown.
         """
-        order = bodies.read(bodies.Ack, request.data)
-        settled = claims.ack(self.project.pk, address, order.claim, order.ids)
+        body = bodies.read(bodies.Ack, request.data)
+        settled = claims.ack(self.project.pk, address, body.claim, body.ids)
         return Response({"acked": settled.done, "unknown": settled.unknown})
 
 
@@ -143,8 +143,8 @@ class Nack(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Return these messages, to be claimed again after the delay. After the last try they go into quarantine."""
-        order = bodies.read(bodies.Nack, request.data)
-        settled = claims.nack(self.project.pk, address, order.claim, order.ids, order.delay_secs)
+        body = bodies.read(bodies.Nack, request.data)
+        settled = claims.nack(self.project.pk, address, body.claim, body.ids, body.delay_secs)
         return Response({"nacked": settled.done, "unknown": settled.unknown})
 
 
@@ -161,6 +161,6 @@ class Extend(ProjectView):
     )
     def post(self, request: Request, address: str) -> Response:
         """Extend the lease of the messages that this claim still holds to `lease_secs` from now."""
-        order = bodies.read(bodies.Extend, request.data)
-        held = claims.extend(self.project.pk, address, order.claim, order.lease_secs)
+        body = bodies.read(bodies.Extend, request.data)
+        held = claims.extend(self.project.pk, address, body.claim, body.lease_secs)
         return Response(schemas.extended(held))
