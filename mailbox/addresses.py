@@ -33,7 +33,7 @@ def reserve_for(has_session: Callable[[UUID, UUID], bool]) -> None:
     _has_session = has_session
 
 
-def must_take(project_id: UUID, address: str) -> None:
+def check_deliverable(project_id: UUID, address: str) -> None:
     """Raise 404 for the address of a session that does not exist: no reader would ever come. Raise 403 for Wardroom's
     own addresses: only its own operations deliver there.
     """

@@ -173,7 +173,7 @@ def _validate(address: str, message: NewMessage | Problem, internal: bool) -> Va
 def _checked(project_id: UUID, address: str, internal: bool) -> str:
     address = addresses.check(address)
     if not internal:
-        addresses.must_take(project_id, address)
+        addresses.check_deliverable(project_id, address)
     return address
 
 

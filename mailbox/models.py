@@ -107,7 +107,7 @@ class Message(models.Model):
         return message_kinds.stored(self.body_text)
 
     @property
-    def held(self) -> Waiting | None:
+    def pending(self) -> Waiting | None:
         """Its pending row, or None."""
         return getattr(self, "waiting", None)
 
@@ -116,7 +116,7 @@ class Message(models.Model):
         """Its state, derived from the rows that exist."""
         if self.put_away:
             return MessageState.QUARANTINED
-        return MessageState(self.held.state) if self.held else MessageState.ADMITTED
+        return MessageState(self.pending.state) if self.pending else MessageState.ADMITTED
 
     @cached_property
     def receipt(self) -> Receipt | None:
@@ -126,8 +126,8 @@ class Message(models.Model):
     @property
     def tries(self) -> int:
         """The number of claims so far."""
-        if self.held:
-            return self.held.tries
+        if self.pending:
+            return self.pending.tries
         return self.spent_tries if self.receipt is None else self.receipt.tries_of(self.seq) or 0
 
     @property

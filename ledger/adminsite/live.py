@@ -89,7 +89,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
     async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as subscription:
         yield b"retry: 1000\n\n: open\n\n"
         while not shutdown.asked():
-            topics = await run_in_threadpool(_moved, cursors)
+            topics = await run_in_threadpool(_changed_topics, cursors)
             if changed := sorted(wanted if EVERYTHING in topics else topics & wanted):
                 yield f"event: change\ndata: {' '.join(changed)}\n\n".encode()
                 await asyncio.sleep(PAUSE_SECS)
@@ -105,7 +105,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
             await subscription.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
 
 
-def _moved(cursors: Cursors) -> set[str]:
+def _changed_topics(cursors: Cursors) -> set[str]:
     """Return the topics of all events after the cursors, and advance the cursors."""
     heads = dict(Head.objects.filter(pk__in=list(cursors)).values_list("pk", "cursor"))
     behind = {project: head for project, head in heads.items() if head > cursors[project]}

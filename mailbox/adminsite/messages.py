@@ -130,7 +130,7 @@ class MessageAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="not before")
     def due(self, message: Message) -> str:
         """The time before which it is not delivered again."""
-        return display_for_value(message.held.due_at if message.held else None, NOTHING)
+        return display_for_value(message.pending.due_at if message.pending else None, NOTHING)
 
     @admin.display(description="state")
     def shown_state(self, message: Message) -> SafeString:
@@ -157,10 +157,10 @@ class MessageAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="held by")
     def holder(self, message: Message) -> str:
         """The consumer that holds the claim, and the end of its lease."""
-        if message.held is None or message.held.state != MessageState.CLAIMED:
+        if message.pending is None or message.pending.state != MessageState.CLAIMED:
             return NOTHING
-        who = visible(message.held.consumer) or "a consumer without a name"
-        return f"{who}, until {display_for_value(message.held.claim_expires_at, NOTHING)}"
+        who = visible(message.pending.consumer) or "a consumer without a name"
+        return f"{who}, until {display_for_value(message.pending.claim_expires_at, NOTHING)}"
 
     @admin.display(description="admitted")
     def admitted(self, message: Message) -> str:

@@ -207,7 +207,7 @@ def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
     return [(rows[name], next(numbers[name])) for name in names]
 
 
-def hold(project_id: UUID, names: Collection[str]) -> None:
+def lock_addresses(project_id: UUID, names: Collection[str]) -> None:
     """Lock these addresses now, in the order that every delivery uses. The open transaction delivers to them later."""
     ordered, project = sorted(set(names)), sql.uid(project_id)
     if not ordered:

@@ -62,7 +62,7 @@ def lock_addresses(ending: Collection[Session]) -> None:
     parents = [session for session in ending if session.parent_id]
     if len(parents) > 1:
         names = {session_address(session.parent_id) for session in parents if session.parent_id}
-        insert.hold(parents[0].project_id, names)
+        insert.lock_addresses(parents[0].project_id, names)
 
 
 def message_id(session_id: UUID, attempt: int) -> str:
