@@ -53,7 +53,9 @@ def test_its_python_runs_from_top_to_bottom(project, capsys):
 def test_what_is_not_strict_json_refuses_the_whole_request(caller, broken, told):
     raw = f'{{"messages": [{{"id": "1", "message_kind": "task", "body": "good"}}, {{"body": {broken}}}]}}'
     answer = caller.post(f"{DESK}/messages", raw=raw.encode())
-    assert answer.status_code == 422 and told in answer.json()["detail"]
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert told in error["detail"], error
     assert caller.get(DESK).json()["new"] == 0
 
 
