@@ -123,9 +123,7 @@ def _read(raw: bytes, message_id: str | None, without_id: str = "") -> tuple[str
 
 @dataclass(slots=True)
 class Ingest:
-    """The consumer of one process. `stop()` ends it after the current batch; the broker keeps what was not
-    acknowledged.
-    """
+    """The consumer of one process. `stop()` ends it after the current batch; the broker keeps unacknowledged ones."""
 
     url: str
     only: frozenset[str] = frozenset()
