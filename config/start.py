@@ -1,4 +1,4 @@
-"""Start every process of Wardroom with its own settings, or with one line that says what is wrong."""
+"""Start every process of Wardroom with its own settings, or with a one-line error."""
 
 import os
 import sys

@@ -94,7 +94,7 @@ class Child:
         """Return the child of this process. Raises NotAChild when Wardroom did not start it."""
         return cls(Identity.from_env(), **options)
 
-    # --- the life of it ---------------------------------------------------------------------------
+    # --- lifecycle --------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._body = asyncio.current_task()
@@ -155,7 +155,7 @@ class Child:
             self._stopped_body = True
             self._body.cancel()
 
-    # --- what happened, for whoever watches -------------------------------------------------------
+    # --- events and history -----------------------------------------------------------------------
 
     async def emit(self, type: str, **fields: Any) -> None:
         """Emit an event. A durable one is kept until committed, and waits while too many are uncommitted; others may be
@@ -190,7 +190,7 @@ class Child:
         for refusal in filter(None, (each.refusal for each in added)):
             raise Refused(refusal.code, refusal.detail)
 
-    # --- gates ------------------------------------------------------------------------------------
+    # --- approvals --------------------------------------------------------------------------------
 
     async def approve(
         self,
@@ -337,7 +337,7 @@ class Child:
         self._wire.track("send", id, frame)
         return str(await self._wire.answer("send", id))
 
-    # --- the end of it ----------------------------------------------------------------------------
+    # --- ends of an attempt -----------------------------------------------------------------------
 
     async def complete(self, result: Any = None) -> None:
         """End the attempt as completed. Return when Wardroom has it. Raises ValueError for a result over 128 KiB."""

@@ -132,7 +132,7 @@ class Client:
         shown = {"digest": approval["digest"], "version": approval["version"]}
         return self.post(f"approvals/{quote(approval['id'])}/decide", {"decision": decision, **shown, **fields})
 
-    # --- what happens ------------------------------------------------------------------------------
+    # --- events ------------------------------------------------------------------------------------
 
     def events(self, session: str, after: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield the events of a session, without end, over any number of connections, none twice.
@@ -146,7 +146,7 @@ class Client:
         """Yield the events of the whole project, without end. `resync` as for one session."""
         return self._stream("feed", after)
 
-    # --- the ground --------------------------------------------------------------------------------
+    # --- requests ----------------------------------------------------------------------------------
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
         """GET under /api/v1."""

@@ -133,7 +133,7 @@ class FrontConnection(HttpToolsProtocol):
         self._writing_goes_on()
         super().resume_writing()
 
-    # --- what it waits for ------------------------------------------------------------------------------------
+    # --- deadlines and silent connections ---------------------------------------------------------------------
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
