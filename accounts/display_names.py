@@ -11,8 +11,9 @@ MOST_DIGITS = 9
 
 
 def names(words: Iterable[str]) -> dict[str, str]:
-    """Return the names of those words that denote a known person or key. It takes three queries for any number of
-    words.
+    """Return the names of those words that denote a known person or key.
+
+    It takes three queries for any number of words.
     """
     split = {word: word.partition(":")[::2] for word in words}
     users = {int(id) for kind, id in split.values() if kind == "user" and _is_number(id)}

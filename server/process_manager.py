@@ -118,8 +118,9 @@ class ProcessManager:
             each_round()
 
     def watch(self, timeout: float) -> None:
-        """Print output, detect ended parts, and start parts at the end of their back-off. Takes at most `timeout`
-        seconds.
+        """Print output, detect ended parts, and start parts at the end of their back-off.
+
+        Takes at most `timeout` seconds.
         """
         self._pass_on(timeout)
         self._reap_adopted()

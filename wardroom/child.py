@@ -158,8 +158,9 @@ class Child:
     # --- events and history -----------------------------------------------------------------------
 
     async def emit(self, type: str, **fields: Any) -> None:
-        """Emit an event. A durable one is kept until committed, and waits while too many are uncommitted; others may be
-        lost.
+        """Emit an event.
+
+        A durable one is kept until committed, and waits while too many are uncommitted; others may be lost.
 
         Raises StrictJSONError or ValueError for an invalid event, Ended when no server will take it.
         """

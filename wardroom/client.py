@@ -107,9 +107,7 @@ class Client:
         return current
 
     def asked(self, session: str, ask_id: str, *, timeout: float = 0) -> dict[str, Any]:
-        """Return an earlier ask: its answer, even a late one, or its state after waiting `timeout` seconds (at most
-        25).
-        """
+        """Return an earlier ask: its answer, even late, or its state after `timeout` seconds (at most 25)."""
         query = {"timeout": round(min(timeout, LONGEST_WAIT), 3)}
         return self.get(f"sessions/{quote(session)}/asks/{quote(ask_id, safe='')}", query)
 

@@ -193,8 +193,9 @@ class Supervisor:
             self.done.wait(self.spec.alive_secs)
 
     def _watch(self, pgid: int) -> bool:
-        """Wait until the leader ends. A kill sends TERM, then KILL after the grace. A second signal to us skips the
-        grace.
+        """Wait until the leader ends.
+
+        A kill sends TERM, then KILL after the grace. A second signal to us skips the grace.
 
         Return False when it survives KILL: a program of another user (set-uid) ignores our signals.
         """
@@ -220,8 +221,9 @@ class Supervisor:
                 processes.kill_group(pgid, signal.SIGTERM)
 
     def _end(self, child: subprocess.Popen[bytes], ended: bool) -> list[str]:
-        """End the leader's remaining processes, inside and outside its group. Return the names of those that cannot be
-        killed.
+        """End the leader's remaining processes, inside and outside its group.
+
+        Return the names of those that cannot be killed.
         """
         self.done.set()
         processes.kill_group(child.pid, signal.SIGKILL)

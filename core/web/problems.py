@@ -50,8 +50,9 @@ class Problem(Exception):
         return {"type": self.type, "title": title, "status": self.status, "detail": self.detail, **self.extra}
 
     def body_of(self, item: str) -> dict[str, Any]:
-        """Return the problem document of one item of many. `item` is its path, as `messages[3]`, and prefixes each
-        field.
+        """Return the problem document of one item of many.
+
+        `item` is its path, as `messages[3]`, and prefixes each field.
         """
         body = self.body()
         if errors := body.get("errors"):
