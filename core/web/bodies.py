@@ -108,14 +108,10 @@ def _wrong(field: Any, value: Any, detail: Any, path: str) -> Iterator[faults.Er
                 yield from _wrong(_within(field, name), _member(value, name), inner, faults.step(path, name))
         return
     for each in detail if isinstance(detail, list) else [detail]:
-        yield _fault(field, value, each, path)
-
-
-def _fault(field: Any, value: Any, said: Any, path: str) -> faults.Error:
-    code = getattr(said, "code", "")
-    if field is None or code not in field.error_messages:
-        return {"field": path, "detail": str(said)}
-    return faults.wrong(path, value, describe(field))
+        if field is None or getattr(each, "code", "") not in field.error_messages:
+            yield {"field": path, "detail": str(each)}
+        else:
+            yield faults.wrong(path, value, describe(field))
 
 
 def _is_of_whole(detail: Any) -> bool:

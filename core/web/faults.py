@@ -52,7 +52,8 @@ def step(path: str, name: str | int) -> str:
     if isinstance(name, int):
         return f"{path}[{name}]"
     if not _PLAIN.fullmatch(name):
-        return f"{path}[{_quoted(name)}]"
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{path}["{escaped}"]'
     return f"{path}.{name}" if path else name
 
 
@@ -79,11 +80,6 @@ def number(least: Any = None, most: Any = None, unit: str = "number") -> str:
 def one_of(words: Iterable[Any]) -> str:
     """Describe a valid word."""
     return ONE_OF + ", ".join(map(str, words))
-
-
-def _quoted(name: str) -> str:
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _sized(least: int, most: int | None, unit: str) -> str:

@@ -203,7 +203,7 @@ class Runbook:
     async def _until_cancelled(self, work: Coroutine[Any, Any, shell.Ran]) -> shell.Ran:
         """Return the work's result. When the child is asked to stop, end the work and raise Cancelled."""
         running = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self._wait_cancelled())
+        stop = asyncio.ensure_future(self.child.cancelled)
         try:
             while not (running.done() or stop.done()):
                 done, _ = await asyncio.wait(
@@ -218,9 +218,6 @@ class Runbook:
             for task in (running, stop):
                 task.cancel()
             await asyncio.gather(running, stop, return_exceptions=True)
-
-    async def _wait_cancelled(self) -> None:
-        await self.child.cancelled
 
     async def _record(self, step: Step, result: Result | None) -> None:
         """Record the start or the end of a step in the session's history. It is stored when this returns."""

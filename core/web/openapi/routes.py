@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from core.web.openapi import operation, refusals, values
 
+A_UUID = {"type": "string", "format": "uuid"}
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -60,7 +61,10 @@ def _operation(route: Route, call: Described, register: refusals.Register) -> di
     return {
         "operationId": call.name,
         "description": f"{route.endpoint.__doc__}\n\n{call.callers}",
-        "parameters": [_parameter(*part) for part in route.param_convertors.items()],
+        "parameters": [
+            {"in": "path", "name": each, "schema": getattr(convertor, "schema", A_UUID), "required": True}
+            for each, convertor in route.param_convertors.items()
+        ],
         "tags": [call.tag],
         "requestBody": {"content": {"application/json": {"schema": body}}, "required": True},
         "security": [{"bearer": []}],
@@ -69,11 +73,6 @@ def _operation(route: Route, call: Described, register: refusals.Register) -> di
             **refusals.responses(facts, register),
         },
     }
-
-
-def _parameter(name: str, convertor: Any) -> dict[str, Any]:
-    schema = getattr(convertor, "schema", {"type": "string", "format": "uuid"})
-    return {"in": "path", "name": name, "schema": schema, "required": True}
 
 
 def _body(call: Described) -> values.Schema:
