@@ -170,7 +170,7 @@ def test_to_hand_on_a_turn_twice_is_harmless(waiting: list[object]) -> None:
 LEAVES = """
 import django, signal, sys, threading
 django.setup()
-from core.db import turns
+from core.db import write_lock
 
 class Enough(BaseException): ...
 
@@ -181,7 +181,7 @@ signal.signal(signal.SIGUSR1, raises)
 held, go = threading.Event(), threading.Event()
 
 def hold():
-    with turns.turn_to_write():
+    with write_lock.turn_to_write():
         held.set()
         go.wait(30)
 
@@ -191,19 +191,19 @@ held.wait(30)
 main = threading.main_thread().ident
 
 def signals():
-    while not turns._queue._waiting:
+    while not write_lock._queue._waiting:
         pass
     signal.pthread_kill(main, signal.SIGUSR1)
 
 threading.Thread(target=signals).start()
 try:
-    with turns.turn_to_write():
+    with write_lock.turn_to_write():
         print("entered")
 except Enough:
     print("left")
 go.set()
 holder.join()
-with turns.turn_to_write():
+with write_lock.turn_to_write():
     print("next")
 """
 
