@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -9,8 +10,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from starlette.requests import Request as StarletteRequest
 
-from accounts import callers, credentials
+from accounts import bulk_authentication, callers, credentials
 from accounts.models import Credential
+from core.concurrency.batching import Batcher
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems
 
@@ -45,8 +47,27 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 async def of_asgi_request(request: StarletteRequest) -> Credential:
     """Return the live credential of a long poll. Raises 401."""
+    await refuse_forged(request)
     _, credential = await run_in_threadpool(_live, request.headers.get("authorization", ""))
     return credential
+
+
+async def refuse_forged(request: StarletteRequest) -> None:
+    """Raise 401 for a token that was never minted. A token that has ended passes.
+
+    These calls take no turn, and each takes a thread for its own check. A flood of forged tokens would take every
+    thread, so all of them share one query first.
+    """
+    if not await _minted.ask(credentials.bearer(request.headers.get("authorization", ""))):
+        raise problems.unauthenticated()
+
+
+def _are_minted(tokens: Sequence[str]) -> list[bool | Exception]:
+    found = bulk_authentication.recognise_all(set(tokens))
+    return [found[token].state != "unknown" for token in tokens]
+
+
+_minted: Batcher[str, bool] = Batcher(_are_minted)
 
 
 def _live(header: str) -> tuple[Any, Credential]:

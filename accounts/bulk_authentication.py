@@ -43,10 +43,15 @@ def check_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[s
 
     An unreadable row authenticates nobody and does not affect the others.
     """
+    found = recognise_all(tokens, now=now)
+    return {token: each.credential if each.state == "live" else None for token, each in found.items()}
+
+
+def recognise_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[str, credentials.Recognised]:
+    """Return the state of each token, and its credential unless it is unknown."""
     split = {token: credentials.parts(token) for token in tokens}
     found = _find_sound(sorted({public_id for _, public_id, _ in split.values()}), now)
-    checked = {token: _check(found.get(public_id), word, secret) for token, (word, public_id, secret) in split.items()}
-    return {token: each.credential if each.state == "live" else None for token, each in checked.items()}
+    return {token: _check(found.get(public_id), word, secret) for token, (word, public_id, secret) in split.items()}
 
 
 def _find_sound(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:

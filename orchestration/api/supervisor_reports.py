@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from accounts import asgi_calls, credentials
+from accounts import asgi_calls, authentication, credentials
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems, request_body
 from core.web.openapi.routes import Described, described
@@ -93,6 +93,7 @@ EXITED = Described(
 @described(ALIVE)
 async def alive(request: Request) -> Response:
     """Record that the process is alive. The answer says whether it may continue."""
+    await authentication.refuse_forged(request)
     asgi_calls.check(request)
     body = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
     life = supervisor_reports.Life(pid=body.pid, pgid=body.pgid, host=body.host)
@@ -103,6 +104,7 @@ async def alive(request: Request) -> Response:
 @described(EXITED)
 async def exited(request: Request) -> Response:
     """Record the exit status of the process."""
+    await authentication.refuse_forged(request)
     asgi_calls.check(request)
     body = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
     if (body.exit_status is None) == (body.exit_signal is None):

@@ -13,8 +13,10 @@ from django.test import Client
 
 from core.web.problems import Problem
 from server.front.turns import Turns
-from tests.front.wire import length, wire
+from tests.front.wire import JSON, length, wire
 from tests.waiting import wait_until_async
+
+NOBODYS = "00000000-0000-4000-8000-000000000000"
 
 
 def is_empty(turns):
@@ -152,7 +154,7 @@ async def test_a_line_of_callers_with_one_request_each_refuses_the_next(monkeypa
 
 @pytest.mark.django_db(transaction=True)
 def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, line):
-    """Each token names a caller only after it has proven one."""
+    """A token takes a turn only after it has proven its caller; a cookie counts for its address until then."""
     seen = []
     take = Turns._take
     monkeypatch.setattr(Turns, "_take", lambda turns, name: (seen.append(name), take(turns, name))[1])
@@ -161,13 +163,34 @@ def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, line
         assert line.answer().status == 401
         line.head("GET", "/admin/", f"Cookie: sessionid={letter * 32}")
         assert line.answer().status == 302
-    assert set(seen) == {"127.0.0.1"}
+    assert seen == ["127.0.0.1"] * 3
     for _ in range(3):
         assert caller.get("/api/v1/sessions").status_code == 200
-    assert seen[-3:] == ["127.0.0.1", *[f"key:{caller.credential.public_id}"] * 2]
+    assert seen[3:] == [f"key:{caller.credential.public_id}"] * 3
     line.head("GET", "/api/v1/sessions", token=caller.token[:-1] + ("a" if caller.token[-1] != "a" else "b"))
     assert line.answer().status == 401
-    assert seen[-1] == "127.0.0.1"  # The id alone is no proof.
+    assert len(seen) == 6  # The id alone is no proof.
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"/api/v1/approvals/{NOBODYS}/wait"),
+        ("GET", "/api/v1/feed"),
+        ("POST", f"/api/v1/sessions/{NOBODYS}/attempts/1/alive"),
+        ("POST", f"/api/v1/sessions/{NOBODYS}/attempts/1/exited"),
+    ],
+)
+def test_a_forged_token_takes_no_thread_of_its_own(monkeypatch, web_server, line, stranger, method, path):
+    """These calls wait for no turn: without one check for all of them, a flood would take every thread."""
+    monkeypatch.setattr("accounts.credentials.recognise", lambda *_, **__: pytest.fail("a query for one token"))
+    if method == "GET":
+        line.head(method, path, "Accept: text/event-stream", token=stranger)
+    else:
+        line.head(method, path, JSON, length(2), token=stranger)
+        line.socket.sendall(b"{}")
+    assert line.answer().problem == (401, "unauthenticated")
 
 
 @pytest.mark.django_db(transaction=True)
