@@ -43,8 +43,13 @@ class Exchange:
 
     def prove(self, owner: str) -> None:
         """Set the authenticated caller: later bytes count for it."""
+        taken = self._taken
         self.release()
         self._budget, self._owner = budget.proven, owner
+        if taken:
+            # The bytes are still here. Raises 503 or 429 when they do not fit.
+            self._budget.take(owner, taken)
+            self._taken = taken
         if KNOWN in self._scope:
             self._scope[KNOWN]()
 

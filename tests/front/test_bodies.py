@@ -147,6 +147,16 @@ def test_one_key_holds_a_quarter_of_the_memory_for_bodies(caller, line, monkeypa
     assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
 
 
+def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(caller, line, monkeypatch):
+    monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 0.2)
+    monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 1000)
+    line.head("POST", HOT, JSON, length(600), token=caller.token)
+    line.socket.sendall(b"x" * 500)
+    answer = line.answer()
+    assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
+    wait_until(lambda: (budget.proven._held, budget.unproven._held) == (0, 0))
+
+
 def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(line, stranger, monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 1000)
     line.head("POST", HOT, JSON, length(501), token=stranger)
