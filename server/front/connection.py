@@ -84,6 +84,7 @@ class FrontConnection(HttpToolsProtocol):
         elif self._bytes > settings.WARDROOM["max_head_bytes"]:
             self._give_up(Problem("too-large", 431, "The head of the request is too long."))
         elif self._deadline is None:
+            self._make_room()
             self._wait_for_head()
 
     def on_message_begin(self) -> None:

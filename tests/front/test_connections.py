@@ -118,6 +118,25 @@ def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, w
             assert each.answer().problem == (401, "unauthenticated")
 
 
+def test_connections_that_fall_silent_in_a_second_head_make_room_too(monkeypatch, web_server):
+    monkeypatch.setitem(settings.WARDROOM, "head_secs", 600)  # The deadline must not close them.
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(5)]
+        for each in lines:
+            each.head("GET", "/healthz")
+            assert each.answer().status == 200
+        lines += [opened.enter_context(wire(web_server.port)) for _ in range(3)]
+        for each in lines[5:]:
+            each.head("GET", "/healthz")
+            assert each.answer().status == 200
+        for number, each in enumerate(lines, 1):
+            each.socket.sendall(b"G")
+            wait_until(lambda number=number: len(connection._everybody_silent) >= min(number, 5))
+        assert all(each.is_closed() for each in lines[:3])
+        assert len(connection._everybody_silent) == 5
+
+
 def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_server, stranger):
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with wire(web_server.port) as first, wire(web_server.port) as second:
