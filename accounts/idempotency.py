@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import IdempotencyKey
+from core.db import locks
 from core.db.write_lock import hand_on, turn_to_write
 from core.web import problems
 from core.web.idempotency_key import LONGEST_KEY, PATTERN
@@ -50,6 +51,7 @@ def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handl
                 return handler(view, request, *args, **kwargs)
             with turn_to_write(), transaction.atomic():
                 transaction.on_commit(hand_on)
+                locks.bound_transaction()
                 row, is_new = _claim(view, request, key)
                 if not is_new:
                     still(view, row.answer, *args, **kwargs)

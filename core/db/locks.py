@@ -22,7 +22,7 @@ def bound_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
 
     This is a statement and not a startup parameter: a pooler refuses startup parameters that it does not know.
     """
-    if connection.vendor != "postgresql" or _is_shared(connection):
+    if connection.vendor != "postgresql" or is_shared(connection):
         return
     line, most = connection.connection, _milliseconds()
     if _bounds.get(line) != most:
@@ -33,12 +33,12 @@ def bound_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
 
 def bound_transaction() -> None:
     """Bound the lock waits of the open transaction. The next one may get another connection from a pooler."""
-    if current.vendor == "postgresql" and _is_shared(current):
+    if current.vendor == "postgresql" and is_shared(current):
         with current.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {_milliseconds()}")
 
 
-def _is_shared(connection: BaseDatabaseWrapper) -> bool:
+def is_shared(connection: BaseDatabaseWrapper) -> bool:
     """Return True when a pooler shares the connection between transactions. See `config.settings`."""
     return connection.settings_dict["OPTIONS"].get("prepare_threshold") is None
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from core.db import locks
 from core.db.clock import read_database_clock
 from core.web import problems
 from core.web.problems import Problem
@@ -78,8 +79,13 @@ def accept_alone(project_id: UUID, messages: Sequence[tuple[str, ValidatedMessag
 
 
 def can_at_once(messages: Sequence[tuple[str, ValidatedMessage]]) -> bool:
-    """True if one statement can number and insert them: on PostgreSQL, with each id once."""
-    return connection.vendor == "postgresql" and len({each.id for _, each in messages}) == len(messages)
+    """True if one statement can number and insert them: on PostgreSQL, with each id once.
+
+    Not behind a pooler: only a transaction can bound its lock waits there.
+    """
+    if connection.vendor != "postgresql" or locks.is_shared(connection):
+        return False
+    return len({each.id for _, each in messages}) == len(messages)
 
 
 def _retry_conflicts(
