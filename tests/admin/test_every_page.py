@@ -228,3 +228,16 @@ def test_rows_that_only_verbs_move_have_no_form_to_add_change_or_delete_them(min
             }
             assert client.post(path, data).status_code < 500, path
     assert checksum() == before
+
+
+@pytest.mark.django_db
+def test_an_address_without_a_page_has_one_with_a_way_back(admin_client, client, django_user_model):
+    answer = admin_client.get("/admin/nosuch/")
+    assert answer.status_code == 404
+    page = answer.content.decode()
+    assert "There is nothing at this address." in page and 'href="/admin/"' in page
+    clerk = django_user_model.objects.create_user("clerk", password="x", is_staff=True)
+    client.force_login(clerk)
+    answer = client.get("/admin/accounts/user/")
+    assert answer.status_code == 403
+    assert "You may not see or do this." in answer.content.decode()
