@@ -174,12 +174,11 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
 
 
 def _arguments(posted: Mapping[str, str]) -> Any:
-    """Return the edited arguments, or the raw text if it is not JSON. The operation then refuses the text."""
-    raw = posted.get("arguments", "")
+    """Return the edited arguments. Raises invalid, with the place, for a text that is not JSON."""
     try:
-        arguments = strict.loads(raw or "{}")
-    except strict.StrictJSONError:
-        return raw
+        arguments = strict.loads(posted.get("arguments") or "{}")
+    except strict.StrictJSONError as error:
+        raise problems.invalid([{"field": "arguments", "detail": str(error)}]) from None
     command = _text(posted.get("command"))
     if command is not None and isinstance(arguments, dict):
         return {"command": command, **arguments}

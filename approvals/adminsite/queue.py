@@ -43,7 +43,7 @@ TABS = (
         "Approved, not run",
         lambda rows: rows.unconsumed(),
         ("-settled_at", "id"),
-        "Every approved action has run.",
+        "Every approved action was consumed, to run once.",
     ),
     Tab(
         "decided",

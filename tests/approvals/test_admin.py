@@ -213,6 +213,12 @@ def test_editing_a_command_runs_the_edited_one(desk, asked):
     assert approval.digest in shown
 
 
+def test_an_edit_that_is_no_json_is_told_where(desk, asked):
+    answer = press(desk, asked(tool_name="mail"), "edit", arguments='{"cwd": "/tmp",}')
+    assert answer.status_code == 422
+    assert "not JSON: Expecting property name enclosed in double quotes (at 15)" in text_of(answer)
+
+
 def test_editing_any_tool_by_its_json(desk, asked):
     approval = asked(tool_name="mail", arguments={"to": "a"})
     press(desk, approval, "edit", arguments='{"to": "b"}')
