@@ -88,6 +88,10 @@ class AuditEntry(models.Model):
             models.UniqueConstraint(fields=["project", "number"], name="audit_number_once"),
         ]
 
+    def __str__(self) -> str:
+        """Return its number and action, for headings."""
+        return f"{self.number} {self.action}"
+
 
 class OutboxEntry(models.Model):
     """A message to another system. It is written with the change, sent after it, and retried until it is accepted."""

@@ -26,7 +26,7 @@ from accounts.models import Credential, CredentialKind, Project, User
 class KeyForm(forms.Form):
     """The form for a new key."""
 
-    name = forms.CharField(max_length=200, help_text="The user of the key; staff see this in lists and audits.")
+    name = forms.CharField(max_length=200, help_text="The program that uses the key, as lists and audits show it.")
     project = forms.ModelChoiceField(queryset=Project.objects.none())
     scopes = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
     expires_at = forms.SplitDateTimeField(
