@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from accounts.actors import Actor
 from approvals import consumption, decisions
 from approvals.models import Approval, Waiter
@@ -13,8 +15,8 @@ from approvals.selectors import find
 from approvals.states import Status
 from core.db.clock import later
 
-# Longer than any call is held, so that a lease expires only if its server died.
-LEASE_SECS = 30
+# A lease outlives the longest held call by this, so that it expires only if its server died.
+SPARE_SECS = 5
 
 
 def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | None = None) -> Approval:
@@ -31,7 +33,8 @@ def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | No
 
 def begin(approval_id: UUID, *, now: datetime | None = None) -> int:
     """Record a waiter and return the id of its lease."""
-    return Waiter.objects.create(approval_id=approval_id, lease_until=later(LEASE_SECS, now)).pk
+    lease = later(settings.WARDROOM["held_call_secs"] + SPARE_SECS, now)
+    return Waiter.objects.create(approval_id=approval_id, lease_until=lease).pk
 
 
 def end(lease_id: int) -> None:

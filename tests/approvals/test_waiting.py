@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from django.conf import settings as django_settings
 
 from accounts.actors import Actor
 from approvals import decisions, waiting
@@ -128,6 +129,12 @@ async def test_a_timeout_is_a_number_of_seconds(wait, asked, mine, timeout):
     approval = await run_in_threadpool(asked)
     answer = await wait(approval.id, mine, timeout=timeout)
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
+
+
+def test_a_lease_outlives_the_longest_held_call(asked, monkeypatch):
+    monkeypatch.setitem(django_settings.WARDROOM, "held_call_secs", 300)
+    lease = Waiter.objects.get(pk=waiting.begin(asked().id, now=NOON))
+    assert (lease.lease_until - NOON).total_seconds() > 300
 
 
 def test_a_lease_of_a_server_that_died_lapses(asked, project, alice):
