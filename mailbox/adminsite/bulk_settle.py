@@ -80,11 +80,14 @@ class ManyAtOnce(admin.ModelAdmin):
     def _settle_each(self, request: HttpRequest, chosen: QuerySet[Quarantined], settle: Settle, done: str) -> None:
         """Settle each row in its own transaction: a refused or broken row does not affect the others."""
         asked = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME)))
-        waiting, _ = _bounded(chosen.filter(state=QuarantineState.WAITING))
+        waiting, beyond = _bounded(chosen.filter(state=QuarantineState.WAITING))
         refused = [(row, why) for row in waiting if (why := _refusal(row, settle))]
         if settled := len(waiting) - len(refused):
             self.message_user(request, f"{settled} of {asked} are {done}.")
-        if before := asked - len(waiting):
+        if beyond:
+            text = f"{beyond} of {asked} still wait: at most {MOST} are settled at once."
+            self.message_user(request, text, messages.WARNING)
+        if before := asked - len(waiting) - beyond:
             text = f"{before} of {asked} were settled before. Nothing was changed there."
             self.message_user(request, text, messages.WARNING)
         for row, why in refused[:NAMED]:

@@ -129,3 +129,6 @@ def test_at_most_so_many_at_once_oldest_first(project: Any, clerk: Client, monke
     page = choose(clerk, "requeue", *rows, index="0").content.decode()
     assert "1 more were chosen. At most 2 are settled at once" in page
     assert page.count('name="_selected_action"') == 2
+    answer = choose(clerk, "requeue", *rows, confirmed="yes")
+    assert told(answer)[1:] == ["1 of 3 still wait: at most 2 are settled at once."]
+    assert states()["c"] == "waiting"
