@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from accounts.actors import Actor
 from approvals import audit_events
 from approvals.models import Approval, Subject
-from approvals.states import CancelReason, Over, Status, sources
+from approvals.states import CancelReason, RequestVia, Status, sources
 from core.db.clock import database_now, later
 from core.web import problems
 from ledger import sweep_batch, unit_of_work
@@ -60,7 +60,7 @@ def waits_within(session_id: UUID, attempt: int, since: datetime, until: datetim
 
     The periods may overlap.
     """
-    asked = Approval.objects.of(session_id, attempt).filter(over=Over.LINE, requested_at__lt=until)
+    asked = Approval.objects.of(session_id, attempt).filter(via=RequestVia.CONNECTION, requested_at__lt=until)
     found = asked.filter(Q(settled_at=None) | Q(settled_at__gt=since)).values_list("requested_at", "settled_at")
     return [(began, ended or until) for began, ended in found]
 
@@ -108,7 +108,7 @@ def is_over(session_id: UUID, attempt: int) -> bool:
     return Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=False).exists()
 
 
-def wait_begins(project_id: Any, session_id: UUID, attempt: int, by: str, now: datetime | None) -> None:
+def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str, now: datetime | None) -> None:
     """Count one more pending ask. Raises not-found, not-running or too-many.
 
     Call it before the approval is inserted: the row lock keeps `settle` out until the ask is committed.
@@ -117,7 +117,7 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, by: str, now: d
     available = subjects.alias(total=F("pending") + F("pending_aside")).filter(
         closed_at__isnull=True, total__lt=settings.WARDROOM["pending_approvals_per_attempt"]
     )
-    if by == Over.LINE:
+    if via == RequestVia.CONNECTION:
         since = Coalesce(F("waiting_since"), database_now(now), output_field=DateTimeField())
         changed = available.update(pending=F("pending") + 1, waiting_since=since)
     else:
@@ -131,7 +131,7 @@ def wait_ends(approval: Approval, now: datetime | None) -> None:
     if approval.session is None or approval.attempt is None:
         return
     subjects = Subject.objects.filter(session=approval.session, attempt=approval.attempt, closed_at__isnull=True)
-    if approval.over == Over.LINE:
+    if approval.via == RequestVia.CONNECTION:
         _resume(subjects.filter(pending__gt=0), 1, now)
     else:
         subjects.filter(pending_aside__gt=0).update(pending_aside=F("pending_aside") - 1)

@@ -14,7 +14,7 @@ from approvals import attempt_clock, audit_events, requesters, schemas
 from approvals.canonical_action import MAX_WORD
 from approvals.models import Approval
 from approvals.selectors import find
-from approvals.states import RUNS, Over, Status
+from approvals.states import RUNS, RequestVia, Status
 from core.db.clock import database_now
 from core.web import faults, problems
 from ledger import unit_of_work
@@ -25,7 +25,7 @@ def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = Fa
 
     With `include_unconsumed`, also return those it has acknowledged and not consumed.
     """
-    settled = Approval.objects.of(session_id, attempt).filter(over=Over.LINE).exclude(status=Status.PENDING)
+    settled = Approval.objects.of(session_id, attempt).filter(via=RequestVia.CONNECTION).exclude(status=Status.PENDING)
     due = Q(delivered_at__isnull=True)
     if include_unconsumed:
         due |= Q(consumed_at__isnull=True)

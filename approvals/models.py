@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from accounts.models import Project
 from approvals import states
-from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
+from approvals.states import CancelReason, Decision, RequestVia, Risk, Status, Via
 from core.display.text import shortened
 
 
@@ -83,7 +83,7 @@ class Approval(models.Model):
     session = models.UUIDField(null=True)
     attempt = models.PositiveIntegerField(null=True)
     request_id = models.CharField(max_length=256)
-    over = models.CharField(max_length=8, choices=Over.choices)
+    via = models.CharField(max_length=16, choices=RequestVia.choices)
     asked_digest = models.CharField(max_length=64)
     requested_by = models.JSONField()
     requested_at = models.DateTimeField()
@@ -162,7 +162,7 @@ class Approval(models.Model):
             ),
             models.CheckConstraint(condition=Q(status__in=states.values(Status)), name="approvals_status_known"),
             models.CheckConstraint(condition=Q(risk__in=states.values(Risk)), name="approvals_risk_known"),
-            models.CheckConstraint(condition=Q(over__in=states.values(Over)), name="approvals_over_known"),
+            models.CheckConstraint(condition=Q(via__in=states.values(RequestVia)), name="approvals_via_known"),
             # I5, I6: only approved and denied rows have a decision, and each decision has a kind and an actor.
             models.CheckConstraint(
                 condition=Q(
@@ -231,8 +231,8 @@ class Approval(models.Model):
         return self.settled_at if self.status in states.DECIDED else None
 
     @property
-    def asked_over_line(self) -> bool:
-        return self.over == Over.LINE
+    def asked_over_connection(self) -> bool:
+        return self.via == RequestVia.CONNECTION
 
 
 class Waiter(models.Model):

@@ -20,7 +20,7 @@ from ledger import quota, unit_of_work
 
 
 def ask(
-    project_id: Any, ask: Ask, *, actor: Actor, over: Literal["line", "rest"], now: datetime | None = None
+    project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "rest"], now: datetime | None = None
 ) -> tuple[Approval, bool]:
     """Register a request and return `(approval, created)`. The same request_id with the same body is the same row.
 
@@ -33,7 +33,7 @@ def ask(
             return _checked(existing, prepared, actor), False
         try:
             with unit_of_work.transaction():
-                return _register(project_id, prepared, actor, over, now), True
+                return _register(project_id, prepared, actor, via, now), True
         except IntegrityError:
             # The same request was inserted between our SELECT and our INSERT. Any other conflict is raised.
             existing = _existing(project_id, ask)
@@ -74,12 +74,12 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 
 
-def _register(project_id: Any, prepared: Prepared, actor: Actor, over: str, now: datetime | None) -> Approval:
+def _register(project_id: Any, prepared: Prepared, actor: Actor, via: str, now: datetime | None) -> Approval:
     ask = prepared.ask
     if actor.session is not None:
         quota.keep(actor.session, prepared.action, ask.question or "")
     if ask.session is not None and ask.attempt is not None:
-        attempt_clock.wait_begins(project_id, ask.session, ask.attempt, over, now)
+        attempt_clock.wait_begins(project_id, ask.session, ask.attempt, via, now)
     else:
         _refuse_too_many(project_id, actor)
     approval = Approval.objects.create(
@@ -87,7 +87,7 @@ def _register(project_id: Any, prepared: Prepared, actor: Actor, over: str, now:
         session=ask.session,
         attempt=ask.attempt,
         request_id=ask.request_id,
-        over=over,
+        via=via,
         asked_digest=prepared.asked_digest,
         requested_by=audit_events.person(actor),
         requested_at=database_now(now),
@@ -103,5 +103,5 @@ def _register(project_id: Any, prepared: Prepared, actor: Actor, over: str, now:
         digest=prepared.digest,
     )
     approval.refresh_from_db()
-    audit_events.record_change(approval, "requested", actor, over=over, risk=approval.risk)
+    audit_events.record_change(approval, "requested", actor, via=via, risk=approval.risk)
     return approval

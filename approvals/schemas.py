@@ -36,7 +36,7 @@ def approval(row: Approval, for_staff: bool = False) -> dict[str, Any]:
         "proposed_arguments": row.proposed_arguments if row.proposed_action else None,
         "risk": row.risk,
         "allowed_decisions": row.allowed_decisions,
-        "over": row.over,
+        "via": row.via,
         "status": str(row.status),
         "version": row.version,
         "digest": row.digest,

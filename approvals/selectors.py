@@ -28,7 +28,7 @@ from django.db.models.functions import Coalesce
 from accounts.actors import Actor
 from approvals import requesters
 from approvals.models import Approval, ApprovalQuerySet, Waiter
-from approvals.states import Over, Status
+from approvals.states import RequestVia, Status
 from core.db.clock import database_now
 from core.web import problems
 
@@ -109,5 +109,5 @@ def _blocked(now: datetime | None) -> Case | Value:
     """Return 1 for a row with a child that waits over its connection, else 0."""
     if _is_connected is None:
         return Value(0)
-    pending = Q(status=Status.PENDING, over=Over.LINE)
+    pending = Q(status=Status.PENDING, via=RequestVia.CONNECTION)
     return Case(When(pending & Q(_is_connected(now)), then=Value(1)), default=Value(0), output_field=IntegerField())

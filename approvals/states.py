@@ -31,10 +31,10 @@ class Risk(models.TextChoices):
     CRITICAL = "critical"
 
 
-class Over(models.TextChoices):
+class RequestVia(models.TextChoices):
     """The channel of the ask, and so of its answer. Only an ask over the connection stops the clocks."""
 
-    LINE = "line"
+    CONNECTION = "connection"
     REST = "rest"
 
 

@@ -32,8 +32,8 @@ WARDROOM: dict[str, Any] = {
     # the connection
     "hello_secs": 10,
     "ping_secs": 20,
-    "line_grace_secs": 60,
-    "line_poll_secs": 5,
+    "connection_grace_secs": 60,
+    "connection_poll_secs": 5,
     "heartbeat_secs": 5,
     "heartbeat_lease_secs": 20,
     "outage_gap_secs": 30,
@@ -147,7 +147,7 @@ WARDROOM: dict[str, Any] = {
 #: Beat job -> the setting of its interval.
 JOBS = {
     "launch_sweep": "sweep_secs",
-    "lines_sweep": "sweep_secs",
+    "connections_sweep": "sweep_secs",
     "watchdog_sweep": "sweep_secs",
     "approvals_expiry_sweep": "sweep_secs",
     "claims_sweep": "sweep_secs",

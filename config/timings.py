@@ -23,7 +23,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_frame_bytes": (4096, 2 * MIB),
     "kill_grace_secs": (0, 300),
     "cancel_grace_secs": (0, 3600),
-    "line_grace_secs": (0, 30 * DAY),
+    "connection_grace_secs": (0, 30 * DAY),
     "held_call_secs": (0.05, 300),
     "hello_secs": (0.05, 300),
     "send_timeout_secs": (0.05, 300),

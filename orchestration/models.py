@@ -152,8 +152,8 @@ class Attempt(models.Model):
     # the connection
     connection = models.PositiveIntegerField(default=0, help_text="Counts up. An older connection changes nothing.")
     web_process = models.ForeignKey("WebProcess", on_delete=models.SET_NULL, null=True, related_name="+")
-    line_since = models.DateTimeField(null=True)
-    line_lost_at = models.DateTimeField(null=True)
+    connection_since = models.DateTimeField(null=True)
+    connection_lost_at = models.DateTimeField(null=True)
     run_acked_at = models.DateTimeField(null=True)
     acked_event_seq = models.BigIntegerField(default=0)
     transcript_next = models.PositiveIntegerField(default=0)

@@ -98,7 +98,7 @@ def is_live(prefix: str = "", *, now: datetime | None = None) -> Q:
     return Q(
         **{
             f"{prefix}ended_at__isnull": True,
-            f"{prefix}line_lost_at__isnull": True,
+            f"{prefix}connection_lost_at__isnull": True,
             f"{prefix}web_process__heartbeat_at__gt": fresh,
         }
     )

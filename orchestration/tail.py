@@ -120,6 +120,6 @@ def _tone(event: feed.Entry) -> str:
         return "ask"
     if event.seq is not None:
         return "dim"
-    if event.type in ("session_error", "session_timeout", "session_cancelled", "line_lost"):
+    if event.type in ("session_error", "session_timeout", "session_cancelled", "connection_lost"):
         return "bad"
     return "good" if event.type in ("session_completed", "approval_decided") else ""

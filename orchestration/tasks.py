@@ -24,10 +24,10 @@ def launch_sweep() -> None:
     sweeps.run("launch_sweep", lambda moment: launch.sweep(moment=moment))
 
 
-@shared_task(name="orchestration.lines_sweep")
-def lines_sweep() -> None:
+@shared_task(name="orchestration.connections_sweep")
+def connections_sweep() -> None:
     """End attempts without their connection, their process, or past the grace of their cancel."""
-    sweeps.run("lines_sweep", lambda moment: reaper.sweep(moment=moment))
+    sweeps.run("connections_sweep", lambda moment: reaper.sweep(moment=moment))
 
 
 @shared_task(name="orchestration.watchdog_sweep")

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers as rest
 
 from approvals.canonical_action import MAX_EXPIRES_SECS, MAX_TEXT, MAX_WORD
-from approvals.states import CancelReason, Decision, Over, Risk, Status, Via
+from approvals.states import CancelReason, Decision, RequestVia, Risk, Status, Via
 from core.web.openapi import values
 from core.web.openapi.values import Shaped, in_query
 from core.web.outlines import order, outline
@@ -93,7 +93,7 @@ _approval: Fields = {
     "attempt": rest.IntegerField(allow_null=True),
     **_asked(shown=True),
     "proposed_arguments": rest.DictField(allow_null=True, help_text="The requested arguments before an edit."),
-    "over": Shaped(values.choice(Over.values)),
+    "via": Shaped(values.choice(RequestVia.values)),
     "status": Shaped(values.choice(Status.values)),
     "version": rest.IntegerField(),
     "digest": rest.CharField(help_text="SHA-256 of the canonical action that may run."),

@@ -56,7 +56,7 @@ class Approvals(ProjectView):
     def post(self, request: Request) -> Response:
         """Ask whether an action may run. The same `request_id` with the same body is the same request."""
         asked = bodies.ask(request.data, self.project.pk, self.actor)
-        approval, _ = requests.ask(self.project.pk, asked, actor=self.actor, over="rest")
+        approval, _ = requests.ask(self.project.pk, asked, actor=self.actor, via="rest")
         location = f"{request.path}/{approval.id}"
         return Response(self._shape(approval), status=202, headers={"Location": location})
 

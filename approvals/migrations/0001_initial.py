@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('session', models.UUIDField(null=True)),
                 ('attempt', models.PositiveIntegerField(null=True)),
                 ('request_id', models.CharField(max_length=256)),
-                ('over', models.CharField(choices=[('line', 'Line'), ('rest', 'Rest')], max_length=8)),
+                ('via', models.CharField(choices=[('connection', 'Connection'), ('rest', 'Rest')], max_length=16)),
                 ('asked_digest', models.CharField(max_length=64)),
                 ('requested_by', models.JSONField()),
                 ('requested_at', models.DateTimeField()),
@@ -130,7 +130,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='approval',
-            constraint=models.CheckConstraint(condition=models.Q(('over__in', ['line', 'rest'])), name='approvals_over_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('via__in', ['connection', 'rest'])), name='approvals_via_known'),
         ),
         migrations.AddConstraint(
             model_name='approval',

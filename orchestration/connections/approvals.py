@@ -32,7 +32,7 @@ def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | 
     body = msgspec.structs.asdict(frame.body)
     with fenced_transaction(connection):
         ask = Ask(session=connection.session_id, attempt=connection.attempt, request_id=frame.id, **body)
-        approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, over="line", now=now)
+        approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, via="connection", now=now)
     decision: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
     if connection.plain:
         return decision

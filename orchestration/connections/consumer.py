@@ -303,7 +303,7 @@ class ChildConsumer(AsyncConsumer):
                 log.warning("a connection could not read its rows", exc_info=True)
                 more = False
             if not more:
-                await self.subscription.wait(self.limits["line_poll_secs"])
+                await self.subscription.wait(self.limits["connection_poll_secs"])
 
     async def _messages(self) -> bool:
         """Write the next messages. Stop at a wake-up, because a cancel never waits behind messages.

@@ -114,8 +114,8 @@ def claim(principal: Principal, *, plain: bool = False, now: datetime | None = N
         taken = Attempt.objects.filter(session_id=principal.session_id, number=principal.attempt, ended_at=None).update(
             connection=F("connection") + 1,
             web_process_id=web_process,
-            line_since=database_now(now),
-            line_lost_at=None,
+            connection_since=database_now(now),
+            connection_lost_at=None,
         )
         if not taken:
             raise rejection(Connection(principal, 0))
@@ -125,7 +125,7 @@ def claim(principal: Principal, *, plain: bool = False, now: datetime | None = N
         connection = Connection(principal, number, plain)
         refuse_ended_token(connection)
         lifecycle.started(principal.session_id, principal.attempt)
-        _record_event(connection, "line_opened")
+        _record_event(connection, "connection_opened")
     return connection
 
 
@@ -155,10 +155,10 @@ def disconnect(connection: Connection, *, now: datetime | None = None) -> bool:
     with unit_of_work.transaction():
         transitions.lock(connection.session_id)
         lost = Attempt.objects.filter(
-            **connection.row(), ended_at=None, connection=connection.number, line_lost_at=None
-        ).update(line_lost_at=database_now(now))
+            **connection.row(), ended_at=None, connection=connection.number, connection_lost_at=None
+        ).update(connection_lost_at=database_now(now))
         if lost:
-            _record_event(connection, "line_lost")
+            _record_event(connection, "connection_lost")
             # A process that has ended cannot reconnect, and all its frames are handled by now.
             supervisor_reports.end_exited(connection.session_id, connection.attempt, now=now)
         return bool(lost)

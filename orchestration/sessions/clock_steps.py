@@ -20,8 +20,16 @@ from ledger.sweep_batch import Work
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import TERMINAL
 
-ATTEMPT = ("created_at", "launched_at", "running_at", "last_event_at", "line_since", "line_lost_at", "exited_at")
-WORK = Work("lines_sweep", "moments in the future")
+ATTEMPT = (
+    "created_at",
+    "launched_at",
+    "running_at",
+    "last_event_at",
+    "connection_since",
+    "connection_lost_at",
+    "exited_at",
+)
+WORK = Work("connections_sweep", "moments in the future")
 MOST = 1000
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from orchestration.sessions import clock_steps, lifecycle, supervisor_reports, t
 from orchestration.states import Status
 
 Row = tuple[UUID, int]
-CANCELS, EXITS, LINES = (Work("lines_sweep", name) for name in ("cancels", "exits", "lost lines"))
+CANCELS, EXITS, CONNECTIONS = (Work("connections_sweep", name) for name in ("cancels", "exits", "lost connections"))
 
 #: The last time at which a running attempt had a connection.
-LAST_CONNECTED_AT = Coalesce("line_lost_at", "web_process__heartbeat_at", "line_since", "running_at")
+LAST_CONNECTED_AT = Coalesce("connection_lost_at", "web_process__heartbeat_at", "connection_since", "running_at")
 
 
 def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | None = None) -> int:
@@ -44,16 +44,16 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     if is_web_alive(at, now=now):
         running = Attempt.objects.filter(status=Status.RUNNING).count()
         lost = list(_overdue(at).order_by(LAST_CONNECTED_AT).values_list("session_id", "number"))
-        ending = sweep_batch.brake(LINES, lost, running, moment=at)
+        ending = sweep_batch.brake(CONNECTIONS, lost, running, moment=at)
         done += sweep_batch.each(
-            LINES, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit
+            CONNECTIONS, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit
         )
     return done
 
 
 def is_web_alive(moment: datetime, *, now: datetime | None = None) -> bool:
     """Return whether a web process is alive, and has been for long enough that children could reconnect."""
-    lease, grace = settings.WARDROOM["heartbeat_lease_secs"], settings.WARDROOM["line_grace_secs"]
+    lease, grace = settings.WARDROOM["heartbeat_lease_secs"], settings.WARDROOM["connection_grace_secs"]
     if WebProcess.objects.filter(heartbeat_at__gt=later(-lease, moment)).exists():
         outages.note_life(outages.HEARTBEATS, now=now)
     return not outages.silent_now(outages.HEARTBEATS, now=now) and not outages.just_back(grace, now=moment)
@@ -61,7 +61,7 @@ def is_web_alive(moment: datetime, *, now: datetime | None = None) -> bool:
 
 def _overdue(moment: datetime) -> QuerySet[Attempt]:
     """Return the running attempts without a connection for longer than the grace."""
-    grace = settings.WARDROOM["line_grace_secs"]
+    grace = settings.WARDROOM["connection_grace_secs"]
     running = Attempt.objects.filter(status=Status.RUNNING, session__attempt=F("number"))
     return running.filter(LessThan(LAST_CONNECTED_AT, later(-grace, moment)))
 
@@ -72,8 +72,8 @@ def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime |
         transitions.lock(session_id)
         if not _overdue(moment).filter(session=session_id, number=number).exists():
             return False
-        secs = settings.WARDROOM["line_grace_secs"]
-        return lifecycle.fail(session_id, number, f"line lost for {secs} s", now=now)
+        secs = settings.WARDROOM["connection_grace_secs"]
+        return lifecycle.fail(session_id, number, f"connection lost for {secs} s", now=now)
 
 
 def _told_to_stop(moment: datetime) -> QuerySet[Session]:

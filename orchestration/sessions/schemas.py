@@ -70,8 +70,8 @@ def attempt(row: Attempt) -> dict[str, Any]:
         "ended_at": moment(row.ended_at),
         "last_event_at": moment(row.last_event_at),
         "acked_event_seq": row.acked_event_seq,
-        "line_since": moment(row.line_since),
-        "line_lost_at": moment(row.line_lost_at),
+        "connection_since": moment(row.connection_since),
+        "connection_lost_at": moment(row.connection_lost_at),
         "host": row.host or None,
         "pid": row.pid,
         "keeper_pid": row.keeper_pid,
@@ -189,8 +189,8 @@ class AttemptShape(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True)
     last_event_at = serializers.DateTimeField(allow_null=True)
     acked_event_seq = serializers.IntegerField()
-    line_since = serializers.DateTimeField(allow_null=True)
-    line_lost_at = serializers.DateTimeField(allow_null=True)
+    connection_since = serializers.DateTimeField(allow_null=True)
+    connection_lost_at = serializers.DateTimeField(allow_null=True)
     host = serializers.CharField(allow_null=True)
     pid = serializers.IntegerField(allow_null=True)
     keeper_pid = serializers.IntegerField(allow_null=True)

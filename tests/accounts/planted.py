@@ -60,7 +60,7 @@ def plant() -> Targets:
     boxed = questions.question("why?", "query", id=questions.new_id())
     delivery.deliver(project.pk, "box", [boxed, NewMessage(message_kind="task", body={"text": "x"})], internal=True)
     wanted = Ask(request_id=str(session), tool_name="t", permission="p", resource="r")
-    approval, _ = approvals_asking.ask(project.pk, wanted, actor=SELF, over="rest")
+    approval, _ = approvals_asking.ask(project.pk, wanted, actor=SELF, via="rest")
     broken = quarantine.put(project.pk, b"{", "rest", "broken", address="box")
     ids = {
         "session": session, "over": over, "ask": asked.id, "boxed": boxed.id,

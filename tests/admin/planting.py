@@ -125,7 +125,7 @@ def _approval(planted: Planted, session: Session) -> Approval:
         tool_call_id=planted.text("call", 200),
     )
     child = Actor(kind="child", id=f"{session.pk}/1", name=planted.text("asker"), session=session.pk, attempt=1)
-    return requests.ask(planted.project.pk, ask, actor=child, over="line")[0]
+    return requests.ask(planted.project.pk, ask, actor=child, via="connection")[0]
 
 
 def _event(planted: Planted, session: Session) -> Event:

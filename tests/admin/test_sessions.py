@@ -114,7 +114,7 @@ def test_other_apps_rows_are_on_the_page_only_with_their_own_permissions(mine: P
 def test_the_list_finds_by_title_role_and_id_and_filters_the_lost(mine: Planted) -> None:
     client = signed_in(User.objects.create_superuser("super"))
     session = queued(mine.project, title="Rotate the logs", role="janitor")
-    Attempt.objects.update(line_lost_at=read_database_clock())
+    Attempt.objects.update(connection_lost_at=read_database_clock())
 
     def listed(**query: str) -> list[Any]:
         answer = client.get("/admin/orchestration/session/", query)
@@ -145,7 +145,7 @@ def test_the_front_page_says_where_the_error_of_a_failing_sweep_stands(mine: Pla
 
 
 def test_the_front_page_counts_only_what_its_reader_may_see(mine: Planted, theirs: Planted) -> None:
-    Attempt.objects.update(line_lost_at=read_database_clock())
+    Attempt.objects.update(connection_lost_at=read_database_clock())
 
     def cards(client: Client) -> dict[str, int]:
         return {

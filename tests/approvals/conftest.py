@@ -90,7 +90,9 @@ Asked = Callable[..., Approval]
 def asked(project: Project, session: UUID) -> Asked:
     """Ask for a shell command over the line, as the session's first attempt unless told otherwise."""
 
-    def ask(*, over: str = "line", actor: Actor | None = None, now: datetime | None = None, **said: Any) -> Approval:
+    def ask(
+        *, via: str = "connection", actor: Actor | None = None, now: datetime | None = None, **said: Any
+    ) -> Approval:
         words = {
             "session": session,
             "attempt": 1,
@@ -100,7 +102,7 @@ def asked(project: Project, session: UUID) -> Asked:
             "resource": "ls -l",
             "arguments": {"command": "ls -l", "folder": "/tmp"},
         }
-        return requests.ask(project.pk, Ask(**words | said), actor=actor or child(session), over=over, now=now)[0]
+        return requests.ask(project.pk, Ask(**words | said), actor=actor or child(session), via=via, now=now)[0]
 
     return ask
 

@@ -146,10 +146,10 @@ def test_a_deadline_is_counted_by_the_databases_clock_and_none_is_for_ever(asked
 def test_an_attempt_has_at_most_64_pending(asked, session):
     for _ in range(63):
         asked()
-    asked(over="rest")
-    for over in ("line", "rest"):
+    asked(via="rest")
+    for via in ("connection", "rest"):
         with pytest.raises(Problem) as refusal:
-            asked(over=over)
+            asked(via=via)
         assert (refusal.value.type, refusal.value.status) == ("too-many", 429)
         assert int(refusal.value.headers["Retry-After"]) > 0
     assert Approval.objects.count() == 64
@@ -175,10 +175,10 @@ def test_an_attempt_that_was_never_opened_or_is_foreign_cannot_ask(asked, elsewh
 
 
 def test_a_request_without_a_session_has_its_id_within_the_project(project, elsewhere, asked, alice):
-    alone = {"session": None, "attempt": None, "request_id": "r", "over": "rest", "actor": Actor.of_user(alice)}
+    alone = {"session": None, "attempt": None, "request_id": "r", "via": "rest", "actor": Actor.of_user(alice)}
     first = asked(**alone)
     assert asked(**alone).id == first.id
     ask = Ask(request_id="r", tool_name="t", permission="p", resource="")
-    other, created = requests.ask(elsewhere.pk, ask, actor=child(uuid4()), over="rest")
+    other, created = requests.ask(elsewhere.pk, ask, actor=child(uuid4()), via="rest")
     assert created
     assert other.id != first.id

@@ -96,7 +96,7 @@ def test_a_process_that_lost_its_run_is_told_everything_that_has_not_run(approve
 
 
 def test_only_what_was_asked_over_the_line_is_answered_over_the_line(approved, session):
-    approved(over="rest")
+    approved(via="rest")
     assert consumption.unacknowledged(session, 1) == []
 
 

@@ -27,7 +27,7 @@ class Expected:
     """What the model believes of one approval."""
 
     attempt: int
-    over: str
+    via: str
     deadline: float | None
     status: str = "pending"
     claim: str | None = None
@@ -58,16 +58,16 @@ class Life(RuleBasedStateMachine):
     def time_passes(self, secs):
         self.clock += secs
 
-    @rule(over=st.sampled_from(["line", "rest"]), expires=st.none() | st.integers(1, 30))
-    def ask(self, over, expires):
+    @rule(via=st.sampled_from(["connection", "rest"]), expires=st.none() | st.integers(1, 30))
+    def ask(self, via, expires):
         words = {"request_id": f"r-{next(self.names)}", "tool_name": "t", "permission": "p", "resource": ""}
         ask = Ask(session=self.session, attempt=self.attempt, expires_in_secs=expires, **words)
         approval, created = requests.ask(
-            self.project.pk, ask, actor=child(self.session, self.attempt), over=over, now=self.now
+            self.project.pk, ask, actor=child(self.session, self.attempt), via=via, now=self.now
         )
         assert created
         deadline = None if expires is None else self.clock + expires
-        self.asked[approval.id] = Expected(self.attempt, over, deadline)
+        self.asked[approval.id] = Expected(self.attempt, via, deadline)
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data(), decision=st.sampled_from(["approve", "deny", "edit"]), person=st.integers(0, 1))
@@ -163,8 +163,8 @@ class Life(RuleBasedStateMachine):
     def the_clock_counts_what_is_pending(self):
         for subject in Subject.objects.filter(session=self.session):
             mine = [one for one in self.asked.values() if one.attempt == subject.attempt and one.status == "pending"]
-            assert subject.pending == sum(one.over == "line" for one in mine)
-            assert subject.pending_aside == sum(one.over == "rest" for one in mine)
+            assert subject.pending == sum(one.via == "connection" for one in mine)
+            assert subject.pending_aside == sum(one.via == "rest" for one in mine)
             assert (subject.waiting_since is None) is (subject.pending == 0)
             assert subject.waited.total_seconds() <= self.clock
 

@@ -63,7 +63,7 @@ def test_asking_answers_202_with_the_place_to_look(key):
     assert shape["status"] == "pending"
     assert shape["decision"] is None
     assert shape["arguments"] == {"command": "ls"}
-    assert (shape["session"], shape["attempt"], shape["over"]) == (None, None, "rest")
+    assert (shape["session"], shape["attempt"], shape["via"]) == (None, None, "rest")
 
 
 def test_the_shape_has_every_member_of_the_contract(key):

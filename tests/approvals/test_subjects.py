@@ -46,7 +46,7 @@ def test_waits_apart_add_up(asked, session, deny):
 
 
 def test_what_is_asked_by_rest_stops_no_clock(asked, session, deny):
-    approval = asked(over="rest", now=after(0))
+    approval = asked(via="rest", now=after(0))
     assert attempt_clock.clock(session, 1) == (0, None, 0.0, None)
     deny(approval, after(10))
     assert attempt_clock.clock(session, 1) == (0, None, 0.0, None)
@@ -62,7 +62,7 @@ def test_withdrawing_and_expiring_start_the_clock_again(asked, session, project,
 
 
 def test_the_end_of_an_attempt_cancels_what_is_pending_and_nothing_else(asked, approved, session, project, alice):
-    kept, pending, aside = approved(), asked(), asked(over="rest")
+    kept, pending, aside = approved(), asked(), asked(via="rest")
     assert attempt_clock.settle(session, 1) == 2
     for approval in (pending, aside):
         approval.refresh_from_db()

@@ -57,7 +57,7 @@ def mine(bearer, project, session):
 
 
 async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(wait, approved, mine, no_poll):
-    approval = await run_in_threadpool(approved, over="rest")
+    approval = await run_in_threadpool(approved, via="rest")
     started = time.monotonic()
     answer = await wait(approval.id, mine)
     assert time.monotonic() - started < 20
@@ -66,7 +66,7 @@ async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(wait, 
 
 
 async def test_an_answer_ends_the_wait_within_a_moment(wait, asked, mine, deny, no_poll):
-    approval = await run_in_threadpool(asked, over="rest")
+    approval = await run_in_threadpool(asked, via="rest")
     waits = asyncio.create_task(wait(approval.id, mine))
     await wait_until_async(Waiter.objects.aexists)
     started = time.monotonic()
@@ -78,7 +78,7 @@ async def test_an_answer_ends_the_wait_within_a_moment(wait, asked, mine, deny, 
 
 
 async def test_two_waiters_both_get_it(wait, asked, mine, deny, bearer, project, alice):
-    approval = await run_in_threadpool(asked, over="rest")
+    approval = await run_in_threadpool(asked, via="rest")
     key = await run_in_threadpool(bearer, project, alice)
     waits = [asyncio.create_task(wait(approval.id, headers)) for headers in (mine, key)]
     await wait_until_async(lambda: _two_waiters())
@@ -93,7 +93,7 @@ async def _two_waiters() -> bool:
 
 
 async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait, asked, mine):
-    approval = await run_in_threadpool(asked, over="rest")
+    approval = await run_in_threadpool(asked, via="rest")
     answer = (await wait(approval.id, mine, timeout=0.3)).json()
     assert (answer["status"], answer["timed_out"]) == ("pending", True)
     approval = await Approval.objects.aget()
@@ -102,13 +102,13 @@ async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait, asked, min
 
 async def test_a_deadline_that_passes_during_the_wait_is_expired_not_denied(wait, asked, mine, settings):
     settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.1}
-    approval = await run_in_threadpool(asked, over="rest", expires_in_secs=1)
+    approval = await run_in_threadpool(asked, via="rest", expires_in_secs=1)
     answer = (await wait(approval.id, mine, timeout=5)).json()
     assert (answer["status"], answer["timed_out"], answer["decision"]) == ("expired", False, None)
 
 
 async def test_somebody_elses_look_delivers_nothing(wait, approved, bearer, project, bob):
-    approval = await run_in_threadpool(approved, over="rest")
+    approval = await run_in_threadpool(approved, via="rest")
     key = await run_in_threadpool(bearer, project, bob)
     assert (await wait(approval.id, key)).json()["status"] == "approved"
     assert (await Approval.objects.aget()).delivered_at is None

@@ -29,12 +29,12 @@ def word(title: str) -> tuple[str, str]:
 
 
 def test_every_job_of_the_schedule_is_listed_run_or_not():
-    assert {sweep["title"] for sweep in health.sweeps()} >= {"watchdog", "lines", "approvals expiry", "housekeeping"}
+    assert {sweep["title"] for sweep in health.sweeps()} >= {"watchdog", "connections", "approvals expiry", "housekeeping"}
 
 
 def test_a_job_is_late_after_two_of_its_own_intervals_and_some_slack():
     finished("watchdog_sweep", 1)
-    finished("lines_sweep", 2 * 5 + health.SLACK_SECS + 2)
+    finished("connections_sweep", 2 * 5 + health.SLACK_SECS + 2)
     finished("housekeeping", 2 * 5 + health.SLACK_SECS + 2)
     assert word("watchdog") == ("on time", "good")
     assert word("lines") == ("late", "bad")
@@ -61,7 +61,7 @@ def test_a_job_that_last_ran_in_the_future_alarms(secs_ahead):
 
 def test_a_last_run_in_the_future_degrades_readyz_with_its_negative_age():
     finished("watchdog_sweep", -3600)
-    finished("lines_sweep", 1)
+    finished("connections_sweep", 1)
     told = part("beat")
     assert (told["ok"], told["error"]) == (False, "the last run lies in the future: the clock was set back")
     assert -3601 < told["age_secs"] < -3590
@@ -78,7 +78,7 @@ def part(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("odd", ["infinity", "-infinity"])
 def test_a_moment_that_python_cannot_read_is_one_jobs_trouble(column: str, odd: str, admin_client: Client) -> None:
     finished("watchdog_sweep", 1)
-    finished("lines_sweep", 1)
+    finished("connections_sweep", 1)
     if connection.vendor == "sqlite":
         odd = {"infinity": "9999-99-99 99:99:99", "-infinity": "0000-00-00 00:00:00"}[odd]
     with connection.cursor() as cursor:

@@ -61,7 +61,7 @@ def asked(session: Session) -> Approval:
         permission="run",
         resource="ls",
     )
-    approval, _ = requests.ask(session.project_id, ask, actor=ACTOR, over="line")
+    approval, _ = requests.ask(session.project_id, ask, actor=ACTOR, via="connection")
     return approval
 
 

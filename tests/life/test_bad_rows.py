@@ -102,13 +102,13 @@ def launch() -> Case:
     return Case("launches", has_status(sessions[1], "skipped"), spoil(sessions[0], "created_at"))
 
 
-def lost_line() -> Case:
+def lost_connection() -> Case:
     WebProcess.objects.create(host="a", pid=1)
     outages.note_life(outages.HEARTBEATS)
     sessions = [stages.running(), stages.running()]
     for session in sessions:
-        stages.set_attempt(session, line_since=ago(200), line_lost_at=ago(100))
-    return Case("lost lines", has_status(sessions[1], "error"), spoil(sessions[0], "created_at"))
+        stages.set_attempt(session, connection_since=ago(200), connection_lost_at=ago(100))
+    return Case("lost connections", has_status(sessions[1], "error"), spoil(sessions[0], "created_at"))
 
 
 def exit_without_a_word() -> Case:
@@ -210,7 +210,7 @@ def let_go() -> None:
 
 CASES: dict[str, list[Callable[[], Case]]] = {
     "launch_sweep": [first_word, launch],
-    "lines_sweep": [lost_line, exit_without_a_word, cancel_without_heed],
+    "connections_sweep": [lost_connection, exit_without_a_word, cancel_without_heed],
     "watchdog_sweep": [metadata, event_time, running_session],
     "approvals_expiry_sweep": [deadline, left_by_an_end],
     "claims_sweep": [claim],
@@ -224,7 +224,7 @@ CASES: dict[str, list[Callable[[], Case]]] = {
 #: The kinds of work that these cases leave a row of.
 WORKS = {
     "launch_sweep": {"first words", "launches"},
-    "lines_sweep": {"lost lines", "exits", "cancels"},
+    "connections_sweep": {"lost connections", "exits", "cancels"},
     "watchdog_sweep": {"limits"},
     "approvals_expiry_sweep": {"deadlines", "left by an end"},
     "claims_sweep": {"claims"},
@@ -237,7 +237,7 @@ WORKS = {
 BY_FILE = {
     ("housekeeping", "logs of keepers"),
     ("housekeeping", "work folders"),
-    ("lines_sweep", "moments in the future"),
+    ("connections_sweep", "moments in the future"),
 }
 
 
@@ -319,6 +319,6 @@ def test_only_superusers_see_which_rows_they_are(client: Client) -> None:
 
 def test_every_kind_of_work_of_a_sweep_has_its_bad_row() -> None:
     written = set(re.findall(r'Work\("(\w+)", "([\w ]+)"\)', "".join(path.read_text() for path in app_files())))
-    losses = {("lines_sweep", name) for name in ("cancels", "exits", "lost lines")}
+    losses = {("connections_sweep", name) for name in ("cancels", "exits", "lost connections")}
     planted = {(job, work) for job, works in WORKS.items() for work in works}
     assert written - BY_FILE == planted - losses - {("housekeeping", "idempotencykey")}

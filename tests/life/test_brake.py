@@ -91,9 +91,9 @@ def test_lost_lines_of_many_wait_for_the_next_sweep(start: datetime) -> None:
     WebProcess.objects.create(host="a", pid=1, heartbeat_at=at(start, 100))
     outages.note_life(outages.HEARTBEATS, now=at(start, 95))
     for _ in range(6):
-        stages.set_attempt(stages.running(), line_since=at(start, -30), line_lost_at=start)
+        stages.set_attempt(stages.running(), connection_since=at(start, -30), connection_lost_at=start)
     assert reaper.sweep(now=at(start, 100)) == 0
-    assert HELD in health.trouble()["lines_sweep"]
+    assert HELD in health.trouble()["connections_sweep"]
     WebProcess.objects.update(heartbeat_at=at(start, 105))
     assert reaper.sweep(now=at(start, 105)) == 6
 

@@ -74,7 +74,7 @@ def test_what_is_being_cancelled_is_not_tried_again() -> None:
     session = stages.running()
     Session.objects.filter(pk=session.pk).update(retries_left=3)
     cancel(session)
-    assert lifecycle.fail(session.pk, 1, "line lost for 60 s")
+    assert lifecycle.fail(session.pk, 1, "connection lost for 60 s")
     assert stages.again(session).status == "cancelled"
 
 

@@ -42,7 +42,7 @@ def sweep(now: datetime) -> int:
 def watch(now: datetime) -> int:
     """Those of children that run; nothing is launched."""
     WebProcess.objects.filter(host="a").update(heartbeat_at=now)
-    did = sweeps.run("lines_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
+    did = sweeps.run("connections_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
     return did + sweeps.run("watchdog_sweep", lambda moment: watchdog.sweep(moment=moment, now=now), now=now)
 
 
@@ -70,7 +70,7 @@ def test_a_step_forward_ends_nobody(at: At, step: int) -> None:
     running, starting, external = stages.running(), stages.starting(), stages.queued(runner="external", command=None)
     Attempt.objects.filter(session=starting).update(launched_at=at(0))
     lost, cancelled = stages.running(), stages.running()
-    stages.set_attempt(lost, line_since=at(-30), line_lost_at=at(0))
+    stages.set_attempt(lost, connection_since=at(-30), connection_lost_at=at(0))
     cancel.cancel(stages.project(), cancelled.pk, "enough", stages.ACTOR)
     assert sweep(at(step)) == 0
     for session in (running, lost, cancelled):
@@ -166,9 +166,9 @@ def test_after_a_step_back_the_first_word_is_awaited_for_its_usual_time(at: At, 
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_step_back_a_lost_line_has_its_usual_grace(at: At, step: int) -> None:
     told, died = stages.running(), stages.running()
-    stages.set_attempt(told, line_since=at(-30), line_lost_at=at(0))
+    stages.set_attempt(told, connection_since=at(-30), connection_lost_at=at(0))
     dead = WebProcess.objects.create(host="b", pid=2, heartbeat_at=at(0))
-    stages.set_attempt(died, line_since=at(-30), web_process=dead)
+    stages.set_attempt(died, connection_since=at(-30), web_process=dead)
     assert live(at, -step, -step + 40) == 0
     assert live(at, -step + 60, -step + 120) == 2
 

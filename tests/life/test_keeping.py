@@ -26,7 +26,7 @@ def kept(stage: object = stages.running) -> tuple[Session, str]:
 
 def on_the_line(session: Session) -> None:
     web = WebProcess.objects.create(host="a", pid=1)
-    stages.set_attempt(session, web_process=web, line_since=read_database_clock(), line_lost_at=None)
+    stages.set_attempt(session, web_process=web, connection_since=read_database_clock(), connection_lost_at=None)
 
 
 def test_alive_is_noted_and_goes_on() -> None:

@@ -28,7 +28,7 @@ def start(db: None) -> datetime:
 
 def lost(at: datetime) -> Session:
     session = stages.running()
-    stages.set_attempt(session, line_since=at - timedelta(seconds=30), line_lost_at=at)
+    stages.set_attempt(session, connection_since=at - timedelta(seconds=30), connection_lost_at=at)
     return session
 
 
@@ -48,7 +48,7 @@ def test_a_line_lost_for_a_minute_is_an_error_that_says_so(start: datetime) -> N
     session = lost(start)
     assert sweep(start, 59) == 0
     assert sweep(start, 61) == 1
-    assert (stages.again(session).status, stages.again(session).error) == ("error", "line lost for 60 s")
+    assert (stages.again(session).status, stages.again(session).error) == ("error", "connection lost for 60 s")
 
 
 def test_retries_left_queue_it_again_until_they_are_spent(start: datetime) -> None:
@@ -58,13 +58,13 @@ def test_retries_left_queue_it_again_until_they_are_spent(start: datetime) -> No
     again = stages.again(session)
     assert (again.status, again.attempt, again.retries_left) == ("queued", 2, 0)
     first = stages.attempt(session, 1)
-    assert (first.status, first.reason) == ("error", "line lost for 60 s")
+    assert (first.status, first.reason) == ("error", "connection lost for 60 s")
 
 
 def test_a_line_that_came_back_is_left_alone(start: datetime) -> None:
     session = lost(start)
     live = WebProcess.objects.get()
-    stages.set_attempt(session, line_lost_at=None, web_process=live)
+    stages.set_attempt(session, connection_lost_at=None, web_process=live)
     assert sweep(start, 61) == 0
     assert not reaper.end_lost(session.pk, 1, start + timedelta(seconds=61)), "found lost, but back meanwhile"
 
@@ -72,14 +72,14 @@ def test_a_line_that_came_back_is_left_alone(start: datetime) -> None:
 def test_the_grace_of_a_dead_web_process_counts_from_its_last_heartbeat(start: datetime) -> None:
     session = stages.running()
     dead = WebProcess.objects.create(host="b", pid=2, heartbeat_at=start - timedelta(seconds=10))
-    stages.set_attempt(session, line_since=start - timedelta(seconds=500), web_process=dead)
+    stages.set_attempt(session, connection_since=start - timedelta(seconds=500), web_process=dead)
     assert sweep(start, 49) == 0
     assert sweep(start, 51) == 1
 
 
 def test_a_row_of_a_web_process_that_was_cleaned_away_still_ends(start: datetime) -> None:
     session = stages.running()
-    stages.set_attempt(session, line_since=start, web_process=None)
+    stages.set_attempt(session, connection_since=start, web_process=None)
     assert sweep(start, 59) == 0
     assert sweep(start, 61) == 1
 
@@ -116,7 +116,7 @@ def test_services_that_were_down_for_three_minutes_declare_nobody_dead(start: da
     def run(secs: float) -> int:
         now = start + timedelta(seconds=secs)
         WebProcess.objects.filter(host="a").update(heartbeat_at=now)
-        return sweeps.run("lines_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
+        return sweeps.run("connections_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
 
     assert [run(secs) for secs in (0, 180, 200, 220, 239)] == [0, 0, 0, 0, 0]
     assert stages.again(session).status == "running"

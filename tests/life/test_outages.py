@@ -18,7 +18,7 @@ Stack = Callable[..., House]
 pytestmark = pytest.mark.stack
 
 GRACE, GAP = 6, 4
-SHORT = {**FAST, "line_grace_secs": GRACE, "outage_gap_secs": GAP, "heartbeat_secs": 1, "heartbeat_lease_secs": 3}
+SHORT = {**FAST, "connection_grace_secs": GRACE, "outage_gap_secs": GAP, "heartbeat_secs": 1, "heartbeat_lease_secs": 3}
 RUNBOOK = {"role": "runbook", "assignment": "echo one\n! echo two"}
 SERVICES = ("web1", "worker", "beat")
 SILENT = """
@@ -85,7 +85,7 @@ def test_a_child_whose_keeper_was_killed_with_it_is_a_lost_line(stack: Stack) ->
         for pid in pids:
             os.kill(pid, sig)
     ended = over(house, spawned, 60)
-    assert (ended["status"], ended["error"]) == ("error", f"line lost for {GRACE} s")
+    assert (ended["status"], ended["error"]) == ("error", f"connection lost for {GRACE} s")
     assert not alive(process["pid"])
 
 

@@ -31,14 +31,14 @@ def unread(session: Session) -> int:
 def live() -> Session:
     session = stages.running()
     web = WebProcess.objects.create(host="a", pid=1)
-    stages.set_attempt(session, web_process=web, line_since=read_database_clock())
+    stages.set_attempt(session, web_process=web, connection_since=read_database_clock())
     return session
 
 
 def test_delivered_live_needs_a_live_line() -> None:
     session = live()
     assert send(session) == "delivered_live"
-    stages.set_attempt(session, line_lost_at=read_database_clock())
+    stages.set_attempt(session, connection_lost_at=read_database_clock())
     assert send(session) == "queued"
     assert unread(session) == 2
 
@@ -48,7 +48,7 @@ def test_a_message_that_was_read_before_is_answered_with_how_the_session_stands_
     assert send(session, id="m") == "delivered_live"
     session_inbox.admit(session.project_id, session.address, ["m"], 1)
     assert (send(session, id="m"), unread(session)) == ("delivered_live", 0)
-    stages.set_attempt(session, line_lost_at=read_database_clock())
+    stages.set_attempt(session, connection_lost_at=read_database_clock())
     assert send(session, id="m") == "queued"
     lifecycle.finish(session.pk, 1, Status.COMPLETED)
     assert send(session, id="m") == "pending"

@@ -98,7 +98,7 @@ def test_the_answer_that_came_while_the_line_was_down(server: Server, child: Spa
     with server.child(child) as peer:
         request = ask(peer)
         peer.drop()
-        wait_until(lambda: child.attempt().line_lost_at)
+        wait_until(lambda: child.attempt().connection_lost_at)
     decide(request, "deny")
     with server.child(child, run=False) as peer:
         assert peer.hear("approval_reply")["decision"] == "denied"
@@ -243,7 +243,7 @@ def test_a_short_disconnect_cancels_nothing(server: Server, child: Spawn) -> Non
     with server.child(child) as peer:
         ask(peer)
         peer.drop()
-        wait_until(lambda: child.attempt().line_lost_at)
+        wait_until(lambda: child.attempt().connection_lost_at)
     assert Approval.objects.get().status == "pending"
 
 

@@ -49,9 +49,9 @@ def test_an_older_connection_can_do_nothing(child: Spawn) -> None:
 def test_the_clean_up_of_an_older_connection_touches_nothing(child: Spawn) -> None:
     older, newer = held(child), held(child)
     assert fencing.disconnect(older) is False
-    assert child.attempt().line_lost_at is None
+    assert child.attempt().connection_lost_at is None
     assert fencing.disconnect(newer) is True
-    assert child.attempt().line_lost_at is not None
+    assert child.attempt().connection_lost_at is not None
 
 
 def test_an_attempt_that_is_over_can_do_nothing(child: Spawn) -> None:
@@ -162,16 +162,16 @@ def test_a_newer_connection_replaces_the_older(server: Server, child: Spawn, dia
             newer.say("event", seq=1, event={"type": "note"})
             assert newer.hear("event_ack")["seq"] == 1
         wait_until(lambda: child.attempt().connection == 2)
-        assert child.attempt().line_lost_at is None
+        assert child.attempt().connection_lost_at is None
 
 
 def test_the_line_of_a_killed_child_is_lost_and_found(server: Server, child: Spawn) -> None:
     peer = server.child(child)
     peer.drop()
-    wait_until(lambda: child.attempt().line_lost_at)
+    wait_until(lambda: child.attempt().connection_lost_at)
     assert child.session.status == Status.RUNNING
     with server.child(child, run=False):
-        assert child.attempt().line_lost_at is None
+        assert child.attempt().connection_lost_at is None
 
 
 def test_a_newer_attempt_ends_the_line_with_4409(server: Server, child: Spawn) -> None:
@@ -205,7 +205,7 @@ def test_a_late_terminal_changes_nothing(server: Server, child: Spawn, monkeypat
 def test_a_revoked_token_ends_the_line_within_the_poll(
     server: Server, child: Spawn, timings: Callable[..., None]
 ) -> None:
-    timings(line_poll_secs=0.5)
+    timings(connection_poll_secs=0.5)
     with server.child(child) as peer:
         credentials.end_for_attempt(projects.default().pk, str(child.id), 1)
         assert peer.code() == 4401
@@ -222,7 +222,7 @@ def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child
 def test_a_line_sees_its_token_replaced(server: Server, child: Spawn, timings: Callable[..., None]) -> None:
     from orchestration.sessions import spawn
 
-    timings(line_poll_secs=60)  # Out of reach: it is woken.
+    timings(connection_poll_secs=60)  # Out of reach: it is woken.
     with server.child(child) as peer:
         spawn.fresh_token(projects.default(), child.id, TESTS)
         assert peer.code() == 4401

@@ -84,7 +84,7 @@ def test_a_decision_on_another_web_process_reaches_the_child_at_once(
     stack: Callable[..., House], sockets: ExitStack
 ) -> None:
     # The poll behind the wake-ups is put out of reach: what comes soon came by a wake-up.
-    house = stack(web=2, worker=False, beat=False, timings={"line_poll_secs": 60})
+    house = stack(web=2, worker=False, beat=False, timings={"connection_poll_secs": 60})
     child = Child(house, sockets)
     peer = child.join(web=1)
     peer.say("approval_request", id="one", body=BODY)
@@ -116,7 +116,7 @@ def test_the_answer_waits_for_a_child_whose_web_process_was_killed(
 def test_without_redis_the_poll_finds_the_cancel_and_the_dead_token(
     stack: Callable[..., House], sockets: ExitStack
 ) -> None:
-    house = stack(web=2, worker=False, beat=False, timings={"line_poll_secs": 1})
+    house = stack(web=2, worker=False, beat=False, timings={"connection_poll_secs": 1})
     child, other = Child(house, sockets), Child(house, sockets)
     peer, revoked = child.join(web=1), other.join(web=1)
     house.broker.kill()

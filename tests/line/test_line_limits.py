@@ -167,7 +167,7 @@ def test_a_peer_that_does_not_read_is_dropped(server: Server, child: Spawn, timi
     for _ in range(60):
         delivery.deliver(projects.default().pk, child.session.address, [large])
     with contextlib.closing(_deaf(server, child)):
-        wait_until(lambda: child.attempt().line_lost_at, PATIENCE)
+        wait_until(lambda: child.attempt().connection_lost_at, PATIENCE)
         wait_until(lambda: not server.connections(), PATIENCE)
 
 
@@ -229,7 +229,7 @@ def test_a_quiet_line_outlives_a_database_that_does_not_answer(
         looked.append(1)
         raise OperationalError("no connection")
 
-    timings(line_poll_secs=0.05)
+    timings(connection_poll_secs=0.05)
     with server.child(child) as peer:
         with monkeypatch.context() as patch:
             patch.setattr("orchestration.connections.outgoing.running_attempt", down)
@@ -253,7 +253,7 @@ def test_the_end_of_a_line_is_noted_however_often_the_database_does_not_answer(
     monkeypatch.setattr("orchestration.connections.consumer.disconnect", reluctant)
     with server.child(child) as peer:
         peer.drop()
-        wait_until(lambda: child.attempt().line_lost_at)
+        wait_until(lambda: child.attempt().connection_lost_at)
     assert len(tried) == 3
 
 
@@ -272,7 +272,7 @@ def test_a_ping_without_an_answer_is_1011(hasty: Server, child: Spawn) -> None:
         line.settimeout(PATIENCE)
         heard = b"".join(iter(lambda: line.recv(65536), b""))
         assert b"\x03\xf3keepalive ping timeout" in heard
-        wait_until(lambda: child.attempt().line_lost_at)
+        wait_until(lambda: child.attempt().connection_lost_at)
 
 
 def test_pings_that_are_answered_keep_a_quiet_line_open(hasty: Server, child: Spawn) -> None:

@@ -49,7 +49,7 @@ def state(message: str) -> str:
 def test_a_message_reaches_a_live_child_at_once_and_is_admitted_when_it_says_so(
     server: Server, child: Spawn, timings: Callable[..., None]
 ) -> None:
-    timings(line_poll_secs=60)  # Out of reach: what comes at once came by a wake-up.
+    timings(connection_poll_secs=60)  # Out of reach: what comes at once came by a wake-up.
     with server.child(child) as peer:
         (sent,) = post(child, "look here")
         message = peer.hear("message")

@@ -38,7 +38,7 @@ def unread() -> list[str]:
 def test_delivered_live_while_a_line_is_held(
     server: Server, child: Spawn, asker: Caller, timings: Callable[..., None]
 ) -> None:
-    timings(line_poll_secs=60)  # Out of reach: it comes by a wake-up.
+    timings(connection_poll_secs=60)  # Out of reach: it comes by a wake-up.
     with server.child(child) as peer:
         assert send(asker, child, "now") == "delivered_live"
         assert peer.hear("message")["text"] == "now"
@@ -50,7 +50,7 @@ def test_queued_while_there_is_no_line_and_written_when_it_is_back(server: Serve
     with server.child(child) as peer:
         assert peer.hear("message")["text"] == "before it began"
         peer.drop()
-        wait_until(lambda: child.attempt().line_lost_at)
+        wait_until(lambda: child.attempt().connection_lost_at)
     assert send(asker, child, "while it was away") == "queued"
     with server.child(child, run=False) as peer:
         assert [peer.hear("message")["text"] for _ in range(2)] == ["before it began", "while it was away"]
@@ -147,7 +147,7 @@ def test_an_interrupted_child_that_comes_back_is_still_told_to_stop_alone(
 def test_an_interrupt_that_became_a_cancel_holds_nothing_back(
     server: Server, child: Spawn, asker: Caller, timings: Callable[..., None]
 ) -> None:
-    timings(line_poll_secs=0.2)
+    timings(connection_poll_secs=0.2)
     with server.child(child) as peer:
         interrupted(peer, asker, child)
         cancel.cancel(projects.default(), child.id, "enough", TESTS)
