@@ -23,8 +23,8 @@ WARDROOM: dict[str, Any] = {
     # launching
     "first_frame_secs": 60,
     "external_first_frame_secs": 24 * 3600,
-    "keeper_alive_secs": 15,
-    "keeper_orphan_secs": 600,
+    "supervisor_alive_secs": 15,
+    "supervisor_orphan_secs": 600,
     "kill_grace_secs": 5,
     "stderr_tail_bytes": 8192,
     # Names of further variables that children may see, beside the usual ones (HOME, LANG, TZ, ...).
@@ -127,7 +127,7 @@ WARDROOM: dict[str, Any] = {
     # Sessions that may end in one sweep in any case. Beyond this and beyond a tenth, the next sweep must agree.
     "brake_floor": 5,
     # wake-ups
-    "nudge_timeout_secs": 1.0,
+    "wakeup_timeout_secs": 1.0,
     "hub_poll_secs": 5,
     # event streams: the interval of comments; the reader's permission is checked at each
     "stream_beat_secs": 15,

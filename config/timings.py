@@ -27,14 +27,14 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "held_call_secs": (0.05, 300),
     "hello_secs": (0.05, 300),
     "send_timeout_secs": (0.05, 300),
-    "nudge_timeout_secs": (0.01, 60),
+    "wakeup_timeout_secs": (0.01, 60),
     "heartbeat_secs": (0.05, 300),
     "sweep_secs": (0.05, 600),
     "slow_sweep_secs": (0.05, 600),
     "housekeeping_secs": (0.05, 3600),
 }
 #: Pairs of entries: the first must be less than the second.
-ORDER = (("heartbeat_secs", "heartbeat_lease_secs"), ("keeper_alive_secs", "keeper_orphan_secs"))
+ORDER = (("heartbeat_secs", "heartbeat_lease_secs"), ("supervisor_alive_secs", "supervisor_orphan_secs"))
 ROLE: dict[str, type] = {
     "command": list,
     "runner": str,

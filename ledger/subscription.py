@@ -55,7 +55,7 @@ class Subscription:
 @contextmanager
 def to(topic: str) -> Iterator[Subscription]:
     """Subscribe from now on: commits after this wake the listener."""
-    secs = settings.WARDROOM["nudge_timeout_secs"]
+    secs = settings.WARDROOM["wakeup_timeout_secs"]
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=secs, socket_connect_timeout=secs, retry=Retry(NoBackoff(), 0)
     )

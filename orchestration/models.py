@@ -140,9 +140,9 @@ class Attempt(models.Model):
 
     # reports of the supervisor
     host = models.CharField(max_length=255, blank=True, default="")
-    keeper_pid = models.PositiveIntegerField(null=True)
+    supervisor_pid = models.PositiveIntegerField(null=True)
     pid = models.PositiveIntegerField(null=True)
-    keeper_seen_at = models.DateTimeField(null=True)
+    supervisor_seen_at = models.DateTimeField(null=True)
     kill_requested_at = models.DateTimeField(null=True)
     exit_status = models.IntegerField(null=True)
     exit_signal = models.PositiveSmallIntegerField(null=True)

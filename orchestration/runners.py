@@ -1,7 +1,7 @@
 """The process runner: build the launch spec of a supervisor, and start, find and end supervisors.
 
 A supervisor is no child process of a worker: it is started through a shell that exits at once. So no worker has to reap
-it, and no restart of a service ends it. This host knows it by its state file in `<data>/keepers/`.
+it, and no restart of a service ends it. This host knows it by its state file in `<data>/supervisors/`.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ def this_host() -> str:
 
 def supervisors_folder() -> Path:
     """Return the folder for the state files of this host's supervisors. Create it on first use, readable by us only."""
-    folder = settings.DATA_FOLDER / "keepers"
+    folder = settings.DATA_FOLDER / "supervisors"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
@@ -115,8 +115,8 @@ def launch_spec(
         cwd=str(options.get("cwd") or working_folder(session_id)),
         env=child_environment({**options.get("env", {}), **named}),
         state_dir=str(supervisors_folder()),
-        alive_secs=timings["keeper_alive_secs"],
-        silence_secs=timings["keeper_orphan_secs"],
+        alive_secs=timings["supervisor_alive_secs"],
+        silence_secs=timings["supervisor_orphan_secs"],
         grace_secs=timings["kill_grace_secs"],
         stderr_tail_bytes=timings["stderr_tail_bytes"],
     )

@@ -71,8 +71,8 @@ class DataFolder:
         return self.path / "valkey"
 
     @property
-    def keepers(self) -> Path:
-        return self.path / "keepers"
+    def supervisors(self) -> Path:
+        return self.path / "supervisors"
 
     @property
     def work(self) -> Path:
@@ -110,7 +110,7 @@ class DataFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_foreign(self.path)
             self.path.chmod(0o700)
-            for folder in (self.broker, self.keepers, self.static, self.work):
+            for folder in (self.broker, self.supervisors, self.static, self.work):
                 folder.mkdir(mode=0o700, exist_ok=True)
             private_files.make_file(self.database)
             private_files.close_to_others(self.path)

@@ -41,7 +41,7 @@ class Reporter:
         self._headers = {
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
-            "User-Agent": "wardroom-keeper",
+            "User-Agent": "wardroom-supervisor",
         }
 
     def post(self, what: str, report: dict[str, Any], timeout: float = 10.0) -> Answer:

@@ -63,7 +63,7 @@ _CALLERS = "It needs the token of this attempt."
 _WORDS: dict[str, Any] = {"type": "string"}
 ALIVE = Described(
     name="attempt_alive",
-    tag="keepers",
+    tag="supervisors",
     callers=_CALLERS,
     body=AliveReport,
     answer={
@@ -74,7 +74,7 @@ ALIVE = Described(
 )
 EXITED = Described(
     name="attempt_exited",
-    tag="keepers",
+    tag="supervisors",
     callers=_CALLERS,
     body=ExitReport,
     answer={

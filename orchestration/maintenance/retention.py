@@ -189,4 +189,4 @@ def _logs() -> int:
         return 1
 
     logs = runners.supervisors_folder().glob("*.log")
-    return sweep_batch.each(Work("housekeeping", "logs of keepers"), lambda most: logs, remove)
+    return sweep_batch.each(Work("housekeeping", "logs of supervisors"), lambda most: logs, remove)

@@ -53,7 +53,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
         why = str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"
         lifecycle.finish(session_id, attempt, Status.ERROR, error=storable(redacted(why)), kill_in=0, now=now)
         return False
-    Attempt.objects.filter(session=session_id, number=attempt, keeper_pid=None).update(keeper_pid=pid)
+    Attempt.objects.filter(session=session_id, number=attempt, supervisor_pid=None).update(supervisor_pid=pid)
     return True
 
 
@@ -65,11 +65,11 @@ def _process_options(session: Session) -> dict[str, Any]:
 def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool:
     """Return whether a supervisor on another host may not have noticed yet that its attempt is over.
 
-    It asks every `keeper_alive_secs`, so this ends by itself. A host that is lost for good delays the next attempt by
-    the same time at most.
+    It asks every `supervisor_alive_secs`, so this ends by itself. A host that is lost for good delays the next attempt
+    by the same time at most.
     """
     timings = settings.WARDROOM
-    notices = 2 * timings["keeper_alive_secs"] + 2 * timings["kill_grace_secs"]
+    notices = 2 * timings["supervisor_alive_secs"] + 2 * timings["kill_grace_secs"]
     earlier = Attempt.objects.filter(session=session_id, number__lt=attempt, exited_at=None)
     elsewhere = earlier.exclude(host="").exclude(host=runners.this_host())
     return elsewhere.filter(ended_at__gt=later(-notices, now)).exists()

@@ -74,8 +74,8 @@ def attempt(row: Attempt) -> dict[str, Any]:
         "connection_lost_at": moment(row.connection_lost_at),
         "host": row.host or None,
         "pid": row.pid,
-        "keeper_pid": row.keeper_pid,
-        "keeper_seen_at": moment(row.keeper_seen_at),
+        "supervisor_pid": row.supervisor_pid,
+        "supervisor_seen_at": moment(row.supervisor_seen_at),
         "kill_requested_at": moment(row.kill_requested_at),
         "exit_status": row.exit_status,
         "exit_signal": row.exit_signal,
@@ -193,8 +193,8 @@ class AttemptShape(serializers.Serializer[Any]):
     connection_lost_at = serializers.DateTimeField(allow_null=True)
     host = serializers.CharField(allow_null=True)
     pid = serializers.IntegerField(allow_null=True)
-    keeper_pid = serializers.IntegerField(allow_null=True)
-    keeper_seen_at = serializers.DateTimeField(allow_null=True)
+    supervisor_pid = serializers.IntegerField(allow_null=True)
+    supervisor_seen_at = serializers.DateTimeField(allow_null=True)
     kill_requested_at = serializers.DateTimeField(
         allow_null=True, help_text="The time from which its supervisor must kill it."
     )

@@ -58,7 +58,7 @@ def alive(token: str, session_id: UUID, number: int, life: Life, *, now: datetim
     """Record that the process lives. Return the reason to kill it, or None while it may continue. Raises 401."""
     _recognise(token, session_id, number)
     attempts = Attempt.objects.filter(session=session_id, number=number)
-    attempts.update(keeper_seen_at=database_now(now), keeper_pid=life.pid, pid=life.pgid, host=life.host)
+    attempts.update(supervisor_seen_at=database_now(now), supervisor_pid=life.pid, pid=life.pgid, host=life.host)
     # A kill is due after the grace of a cancel at the latest. A later time means that the clock was set back after the
     # request, so the kill is due now.
     odd = Q(kill_requested_at__gt=later(settings.WARDROOM["cancel_grace_secs"] + STEP_SECS, now))

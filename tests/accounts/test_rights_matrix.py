@@ -93,7 +93,7 @@ MATRIX = [
     ),
     Row("POST quarantine/{quarantined}/discard", ("quarantine:write",), body={"note": "noise"}),
 ]
-#: Answered without a key (the document), or only to the token of a very attempt (the keeper's calls).
+#: Answered without a key (the document), or only to the token of a very attempt (the supervisor's calls).
 WITHOUT_KEY = {"GET schema", "POST sessions/{}/attempts/{}/alive", "POST sessions/{}/attempts/{}/exited"}
 
 

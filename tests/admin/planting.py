@@ -103,7 +103,7 @@ def _session(planted: Planted, parent: Session | None) -> Session:
         running_at=timezone.now(),
         reason=planted.text("ended"),
         host=planted.text("host", 255),
-        keeper_seen_at=timezone.now(),
+        supervisor_seen_at=timezone.now(),
         stderr_tail=planted.text("stderr"),
         exit_status=3,
         web_process=WebProcess.objects.create(host="web-1", pid=1),

@@ -40,9 +40,9 @@ def test_a_start_closes_what_an_older_one_left_open_and_touches_nothing_of_a_chi
     folder = DataFolder(tmp_path / "data")
     child = folder.work / "a-session"
     (child / "bin").mkdir(parents=True)
-    (folder.path / "keepers").mkdir()
+    (folder.path / "supervisors").mkdir()
     script, outside = child / "bin" / "tool", tmp_path / "outside"
-    for path in (folder.database, folder.path / "keepers" / "x.json", script, outside):
+    for path in (folder.database, folder.path / "supervisors" / "x.json", script, outside):
         path.write_text("x")
         path.chmod(0o755)
     (folder.path / "link").symlink_to(outside)

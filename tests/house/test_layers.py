@@ -51,7 +51,7 @@ def test_nobody_hooks_up_django_signals() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["wardroom", "wardroom.supervisor"])
-def test_the_keeper_runs_on_the_standard_library_alone(wanted: str) -> None:
+def test_the_supervisor_runs_on_the_standard_library_alone(wanted: str) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {wanted}; "
         "print({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'wardroom', '__main__'})"

@@ -8,7 +8,13 @@ from typing import Any
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
-FAST = {"keeper_alive_secs": 0.3, "sweep_secs": 1, "slow_sweep_secs": 1, "kill_grace_secs": 1, "cancel_grace_secs": 2}
+FAST = {
+    "supervisor_alive_secs": 0.3,
+    "sweep_secs": 1,
+    "slow_sweep_secs": 1,
+    "kill_grace_secs": 1,
+    "cancel_grace_secs": 2,
+}
 
 
 def spawn(house: House, *command: str, **fields: Any) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def over(house: House, spawned: dict[str, Any], timeout: float = 45) -> dict[str
 
 
 def process_of(house: House, spawned: dict[str, Any]) -> dict[str, Any]:
-    """The current attempt, once its keeper has said which process it keeps."""
+    """The current attempt, once its supervisor has said which process it keeps."""
     found = wait_until(lambda: [row for row in attempts(house, spawned) if row["pid"]], 45, why="a kept process")
     return found[-1]
 

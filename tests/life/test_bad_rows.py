@@ -235,7 +235,7 @@ WORKS = {
 }
 #: These go over files and single columns by the same loop; test_folders and test_clock_steps have their cases.
 BY_FILE = {
-    ("housekeeping", "logs of keepers"),
+    ("housekeeping", "logs of supervisors"),
     ("housekeeping", "work folders"),
     ("connections_sweep", "moments in the future"),
 }

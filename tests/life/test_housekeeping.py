@@ -171,9 +171,9 @@ def test_it_goes_on_over_several_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     assert left() == set()
 
 
-def test_logs_of_keepers_that_are_long_gone_go(settings: Any, tmp_path: Any) -> None:
+def test_logs_of_supervisors_that_are_long_gone_go(settings: Any, tmp_path: Any) -> None:
     settings.DATA_FOLDER = tmp_path
-    folder = tmp_path / "keepers"
+    folder = tmp_path / "supervisors"
     folder.mkdir()
     old, kept, fresh = (folder / f"{name}.log" for name in ("old", "kept", "fresh"))
     for log in (old, kept, fresh):

@@ -1,4 +1,4 @@
-"""What a keeper says and is told, live token or dead."""
+"""What a supervisor says and is told, live token or dead."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_alive_is_noted_and_goes_on() -> None:
     session, token = kept()
     assert supervisor_reports.alive(token, session.pk, 1, LIFE) is None
     row = stages.attempt(session)
-    assert (row.keeper_pid, row.pid, row.host) == (10, 11, "here")
-    assert row.keeper_seen_at
+    assert (row.supervisor_pid, row.pid, row.host) == (10, 11, "here")
+    assert row.supervisor_seen_at
 
 
 def test_an_ended_attempt_is_killed_after_its_grace_and_a_replaced_one_at_once() -> None:
@@ -70,7 +70,7 @@ def test_a_token_that_was_replaced_reports_nothing_while_its_attempt_goes_on() -
     with pytest.raises(Problem, match="live token"):
         supervisor_reports.exited(stolen, session.pk, 1, FAILED)
     row = stages.attempt(session)
-    assert (row.exited_at, row.ended_at, row.keeper_pid) == (None, None, None)
+    assert (row.exited_at, row.ended_at, row.supervisor_pid) == (None, None, None)
     assert fresh and supervisor_reports.exited(fresh, session.pk, 1, FAILED) == "error"
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[runners.LaunchSpec]:
-    """The orders of keepers that would have been started; real ones are in test_processes."""
+    """The orders of supervisors that would have been started; real ones are in test_processes."""
     orders: list[runners.LaunchSpec] = []
 
     def note(told: runners.LaunchSpec) -> int:
@@ -48,7 +48,7 @@ def test_a_launch_claims_mints_and_starts_once(started: list[runners.LaunchSpec]
     (orders,) = started
     assert (orders.session, orders.attempt, orders.command) == (str(session.pk), 1, ["sleep", "60"])
     assert orders.token.startswith("wr_child_")
-    assert (stages.again(session).status, stages.attempt(session).keeper_pid) == ("starting", 4711)
+    assert (stages.again(session).status, stages.attempt(session).supervisor_pid) == ("starting", 4711)
     assert OutboxEntry.objects.get(key=f"launch:{session.pk}:1").sent_at
 
 
@@ -79,7 +79,7 @@ def test_an_unread_message_is_work_enough(started: list[runners.LaunchSpec]) -> 
     assert launch(session)
 
 
-def test_a_keeper_that_cannot_be_started_is_an_error_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_that_cannot_be_started_is_an_error_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(told: runners.LaunchSpec) -> int:
         raise runners.NotStarted("the supervisor could not be started: no room")
 

@@ -73,14 +73,14 @@ def test_a_child_that_died_while_everything_was_down_is_known_when_it_is_up(stac
     assert ended["error"].startswith("killed by signal 9 (SIGKILL)")
 
 
-def test_a_child_whose_keeper_was_killed_with_it_is_a_lost_line(stack: Stack) -> None:
+def test_a_child_whose_supervisor_was_killed_with_it_loses_its_connection(stack: Stack) -> None:
     house = stack(timings={**SHORT, "outage_gap_secs": 60})
     spawned = spawn(house, **RUNBOOK)
     asked(house, spawned)
     process = process_of(house, spawned)
-    guard = int(Path(f"/proc/{process['keeper_pid']}/stat").read_text().rpartition(")")[2].split()[1])
-    pids = (process["pid"], guard, process["keeper_pid"])
-    # Stopped first: a child that sees its keeper go would still have the time to say so.
+    guard = int(Path(f"/proc/{process['supervisor_pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    pids = (process["pid"], guard, process["supervisor_pid"])
+    # Stopped first: a child that sees its supervisor go would still have the time to say so.
     for sig in (signal.SIGSTOP, signal.SIGKILL):
         for pid in pids:
             os.kill(pid, sig)

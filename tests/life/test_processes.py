@@ -1,4 +1,4 @@
-"""Keepers and children as real processes under a whole Wardroom: how they start, end, and are ended."""
+"""Supervisors and children as real processes under a whole Wardroom: how they start, end, and are ended."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_exit_without_a_word_is_an_error_with_status_and_stderr(house: House)
     assert (ended["status"], ended["error"]) == ("error", "exited with status 3\nit broke\n")
     (attempt,) = attempts(house, spawned)
     assert (attempt["exit_status"], attempt["exit_signal"], attempt["stderr_tail"]) == (3, None, "it broke\n")
-    assert not list((house.data / "keepers").glob("*.json"))
+    assert not list((house.data / "supervisors").glob("*.json"))
     killed = spawn(house, "sh", "-c", "kill -9 $$")
     assert over(house, killed)["error"] == "killed by signal 9 (SIGKILL)"
 
@@ -65,13 +65,13 @@ def test_a_cancel_kills_a_group_that_ignores_term(house: House) -> None:
     assert answer.json()["cancel_reason"] == "enough"
     ended = over(house, spawned)
     assert (ended["status"], ended["error"]) == ("cancelled", "enough")
-    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]))
+    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["supervisor_pid"]))
     assert attempts(house, spawned)[0]["exit_signal"] == signal.SIGKILL
 
 
 def test_a_child_that_never_says_a_word_is_killed_launched_once_more_and_then_given_up(stack: Stack) -> None:
     # It asks so seldom that no answer of ours can be what kills it.
-    house = stack(timings={**FAST, "first_frame_secs": 3, "outage_gap_secs": 60, "keeper_alive_secs": 60})
+    house = stack(timings={**FAST, "first_frame_secs": 3, "outage_gap_secs": 60, "supervisor_alive_secs": 60})
     script = f"import os; print(os.getpid(), file=open('pids', 'a'))\n{QUIET}"
     spawned = spawn(house, "python", "-c", script)
     pids = folder(house, spawned) / "pids"
@@ -123,12 +123,12 @@ def _children_of(top: int) -> list[int]:
     return found
 
 
-def test_a_keeper_that_nobody_answers_ends_its_child(stack: Stack) -> None:
-    house = stack(timings={**FAST, "keeper_orphan_secs": 3})
+def test_a_supervisor_that_nobody_answers_ends_its_child(stack: Stack) -> None:
+    house = stack(timings={**FAST, "supervisor_orphan_secs": 3})
     spawned = spawn(house, "sleep", "300")
     (attempt,) = wait_until(lambda: [a for a in attempts(house, spawned) if a["pid"]])
     house.kill("web1")
-    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["keeper_pid"]))
+    wait_until(lambda: not alive(attempt["pid"]) and not alive(attempt["supervisor_pid"]))
 
 
 def test_a_spawn_from_a_shell_follows_a_runbook_to_its_end(house: House) -> None:

@@ -86,7 +86,7 @@ def test_of_finish_cancel_requeue_and_suspend_one_wins() -> None:
     assert completions(child) == (1 if row.is_terminal else 0)
 
 
-def test_of_32_launches_one_starts_a_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_32_launches_one_starts_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr(runners, "start_supervisor", lambda told: started.append(told.token) or 4711)
     session = stages.queued()

@@ -1,4 +1,4 @@
-"""Starting, finding and ending keepers on this host, with real processes and nobody who answers them."""
+"""Starting, finding and ending supervisors on this host, with real processes and nobody who answers them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 def session(settings: Any, tmp_path: Path) -> Iterator[UUID]:
     settings.DATA_FOLDER = tmp_path
     settings.WARDROOM_URL = "http://127.0.0.1:9"
-    settings.WARDROOM = settings.WARDROOM | {"kill_grace_secs": 0.3, "keeper_alive_secs": 0.2}
+    settings.WARDROOM = settings.WARDROOM | {"kill_grace_secs": 0.3, "supervisor_alive_secs": 0.2}
     yield uuid4()
-    for file in (tmp_path / "keepers").glob("*.json"):
+    for file in (tmp_path / "supervisors").glob("*.json"):
         runners.end_supervisor(file, 1)
 
 
 def start(session: UUID, attempt: int = 1, *command: str) -> dict[str, Any]:
-    """A keeper and its child; what it says of itself once it keeps."""
+    """A supervisor and its child; what it says of itself once it keeps."""
     told = runners.launch_spec(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
     runners.start_supervisor(told)
-    return wait_until(lambda: keeping(session, attempt), 30, why="the keeper's own state file")
+    return wait_until(lambda: keeping(session, attempt), 30, why="the supervisor's own state file")
 
 
 def keeping(session: UUID, attempt: int) -> dict[str, Any] | None:
@@ -48,7 +48,7 @@ def runs(state: dict[str, Any], pid: str = "pid", start: str = "start") -> bool:
     return processes.is_same(state[pid], state["boot_id"], state[start])
 
 
-def test_a_keeper_is_in_a_session_of_its_own_and_not_our_child(session: UUID) -> None:
+def test_a_supervisor_is_in_a_session_of_its_own_and_not_our_child(session: UUID) -> None:
     state = start(session)
     assert os.getsid(state["pid"]) != os.getsid(0)
     assert os.getpgid(state["pgid"]) == state["pgid"]
@@ -66,7 +66,7 @@ def test_the_token_is_in_no_argument_and_no_environment_and_files_are_ours_alone
     assert stat.S_IMODE(runners.supervisors_folder().stat().st_mode) == 0o700
 
 
-def test_ending_a_keeper_ends_a_child_that_ignores_term(session: UUID) -> None:
+def test_ending_a_supervisor_ends_a_child_that_ignores_term(session: UUID) -> None:
     state = start(session, 1, "python", "-c", STUBBORN)
     wait_until((runners.working_folder(session) / "up").exists, 30)
     assert runners.end_supervisor(runners.state_file(session, 1), 20)
@@ -75,7 +75,7 @@ def test_ending_a_keeper_ends_a_child_that_ignores_term(session: UUID) -> None:
     assert not runners.state_file(session, 1).exists()
 
 
-def test_a_keeper_that_does_not_leave_is_killed_with_its_child(session: UUID) -> None:
+def test_a_supervisor_that_does_not_leave_is_killed_with_its_child(session: UUID) -> None:
     state = start(session)
     guard = int(Path(f"/proc/{state['pid']}/stat").read_text().rpartition(")")[2].split()[1])
     born = processes.start_time(guard)
@@ -109,7 +109,7 @@ def test_a_pid_that_was_used_again_is_never_killed(session: UUID) -> None:
         bystander.wait()
 
 
-def test_another_hosts_keeper_is_left_alone(session: UUID) -> None:
+def test_another_hosts_supervisor_is_left_alone(session: UUID) -> None:
     state = start(session)
     file = runners.state_file(session, 1)
     file.write_text(json.dumps({**state, "host": "elsewhere"}))

@@ -16,7 +16,7 @@ from tests.servers.databases import ROOT, PostgresDatabases, SqliteFiles, base_e
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(500)]
-TIMINGS = json.dumps({"claim_tries": 100, "nudge_timeout_secs": 0.05})
+TIMINGS = json.dumps({"claim_tries": 100, "wakeup_timeout_secs": 0.05})
 
 
 class Ward:

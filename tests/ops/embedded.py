@@ -99,7 +99,7 @@ class Embedded:
         return self.process.wait(timeout)
 
     def close(self) -> None:
-        """End everything of ours, keepers and children too, and remove the folders."""
+        """End everything of ours, supervisors and children too, and remove the folders."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
@@ -117,13 +117,13 @@ class Embedded:
     # Its processes
 
     def apart(self) -> list[int]:
-        """Who belongs to it and would outlive it: for each child its keeper's guard, its keeper, and the child."""
+        """Return the processes that outlive it: for each child the guard, the supervisor, and the child."""
         found: list[int] = []
-        for file in self.folder.glob("keepers/*.json"):
+        for file in self.folder.glob("supervisors/*.json"):
             with contextlib.suppress(OSError, ValueError):
                 state = json.loads(file.read_text())
-                keeper = state["pid"]
-                found += [processes.parent(keeper), keeper, *processes.descendants(keeper)]
+                supervisor = state["pid"]
+                found += [processes.parent(supervisor), supervisor, *processes.descendants(supervisor)]
         return [pid for pid in found if pid > 1 and processes.alive(pid)]
 
     @property

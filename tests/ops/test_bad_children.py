@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 PROGRAM = Path(__file__).with_name("bad_child.py")
 QUICK = {
     "sweep_secs": 1,
-    "keeper_alive_secs": 1,
+    "supervisor_alive_secs": 1,
     "first_frame_secs": 8,
     "hello_secs": 1,
     "cancel_grace_secs": 2,
@@ -109,10 +109,10 @@ def test_one_that_ignores_cancel_is_killed_with_all_it_started(house, bad):
     assert_nothing_is_left(house, run)
 
 
-def test_one_whose_keeper_is_killed_ends_with_it(house):
+def test_one_whose_supervisor_is_killed_ends_with_it(house):
     run = bad_child(house, "deaf")
     run.status("running", timeout=60)
-    (file,) = house.folder.glob(f"keepers/{run.id}-1.json")
+    (file,) = house.folder.glob(f"supervisors/{run.id}-1.json")
     os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
     session = run.status("error", timeout=60)
     assert session["error"] == "killed by signal 9 (SIGKILL)\nits supervisor was killed"

@@ -12,7 +12,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(900)]
 
-QUICK = {"sweep_secs": 1, "slow_sweep_secs": 2, "keeper_alive_secs": 2}
+QUICK = {"sweep_secs": 1, "slow_sweep_secs": 2, "supervisor_alive_secs": 2}
 STEPS, KILLS = 6, 25
 
 

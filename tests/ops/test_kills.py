@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 # Seconds for what is minutes in life. The child comes back after a pause of its own, up to fifteen seconds.
-QUICK = {"sweep_secs": 1, "slow_sweep_secs": 2, "keeper_alive_secs": 2, "connection_grace_secs": 30}
+QUICK = {"sweep_secs": 1, "slow_sweep_secs": 2, "supervisor_alive_secs": 2, "connection_grace_secs": 30}
 
 
 @pytest.fixture(scope="module")

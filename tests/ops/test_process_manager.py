@@ -129,7 +129,7 @@ manager.stop([part], 60)
 
 def test_a_tethered_process_ends_with_its_parent_and_what_it_started_does_not(tmp_path):
     note = tmp_path / "pids"
-    keeper = f"""
+    supervisor = f"""
 import os, subprocess, signal
 apart = subprocess.Popen(['sleep', '600'], start_new_session=True)
 open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{apart.pid}} ')
@@ -137,7 +137,7 @@ signal.pause()
 """
     parent = f"""
 import os, subprocess, sys, signal
-subprocess.Popen([sys.executable, {str(PARENT_DEATH)!r}, str(os.getpid()), sys.executable, '-c', {keeper!r}])
+subprocess.Popen([sys.executable, {str(PARENT_DEATH)!r}, str(os.getpid()), sys.executable, '-c', {supervisor!r}])
 signal.pause()
 """
     process = subprocess.Popen(python(parent))

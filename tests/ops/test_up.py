@@ -70,7 +70,7 @@ def test_only_the_owner_can_look_into_the_data_folder(house):
     assert mode(house.folder / "run" / "v.sock") == 0o700
     assert mode(house.folder / "valkey" / "valkey.conf") == 0o600
     assert mode(house.folder / "wardroom.sqlite3") == 0o600
-    assert {mode(house.folder / name) for name in ("work", "keepers", "valkey")} == {0o700}
+    assert {mode(house.folder / name) for name in ("work", "supervisors", "valkey")} == {0o700}
 
 
 def test_no_secret_is_in_a_command_line(house):

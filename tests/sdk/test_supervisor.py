@@ -202,9 +202,9 @@ def test_sigterm_ends_the_child_reports_once_and_leaves_nothing(front: Desk, sta
 
 @pytest.fixture
 def without_kill(tmp_path: Path) -> Iterator[tuple[str, ...]]:
-    """What starts a keeper that may kill its own user's processes only, though it may start those of another.
+    """What starts a supervisor that may kill its own user's processes only, though it may start those of another.
 
-    So it stands before `sudo` in a command as a keeper of a plain user does.
+    So it stands before `sudo` in a command as a supervisor of a plain user does.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can give a process away")
@@ -273,12 +273,12 @@ def test_a_child_starts_with_default_signals_and_an_empty_mask(front: Desk, star
     assert signals_of((tmp_path / "out").read_text()) == {"SigBlk": 0, "SigIgn": 0}
 
 
-def test_a_keeper_that_cannot_write_its_state_file_keeps_its_child(front: Desk, start: Start) -> None:
+def test_a_supervisor_that_cannot_write_its_state_file_keeps_its_child(front: Desk, start: Start) -> None:
     start(*sh("exit 5"), state_dir="/proc/nowhere").wait(20)
     assert front.of("/exited")[0]["exit_status"] == 5
 
 
-def test_a_keeper_that_fails_itself_is_reported(front: Desk, start: Start) -> None:
+def test_a_supervisor_that_fails_itself_is_reported(front: Desk, start: Start) -> None:
     process = start(*sh("sleep 60"), grace_secs="odd")
     wait_until(lambda: front.of("/alive"))
     front.answers["alive"] = (200, {"action": "kill"})
@@ -286,7 +286,7 @@ def test_a_keeper_that_fails_itself_is_reported(front: Desk, start: Start) -> No
     assert "failed" in front.of("/exited")[-1]["stderr_tail"]
 
 
-def test_the_state_file_names_a_running_keeper(start: Start, tmp_path: Path) -> None:
+def test_the_state_file_names_a_running_supervisor(start: Start, tmp_path: Path) -> None:
     process = start(*sh("echo $$ > pid; exec sleep 60"))
     state = wait_until(lambda: json.loads((tmp_path / "s1-1.json").read_text()))
     assert state["pgid"] == read_pid(tmp_path / "pid")
@@ -300,7 +300,9 @@ def test_the_state_file_names_a_running_keeper(start: Start, tmp_path: Path) -> 
     assert not supervisor.running(state)
 
 
-def test_a_killed_keeper_takes_its_child_along_and_the_guard_tells(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_a_killed_supervisor_takes_its_child_along_and_the_guard_tells(
+    front: Desk, start: Start, tmp_path: Path
+) -> None:
     process = start(*sh("setsid sleep 60 & echo $! > daemon; echo $$ > pid; sleep 60"))
     state = wait_until(lambda: json.loads((tmp_path / "s1-1.json").read_text()))
     pid, daemon = read_pid(tmp_path / "pid"), read_pid(tmp_path / "daemon")
@@ -343,7 +345,7 @@ def test_secrets_are_not_in_the_repr_of_a_launch_spec() -> None:
     assert "hidden" not in repr(supervisor.LaunchSpec.parse(text))
 
 
-def test_the_keeper_needs_the_standard_library_only() -> None:
+def test_the_supervisor_needs_the_standard_library_only() -> None:
     script = "import sys, wardroom.supervisor; print([m for m in sys.modules if 'site-packages' in "
     script += "str(getattr(sys.modules[m], '__file__', '')) and not m.startswith('wardroom')])"
     found = subprocess.run(

@@ -1,4 +1,4 @@
-"""A web server that takes what a keeper posts, and answers as a test tells it to."""
+"""A web server that takes what a supervisor posts, and answers as a test tells it to."""
 
 import json
 import threading

@@ -217,13 +217,13 @@ class House:
     # --- the end ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End every process of the house by its id: services, broker, keepers, and what those started."""
+        """End every process of the house by its id: services, broker, supervisors, and what those started."""
         for client in self._clients:
             client.close()
         for service in self.services.values():
             if service.process is not None:
                 end_group(service.process, signal.SIGKILL)
-        for pid in [*keepers_in(self.data), *processes_naming(str(self.folder))]:
+        for pid in [*supervisors_in(self.data), *processes_naming(str(self.folder))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.broker.close()
@@ -251,21 +251,21 @@ def beat_command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "celery", "-A", "config", "beat", *options]
 
 
-def keepers_in(data: Path) -> list[int]:
-    """Each running keeper of a data folder and its guard: nothing about them names the folder but their state files."""
+def supervisors_in(data: Path) -> list[int]:
+    """Return each running supervisor of a data folder and its guard. Only their state files name the folder."""
     found: list[int] = []
-    for file in data.glob("keepers/*.json"):
+    for file in data.glob("supervisors/*.json"):
         with contextlib.suppress(OSError, ValueError):
-            keeper = json.loads(file.read_text())["pid"]
-            guard = int(Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1])
-            found += [guard, keeper]
+            supervisor = json.loads(file.read_text())["pid"]
+            guard = int(Path(f"/proc/{supervisor}/stat").read_text().rpartition(")")[2].split()[1])
+            found += [guard, supervisor]
     return [pid for pid in found if pid > 1]
 
 
 def processes_naming(text: str) -> list[int]:
     """Every process whose command, environment or folder names `text`.
 
-    Keepers outlive the services on purpose, each in a session of its own: this is how a test finds them again.
+    Supervisors outlive the services on purpose, each in a session of its own: this is how a test finds them again.
     """
     named = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _names(entry, text)}
     named.discard(os.getpid())
