@@ -34,7 +34,8 @@ FILL = """
         RETURNING id, project_id, last_seq
     ), fresh AS (
         INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at,
+            dead_lettered, spent_tries)
         SELECT project_id, id, last_seq - %(each)s + n, gen_random_uuid()::text, 'task', '{"text":"hello"}',
             repeat('0', 64), '', '', '', false, now(), now(), false, 0
         FROM generate_series(1, %(each)s) n, taken

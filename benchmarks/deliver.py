@@ -27,7 +27,8 @@ INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES ('{{project
     ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + 1 RETURNING id, last_seq \\gset
 WITH fresh AS (
     INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+        correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at,
+        dead_lettered, spent_tries)
     VALUES ('{{project}}', :id, :last_seq, gen_random_uuid()::text, 'task', '{{{{"text":"hello"}}}}', repeat('0', 64),
         '', '', '', false, now(), now(), false, 0)
     RETURNING id, address_id, seq

@@ -34,7 +34,8 @@ COUNTER = """
 """
 INSERT = """
     INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-        correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+        correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at,
+        dead_lettered, spent_tries)
     VALUES (?, ?, ?, ?, 'task', '{"text":"hello"}', '0', '', '', '', false, ?, ?, false, 0)
 """
 WAITS = (

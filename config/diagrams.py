@@ -16,7 +16,8 @@ TABLES: list[tuple[str, str, str, Arrows]] = [
         "Session",
         "queued",
         "Every arrow into `queued` creates the next attempt in the same transaction. From a terminal state only "
-        "`retry`, `run` or a message that starts it leads back. `lost` is shown, not stored: running without a connection.",
+        "`retry`, `run` or a message that starts it leads back. `lost` is shown, not stored: running without a "
+        "connection.",
         orchestration.ARROWS,
     ),
     (

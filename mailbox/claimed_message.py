@@ -16,7 +16,7 @@ from mailbox.store.pending import Most
 from mailbox.store.sql import Fragment
 
 
-class Parcel(NamedTuple):
+class ClaimedMessage(NamedTuple):
     """One message of a claim. A tuple, because a drain of hundreds of messages makes hundreds of these."""
 
     seq: int
@@ -68,20 +68,20 @@ class Parcel(NamedTuple):
         return _aware(self.claim_ends)
 
 
-#: The columns of a `Parcel`, from a pending row and its message.
+#: The columns of a `ClaimedMessage`, from a pending row and its message.
 COLUMNS = (
     "{0}.seq, m.id, m.message_id, m.message_kind, m.body_text, m.correlation_id, m.sender_session, m.sender_role, "
     "m.claimed_sender, {0}.tries, m.created_at, m.received_at, {0}.claim_expires_at"
 )
-#: The columns of a pending row that a `Parcel` needs.
+#: The columns of a pending row that a `ClaimedMessage` needs.
 HELD = "message_id, seq, tries, claim_expires_at"
 
 
-def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[Parcel]:
+def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[ClaimedMessage]:
     """Run `pending.change`, and return the messages of the changed rows in the order of acceptance."""
     if connection.vendor == "postgresql":
         held = pending.changing("picked", to, HELD)
-        found = sql.together({"picked": pending.pick(where, most), "held": held}, letters_of("held"))
+        found = sql.together({"picked": pending.pick(where, most), "held": held}, select_messages("held"))
         return read(sql.run_prepared(found.text, found.params))
     with unit_of_work.transaction():
         keys = sql.among("w.message_id", [row.message for row in pending.change(where, to, most)])
@@ -95,7 +95,7 @@ def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[Parcel
         )
 
 
-def letters_of(held: str, more: str = "") -> Fragment:
+def select_messages(held: str, more: str = "") -> Fragment:
     """Return the SELECT of the messages of the `HELD` rows of that name.
 
     LATERAL with OFFSET 0 reads each message by its key, whatever number of rows the planner expects.
@@ -105,9 +105,9 @@ def letters_of(held: str, more: str = "") -> Fragment:
     return Fragment(f"SELECT {columns}{more} FROM {held}, LATERAL ({one}) m")  # noqa: S608
 
 
-def read(rows: list[sql.Row]) -> list[Parcel]:
+def read(rows: list[sql.Row]) -> list[ClaimedMessage]:
     """Build messages from rows of `COLUMNS`, in the order of acceptance."""
-    return sorted(map(Parcel._make, rows), key=itemgetter(0))
+    return sorted(map(ClaimedMessage._make, rows), key=itemgetter(0))
 
 
 def _aware(moment: datetime) -> datetime:

@@ -22,7 +22,7 @@ from core.web import faults, problems
 from ledger import sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
 from mailbox import addresses, claimed_message, envelope, quarantine
-from mailbox.claimed_message import Parcel
+from mailbox.claimed_message import ClaimedMessage
 from mailbox.models import Message
 from mailbox.store import pending, receipts, sql
 from mailbox.store.pending import Most
@@ -31,7 +31,7 @@ from mailbox.store.sql import Fragment
 MOST = 1000
 SHORTEST_LEASE, LONGEST_LEASE = 0.001, 12 * 3600
 LONGEST_DELAY = 30 * 86400
-LAPSED = Work("claims_sweep", "claims")
+EXPIRED = Work("claims_sweep", "claims")
 log = logging.getLogger(__name__)
 
 
@@ -41,8 +41,8 @@ class Claim:
 
     token: UUID | None = None
     lease_expires_at: datetime | None = None
-    messages: list[Parcel] = field(default_factory=list)
-    #: The result of the `ack` that `follow` made of the claim before this one.
+    messages: list[ClaimedMessage] = field(default_factory=list)
+    #: The result of the `ack` that `ack_and_claim` made of the claim before this one.
     acked: Settled | None = None
 
     def keys(self) -> dict[str, int | None]:
@@ -85,7 +85,7 @@ def drain(
     return _as_claim(token, found)
 
 
-def follow(
+def ack_and_claim(
     project_id: UUID,
     address: str,
     claim: Claim,
@@ -102,7 +102,7 @@ def follow(
             following = drain(project_id, address, limit, lease_secs, consumer, now=now)
             return dataclasses.replace(following, acked=acked)
     plain(address)
-    token, keys = uuid.uuid4(), [parcel.pk for parcel in claim.messages]
+    token, keys = uuid.uuid4(), [message.pk for message in claim.messages]
     # `picked` reads from `done`, so that acknowledged rows are locked first. Two of these calls cannot deadlock.
     free = _free(now)
     free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
@@ -111,7 +111,7 @@ def follow(
         "picked": pending.pick(pending.waiting(project_id, address, free), _most(limit)),
         "held": pending.changing("picked", _held(token, lease_secs, consumer, now), claimed_message.HELD),
     }
-    rows = _run(sql.together(parts, claimed_message.letters_of("held", ", (SELECT count(*) FROM done)")))
+    rows = _run(sql.together(parts, claimed_message.select_messages("held", ", (SELECT count(*) FROM done)")))
     if len(rows) < limit:
         _quarantine_overdue(project_id, address, now)
     whole = rows and rows[0][-1] == len(keys)
@@ -206,17 +206,17 @@ def extend(
     return _as_claim(token, claimed_message.take(live, longer))
 
 
-def lapse(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
+def expire(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
     """Return one address's expired claims to `new`. Quarantine the messages without tries left."""
-    return _lapse_where(pending.waiting(project_id, address, _overdue(now)), address, now)
+    return _expire_where(pending.waiting(project_id, address, _overdue(now)), address, now)
 
 
-def _lapse_where(overdue: Fragment, address: str, now: datetime | None) -> int:
+def _expire_where(overdue: Fragment, address: str, now: datetime | None) -> int:
     spent = _quarantine_spent(overdue, address, now)
     return len(pending.change(overdue, _back_to_new())) + len(spent)
 
 
-def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
+def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
     """Expire overdue claims of every address, at most `limit` addresses a run. Return the number of messages."""
     clock = sql.at(now)
     statement = f"""
@@ -228,28 +228,28 @@ def lapse_due(limit: int = 500, *, now: datetime | None = None) -> int:
         due = sql.run(statement, [*clock.params, most])
         return [(project if isinstance(project, UUID) else UUID(project), name) for _, project, name in due]
 
-    return sweep_batch.each(LAPSED, find, lambda at: _lapse_at(*at, now), limit=limit)
+    return sweep_batch.each(EXPIRED, find, lambda at: _expire_at(*at, now), limit=limit)
 
 
-def _lapse_at(project_id: UUID, address: str, now: datetime | None) -> int:
+def _expire_at(project_id: UUID, address: str, now: datetime | None) -> int:
     """Expire all overdue claims of one address at once; if that fails, each alone. Raise the first error at the end."""
     trouble: Exception | None = None
     try:
-        lapsed = lapse(project_id, address, now=now)
+        expired = expire(project_id, address, now=now)
     except Exception as error:
-        lapsed, trouble = 0, error
+        expired, trouble = 0, error
         overdue = pending.waiting(project_id, address, _overdue(now))
         statement = f"SELECT message_id FROM mailbox_waiting WHERE {overdue.text} ORDER BY seq"  # noqa: S608
         for (key,) in sql.run(statement, overdue.params):
             try:
-                lapsed += _lapse_where(pending.numbered(project_id, address, [key], _overdue(now)), address, now)
+                expired += _expire_where(pending.numbered(project_id, address, [key], _overdue(now)), address, now)
             except Exception:
-                log.exception("the claim of message %s at %s cannot lapse", key, address)
-    if lapsed:
+                log.exception("the claim of message %s at %s cannot expire", key, address)
+    if expired:
         _wake(project_id, address)
     if trouble:
         raise trouble
-    return lapsed
+    return expired
 
 
 def plain(address: str) -> None:
@@ -310,7 +310,7 @@ def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> se
     with unit_of_work.transaction():
         rows = pending.remove(spent)
         for row in rows:
-            quarantine.put_away(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
+            quarantine.dead_letter(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
     return {row.message for row in rows}
 
 
@@ -373,7 +373,7 @@ def _most(limit: int) -> Most:
     return Most(min(limit, MOST), settings.WARDROOM["claim_bytes"])
 
 
-def _as_claim(token: UUID, found: list[Parcel]) -> Claim:
+def _as_claim(token: UUID, found: list[ClaimedMessage]) -> Claim:
     return Claim(token, found[0].claim_expires_at, found) if found else Claim()
 
 

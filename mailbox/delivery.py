@@ -193,7 +193,7 @@ def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> di
     found = Message.objects.filter(project_id=project_id, address__name=address).aggregate(
         new=Count("pk", filter=Q(waiting__isnull=False) & ~live),
         claimed=Count("pk", filter=live),
-        admitted=Count("pk", filter=Q(waiting=None, put_away=False)),
+        admitted=Count("pk", filter=Q(waiting=None, dead_lettered=False)),
         oldest=Min("received_at", filter=Q(waiting__isnull=False) & ~live),
     )
     oldest = found.pop("oldest")

@@ -14,7 +14,7 @@ from core.web import faults, problems
 from core.web.problems import Problem
 from mailbox import addresses, answer_wait, claims, delivery, envelope, questions
 from mailbox.answer_wait import Asked
-from mailbox.claimed_message import Parcel
+from mailbox.claimed_message import ClaimedMessage
 from mailbox.claims import Claim, Settled
 from mailbox.delivery import Delivered, Outcome, Post
 from mailbox.envelope import NewMessage
@@ -85,7 +85,7 @@ class Mailbox:
             ...
             claim = desk.next(claim)
         """
-        return claims.follow(self.project_id, self.address, claim, limit, lease_secs, self.consumer)
+        return claims.ack_and_claim(self.project_id, self.address, claim, limit, lease_secs, self.consumer)
 
     def nack(self, claim: Claim | str | UUID, ids: Collection[str] | None = None, *, delay_secs: float = 0) -> Settled:
         """Return these messages. They can be claimed again after the delay."""
@@ -114,7 +114,7 @@ class Mailbox:
         """Return an earlier ask, after waiting up to `timeout_secs`. 404 if there is none, or if it was pruned."""
         return answer_wait.again(self.project_id, self.address, ask_id, timeout_secs)
 
-    def reply(self, ask: Parcel | Message, answer: Any) -> Delivered:
+    def reply(self, ask: ClaimedMessage | Message, answer: Any) -> Delivered:
         """Answer an ask that was drained here. The answer goes to the address of the asker, once.
 
         The same answer again is no error. Another one raises 409 `already-answered`, and the first stays.

@@ -46,14 +46,14 @@ class Messages(models.QuerySet["Message"]):
         """Return the messages in this state."""
         if state in WAITING_STATES:
             return self.filter(waiting__state=state)
-        return self.filter(waiting=None, put_away=state == MessageState.QUARANTINED)
+        return self.filter(waiting=None, dead_lettered=state == MessageState.QUARANTINED)
 
 
 class Message(models.Model):
     """One message to one address. The sender gives `created_at`; only `seq` defines the order.
 
     The row never changes after acceptance, because its id must still be known when it is sent again. Other rows hold
-    its state. It is pending as long as it has a `Waiting`; after that it was `put_away`, or has its number in a
+    its state. It is pending as long as it has a `Waiting`; after that it was `dead_lettered`, or has its number in a
     `Receipt`.
     """
 
@@ -79,7 +79,7 @@ class Message(models.Model):
     created_at = models.DateTimeField()
     received_at = models.DateTimeField()
     # True if in quarantine or discarded there: the message is not pending and was not admitted.
-    put_away = models.BooleanField(default=False)
+    dead_lettered = models.BooleanField(default=False)
     spent_tries = models.PositiveIntegerField(default=0)
 
     objects = Messages.as_manager()
@@ -114,7 +114,7 @@ class Message(models.Model):
     @property
     def state(self) -> MessageState:
         """Its state, derived from the rows that exist."""
-        if self.put_away:
+        if self.dead_lettered:
             return MessageState.QUARANTINED
         return MessageState(self.pending.state) if self.pending else MessageState.ADMITTED
 

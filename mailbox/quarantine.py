@@ -85,9 +85,9 @@ def reason_of(refusal: Problem) -> str:
     return str(refusal)
 
 
-def put_away(moved: Moved, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
+def dead_letter(moved: Moved, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
     """Quarantine an accepted message. The caller has just deleted its pending row."""
-    Message.objects.filter(pk=moved.message).update(put_away=True, spent_tries=moved.tries)
+    Message.objects.filter(pk=moved.message).update(dead_lettered=True, spent_tries=moved.tries)
     message = Message.objects.get(pk=moved.message)
     row = Quarantined.objects.create(
         project_id=message.project_id,
@@ -172,7 +172,7 @@ def forget(keys: Sequence[UUID]) -> int:
     with unit_of_work.transaction():
         accepted = {key for key in settled.values_list("accepted", flat=True) if key}
         gone: int = settled.only("pk").delete()[0]
-        dead = Message.objects.filter(pk__in=accepted, put_away=True)
+        dead = Message.objects.filter(pk__in=accepted, dead_lettered=True)
         dead.filter(~Exists(Quarantined.objects.filter(accepted=OuterRef("pk")))).only("pk").delete()
     return gone
 
@@ -211,8 +211,8 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
         claimed_sender=message.claimed_sender,
     )
     validated = envelope.validate(address, edited, internal=True)
-    moved = Message.objects.filter(pk=message.pk, put_away=True).update(
-        put_away=False,
+    moved = Message.objects.filter(pk=message.pk, dead_lettered=True).update(
+        dead_lettered=False,
         spent_tries=0,
         message_kind=edited.message_kind,
         body_text=validated.body_text,

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from core.db.clock import moment
-from mailbox.claimed_message import Parcel
+from mailbox.claimed_message import ClaimedMessage
 from mailbox.models import Message, Quarantined
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PREVIEW_BYTES = 4096
 INDENTED = 16 * 1024
 
 
-def message(row: Message | Parcel, address: str) -> dict[str, Any]:
+def message(row: Message | ClaimedMessage, address: str) -> dict[str, Any]:
     """Return a message as readers see it."""
     return {
         **envelope(row),
@@ -31,7 +31,7 @@ def message(row: Message | Parcel, address: str) -> dict[str, Any]:
     }
 
 
-def envelope(row: Message | Parcel) -> dict[str, Any]:
+def envelope(row: Message | ClaimedMessage) -> dict[str, Any]:
     """Return a message in the shape in which a sender would send it again."""
     sender = {"session_id": row.sender_session or None, "role": row.sender_role or None}
     return {

@@ -57,7 +57,7 @@ def approvals_expiry_sweep() -> None:
 @shared_task(name="orchestration.claims_sweep")
 def claims_sweep() -> None:
     """Expire claims that were never acknowledged."""
-    sweeps.run("claims_sweep", lambda moment: claims.lapse_due())
+    sweeps.run("claims_sweep", lambda moment: claims.expire_due())
 
 
 @shared_task(name="orchestration.outbox_sweep")

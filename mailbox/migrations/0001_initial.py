@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('claimed_sender', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField()),
                 ('received_at', models.DateTimeField()),
-                ('put_away', models.BooleanField(default=False)),
+                ('dead_lettered', models.BooleanField(default=False)),
                 ('spent_tries', models.PositiveIntegerField(default=0)),
             ],
             options={

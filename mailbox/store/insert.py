@@ -161,7 +161,8 @@ AT_ONCE = """
     ),
     fresh AS (
         INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at,
+            dead_lettered, spent_tries)
         SELECT %s::uuid, t.id, t.last_seq - l.behind, l.message_id, l.message_kind, l.body_text, l.content_hash,
             l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender,
             COALESCE(l.created_at, statement_timestamp()), statement_timestamp(), false, 0
@@ -182,7 +183,8 @@ ONE = """
         RETURNING a.id, a.last_seq
     ), fresh AS (
         INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries)
+            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at,
+            dead_lettered, spent_tries)
         SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s, %s, %s::boolean,
             COALESCE(%s::timestamptz, statement_timestamp()), statement_timestamp(), false, 0
         FROM taken t
@@ -228,7 +230,7 @@ def lock_addresses(project_id: UUID, names: Collection[str]) -> None:
 
 COLUMNS = (
     "project_id, address_id, seq, message_id, message_kind, body_text, content_hash, correlation_id, "
-    "sender_session, sender_role, claimed_sender, created_at, received_at, put_away, spent_tries"
+    "sender_session, sender_role, claimed_sender, created_at, received_at, dead_lettered, spent_tries"
 )
 
 

@@ -62,7 +62,7 @@ def acknowledged(project_id: UUID, address: str, claim: UUID, keys: Collection[i
 
 def attach(messages: Sequence[Message]) -> None:
     """Set the `receipt` of each message, with two queries for every thousand messages."""
-    gone = [message for message in messages if message.pending is None and not message.put_away]
+    gone = [message for message in messages if message.pending is None and not message.dead_lettered]
     for start in range(0, len(gone), ATTACHED):
         some = gone[start : start + ATTACHED]
         of = receipt_lookup.receipts_of([message.pk for message in some])

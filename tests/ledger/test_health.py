@@ -29,7 +29,12 @@ def word(title: str) -> tuple[str, str]:
 
 
 def test_every_job_of_the_schedule_is_listed_run_or_not():
-    assert {sweep["title"] for sweep in health.sweeps()} >= {"watchdog", "connections", "approvals expiry", "housekeeping"}
+    assert {sweep["title"] for sweep in health.sweeps()} >= {
+        "watchdog",
+        "connections",
+        "approvals expiry",
+        "housekeeping",
+    }
 
 
 def test_a_job_is_late_after_two_of_its_own_intervals_and_some_slack():

@@ -145,7 +145,7 @@ def claim() -> Case:
         delivery.deliver(project, address, messages)
         claims.drain(project, address)
     Waiting.objects.update(claim_expires_at=ago(100), tries=99)
-    good = Message.objects.filter(put_away=True).exclude(message_id="a0")
+    good = Message.objects.filter(dead_lettered=True).exclude(message_id="a0")
     return Case("claims", lambda: good.count() == 3, spoil(Message.objects.get(message_id="a0"), "received_at"))
 
 

@@ -206,7 +206,7 @@ def test_with_what_was_discarded_goes_the_message_that_was_tried_too_often() -> 
         delivery.deliver(project, name, [NewMessage(message_kind="task", body={"text": "x"}, id=name)])
         for tries in range(5):
             claims.drain(project, name, now=days(tries / 100))
-            claims.lapse(project, name, now=days(tries / 100 + 0.005))
+            claims.expire(project, name, now=days(tries / 100 + 0.005))
     first = Quarantined.objects.get(message_id="discarded")
     quarantine.discard(first.pk, stages.ACTOR, "hopeless")
     retention.sweep(now=days(31))

@@ -293,7 +293,7 @@ def examine(plan: Plan, findings: Findings) -> None:
     findings.sent, findings.kept = len(accepted), len(rows)
     admitted = {name for address, seq, name in rows if (address, seq) in receipts}
     findings.lost = len(accepted - admitted)
-    findings.quarantined = kept.filter(put_away=True).count()
+    findings.quarantined = kept.filter(dead_lettered=True).count()
     findings.twice = _twice(plan) + receipts.total() - len(receipts) + len(rows) - len({name for *_, name in rows})
     findings.order_breaks = _sending_breaks(rows) + _claiming_breaks(plan)
 

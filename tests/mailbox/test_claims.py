@@ -183,9 +183,9 @@ def test_the_sweep_brings_lapsed_claims_back_and_leaves_live_ones(project):
     fill(project)
     drain(project, limit=1, lease_secs=30)
     live = drain(project, limit=1, lease_secs=90)
-    assert claims.lapse_due(now=after(31)) == 1
+    assert claims.expire_due(now=after(31)) == 1
     assert set(Waiting.objects.filter(state="claimed").values_list("claim", flat=True)) == {live.token}
-    assert claims.lapse_due(now=after(32)) == 0
+    assert claims.expire_due(now=after(32)) == 0
 
 
 def test_after_five_tries_a_message_is_quarantined_and_the_address_goes_on(project):
@@ -201,7 +201,7 @@ def test_after_five_tries_a_message_is_quarantined_and_the_address_goes_on(proje
     assert Event.objects.get(type="message_quarantined").payload["message_id"] == ids[0]
 
 
-@pytest.mark.parametrize("way", ["nack", "recover", "lapse"])
+@pytest.mark.parametrize("way", ["nack", "recover", "expire"])
 def test_every_way_back_counts_the_tries(project, way):
     ids = fill(project, 1)
     claim = drain(project, consumer="me")
@@ -212,7 +212,7 @@ def test_every_way_back_counts_the_tries(project, way):
         elif way == "recover":
             claim = claims.recover(project, "desk", consumer="me", now=after(turn))
         else:
-            claims.lapse_due(now=after(turn * 100))
+            claims.expire_due(now=after(turn * 100))
             claim = claims.drain(project, "desk", now=after(turn * 100))
         assert len(claim.messages) == 1
     if way == "nack":
@@ -220,7 +220,7 @@ def test_every_way_back_counts_the_tries(project, way):
     elif way == "recover":
         assert claims.recover(project, "desk", consumer="me", now=after(9)).messages == []
     else:
-        claims.lapse_due(now=after(900))
+        claims.expire_due(now=after(900))
     assert Message.objects.get().state == "quarantined"
     assert Quarantined.objects.count() == 1
 
@@ -308,7 +308,7 @@ def test_a_limit_of_messages_holds_beside_that_of_bytes(project, small_claims):
 def test_the_claim_that_follows_another_ends_at_its_bytes_too(project, small_claims):
     put(project, 120, 50, 60, 10)
     claim = claims.drain(project, "desk")
-    following = claims.follow(project, "desk", claim)
+    following = claims.ack_and_claim(project, "desk", claim)
     assert (ids(claim), following.acked.done, ids(following)) == (["0"], ["0"], ["1", "2"])
 
 
@@ -350,6 +350,6 @@ def test_what_cannot_be_put_away_stops_no_drain(project, monkeypatch):
     def failing(*_, **__):
         raise ValueError("odd")
 
-    monkeypatch.setattr(quarantine, "put_away", failing)
+    monkeypatch.setattr(quarantine, "dead_letter", failing)
     assert bodies(drain(project, now=after(99))) == ["1"]
     assert Waiting.objects.count() == 2

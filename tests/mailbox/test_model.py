@@ -86,17 +86,17 @@ class MailboxMachine(RuleBasedStateMachine):
     def at(self, address):
         return sorted((each for each in self.messages.values() if each.address == address), key=lambda each: each.seq)
 
-    def lapsed(self, each):
+    def expired(self, each):
         return each.state == "claimed" and each.until <= self.secs
 
-    def put_away(self, each):
+    def dead_letter(self, each):
         each.state, each.claim = "quarantined", None
 
     def free(self, address, limit):
         free = [
             each
             for each in self.at(address)
-            if (each.state == "new" and each.due <= self.secs) or (self.lapsed(each) and each.tries < TRIES)
+            if (each.state == "new" and each.due <= self.secs) or (self.expired(each) and each.tries < TRIES)
         ][:limit]
         self.first_seen[address] += [each.seq for each in free if each.tries == 0]
         return free
@@ -140,12 +140,12 @@ class MailboxMachine(RuleBasedStateMachine):
         mine = [
             each
             for each in self.at(address)
-            if self.lapsed(each) or (each.state == "claimed" and consumer and each.consumer == consumer)
+            if self.expired(each) or (each.state == "claimed" and consumer and each.consumer == consumer)
         ]
         claim = claims.recover(self.project, address, lease, consumer, now=self.now)
         for each in mine:
             if each.tries >= TRIES:
-                self.put_away(each)
+                self.dead_letter(each)
         return self.hold([each for each in mine if each.state == "claimed"], claim, consumer, lease)
 
     def held_by(self, address, token, ids):
@@ -174,12 +174,12 @@ class MailboxMachine(RuleBasedStateMachine):
             each.state = "admitted"
 
     @rule(address=ADDRESSES, one=taken, lease=LEASES, limit=st.integers(1, 4), target=taken)
-    def follow(self, address, one, lease, limit):
+    def ack_and_claim(self, address, one, lease, limit):
         held = {each.message_id: each for each in self.claims_given[one[0]].messages}
         acked = [self.messages[id] for id in held if self.messages[id].address == address]
         wanted = self.held_by(address, one[0], held)
         before = [each for each in acked if each.state == "admitted" and each.claim == one[0]]
-        claim = claims.follow(self.project, address, self.claims_given[one[0]], limit, lease, now=self.now)
+        claim = claims.ack_and_claim(self.project, address, self.claims_given[one[0]], limit, lease, now=self.now)
         assert set(claim.acked.done) == {each.id for each in wanted + before}
         for each in wanted:
             each.state = "admitted"
@@ -195,7 +195,7 @@ class MailboxMachine(RuleBasedStateMachine):
         assert set(settled.done) == {each.id for each in wanted}
         for each in wanted:
             if each.tries >= TRIES:
-                self.put_away(each)
+                self.dead_letter(each)
             else:
                 each.state, each.claim, each.due = "new", None, self.secs + delay
 
@@ -217,17 +217,17 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self):
-        claims.lapse_due(now=self.now)
+        claims.expire_due(now=self.now)
         for address in self.first_seen:
             self.put_away_spent(address)
         for each in self.messages.values():
-            if self.lapsed(each):
+            if self.expired(each):
                 each.state, each.claim, each.due = "new", None, 0.0
 
     def put_away_spent(self, address):
         for each in self.at(address):
-            if self.lapsed(each) and each.tries >= TRIES:
-                self.put_away(each)
+            if self.expired(each) and each.tries >= TRIES:
+                self.dead_letter(each)
 
     @rule(id=ids, mended=st.booleans(), again=st.booleans())
     def requeue(self, id, mended, again):
@@ -247,12 +247,12 @@ class MailboxMachine(RuleBasedStateMachine):
             return
         for address in self.first_seen:
             mine = self.at(address)
-            free = [each for each in mine if each.state == "new" or self.lapsed(each)]
+            free = [each for each in mine if each.state == "new" or self.expired(each)]
             found = delivery.counts(self.project, address, now=self.now)
             found.pop("oldest_age_secs")
             assert found == {
                 "new": len(free),
-                "claimed": sum(each.state == "claimed" for each in mine) - sum(map(self.lapsed, mine)),
+                "claimed": sum(each.state == "claimed" for each in mine) - sum(map(self.expired, mine)),
                 "admitted": sum(each.state == "admitted" for each in mine),
                 "quarantined": sum(each.state == "quarantined" for each in mine),
             }

@@ -64,7 +64,7 @@ def steps(node):
 def drain_of(project):
     held = pending.changing("picked", claims._held(uuid4(), 60, "", None), claimed_message.HELD)
     picked = pending.pick(pending.waiting(project, "desk", claims._free(None)), pending.Most(100, 4_000_000))
-    return sql.together({"picked": picked, "held": held}, claimed_message.letters_of("held"))
+    return sql.together({"picked": picked, "held": held}, claimed_message.select_messages("held"))
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
@@ -151,18 +151,18 @@ def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded, monkeypatc
     now = [100.0]
     monkeypatch.setattr("core.db.sql.time.monotonic", lambda: now[0])
     monkeypatch.setattr("core.db.sql._renewed", WeakKeyDictionary())
-    lapses = []
+    renewed = []
 
     def watched(cursor, run=sql_of_accounts._renew_plans):
         before = sql_of_accounts._renewed.get(cursor.connection)
         run(cursor)
-        lapses.append(sql_of_accounts._renewed[cursor.connection] != before)
+        renewed.append(sql_of_accounts._renewed[cursor.connection] != before)
 
     monkeypatch.setattr("core.db.sql._renew_plans", watched)
     for step in (0, 0.5, 0.6, 0.3):
         now[0] += step
         sql.run_prepared("SELECT seq FROM mailbox_waiting WHERE seq = %s", [1])
-    assert lapses == [True, False, True, False]
+    assert renewed == [True, False, True, False]
     with connection.cursor() as cursor:
         cursor.execute("SHOW plan_cache_mode")
         assert cursor.fetchone() == ("force_generic_plan",)

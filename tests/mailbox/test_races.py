@@ -187,7 +187,7 @@ def test_sweeps_side_by_side_bring_each_message_back_once(project):
     ids = [each.id for each in delivery.deliver(project, "desk", [task(str(n)) for n in range(50)])]
     claims.drain(project, "desk", lease_secs=0.001)
     counted = []
-    wait_until(lambda: counted.append(sum(together(4, lambda number: claims.lapse_due()))) or sum(counted))
+    wait_until(lambda: counted.append(sum(together(4, lambda number: claims.expire_due()))) or sum(counted))
     assert sum(counted) == len(ids)
 
 
@@ -195,8 +195,8 @@ def test_a_spent_message_is_quarantined_once_by_sweeps_side_by_side(project, set
     settings.WARDROOM = settings.WARDROOM | {"claim_tries": 1}
     delivery.deliver(project, "desk", [task(str(n)) for n in range(10)])
     claims.drain(project, "desk", lease_secs=0.001)
-    together(6, lambda number: claims.lapse_due())
-    claims.lapse_due()
+    together(6, lambda number: claims.expire_due())
+    claims.expire_due()
     assert Quarantined.objects.count() == 10
 
 

@@ -1,4 +1,4 @@
-"""A long action, and a login that lapses while somebody is at work on it, in a real browser."""
+"""A long action, and a login that expires while somebody is at work on it, in a real browser."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_is_short_needs_no_tick(house: House, page: Page) -> None:
     expect(page.locator(".messagelist")).to_contain_text("You approved it")
 
 
-def test_a_press_after_the_login_lapsed_decides_nothing_and_loses_no_word(house: House, page: Page) -> None:
+def test_a_press_after_the_login_expired_decides_nothing_and_loses_no_word(house: House, page: Page) -> None:
     approval = ask(house, arguments={"command": "ls"})
     open_page(page, approval)
     page.fill("#ap-message", "not on a Friday")
@@ -94,7 +94,7 @@ def test_a_press_after_the_login_lapsed_decides_nothing_and_loses_no_word(house:
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_a_login_that_lapses_while_an_edit_is_typed_leaves_it(house: House, page: Page) -> None:
+def test_a_login_that_expires_while_an_edit_is_typed_leaves_it(house: House, page: Page) -> None:
     approval = ask(house, arguments={"command": "ls"})
     open_page(page, approval)
     page.get_by_text("Edit, then approve").click()
