@@ -120,7 +120,7 @@ WARDROOM: dict[str, Any] = {
     # the beat
     "sweep_secs": 5,
     "slow_sweep_secs": 15,
-    "housekeeping_secs": 60,
+    "retention_sweep_secs": 60,
     "beat_stale_secs": 60,
     "beat_stuck_secs": 60,
     "worker_deaf_secs": 120,
@@ -154,7 +154,7 @@ JOBS = {
     "outbox_sweep": "sweep_secs",
     "waits_sweep": "slow_sweep_secs",
     "cancels_sweep": "sweep_secs",
-    "housekeeping": "housekeeping_secs",
+    "retention_sweep": "retention_sweep_secs",
 }
 
 

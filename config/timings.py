@@ -31,7 +31,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "heartbeat_secs": (0.05, 300),
     "sweep_secs": (0.05, 600),
     "slow_sweep_secs": (0.05, 600),
-    "housekeeping_secs": (0.05, 3600),
+    "retention_sweep_secs": (0.05, 3600),
 }
 #: Pairs of entries: the first must be less than the second.
 ORDER = (("heartbeat_secs", "heartbeat_lease_secs"), ("supervisor_alive_secs", "supervisor_orphan_secs"))

@@ -20,7 +20,7 @@ def launch_session(session_id: str, attempt: int) -> None:
 
 @shared_task(name="orchestration.launch_sweep")
 def launch_sweep() -> None:
-    """Launch attempts with a lost hint, and relaunch attempts without a first frame."""
+    """Launch attempts with a lost task message, and relaunch attempts without a first frame."""
     sweeps.run("launch_sweep", lambda moment: launch.sweep(moment=moment))
 
 
@@ -66,7 +66,7 @@ def outbox_sweep() -> None:
     sweeps.run("outbox_sweep", lambda moment: dispatch.sweep())
 
 
-@shared_task(name="orchestration.housekeeping")
+@shared_task(name="orchestration.retention_sweep")
 def retention_sweep() -> None:
     """Delete rows and files that are past their retention period."""
-    sweeps.run("housekeeping", lambda moment: retention.sweep())
+    sweeps.run("retention_sweep", lambda moment: retention.sweep())

@@ -75,7 +75,7 @@ def sweep(*, now: datetime | None = None) -> int:
 
 def _clear(kind: str, due: Callable[[Any], Sequence[Any]], forget: Callable[[Sequence[Any]], int]) -> int:
     """Delete batch by batch the keys that `due` returns after the last key, at first None. Skip rows that fail."""
-    work, began = Work("housekeeping", kind), read_database_clock()
+    work, began = Work("retention_sweep", kind), read_database_clock()
     gone, last, end = 0, None, time.monotonic() + SHARE_SECS
     while batch := list(due(last)):
         gone, last = gone + sweep_batch.together(work, batch, forget), batch[-1]
@@ -189,4 +189,4 @@ def _logs() -> int:
         return 1
 
     logs = runners.supervisors_folder().glob("*.log")
-    return sweep_batch.each(Work("housekeeping", "logs of supervisors"), lambda most: logs, remove)
+    return sweep_batch.each(Work("retention_sweep", "logs of supervisors"), lambda most: logs, remove)

@@ -40,7 +40,7 @@ def sweep(*, now: datetime | None = None) -> int:
     except OSError:
         return 0
     try:
-        work = Work("housekeeping", "work folders")
+        work = Work("retention_sweep", "work folders")
         sweep_batch.each(work, lambda most: _long_over(top, now), lambda session_id: _put_aside(top, session_id, now))
         return sum(_remove(top, name) for name in os.listdir(top) if name.startswith(GONE))
     finally:

@@ -1,4 +1,4 @@
-"""Publish the launch of an attempt to the workers: a hint that may be lost, beside an outbox row that is not lost."""
+"""Publish the launch of an attempt to the workers: a task message, and an outbox row in case the message is lost."""
 
 import functools
 import logging
@@ -29,7 +29,7 @@ _silent_until = 0.0
 
 
 def enqueue_launch(session: Session) -> None:
-    """Record that the current attempt must be launched, and publish the hint after COMMIT. Requires a transaction."""
+    """Record that the current attempt must be launched; publish after COMMIT. Requires a transaction."""
     key = f"{LAUNCH}:{session.pk}:{session.attempt}"
     payload = {"session": str(session.pk), "attempt": session.attempt}
     unit_of_work.outbox(session.project_id, LAUNCH, key, payload)
@@ -37,7 +37,7 @@ def enqueue_launch(session: Session) -> None:
 
 
 def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
-    """Publish hints again that were never sent, and return how many were sent."""
+    """Publish task messages that were never sent, and return their number."""
     waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5, now)).order_by("due_at")
     found = waiting.values_list("pk", flat=True)
 
@@ -49,7 +49,7 @@ def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
 
 
 def mark_begun(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:
-    """Mark the launch as begun, so that its hint is not sent again."""
+    """Mark the launch as begun, so that its task message is not sent again."""
     key = f"{LAUNCH}:{session_id}:{attempt}"
     OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now(now))
 
@@ -78,7 +78,7 @@ def _send(key: str, session_id: UUID, attempt: int) -> bool:
             )
     except (OperationalError, OSError, AMQPError, RedisError) as problem:
         _silent_until = time.monotonic() + BRAKE_SECS
-        log.warning("launch hint not sent (%s): the sweeper will send it again", type(problem).__name__)
+        log.warning("launch message not sent (%s): the sweeper will send it again", type(problem).__name__)
         owed.update(tries=F("tries") + 1, last_error=type(problem).__name__)
         return False
     owed.update(sent_at=database_now(), tries=F("tries") + 1, last_error="")

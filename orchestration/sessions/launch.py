@@ -20,7 +20,7 @@ from orchestration.states import Runner, Status
 
 log = logging.getLogger(__name__)
 
-#: After this many seconds a hint counts as lost.
+#: After this many seconds a task message counts as lost.
 LOST_SECS = 5
 LOST, SILENT = Work("launch_sweep", "launches"), Work("launch_sweep", "first words")
 
@@ -28,7 +28,7 @@ LOST, SILENT = Work("launch_sweep", "launches"), Work("launch_sweep", "first wor
 def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
     """Claim a queued process attempt, start its supervisor, and return. Return False when there is nothing to do.
 
-    The hint that calls this may come twice, or after the sweeper. The claim lets one call through.
+    The task message may come twice, or after the sweeper. The claim lets one call through.
 
     1. While another host may still run an earlier attempt, do nothing. The sweeper tries again.
     2. End the remains of an earlier attempt on this host. This is slow, so it comes before the claim: a worker that
@@ -101,7 +101,7 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
 
 
 def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | None = None) -> int:
-    """Launch attempts with a lost hint, and handle children that never send a first frame."""
+    """Launch attempts with a lost task message, and handle children that never send a first frame."""
     at = moment or read_database_clock(now)
     queued = Attempt.objects.filter(
         status=Status.QUEUED,

@@ -33,17 +33,17 @@ def test_every_job_of_the_schedule_is_listed_run_or_not():
         "watchdog",
         "connections",
         "approvals expiry",
-        "housekeeping",
+        "retention",
     }
 
 
 def test_a_job_is_late_after_two_of_its_own_intervals_and_some_slack():
     finished("watchdog_sweep", 1)
     finished("connections_sweep", 2 * 5 + health.SLACK_SECS + 2)
-    finished("housekeeping", 2 * 5 + health.SLACK_SECS + 2)
+    finished("retention_sweep", 2 * 5 + health.SLACK_SECS + 2)
     assert word("watchdog") == ("on time", "good")
-    assert word("lines") == ("late", "bad")
-    assert word("housekeeping") == ("on time", "good")
+    assert word("connections") == ("late", "bad")
+    assert word("retention") == ("on time", "good")
 
 
 def test_a_job_whose_last_run_raised_is_failing_however_young():
@@ -53,9 +53,9 @@ def test_a_job_whose_last_run_raised_is_failing_however_young():
 
 def test_a_job_that_never_finished_alarms_only_in_a_house_that_is_old_enough():
     Project.objects.update(created_at=read_database_clock())
-    assert word("housekeeping") == ("not yet due", "")
+    assert word("retention") == ("not yet due", "")
     Project.objects.update(created_at=read_database_clock() - timedelta(hours=1))
-    assert word("housekeeping") == ("never finished", "bad")
+    assert word("retention") == ("never finished", "bad")
 
 
 @pytest.mark.parametrize("secs_ahead", [120, 3600, 86400])
@@ -89,7 +89,7 @@ def test_a_moment_that_python_cannot_read_is_one_jobs_trouble(column: str, odd: 
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE ledger_sweep SET {column} = %s WHERE name = 'watchdog_sweep'", [odd])
     assert word("watchdog") == ("last ran at a time that cannot be read", "bad")
-    assert word("lines") == ("on time", "good")
+    assert word("connections") == ("on time", "good")
     assert part("beat")["ok"]
     assert part("sweeps")["trouble"]["watchdog_sweep"] == "last ran at a time that cannot be read"
     for page in ("", "orchestration/session/front/", "ledger/sweep/", "ledger/sweep/watchdog_sweep/change/"):

@@ -217,7 +217,7 @@ CASES: dict[str, list[Callable[[], Case]]] = {
     "outbox_sweep": [owed_hint],
     "waits_sweep": [wait],
     "cancels_sweep": [tree],
-    "housekeeping": [old_row],
+    "retention_sweep": [old_row],
 }
 
 
@@ -231,12 +231,12 @@ WORKS = {
     "outbox_sweep": {"launches"},
     "waits_sweep": {"waits"},
     "cancels_sweep": {"trees"},
-    "housekeeping": {"idempotencykey"},
+    "retention_sweep": {"idempotencykey"},
 }
 #: These go over files and single columns by the same loop; test_folders and test_clock_steps have their cases.
 BY_FILE = {
-    ("housekeeping", "logs of supervisors"),
-    ("housekeeping", "work folders"),
+    ("retention_sweep", "logs of supervisors"),
+    ("retention_sweep", "work folders"),
     ("connections_sweep", "moments in the future"),
 }
 
@@ -321,4 +321,4 @@ def test_every_kind_of_work_of_a_sweep_has_its_bad_row() -> None:
     written = set(re.findall(r'Work\("(\w+)", "([\w ]+)"\)', "".join(path.read_text() for path in app_files())))
     losses = {("connections_sweep", name) for name in ("cancels", "exits", "lost connections")}
     planted = {(job, work) for job, works in WORKS.items() for work in works}
-    assert written - BY_FILE == planted - losses - {("housekeeping", "idempotencykey")}
+    assert written - BY_FILE == planted - losses - {("retention_sweep", "idempotencykey")}

@@ -46,7 +46,7 @@ def test_what_is_let_go_between_two_looks_stands_in_nobodys_way(project, monkeyp
 
     def too_late(project_id, ids):
         monkeypatch.undo()
-        # As housekeeping does, once the old message has kept the same id from being inserted.
+        # As the retention sweep does, once the old message has kept the same id from being inserted.
         Message.objects.filter(message_id="old").delete()
         return look(project_id, ids)
 

@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.stack
 
 HOUR = 3600
-SHORT = {**FAST, "housekeeping_secs": 2, "max_idle_secs": 300, "max_total_secs": 600, "check_interval_secs": 1}
+SHORT = {**FAST, "retention_sweep_secs": 2, "max_idle_secs": 300, "max_total_secs": 600, "check_interval_secs": 1}
 
 
 def beat(house: House) -> dict[str, Any]:

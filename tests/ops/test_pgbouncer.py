@@ -36,7 +36,7 @@ print("done")
 def house(backend: str, module_stack: Callable[..., House]) -> House:
     if backend != "postgres":
         pytest.skip("PgBouncer stands before PostgreSQL")
-    timings = {"sweep_secs": 1, "slow_sweep_secs": 1, "housekeeping_secs": 2, "write_lock_secs": 5}
+    timings = {"sweep_secs": 1, "slow_sweep_secs": 1, "retention_sweep_secs": 2, "write_lock_secs": 5}
     return module_stack(pooled=True, web=2, timings=timings)
 
 
