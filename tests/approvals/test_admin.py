@@ -18,8 +18,8 @@ from approvals.decision_validation import Answer
 from approvals.models import Approval
 from core.web.problems import Problem
 from ledger.models import AuditEntry
-from tests.approvals.desk import page_of, press, text_of
-from tests.life import stages
+from tests.approvals.admin_page import page_of, press, text_of
+from tests.orchestration import stages
 
 pytestmark = pytest.mark.django_db
 

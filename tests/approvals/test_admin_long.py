@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import User
-from tests.approvals.desk import page_of, press, text_of
+from tests.approvals.admin_page import page_of, press, text_of
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.tour.browser import QUEUE, press, staff
+from tests.e2e.browser import QUEUE, press, staff
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 

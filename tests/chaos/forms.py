@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.ops.embedded import Embedded
+from tests.servers.embedded import Embedded
 from tests.servers.stack import House
 
 MIB = 1024 * 1024

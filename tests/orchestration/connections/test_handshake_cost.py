@@ -1,0 +1,80 @@
+"""What handshakes cost before their token is judged: nothing for what is no token, and few places for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from threading import Event
+from typing import Any
+
+import pytest
+
+from orchestration.connections import backpressure, fencing, handshake
+from orchestration.connections.transport import CloseConnection
+from tests.orchestration.connections.conftest import Server, Spawn
+from tests.waiting import wait_until
+
+STRANGER = "wr_child_" + "a" * 16 + "_" + "b" * 43
+
+
+class Judge:
+    """The real one, which can be held, and is counted."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go = Event()
+
+    def __call__(self, token: str, session: str) -> fencing.Principal:
+        self.asked += 1
+        assert self.go.wait(30)
+        return fencing.authenticate(token, session)
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
+    held = Judge()
+    monkeypatch.setattr(handshake, "authenticate", held)
+    yield held
+    held.go.set()
+
+
+def bearer(token: str) -> dict[str, Any]:
+    return {"additional_headers": {"Authorization": f"Bearer {token}"}, "subprotocols": ["wardroom.v1"]}
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", STRANGER + "x", STRANGER.upper()])
+def test_what_is_no_token_is_refused_without_a_query(server: Server, child: Spawn, judge: Judge, token: str) -> None:
+    judge.go.set()
+    with server.dial(child.id, **bearer(token)) as peer:
+        assert peer.end() == (4401, "unknown token")
+    assert judge.asked == 0
+
+
+@pytest.mark.parametrize("bound", ["unproven_handshakes", "unproven_handshakes_per_address"])
+def test_few_handshakes_are_judged_at_a_time(
+    server: Server, child: Spawn, judge: Judge, timings: Callable[..., None], bound: str
+) -> None:
+    timings(**{bound: 2})
+    with ExitStack() as opened:
+        judged = [opened.enter_context(server.dial(child.id, **bearer(STRANGER))) for _ in range(2)]
+        wait_until(lambda: judge.asked == 2)
+        with server.knock(child) as late:
+            code, reason = late.end()
+        assert (code, reason.startswith("retry after 2 seconds")) == (1013, True)
+        judge.go.set()
+        assert [each.code() for each in judged] == [4401, 4401]
+    with server.knock(child) as again:
+        again.say("hello", attempt=1)
+        again.hear("welcome")
+
+
+def test_one_address_leaves_places_to_others(timings: Callable[..., None]) -> None:
+    timings(unproven_handshakes=3, unproven_handshakes_per_address=2)
+    with backpressure.count_handshake("one"), backpressure.count_handshake("one"):
+        with pytest.raises(CloseConnection), backpressure.count_handshake("one"):
+            pass
+        with backpressure.count_handshake("two"), pytest.raises(CloseConnection), backpressure.count_handshake("three"):
+            pass
+        with backpressure.count_handshake("three"):
+            pass
+    assert not backpressure._handshakes

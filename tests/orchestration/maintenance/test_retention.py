@@ -1,0 +1,222 @@
+"""What is let go, and what is not: each at its age, in batches."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from accounts.models import IdempotencyKey
+from core.db.clock import later, read_database_clock
+from ledger import feed, quota
+from ledger.models import Event, Kept, OutboxEntry
+from mailbox import claims, delivery, quarantine, session_inbox
+from mailbox.envelope import NewMessage
+from mailbox.models import Message, Quarantined
+from orchestration.maintenance import retention
+from orchestration.models import Cancellation, Session, WebProcess
+from orchestration.sessions import cancel, lifecycle
+from orchestration.states import Status
+from tests.orchestration import stages
+
+pytestmark = pytest.mark.django_db
+
+
+def days(count: float) -> Any:
+    return read_database_clock() + timedelta(days=count)
+
+
+def post(session: Session, id: str) -> None:
+    message = NewMessage(message_kind="task", body={"text": "x"}, id=id)
+    delivery.deliver(session.project_id, session.address, [message])
+
+
+def left() -> set[str]:
+    return set(Message.objects.values_list("message_id", flat=True))
+
+
+def test_admitted_messages_go_after_a_week_and_unread_ones_do_not() -> None:
+    session = stages.running()
+    post(session, "read")
+    post(session, "unread")
+    session_inbox.admit(session.project_id, session.address, ["read"], 1)
+    retention.sweep(now=days(6.9))
+    assert left() == {"read", "unread"}
+    retention.sweep(now=days(7.1))
+    assert left() == {"unread"}
+
+
+def test_a_round_goes_on_for_as_long_as_it_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = stages.running()
+    for number in range(60):
+        post(session, str(number))
+        session_inbox.admit(session.project_id, session.address, [str(number)], 1)
+    monkeypatch.setattr(retention, "BATCH", 1)
+    monkeypatch.setattr(retention, "SHARE_SECS", 0)
+    retention.sweep(now=days(7.1))
+    assert len(left()) == 59
+    monkeypatch.undo()
+    monkeypatch.setattr(retention, "BATCH", 1)
+    retention.sweep(now=days(7.1))
+    assert not left()
+
+
+def test_unread_messages_go_a_month_after_their_session_ended_and_no_others() -> None:
+    over, going_on = stages.ended(), stages.running()
+    post(over, "dead")
+    post(going_on, "waiting")
+    delivery.deliver(over.project_id, "inbox", [NewMessage(message_kind="task", body={"text": "x"}, id="plain")])
+    retention.sweep(now=days(29.9))
+    assert left() == {"dead", "waiting", "plain"}
+    retention.sweep(now=days(30.1))
+    assert left() == {"waiting", "plain"}
+
+
+def test_events_go_after_a_month_but_not_those_of_what_goes_on() -> None:
+    over, going_on = stages.ended(), stages.running()
+    retention.sweep(now=days(29))
+    assert Event.objects.filter(session=over.pk).exists()
+    retention.sweep(now=days(31))
+    assert not Event.objects.filter(session=over.pk).exists()
+    assert Event.objects.filter(session=going_on.pk).exists()
+
+
+def test_what_a_session_was_made_to_keep_is_counted_until_a_month_after_its_end() -> None:
+    over, going_on = stages.running(), stages.running()
+    for session in (over, going_on):
+        quota.keep(session.pk, "x")
+    lifecycle.finish(over.pk, 1, Status.COMPLETED)
+    retention.sweep(now=days(29.9))
+    assert Kept.objects.count() == 2
+    retention.sweep(now=days(30.1))
+    assert list(Kept.objects.values_list("pk", flat=True)) == [going_on.pk]
+
+
+def cancelled_tree() -> Cancellation:
+    """A tree of four that was cancelled as a large one is."""
+    top = stages.running()
+    for _ in range(3):
+        stages.queued(parent=top.pk)
+    cancel.cancel(stages.project(), top.pk, "enough", stages.ACTOR)
+    return Cancellation.objects.get(top=top)
+
+
+def test_a_cancel_goes_a_month_after_its_end_and_its_sessions_stay(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
+    done, going_on = cancelled_tree(), cancelled_tree()
+    cancel.work(done.pk, 60)
+    monkeypatch.setattr(retention, "BATCH", 2)
+    retention.sweep(now=days(29.9))
+    assert Cancellation.objects.count() == 2
+    retention.sweep(now=days(30.1))
+    assert list(Cancellation.objects.all()) == [going_on]
+    assert Session.objects.filter(root=done.top_id, cancellation=None).count() == 4
+    assert Session.objects.filter(cancellation=going_on).count() == 1
+
+
+def test_a_cancel_of_a_very_large_tree_goes_in_several_rounds(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
+    row = cancelled_tree()
+    cancel.work(row.pk, 60)
+    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "SHARE_SECS", 0)
+    retention.sweep(now=days(30.1))
+    assert Session.objects.filter(cancellation=row).count() == 1
+    retention.sweep(now=days(30.1))
+    assert not Cancellation.objects.exists()
+
+
+def test_a_reader_whose_next_event_is_gone_is_told_so() -> None:
+    session = stages.ended()
+    assert not feed.beyond(session.project_id, 1).resync
+    retention.sweep(now=days(31))
+    assert feed.beyond(session.project_id, 1).resync
+
+
+def test_answers_and_outbox_rows_go_when_nobody_asks_for_them(owner: Any) -> None:
+    order = {"role": "runbook", "assignment": "echo"}
+    owner.post("/api/v1/sessions", order, format="json", headers={"Idempotency-Key": "k"})
+    retention.sweep(now=days(0.9))
+    assert IdempotencyKey.objects.count() == 1
+    retention.sweep(now=days(1.1))
+    assert IdempotencyKey.objects.count() == 0
+    OutboxEntry.objects.update(sent_at=read_database_clock())
+    retention.sweep(now=days(8))
+    assert OutboxEntry.objects.count() == 0
+    assert Session.objects.count() == 1
+
+
+def test_a_web_process_stays_while_its_heartbeat_still_says_something() -> None:
+    session = stages.running()
+    old = WebProcess.objects.create(host="a", pid=1)
+    stages.set_attempt(session, web_process=old)
+    WebProcess.objects.create(host="b", pid=2)
+    retention.sweep(now=days(2))
+    assert list(WebProcess.objects.all()) == [old]
+    lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    retention.sweep(now=days(2))
+    assert not WebProcess.objects.exists()
+
+
+def test_it_goes_on_over_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 3)
+    session = stages.ended()
+    for number in range(10):
+        post(session, f"m{number}")
+    retention.sweep(now=days(31))
+    assert left() == set()
+
+
+def test_logs_of_supervisors_that_are_long_gone_go(settings: Any, tmp_path: Any) -> None:
+    settings.DATA_FOLDER = tmp_path
+    folder = tmp_path / "supervisors"
+    folder.mkdir()
+    old, kept, fresh = (folder / f"{name}.log" for name in ("old", "kept", "fresh"))
+    for log in (old, kept, fresh):
+        log.touch()
+    (folder / "kept.json").touch()
+    os.utime(old, (0, 0))
+    os.utime(kept, (0, 0))
+    retention.sweep()
+    assert sorted(log.name for log in folder.glob("*.log")) == ["fresh.log", "kept.log"]
+
+
+def test_settled_quarantine_goes_after_a_month_and_what_waits_never_does() -> None:
+    project = stages.project().pk
+    rows = [quarantine.put(project, b"broken", "rest", "not JSON", message_id=name) for name in ("out", "waiting")]
+    good = quarantine.put(project, b'{"message_kind": "task", "body": "x", "id": "in"}', "rest", "why", address="desk")
+    quarantine.discard(rows[0].pk, stages.ACTOR, "not ours")
+    quarantine.requeue(good.pk, stages.ACTOR)
+    retention.sweep(now=days(29.9))
+    assert Quarantined.objects.count() == 3
+    retention.sweep(now=days(30.1))
+    assert list(Quarantined.objects.values_list("message_id", flat=True)) == ["waiting"]
+    assert left() == {"in"}
+    retention.sweep(now=days(4000))
+    assert Quarantined.objects.get().state == "waiting"
+
+
+def test_with_what_was_discarded_goes_the_message_that_was_tried_too_often() -> None:
+    project = stages.project().pk
+    for name in ("discarded", "waiting"):
+        delivery.deliver(project, name, [NewMessage(message_kind="task", body={"text": "x"}, id=name)])
+        for tries in range(5):
+            claims.drain(project, name, now=days(tries / 100))
+            claims.expire(project, name, now=days(tries / 100 + 0.005))
+    first = Quarantined.objects.get(message_id="discarded")
+    quarantine.discard(first.pk, stages.ACTOR, "hopeless")
+    retention.sweep(now=days(31))
+    assert left() == {"waiting"}
+    assert Quarantined.objects.get().message_id == "waiting"
+
+
+def test_settled_quarantine_goes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = stages.project().pk
+    for number in range(5):
+        quarantine.discard(quarantine.put(project, b"x", "rest", str(number)).pk, stages.ACTOR, "no")
+    before = later(-30 * 86400, days(31))
+    assert [quarantine.purge(before, 2) for _ in range(4)] == [2, 2, 1, 0]

@@ -1,0 +1,230 @@
+"""A connection that only waits is closed after a documented time, and too many harm nobody else."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from django.conf import settings
+from websockets.sync.client import connect
+
+from server.front import connection
+from server.front.exchange import Exchange
+from server.up import web_options
+from tests.server.front.wire import JSON, length, wire
+from tests.servers.databases import ROOT
+from tests.servers.stack import web_command
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    monkeypatch.setitem(settings.WARDROOM, "head_secs", 0.3)
+
+
+def test_a_connection_without_a_request_is_closed(hurried, line):
+    assert line.is_closed()
+
+
+@pytest.mark.parametrize(
+    "half", [b"G", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: testserver\r\nX: "]
+)
+def test_half_a_head_is_given_up(hurried, line, half):
+    line.socket.sendall(half)
+    assert line.answer().problem == (408, "too-slow")
+    assert line.is_closed()
+
+
+def test_half_a_second_head_is_given_up(hurried, line):
+    line.head("GET", "/healthz")
+    assert line.answer().status == 200
+    line.socket.sendall(b"GET /healthz HTTP/1.1\r\n")
+    assert line.answer().problem == (408, "too-slow")
+
+
+def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried, line):
+    line.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+    line.socket.settimeout(0.02)
+
+    def dripped():
+        line.socket.sendall(b"x")
+        try:
+            return line.socket.recv(4096)
+        except TimeoutError:
+            return b""
+
+    assert wait_until(dripped).startswith(b"HTTP/1.1 408")
+
+
+def test_a_head_without_end_is_refused(line):
+    line.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+    line.pour(2 * settings.WARDROOM["max_head_bytes"])
+    assert line.answer().problem == (431, "too-large")
+    assert line.is_closed()
+
+
+def test_trailers_without_end_are_cut_off(caller, line):
+    line.head("POST", "/api/v1/sessions", JSON, "Transfer-Encoding: chunked", token=caller.token)
+    line.socket.sendall(b"0\r\nX: ")
+    most = 16 * settings.WARDROOM["max_request_bytes"]
+    assert line.pour(most) < most
+
+
+def test_a_body_that_nobody_reads_is_cut_off(line):
+    line.head("GET", "/healthz", length(10**9))
+    assert line.answer().status == 200
+    assert line.pour(10**8) < 10**8
+
+
+def test_a_call_that_is_held_is_not_hurried(hurried, caller, line):
+    line.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
+    head = line.socket.recv(65536)
+    assert head.startswith(b"HTTP/1.1 200")
+    line.socket.settimeout(1)
+    with pytest.raises(TimeoutError):
+        while line.socket.recv(65536):
+            pass
+
+
+def test_what_is_no_http_is_a_problem(line):
+    line.socket.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
+    assert line.answer().problem == (400, "invalid")
+
+
+def test_silent_connections_of_one_address_make_room_for_the_next(monkeypatch, web_server):
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(8)]
+        assert all(each.is_closed() for each in lines[:3])
+        lines[-1].head("GET", "/healthz")
+        assert lines[-1].answer().status == 200
+
+
+def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, web_server, stranger):
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+    monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
+    with ExitStack() as opened:
+        lines = []
+        for _ in range(8):
+            lines.append(opened.enter_context(wire(web_server.port)))
+            lines[-1].head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
+        assert all(each.is_closed() for each in lines[:3])
+        for each in lines[3:]:
+            each.socket.sendall(b"{}")
+            assert each.answer().problem == (401, "unauthenticated")
+
+
+def test_connections_that_fall_silent_in_a_second_head_make_room_too(monkeypatch, web_server):
+    monkeypatch.setitem(settings.WARDROOM, "head_secs", 600)  # The deadline must not close them.
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(5)]
+        for each in lines:
+            each.head("GET", "/healthz")
+            assert each.answer().status == 200
+        lines += [opened.enter_context(wire(web_server.port)) for _ in range(3)]
+        for each in lines[5:]:
+            each.head("GET", "/healthz")
+            assert each.answer().status == 200
+        for number, each in enumerate(lines, 1):
+            each.socket.sendall(b"G")
+            wait_until(lambda number=number: len(connection._everybody_silent) >= min(number, 5))
+        assert all(each.is_closed() for each in lines[:3])
+        assert len(connection._everybody_silent) == 5
+
+
+def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_server, stranger):
+    monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
+    with wire(web_server.port) as first, wire(web_server.port) as second:
+        for each in (first, second):
+            each.head("GET", "/healthz")
+            assert each.answer().status == 200
+        wait_until(lambda: not connection._everybody_silent)
+        monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
+        first.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
+        wait_until(lambda: connection._everybody_silent)
+        second.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
+        assert first.is_closed()
+        second.socket.sendall(b"{}")
+        assert second.answer().status == 401
+
+
+def test_who_is_known_may_take_the_time_for_a_body(monkeypatch, web_server, caller):
+    wait_until(lambda: not connection._everybody_silent)
+    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
+    proven = []
+    prove = Exchange.prove
+    monkeypatch.setattr(Exchange, "prove", lambda *told: (prove(*told), proven.append(told)))
+    with ExitStack() as opened:
+        lines = []
+        for number in range(1, 5):
+            lines.append(opened.enter_context(wire(web_server.port)))
+            lines[-1].head("POST", "/api/v1/sessions", JSON, length(70_000), token=caller.token)
+            wait_until(lambda number=number: len(proven) == number)
+        for each in lines:
+            each.socket.sendall(b"[" * 70_000)
+            assert each.answer().status == 422
+
+
+def test_silent_connections_make_room_when_there_are_too_many(monkeypatch, web_server):
+    monkeypatch.setitem(settings.WARDROOM, "connections", 6)
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(30)]
+        lines[-1].head("GET", "/healthz")
+        assert lines[-1].answer().status == 200
+
+
+def test_busy_connections_are_kept_and_the_next_is_refused(monkeypatch, caller, web_server):
+    with ExitStack() as opened:
+        lines = [opened.enter_context(wire(web_server.port)) for _ in range(4)]
+        for each in lines:
+            each.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
+            assert each.socket.recv(12) == b"HTTP/1.1 200"
+        monkeypatch.setitem(settings.WARDROOM, "connections", 4)
+        with wire(web_server.port) as late:
+            answer = late.answer()
+        assert (answer.problem, answer.headers["retry-after"]) == ((503, "busy"), "1")
+        monkeypatch.undo()
+        told = httpx.get(f"http://127.0.0.1:{web_server.port}/readyz", timeout=30).json()
+        assert told["parts"]["front"]["refused"]["connections"] >= 1
+
+
+def test_every_way_to_start_a_web_process_has_these_bounds(monkeypatch):
+    monkeypatch.setenv("HOST", "127.0.0.1")
+    monkeypatch.setenv("PORT", "8000")
+    for command in ((ROOT / "Procfile").read_text(), " ".join(web_options()), " ".join(web_command(8000))):
+        assert "--http server.front.connection:FrontConnection" in command
+
+
+@pytest.mark.stack
+def test_a_quiet_childs_socket_is_no_request_that_is_late(stack):
+    house = stack(worker=False, beat=False, timings={"head_secs": 1})
+    spawned = house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"}).json()["child"]
+    headers = {"Authorization": f"Bearer {spawned['token']}"}
+    with connect(
+        spawned["websocket_url"], additional_headers=headers, subprotocols=["wardroom.v1"], proxy=None
+    ) as child:
+        child.send('{"kind": "hello", "attempt": 1}')
+        assert [json.loads(child.recv())["kind"] for _ in range(2)] == ["welcome", "run"]
+        with pytest.raises(TimeoutError):
+            child.recv(timeout=4)
+        child.send('{"kind": "run_ack"}')
+        assert child.ping().wait(10)
+
+
+@pytest.mark.stack
+def test_a_hundred_idle_sockets_harm_nobody_under_a_small_limit_of_files(stack):
+    house = stack(worker=False, beat=False)
+    house.stop("web1")
+    house.services["web1"].command[:0] = ["prlimit", "--nofile=64:64"]
+    house.start("web1")
+    port = int(house.url.rpartition(":")[2])
+    with ExitStack() as opened:
+        for _ in range(100):
+            opened.enter_context(wire(port))
+        answer = house.client().get("/api/v1/sessions")
+        assert answer.status_code == 200

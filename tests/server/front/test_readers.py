@@ -1,0 +1,60 @@
+"""A reader has one deadline for an answer, with a lowest rate: who takes a bit at a time holds nothing for long."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from django.conf import settings
+
+from server.front.connection import FrontConnection
+from tests.server.front.wire import wire
+from tests.waiting import breathe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PIECE = 4096
+
+
+def read_slowly(line) -> int:
+    """Take what comes in small bits with pauses; how many bytes there were."""
+    taken = 0
+    try:
+        while bit := line.socket.recv(PIECE):
+            taken += len(bit)
+            breathe(0.01)
+    except ConnectionError:
+        pass
+    return taken
+
+
+@pytest.fixture
+def long_answer(caller):
+    """The path of a page of a megabyte, which Django writes in pieces."""
+    for number in range(5):
+        event = {"id": f"m{number}", "message_kind": "task", "body": "x" * 250_000}
+        assert caller.post("/api/v1/mailboxes/desk/messages", event).status_code == 201
+    return "/api/v1/mailboxes/desk/messages"
+
+
+@pytest.fixture
+def small_buffers(monkeypatch):
+    """The kernel keeps little of an answer, as for a reader far away; usually it keeps megabytes on one machine."""
+    made = FrontConnection.connection_made
+
+    def connection_made(connection, transport):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)
+        made(connection, transport)
+
+    monkeypatch.setattr(FrontConnection, "connection_made", connection_made)
+
+
+@pytest.mark.parametrize(("floor", "whole"), [(50 * 1024 * 1024, False), (1024, True)])
+def test_a_reader_below_the_floor_is_cut_off_and_one_above_it_is_not(
+    monkeypatch, caller, web_server, long_answer, small_buffers, floor, whole
+):
+    monkeypatch.setitem(settings.WARDROOM, "send_timeout_secs", 0.5)
+    monkeypatch.setitem(settings.WARDROOM, "send_bytes_per_sec", floor)
+    with wire(web_server.port, window=PIECE) as line:
+        line.head("GET", long_answer, "Connection: close", token=caller.token)
+        assert (read_slowly(line) > 1_000_000) is whole

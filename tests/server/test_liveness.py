@@ -1,0 +1,82 @@
+"""A worker that hears nothing and a beat that is stuck end themselves, and are started again."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.servers.embedded import Embedded
+from tests.servers.wall_clock import WallClock
+from tests.waiting import wait_until
+
+SILENT = "from server.liveness import Liveness; Liveness('nothing heard', 0.3).watch(); import signal; signal.pause()"
+BUSY = """
+import threading, time
+from server.liveness import Liveness
+liveness = Liveness('nothing heard', 2.0)
+liveness.watch()
+for _ in range(40):
+    liveness.beat()
+    threading.Event().wait(0.1)
+"""
+
+
+def test_a_process_without_a_sign_of_work_kills_itself():
+    ended = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=20)
+    assert ended.returncode == -signal.SIGKILL
+    assert "nothing heard for 0 s: ending this process" in ended.stderr
+
+
+def test_a_process_with_signs_of_work_goes_on():
+    ended = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=20)
+    assert ended.returncode == 0
+
+
+@pytest.mark.stack
+@pytest.mark.usefixtures("only_embedded")
+def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again():
+    with Embedded(timings={"worker_deaf_secs": 6, "sweep_secs": 1}) as house:
+        house.start()
+        worker, beat = house.part("worker"), house.kill("beat", signal.SIGSTOP)
+        wait_until(lambda: house.part("worker") not in (0, worker), 25)
+        assert "this worker received no task for 6 s" in house.said()
+        house.kill("beat", signal.SIGCONT)
+        assert house.part("beat") == beat
+
+
+BEAT = """
+import time
+import django
+django.setup()
+from config.celery import app
+from server.liveness import WatchedScheduler
+
+class Told(WatchedScheduler):
+    def apply_entry(self, entry, producer=None):
+        print(entry.name, flush=True)
+
+app.conf.beat_schedule = {"quick": {"task": "x", "schedule": 0.1}, "slow": {"task": "x", "schedule": 3600.0}}
+beat = Told(app)
+while True:
+    time.sleep(beat.tick())
+"""
+
+
+@pytest.mark.parametrize("step", [-120, -3600, 7200])
+def test_beat_sends_on_whatever_is_done_to_the_wall_clock(tmp_path, step):
+    clock, out = WallClock(tmp_path / "clock"), tmp_path / "sent"
+    with (
+        out.open("w") as sent,
+        subprocess.Popen([sys.executable, "-c", BEAT], stdout=sent, env=os.environ | clock.environment) as beat,
+    ):
+        try:
+            wait_until(lambda: out.read_text().count("quick") > 3, 60)
+            clock.set(step)
+            # The library looks at the file once a second; by then the new time is known.
+            so_far = out.read_text().count("quick")
+            wait_until(lambda: out.read_text().count("quick") > so_far + 30, 60)
+        finally:
+            beat.kill()
+    assert out.read_text().count("slow") == 1, "a job is sent no sooner either"
