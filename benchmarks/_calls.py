@@ -1,6 +1,6 @@
 """A load generator in a process of its own: `python -m benchmarks._calls '{"port": ..., ...}'` prints calls a second.
 
-Each connection sends its next request when the answer to the last is there, and keeps the line where the server does.
+Each connection sends its next request after the last answer, and stays open where the server keeps it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def calls(port: int, path: str, token: str, *, connections: int, many: int = 1, 
     return float(done.stdout)
 
 
-class Line(asyncio.Protocol):
+class Caller(asyncio.Protocol):
     """One caller."""
 
     def __init__(self, load: Load) -> None:
@@ -81,14 +81,14 @@ class Load:
             self.failed = (head + b"\n" + body).decode(errors="replace")
         self.done += 1
 
-    def lost(self, line: Line) -> None:
+    def lost(self, caller: Caller) -> None:
         if not self.failed:
             task = asyncio.get_running_loop().create_task(self.connect())
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
     async def connect(self) -> None:
-        await asyncio.get_running_loop().create_connection(lambda: Line(self), "127.0.0.1", self.order["port"])
+        await asyncio.get_running_loop().create_connection(lambda: Caller(self), "127.0.0.1", self.order["port"])
 
     async def measure(self) -> float:
         self.tasks: set[asyncio.Task[None]] = set()

@@ -32,7 +32,7 @@ class Asker:
         spawned = house.client().post("/api/v1/sessions", json=order).json()
         token = spawned["child"]["token"]
         url = house.socket_url(f"/ws/children/{spawned['id']}")
-        self.line: ClientConnection = connect(
+        self.socket: ClientConnection = connect(
             url, additional_headers={"Authorization": f"Bearer {token}"}, subprotocols=["wardroom.v1"], proxy=None
         )
         self.say({"kind": "hello", "attempt": 1})
@@ -40,11 +40,11 @@ class Asker:
         self.say({"kind": "run_ack"})
 
     def say(self, frame: dict[str, Any]) -> None:
-        self.line.send(json.dumps(frame))
+        self.socket.send(json.dumps(frame))
 
     def hear(self, kind: str) -> dict[str, Any]:
         while True:
-            frame: dict[str, Any] = json.loads(self.line.recv(timeout=30))
+            frame: dict[str, Any] = json.loads(self.socket.recv(timeout=30))
             if frame["kind"] == kind:
                 return frame
 

@@ -128,13 +128,13 @@ def measure(rounds: int) -> Table:
         os.sync()
         found.setdefault(name, []).append(measured())
 
-    with stage.servers("postgres") as run, run.postgres.connect(run.name) as line:
+    with stage.servers("postgres") as run, run.postgres.connect(run.name) as database:
         stage.insist_on_durability(run.postgres)
 
         def settle() -> None:
             # As autovacuum does it before long: neither is judged by plans for an empty table, or by the dead rows of
             # the figure before.
-            line.execute("VACUUM (ANALYZE)")
+            database.execute("VACUUM (ANALYZE)")
 
         queue, ours = Pgmq(run.postgres.connect(run.name)), one_at_a_time()
         per_second(ours), per_second(lambda: pgmq_one_at_a_time(queue))

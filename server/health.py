@@ -151,8 +151,8 @@ def writes() -> Part:
 
 
 def broker() -> Part:
-    with current_app.connection_for_write(connect_timeout=2) as line:
-        line.ensure_connection(max_retries=1, interval_start=0, timeout=2)
+    with current_app.connection_for_write(connect_timeout=2) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=2)
     return {}
 
 

@@ -24,11 +24,11 @@ def bound_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
     """
     if connection.vendor != "postgresql" or is_shared(connection):
         return
-    line, most = connection.connection, _milliseconds()
-    if _bounds.get(line) != most:
+    driver, most = connection.connection, _milliseconds()
+    if _bounds.get(driver) != most:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {most}")
-        _bounds[line] = most
+        _bounds[driver] = most
 
 
 def bound_transaction() -> None:

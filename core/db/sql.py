@@ -38,12 +38,12 @@ def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
     A plan is used for `PLAN_SECS`. A plan made for an empty table scans all of it. Without this bound it would be kept
     while the table fills, until ANALYZE runs.
     """
-    line: Any = connections[DEFAULT_DB_ALIAS]
-    if line.vendor != "postgresql":
+    database: Any = connections[DEFAULT_DB_ALIAS]
+    if database.vendor != "postgresql":
         return run(statement, params)
-    line.ensure_connection()
-    line.validate_no_broken_transaction()
-    with line.wrap_database_errors, psycopg.Cursor(line.connection) as cursor:
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    with database.wrap_database_errors, psycopg.Cursor(database.connection) as cursor:
         _renew_plans(cursor)
         return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
 
@@ -86,10 +86,10 @@ _renewed: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary(
 
 
 def _renew_plans(cursor: psycopg.Cursor[Any]) -> None:
-    line, now = cursor.connection, time.monotonic()
-    if line.prepare_threshold is None or now - _renewed.get(line, -PLAN_SECS) < PLAN_SECS:
+    driver, now = cursor.connection, time.monotonic()
+    if driver.prepare_threshold is None or now - _renewed.get(driver, -PLAN_SECS) < PLAN_SECS:
         return
     # Without this setting PostgreSQL plans for the values of each call when it estimates that as cheaper. Planning
     # takes longer than the statement itself. A rollback also reverts the setting, until the next renewal.
     cursor.execute("SET plan_cache_mode = force_generic_plan; DISCARD PLANS")
-    _renewed[line] = now
+    _renewed[driver] = now

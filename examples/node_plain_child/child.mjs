@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 const { WARDROOM_URL, WARDROOM_SESSION, WARDROOM_TOKEN, WARDROOM_TOKEN_FD } = process.env;
 const token = WARDROOM_TOKEN ?? readFileSync(Number(WARDROOM_TOKEN_FD), "utf8").trim();
 const address = `${WARDROOM_URL.replace(/^http/, "ws")}/ws/children/${WARDROOM_SESSION}`;
-const line = new WebSocket(address, ["wardroom.plain", `bearer.${token}`]);
-const say = (kind, fields) => line.send(JSON.stringify({ kind, ...fields }));
+const socket = new WebSocket(address, ["wardroom.plain", `bearer.${token}`]);
+const say = (kind, fields) => socket.send(JSON.stringify({ kind, ...fields }));
 
-line.onmessage = ({ data }) => {
+socket.onmessage = ({ data }) => {
   const frame = JSON.parse(data);
   if (frame.kind === "run") {
     const body = { tool_name: "greet", permission: "greet", resource: "stdout", arguments: { name: frame.assignment } };
@@ -21,4 +21,4 @@ line.onmessage = ({ data }) => {
     say("event", { event: { type: "message_noted", text: frame.text } });
   }
 };
-line.onclose = ({ code, reason }) => process.exit(code === 1000 ? 0 : (console.error(code, reason), 1));
+socket.onclose = ({ code, reason }) => process.exit(code === 1000 ? 0 : (console.error(code, reason), 1));

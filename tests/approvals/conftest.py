@@ -88,7 +88,7 @@ Asked = Callable[..., Approval]
 
 @pytest.fixture
 def asked(project: Project, session: UUID) -> Asked:
-    """Ask for a shell command over the line, as the session's first attempt unless told otherwise."""
+    """Ask for a shell command over the connection, as the session's first attempt unless told otherwise."""
 
     def ask(
         *, via: str = "connection", actor: Actor | None = None, now: datetime | None = None, **said: Any

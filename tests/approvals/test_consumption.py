@@ -95,7 +95,7 @@ def test_a_process_that_lost_its_run_is_told_everything_that_has_not_run(approve
     assert consumption.unacknowledged(session, 1, include_unconsumed=True) == [received]
 
 
-def test_only_what_was_asked_over_the_line_is_answered_over_the_line(approved, session):
+def test_only_what_was_asked_over_the_connection_is_answered_over_the_connection(approved, session):
     approved(via="rest")
     assert consumption.unacknowledged(session, 1) == []
 

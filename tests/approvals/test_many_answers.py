@@ -90,17 +90,17 @@ def expect_one_winner(house, rounds: int) -> None:
         for number, (way, secret) in enumerate(json.loads(made.split("PEOPLE ", 1)[1].splitlines()[0]))
     ]
     approvals = [ask(house.client(), number) for number in range(rounds)]
-    line = threading.Barrier(PEOPLE)
+    barrier = threading.Barrier(PEOPLE)
 
     def answer_all(person: Person) -> list[Said]:
         return [at_once(person, approval) for approval in approvals]
 
     def at_once(person: Person, approval: dict) -> Said:
-        line.wait(60)
+        barrier.wait(60)
         try:
             return person.answer(approval)
         except BaseException:
-            line.abort()  # Nobody else need wait for who failed.
+            barrier.abort()  # Nobody else need wait for who failed.
             raise
 
     with ThreadPoolExecutor(PEOPLE) as pool:

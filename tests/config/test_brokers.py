@@ -38,9 +38,9 @@ def tls_redis():
 
 
 def queue_answers(url):
-    with kombu.Connection(url, connect_timeout=2) as line:
-        line.ensure_connection(max_retries=1, interval_start=0)
-        queue = line.SimpleQueue("test")
+    with kombu.Connection(url, connect_timeout=2) as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0)
+        queue = broker.SimpleQueue("test")
         queue.put("hello")
         return queue.get(timeout=5).payload == "hello"
 

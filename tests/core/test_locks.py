@@ -35,9 +35,9 @@ def rival(impatient: None) -> Iterator[Any]:
     connection.ensure_connection()
     params = connection.get_connection_params()
     wanted = {name: params[name] for name in ("dbname", "user", "password", "host", "port") if params.get(name)}
-    with psycopg.connect(**wanted) as line:
-        yield line
-        line.rollback()
+    with psycopg.connect(**wanted) as other:
+        yield other
+        other.rollback()
 
 
 def shown() -> str:

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from wardroom.identity import Identity
 
 
-def line():
+def connect_child():
     who = Identity.from_env()
     headers = {"Authorization": f"Bearer {who.token}"}
     socket = connect(who.websocket_url, subprotocols=["wardroom.v1"], additional_headers=headers, proxy=None)
@@ -20,7 +20,7 @@ def line():
 
 
 def hello():
-    who, socket = line()
+    who, socket = connect_child()
     socket.send(json.dumps({"kind": "hello", "attempt": who.attempt}))
     return socket
 
@@ -41,7 +41,7 @@ def wordless():
     """Connects, and never says hello; it comes back for as long as it is let."""
     while True:
         with contextlib.suppress(Exception):
-            reading(line()[1])
+            reading(connect_child()[1])
         threading.Event().wait(0.5)
 
 

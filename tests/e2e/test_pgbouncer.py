@@ -120,8 +120,8 @@ def test_the_watchdog_ends_a_silent_child(house: House, client: Client) -> None:
 
 
 def test_a_lock_that_is_held_is_a_503(house: House) -> None:
-    with house._databases.connect(house._database) as line, line.transaction():
-        line.execute("SELECT 1 FROM accounts_project FOR UPDATE")
+    with house._databases.connect(house._database) as database, database.transaction():
+        database.execute("SELECT 1 FROM accounts_project FOR UPDATE")
         answer = house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"})
         assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "unavailable", "5")
     assert house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"}).status_code == 201

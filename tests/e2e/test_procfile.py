@@ -161,9 +161,9 @@ def test_a_worker_that_is_stopped_puts_its_tasks_back(migrated):
     beat = migrated.process("beat")
     worker = migrated.process("worker")
     wait_until(lambda: "ready." in migrated.said("worker"), 30)
-    with migrated.postgres.connect(migrated.database) as line, line.transaction():
+    with migrated.postgres.connect(migrated.database) as database, database.transaction():
         # Every sweep notes that it runs: none can get on.
-        line.execute("LOCK TABLE ledger_sweep IN ACCESS EXCLUSIVE MODE")
+        database.execute("LOCK TABLE ledger_sweep IN ACCESS EXCLUSIVE MODE")
         wait_until(lambda: blocked(migrated) >= 2, 30)
         beat.terminate()
         beat.wait(10)
@@ -179,8 +179,8 @@ def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(mi
         wait_until(lambda: "taking messages" in migrated.said("ingest"), 30)
         letter = {"id": "1", "address": "desk", "message_kind": "task", "body": "do it"}
         wait_until(lambda: sent(url, letter))
-        with migrated.postgres.connect(migrated.database) as line:
-            wait_until(lambda: line.execute("SELECT count(*) FROM mailbox_message").fetchone() == (1,))
+        with migrated.postgres.connect(migrated.database) as database:
+            wait_until(lambda: database.execute("SELECT count(*) FROM mailbox_message").fetchone() == (1,))
     else:
         wait_until(lambda: "idle until stopped" in migrated.said("ingest"), 30)
     assert sigterm(ingest) < DRAIN_SECS
@@ -190,10 +190,10 @@ def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(mi
 
 def sent(url, letter):
     """To the default project's queue, once ingest has made it."""
-    with kombu.Connection(url) as line:
+    with kombu.Connection(url) as broker:
         queue = "wardroom.ingest.default"
-        line.default_channel.queue_declare(queue, passive=True)
-        kombu.Producer(line).publish(letter, routing_key=queue, delivery_mode=2)
+        broker.default_channel.queue_declare(queue, passive=True)
+        kombu.Producer(broker).publish(letter, routing_key=queue, delivery_mode=2)
     return True
 
 
@@ -219,14 +219,14 @@ def test_a_web_process_that_is_stopped_sends_its_children_to_another(migrated):
     with httpx.Client(base_url=f"{migrated.url}/api/v1", headers=headers, timeout=30) as api:
         spawned = api.post("/sessions", json={"runner": "external", "assignment": "wait"}).json()
         hello = {"kind": "hello", "attempt": spawned["attempt"]}
-        with child_line(spawned) as line, api.stream("GET", "/feed", headers=EVENTS) as stream:
-            line.send(json.dumps(hello))
-            assert json.loads(line.recv(timeout=10))["kind"] == "welcome"
+        with child_socket(spawned) as socket, api.stream("GET", "/feed", headers=EVENTS) as stream:
+            socket.send(json.dumps(hello))
+            assert json.loads(socket.recv(timeout=10))["kind"] == "welcome"
             assert stream.status_code == 200
             took = sigterm(web)
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
-                    line.recv(timeout=5)
+                    socket.recv(timeout=5)
             assert closed.value.rcvd.code == 1012
     assert took < DRAIN_SECS
 
@@ -242,18 +242,18 @@ def administrator(dyno):
     return dyno.run(sys.executable, "manage.py", "create_api_key", "--user", "ada").split()[-1]
 
 
-def child_line(spawned):
+def child_socket(spawned):
     child = spawned["child"]
     headers = {"Authorization": f"Bearer {child['token']}"}
     return connect(child["websocket_url"], subprotocols=["wardroom.v1"], additional_headers=headers, proxy=None)
 
 
 def blocked(dyno):
-    with dyno.postgres.connect() as line:
+    with dyno.postgres.connect() as database:
         asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-        return line.execute(asked, [dyno.database]).fetchone()[0]
+        return database.execute(asked, [dyno.database]).fetchone()[0]
 
 
 def queued(url):
-    with kombu.Connection(url, transport_options={"global_keyprefix": "wardroom:"} if "redis" in url else {}) as line:
-        return line.default_channel.queue_declare("celery", passive=url.startswith("amqp")).message_count
+    with kombu.Connection(url, transport_options={"global_keyprefix": "wardroom:"} if "redis" in url else {}) as broker:
+        return broker.default_channel.queue_declare("celery", passive=url.startswith("amqp")).message_count

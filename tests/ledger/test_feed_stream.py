@@ -26,7 +26,7 @@ FEED = "/api/v1/feed"
 
 
 def write(house: House, code: str) -> None:
-    """Run a line of Python in the house, in one journal transaction."""
+    """Run a line of Python in the house, in one unit of work."""
     prelude = "from accounts import projects; from ledger import unit_of_work; p = projects.default().pk"
     house.manage("shell", "--no-imports", "-c", f"{prelude}\nwith unit_of_work.transaction():\n    {code}")
 

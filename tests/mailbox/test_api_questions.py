@@ -67,7 +67,7 @@ def test_a_timeout_is_a_number_of_seconds(caller, timeout):
     assert problem(refused) == (422, "invalid") and refused.json()["errors"][0]["field"] == "timeout"
 
 
-def test_a_sessions_mailbox_is_answered_by_its_line_alone(caller, project):
+def test_a_sessions_mailbox_is_answered_by_its_connection_alone(caller, project):
     for address in (session_address(uuid4()), "wardroom:answers"):
         refused = caller.post(f"/api/v1/mailboxes/{address}/reply", {"ask_id": "q", "answer": 1})
         assert problem(refused) == (403, "reserved-address")

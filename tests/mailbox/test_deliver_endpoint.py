@@ -1,4 +1,4 @@
-"""Delivering in front of Django: in shared turns, each caller with its own answer, whatever others or the line do."""
+"""Delivering in front of Django: in shared turns, each caller with its own answer, whatever others do."""
 
 from __future__ import annotations
 
@@ -93,16 +93,16 @@ def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(ca
     assert caller.post(PATH, letter()).status_code == 201
 
 
-def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(caller, line, monkeypatch):
+def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(caller, connection, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(delivery, "deliver_posts", lambda posts: 1 / 0)
         # Over a bare socket: the document promises no bug, and clients are held to it.
-        line.sendall(request(caller, BODY, JSON, length(BODY)))
-        assert heard(line)[0][0] == 500
+        connection.sendall(request(caller, BODY, JSON, length(BODY)))
+        assert heard(connection)[0][0] == 500
     assert caller.post(PATH, letter()).status_code == 201
 
 
-# --- what a line can do -------------------------------------------------------------------------------------------
+# --- what a connection can do -------------------------------------------------------------------------------------
 
 
 def request(caller, body=b"", *headers, path=PATH, method="POST"):
@@ -119,16 +119,16 @@ BODY = json.dumps(letter()).encode()
 
 
 @pytest.fixture
-def line(web_server):
+def connection(web_server):
     with closing(socket.create_connection(("127.0.0.1", web_server.port), timeout=10)) as opened:
         yield opened
 
 
-def heard(line, answers=1):
+def heard(connection, answers=1):
     """As many whole answers as were asked for: status and body."""
     data, found = b"", []
     while len(found) < answers:
-        chunk = line.recv(65536)
+        chunk = connection.recv(65536)
         assert chunk, data
         data += chunk
         while b"\r\n\r\n" in data:
@@ -141,70 +141,70 @@ def heard(line, answers=1):
     return found
 
 
-def test_a_body_in_small_pieces_is_one_body(caller, line):
+def test_a_body_in_small_pieces_is_one_body(caller, connection):
     whole = request(caller, BODY, JSON, length(BODY))
     for at in range(0, len(whole), 7):
-        line.sendall(whole[at : at + 7])
-    assert heard(line)[0][0] == 201
+        connection.sendall(whole[at : at + 7])
+    assert heard(connection)[0][0] == 201
 
 
-def test_a_chunked_body_is_a_body(caller, line):
-    line.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
+def test_a_chunked_body_is_a_body(caller, connection):
+    connection.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
     for at in range(0, len(BODY), 10):
         piece = BODY[at : at + 10]
-        line.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-    line.sendall(b"0\r\n\r\n")
-    assert heard(line)[0][0] == 201
+        connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    connection.sendall(b"0\r\n\r\n")
+    assert heard(connection)[0][0] == 201
 
 
-def test_an_endless_body_is_refused_when_it_is_too_long(caller, line):
-    line.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
+def test_an_endless_body_is_refused_when_it_is_too_long(caller, connection):
+    connection.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     for _ in range(settings.WARDROOM["max_request_bytes"] // 0x10000 + 1):
-        line.sendall(piece)
-    status, problem = heard(line)[0]
+        connection.sendall(piece)
+    status, problem = heard(connection)[0]
     assert (status, problem["type"]) == (413, "too-large")
 
 
-def test_a_length_over_the_limit_is_refused_before_the_body_comes(caller, line):
-    line.sendall(request(caller, b"", JSON, f"Content-Length: {10**12}"))
-    status, problem = heard(line)[0]
+def test_a_length_over_the_limit_is_refused_before_the_body_comes(caller, connection):
+    connection.sendall(request(caller, b"", JSON, f"Content-Length: {10**12}"))
+    status, problem = heard(connection)[0]
     assert (status, problem["type"]) == (413, "too-large")
 
 
-def test_who_may_not_deliver_learns_nothing_of_the_body(web_server, project, line):
+def test_who_may_not_deliver_learns_nothing_of_the_body(web_server, project, connection):
     reader = Caller(web_server, project, scopes=["mailboxes:read"])
-    line.sendall(request(reader, b"", JSON, f"Content-Length: {10**12}"))
-    assert heard(line)[0][0] == 403
+    connection.sendall(request(reader, b"", JSON, f"Content-Length: {10**12}"))
+    assert heard(connection)[0][0] == 403
 
 
-def test_a_body_that_does_not_come_is_given_up(caller, line, monkeypatch):
+def test_a_body_that_does_not_come_is_given_up(caller, connection, monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
-    line.sendall(request(caller, BODY[:5], JSON, length(BODY)))
-    status, problem = heard(line)[0]
+    connection.sendall(request(caller, BODY[:5], JSON, length(BODY)))
+    status, problem = heard(connection)[0]
     assert (status, problem["type"]) == (408, "too-slow")
     assert not Message.objects.exists()
 
 
-def test_calls_behind_one_another_on_one_line_are_each_answered_in_order(caller, line):
+def test_calls_behind_one_another_on_one_connection_are_each_answered_in_order(caller, connection):
     bodies = [json.dumps(letter(str(number))).encode() for number in range(20)]
-    line.sendall(b"".join(request(caller, body, JSON, length(body)) for body in bodies))
-    assert [(status, told["id"], told["seq"]) for status, told in heard(line, 20)] == [
+    connection.sendall(b"".join(request(caller, body, JSON, length(body)) for body in bodies))
+    assert [(status, told["id"], told["seq"]) for status, told in heard(connection, 20)] == [
         (201, str(number), number + 1) for number in range(20)
     ]
 
 
-def test_who_leaves_in_the_middle_of_the_body_has_sent_nothing(caller, line, caplog):
-    line.sendall(request(caller, BODY[:-3], JSON, length(BODY)))
-    line.close()
+def test_who_leaves_in_the_middle_of_the_body_has_sent_nothing(caller, connection, caplog):
+    connection.sendall(request(caller, BODY[:-3], JSON, length(BODY)))
+    connection.close()
     assert caller.post(PATH, letter("two")).status_code == 201
     assert [row.message_id for row in Message.objects.all()] == ["two"]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-def test_who_leaves_before_the_answer_has_delivered_and_may_ask_again(caller, line):
-    line.sendall(request(caller, BODY, JSON, length(BODY)))
-    line.close()
+def test_who_leaves_before_the_answer_has_delivered_and_may_ask_again(caller, connection):
+    connection.sendall(request(caller, BODY, JSON, length(BODY)))
+    connection.close()
     wait_until(Message.objects.exists)
     again = caller.post(PATH, letter())
     assert (again.status_code, again.json()) == (201, {"id": "one", "address": "desk", "seq": 1})
@@ -220,11 +220,11 @@ def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(cal
     assert not Message.objects.exists() and not Quarantined.objects.exists()
 
 
-def test_a_short_body_needs_no_timer_of_its_own(caller, line, monkeypatch):
+def test_a_short_body_needs_no_timer_of_its_own(caller, connection, monkeypatch):
     """The front gate has read it, within its time: a second timer costs as much as the gate."""
     monkeypatch.setattr("core.web.fast_path._in_time", None)
-    line.sendall(request(caller, BODY, JSON, length(BODY)))
-    assert heard(line)[0][0] == 201
+    connection.sendall(request(caller, BODY, JSON, length(BODY)))
+    assert heard(connection)[0][0] == 201
 
 
 async def test_a_short_body_over_the_limit_is_refused(monkeypatch):

@@ -1,4 +1,4 @@
-"""A session's mailbox: sent as often as lines come, admitted once."""
+"""A session's mailbox: sent as often as connections come, admitted once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_sending_a_message_does_not_admit_it(project, address):
         assert [row.message_id for row in session_inbox.unadmitted(project, address)] == ids
 
 
-def test_a_line_goes_on_after_what_it_sent(project, address):
+def test_a_connection_goes_on_after_what_it_sent(project, address):
     delivery.deliver(project, address, [task(str(n)) for n in range(5)])
     first = session_inbox.unadmitted(project, address, limit=3)
     rest = session_inbox.unadmitted(project, address, after_seq=first[-1].seq)

@@ -52,7 +52,7 @@ def ended(status: Status = Status.COMPLETED, **order: Any) -> Session:
 
 
 def asked(session: Session) -> Approval:
-    """A question of this attempt, asked over its line."""
+    """A question of this attempt, asked over its connection."""
     ask = Ask(
         session=session.pk,
         attempt=session.attempt,

@@ -57,7 +57,7 @@ def test_a_renewal_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -
     wait_until(WebProcess.objects.exists)
 
 
-def test_a_line_is_live_while_its_process_is(child: Spawn) -> None:
+def test_a_connection_is_live_while_its_process_is(child: Spawn) -> None:
     assert not live()
     mine = fencing.claim(fencing.authenticate(child.token, str(child.id)))
     assert live()

@@ -132,7 +132,7 @@ def test_following_shows_every_event_and_ends_with_the_session() -> None:
     assert "\x1b" not in shown
 
 
-def test_a_terminal_gets_a_live_line_that_says_what_is_waited_for() -> None:
+def test_a_terminal_gets_a_live_connection_that_says_what_is_waited_for() -> None:
     session = stages.running()
     shown = lines(session, live=True, then=lambda: lifecycle.finish(session.pk, 1, Status.COMPLETED))
     assert "running, attempt 1" in shown

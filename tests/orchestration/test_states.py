@@ -51,7 +51,7 @@ def test_out_of_an_end_nothing_leads_by_itself(start: Status, to: Status) -> Non
     session = put(start)
     with pytest.raises(transitions.StaleState):
         change(session, to, set(transitions.OPEN))
-    assert not lifecycle.fail(session.pk, 1, "line lost")
+    assert not lifecycle.fail(session.pk, 1, "connection lost")
 
 
 @pytest.mark.parametrize("to", sorted(TERMINAL))

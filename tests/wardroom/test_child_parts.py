@@ -66,7 +66,7 @@ def test_a_descriptor_that_holds_nothing_is_told() -> None:
         Identity.from_env({**ENV, "WARDROOM_TOKEN_FD": "987"})
 
 
-def test_the_address_of_the_line_and_no_token_in_it_or_in_the_repr() -> None:
+def test_the_address_of_the_connection_and_no_token_in_it_or_in_the_repr() -> None:
     identity = Identity("https://w.example/base", "s 1", 2, "hidden")
     assert identity.websocket_url == "wss://w.example/base/ws/children/s%201"
     assert "hidden" not in repr(identity)
@@ -107,13 +107,13 @@ def test_a_decision_is_neither_true_nor_false() -> None:
     assert not Decision("r", "expired").approved
 
 
-async def test_a_decision_of_no_line_cannot_be_consumed() -> None:
+async def test_a_decision_of_no_connection_cannot_be_consumed() -> None:
     with pytest.raises(NotConsumed):
         async with Decision("r", "approved").consumed():
             raise AssertionError("the tool ran")
 
 
-def test_the_pause_before_coming_back_depends_on_why_the_line_closed() -> None:
+def test_the_pause_before_coming_back_depends_on_why_the_connection_closed() -> None:
     dice = random.Random(1)
     restarts = [pause_before(1012, "", 0, dice) for _ in range(200)]
     assert 0.5 <= min(restarts) < 2

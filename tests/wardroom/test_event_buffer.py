@@ -56,7 +56,7 @@ def test_what_is_not_committed_is_sent_again_in_order_with_its_own_numbers() -> 
     assert not buffer.unacknowledged
 
 
-def test_while_the_line_is_down_ephemeral_events_go_and_the_latest_snapshot_stays() -> None:
+def test_while_the_connection_is_down_ephemeral_events_go_and_the_latest_snapshot_stays() -> None:
     buffer = EventBuffer()
     buffer.lossy(event("token"), online=False)
     buffer.lossy(event("runner_progress", done=1), online=False)
@@ -90,7 +90,7 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     assert [last - first + 1 for first, last in spans(buffer.flush())] == [2, 2, 1]
 
 
-def test_a_line_that_fell_behind_takes_runs_of_durable_events_as_batches() -> None:
+def test_a_connection_that_fell_behind_takes_runs_of_durable_events_as_batches() -> None:
     buffer = EventBuffer()
     queue: deque[Frame] = deque()
     for n in range(130):
@@ -121,14 +121,14 @@ STEPS = st.lists(st.sampled_from(["durable", "token", "runner_progress", "ack", 
 
 
 @given(STEPS)
-def test_within_a_line_numbers_only_grow_and_nothing_durable_is_forgotten(steps: list[str]) -> None:
-    buffer, online, line, owed, number = EventBuffer(), True, [], {}, 0  # type: ignore[var-annotated]
+def test_within_a_connection_numbers_only_grow_and_nothing_durable_is_forgotten(steps: list[str]) -> None:
+    buffer, online, sent, owed, number = EventBuffer(), True, [], {}, 0  # type: ignore[var-annotated]
     for step in steps:
         if step == "durable":
             frames = buffer.durable(event("x", n=number), online=online)
             owed[frames[-1].seq] = number  # type: ignore[attr-defined]
             number += 1
-            line += frames if online else []
+            sent += frames if online else []
         elif step == "ack" and owed:
             upto = min(owed)
             buffer.acknowledge(upto)
@@ -138,14 +138,14 @@ def test_within_a_line_numbers_only_grow_and_nothing_durable_is_forgotten(steps:
             buffer.connection_lost()
         elif step == "open" and not online:
             acked = min(owed, default=buffer.next_seq) - 1
-            line, online = buffer.welcome(acked=acked, max_unacked=512), True
-            resent = {f.seq: f.event["n"] for f in line if isinstance(f, EventFrame)}
+            sent, online = buffer.welcome(acked=acked, max_unacked=512), True
+            resent = {f.seq: f.event["n"] for f in sent if isinstance(f, EventFrame)}
             assert resent == owed
         elif step == "flush" and online:
-            line += buffer.flush()
+            sent += buffer.flush()
         elif step in ("token", "runner_progress"):
-            line += buffer.lossy(event(step), online=online)
-        flat = [seq for span in spans(line) for seq in span]
+            sent += buffer.lossy(event(step), online=online)
+        flat = [seq for span in spans(sent) for seq in span]
         assert flat == sorted(flat)
-        firsts = [first for first, _ in spans(line)]
+        firsts = [first for first, _ in spans(sent)]
         assert len(set(firsts)) == len(firsts)

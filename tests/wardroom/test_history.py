@@ -52,7 +52,7 @@ def test_a_hole_with_nothing_before_it_is_given_up() -> None:
     assert item.refusal is HOLE
 
 
-def test_a_new_line_sends_what_is_not_settled_again() -> None:
+def test_a_new_connection_sends_what_is_not_settled_again() -> None:
     history, (a, b, c) = opened(), items("a", "b", "c")
     history.add([a])
     history.add([b])
@@ -65,7 +65,7 @@ def test_a_new_line_sends_what_is_not_settled_again() -> None:
     assert c.kept
 
 
-def test_what_was_added_while_the_line_was_down_goes_with_the_next_one() -> None:
+def test_what_was_added_while_the_connection_was_down_goes_with_the_next_one() -> None:
     history, (a,) = History(), items("a")
     history.add([a])
     assert told(history.opened(7, is_first=True)) == [(7, ["a"])]

@@ -80,7 +80,7 @@ async def test_what_cannot_be_answered_is_said(returned: Any, error: str) -> Non
     assert await Answers(handler).to(ask()) == f"could not answer: {error}"
 
 
-async def test_a_state_that_cannot_be_copied_fails_the_question_and_not_the_line() -> None:
+async def test_a_state_that_cannot_be_copied_fails_the_question_and_not_the_connection() -> None:
     async def handler(question: str, state: Any) -> Any:
         return "never"
 

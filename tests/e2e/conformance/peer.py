@@ -77,7 +77,7 @@ class Peer:
 
 
 @contextmanager
-def line(
+def connect_child(
     session: Session,
     protocols: tuple[str, ...] = ("wardroom.v1",),
     *,

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.conformance.conftest import Spawn
-from tests.e2e.conformance.peer import line
+from tests.e2e.conformance.peer import connect_child
 from tests.servers.stack import House
 from wardroom import Client
 from wardroom.client import Problem
@@ -54,7 +54,7 @@ def test_a_wrong_key_is_a_problem(house: House) -> None:
 
 def test_events_stream_as_they_happen_over_a_server_that_dies(house: House, client: Client, spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("event", seq=1, event={"type": "one"})
         peer.hear("event_ack")
@@ -65,7 +65,7 @@ def test_events_stream_as_they_happen_over_a_server_that_dies(house: House, clie
         assert next(seen) == "two"
     house.kill("web1")
     house.start("web1")
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
         peer.say("event", seq=3, event={"type": "three"})
@@ -75,7 +75,7 @@ def test_events_stream_as_they_happen_over_a_server_that_dies(house: House, clie
 
 def test_a_stream_goes_on_from_where_it_is_told(client: Client, spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         for n in (1, 2, 3):
             peer.say("event", seq=n, event={"type": f"e{n}"})
@@ -97,7 +97,7 @@ def test_a_reader_whose_cursor_is_not_of_this_feed_is_told_so_by_an_event(client
 
 def test_an_approval_is_waited_for_and_answered_as_it_was_shown(client: Client, spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         registered = peer.ask()
         waiting = client.wait_approval(registered["approval_id"], timeout=0.5)
@@ -117,7 +117,7 @@ def test_a_session_is_waited_for(client: Client, spawn: Spawn) -> None:
     session = spawn()
     with pytest.raises(TimeoutError, match="still"):
         client.wait_session(session.id, timeout=0.3)
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.finish(result="done")
     assert client.wait_session(session.id, timeout=10)["result"] == "done"
@@ -127,7 +127,7 @@ def test_an_ask_waits_for_the_answer_over_as_many_calls_as_it_takes(spawn: Spawn
     session = spawn()
     asked = client.ask(session.id, "how far?", timeout=0)
     assert asked["status"] == "pending"
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         waits: list[dict[str, object]] = []
         for wait in (

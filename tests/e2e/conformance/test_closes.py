@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tests.e2e.conformance.conftest import Session, Spawn
-from tests.e2e.conformance.peer import announce, line
+from tests.e2e.conformance.peer import announce, connect_child
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
@@ -26,14 +26,14 @@ def running(session: Session) -> bool:
 
 def test_1000_after_the_terminal_is_acknowledged(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.finish()
 
 
 def test_1009_a_frame_over_twice_the_limit(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         announce(peer.socket, 2 * 1024 * 1024 + 1)
         assert peer.closed() == 1009
@@ -65,7 +65,7 @@ BAD = {
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
 def test_4400_what_is_not_the_protocol(spawn: Spawn, text: str | bytes) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.socket.send(text)
         assert peer.closed() == 4400
@@ -74,13 +74,13 @@ def test_4400_what_is_not_the_protocol(spawn: Spawn, text: str | bytes) -> None:
 
 
 def test_4400_a_first_frame_that_is_not_hello(spawn: Spawn) -> None:
-    with line(spawn()) as peer:
+    with connect_child(spawn()) as peer:
         peer.say("run_ack")
         assert peer.closed() == 4400
 
 
 def test_4400_a_dialect_that_nobody_knows(spawn: Spawn) -> None:
-    with line(spawn(), ("wardroom.v9",)) as peer:
+    with connect_child(spawn(), ("wardroom.v9",)) as peer:
         assert peer.closed() == 4400
 
 
@@ -89,55 +89,55 @@ def test_4401_no_token_or_an_unknown_one(spawn: Spawn, token: str | None) -> Non
     session = spawn()
     if token == "":
         token = session.token[:-1] + ("a" if session.token[-1] != "a" else "b")
-    with line(session, token=token) as peer:
+    with connect_child(session, token=token) as peer:
         assert peer.closed() == 4401
 
 
 def test_4401_an_api_key_is_no_childs_token(spawn: Spawn, house: House) -> None:
-    with line(spawn(), token=house.key) as peer:
+    with connect_child(spawn(), token=house.key) as peer:
         assert peer.closed() == 4401
 
 
 def test_4401_a_token_that_was_replaced(spawn: Spawn) -> None:
     session = spawn()
     fresh = session.client.post(f"sessions/{session.id}/token", {})
-    with line(session) as peer:
+    with connect_child(session) as peer:
         assert peer.closed() == 4401
-    with line(session, token=fresh["token"]) as peer:
+    with connect_child(session, token=fresh["token"]) as peer:
         peer.begin()
 
 
 def test_4403_a_token_of_another_session(spawn: Spawn) -> None:
     one, two = spawn(), spawn()
-    with line(one, token=two.token) as peer:
+    with connect_child(one, token=two.token) as peer:
         assert peer.closed() == 4403
 
 
 @pytest.mark.parametrize("id", [str(uuid4()), "not-a-uuid", "%00", "x" * 300])
 def test_4404_no_such_session(spawn: Spawn, id: str) -> None:
     session = spawn()
-    with line(session, url=session.url.replace(session.id, id)) as peer:
+    with connect_child(session, url=session.url.replace(session.id, id)) as peer:
         assert peer.closed() == 4404
 
 
 def test_the_token_is_judged_before_the_session(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, url=session.url.replace(session.id, str(uuid4())), token="nonsense") as peer:
+    with connect_child(session, url=session.url.replace(session.id, str(uuid4())), token="nonsense") as peer:
         assert peer.closed() == 4401
 
 
 def test_4408_no_hello(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         assert peer.closed() == 4408
     assert not running(session)
 
 
 def test_4409_replaced_by_a_newer_connection(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as older:
+    with connect_child(session) as older:
         older.begin()
-        with line(session) as newer:
+        with connect_child(session) as newer:
             newer.begin(need_run=True)
             assert older.closed() == 4409
             older.socket.close()
@@ -148,18 +148,18 @@ def test_4409_replaced_by_a_newer_connection(spawn: Spawn) -> None:
 
 
 def test_4409_another_attempt_than_the_tokens(spawn: Spawn) -> None:
-    with line(spawn()) as peer:
+    with connect_child(spawn()) as peer:
         peer.say("hello", attempt=2)
         assert peer.closed() == 4409
 
 
 def test_4410_an_attempt_that_is_over(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.finish()
     for hello in (True, False):
-        with line(session) as peer:
+        with connect_child(session) as peer:
             if hello:
                 peer.say("hello", attempt=1)
             assert peer.closed() == 4410
@@ -167,7 +167,7 @@ def test_4410_an_attempt_that_is_over(spawn: Spawn) -> None:
 
 def test_4413_a_frame_over_the_limit(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("event", seq=1, event={"type": "x", "pad": "x" * (1024 * 1024)})
         assert peer.closed() == 4413
@@ -176,7 +176,7 @@ def test_4413_a_frame_over_the_limit(spawn: Spawn) -> None:
 
 def test_4429_more_frames_than_the_limit(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         for _ in range(5000):
             peer.say("nothing")
@@ -186,13 +186,13 @@ def test_4429_more_frames_than_the_limit(spawn: Spawn) -> None:
 
 def test_1012_the_server_restarts(house: House, spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         house.stop("web1")
         assert peer.closed() == 1012
     house.start("web1")
     wait_until(lambda: running(session))
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin(need_run=True)
         peer.finish()
 
@@ -217,12 +217,12 @@ def test_1011_a_ping_that_was_not_answered(spawn: Spawn) -> None:
     assert client.close_code == 1011
 
 
-def test_other_lines_do_not_notice(spawn: Spawn) -> None:
+def test_other_connections_do_not_notice(spawn: Spawn) -> None:
     good, bad = spawn(), spawn()
-    with line(good) as peer:
+    with connect_child(good) as peer:
         peer.begin()
         for _ in range(20):
-            with line(bad) as other:
+            with connect_child(bad) as other:
                 other.socket.send(b"\xff")
                 assert other.closed() == 4400
         peer.say("event", seq=1, event={"type": "x"})

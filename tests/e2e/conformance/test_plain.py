@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conformance.conftest import Session, Spawn
-from tests.e2e.conformance.peer import Peer, line
+from tests.e2e.conformance.peer import Peer, connect_child
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -18,7 +18,7 @@ BODY = {"tool_name": "shell", "permission": "shell", "resource": "/srv", "argume
 def test_the_run_comes_at_once_and_on_every_connection(spawn: Spawn, protocols: tuple[str, ...]) -> None:
     session = spawn("plain work")
     for _ in range(2):
-        with line(session, protocols) as peer:
+        with connect_child(session, protocols) as peer:
             assert peer.socket.subprotocol == (protocols[0] if protocols else None)
             assert peer.hear("run")["assignment"] == "plain work"
     assert session.now()["status"] == "running"
@@ -26,14 +26,14 @@ def test_the_run_comes_at_once_and_on_every_connection(spawn: Spawn, protocols: 
 
 def test_a_bearer_subprotocol_is_not_named_back(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, (*PLAIN, f"bearer.{session.token}"), token=None) as peer:
+    with connect_child(session, (*PLAIN, f"bearer.{session.token}"), token=None) as peer:
         assert peer.socket.subprotocol == "wardroom.plain"
         peer.hear("run")
 
 
 def test_events_are_numbered_on_arrival_and_not_acknowledged(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         for n in range(3):
             peer.say("event", event={"type": "x", "n": n})
@@ -54,7 +54,7 @@ def asks(peer: Peer, id: str = "ask-1") -> None:
 
 def test_an_approved_reply_counts_as_consumed_once_it_is_written(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         asks(peer)
         approval = session.decide("approve")
@@ -74,14 +74,14 @@ def hear_reply(peer: Peer) -> dict[str, object]:
     return frame
 
 
-def test_a_denial_that_came_while_the_line_was_down(spawn: Spawn) -> None:
+def test_a_denial_that_came_while_the_connection_was_down(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         asks(peer)
         session.pending()
     session.decide("deny", message="no")
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         reply = hear_reply(peer)
         assert (reply["approved"], reply["decision"], reply["message"]) == (False, "denied", "no")
@@ -90,12 +90,12 @@ def test_a_denial_that_came_while_the_line_was_down(spawn: Spawn) -> None:
 def test_a_message_counts_as_admitted_once_it_is_written(spawn: Spawn) -> None:
     session = spawn()
     sent = session.client.message(session.id, {"text": "steer"})
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         assert peer.hear("message")["text"] == "steer"
         peer.say("event", event={"type": "x"})
         wait_until(lambda: [event for event in session.events() if event["type"] == "x"])
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         run = peer.hear("run")
         assert [item["id"] for item in run["messages"]] == [sent["id"]]
         assert peer.hears_nothing()
@@ -103,7 +103,7 @@ def test_a_message_counts_as_admitted_once_it_is_written(spawn: Spawn) -> None:
 
 def test_a_cancel_comes_and_the_child_ends(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         session.client.cancel(session.id, "enough")
         assert peer.hear("cancel")["reason"] == "enough"
@@ -115,7 +115,7 @@ def test_a_cancel_comes_and_the_child_ends(spawn: Spawn) -> None:
 @pytest.mark.parametrize("kind", ["hello", "run_ack", "event_batch", "nonsense"])
 def test_what_is_not_of_the_small_dialect_is_answered_and_ignored(spawn: Spawn, kind: str) -> None:
     session = spawn()
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         peer.say(kind, attempt=1)
         assert peer.hear("error")["ref"] == kind
@@ -126,12 +126,12 @@ def test_what_is_not_of_the_small_dialect_is_answered_and_ignored(spawn: Spawn, 
 
 def test_limits_hold_as_for_everybody(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, PLAIN) as peer:
+    with connect_child(session, PLAIN) as peer:
         peer.hear("run")
         peer.say("event", seq="ignored", event={"type": 5})
         assert peer.closed() == 4400
-    with line(session, PLAIN) as older:
+    with connect_child(session, PLAIN) as older:
         older.hear("run")
-        with line(session, PLAIN) as newer:
+        with connect_child(session, PLAIN) as newer:
             newer.hear("run")
             assert older.closed() == 4409

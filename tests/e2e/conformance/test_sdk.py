@@ -25,7 +25,7 @@ async def threaded(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 async def drop(child: Child) -> None:
-    """Cut the child's line as a network does it."""
+    """Cut the child's connection as a network does it."""
     wire = child._wire
     await wait_until_async(lambda: wire.connection.online)
     assert wire.connection.socket is not None
@@ -55,7 +55,7 @@ async def test_a_gated_tool_from_ask_to_result(spawn: Spawn) -> None:
     assert types(session) == ["tool_finished"]
 
 
-async def test_an_answer_that_came_while_the_line_was_down(spawn: Spawn) -> None:
+async def test_an_answer_that_came_while_the_connection_was_down(spawn: Spawn) -> None:
     session = spawn()
     async with Child(session.identity) as child:
         asking = asyncio.create_task(child.approve("shell", {}, **ASK))
@@ -121,7 +121,7 @@ async def test_of_many_tasks_one_executes(spawn: Spawn) -> None:
         assert sum(isinstance(outcome, AlreadyConsumed) for outcome in outcomes) == 7
 
 
-async def test_events_survive_lost_lines_once_and_in_order(spawn: Spawn) -> None:
+async def test_events_survive_lost_connections_once_and_in_order(spawn: Spawn) -> None:
     session = spawn()
     async with Child(session.identity) as child:
         for n in range(60):

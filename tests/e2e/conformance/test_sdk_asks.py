@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conformance.conftest import Spawn
-from tests.e2e.conformance.peer import line
+from tests.e2e.conformance.peer import connect_child
 from tests.waiting import wait_until_async
 from wardroom.child import Child, Refused
 
@@ -47,7 +47,7 @@ async def test_a_query_leaves_the_work_untouched_and_a_steer_is_a_turn_of_it(spa
 async def test_a_query_that_an_earlier_life_answered_is_put_away(spawn: Spawn) -> None:
     session = spawn()
     asked = await threaded(lambda: session.client.ask(session.id, "how far?", timeout=0))
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         ask = peer.hear("message")
         body = {"answer": "the first says"}

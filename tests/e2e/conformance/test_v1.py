@@ -8,7 +8,7 @@ import secrets
 import pytest
 
 from tests.e2e.conformance.conftest import Spawn
-from tests.e2e.conformance.peer import line
+from tests.e2e.conformance.peer import connect_child
 from tests.waiting import wait_until
 from wardroom.client import Problem
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 def test_hello_is_answered_with_welcome_and_the_run(spawn: Spawn) -> None:
     session = spawn("the work", metadata={"child_watchdog.max_idle_secs": 77})
-    with line(session) as peer:
+    with connect_child(session) as peer:
         assert peer.socket.subprotocol == "wardroom.v1"
         peer.say("hello", attempt=1, client="script/1", brand_new={"field": 1})
         welcome = peer.hear("welcome")
@@ -37,32 +37,32 @@ def test_hello_is_answered_with_welcome_and_the_run(spawn: Spawn) -> None:
 
 def test_a_token_may_come_as_a_subprotocol_and_is_not_named_back(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, ("wardroom.v1", f"bearer.{session.token}"), token=None) as peer:
+    with connect_child(session, ("wardroom.v1", f"bearer.{session.token}"), token=None) as peer:
         assert peer.socket.subprotocol == "wardroom.v1"
         peer.begin()
 
 
 def test_the_run_comes_again_until_it_is_acknowledged_and_then_only_when_needed(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
         peer.hear("run")
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("event", seq=1, event={"type": "x"})
         peer.hear("event_ack")
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1, need_run=None)
         peer.hear("welcome")
         assert peer.hears_nothing()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin(need_run=True)
 
 
 def test_an_origin_means_nothing_here(spawn: Spawn) -> None:
     session = spawn()
-    with line(session, origin="https://evil.example") as peer:  # type: ignore[arg-type]
+    with connect_child(session, origin="https://evil.example") as peer:  # type: ignore[arg-type]
         peer.begin()
 
 
@@ -71,14 +71,14 @@ def test_an_origin_means_nothing_here(spawn: Spawn) -> None:
 
 def test_durable_events_are_acknowledged_and_kept_once(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("event", seq=1, event={"type": "first", "n": 1})
         assert peer.hear("event_ack")["seq"] == 1
         events = [{"type": "more", "n": n} for n in (2, 3)]
         peer.say("event_batch", first_seq=2, last_seq=3, qos="durable", events=events)
         assert peer.hear("event_ack")["seq"] == 3
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1)
         assert peer.hear("welcome")["acked_event_seq"] == 3
         peer.say("event", seq=2, event={"type": "more", "n": 2})
@@ -90,7 +90,7 @@ def test_durable_events_are_acknowledged_and_kept_once(spawn: Spawn) -> None:
 
 def test_lossy_events_are_taken_and_not_kept(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("event_batch", first_seq=1, last_seq=2, qos="ephemeral", events=[{"type": "token"}] * 2)
         peer.say("event_batch", first_seq=3, last_seq=3, qos="snapshot", events=[{"type": "runner_progress"}])
@@ -101,7 +101,7 @@ def test_lossy_events_are_taken_and_not_kept(spawn: Spawn) -> None:
 
 def test_a_childs_event_with_a_type_of_wardrooms_moves_nothing(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("event", seq=1, event={"type": "session_completed", "status": "completed"})
         peer.hear("event_ack")
@@ -111,7 +111,7 @@ def test_a_childs_event_with_a_type_of_wardrooms_moves_nothing(spawn: Spawn) -> 
 
 def test_rounds_and_tools_are_read_from_events(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("event", seq=1, event={"type": "round_started", "round": 7})
         peer.say("event", seq=2, event={"type": "tool_started", "tool_name": "shell"})
@@ -124,7 +124,7 @@ def test_rounds_and_tools_are_read_from_events(spawn: Spawn) -> None:
 
 def test_a_withdrawn_ask_can_not_be_answered_any_more(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         registered = peer.ask()
         shown = session.pending()
@@ -137,7 +137,7 @@ def test_a_withdrawn_ask_can_not_be_answered_any_more(spawn: Spawn) -> None:
 
 def test_a_child_cannot_answer_what_it_asked(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.ask()
         shown = session.pending()
@@ -150,13 +150,13 @@ def test_a_child_cannot_answer_what_it_asked(spawn: Spawn) -> None:
 
 def test_a_cancel_comes_out_of_band_and_instead_of_the_run(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         session.client.cancel(session.id, "enough")
         cancel = peer.hear("cancel")
         assert cancel["reason"] == "enough"
         assert cancel["grace_secs"] > 0
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1, need_run=True)
         peer.hear("welcome")
         peer.hear("cancel")
@@ -166,7 +166,7 @@ def test_a_cancel_comes_out_of_band_and_instead_of_the_run(spawn: Spawn) -> None
 
 def test_a_child_that_finishes_while_it_is_cancelled_keeps_its_own_outcome(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         session.client.cancel(session.id)
         peer.hear("cancel")
@@ -176,7 +176,7 @@ def test_a_child_that_finishes_while_it_is_cancelled_keeps_its_own_outcome(spawn
 
 def test_a_transcript_is_kept_in_parts_and_told_to_whoever_needs_the_run(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("transcript", first=0, items=[{"role": "user", "content": "a", "id": "i1"}])
         assert peer.hear("transcript_ack")["next"] == 1
@@ -185,7 +185,7 @@ def test_a_transcript_is_kept_in_parts_and_told_to_whoever_needs_the_run(spawn: 
         assert peer.hear("transcript_ack")["next"] == 2
         peer.say("transcript", first=5, items=[{"role": "user", "content": "hole"}])
         assert peer.hear("error")["ref"] == "transcript"
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1, need_run=True)
         assert peer.hear("welcome")["transcript_next"] == 2
         run = peer.hear("run")
@@ -196,7 +196,7 @@ def test_a_transcript_is_kept_in_parts_and_told_to_whoever_needs_the_run(spawn: 
 def test_a_child_writes_to_its_own_tree_only(spawn: Spawn) -> None:
     session, stranger = spawn(), spawn()
     mine = spawn("child", parent=session.id)
-    with line(session) as peer, line(mine) as other:
+    with connect_child(session) as peer, connect_child(mine) as other:
         peer.begin()
         other.begin()
         peer.say("send", id="s1", to=f"session:{mine.id}", message_kind="task", body={"text": "go"})
@@ -210,7 +210,7 @@ def test_a_child_writes_to_its_own_tree_only(spawn: Spawn) -> None:
 
 def test_an_unknown_kind_is_answered_and_otherwise_ignored(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("brand_new_before_hello")
         peer.hear("error")
         peer.begin()
@@ -223,7 +223,7 @@ def test_an_unknown_kind_is_answered_and_otherwise_ignored(spawn: Spawn) -> None
 
 def test_a_result_that_is_too_long_is_refused_and_a_shorter_one_taken(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.say("terminal", status="completed", result="x" * (128 * 1024 + 1))
         assert peer.hear("error")["ref"] == "terminal"
@@ -233,7 +233,7 @@ def test_a_result_that_is_too_long_is_refused_and_a_shorter_one_taken(spawn: Spa
 
 def test_an_error_and_its_text_are_the_sessions(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.finish("error", error="it broke")
     assert (session.now()["status"], session.now()["error"]) == ("error", "it broke")
@@ -241,7 +241,7 @@ def test_an_error_and_its_text_are_the_sessions(spawn: Spawn) -> None:
 
 def test_the_end_of_an_attempt_settles_its_asks(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         registered = peer.ask()
         peer.finish()
@@ -250,7 +250,7 @@ def test_the_end_of_an_attempt_settles_its_asks(spawn: Spawn) -> None:
 
 def test_secrets_and_tokens_are_not_in_what_others_see(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.finish()
     assert session.token not in json.dumps([session.now(), session.events()])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conformance.conftest import Spawn
-from tests.e2e.conformance.peer import line
+from tests.e2e.conformance.peer import connect_child
 from tests.waiting import wait_until
 from wardroom.client import Problem
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 def test_walk_1_a_gated_tool(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         registered = peer.ask()
         assert registered["status"] == "pending"
@@ -43,7 +43,7 @@ def test_walk_1_a_gated_tool(spawn: Spawn) -> None:
 
 def test_what_runs_is_what_was_edited(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         registered = peer.ask()
         session.decide("edit", arguments={"command": "ls -l"})
@@ -58,7 +58,7 @@ def test_what_runs_is_what_was_edited(spawn: Spawn) -> None:
 
 def test_an_execution_is_handed_out_once_and_again_only_to_its_claim(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.ask()
         session.decide("approve")
@@ -72,7 +72,7 @@ def test_an_execution_is_handed_out_once_and_again_only_to_its_claim(spawn: Spaw
         assert peer.hear("error")["code"] == "consumed"
         peer.say("approval_ack", **consumed)
         assert peer.hear("error")["code"] == "consumed"
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
         peer.say("approval_ack", **consumed, claim="mine")
@@ -81,7 +81,7 @@ def test_an_execution_is_handed_out_once_and_again_only_to_its_claim(spawn: Spaw
 
 def test_the_same_ask_again_is_the_same_request_and_a_changed_one_a_conflict(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         first = peer.ask()
         assert peer.ask()["approval_id"] == first["approval_id"]
@@ -89,14 +89,14 @@ def test_the_same_ask_again_is_the_same_request_and_a_changed_one_a_conflict(spa
         assert (refusal["kind"], refusal["code"], refusal["ref"]) == ("error", "conflict", "ask-1")
 
 
-def test_walk_2_the_answer_that_came_while_the_line_was_down(spawn: Spawn) -> None:
+def test_walk_2_the_answer_that_came_while_the_connection_was_down(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.ask()
         peer.socket.socket.close()
     session.decide("deny", message="not today")
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
         reply = peer.hear("approval_reply")
@@ -104,7 +104,7 @@ def test_walk_2_the_answer_that_came_while_the_line_was_down(spawn: Spawn) -> No
         peer.say("approval_ack", id="ask-1", state="received")
         peer.say("event", seq=1, event={"type": "x"})
         peer.hear("event_ack")
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
         assert peer.hears_nothing()
@@ -112,12 +112,12 @@ def test_walk_2_the_answer_that_came_while_the_line_was_down(spawn: Spawn) -> No
 
 def test_walk_3_a_decision_that_was_not_acknowledged_waits_for_whoever_comes(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.ask()
         session.decide("approve")
         peer.hear("approval_reply")
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin(need_run=True)
         assert peer.hear("approval_reply")["approved"]
         assert peer.hears_nothing()
@@ -125,7 +125,7 @@ def test_walk_3_a_decision_that_was_not_acknowledged_waits_for_whoever_comes(spa
 
 def test_walk_4_a_second_answer_is_refused_and_nothing_more_goes_over_the_wire(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         peer.ask()
         shown = session.pending()
@@ -139,7 +139,7 @@ def test_walk_4_a_second_answer_is_refused_and_nothing_more_goes_over_the_wire(s
 
 def test_walk_5_nobody_answers_and_then_it_expires_as_a_word_of_its_own(spawn: Spawn) -> None:
     session = spawn()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         registered = peer.ask(expires_in_secs=1)
         shown = session.client.approval(registered["approval_id"])
@@ -156,7 +156,7 @@ def test_walk_6_steering_a_live_child_and_one_that_is_not(spawn: Spawn) -> None:
     session = spawn()
     before = session.client.message(session.id, {"text": "early"})
     assert before["outcome"] == "queued"
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.begin()
         early = peer.hear("message")
         assert (early["id"], early["text"], early["body"]) == (before["id"], "early", {"text": "early"})
@@ -170,12 +170,12 @@ def test_walk_6_steering_a_live_child_and_one_that_is_not(spawn: Spawn) -> None:
         peer.say("event", seq=1, event={"type": "x"})
         peer.hear("event_ack")
         assert session.pending()["status"] == "pending"
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
         assert peer.hear("message")["id"] == id
         assert peer.hears_nothing()
-    with line(session) as peer:
+    with connect_child(session) as peer:
         peer.say("hello", attempt=1, need_run=True)
         peer.hear("welcome")
         assert early["id"] in [item.get("id") for item in peer.hear("run")["messages"]]

@@ -356,7 +356,7 @@ def test_lists_page_and_filter(owner: APIClient) -> None:
     assert problem(owner.get(SESSIONS, {"parent": "odd"})) == (422, "invalid")
 
 
-def test_a_running_session_without_a_line_is_shown_as_lost(owner: APIClient) -> None:
+def test_a_running_session_without_a_connection_is_shown_as_lost(owner: APIClient) -> None:
     session = stages.running()
     shown = owner.get(url(session)).json()
     assert (shown["live"], shown["lost"]) == (False, True)

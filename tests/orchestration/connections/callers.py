@@ -1,4 +1,4 @@
-"""Somebody who asks over REST, on the real server, and how a child answers over its line."""
+"""Somebody who asks over REST, on the real server, and how a child answers over its connection."""
 
 from __future__ import annotations
 

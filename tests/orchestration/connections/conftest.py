@@ -197,9 +197,9 @@ def _uvicorn(broker: object) -> Iterator[Server]:
 
 @pytest.fixture
 def server(_uvicorn: Server, transactional_db: None) -> Iterator[Server]:
-    """The server, on a database that is emptied after the test: when no line writes to it any more."""
+    """The server, on a database that is emptied after the test: when no connection writes to it any more."""
     yield _uvicorn
-    wait_until(lambda: not _uvicorn.tasks(), why="every line has ended")
+    wait_until(lambda: not _uvicorn.tasks(), why="every connection has ended")
     verbs_have_ended()
     presence.end()
 

@@ -1,4 +1,4 @@
-"""Asking over the line: registered, answered, acknowledged, consumed; whatever happens to the socket in between."""
+"""Asking over the connection: registered, answered, acknowledged, consumed, whatever happens to the socket."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_denial_carries_its_message_and_nothing_to_run(server: Server, child: 
         assert "arguments" not in reply
 
 
-def test_the_answer_that_came_while_the_line_was_down(server: Server, child: Spawn) -> None:
+def test_the_answer_that_came_while_the_connection_was_down(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         request = ask(peer)
         peer.drop()
@@ -265,7 +265,7 @@ def test_another_childs_request_cannot_be_named(server: Server, child: Spawn, sp
     assert Approval.objects.get().status == "pending"
 
 
-def test_what_cannot_be_asked_is_refused_and_the_line_stays(server: Server, child: Spawn) -> None:
+def test_what_cannot_be_asked_is_refused_and_the_connection_stays(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         peer.say("approval_request", id="r", body={**BODY, "arguments": {"n": 2**60}})
         assert peer.hear("error")["code"] == "invalid"

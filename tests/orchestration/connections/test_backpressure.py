@@ -175,9 +175,9 @@ def test_events_that_came_together_are_committed_in_small_parts(
     commits: list[int] = []
     accept = connection_events.accept
 
-    def counted(line: Any, events: Any) -> int:
+    def counted(connection: Any, events: Any) -> int:
         commits.append(len(events))
-        return accept(line, events)
+        return accept(connection, events)
 
     monkeypatch.setattr(connection_events, "accept", counted)
     with server.child(child) as peer:
@@ -200,10 +200,10 @@ def test_children_that_flood_with_large_frames_keep_none_of_another_child_waitin
     stuck, go = Work(), Event()
     stuck.go, accept = go, connection_events.accept
 
-    def hangs(line: Any, events: Any) -> int:
-        if line.session_id != other.id:
+    def hangs(connection: Any, events: Any) -> int:
+        if connection.session_id != other.id:
             stuck()
-        return accept(line, events)
+        return accept(connection, events)
 
     counted: list[int] = []
     spend = Budget.spend

@@ -1,4 +1,4 @@
-"""Events over the line: durable ones once and acknowledged after commit, snapshots the latest, the rest passed on."""
+"""Events of a child: durable ones once and acknowledged after commit, the latest snapshot, the rest passed on."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def test_events_that_wait_are_committed_together_in_order(
     sizes: list[int] = []
     accept = connection_events.accept
 
-    def slow(line: Any, events: Any, **kwargs: Any) -> int:
+    def slow(connection: Any, events: Any, **kwargs: Any) -> int:
         begun.set()
         assert free.wait(60)
         sizes.append(len(events))
-        return accept(line, events, **kwargs)
+        return accept(connection, events, **kwargs)
 
     with server.child(child) as peer:
         monkeypatch.setattr(connection_events, "accept", slow)

@@ -65,7 +65,7 @@ def test_an_attempt_that_is_over_can_do_nothing(child: Spawn) -> None:
 
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize(("end", "code"), [("ended", 4410), ("replaced", 4409)])
-def test_a_line_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_its_token(
+def test_a_connection_that_looks_while_its_attempt_ends_is_told_of_the_end_and_not_of_its_token(
     child: Spawn, monkeypatch: pytest.MonkeyPatch, end: str, code: int, early: bool
 ) -> None:
     """The end of an attempt is the end of its token as well: one commit, which comes between two looks."""
@@ -120,7 +120,7 @@ def test_a_dead_token_can_do_nothing(child: Spawn) -> None:
     assert not Event.objects.filter(session=child.id, source="child").exists()
 
 
-def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
+def test_however_many_claim_at_once_one_holds_the_connection(child: Spawn) -> None:
     caller: Principal = fencing.authenticate(child.token, str(child.id))
     together = threading.Barrier(8)
 
@@ -134,10 +134,10 @@ def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
             connections.close_all()
 
     with ThreadPoolExecutor(8) as pool:
-        lines = list(pool.map(claim, range(8)))
-    assert sorted(each.number for each in lines) == list(range(1, 9))
+        connections = list(pool.map(claim, range(8)))
+    assert sorted(each.number for each in connections) == list(range(1, 9))
     able = 0
-    for each in lines:
+    for each in connections:
         try:
             events.accept(each, note(each.number))
             able += 1
@@ -153,7 +153,7 @@ def test_however_many_claim_at_once_one_holds_the_line(child: Spawn) -> None:
 def test_a_newer_connection_replaces_the_older(server: Server, child: Spawn, dialect: str) -> None:
     def connect() -> Peer:
         peer = server.child(child, run=False) if dialect == "v1" else server.plain(child)
-        peer.hear("run")  # Now it holds the line.
+        peer.hear("run")  # Now it holds the connection.
         return peer
 
     with connect() as older, connect() as newer:
@@ -165,7 +165,7 @@ def test_a_newer_connection_replaces_the_older(server: Server, child: Spawn, dia
         assert child.attempt().connection_lost_at is None
 
 
-def test_the_line_of_a_killed_child_is_lost_and_found(server: Server, child: Spawn) -> None:
+def test_the_connection_of_a_killed_child_is_lost_and_found(server: Server, child: Spawn) -> None:
     peer = server.child(child)
     peer.drop()
     wait_until(lambda: child.attempt().connection_lost_at)
@@ -174,19 +174,19 @@ def test_the_line_of_a_killed_child_is_lost_and_found(server: Server, child: Spa
         assert child.attempt().connection_lost_at is None
 
 
-def test_a_newer_attempt_ends_the_line_with_4409(server: Server, child: Spawn) -> None:
+def test_a_newer_attempt_ends_the_connection_with_4409(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         transitions.requeue(child.id, 1, "once more")
         assert peer.code() == 4409
 
 
-def test_the_end_of_the_attempt_ends_the_line_with_4410(server: Server, child: Spawn) -> None:
+def test_the_end_of_the_attempt_ends_the_connection_with_4410(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         lifecycle.finish(child.id, 1, Status.ERROR, error="enough")
         assert peer.code() == 4410
 
 
-def test_a_verdict_is_told_before_the_line_ends(server: Server, child: Spawn) -> None:
+def test_a_verdict_is_told_before_the_connection_ends(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         lifecycle.finish(child.id, 1, Status.TIMEOUT, error="Child session timed out")
         assert peer.hear("cancel")["reason"] == "Child session timed out"
@@ -202,7 +202,7 @@ def test_a_late_terminal_changes_nothing(server: Server, child: Spawn, monkeypat
     assert (child.session.status, child.session.result) == (Status.TIMEOUT, None)
 
 
-def test_a_revoked_token_ends_the_line_within_the_poll(
+def test_a_revoked_token_ends_the_connection_within_the_poll(
     server: Server, child: Spawn, timings: Callable[..., None]
 ) -> None:
     timings(connection_poll_secs=0.5)
@@ -211,7 +211,7 @@ def test_a_revoked_token_ends_the_line_within_the_poll(
         assert peer.code() == 4401
 
 
-def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child: Spawn) -> None:
+def test_a_session_cancelled_after_its_grace_ends_the_connection(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         cancel.cancel(projects.default(), child.id, "changed my mind", Actor.system("tests"))
         assert peer.hear("cancel")["reason"] == "changed my mind"
@@ -219,7 +219,7 @@ def test_a_session_cancelled_after_its_grace_ends_the_line(server: Server, child
         assert peer.code() == 4410
 
 
-def test_a_line_sees_its_token_replaced(server: Server, child: Spawn, timings: Callable[..., None]) -> None:
+def test_a_connection_sees_its_token_replaced(server: Server, child: Spawn, timings: Callable[..., None]) -> None:
     from orchestration.sessions import spawn
 
     timings(connection_poll_secs=60)  # Out of reach: it is woken.

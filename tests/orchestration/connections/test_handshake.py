@@ -1,4 +1,4 @@
-"""Who may open a line: one test for each refusal of the handshake, each a close code that a client can read."""
+"""Who may open a connection: one test for each refusal of the handshake, each a close code that a client can read."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def test_a_wrong_secret_is_4401(server: Server, child: Spawn) -> None:
         assert peer.code() == 4401
 
 
-def test_an_api_key_opens_no_line(server: Server, child: Spawn, django_user_model: Any) -> None:
+def test_an_api_key_opens_no_connection(server: Server, child: Spawn, django_user_model: Any) -> None:
     user = django_user_model.objects.create_user("kay")
     _, key = credentials.mint(kind=CredentialKind.API, project=projects.default(), user=user, scopes=["admin"])
     with server.knock(child, token=key) as peer:
         assert peer.code() == 4401
 
 
-def test_a_cookie_opens_no_line(server: Server, child: Spawn, admin_client: Any) -> None:
+def test_a_cookie_opens_no_connection(server: Server, child: Spawn, admin_client: Any) -> None:
     cookie = {"Cookie": f"sessionid={admin_client.cookies['sessionid'].value}"}
     with server.dial(child.id, additional_headers=cookie, subprotocols=["wardroom.v1"]) as peer:
         assert peer.code() == 4401
 
 
-def test_a_token_in_the_address_opens_no_line(server: Server, child: Spawn) -> None:
+def test_a_token_in_the_address_opens_no_connection(server: Server, child: Spawn) -> None:
     with server.dial(f"{child.id}?token={child.token}", subprotocols=["wardroom.v1"]) as peer:
         assert peer.code() == 4401
 

@@ -1,4 +1,4 @@
-"""Lines on which nothing happens stay open, although redis-py gives up on a quiet read after five seconds.
+"""Connections on which nothing happens stay open, although redis-py gives up on a quiet read after five seconds.
 
 The core layer of channels_redis waits for exactly five seconds at a time: as it comes, it loses sockets on which
 nothing happens. The hub has one subscription per process and no such deadline. The control shows that it is seen.
@@ -58,7 +58,7 @@ def _answers(path: Path) -> bool:
 
 
 @pytest.mark.timeout(240)
-def test_idle_lines_stay_open_where_the_stock_layer_loses_some(
+def test_idle_connections_stay_open_where_the_stock_layer_loses_some(
     server: Server, stock: Path, spawn: Callable[..., Spawn], backend: str
 ) -> None:
     if backend != "sqlite":

@@ -16,7 +16,7 @@ from ledger.models import Event
 from mailbox import delivery
 from mailbox.envelope import NewMessage
 from orchestration import presence
-from orchestration.connections import fencing as lines
+from orchestration.connections import fencing
 from tests.e2e.conformance.peer import announce
 from tests.orchestration.connections.conftest import PATIENCE, Server, Spawn
 from tests.threads import verbs_have_ended
@@ -88,7 +88,7 @@ def test_an_unknown_kind_is_answered_and_ignored(server: Server, child: Spawn) -
         assert peer.hear("event_ack")["seq"] == 1
 
 
-def test_a_second_hello_is_refused_and_the_line_stays(server: Server, child: Spawn) -> None:
+def test_a_second_hello_is_refused_and_the_connection_stays(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         peer.say("hello", attempt=1)
         assert peer.hear("error")["ref"] == "hello"
@@ -173,17 +173,17 @@ def test_a_peer_that_does_not_read_is_dropped(server: Server, child: Spawn, timi
 
 def _deaf(server: Server, child: Spawn) -> socket.socket:
     """A socket by hand, with hello said and nothing ever read again."""
-    line = socket.create_connection(("127.0.0.1", server.port))
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    line.sendall(
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.sendall(
         f"GET /ws/children/{child.id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
         f"Sec-WebSocket-Protocol: wardroom.v1\r\nAuthorization: Bearer {child.token}\r\n\r\n".encode()
     )
-    assert b"101" in line.recv(4096)
-    line.sendall(_masked(b'{"kind":"hello","attempt":1}'))
+    assert b"101" in connection.recv(4096)
+    connection.sendall(_masked(b'{"kind":"hello","attempt":1}'))
     wait_until(lambda: child.attempt().connection == 1)
-    return line
+    return connection
 
 
 def _masked(payload: bytes) -> bytes:
@@ -220,7 +220,7 @@ def test_a_database_that_does_not_answer_is_1013_at_the_door(
         assert peer.code() == 1013
 
 
-def test_a_quiet_line_outlives_a_database_that_does_not_answer(
+def test_a_quiet_connection_outlives_a_database_that_does_not_answer(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
 ) -> None:
     looked: list[int] = []
@@ -238,7 +238,7 @@ def test_a_quiet_line_outlives_a_database_that_does_not_answer(
         assert peer.hear("event_ack")["seq"] == 1
 
 
-def test_the_end_of_a_line_is_noted_however_often_the_database_does_not_answer(
+def test_the_end_of_a_connection_is_noted_however_often_the_database_does_not_answer(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
 ) -> None:
     tried: list[int] = []
@@ -247,7 +247,7 @@ def test_the_end_of_a_line_is_noted_however_often_the_database_does_not_answer(
         tried.append(1)
         if len(tried) < 3:
             raise OperationalError("no connection")
-        return lines.disconnect(*args, **kwargs)
+        return fencing.disconnect(*args, **kwargs)
 
     timings(heartbeat_secs=0.05)
     monkeypatch.setattr("orchestration.connections.consumer.disconnect", reluctant)
@@ -268,14 +268,14 @@ def hasty(transactional_db: None) -> Iterator[Server]:
 
 
 def test_a_ping_without_an_answer_is_1011(hasty: Server, child: Spawn) -> None:
-    with contextlib.closing(_deaf(hasty, child)) as line:
-        line.settimeout(PATIENCE)
-        heard = b"".join(iter(lambda: line.recv(65536), b""))
+    with contextlib.closing(_deaf(hasty, child)) as connection:
+        connection.settimeout(PATIENCE)
+        heard = b"".join(iter(lambda: connection.recv(65536), b""))
         assert b"\x03\xf3keepalive ping timeout" in heard
         wait_until(lambda: child.attempt().connection_lost_at)
 
 
-def test_pings_that_are_answered_keep_a_quiet_line_open(hasty: Server, child: Spawn) -> None:
+def test_pings_that_are_answered_keep_a_quiet_connection_open(hasty: Server, child: Spawn) -> None:
     with hasty.child(child) as peer:
         assert peer.silent(3.5)
         peer.say("event", seq=1, event={"type": "note"})

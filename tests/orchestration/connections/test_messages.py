@@ -1,4 +1,4 @@
-"""Messages over the line: each once per connection, admitted once, in order; and what a child may send to whom."""
+"""Messages to a child: each once per connection, admitted once, in order; and the addresses that it may write to."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_kinds_that_only_wardroom_sends_are_refused(server: Server, family: tupl
         assert send(peer, to=str(family[0].id), message_kind="completion")["kind"] == "error"
 
 
-def test_a_body_over_its_limit_is_refused_and_the_line_stays(server: Server, family: tuple[Spawn, Spawn]) -> None:
+def test_a_body_over_its_limit_is_refused_and_the_connection_stays(server: Server, family: tuple[Spawn, Spawn]) -> None:
     with server.child(family[1]) as peer:
         assert send(peer, to=str(family[0].id), body={"text": "x" * 300_000})["kind"] == "error"
         assert send(peer, to=str(family[0].id))["kind"] == "send_ack"

@@ -1,4 +1,4 @@
-"""What a sender is told of a message to a session, each word on the real line, and what then becomes of it."""
+"""What a sender is told of a message to a session, each word on the real connection, and what then becomes of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.connections import messages
-from orchestration.connections.fencing import Connection
-from orchestration.connections.fencing import Principal as Holder
+from orchestration.connections.fencing import Connection, Principal
 from orchestration.models import WebProcess
 from orchestration.sessions import cancel, lifecycle, transitions
 from orchestration.sessions import messages as session_messages
@@ -35,7 +34,7 @@ def unread() -> list[str]:
     return [row.body["text"] for row in Message.objects.in_state("new").order_by("seq")]
 
 
-def test_delivered_live_while_a_line_is_held(
+def test_delivered_live_while_a_connection_is_held(
     server: Server, child: Spawn, asker: Caller, timings: Callable[..., None]
 ) -> None:
     timings(connection_poll_secs=60)  # Out of reach: it comes by a wake-up.
@@ -45,7 +44,9 @@ def test_delivered_live_while_a_line_is_held(
         assert unread() == ["now"], "written is not read"
 
 
-def test_queued_while_there_is_no_line_and_written_when_it_is_back(server: Server, child: Spawn, asker: Caller) -> None:
+def test_queued_while_there_is_no_connection_and_written_when_it_is_back(
+    server: Server, child: Spawn, asker: Caller
+) -> None:
     assert send(asker, child, "before it began") == "queued"
     with server.child(child) as peer:
         assert peer.hear("message")["text"] == "before it began"
@@ -56,7 +57,9 @@ def test_queued_while_there_is_no_line_and_written_when_it_is_back(server: Serve
         assert [peer.hear("message")["text"] for _ in range(2)] == ["before it began", "while it was away"]
 
 
-def test_queued_when_the_web_process_that_held_the_line_is_dead(server: Server, child: Spawn, asker: Caller) -> None:
+def test_queued_when_the_web_process_that_held_the_connection_is_dead(
+    server: Server, child: Spawn, asker: Caller
+) -> None:
     with server.child(child):
         mine = WebProcess.objects.filter(pk=presence.current())
         mine.update(heartbeat_at="2020-01-01T00:00:00Z")
@@ -172,9 +175,9 @@ def test_a_question_to_what_is_interrupted_is_for_the_next_attempt(
 def test_a_message_that_interrupts_is_not_read_before_its_interrupt_is_seen(
     child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is committed between the two looks of the line that it stops."""
+    """It is committed between the two looks of the connection that it stops."""
     lifecycle.started(child.id, 1)
-    line = Connection(Holder(projects.default().pk, child.id, 1, child.token), 1)
+    connection = Connection(Principal(projects.default().pk, child.id, 1, child.token), 1)
     look = session_inbox.unadmitted
 
     def late(*args: Any, **options: Any) -> Any:
@@ -183,4 +186,4 @@ def test_a_message_that_interrupts_is_not_read_before_its_interrupt_is_seen(
         return look(*args, **options)
 
     monkeypatch.setattr(session_inbox, "unadmitted", late)
-    assert messages.waiting(line, 0) == []
+    assert messages.waiting(connection, 0) == []

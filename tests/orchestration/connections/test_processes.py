@@ -1,4 +1,4 @@
-"""Lines in a house of real processes: web processes that stop or are killed, a Redis that is away."""
+"""Connections in a house of real processes: web processes that stop or are killed, a Redis that is away."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def sockets() -> Iterator[ExitStack]:
         yield stack
 
 
-def test_a_web_process_that_stops_says_1012_and_its_lines_are_lost_at_once(
+def test_a_web_process_that_stops_says_1012_and_its_connections_are_lost_at_once(
     stack: Callable[..., House], sockets: ExitStack
 ) -> None:
     house = stack(web=2, worker=False, beat=False)

@@ -1,4 +1,4 @@
-"""A question to a session over REST, answered over its line: held, late, once."""
+"""A question to a session over REST, answered over its connection: held, late, once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mailbox import questions, session_inbox
 from mailbox.models import Message
 from orchestration.models import Session
 from orchestration.sessions import lifecycle
-from orchestration.sessions import questions as asks
+from orchestration.sessions import questions as session_questions
 from tests.orchestration.connections.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
 from tests.orchestration.connections.conftest import TESTS, Server, Spawn
 from tests.waiting import wait_until
@@ -83,16 +83,16 @@ def test_who_waits_is_not_woken_by_what_others_ask_and_are_answered(
     server: Server, child: Spawn, asker: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a hundred who wait for one session would look ten thousand times."""
-    mine = asks.Ask(projects.default().pk, child.id, pending(asker, child.id, "mine"))
+    mine = session_questions.Ask(projects.default().pk, child.id, pending(asker, child.id, "mine"))
     heard: list[str] = []
     monkeypatch.setattr("ledger.wakeups.publish", lambda topics: bool(heard.extend(topics)))
     with server.child(child) as peer:
         first = peer.hear("message")
         pending(asker, child.id, "another's")
         reply(peer, {"correlation_id": wait_until(lambda: Message.objects.get(seq=2)).message_id}, "theirs")
-        assert heard and not {*asks.topics(mine)} & {*heard}
+        assert heard and not {*session_questions.topics(mine)} & {*heard}
         reply(peer, first, "mine")
-        assert {*asks.topics(mine)} & {*heard}
+        assert {*session_questions.topics(mine)} & {*heard}
 
 
 def test_no_answer_at_all_is_still_an_answer(server: Server, child: Spawn, asker: Caller) -> None:
@@ -180,7 +180,7 @@ def test_an_answer_that_comes_with_the_end_is_not_taken_for_an_end_without_one(
 ) -> None:
     """Both are committed between the two looks of whoever waits."""
     lifecycle.started(child.id, 1)
-    ask = asks.Ask(projects.default().pk, child.id, pending(asker, child.id))
+    ask = session_questions.Ask(projects.default().pk, child.id, pending(asker, child.id))
     look = questions.answer_to
 
     def late(*args: Any) -> Message | None:
@@ -191,8 +191,8 @@ def test_an_answer_that_comes_with_the_end_is_not_taken_for_an_end_without_one(
 
     with monkeypatch.context() as between:
         between.setattr(questions, "answer_to", late)
-        assert asks.current_state(ask).status == "pending"
-    assert asks.current_state(ask).status == "answered"
+        assert session_questions.current_state(ask).status == "pending"
+    assert session_questions.current_state(ask).status == "answered"
 
 
 def test_a_plain_child_reads_the_question_and_has_no_way_to_answer(server: Server, child: Spawn, asker: Caller) -> None:
@@ -233,6 +233,6 @@ def test_a_query_is_no_part_of_the_history_and_a_steer_is(server: Server, child:
 def test_the_verb_itself_refuses_what_another_project_has(child: Spawn) -> None:
     elsewhere = Project.objects.create(slug="elsewhere")
     with pytest.raises(Exception, match="nothing here"):
-        asks.ask(elsewhere, child.id, questions.question("?"), TESTS)
+        session_questions.ask(elsewhere, child.id, questions.question("?"), TESTS)
     assert Session.objects.get(pk=child.id).attempt == 1
     assert not Credential.objects.filter(project=elsewhere).exists()

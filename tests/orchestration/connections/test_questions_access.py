@@ -16,8 +16,7 @@ from accounts.models import Project
 from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration.connections import messages as connection_messages
-from orchestration.connections.fencing import Connection, ConnectionRejected
-from orchestration.connections.fencing import Principal as Holder
+from orchestration.connections.fencing import Connection, ConnectionRejected, Principal
 from orchestration.sessions import lifecycle
 from orchestration.sessions import spawn as session_spawn
 from tests.orchestration.connections.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
@@ -118,7 +117,7 @@ def test_an_older_attempt_cannot_answer(server: Server, child: Spawn, asker: Cal
 def test_a_connection_that_was_replaced_cannot_answer(server: Server, child: Spawn, asker: Caller) -> None:
     ask_id = pending(asker, child.id)
     frame = Send(id="r", message_kind="reply", body={"answer": "stale"}, correlation_id=ask_id)
-    holder = Holder(projects.default().pk, child.id, 1, child.token)
+    holder = Principal(projects.default().pk, child.id, 1, child.token)
     with server.child(child):
         for connection in (0, 2):
             with pytest.raises(ConnectionRejected):

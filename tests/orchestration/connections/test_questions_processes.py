@@ -1,4 +1,4 @@
-"""Asking on one web process whom another holds the line of, and through the death of either."""
+"""Asking on one web process whom another holds the connection of, and through the death of either."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db import connection
 
 from mailbox.addresses import session_address
 from tests.e2e.conformance.conftest import Session
-from tests.e2e.conformance.peer import Peer, line
+from tests.e2e.conformance.peer import Peer, connect_child
 from tests.servers.stack import House
 from tests.waiting import wait_until
 from wardroom.client import Client
@@ -43,7 +43,7 @@ class Ask:
 
     @contextmanager
     def child(self) -> Iterator[Peer]:
-        with line(self.session) as peer:
+        with connect_child(self.session) as peer:
             peer.begin()
             yield peer
 
@@ -109,14 +109,14 @@ def test_the_answer_survives_the_kill_of_the_process_that_waited(ask: Ask) -> No
         assert peer.hears_nothing()
 
 
-def test_the_wait_survives_the_kill_of_the_process_that_held_the_line(ask: Ask) -> None:
+def test_the_wait_survives_the_kill_of_the_process_that_held_the_connection(ask: Ask) -> None:
     held = ask.held()
     with ask.child() as peer:
         peer.hear("message")
         ask.house.kill("web2")
     assert not held.done()
     ask.house.start("web2")
-    with line(ask.session) as peer:
+    with connect_child(ask.session) as peer:
         peer.say("hello", attempt=1)
         peer.hear("welcome")
         ask.answered(peer, "back")

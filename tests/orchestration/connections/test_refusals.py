@@ -67,14 +67,14 @@ def test_the_same_number_twice_at_once_is_kept_and_acknowledged_once(server: Ser
 
 def test_the_same_number_twice_in_one_commit_is_kept_once(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
-        line = line_of(child)
+        connection = connection_of(child)
         event = connection_events.Numbered(1, {"type": "note"})
-        assert connection_events.accept(line, [event, event]) == 1
+        assert connection_events.accept(connection, [event, event]) == 1
         assert live(peer)
     assert Event.objects.filter(session=child.id, source="child").count() == 1
 
 
-def line_of(child: Spawn) -> Any:
+def connection_of(child: Spawn) -> Any:
     from orchestration.connections.fencing import Connection, Principal
 
     attempt = child.attempt()
@@ -86,10 +86,10 @@ def test_of_events_that_go_together_only_the_one_at_fault_is_refused(
 ) -> None:
     keep = connection_events._keep
 
-    def refusing(line: Any, events: Any, now: Any) -> int:
+    def refusing(connection: Any, events: Any, now: Any) -> int:
         if any(event.payload.get("bad") for event in events):
             raise DataError("a value that the database refuses")
-        return keep(line, events, now)
+        return keep(connection, events, now)
 
     monkeypatch.setattr(connection_events, "_keep", refusing)
     with server.child(child) as peer:
@@ -105,7 +105,7 @@ def test_of_events_that_go_together_only_the_one_at_fault_is_refused(
 
 
 @pytest.mark.parametrize("fault", [None, DataError("a value that the database refuses")])
-def test_after_an_end_that_was_refused_the_line_hears_of_an_end_that_another_wrote_at_once(
+def test_after_an_end_that_was_refused_the_connection_hears_of_an_end_that_another_wrote_at_once(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
 ) -> None:
     if fault is not None:
@@ -115,7 +115,7 @@ def test_after_an_end_that_was_refused_the_line_hears_of_an_end_that_another_wro
         refusal = peer.hear("error")
         assert (refusal["code"], refusal["ref"]) == ("invalid", "terminal")
         lifecycle.finish(child.id, 1, "error", error="stopped by staff")
-        # A line that took its own end for written would give the worker `send_timeout_secs` to say so.
+        # A connection that took its own end for written would give the worker `send_timeout_secs` to say so.
         assert peer.code(timeout=10) == 4410
 
 
@@ -135,7 +135,7 @@ def test_after_an_end_that_was_refused_the_child_may_end_properly(
 
 
 def failing(fault: Exception) -> Any:
-    def end(line: Any, frame: Any) -> None:
+    def end(connection: Any, frame: Any) -> None:
         raise fault
 
     return end

@@ -14,7 +14,7 @@ from accounts import projects
 from core.concurrency.threadpool import run_in_threadpool
 from mailbox import delivery
 from mailbox.envelope import NewMessage
-from mailbox.models import Message as Letter
+from mailbox.models import Message as StoredMessage
 from orchestration import presence
 from orchestration.connections import outgoing, terminal
 from orchestration.connections import run as connection_run
@@ -170,7 +170,7 @@ def test_a_history_that_is_too_long_goes_on_at_its_address(
 
 
 @pytest.mark.parametrize("status", ["completed", "error", "cancelled"])
-def test_a_terminal_ends_the_session_and_the_line(server: Server, child: Spawn, status: str) -> None:
+def test_a_terminal_ends_the_session_and_the_connection(server: Server, child: Spawn, status: str) -> None:
     with server.child(child) as peer:
         peer.say("terminal", status=status, result={"rows": 3}, error="why" if status == "error" else None)
         assert peer.hear("terminal_ack")["status"] == status
@@ -181,7 +181,7 @@ def test_a_terminal_ends_the_session_and_the_line(server: Server, child: Spawn, 
         assert peer.code() == 4410
 
 
-def test_the_end_that_a_child_declares_is_acknowledged_before_the_line_is_found_over(
+def test_the_end_that_a_child_declares_is_acknowledged_before_the_connection_is_found_over(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end, urgent = terminal.end, outgoing.urgent
@@ -291,7 +291,7 @@ def _post(child: Spawn) -> None:
 
 
 def _state() -> str:
-    return str(Letter.objects.get(message_kind="task").state)
+    return str(StoredMessage.objects.get(message_kind="task").state)
 
 
 def test_a_result_that_is_too_long_is_refused_and_a_shorter_one_taken(server: Server, child: Spawn) -> None:

@@ -87,7 +87,7 @@ def test_a_tenth_of_many_may_end_at_once(start: datetime) -> None:
     assert watchdog.sweep(now=at(start, 60)) == 7
 
 
-def test_lost_lines_of_many_wait_for_the_next_sweep(start: datetime) -> None:
+def test_lost_connections_of_many_wait_for_the_next_sweep(start: datetime) -> None:
     WebProcess.objects.create(host="a", pid=1, heartbeat_at=at(start, 100))
     outages.note_life(outages.HEARTBEATS, now=at(start, 95))
     for _ in range(6):

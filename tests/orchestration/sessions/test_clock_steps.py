@@ -52,7 +52,7 @@ def live(at: At, first: float, last: float, every: float = 20) -> int:
 
 
 def connected(**order: object) -> Session:
-    """A running session whose line is there."""
+    """A running session whose connection is there."""
     session = stages.running(**order)
     stages.set_attempt(session, web_process=WebProcess.objects.get(host="a"))
     return session
@@ -164,7 +164,7 @@ def test_after_a_step_back_the_first_word_is_awaited_for_its_usual_time(at: At, 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_after_a_step_back_a_lost_line_has_its_usual_grace(at: At, step: int) -> None:
+def test_after_a_step_back_a_lost_connection_has_its_usual_grace(at: At, step: int) -> None:
     told, died = stages.running(), stages.running()
     stages.set_attempt(told, connection_since=at(-30), connection_lost_at=at(0))
     dead = WebProcess.objects.create(host="b", pid=2, heartbeat_at=at(0))

@@ -114,12 +114,12 @@ def test_the_sweeper_launches_what_is_queued_for_too_long(started: list[runners.
 def test_it_waits_for_another_host_to_notice_that_its_attempt_is_over(started: list[runners.LaunchSpec]) -> None:
     session = stages.running()
     stages.set_attempt(session, host="elsewhere")
-    transitions.requeue(session.pk, 1, "line lost")
+    transitions.requeue(session.pk, 1, "connection lost")
     assert not launch(session)
     assert launch(session, now=later(41))
     other = stages.running()
     stages.set_attempt(other, host="elsewhere")
-    transitions.requeue(other.pk, 1, "line lost")
+    transitions.requeue(other.pk, 1, "connection lost")
     Attempt.objects.filter(session=other, number=1).update(exited_at=read_database_clock())
     assert launch(other)
 
@@ -155,7 +155,7 @@ def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[r
     session = silent(started)
     lifecycle.started(session.pk, 1)
     assert not session_launch.give_up_waiting(session.pk, 1)
-    transitions.requeue(session.pk, 1, "line lost")
+    transitions.requeue(session.pk, 1, "connection lost")
     launch(session)
     assert not session_launch.give_up_waiting(session.pk, 1)
     assert (stages.again(session).status, stages.again(session).attempt) == ("starting", 2)

@@ -70,7 +70,7 @@ def test_the_end_of_an_attempt_settles_its_approvals_and_no_other(end: str) -> N
     elif end == "suspend":
         lifecycle.suspend(session.pk, 1)
     else:
-        transitions.requeue(session.pk, 1, "line lost")
+        transitions.requeue(session.pk, 1, "connection lost")
     mine.refresh_from_db()
     theirs.refresh_from_db()
     assert (mine.status, mine.cancel_reason, theirs.status) == ("cancelled", "attempt_ended", "pending")
@@ -143,7 +143,7 @@ def test_a_parent_that_is_over_gets_no_message() -> None:
 def test_a_requeued_or_suspended_attempt_is_not_a_completion() -> None:
     parent = stages.running()
     child = stages.running(parent=parent.pk)
-    transitions.requeue(child.pk, 1, "line lost")
+    transitions.requeue(child.pk, 1, "connection lost")
     grandparent = stages.suspended()
     assert not session_inbox.unadmitted(parent.project_id, parent.address)
     assert "sub_agent_completed" not in types(child) + types(grandparent)

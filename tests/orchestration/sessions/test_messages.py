@@ -35,7 +35,7 @@ def live() -> Session:
     return session
 
 
-def test_delivered_live_needs_a_live_line() -> None:
+def test_delivered_live_needs_a_live_connection() -> None:
     session = live()
     assert send(session) == "delivered_live"
     stages.set_attempt(session, connection_lost_at=read_database_clock())

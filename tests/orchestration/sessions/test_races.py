@@ -73,7 +73,7 @@ def test_of_finish_cancel_requeue_and_suspend_one_wins() -> None:
     stages.queued(parent=child.pk)
     calls: list[Callable[[], Any]] = [
         lambda: lifecycle.finish(child.pk, 1, Status.COMPLETED),
-        lambda: transitions.requeue(child.pk, 1, "line lost"),
+        lambda: transitions.requeue(child.pk, 1, "connection lost"),
         lambda: lifecycle.suspend(child.pk, 1),
         lambda: lifecycle.give_up(child.pk, 1, "exited with status 1"),
     ]
@@ -103,7 +103,7 @@ def test_of_32_first_words_one_makes_it_run() -> None:
 def test_a_retry_is_spent_once() -> None:
     session = stages.running()
     Session.objects.filter(pk=session.pk).update(retries_left=1)
-    race(*[lambda: lifecycle.fail(session.pk, 1, "line lost")] * THREADS)
+    race(*[lambda: lifecycle.fail(session.pk, 1, "connection lost")] * THREADS)
     row = stages.again(session)
     assert (row.status, row.attempt, row.retries_left, open_attempts(session)) == ("queued", 2, 0, 1)
 

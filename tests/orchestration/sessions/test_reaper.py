@@ -1,4 +1,4 @@
-"""A lost line: its grace, what it counts from, and what starts it anew."""
+"""A lost connection: its grace, what it counts from, and what starts it anew."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sweep(start: datetime, secs: float) -> int:
     return reaper.sweep(now=start + timedelta(seconds=secs))
 
 
-def test_a_line_lost_for_a_minute_is_an_error_that_says_so(start: datetime) -> None:
+def test_a_connection_lost_for_a_minute_is_an_error_that_says_so(start: datetime) -> None:
     session = lost(start)
     assert sweep(start, 59) == 0
     assert sweep(start, 61) == 1
@@ -61,7 +61,7 @@ def test_retries_left_queue_it_again_until_they_are_spent(start: datetime) -> No
     assert (first.status, first.reason) == ("error", "connection lost for 60 s")
 
 
-def test_a_line_that_came_back_is_left_alone(start: datetime) -> None:
+def test_a_connection_that_came_back_is_left_alone(start: datetime) -> None:
     session = lost(start)
     live = WebProcess.objects.get()
     stages.set_attempt(session, connection_lost_at=None, web_process=live)

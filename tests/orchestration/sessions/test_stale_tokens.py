@@ -42,7 +42,7 @@ ACTS: dict[str, Act] = {
 ENDS: dict[str, Callable[[UUID], Any]] = {
     "suspended": lambda pk: lifecycle.suspend(pk, 1),
     "ended": lambda pk: lifecycle.finish(pk, 1, Status.COMPLETED),
-    "replaced": lambda pk: transitions.requeue(pk, 1, "line lost"),
+    "replaced": lambda pk: transitions.requeue(pk, 1, "connection lost"),
 }
 
 

@@ -24,7 +24,7 @@ def kept(stage: object = stages.running) -> tuple[Session, str]:
     return session, spawn.mint(session)
 
 
-def on_the_line(session: Session) -> None:
+def connected(session: Session) -> None:
     web = WebProcess.objects.create(host="a", pid=1)
     stages.set_attempt(session, web_process=web, connection_since=read_database_clock(), connection_lost_at=None)
 
@@ -44,8 +44,8 @@ def test_an_ended_attempt_is_killed_after_its_grace_and_a_replaced_one_at_once()
     assert supervisor_reports.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=18)) is None
     assert supervisor_reports.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=21)) == "timeout: too long"
     other, old = kept()
-    transitions.requeue(other.pk, 1, "line lost")
-    assert supervisor_reports.alive(old, other.pk, 1, LIFE) == "error: line lost"
+    transitions.requeue(other.pk, 1, "connection lost")
+    assert supervisor_reports.alive(old, other.pk, 1, LIFE) == "error: connection lost"
 
 
 def test_a_token_of_another_attempt_or_session_is_nobody() -> None:
@@ -88,9 +88,9 @@ def test_an_exit_before_the_first_word_is_an_error_at_once() -> None:
     assert stages.again(session).error == "killed by signal 9 (SIGKILL)"
 
 
-def test_last_words_on_a_live_line_have_two_seconds_to_arrive() -> None:
+def test_last_words_on_a_live_connection_have_two_seconds_to_arrive() -> None:
     session, token = kept()
-    on_the_line(session)
+    connected(session)
     assert supervisor_reports.exited(token, session.pk, 1, FAILED) == "running"
     now = read_database_clock()
     assert reaper.sweep(now=now + timedelta(seconds=1)) == 0
@@ -98,7 +98,7 @@ def test_last_words_on_a_live_line_have_two_seconds_to_arrive() -> None:
     assert reaper.sweep(now=now + timedelta(seconds=9)) == 0
     assert stages.again(session).status == "completed"
     late, token = kept()
-    on_the_line(late)
+    connected(late)
     supervisor_reports.exited(token, late.pk, 1, FAILED)
     assert reaper.sweep(now=now + timedelta(seconds=9)) == 1
     assert stages.again(late).status == "error"
@@ -122,6 +122,6 @@ def test_a_second_report_of_an_exit_changes_nothing() -> None:
 
 def test_the_exit_of_an_old_attempt_does_not_end_the_new_one() -> None:
     session, token = kept()
-    transitions.requeue(session.pk, 1, "line lost")
+    transitions.requeue(session.pk, 1, "connection lost")
     assert supervisor_reports.exited(token, session.pk, 1, FAILED) == "queued"
     assert stages.attempt(session, 1).exit_status == 3

@@ -130,7 +130,7 @@ def test_an_attempt_that_is_over_records_no_wait_for_the_next_one() -> None:
     """Its token may have been looked at just before it ended."""
     parent = stages.running()
     old = Actor(kind="child", id="x", name="x", session=parent.pk, attempt=1)
-    transitions.requeue(parent.pk, 1, "line lost")
+    transitions.requeue(parent.pk, 1, "connection lost")
     transitions.move(parent.pk, 2, Status.STARTING)
     lifecycle.started(parent.pk, 2)
     with pytest.raises(Problem) as refusal:

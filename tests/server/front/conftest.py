@@ -30,7 +30,7 @@ def caller(web_server: Server, project: UUID) -> Caller:
 
 
 @pytest.fixture
-def line(web_server: Server) -> Iterator[Wire]:
+def connection(web_server: Server) -> Iterator[Wire]:
     with wire(web_server.port) as opened:
         yield opened
 

@@ -37,56 +37,56 @@ def strangers_memory():
 
 @pytest.mark.parametrize("framing", [length(HUGE), CHUNKED])
 @pytest.mark.parametrize("path", STATUS)
-def test_nothing_of_a_strangers_body_is_read(line, path, framing):
-    line.head("POST", path, JSON, framing)
+def test_nothing_of_a_strangers_body_is_read(connection, path, framing):
+    connection.head("POST", path, JSON, framing)
     if framing == CHUNKED:
-        line.socket.sendall(f"{HUGE:x}\r\n".encode())
-        line.pour(MIB)
-    answer = line.answer()
+        connection.socket.sendall(f"{HUGE:x}\r\n".encode())
+        connection.pour(MIB)
+    answer = connection.answer()
     assert answer.status in (STATUS[path], 403, 405)
     assert answer.headers["connection"] == "close"
-    assert line.pour(HUGE) < MOST_TAKEN
-    assert line.is_closed()
+    assert connection.pour(HUGE) < MOST_TAKEN
+    assert connection.is_closed()
 
 
 @pytest.mark.parametrize("framing", [length(HUGE), length(70_000), CHUNKED])
 @pytest.mark.parametrize("path", [DRF, HOT])
-def test_a_token_of_nobody_is_judged_before_a_long_body_is_read(line, stranger, path, framing):
-    line.head("POST", path, JSON, framing, token=stranger)
-    assert line.answer().problem == (401, "unauthenticated")
+def test_a_token_of_nobody_is_judged_before_a_long_body_is_read(connection, stranger, path, framing):
+    connection.head("POST", path, JSON, framing, token=stranger)
+    assert connection.answer().problem == (401, "unauthenticated")
 
 
-def test_a_token_of_nobody_is_judged_when_a_short_body_does_not_come(line, stranger):
-    line.head("POST", DRF, JSON, length(10), token=stranger)
-    assert line.answer().problem == (401, "unauthenticated")
+def test_a_token_of_nobody_is_judged_when_a_short_body_does_not_come(connection, stranger):
+    connection.head("POST", DRF, JSON, length(10), token=stranger)
+    assert connection.answer().problem == (401, "unauthenticated")
 
 
-def test_a_length_over_the_limit_is_refused_unread(caller, line):
-    line.head("POST", DRF, JSON, length(HUGE), token=caller.token)
-    assert line.answer().problem == (413, "too-large")
-    assert line.pour(HUGE) < MOST_TAKEN
+def test_a_length_over_the_limit_is_refused_unread(caller, connection):
+    connection.head("POST", DRF, JSON, length(HUGE), token=caller.token)
+    assert connection.answer().problem == (413, "too-large")
+    assert connection.pour(HUGE) < MOST_TAKEN
 
 
-def test_chunks_over_the_limit_are_refused_when_they_are_too_many(caller, line):
-    line.head("POST", DRF, JSON, CHUNKED, token=caller.token)
-    line.socket.sendall(f"{HUGE:x}\r\n".encode())
-    line.pour(settings.WARDROOM["max_request_bytes"] + 65536)
-    assert line.answer().problem == (413, "too-large")
+def test_chunks_over_the_limit_are_refused_when_they_are_too_many(caller, connection):
+    connection.head("POST", DRF, JSON, CHUNKED, token=caller.token)
+    connection.socket.sendall(f"{HUGE:x}\r\n".encode())
+    connection.pour(settings.WARDROOM["max_request_bytes"] + 65536)
+    assert connection.answer().problem == (413, "too-large")
 
 
 @pytest.mark.parametrize("framing", [length(100), CHUNKED])
 @pytest.mark.parametrize("path", [DRF, HOT])
-def test_a_body_that_does_not_come_is_given_up(caller, line, monkeypatch, path, framing):
+def test_a_body_that_does_not_come_is_given_up(caller, connection, monkeypatch, path, framing):
     monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
-    line.head("POST", path, JSON, framing, token=caller.token)
-    assert line.answer().problem == (408, "too-slow")
-    assert line.is_closed()
+    connection.head("POST", path, JSON, framing, token=caller.token)
+    assert connection.answer().problem == (408, "too-slow")
+    assert connection.is_closed()
 
 
-def test_a_form_that_does_not_come_is_given_up(line, monkeypatch):
+def test_a_form_that_does_not_come_is_given_up(connection, monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
-    line.head("POST", ADMIN, "Content-Type: application/x-www-form-urlencoded", length(100))
-    assert line.answer().status == 408
+    connection.head("POST", ADMIN, "Content-Type: application/x-www-form-urlencoded", length(100))
+    assert connection.answer().status == 408
 
 
 def test_a_form_has_the_time_of_a_stranger_until_its_sender_is_known(web_server, admin_client):
@@ -110,62 +110,62 @@ def test_a_browser_gets_a_page_from_the_admin_and_a_program_a_problem(web_server
         assert program.answer().problem == (413, "too-large")
 
 
-def test_a_chunked_body_is_a_body_on_every_call(caller, line):
+def test_a_chunked_body_is_a_body_on_every_call(caller, connection):
     body = json.dumps({"runner": "external", "assignment": "wait", "title": "in pieces"}).encode()
-    line.head("POST", DRF, JSON, CHUNKED, token=caller.token)
+    connection.head("POST", DRF, JSON, CHUNKED, token=caller.token)
     for at in range(0, len(body), 10):
-        line.chunk(body[at : at + 10])
-    line.chunk(b"")
-    assert line.answer().status == 201
+        connection.chunk(body[at : at + 10])
+    connection.chunk(b"")
+    assert connection.answer().status == 201
     assert Session.objects.get().title == "in pieces"
 
 
-def test_a_chunked_drain_keeps_its_limit(caller, line):
+def test_a_chunked_drain_keeps_its_limit(caller, connection):
     for name in ("one", "two"):
         caller.post(HOT, {"id": name, "message_kind": "task", "body": name})
-    line.head("POST", "/api/v1/mailboxes/desk/drain", JSON, CHUNKED, token=caller.token)
-    line.chunk(b'{"limit": 1}')
-    line.chunk(b"")
-    assert [each["id"] for each in line.answer().json()["messages"]] == ["one"]
+    connection.head("POST", "/api/v1/mailboxes/desk/drain", JSON, CHUNKED, token=caller.token)
+    connection.chunk(b'{"limit": 1}')
+    connection.chunk(b"")
+    assert [each["id"] for each in connection.answer().json()["messages"]] == ["one"]
 
 
-def test_a_compressed_body_is_refused_by_name(caller, line):
+def test_a_compressed_body_is_refused_by_name(caller, connection):
     for path in (DRF, HOT):
-        line.head("POST", path, JSON, "Content-Encoding: gzip", length(3), token=caller.token)
-        line.socket.sendall(b"abc")
-        answer = line.answer()
+        connection.head("POST", path, JSON, "Content-Encoding: gzip", length(3), token=caller.token)
+        connection.socket.sendall(b"abc")
+        answer = connection.answer()
         assert answer.problem == (415, "unsupported-encoding")
-        line.socket.close()
-        line.__init__(caller.face.port)
+        connection.socket.close()
+        connection.__init__(caller.face.port)
 
 
-def test_one_key_holds_a_quarter_of_the_memory_for_bodies(caller, line, monkeypatch):
+def test_one_key_holds_a_quarter_of_the_memory_for_bodies(caller, connection, monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 800_000)
-    line.head("POST", HOT, JSON, length(300_000), token=caller.token)
-    line.pour(196_608 + 65_536)
-    answer = line.answer()
+    connection.head("POST", HOT, JSON, length(300_000), token=caller.token)
+    connection.pour(196_608 + 65_536)
+    answer = connection.answer()
     assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
 
 
-def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(caller, line, monkeypatch):
+def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(caller, connection, monkeypatch):
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 0.2)
     monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 1000)
-    line.head("POST", HOT, JSON, length(600), token=caller.token)
-    line.socket.sendall(b"x" * 500)
-    answer = line.answer()
+    connection.head("POST", HOT, JSON, length(600), token=caller.token)
+    connection.socket.sendall(b"x" * 500)
+    answer = connection.answer()
     assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
     wait_until(lambda: (budget.proven._held, budget.unproven._held) == (0, 0))
 
 
-def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(line, stranger, monkeypatch):
+def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(connection, stranger, monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 1000)
-    line.head("POST", HOT, JSON, length(501), token=stranger)
-    line.socket.sendall(b"x" * 501)
-    answer = line.answer()
+    connection.head("POST", HOT, JSON, length(501), token=stranger)
+    connection.socket.sendall(b"x" * 501)
+    answer = connection.answer()
     assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
 
 
-def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(caller, line, monkeypatch):
+def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(caller, connection, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 10)
         answer = caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x" * 100})
@@ -183,36 +183,38 @@ def test_who_can_prove_themselves_are_served_while_strangers_fill_their_memory(c
     assert answer.status_code == 201, answer.text
 
 
-def test_a_stranger_is_judged_first_while_strangers_fill_their_memory(line, stranger, strangers_memory):
-    line.head("POST", DRF, JSON, length(10), token=stranger)
-    line.socket.sendall(b"0123456789")
-    assert line.answer().problem == (401, "unauthenticated")
+def test_a_stranger_is_judged_first_while_strangers_fill_their_memory(connection, stranger, strangers_memory):
+    connection.head("POST", DRF, JSON, length(10), token=stranger)
+    connection.socket.sendall(b"0123456789")
+    assert connection.answer().problem == (401, "unauthenticated")
 
 
-def test_forms_wait_for_nobody_while_strangers_fill_their_memory(line, web_server, admin_client, strangers_memory):
+def test_forms_wait_for_nobody_while_strangers_fill_their_memory(
+    connection, web_server, admin_client, strangers_memory
+):
     form = "Content-Type: application/x-www-form-urlencoded"
-    line.head("POST", ADMIN, form, length(10))
-    assert line.answer().problem == (503, "busy")
+    connection.head("POST", ADMIN, form, length(10))
+    assert connection.answer().problem == (503, "busy")
     with wire(web_server.port) as browser:
         browser.head("POST", ADMIN, form, length(10), f"Cookie: sessionid={admin_client.cookies['sessionid'].value}")
         browser.socket.sendall(b"0123456789")
         assert browser.answer().status == 403  # Django reads it, and asks for the form's token.
 
 
-def test_what_was_read_is_given_back_whatever_happens(caller, line, stranger):
+def test_what_was_read_is_given_back_whatever_happens(caller, connection, stranger):
     caller.post(DRF, raw=b"[" * 1000)
     caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x" * 100_000})
-    line.head("POST", DRF, JSON, length(1000), token=caller.token)
-    line.socket.sendall(b"abc")
-    line.socket.close()
+    connection.head("POST", DRF, JSON, length(1000), token=caller.token)
+    connection.socket.sendall(b"abc")
+    connection.socket.close()
     wait_until(lambda: (budget.proven._held, budget.unproven._held) == (0, 0))
     assert not budget.proven._by_owner
 
 
-def test_the_connection_goes_on_behind_a_body_that_was_read(caller, line):
+def test_the_connection_goes_on_behind_a_body_that_was_read(caller, connection):
     for name in ("one", "two"):
         body = json.dumps({"runner": "external", "assignment": name}).encode()
-        line.head("POST", DRF, JSON, length(body), token=caller.token)
-        line.socket.sendall(body)
-        answer = line.answer()
+        connection.head("POST", DRF, JSON, length(body), token=caller.token)
+        connection.socket.sendall(body)
+        answer = connection.answer()
         assert (answer.status, answer.headers.get("connection")) == (201, None)

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from websockets.sync.client import connect
 
-from server.front import connection
+from server.front import connection as front_connection
 from server.front.exchange import Exchange
 from server.up import web_options
 from tests.server.front.wire import JSON, length, wire
@@ -26,94 +26,94 @@ def hurried(monkeypatch):
     monkeypatch.setitem(settings.WARDROOM, "head_secs", 0.3)
 
 
-def test_a_connection_without_a_request_is_closed(hurried, line):
-    assert line.is_closed()
+def test_a_connection_without_a_request_is_closed(hurried, connection):
+    assert connection.is_closed()
 
 
 @pytest.mark.parametrize(
     "half", [b"G", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: testserver\r\nX: "]
 )
-def test_half_a_head_is_given_up(hurried, line, half):
-    line.socket.sendall(half)
-    assert line.answer().problem == (408, "too-slow")
-    assert line.is_closed()
+def test_half_a_head_is_given_up(hurried, connection, half):
+    connection.socket.sendall(half)
+    assert connection.answer().problem == (408, "too-slow")
+    assert connection.is_closed()
 
 
-def test_half_a_second_head_is_given_up(hurried, line):
-    line.head("GET", "/healthz")
-    assert line.answer().status == 200
-    line.socket.sendall(b"GET /healthz HTTP/1.1\r\n")
-    assert line.answer().problem == (408, "too-slow")
+def test_half_a_second_head_is_given_up(hurried, connection):
+    connection.head("GET", "/healthz")
+    assert connection.answer().status == 200
+    connection.socket.sendall(b"GET /healthz HTTP/1.1\r\n")
+    assert connection.answer().problem == (408, "too-slow")
 
 
-def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried, line):
-    line.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
-    line.socket.settimeout(0.02)
+def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried, connection):
+    connection.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+    connection.socket.settimeout(0.02)
 
     def dripped():
-        line.socket.sendall(b"x")
+        connection.socket.sendall(b"x")
         try:
-            return line.socket.recv(4096)
+            return connection.socket.recv(4096)
         except TimeoutError:
             return b""
 
     assert wait_until(dripped).startswith(b"HTTP/1.1 408")
 
 
-def test_a_head_without_end_is_refused(line):
-    line.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
-    line.pour(2 * settings.WARDROOM["max_head_bytes"])
-    assert line.answer().problem == (431, "too-large")
-    assert line.is_closed()
+def test_a_head_without_end_is_refused(connection):
+    connection.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+    connection.pour(2 * settings.WARDROOM["max_head_bytes"])
+    assert connection.answer().problem == (431, "too-large")
+    assert connection.is_closed()
 
 
-def test_trailers_without_end_are_cut_off(caller, line):
-    line.head("POST", "/api/v1/sessions", JSON, "Transfer-Encoding: chunked", token=caller.token)
-    line.socket.sendall(b"0\r\nX: ")
+def test_trailers_without_end_are_cut_off(caller, connection):
+    connection.head("POST", "/api/v1/sessions", JSON, "Transfer-Encoding: chunked", token=caller.token)
+    connection.socket.sendall(b"0\r\nX: ")
     most = 16 * settings.WARDROOM["max_request_bytes"]
-    assert line.pour(most) < most
+    assert connection.pour(most) < most
 
 
-def test_a_body_that_nobody_reads_is_cut_off(line):
-    line.head("GET", "/healthz", length(10**9))
-    assert line.answer().status == 200
-    assert line.pour(10**8) < 10**8
+def test_a_body_that_nobody_reads_is_cut_off(connection):
+    connection.head("GET", "/healthz", length(10**9))
+    assert connection.answer().status == 200
+    assert connection.pour(10**8) < 10**8
 
 
-def test_a_call_that_is_held_is_not_hurried(hurried, caller, line):
-    line.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
-    head = line.socket.recv(65536)
+def test_a_call_that_is_held_is_not_hurried(hurried, caller, connection):
+    connection.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
+    head = connection.socket.recv(65536)
     assert head.startswith(b"HTTP/1.1 200")
-    line.socket.settimeout(1)
+    connection.socket.settimeout(1)
     with pytest.raises(TimeoutError):
-        while line.socket.recv(65536):
+        while connection.socket.recv(65536):
             pass
 
 
-def test_what_is_no_http_is_a_problem(line):
-    line.socket.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
-    assert line.answer().problem == (400, "invalid")
+def test_what_is_no_http_is_a_problem(connection):
+    connection.socket.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
+    assert connection.answer().problem == (400, "invalid")
 
 
 def test_silent_connections_of_one_address_make_room_for_the_next(monkeypatch, web_server):
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
     with ExitStack() as opened:
-        lines = [opened.enter_context(wire(web_server.port)) for _ in range(8)]
-        assert all(each.is_closed() for each in lines[:3])
-        lines[-1].head("GET", "/healthz")
-        assert lines[-1].answer().status == 200
+        opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(8)]
+        assert all(each.is_closed() for each in opened_connections[:3])
+        opened_connections[-1].head("GET", "/healthz")
+        assert opened_connections[-1].answer().status == 200
 
 
 def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, web_server, stranger):
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with ExitStack() as opened:
-        lines = []
+        opened_connections = []
         for _ in range(8):
-            lines.append(opened.enter_context(wire(web_server.port)))
-            lines[-1].head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
-        assert all(each.is_closed() for each in lines[:3])
-        for each in lines[3:]:
+            opened_connections.append(opened.enter_context(wire(web_server.port)))
+            opened_connections[-1].head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
+        assert all(each.is_closed() for each in opened_connections[:3])
+        for each in opened_connections[3:]:
             each.socket.sendall(b"{}")
             assert each.answer().problem == (401, "unauthenticated")
 
@@ -122,19 +122,19 @@ def test_connections_that_fall_silent_in_a_second_head_make_room_too(monkeypatch
     monkeypatch.setitem(settings.WARDROOM, "head_secs", 600)  # The deadline must not close them.
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
     with ExitStack() as opened:
-        lines = [opened.enter_context(wire(web_server.port)) for _ in range(5)]
-        for each in lines:
+        opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(5)]
+        for each in opened_connections:
             each.head("GET", "/healthz")
             assert each.answer().status == 200
-        lines += [opened.enter_context(wire(web_server.port)) for _ in range(3)]
-        for each in lines[5:]:
+        opened_connections += [opened.enter_context(wire(web_server.port)) for _ in range(3)]
+        for each in opened_connections[5:]:
             each.head("GET", "/healthz")
             assert each.answer().status == 200
-        for number, each in enumerate(lines, 1):
+        for number, each in enumerate(opened_connections, 1):
             each.socket.sendall(b"G")
-            wait_until(lambda number=number: len(connection._everybody_silent) >= min(number, 5))
-        assert all(each.is_closed() for each in lines[:3])
-        assert len(connection._everybody_silent) == 5
+            wait_until(lambda number=number: len(front_connection._everybody_silent) >= min(number, 5))
+        assert all(each.is_closed() for each in opened_connections[:3])
+        assert len(front_connection._everybody_silent) == 5
 
 
 def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_server, stranger):
@@ -143,10 +143,10 @@ def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_serv
         for each in (first, second):
             each.head("GET", "/healthz")
             assert each.answer().status == 200
-        wait_until(lambda: not connection._everybody_silent)
+        wait_until(lambda: not front_connection._everybody_silent)
         monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
         first.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
-        wait_until(lambda: connection._everybody_silent)
+        wait_until(lambda: front_connection._everybody_silent)
         second.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
         assert first.is_closed()
         second.socket.sendall(b"{}")
@@ -154,18 +154,18 @@ def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_serv
 
 
 def test_who_is_known_may_take_the_time_for_a_body(monkeypatch, web_server, caller):
-    wait_until(lambda: not connection._everybody_silent)
+    wait_until(lambda: not front_connection._everybody_silent)
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
     proven = []
     prove = Exchange.prove
     monkeypatch.setattr(Exchange, "prove", lambda *told: (prove(*told), proven.append(told)))
     with ExitStack() as opened:
-        lines = []
+        opened_connections = []
         for number in range(1, 5):
-            lines.append(opened.enter_context(wire(web_server.port)))
-            lines[-1].head("POST", "/api/v1/sessions", JSON, length(70_000), token=caller.token)
+            opened_connections.append(opened.enter_context(wire(web_server.port)))
+            opened_connections[-1].head("POST", "/api/v1/sessions", JSON, length(70_000), token=caller.token)
             wait_until(lambda number=number: len(proven) == number)
-        for each in lines:
+        for each in opened_connections:
             each.socket.sendall(b"[" * 70_000)
             assert each.answer().status == 422
 
@@ -173,15 +173,15 @@ def test_who_is_known_may_take_the_time_for_a_body(monkeypatch, web_server, call
 def test_silent_connections_make_room_when_there_are_too_many(monkeypatch, web_server):
     monkeypatch.setitem(settings.WARDROOM, "connections", 6)
     with ExitStack() as opened:
-        lines = [opened.enter_context(wire(web_server.port)) for _ in range(30)]
-        lines[-1].head("GET", "/healthz")
-        assert lines[-1].answer().status == 200
+        opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(30)]
+        opened_connections[-1].head("GET", "/healthz")
+        assert opened_connections[-1].answer().status == 200
 
 
 def test_busy_connections_are_kept_and_the_next_is_refused(monkeypatch, caller, web_server):
     with ExitStack() as opened:
-        lines = [opened.enter_context(wire(web_server.port)) for _ in range(4)]
-        for each in lines:
+        opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(4)]
+        for each in opened_connections:
             each.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
             assert each.socket.recv(12) == b"HTTP/1.1 200"
         monkeypatch.setitem(settings.WARDROOM, "connections", 4)

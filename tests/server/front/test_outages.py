@@ -93,10 +93,10 @@ def test_a_lock_of_postgresql_that_is_held_is_a_503_and_said(stack, only_postgre
     client = house.client()
     made = faces.spawned(client)
     name = house.environment["DATABASE_URL"].rpartition("/")[2]
-    with house._databases.connect(name) as line, line.transaction():
+    with house._databases.connect(name) as database, database.transaction():
         # A row, and whole tables, also from those who only read.
-        line.execute("SELECT 1 FROM mailbox_address FOR UPDATE")
-        line.execute("LOCK TABLE orchestration_session, mailbox_message, django_session IN ACCESS EXCLUSIVE MODE")
+        database.execute("SELECT 1 FROM mailbox_address FOR UPDATE")
+        database.execute("LOCK TABLE orchestration_session, mailbox_message, django_session IN ACCESS EXCLUSIVE MODE")
         refuse_everywhere(house, client, made["id"])
         assert faces.refusal(client.get(f"/api/v1/sessions/{made['id']}")) == UNAVAILABLE
         assert faces.close_code(house, made["child"], made["id"]) == TRY_AGAIN
@@ -161,15 +161,15 @@ def test_a_database_that_is_away_is_a_503_and_said(stack, only_postgres):
     client = house.client()
     made = faces.spawned(client)
     name = house.environment["DATABASE_URL"].rpartition("/")[2]
-    with house._databases.connect() as line:
-        line.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        line.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    with house._databases.connect() as database:
+        database.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         wait_until(lambda: faces.parts(house)["status"] == "unavailable", 30)
         for face in faces.WRITES:
             assert faces.refusal(faces.write(client, face, made["id"])) == UNAVAILABLE, face
         assert faces.refusal(client.get("/api/v1/sessions")) == UNAVAILABLE
         assert faces.close_code(house, made["child"], made["id"]) == TRY_AGAIN
-        line.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        database.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     wait_until(lambda: faces.parts(house)["parts"]["database"]["ok"], 60)
     write_everywhere(house, client, made["id"])
 
@@ -179,8 +179,8 @@ def test_a_pool_without_a_free_connection_is_a_503(stack, only_postgres):
     client, other = house.client(), house.client()
     made = faces.spawned(client)
     name = house.environment["DATABASE_URL"].rpartition("/")[2]
-    with house._databases.connect(name) as line, line.transaction():
-        line.execute("LOCK TABLE orchestration_session IN ACCESS EXCLUSIVE MODE")
+    with house._databases.connect(name) as database, database.transaction():
+        database.execute("LOCK TABLE orchestration_session IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(httpx.ReadTimeout):
             client.get(f"/api/v1/sessions/{made['id']}", timeout=0.5)
         assert faces.refusal(other.get("/api/v1/approvals")) == UNAVAILABLE

@@ -16,11 +16,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PIECE = 4096
 
 
-def read_slowly(line) -> int:
+def read_slowly(connection) -> int:
     """Take what comes in small bits with pauses; how many bytes there were."""
     taken = 0
     try:
-        while bit := line.socket.recv(PIECE):
+        while bit := connection.socket.recv(PIECE):
             taken += len(bit)
             breathe(0.01)
     except ConnectionError:
@@ -55,6 +55,6 @@ def test_a_reader_below_the_floor_is_cut_off_and_one_above_it_is_not(
 ):
     monkeypatch.setitem(settings.WARDROOM, "send_timeout_secs", 0.5)
     monkeypatch.setitem(settings.WARDROOM, "send_bytes_per_sec", floor)
-    with wire(web_server.port, window=PIECE) as line:
-        line.head("GET", long_answer, "Connection: close", token=caller.token)
-        assert (read_slowly(line) > 1_000_000) is whole
+    with wire(web_server.port, window=PIECE) as connection:
+        connection.head("GET", long_answer, "Connection: close", token=caller.token)
+        assert (read_slowly(connection) > 1_000_000) is whole

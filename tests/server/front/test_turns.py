@@ -141,7 +141,7 @@ async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(mon
     assert turns._count == 4
 
 
-async def test_a_line_of_callers_with_one_request_each_refuses_the_next(monkeypatch, crowd):
+async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(monkeypatch, crowd):
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 2)
     turns = Turns()
@@ -153,22 +153,22 @@ async def test_a_line_of_callers_with_one_request_each_refuses_the_next(monkeypa
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, line):
+def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, connection):
     """A token takes a turn only after it has proven its caller; a cookie counts for its address until then."""
     seen = []
     take = Turns._take
     monkeypatch.setattr(Turns, "_take", lambda turns, name: (seen.append(name), take(turns, name))[1])
     for letter in "abc":
-        line.head("GET", "/api/v1/sessions", token=f"wr_key_{letter * 16}_{'b' * 43}")
-        assert line.answer().status == 401
-        line.head("GET", "/admin/", f"Cookie: sessionid={letter * 32}")
-        assert line.answer().status == 302
+        connection.head("GET", "/api/v1/sessions", token=f"wr_key_{letter * 16}_{'b' * 43}")
+        assert connection.answer().status == 401
+        connection.head("GET", "/admin/", f"Cookie: sessionid={letter * 32}")
+        assert connection.answer().status == 302
     assert seen == ["127.0.0.1"] * 3
     for _ in range(3):
         assert caller.get("/api/v1/sessions").status_code == 200
     assert seen[3:] == [f"key:{caller.credential.public_id}"] * 3
-    line.head("GET", "/api/v1/sessions", token=caller.token[:-1] + ("a" if caller.token[-1] != "a" else "b"))
-    assert line.answer().status == 401
+    connection.head("GET", "/api/v1/sessions", token=caller.token[:-1] + ("a" if caller.token[-1] != "a" else "b"))
+    assert connection.answer().status == 401
     assert len(seen) == 6  # The id alone is no proof.
 
 
@@ -182,19 +182,19 @@ def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, line
         ("POST", f"/api/v1/sessions/{NOBODYS}/attempts/1/exited"),
     ],
 )
-def test_a_forged_token_takes_no_thread_of_its_own(monkeypatch, web_server, line, stranger, method, path):
+def test_a_forged_token_takes_no_thread_of_its_own(monkeypatch, web_server, connection, stranger, method, path):
     """These calls wait for no turn: without one check for all of them, a flood would take every thread."""
     monkeypatch.setattr("accounts.credentials.recognise", lambda *_, **__: pytest.fail("a query for one token"))
     if method == "GET":
-        line.head(method, path, "Accept: text/event-stream", token=stranger)
+        connection.head(method, path, "Accept: text/event-stream", token=stranger)
     else:
-        line.head(method, path, JSON, length(2), token=stranger)
-        line.socket.sendall(b"{}")
-    assert line.answer().problem == (401, "unauthenticated")
+        connection.head(method, path, JSON, length(2), token=stranger)
+        connection.socket.sendall(b"{}")
+    assert connection.answer().problem == (401, "unauthenticated")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(monkeypatch, line, admin_user):
+def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(monkeypatch, connection, admin_user):
     seen = []
     take = Turns._take
     monkeypatch.setattr(Turns, "_take", lambda turns, name: (seen.append(name), take(turns, name))[1])
@@ -202,8 +202,8 @@ def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(monkeypatch
         browser = Client()
         browser.force_login(admin_user)
         for _ in range(2):
-            line.head("GET", "/admin/", f"Cookie: sessionid={browser.cookies['sessionid'].value}")
-            assert line.answer().status == 200
+            connection.head("GET", "/admin/", f"Cookie: sessionid={browser.cookies['sessionid'].value}")
+            assert connection.answer().status == 200
     assert seen == ["127.0.0.1", f"user:{admin_user.pk}"] * 2
 
 
@@ -224,25 +224,25 @@ def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(monkeypat
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("size", [0, 1000])
 @pytest.mark.parametrize("path", ["/nix", "/nix/", "/admins", "/healthz/"])
-def test_an_address_that_nobody_knows_takes_no_turn(monkeypatch, line, path, size):
+def test_an_address_that_nobody_knows_takes_no_turn(monkeypatch, connection, path, size):
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 0)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
-    line.head("POST", path, length(size))
-    assert line.answer().problem == (404, "not-found")
+    connection.head("POST", path, length(size))
+    assert connection.answer().problem == (404, "not-found")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_browser_gets_a_page_where_nothing_is(line):
-    line.head("GET", "/nix", "Accept: text/html")
-    answer = line.answer()
+def test_a_browser_gets_a_page_where_nothing_is(connection):
+    connection.head("GET", "/nix", "Accept: text/html")
+    answer = connection.answer()
     assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("path", "status"), [("/", 302), ("/admin", 301), ("/static/x.css", 404), ("/api/x", 401)])
-def test_addresses_of_django_are_still_its_own(line, path, status):
-    line.head("GET", path)
-    assert line.answer().status == status
+def test_addresses_of_django_are_still_its_own(connection, path, status):
+    connection.head("GET", path)
+    assert connection.answer().status == status
 
 
 @pytest.mark.stack

@@ -94,11 +94,11 @@ class Wire:
 
 @contextmanager
 def wire(port: int, **options: int) -> Iterator[Wire]:
-    line = Wire(port, **options)
+    connection = Wire(port, **options)
     try:
-        yield line
+        yield connection
     finally:
-        line.socket.close()
+        connection.socket.close()
 
 
 def length(body: bytes | int) -> str:

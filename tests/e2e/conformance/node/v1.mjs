@@ -52,7 +52,7 @@ await script({
     await finish(peer);
     assert.equal((await rest("GET", `sessions/${session.id}`)).body.status, "completed");
   },
-  "2: the answer that came while the line was down": async () => {
+  "2: the answer that came while the connection was down": async () => {
     const session = await spawn();
     const first = await started(session);
     first.peer.say("approval_request", { id: "a1", body: BODY });
