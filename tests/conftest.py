@@ -127,10 +127,10 @@ def django_db_serialized_rollback() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    from tests.threads import verbs_have_ended
+    from tests.threads import operations_have_ended
 
     if is_transactional(item):
-        verbs_have_ended()
+        operations_have_ended()
     yield
     if nextitem is not None and is_transactional(item):
         from pytest_django.plugin import blocking_manager_key

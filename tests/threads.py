@@ -1,4 +1,4 @@
-"""The threads in which verbs run for an event loop, and the moment when none of them works any more."""
+"""The threads in which operations run for an event loop, and the moment when all of them are idle."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import threading
 from core.concurrency import threadpool
 
 
-def verbs_have_ended(timeout: float = 30.0) -> None:
-    """Return when no verb runs. Nobody may start one meanwhile.
+def operations_have_ended(timeout: float = 30.0) -> None:
+    """Return when no operation runs. Nobody may start one meanwhile.
 
-    Cancelling who waits for a verb does not stop it: it may still write when its connection has long ended. On
-    PostgreSQL the flush after a test and such a verb wait for each other's tables, and one of them fails.
+    Cancelling who waits for a operation does not stop it: it may still write when its connection has long ended. On
+    PostgreSQL the flush after a test and such a operation wait for each other's tables, and one of them fails.
     """
     pool = threadpool._pool(os.getpid())
     if not pool._threads:

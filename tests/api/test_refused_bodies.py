@@ -107,7 +107,7 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
     (f"{DESK}/messages", {**TASK, "message_kind": "order"}, {"message_kind": must(KINDS, "none of them")}),
 ]
 CALLS = ["sessions", "approvals", f"{SESSION}/cancel", f"{SESSION}/wait", f"{SESSION}/messages", f"{DESK}/messages"]
-CALLS += [f"{DESK}/{verb}" for verb in ("drain", "recover", "ack", "nack", "extend", "reply")]
+CALLS += [f"{DESK}/{operation}" for operation in ("drain", "recover", "ack", "nack", "extend", "reply")]
 HELD = [f"{SESSION}/ask", f"{DESK}/messages"]
 SHAPES = {"[]": "an empty array", '"x"': "a string of 1 character", "7": "the number 7", "true": "true"}
 

@@ -106,15 +106,15 @@ def test_a_decision_is_not_replayed_to_who_no_longer_sees_it() -> None:
     assert told(keyed(hers, decide, body)) == (404, "not-found")
 
 
-@pytest.mark.parametrize("verb", ["withdraw", "consume"])
-def test_what_was_done_to_a_request_is_not_replayed_to_who_may_no_longer_do_it(verb: str) -> None:
+@pytest.mark.parametrize("operation", ["withdraw", "consume"])
+def test_what_was_done_to_a_request_is_not_replayed_to_who_may_no_longer_do_it(operation: str) -> None:
     alice = staff("ask", "decide", "view_approval")
     hers = key(alice, ["approvals:ask", "approvals:decide", "approvals:read"])
-    asked = approved(key()) if verb == "consume" else key().post("/api/v1/approvals", ACTION).json()
-    body = {"digest": asked["digest"]} if verb == "consume" else {}
-    assert [keyed(hers, f"approvals/{asked['id']}/{verb}", body).status_code for _ in range(2)] == [200, 200]
+    asked = approved(key()) if operation == "consume" else key().post("/api/v1/approvals", ACTION).json()
+    body = {"digest": asked["digest"]} if operation == "consume" else {}
+    assert [keyed(hers, f"approvals/{asked['id']}/{operation}", body).status_code for _ in range(2)] == [200, 200]
     give(alice, "ask", "view_approval")
-    assert told(keyed(hers, f"approvals/{asked['id']}/{verb}", body)) == (403, "forbidden")
+    assert told(keyed(hers, f"approvals/{asked['id']}/{operation}", body)) == (403, "forbidden")
 
 
 def test_an_ask_is_not_replayed_to_who_no_longer_sees_it() -> None:
@@ -140,21 +140,21 @@ def test_a_spawn_is_replayed_when_its_parent_has_all_the_children_that_it_may_ha
     assert answers[1].json()["child"]["token"] is None
 
 
-@pytest.mark.parametrize("verb", ["cancel", "retry"])
+@pytest.mark.parametrize("operation", ["cancel", "retry"])
 def test_what_a_child_did_below_it_is_not_replayed_once_its_attempt_is_over(
-    verb: str, monkeypatch: pytest.MonkeyPatch
+    operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = session()
     token = child(mine)
     below = Session.objects.get(pk=token.post("/api/v1/sessions", {"runner": "external"}).json()["id"])
-    if verb == "retry":
+    if operation == "retry":
         assert token.post(f"/api/v1/sessions/{below.pk}/cancel", {}).status_code == 200
-    assert keyed(token, f"sessions/{below.pk}/{verb}").status_code < 300
-    assert keyed(token, f"sessions/{below.pk}/{verb}").headers["Idempotency-Replayed"] == "true"
+    assert keyed(token, f"sessions/{below.pk}/{operation}").status_code < 300
+    assert keyed(token, f"sessions/{below.pk}/{operation}").headers["Idempotency-Replayed"] == "true"
     # Its token is judged before its attempt is: what ends between the two is met by the fence.
     monkeypatch.setattr(credentials, "end_for_attempt", lambda *_, **__: 0)
     transitions.end(mine, 1, Status.ERROR, "lost", kill_in=0)
-    assert told(keyed(token, f"sessions/{below.pk}/{verb}")) == (409, "not-running")
+    assert told(keyed(token, f"sessions/{below.pk}/{operation}")) == (409, "not-running")
 
 
 def test_no_replay_without_a_live_token_or_in_another_project() -> None:

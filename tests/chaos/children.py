@@ -13,7 +13,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tests.chaos.target import MIB, SECS, Target, drain, ready, together, until_over
+from tests.chaos.target import MIB, SECS, Target, drain, ready, run_all, until_over
 from tests.waiting import stay
 
 Make = Callable[[int], dict[str, Any]]
@@ -65,7 +65,7 @@ def event(seq: int, value: dict[str, Any]) -> dict[str, Any]:
 async def floods(target: Target, make: Make, *, children: int = 3) -> None:
     sessions = [await target.external() for _ in range(children)]
     ready()
-    await together(flood(target, session, make) for session in sessions)
+    await run_all(flood(target, session, make) for session in sessions)
 
 
 async def flood(target: Target, session: dict[str, Any], make: Make, secs: float = SECS) -> None:
@@ -99,7 +99,7 @@ async def frames_of_nothing(target: Target) -> None:
                 await drain(socket)
             target.seen[f"close {socket.close_code}"] += 1
 
-    await until_over(lambda: together(send(session) for session in sessions))
+    await until_over(lambda: run_all(send(session) for session in sessions))
 
 
 def many_values(count: int) -> str:
@@ -124,7 +124,7 @@ async def event_pages(target: Target) -> None:
     path = f"/api/v1/sessions/{session['id']}/events?limit=500"
     async with target.client(session["token"]) as client:
         end = time.monotonic() + SECS
-        await together(walk(target, client, path, end) for _ in range(6))
+        await run_all(walk(target, client, path, end) for _ in range(6))
 
 
 async def walk(target: Target, client: httpx.AsyncClient, path: str, end: float) -> None:
@@ -155,7 +155,7 @@ async def long_history(target: Target) -> None:
     ready()
     async with target.client(session["token"]) as client:
         path = f"/api/v1/sessions/{session['id']}/history"
-        await until_over(lambda: together(target.call(client, "GET", path) for _ in range(6)))
+        await until_over(lambda: run_all(target.call(client, "GET", path) for _ in range(6)))
 
 
 async def admit(socket: ClientConnection, count: int) -> None:
@@ -177,7 +177,7 @@ async def streams(target: Target) -> None:
     ready()
     async with target.client(session["token"]) as client:
         following = (follow(target, client, session) for _ in range(300))
-        await together([flood(target, session, batch), *following], every=0.005)
+        await run_all([flood(target, session, batch), *following], every=0.005)
 
 
 async def unread_streams(target: Target) -> None:
@@ -192,7 +192,7 @@ async def unread_streams(target: Target) -> None:
         clients = [await stack.enter_async_context(target.client(session["token"])) for session in sessions]
         pairs = list(zip(clients, sessions, strict=True))
         following = (follow(target, *pair, reads=bool(place % 2)) for pair in pairs for place in range(16))
-        await together([*(flood(target, session, large) for session in sessions), *following], every=0.01)
+        await run_all([*(flood(target, session, large) for session in sessions), *following], every=0.01)
 
 
 async def follow(target: Target, client: httpx.AsyncClient, session: dict[str, Any], *, reads: bool = True) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.target import SECS, Target, ready, together, until_over
+from tests.chaos.target import SECS, Target, ready, run_all, until_over
 from tests.waiting import stay
 
 
@@ -11,7 +11,7 @@ async def many_calls(target: Target) -> None:
     ready()
     async with target.client() as client:
         path = "/api/v1/sessions?limit=50"
-        await until_over(lambda: together((target.call(client, "GET", path) for _ in range(500)), every=0.001))
+        await until_over(lambda: run_all((target.call(client, "GET", path) for _ in range(500)), every=0.001))
 
 
 async def bodies_of_nothing(target: Target) -> None:
@@ -22,7 +22,7 @@ async def bodies_of_nothing(target: Target) -> None:
     async with target.client() as client:
         calls = ("/api/v1/sessions", "/api/v1/approvals", "/api/v1/mailboxes/x/messages")
         await until_over(
-            lambda: together(
+            lambda: run_all(
                 target.call(client, "POST", path, content=body, headers=headers) for path in calls for _ in range(10)
             )
         )
@@ -37,7 +37,7 @@ async def large_drains(target: Target) -> None:
         ready()
         drain_all = {"limit": 200, "lease_secs": 1}
         await until_over(
-            lambda: together(
+            lambda: run_all(
                 target.call(client, "POST", "/api/v1/mailboxes/large/drain", json=drain_all) for _ in range(6)
             )
         )
@@ -62,9 +62,9 @@ async def odd_values(target: Target) -> None:
     async with target.client() as client:
 
         async def once() -> None:
-            await together(target.call(client, "GET", f"/api/v1/{path}") for path in paths)
+            await run_all(target.call(client, "GET", f"/api/v1/{path}") for path in paths)
             spawns = ({"runner": "external", "assignment": "x", "metadata": metadata} for metadata in orders)
-            await together(target.call(client, "POST", "/api/v1/sessions", json=order) for order in spawns)
+            await run_all(target.call(client, "POST", "/api/v1/sessions", json=order) for order in spawns)
 
         await until_over(once)
 
@@ -89,4 +89,4 @@ async def waiting_calls(target: Target) -> None:
         told = (await client.post("/api/v1/approvals", json=asked)).raise_for_status().json()
         ready()
         path = f"/api/v1/approvals/{told['id']}/wait?timeout={SECS}"
-        await together((target.call(client, "GET", path) for _ in range(500)), every=0.005)
+        await run_all((target.call(client, "GET", path) for _ in range(500)), every=0.005)

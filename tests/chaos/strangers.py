@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.chaos.target import MIB, SECS, Target, ready, together, until_over
+from tests.chaos.target import MIB, SECS, Target, ready, run_all, until_over
 from tests.waiting import stay
 
 
@@ -21,7 +21,7 @@ async def anonymous_bodies(target: Target) -> None:
     async with target.client("") as client:
         paths = ("/api/v1/sessions", "/admin/login/", "/nix")
         await until_over(
-            lambda: together(target.call(client, "POST", path, content=endless()) for path in paths for _ in range(4))
+            lambda: run_all(target.call(client, "POST", path, content=endless()) for path in paths for _ in range(4))
         )
 
 
@@ -49,4 +49,4 @@ async def anonymous_documents(target: Target) -> None:
     """The largest page that needs no token, thirty at a time."""
     ready()
     async with target.client("") as client:
-        await until_over(lambda: together(target.call(client, "GET", "/api/v1/schema") for _ in range(30)))
+        await until_over(lambda: run_all(target.call(client, "GET", "/api/v1/schema") for _ in range(30)))

@@ -70,7 +70,7 @@ def ready() -> None:
     print("ready", flush=True)
 
 
-async def together(calls: Iterable[Awaitable[Any]], every: float = 0) -> None:
+async def run_all(calls: Iterable[Awaitable[Any]], every: float = 0) -> None:
     """Make all calls at once, or begin one in so many seconds: of one address few sockets may be without a request."""
     begun = []
     for call in calls:

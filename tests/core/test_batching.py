@@ -1,4 +1,4 @@
-"""Calls that come together share a turn; each gets its own answer, and nobody waits for a turn that is not needed."""
+"""Concurrent calls share a batch: each gets its own answer, and none waits for a batch that is not needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.concurrency import batching
 from core.concurrency.batching import Batcher
 
 
-class Verb:
+class Operation:
     """Doubles numbers, refuses negative ones; every turn waits until it is let go."""
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Verb:
 
 
 @pytest.fixture
-def verb(monkeypatch):
+def operation(monkeypatch):
     monkeypatch.setattr(batching, "CONCURRENT_BATCHES", 1)
-    made = Verb()
+    made = Operation()
     yield made
     made.go.set()
 
@@ -39,34 +39,34 @@ async def asked(batcher, *questions):
     return tasks
 
 
-async def test_who_comes_alone_goes_at_once(verb):
-    verb.go.set()
-    batcher = Batcher(verb)
+async def test_who_comes_alone_goes_at_once(operation):
+    operation.go.set()
+    batcher = Batcher(operation)
     assert [await batcher.ask(1), await batcher.ask(2)] == [2, 4]
-    assert verb.turns == [[1], [2]]
+    assert operation.turns == [[1], [2]]
 
 
-async def test_who_comes_meanwhile_goes_with_the_next_turn_in_order(verb):
-    batcher = Batcher(verb)
+async def test_who_comes_meanwhile_goes_with_the_next_turn_in_order(operation):
+    batcher = Batcher(operation)
     first = await asked(batcher, 1)
     others = await asked(batcher, 2, 3, 4)
-    verb.go.set()
+    operation.go.set()
     assert await asyncio.gather(*first, *others) == [2, 4, 6, 8]
-    assert verb.turns == [[1], [2, 3, 4]]
+    assert operation.turns == [[1], [2, 3, 4]]
 
 
-async def test_a_turn_is_bounded(verb, monkeypatch):
+async def test_a_turn_is_bounded(operation, monkeypatch):
     monkeypatch.setattr(batching, "MOST_IN_BATCH", 2)
-    batcher = Batcher(verb)
+    batcher = Batcher(operation)
     tasks = await asked(batcher, 1) + await asked(batcher, 2, 3, 4)
-    verb.go.set()
+    operation.go.set()
     await asyncio.gather(*tasks)
-    assert verb.turns == [[1], [2, 3], [4]]
+    assert operation.turns == [[1], [2, 3], [4]]
 
 
-async def test_a_refusal_is_its_own_callers(verb):
-    verb.go.set()
-    batcher = Batcher(verb)
+async def test_a_refusal_is_its_own_callers(operation):
+    operation.go.set()
+    batcher = Batcher(operation)
     answers = await asyncio.gather(*(batcher.ask(each) for each in (1, -1, 2)), return_exceptions=True)
     assert (answers[0], answers[2]) == (2, 4) and isinstance(answers[1], ValueError)
 
@@ -74,13 +74,13 @@ async def test_a_refusal_is_its_own_callers(verb):
 async def test_a_verb_that_breaks_is_told_to_each_and_the_next_turn_comes():
     calls = []
 
-    def verb(questions):
+    def operation(questions):
         calls.append(questions)
         if len(calls) == 1:
             raise RuntimeError("broken")
         return questions
 
-    batcher = Batcher(verb)
+    batcher = Batcher(operation)
     answers = await asyncio.gather(batcher.ask(1), batcher.ask(2), return_exceptions=True)
     assert {type(each) for each in answers} == {RuntimeError}
     assert await batcher.ask(3) == 3
@@ -97,15 +97,15 @@ async def test_nobody_waits_for_ever_however_a_verb_breaks(breaks, monkeypatch):
         assert {type(each) for each in answers} <= {RuntimeError, TypeError}
 
 
-async def test_who_has_left_costs_the_others_nothing(verb):
-    batcher = Batcher(verb)
+async def test_who_has_left_costs_the_others_nothing(operation):
+    batcher = Batcher(operation)
     [_, gone, stays] = await asked(batcher, 1) + await asked(batcher, 2, 3)
     gone.cancel()
-    verb.go.set()
+    operation.go.set()
     assert await stays == 6
 
 
-def test_each_event_loop_has_its_own_crowd(verb):
-    verb.go.set()
-    batcher = Batcher(verb)
+def test_each_event_loop_has_its_own_crowd(operation):
+    operation.go.set()
+    batcher = Batcher(operation)
     assert [asyncio.run(batcher.ask(each)) for each in (1, 2)] == [2, 4]

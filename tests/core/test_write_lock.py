@@ -119,11 +119,11 @@ class TestAfterTheCommit:
     def test_and_while_a_hook_of_a_call_from_an_event_loop_runs(self, waiting: list[object]) -> None:
         wrote, seen = threading.Event(), list[bool]()
 
-        def verb() -> None:
+        def operation() -> None:
             with unit_of_work.transaction():
                 unit_of_work.after_commit(lambda: self.slow(wrote, seen))
 
-        asyncio.run(run_in_threadpool(verb))
+        asyncio.run(run_in_threadpool(operation))
         assert seen == [True]
 
     def test_a_hook_may_take_the_turn_again(self, waiting: list[object]) -> None:

@@ -177,8 +177,8 @@ def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(mi
     ingest = migrated.process("ingest")
     if url:
         wait_until(lambda: "taking messages" in migrated.said("ingest"), 30)
-        letter = {"id": "1", "address": "desk", "message_kind": "task", "body": "do it"}
-        wait_until(lambda: sent(url, letter))
+        message = {"id": "1", "address": "desk", "message_kind": "task", "body": "do it"}
+        wait_until(lambda: sent(url, message))
         with migrated.postgres.connect(migrated.database) as database:
             wait_until(lambda: database.execute("SELECT count(*) FROM mailbox_message").fetchone() == (1,))
     else:
@@ -188,12 +188,12 @@ def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(mi
     wait_until(lambda: f"stopped after {1 if url else 0} messages" in migrated.said("ingest"), DRAIN_SECS)
 
 
-def sent(url, letter):
+def sent(url, message):
     """To the default project's queue, once ingest has made it."""
     with kombu.Connection(url) as broker:
         queue = "wardroom.ingest.default"
         broker.default_channel.queue_declare(queue, passive=True)
-        kombu.Producer(broker).publish(letter, routing_key=queue, delivery_mode=2)
+        kombu.Producer(broker).publish(message, routing_key=queue, delivery_mode=2)
     return True
 
 

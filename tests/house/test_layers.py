@@ -1,4 +1,4 @@
-"""What import contracts cannot say: inside an app, nouns know no verbs, and verbs know no edges."""
+"""What import contracts cannot say: inside an app, nouns know no operations, and operations know no edges."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The journal: what a transaction tells of commits with it, in commit order, or not at all."""
+"""The unit of work: its events, wake-ups and audit rows commit with it, in commit order, or not at all."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ LEASE_SECS = 0.8
 PAUSE_SECS = 2.0
 LULL_SECS = 3.0
 DONE, ALLOWED = 0, 8  # offsets in the shared page: all is sent; how many messages may be sent by now
-IDLE, BUSY, HOLDING = 0, 1, 2  # in a verb; or with messages in hand, between two
+IDLE, BUSY, HOLDING = 0, 1, 2  # in a operation; or with messages in hand, between two
 
 
 @dataclass(slots=True)
@@ -100,14 +100,14 @@ class Life:
     def write(self, *words: object) -> None:
         os.write(self.log, (" ".join(map(str, words)) + "\n").encode())
 
-    def insist(self, verb: Callable[[], T]) -> T:
+    def insist(self, operation: Callable[[], T]) -> T:
         """Call until the database answers. What its outage left undecided is said again, with the same ids."""
         from django.db import Error, connection
 
         while True:
             self.page.mark(self.process, BUSY)
             try:
-                return verb()
+                return operation()
             except Error:
                 self.page.mark(self.process, IDLE)
                 connection.close()
@@ -126,12 +126,12 @@ def produce(life: Life, producer: int) -> None:
             breathe(0.002)
             continue
         last = min(sent - sent % 4 + 4, plan.share())
-        letters = [
+        messages = [
             NewMessage(id=f"{producer}-{number:06}", message_kind="task", body={"from": producer, "number": number})
             for number in range(sent, last)
         ]
         address = plan.address(producer, sent - sent % 4)
-        life.insist(lambda letters=letters, address=address: delivery.deliver(plan.project, address, letters))  # type: ignore[misc]
+        life.insist(lambda messages=messages, address=address: delivery.deliver(plan.project, address, messages))  # type: ignore[misc]
         life.write("S", sent, last)
         sent = last
 

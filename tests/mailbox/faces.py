@@ -17,7 +17,7 @@ from accounts.models import Project
 from tests.people import owner
 from tests.servers import free_port
 from tests.servers.stack import IN_A_THREAD, WEB
-from tests.threads import verbs_have_ended
+from tests.threads import operations_have_ended
 from tests.waiting import wait_until
 
 
@@ -56,7 +56,7 @@ def serving() -> Iterator[Server]:
         face.client.close()
         server.should_exit = True
         thread.join(20)
-        verbs_have_ended()
+        operations_have_ended()
 
 
 class Caller:

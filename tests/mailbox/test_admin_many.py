@@ -27,8 +27,8 @@ def clerk(project: Any) -> Client:
     return staff(project, "inspect_quarantine", "requeue")
 
 
-def choose(client: Client, verb: str, *rows: Quarantined, query: str = "", **form: str) -> Any:
-    chosen = {"action": f"{verb}_chosen", "_selected_action": [str(row.pk) for row in rows]}
+def choose(client: Client, operation: str, *rows: Quarantined, query: str = "", **form: str) -> Any:
+    chosen = {"action": f"{operation}_chosen", "_selected_action": [str(row.pk) for row in rows]}
     return client.post(f"{LIST}{query}", chosen | form, follow=True)
 
 
@@ -42,9 +42,9 @@ def states() -> dict[str, str]:
 
 def test_it_is_asked_once_more_before_anything_happens(project: Any, clerk: Client) -> None:
     rows = [put(project, "a"), put(project, "b")]
-    for verb in ("requeue", "discard"):
-        page = choose(clerk, verb, *rows, index="0").content.decode()
-        assert f'name="action" value="{verb}_chosen"' in page
+    for operation in ("requeue", "discard"):
+        page = choose(clerk, operation, *rows, index="0").content.decode()
+        assert f'name="action" value="{operation}_chosen"' in page
         assert all(f'name="_selected_action" value="{row.pk}"' in page for row in rows)
     assert states() == {"a": "waiting", "b": "waiting"}
 
@@ -110,8 +110,8 @@ def test_who_may_only_look_settles_nothing(project: Any) -> None:
     row = put(project, "a")
     looker = staff(project, "inspect_quarantine", name="looker")
     assert "_chosen" not in looker.get(LIST).content.decode()
-    for verb in ("requeue", "discard"):
-        choose(looker, verb, row, confirmed="yes", note="x")
+    for operation in ("requeue", "discard"):
+        choose(looker, operation, row, confirmed="yes", note="x")
     assert states() == {"a": "waiting"}
 
 

@@ -152,7 +152,10 @@ CALLS = [
     ("GET", DESK, "mailboxes:read"),
     ("GET", f"{DESK}/messages", "mailboxes:read"),
     ("POST", f"{DESK}/messages", "mailboxes:write"),
-    *[("POST", f"{DESK}/{verb}", "mailboxes:write") for verb in ("drain", "ack", "nack", "recover", "extend")],
+    *[
+        ("POST", f"{DESK}/{operation}", "mailboxes:write")
+        for operation in ("drain", "ack", "nack", "recover", "extend")
+    ],
     ("GET", f"{DESK}/asks/one", "mailboxes:read"),
     ("POST", f"{DESK}/reply", "mailboxes:write"),
     ("GET", "/api/v1/quarantine", "quarantine:read"),

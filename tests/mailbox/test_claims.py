@@ -243,7 +243,7 @@ def test_a_sessions_mailbox_is_not_drained(project):
 
 
 @pytest.mark.parametrize(
-    ("verb", "field"),
+    ("operation", "field"),
     [
         (lambda desk, claim: desk.drain(0), "limit"),
         (lambda desk, claim: desk.next(claim, -1), "limit"),
@@ -261,12 +261,12 @@ def test_a_sessions_mailbox_is_not_drained(project):
         (lambda desk, claim: Mailbox("desk", consumer="a\ud800b"), "consumer"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(project, verb, field):
+def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(project, operation, field):
     fill(project)
     desk = Mailbox("desk", consumer="me")
     claim = desk.drain(2)
     with pytest.raises(Problem) as refusal:
-        verb(desk, claim)
+        operation(desk, claim)
     assert [error["field"] for error in refusal.value.extra["errors"]] == [field]
     assert desk.ack(claim).unknown == []
 

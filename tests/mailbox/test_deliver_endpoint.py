@@ -32,13 +32,13 @@ def caller(web_server, project):
     return Caller(web_server, project, scopes=scopes.ALL)
 
 
-def letter(id="one", **more):
+def new_message(id="one", **more):
     return {"id": id, "message_kind": "task", "body": "do it"} | more
 
 
 def test_django_is_not_asked(caller, monkeypatch):
     monkeypatch.delattr(views.Messages, "post")
-    assert caller.post(PATH, letter()).status_code == 201
+    assert caller.post(PATH, new_message()).status_code == 201
     assert caller.call("PUT", PATH, b"{}").status_code == 405
     assert caller.get(PATH).json()["results"][0]["id"] == "one"
 
@@ -49,15 +49,15 @@ def test_many_at_once_each_get_their_own_answer(web_server, project, foreign):
     nobody = Caller(web_server, project, scopes=scopes.ALL)
     credentials.end(nobody.credential.pk, Actor.system("test"))
     kinds = [
-        (201, lambda n: mine.post(PATH, letter(f"m-{n}"))),
-        (201, lambda n: theirs.post(PATH, letter(f"m-{n - 1}", body="their own"))),
-        (403, lambda n: reader.post(PATH, letter())),
-        (401, lambda n: nobody.post(PATH, letter())),
+        (201, lambda n: mine.post(PATH, new_message(f"m-{n}"))),
+        (201, lambda n: theirs.post(PATH, new_message(f"m-{n - 1}", body="their own"))),
+        (403, lambda n: reader.post(PATH, new_message())),
+        (401, lambda n: nobody.post(PATH, new_message())),
         (422, lambda n: mine.post(PATH, raw=b"{")),
-        (409, lambda n: mine.post(PATH, letter("m-0", body=f"other {n}"))),
-        (200, lambda n: mine.post(PATH, {"messages": [letter(f"b-{n}-{each}") for each in range(5)]})),
+        (409, lambda n: mine.post(PATH, new_message("m-0", body=f"other {n}"))),
+        (200, lambda n: mine.post(PATH, {"messages": [new_message(f"b-{n}-{each}") for each in range(5)]})),
     ]
-    mine.post(PATH, letter("m-0"))
+    mine.post(PATH, new_message("m-0"))
     with ThreadPoolExecutor(16) as callers:
         answers = list(callers.map(lambda n: kinds[n % 7][1](n), range(210)))
     assert [answer.status_code for answer in answers] == [kinds[n % 7][0] for n in range(210)]
@@ -69,7 +69,7 @@ def test_many_at_once_each_get_their_own_answer(web_server, project, foreign):
 
 
 def test_a_batch_keeps_its_order(caller):
-    many = [letter(f"{number:03}") for number in range(500)]
+    many = [new_message(f"{number:03}") for number in range(500)]
     results = caller.post(PATH, {"messages": many}).json()["results"]
     assert [each["seq"] for each in results] == sorted(each["seq"] for each in results)
     assert [row.message_id for row in Message.objects.order_by("seq")] == [each["id"] for each in many]
@@ -77,9 +77,9 @@ def test_a_batch_keeps_its_order(caller):
 
 @pytest.mark.parametrize("change", [{"ended_at": "2026-01-01T00:00:00Z"}, {"scopes": []}])
 def test_a_key_that_loses_its_right_loses_it_with_the_next_call(caller, change):
-    assert caller.post(PATH, letter()).status_code == 201
+    assert caller.post(PATH, new_message()).status_code == 201
     Credential.objects.filter(pk=caller.credential.pk).update(**change)
-    assert caller.post(PATH, letter("two")).status_code in (401, 403)
+    assert caller.post(PATH, new_message("two")).status_code in (401, 403)
     assert Message.objects.count() == 1
 
 
@@ -88,9 +88,9 @@ def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(ca
         patch.setattr(
             "mailbox.store.group_commit._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away"))
         )
-        answer = caller.post(PATH, letter())
+        answer = caller.post(PATH, new_message())
     assert (answer.status_code, answer.json()["type"], answer.headers["Retry-After"]) == (503, "unavailable", "5")
-    assert caller.post(PATH, letter()).status_code == 201
+    assert caller.post(PATH, new_message()).status_code == 201
 
 
 def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(caller, connection, monkeypatch):
@@ -99,7 +99,7 @@ def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(caller, co
         # Over a bare socket: the document promises no bug, and clients are held to it.
         connection.sendall(request(caller, BODY, JSON, length(BODY)))
         assert heard(connection)[0][0] == 500
-    assert caller.post(PATH, letter()).status_code == 201
+    assert caller.post(PATH, new_message()).status_code == 201
 
 
 # --- what a connection can do -------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def length(body):
 
 
 JSON = "Content-Type: application/json"
-BODY = json.dumps(letter()).encode()
+BODY = json.dumps(new_message()).encode()
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_body_that_does_not_come_is_given_up(caller, connection, monkeypatch):
 
 
 def test_calls_behind_one_another_on_one_connection_are_each_answered_in_order(caller, connection):
-    bodies = [json.dumps(letter(str(number))).encode() for number in range(20)]
+    bodies = [json.dumps(new_message(str(number))).encode() for number in range(20)]
     connection.sendall(b"".join(request(caller, body, JSON, length(body)) for body in bodies))
     assert [(status, told["id"], told["seq"]) for status, told in heard(connection, 20)] == [
         (201, str(number), number + 1) for number in range(20)
@@ -197,7 +197,7 @@ def test_calls_behind_one_another_on_one_connection_are_each_answered_in_order(c
 def test_who_leaves_in_the_middle_of_the_body_has_sent_nothing(caller, connection, caplog):
     connection.sendall(request(caller, BODY[:-3], JSON, length(BODY)))
     connection.close()
-    assert caller.post(PATH, letter("two")).status_code == 201
+    assert caller.post(PATH, new_message("two")).status_code == 201
     assert [row.message_id for row in Message.objects.all()] == ["two"]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -206,7 +206,7 @@ def test_who_leaves_before_the_answer_has_delivered_and_may_ask_again(caller, co
     connection.sendall(request(caller, BODY, JSON, length(BODY)))
     connection.close()
     wait_until(Message.objects.exists)
-    again = caller.post(PATH, letter())
+    again = caller.post(PATH, new_message())
     assert (again.status_code, again.json()) == (201, {"id": "one", "address": "desk", "seq": 1})
     assert Message.objects.count() == 1
 

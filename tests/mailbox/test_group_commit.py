@@ -22,8 +22,8 @@ from mailbox import Mailbox, delivery, envelope, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message
 from mailbox.store import group_commit, insert
+from tests.mailbox.concurrently import at_once, concurrently
 from tests.mailbox.conftest import task
-from tests.mailbox.crowd import crowd, together
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
@@ -68,7 +68,7 @@ def slow_first(monkeypatch):
 def behind(slow_first, first, others):
     """The answers of `others`, all of which came while `first` was being committed."""
     begun, finish = slow_first
-    with crowd(len(others) + 1) as call:
+    with concurrently(len(others) + 1) as call:
         leader = call(first)
         assert begun.wait(30)
         followers = [call(other) for other in others]
@@ -105,10 +105,10 @@ def test_each_is_told_its_own_outcome(project, slow_first):
 
 
 def test_one_bad_row_costs_no_neighbour(project, slow_first, monkeypatch):
-    def refusing(accept, project_id, letters):
-        if any(each.message.body == "bad" for _, each in letters):
+    def refusing(accept, project_id, messages):
+        if any(each.message.body == "bad" for _, each in messages):
             raise DataError("no room")
-        return accept(project_id, letters)
+        return accept(project_id, messages)
 
     for name in ("accept", "accept_alone"):
         monkeypatch.setattr(insert, name, partial(refusing, getattr(insert, name)))
@@ -120,10 +120,10 @@ def test_one_bad_row_costs_no_neighbour(project, slow_first, monkeypatch):
 
 
 def test_a_row_beyond_a_limit_of_the_database_costs_no_neighbour(project, slow_first, monkeypatch):
-    def refusing(accept, project_id, letters):
-        if any(each.message.body == "bad" for _, each in letters):
+    def refusing(accept, project_id, messages):
+        if any(each.message.body == "bad" for _, each in messages):
             raise OperationalError("index row size exceeds maximum") from errors.ProgramLimitExceeded()
-        return accept(project_id, letters)
+        return accept(project_id, messages)
 
     for name in ("accept", "accept_alone"):
         monkeypatch.setattr(insert, name, partial(refusing, getattr(insert, name)))
@@ -188,7 +188,7 @@ def test_a_caller_that_leaves_while_it_waits_stops_nobody(project, monkeypatch):
         return behind_it
 
     try:
-        with crowd(3) as call:
+        with concurrently(3) as call:
             leading = call(send("leading"))
             assert begun.wait(20)
             interrupting = call(interrupt, call)
@@ -292,7 +292,7 @@ def test_many_threads_keep_each_address_in_order(project, commits):
     def send(number):
         return [delivery.deliver(project, address, [task(f"{number}/{turn}")], internal=True) for turn in range(20)]
 
-    together(16, send)
+    at_once(16, send)
     bodies = [row.body for row in session_inbox.unadmitted(project, address, limit=1000)]
     assert len(bodies) == 320 and sum(commits) == 320
     for number in range(16):
@@ -311,7 +311,7 @@ def test_on_sqlite_all_leaders_commit_on_one_connection_and_keep_their_own(proje
         delivery.deliver(project, "desk", [task(str(number))])
         return connections["default"] is own and own.connection
 
-    kept = together(4, send)
+    kept = at_once(4, send)
     on_sqlite = connection.vendor == "sqlite"
     assert len(set(map(id, used))) == 1 or not on_sqlite
     assert kept == [None] * 4 or not on_sqlite

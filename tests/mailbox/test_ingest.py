@@ -22,7 +22,7 @@ from mailbox import addresses, claims
 from mailbox.ingest import amqp
 from mailbox.models import Message, Quarantined
 from tests.mailbox import hostile
-from tests.mailbox.hostile import letter
+from tests.mailbox.hostile import new_message
 from tests.servers import RabbitMQ
 from tests.servers.databases import ROOT
 from tests.waiting import wait_until
@@ -94,7 +94,7 @@ class Sender:
 
 def test_messages_arrive_in_the_order_of_the_queue(project, url):
     sender = Sender(url)
-    sender.send(letter(number) for number in range(300))
+    sender.send(new_message(number) for number in range(300))
     with taking(url):
         wait_until(lambda: Message.objects.count() == 300, 30)
     rows = claims.drain(project, "desk", limit=1000).messages
@@ -105,7 +105,7 @@ def test_messages_arrive_in_the_order_of_the_queue(project, url):
 def test_the_project_is_the_queues_whatever_the_message_says(project, url):
     other = Project.objects.create(slug="other")
     sender = Sender(url, "other")
-    sender.send([letter(1, project="default", project_id=str(project))])
+    sender.send([new_message(1, project="default", project_id=str(project))])
     with taking(url):
         wait_until(lambda: Message.objects.count() == 1, 30)
     assert Message.objects.get().project_id == other.pk
@@ -113,16 +113,16 @@ def test_the_project_is_the_queues_whatever_the_message_says(project, url):
 
 def test_one_project_may_be_taken_alone(project, url):
     Project.objects.create(slug="other")
-    Sender(url).send([letter(1)])
+    Sender(url).send([new_message(1)])
     waiting = Sender(url, "other")
-    waiting.send([letter(2)])
+    waiting.send([new_message(2)])
     with taking(url, only=frozenset({"default"})):
         wait_until(lambda: Message.objects.count() == 1, 30)
     assert waiting.waiting() == 1
 
 
 def test_the_brokers_message_id_serves_when_the_body_has_none(project, url):
-    body = {key: value for key, value in letter(1).items() if key != "id"}
+    body = {key: value for key, value in new_message(1).items() if key != "id"}
     sender = Sender(url)
     sender.send([body, body], message_id="amqp-1")
     with taking(url) as worker:
@@ -132,7 +132,7 @@ def test_the_brokers_message_id_serves_when_the_body_has_none(project, url):
 
 def test_what_is_redelivered_is_there_once(project, url):
     sender = Sender(url)
-    sender.send([letter(1)] * 5)
+    sender.send([new_message(1)] * 5)
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 5, 30)
     assert Message.objects.count() == 1
@@ -143,15 +143,15 @@ def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_n
     monkeypatch.setattr(addresses, "_has_session", lambda project_id, session_id: False)
     bodies = hostile.bodies(
         1000,
-        lambda n: json.dumps(letter(n, address=f"session:{uuid4()}")).encode(),
-        lambda n: json.dumps(letter(n, address=None)).encode(),
+        lambda n: json.dumps(new_message(n, address=f"session:{uuid4()}")).encode(),
+        lambda n: json.dumps(new_message(n, address=None)).encode(),
     )
-    good = [letter(number) for number in range(100)]
+    good = [new_message(number) for number in range(100)]
     mixed = [*bodies, *good]
     random.Random(7).shuffle(mixed)
     sender = Sender(url)
     sender.send(mixed)
-    sender.send([letter(900)], headers={"compression": "bogus"}, content_encoding="utf-7")
+    sender.send([new_message(900)], headers={"compression": "bogus"}, content_encoding="utf-7")
     with taking(url) as worker:
         wait_until(lambda: worker.taken >= 1101, 120)
     kept = Quarantined.objects.filter(project=project, source="amqp", state="waiting")
@@ -163,7 +163,7 @@ def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_n
 
 def test_the_same_id_with_other_content_is_quarantined(project, url):
     sender = Sender(url)
-    sender.send([letter(1), letter(1, body="other")])
+    sender.send([new_message(1), new_message(1, body="other")])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 2, 30)
     row = Quarantined.objects.get()
@@ -182,7 +182,7 @@ def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_
 
     monkeypatch.setattr(amqp, "_store", refusing)
     sender = Sender(url)
-    sender.send([letter(1), letter(2, body="refused"), letter(3)])
+    sender.send([new_message(1), new_message(2, body="refused"), new_message(3)])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 3, 30)
     assert sorted(Message.objects.values_list("message_id", flat=True)) == ["m-00001", "m-00003"]
@@ -192,7 +192,7 @@ def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_
 def test_the_broker_is_restarted_twice_in_mid_ingest_and_nothing_is_lost(project, own_rabbitmq, url):
     sender = Sender(url)
     count = 3000
-    sender.send(letter(number) for number in range(count))
+    sender.send(new_message(number) for number in range(count))
     with taking(url) as worker:
         for share in (1, 2):
             wait_until(lambda share=share: worker.taken > share * 300, 120)
@@ -207,14 +207,14 @@ def test_a_second_process_stands_by_and_takes_over_so_that_a_queue_keeps_its_ord
     sender = Sender(url)
     with ExitStack() as standing_by:
         with taking(url) as first:
-            sender.send(letter(number) for number in range(10))
+            sender.send(new_message(number) for number in range(10))
             wait_until(lambda: first.taken == 10, 30)
             second = standing_by.enter_context(taking(url))
             wait_until(lambda: second._queues, 30)
-            sender.send(letter(number) for number in range(10, 60))
+            sender.send(new_message(number) for number in range(10, 60))
             wait_until(lambda: first.taken + second.taken == 60, 30)
             assert second.taken == 0
-        sender.send(letter(number) for number in range(60, 70))
+        sender.send(new_message(number) for number in range(60, 70))
         wait_until(lambda: second.taken == 10, 30)
     rows = Message.objects.order_by("seq").values_list("message_id", flat=True)
     assert list(rows) == [f"m-{number:05}" for number in range(70)]
@@ -222,7 +222,7 @@ def test_a_second_process_stands_by_and_takes_over_so_that_a_queue_keeps_its_ord
 
 def test_the_command_takes_messages_and_stops_cleanly(project, url):
     sender = Sender(url)
-    sender.send(letter(number) for number in range(50))
+    sender.send(new_message(number) for number in range(50))
     command = [sys.executable, "manage.py", "ingest", "--url", url, "--project", "default"]
     with subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -242,7 +242,7 @@ def test_it_stops_also_while_the_database_is_away(project, url, monkeypatch):
     tried = []
     monkeypatch.setattr(amqp, "_store", lambda project_id, batch: tried.append(1) or away(project_id, batch))
     sender = Sender(url)
-    sender.send([letter(1)])
+    sender.send([new_message(1)])
     with taking(url) as worker:
         wait_until(lambda: tried, 30)
         worker.stop()

@@ -17,7 +17,7 @@ from mailbox import quarantine
 from mailbox.ingest import amqp as ingest_amqp
 from mailbox.ingest import frames
 from mailbox.models import Message, Quarantined
-from tests.mailbox.hostile import letter
+from tests.mailbox.hostile import new_message
 from tests.mailbox.test_ingest import Sender, own_rabbitmq, project, taking, url
 from tests.waiting import wait_until
 
@@ -118,7 +118,7 @@ def publish(
 
 
 def as_bytes(number: int, **more: object) -> bytes:
-    return json.dumps(letter(number, **more)).encode()
+    return json.dumps(new_message(number, **more)).encode()
 
 
 def test_no_property_or_header_stops_a_queue_and_what_is_not_used_does_no_harm(project, url):
@@ -126,7 +126,7 @@ def test_no_property_or_header_stops_a_queue_and_what_is_not_used_does_no_harm(p
     sender, beside = Sender(url), Sender(url, "other")
     for number, raw in enumerate(ODD.values()):
         publish(sender, [as_bytes(number)], raw)
-    beside.send([letter(number) for number in range(1000, 1010)])
+    beside.send([new_message(number) for number in range(1000, 1010)])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == len(ODD) + 10, 60)
     assert Message.objects.filter(project=project).count() == len(ODD)
@@ -136,7 +136,7 @@ def test_no_property_or_header_stops_a_queue_and_what_is_not_used_does_no_harm(p
 
 
 def test_a_message_id_that_is_not_utf8_counts_only_where_the_message_has_none(project, url):
-    without = {key: value for key, value in letter(1).items() if key != "id"}
+    without = {key: value for key, value in new_message(1).items() if key != "id"}
     sender = Sender(url)
     raw = properties(message_id=short(NOT_UTF8))
     publish(sender, [json.dumps(without).encode(), json.dumps(without | {"id": None}).encode(), as_bytes(2)], raw)
@@ -164,7 +164,7 @@ def test_a_route_that_is_not_utf8_does_no_harm(project, url):
 def test_a_body_beyond_the_limit_is_kept_by_the_broker_and_only_begun_in_quarantine(project, url):
     sender = Sender(url)
     large, most = b"x" * (3 * quarantine.most_bytes()), quarantine.most_bytes()
-    sender.send([letter(1), large, letter(2), b"y" * most])
+    sender.send([new_message(1), large, new_message(2), b"y" * most])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 4, 60)
     cut, whole = Quarantined.objects.order_by("-size")
@@ -182,7 +182,7 @@ def test_a_queue_that_was_declared_otherwise_stops_no_other_project(project, url
     with kombu.Connection(url) as broker:
         broker.channel().queue_declare(ingest_amqp.queue_of("default").name, durable=True, auto_delete=False)
     beside = Sender(url, "other")
-    beside.send([letter(1)])
+    beside.send([new_message(1)])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 1, 30)
     assert Message.objects.count() == 1
@@ -201,7 +201,7 @@ def test_a_message_that_fails_in_a_way_that_nobody_foresaw_goes_alone_to_the_dea
 
     monkeypatch.setattr(ingest_amqp, "read", failing)
     sender = Sender(url)
-    sender.send([letter(1), letter(2, body="unforeseen"), letter(3)])
+    sender.send([new_message(1), new_message(2, body="unforeseen"), new_message(3)])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 3, 30)
     assert Message.objects.count() == 2
@@ -218,7 +218,7 @@ def test_a_row_that_is_beyond_a_limit_of_the_database_is_not_waited_for(project,
 
     monkeypatch.setattr(ingest_amqp, "_store", refusing)
     sender = Sender(url)
-    sender.send([letter(1), letter(2, body="too much"), letter(3)])
+    sender.send([new_message(1), new_message(2, body="too much"), new_message(3)])
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 3, 30)
     assert Message.objects.count() == 2

@@ -12,7 +12,7 @@ from accounts import scopes
 from ledger import hub
 from mailbox.api import questions
 from tests.mailbox.faces import Caller
-from tests.threads import verbs_have_ended
+from tests.threads import operations_have_ended
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,7 +22,7 @@ DESK = "/api/v1/mailboxes/desk"
 @pytest.fixture
 def caller(web_server: Any, project: Any) -> Iterator[Caller]:
     yield Caller(web_server, project, scopes=scopes.ALL)
-    verbs_have_ended()
+    operations_have_ended()
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_an_answer_whose_wake_up_is_lost_is_found_by_the_poll(
 
 
 def test_many_wait_at_once_and_cost_no_thread(caller: Caller, aside: ThreadPoolExecutor) -> None:
-    """More than a web process has threads for verbs: were one held for each, a delivery would wait for all of them."""
+    """More than a web process has threads. If each wait held one, a delivery would wait for all of them."""
     names = [f"q-{number}" for number in range(24)]
     paths = [ask(caller, name) for name in names]
     held = [aside.submit(caller.get, path, timeout="25") for path in paths]

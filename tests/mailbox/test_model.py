@@ -1,6 +1,6 @@
 """A mailbox against a model of it in dictionaries: whatever the order of calls, both say the same.
 
-The clock is the model's: every verb is told the time, which moves only when the machine moves it.
+The clock is the model's: every operation is told the time, which moves only when the machine moves it.
 """
 
 from __future__ import annotations
@@ -116,12 +116,12 @@ class MailboxMachine(RuleBasedStateMachine):
     def deliver(self, address, body, new):
         id = f"m{new}"
         known = self.messages.get(id)
-        letter = NewMessage(id=id, message_kind="task", body=body)
+        message = NewMessage(id=id, message_kind="task", body=body)
         if known and (known.address, known.body) != (address, body):
             with pytest.raises(Problem, match="another message"):
-                delivery.deliver(self.project, address, [letter], now=self.now)
+                delivery.deliver(self.project, address, [message], now=self.now)
             return multiple()
-        [accepted] = delivery.deliver(self.project, address, [letter], now=self.now)
+        [accepted] = delivery.deliver(self.project, address, [message], now=self.now)
         assert accepted.duplicate == bool(known)
         if not known:
             self.messages[id] = Held(id, address, body, next(self.seqs))

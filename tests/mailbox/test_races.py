@@ -16,8 +16,8 @@ from ledger.models import AuditEntry
 from mailbox import claims, delivery, quarantine, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined, Waiting
+from tests.mailbox.concurrently import at_once, concurrently
 from tests.mailbox.conftest import task
-from tests.mailbox.crowd import crowd, together
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
@@ -32,7 +32,7 @@ def test_sixty_four_senders_of_one_message_make_one_row(project):
     def send(number):
         return delivery.deliver(project, "desk", [task("a", id="one")])[0]
 
-    answers = together(64, send)
+    answers = at_once(64, send)
     assert len({(each.id, each.seq) for each in answers}) == 1
     assert [each.duplicate for each in answers].count(False) == 1
     assert Message.objects.count() == 1
@@ -45,7 +45,7 @@ def test_of_many_messages_that_claim_one_id_one_wins_and_the_others_are_told(pro
         except Problem as refusal:
             return refusal.type
 
-    assert sorted(map(str, together(16, send))) == ["False", *["conflict"] * 15]
+    assert sorted(map(str, at_once(16, send))) == ["False", *["conflict"] * 15]
     assert Message.objects.count() == 1
 
 
@@ -59,7 +59,7 @@ def test_a_commit_that_becomes_visible_late_is_not_overtaken(project):
             begun.set()
             assert finish.wait(30)
 
-    with crowd(2) as call:
+    with concurrently(2) as call:
         first = call(slow)
         assert begun.wait(30)
         second = call(delivery.deliver, project, address, [task("second")])
@@ -90,7 +90,7 @@ def test_a_reader_with_a_cursor_skips_nothing_while_many_write(project):
             if last and not rows:
                 return seen
 
-    with crowd(writers + 1) as call:
+    with concurrently(writers + 1) as call:
         reader = call(read)
         for writer in [call(write, number) for number in range(writers)]:
             writer.result(60)
@@ -111,7 +111,7 @@ def test_two_drains_never_hold_the_same_message(project):
             taken += [row.message_id for row in claim]
         return taken
 
-    taken = [each for one in together(8, take) for each in one]
+    taken = [each for one in at_once(8, take) for each in one]
     assert len(taken) == len(set(taken)) == 200
     assert set(Waiting.objects.values_list("tries", flat=True)) == {1}
 
@@ -130,7 +130,7 @@ def test_a_drain_does_not_overtake_one_that_may_yet_be_undone(project):
             assert finish.wait(30)
             raise Undone
 
-    with crowd(2) as call:
+    with concurrently(2) as call:
         first = call(undone)
         assert begun.wait(30)
         second = call(claims.drain, project, "desk", 2)
@@ -151,7 +151,7 @@ def test_whoever_waited_for_a_drain_gets_what_follows_it(project):
             assert finish.wait(30)
         return claim
 
-    with crowd(2) as call:
+    with concurrently(2) as call:
         first = call(slow)
         assert begun.wait(30)
         second = call(claims.drain, project, "desk", 2)
@@ -172,14 +172,14 @@ def test_an_ack_and_a_recover_at_once_cannot_both_have_it(project):
                 return claims.recover(project, address, consumer="me").messages
             return claims.ack(project, address, claim.token, [sent.id]).done
 
-        acked, recovered = together(2, race)
+        acked, recovered = at_once(2, race)
         assert bool(acked) != bool(recovered)
 
 
 def test_a_message_is_admitted_by_one_of_many(project):
     address = session_address(uuid4())
     ids = [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(20)])]
-    admitted = together(8, lambda number: session_inbox.admit(project, address, ids, attempt=number + 1))
+    admitted = at_once(8, lambda number: session_inbox.admit(project, address, ids, attempt=number + 1))
     assert sorted(each for one in admitted for each in one) == sorted(ids)
 
 
@@ -187,7 +187,7 @@ def test_sweeps_side_by_side_bring_each_message_back_once(project):
     ids = [each.id for each in delivery.deliver(project, "desk", [task(str(n)) for n in range(50)])]
     claims.drain(project, "desk", lease_secs=0.001)
     counted = []
-    wait_until(lambda: counted.append(sum(together(4, lambda number: claims.expire_due()))) or sum(counted))
+    wait_until(lambda: counted.append(sum(at_once(4, lambda number: claims.expire_due()))) or sum(counted))
     assert sum(counted) == len(ids)
 
 
@@ -195,14 +195,14 @@ def test_a_spent_message_is_quarantined_once_by_sweeps_side_by_side(project, set
     settings.WARDROOM = settings.WARDROOM | {"claim_tries": 1}
     delivery.deliver(project, "desk", [task(str(n)) for n in range(10)])
     claims.drain(project, "desk", lease_secs=0.001)
-    together(6, lambda number: claims.expire_due())
+    at_once(6, lambda number: claims.expire_due())
     claims.expire_due()
     assert Quarantined.objects.count() == 10
 
 
 def test_many_requeue_one_and_it_arrives_once(project):
     row = quarantine.put(project, b'{"message_kind": "task", "body": "x", "address": "desk"}', "amqp", "why")
-    together(8, lambda number: quarantine.requeue(row.pk, Actor.system(f"clerk {number}")))
+    at_once(8, lambda number: quarantine.requeue(row.pk, Actor.system(f"clerk {number}")))
     assert Message.objects.count() == 1
     assert AuditEntry.objects.count() == 1
 
@@ -218,6 +218,6 @@ def test_requeue_and_discard_at_once_end_one_way(project):
         except Problem as refusal:
             return refusal.extra["state"]
 
-    assert len(set(together(8, settle))) == 1
+    assert len(set(at_once(8, settle))) == 1
     row.refresh_from_db()
     assert Message.objects.count() == (1 if row.state == "requeued" else 0)

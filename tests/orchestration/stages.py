@@ -1,4 +1,4 @@
-"""Sessions at each stage of their life, made by the verbs themselves."""
+"""Sessions at each stage of their life, made by the operations themselves."""
 
 from __future__ import annotations
 

@@ -16,20 +16,20 @@ from typing import Any
 import pytest
 
 from tests.waiting import wait_until
-from tests.wardroom.wardroom_stub import Desk, desk
+from tests.wardroom.wardroom_stub import Stub, stub_server
 from wardroom import processes, supervisor
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def front() -> Iterator[Desk]:
-    with desk() as it:
+def front() -> Iterator[Stub]:
+    with stub_server() as it:
         yield it
 
 
 @pytest.fixture
-def start(front: Desk, tmp_path: Path) -> Iterator[Start]:
+def start(front: Stub, tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def begin(
@@ -75,7 +75,7 @@ def read_pid(path: Path) -> int:
     return wait_until(lambda: int(path.read_text()))
 
 
-def test_the_child_finds_its_session_and_token_and_nothing_else(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_the_child_finds_its_session_and_token_and_nothing_else(front: Stub, start: Start, tmp_path: Path) -> None:
     script = "import os, json; e = dict(os.environ); t = os.read(int(e['WARDROOM_TOKEN_FD']), 99).decode(); "
     script += "json.dump([e, t, os.getpgid(0) == os.getpid()], open('seen', 'w'))"
     start(sys.executable, "-I", "-c", script, env={"PATH": "/usr/bin"}).wait(20)
@@ -92,7 +92,7 @@ def test_the_child_finds_its_session_and_token_and_nothing_else(front: Desk, sta
     }
 
 
-def test_an_exit_is_reported_with_status_and_the_tail_of_stderr(front: Desk, start: Start) -> None:
+def test_an_exit_is_reported_with_status_and_the_tail_of_stderr(front: Stub, start: Start) -> None:
     start(*sh("head -c 100000 /dev/zero | tr '\\0' x >&2; printf '\\377\\0 the end' >&2; exit 3")).wait(20)
     [end] = front.of("/exited")
     assert (end["exit_status"], end["exit_signal"]) == (3, None)
@@ -103,28 +103,28 @@ def test_an_exit_is_reported_with_status_and_the_tail_of_stderr(front: Desk, sta
     assert authorization == "Bearer wr_child_1_secret"
 
 
-def test_a_signal_is_reported_as_one(front: Desk, start: Start) -> None:
+def test_a_signal_is_reported_as_one(front: Stub, start: Start) -> None:
     start(*sh("kill -9 $$")).wait(20)
     assert front.of("/exited")[0]["exit_signal"] == 9
     assert front.of("/exited")[0]["exit_status"] is None
 
 
 @pytest.mark.parametrize("argv", [["/no/such/command"], ["sh\0"]])
-def test_a_command_that_cannot_start_is_reported(front: Desk, start: Start, argv: list[str]) -> None:
+def test_a_command_that_cannot_start_is_reported(front: Stub, start: Start, argv: list[str]) -> None:
     start(*argv).wait(20)
     [end] = front.of("/exited")
     assert end["exit_status"] == supervisor.NOT_STARTED
     assert "cannot start" in end["stderr_tail"]
 
 
-def test_life_is_reported_again_and_again(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_life_is_reported_again_and_again(front: Stub, start: Start, tmp_path: Path) -> None:
     start(*sh("echo $$ > pid; exec sleep 60"))
     pid = read_pid(tmp_path / "pid")
     wait_until(lambda: len(front.of("/alive")) >= 3)
     assert {(life["pid"] != pid, life["pgid"]) for life in front.of("/alive")} == {(True, pid)}
 
 
-def test_a_kill_in_the_answer_is_term_then_kill(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_a_kill_in_the_answer_is_term_then_kill(front: Stub, start: Start, tmp_path: Path) -> None:
     begun = time.monotonic()
     process = start(*sh("trap 'echo termed >&2' TERM; echo $$ > pid; while :; do sleep 0.05; done"), grace_secs=0.3)
     read_pid(tmp_path / "pid")  # Before that, nothing keeps TERM from ending it.
@@ -135,7 +135,7 @@ def test_a_kill_in_the_answer_is_term_then_kill(front: Desk, start: Start, tmp_p
     assert time.monotonic() - begun < 10
 
 
-def test_a_child_that_heeds_term_ends_in_its_own_way(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_a_child_that_heeds_term_ends_in_its_own_way(front: Stub, start: Start, tmp_path: Path) -> None:
     start(*sh("trap 'echo bye >&2; exit 7' TERM; echo $$ > pid; while :; do sleep 0.05; done"))
     read_pid(tmp_path / "pid")
     front.answers["alive"] = (200, {"action": "kill"})
@@ -145,7 +145,7 @@ def test_a_child_that_heeds_term_ends_in_its_own_way(front: Desk, start: Start, 
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_dead_token_ends_the_child(front: Desk, start: Start, tmp_path: Path, status: int) -> None:
+def test_a_dead_token_ends_the_child(front: Stub, start: Start, tmp_path: Path, status: int) -> None:
     process = start(*sh("echo $$ > pid; exec sleep 60"))
     pid = read_pid(tmp_path / "pid")
     front.answers = {"alive": (status, {}), "exited": (status, {})}
@@ -153,7 +153,7 @@ def test_a_dead_token_ends_the_child(front: Desk, start: Start, tmp_path: Path, 
     assert gone(pid)
 
 
-def test_silence_ends_the_child_but_not_too_early(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_silence_ends_the_child_but_not_too_early(front: Stub, start: Start, tmp_path: Path) -> None:
     front.answers["alive"] = (503, {})
     begun = time.monotonic()
     process = start(*sh("echo $$ > pid; exec sleep 60"), silence_secs=1.0)
@@ -164,7 +164,7 @@ def test_silence_ends_the_child_but_not_too_early(front: Desk, start: Start, tmp
     assert gone(pid)
 
 
-def test_an_exit_is_reported_until_somebody_takes_it(front: Desk, start: Start) -> None:
+def test_an_exit_is_reported_until_somebody_takes_it(front: Stub, start: Start) -> None:
     front.answers["exited"] = (503, {})
     process = start(*sh("exit 0"))
     wait_until(lambda: len(front.of("/exited")) >= 2)
@@ -173,7 +173,7 @@ def test_an_exit_is_reported_until_somebody_takes_it(front: Desk, start: Start) 
     assert front.of("/exited")[-1]["exit_status"] == 0
 
 
-def test_what_the_child_left_behind_ends_with_it(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_what_the_child_left_behind_ends_with_it(front: Stub, start: Start, tmp_path: Path) -> None:
     daemon = "import os, time; os.setsid(); open('daemon', 'w').write(str(os.getpid())); time.sleep(60)"
     script = f"""trap '' TERM; sleep 60 & echo $! > group
     {sys.executable} -c "{daemon}" & while ! [ -s daemon ]; do sleep 0.02; done; exit 0"""
@@ -189,7 +189,7 @@ def test_what_the_child_left_behind_ends_with_it(front: Desk, start: Start, tmp_
     assert front.of("/exited")[0]["exit_status"] == 0
 
 
-def test_sigterm_ends_the_child_reports_once_and_leaves_nothing(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_sigterm_ends_the_child_reports_once_and_leaves_nothing(front: Stub, start: Start, tmp_path: Path) -> None:
     front.answers["exited"] = (503, {})
     process = start(*sh("echo $$ > pid; exec sleep 60"))
     pid = read_pid(tmp_path / "pid")
@@ -217,7 +217,7 @@ ANOTHER = "exec setpriv --reuid=65534 --regid=65534 --clear-groups sleep 300"
 
 
 def test_what_cannot_be_killed_is_named_and_holds_up_no_report(
-    front: Desk, start: Start, tmp_path: Path, without_kill: tuple[str, ...]
+    front: Stub, start: Start, tmp_path: Path, without_kill: tuple[str, ...]
 ) -> None:
     script = f"""({ANOTHER}) & echo $! > other
     until [ "$(stat -c %u /proc/$!)" = 65534 ]; do sleep 0.02; done; echo oops >&2; exit 3"""
@@ -231,7 +231,7 @@ def test_what_cannot_be_killed_is_named_and_holds_up_no_report(
 
 
 def test_a_child_that_cannot_be_killed_is_given_up_and_named(
-    front: Desk, start: Start, tmp_path: Path, without_kill: tuple[str, ...]
+    front: Stub, start: Start, tmp_path: Path, without_kill: tuple[str, ...]
 ) -> None:
     process = start(*sh(f"echo $$ > other; {ANOTHER}"), grace_secs=0.1, before=without_kill)
     other = read_pid(tmp_path / "other")
@@ -243,7 +243,7 @@ def test_a_child_that_cannot_be_killed_is_given_up_and_named(
     assert f"cannot be killed by this user: sleep (pid {other}, user 65534)" in end["stderr_tail"]
 
 
-def test_a_process_with_a_name_that_is_no_text_is_ended_as_any_other(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_a_process_with_a_name_that_is_no_text_is_ended_as_any_other(front: Stub, start: Start, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"\xff) 1 (")
     shutil.copy("/bin/sleep", odd)
     code = f"import os; open('odd', 'w').write(str(os.getpid())); os.setsid(); os.execv({str(odd)!r}, ['x', '60'])"
@@ -261,7 +261,7 @@ def signals_of(text: str) -> dict[str, int]:
     return {name: int(value, 16) & ~OF_THE_C_LIBRARY for name, value in pairs}
 
 
-def test_a_child_starts_with_default_signals_and_an_empty_mask(front: Desk, start: Start, tmp_path: Path) -> None:
+def test_a_child_starts_with_default_signals_and_an_empty_mask(front: Stub, start: Start, tmp_path: Path) -> None:
     def deaf() -> None:
         for number in (signal.SIGQUIT, signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGRTMIN):
             signal.signal(number, signal.SIG_IGN)
@@ -273,12 +273,12 @@ def test_a_child_starts_with_default_signals_and_an_empty_mask(front: Desk, star
     assert signals_of((tmp_path / "out").read_text()) == {"SigBlk": 0, "SigIgn": 0}
 
 
-def test_a_supervisor_that_cannot_write_its_state_file_keeps_its_child(front: Desk, start: Start) -> None:
+def test_a_supervisor_that_cannot_write_its_state_file_keeps_its_child(front: Stub, start: Start) -> None:
     start(*sh("exit 5"), state_dir="/proc/nowhere").wait(20)
     assert front.of("/exited")[0]["exit_status"] == 5
 
 
-def test_a_supervisor_that_fails_itself_is_reported(front: Desk, start: Start) -> None:
+def test_a_supervisor_that_fails_itself_is_reported(front: Stub, start: Start) -> None:
     process = start(*sh("sleep 60"), grace_secs="odd")
     wait_until(lambda: front.of("/alive"))
     front.answers["alive"] = (200, {"action": "kill"})
@@ -301,7 +301,7 @@ def test_the_state_file_names_a_running_supervisor(start: Start, tmp_path: Path)
 
 
 def test_a_killed_supervisor_takes_its_child_along_and_the_guard_tells(
-    front: Desk, start: Start, tmp_path: Path
+    front: Stub, start: Start, tmp_path: Path
 ) -> None:
     process = start(*sh("setsid sleep 60 & echo $! > daemon; echo $$ > pid; sleep 60"))
     state = wait_until(lambda: json.loads((tmp_path / "s1-1.json").read_text()))

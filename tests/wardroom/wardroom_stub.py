@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass
-class Desk:
+class Stub:
     """What came in, and what to answer: (status, body) by the last word of the path."""
 
     url: str = ""
@@ -24,8 +24,8 @@ class Desk:
 
 
 @contextmanager
-def desk() -> Iterator[Desk]:
-    it = Desk()
+def stub_server() -> Iterator[Stub]:
+    it = Stub()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -241,8 +241,8 @@ def test_a_childs_message_is_from_itself_whatever_it_says(child_of: ChildOf) -> 
     mine = stages.running(parent=me.pk)
     body = {"message_kind": "task", "body": {"text": "x"}, "from": {"role": "boss"}}
     assert post(child_of(me), url(mine, "/messages"), body).json()["outcome"] == "queued"
-    (letter,) = session_inbox.unadmitted(mine.project_id, mine.address)
-    assert (letter.sender_session, letter.claimed_sender) == (str(me.pk), False)
+    (message,) = session_inbox.unadmitted(mine.project_id, mine.address)
+    assert (message.sender_session, message.claimed_sender) == (str(me.pk), False)
 
 
 def test_a_role_with_a_nul_is_422(owner: APIClient) -> None:

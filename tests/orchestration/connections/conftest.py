@@ -22,7 +22,7 @@ from orchestration import presence
 from orchestration.models import Attempt, Session
 from orchestration.sessions import spawn as session_spawn
 from tests.servers.stack import IN_A_THREAD, WEB
-from tests.threads import verbs_have_ended
+from tests.threads import operations_have_ended
 from tests.waiting import wait_until
 
 TESTS = Actor.system("tests")
@@ -200,7 +200,7 @@ def server(_uvicorn: Server, transactional_db: None) -> Iterator[Server]:
     """The server, on a database that is emptied after the test: when no connection writes to it any more."""
     yield _uvicorn
     wait_until(lambda: not _uvicorn.tasks(), why="every connection has ended")
-    verbs_have_ended()
+    operations_have_ended()
     presence.end()
 
 

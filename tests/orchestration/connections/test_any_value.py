@@ -16,7 +16,7 @@ from orchestration.connections.consumer import ChildConsumer
 from orchestration.models import Session
 from orchestration.sessions import history
 from tests.orchestration.connections.conftest import Spawn
-from tests.threads import verbs_have_ended
+from tests.threads import operations_have_ended
 from wardroom import protocol
 from wardroom.frames import BATCH_EVENTS, EPHEMERAL, SNAPSHOT, qos_of
 
@@ -197,4 +197,4 @@ def test_no_value_of_a_plain_child_closes_its_connection(
 def _ended(transactional_db: None) -> Any:
     assert projects.default()
     yield
-    verbs_have_ended()
+    operations_have_ended()

@@ -210,11 +210,11 @@ def test_a_slow_verb_does_not_stop_the_pongs(
     held, free = threading.Event(), threading.Event()
     accept = threadpool._clean
 
-    def slow(verb: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(verb, "__name__", "") == "accept":
+    def slow(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(operation, "__name__", "") == "accept":
             held.set()
             free.wait(60)  # For longer than anybody waits for a pong.
-        return accept(verb, *args, **kwargs)
+        return accept(operation, *args, **kwargs)
 
     with server.child(child) as peer:
         monkeypatch.setattr(threadpool, "_clean", slow)

@@ -30,7 +30,7 @@ def note(seq: int = 1) -> list[events.Numbered]:
     return [events.Numbered(seq, {"type": "note"})]
 
 
-# --- by the verbs -------------------------------------------------------------------------------------------
+# --- by the operations -------------------------------------------------------------------------------------------
 
 
 def test_a_newer_connection_has_a_greater_number(child: Spawn) -> None:
@@ -122,12 +122,12 @@ def test_a_dead_token_can_do_nothing(child: Spawn) -> None:
 
 def test_however_many_claim_at_once_one_holds_the_connection(child: Spawn) -> None:
     caller: Principal = fencing.authenticate(child.token, str(child.id))
-    together = threading.Barrier(8)
+    barrier = threading.Barrier(8)
 
     def claim(_: int) -> Connection:
         from django.db import connections
 
-        together.wait()
+        barrier.wait()
         try:
             return fencing.claim(caller)
         finally:

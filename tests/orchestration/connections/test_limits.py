@@ -19,7 +19,7 @@ from orchestration import presence
 from orchestration.connections import fencing
 from tests.e2e.conformance.peer import announce
 from tests.orchestration.connections.conftest import PATIENCE, Server, Spawn
-from tests.threads import verbs_have_ended
+from tests.threads import operations_have_ended
 from tests.waiting import wait_until
 
 LONE_SURROGATE = '{"kind":"event","seq":1,"event":{"type":"note","text":"\\ud800"}}'
@@ -263,7 +263,7 @@ def hasty(transactional_db: None) -> Iterator[Server]:
     server = Server(ping_secs=1).start()
     yield server
     server.stop()
-    verbs_have_ended()
+    operations_have_ended()
     presence.end()
 
 

@@ -96,8 +96,9 @@ def test_only_the_one_who_was_asked_can_answer(
         assert refusal(key.post(f"/mailboxes/{address}/messages", forged)) == (403, "reserved-address")
         many = key.post(f"/mailboxes/{address}/messages", {"messages": [forged]})
         assert refusal(many) == (403, "reserved-address")
-        for verb, body in (("drain", {}), ("recover", {}), ("ack", {"claim": str(uuid.uuid4()), "ids": [answer_id]})):
-            assert refusal(key.post(f"/mailboxes/{address}/{verb}", body)) == (403, "reserved-address")
+        ack = {"claim": str(uuid.uuid4()), "ids": [answer_id]}
+        for operation, body in (("drain", {}), ("recover", {}), ("ack", ack)):
+            assert refusal(key.post(f"/mailboxes/{address}/{operation}", body)) == (403, "reserved-address")
     assert refusal(key.post("/mailboxes/desk/messages", {**forged, "id": answer_id})) == (422, "invalid")
     assert key.send(child.id, **forged).status_code == 202, "a message, and no answer"
     assert standing(asker.look(child.id, ask_id)) == ("pending", None)

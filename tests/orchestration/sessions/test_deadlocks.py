@@ -1,4 +1,4 @@
-"""Verbs that write to many mailboxes, beside deliveries that do: none of them ever waits for the other crosswise."""
+"""Operations that write to many mailboxes beside deliveries that do: neither waits for the other crosswise."""
 
 from __future__ import annotations
 

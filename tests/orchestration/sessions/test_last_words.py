@@ -45,15 +45,15 @@ def test_a_terminal_within_the_limits_is_accepted(
     row = stages.again(child)
     assert (row.status, row.result) == ("completed", result)
     assert stored_bytes(row.error or "") <= ERROR
-    (letter,) = session_inbox.unadmitted(parent.project_id, parent.address)
-    assert len(letter.body_text.encode()) <= LIMITS["max_body_bytes"]
-    told: dict[str, Any] = letter.body
+    (message,) = session_inbox.unadmitted(parent.project_id, parent.address)
+    assert len(message.body_text.encode()) <= LIMITS["max_body_bytes"]
+    told: dict[str, Any] = message.body
     if told.get("result_cut"):
         kept, _, mark = told["result"].partition("\n[cut by Wardroom: ")
         assert result.startswith(kept)
         assert mark == f"{len(result)} characters in all; the whole is the session's result]"
         # As much as fits: another character, six bytes at most, would not.
-        assert len(letter.body_text.encode()) > LIMITS["max_body_bytes"] - 6
+        assert len(message.body_text.encode()) > LIMITS["max_body_bytes"] - 6
     else:
         assert told["result"] == result
 

@@ -1,4 +1,4 @@
-"""The verbs of a session's life: who may change what, and what each change takes with it."""
+"""The operations of a session's life: who may change what, and what each change takes with it."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def test_a_completion_reaches_the_parent_with_the_result() -> None:
     parent = stages.running()
     child = stages.running(parent=parent.pk)
     lifecycle.finish(child.pk, 1, Status.COMPLETED, result="three")
-    (letter,) = session_inbox.unadmitted(parent.project_id, parent.address)
-    assert letter.message_kind == "completion"
-    assert letter.message_id == completion.message_id(child.pk, 1)
-    told = {key: letter.body[key] for key in ("child_session_id", "parent_session_id", "attempt", "status", "result")}
+    (message,) = session_inbox.unadmitted(parent.project_id, parent.address)
+    assert message.message_kind == "completion"
+    assert message.message_id == completion.message_id(child.pk, 1)
+    told = {key: message.body[key] for key in ("child_session_id", "parent_session_id", "attempt", "status", "result")}
     assert told == {
         "child_session_id": str(child.pk),
         "parent_session_id": str(parent.pk),
@@ -99,7 +99,7 @@ def test_a_completion_reaches_the_parent_with_the_result() -> None:
         "status": "completed",
         "result": "three",
     }
-    assert letter.body["completed_at"]
+    assert message.body["completed_at"]
 
 
 def test_the_end_of_a_child_is_among_the_events_of_its_parent() -> None:
@@ -127,8 +127,8 @@ def test_a_child_that_takes_the_id_of_its_own_completion_is_refused_and_can_be_e
     with pytest.raises(lifecycle.problems.Problem):
         messages.send(stages.project(), parent.pk, squatting, stages.ACTOR)
     assert lifecycle.finish(child.pk, 1, Status.TIMEOUT, error="too long")
-    (letter,) = session_inbox.unadmitted(parent.project_id, parent.address)
-    assert (letter.message_kind, letter.body["status"]) == ("completion", "timeout")
+    (message,) = session_inbox.unadmitted(parent.project_id, parent.address)
+    assert (message.message_kind, message.body["status"]) == ("completion", "timeout")
 
 
 def test_a_parent_that_is_over_gets_no_message() -> None:

@@ -63,8 +63,8 @@ def test_of_32_ends_one_wins_and_the_parent_hears_of_one() -> None:
     winner = words[answers.index(True) % 4]
     assert (stages.again(child).status, stages.again(child).error) == (winner, winner)
     assert completions(child) == 1
-    letters = session_inbox.unadmitted(parent.project_id, parent.address)
-    assert [letter.body["status"] for letter in letters] == [winner]
+    inbox = session_inbox.unadmitted(parent.project_id, parent.address)
+    assert [message.body["status"] for message in inbox] == [winner]
 
 
 def test_of_finish_cancel_requeue_and_suspend_one_wins() -> None:

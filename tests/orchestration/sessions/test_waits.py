@@ -172,5 +172,5 @@ def test_a_child_that_was_told_to_cancel_ends_when_it_suspends() -> None:
     parent, (child,) = family(1)
     cancel.cancel(stages.project(), child.pk, "enough", stages.ACTOR)
     assert suspend(child) == "cancelled"
-    letters = session_inbox.unadmitted(parent.project_id, parent.address)
-    assert [letter.body["status"] for letter in letters] == ["cancelled"]
+    inbox = session_inbox.unadmitted(parent.project_id, parent.address)
+    assert [message.body["status"] for message in inbox] == ["cancelled"]

@@ -82,8 +82,8 @@ async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(monkeypatch):
 
 
 @pytest.fixture
-async def crowd(monkeypatch):
-    """`crowd(turns, caller)` has a request of this caller hold a turn until the test ends, or wait for one."""
+async def occupy(monkeypatch):
+    """`occupy(turns, caller)` has a request of this caller hold a turn until the test ends, or wait for one."""
     tasks = []
 
     async def hold(turns, caller):
@@ -100,38 +100,38 @@ async def crowd(monkeypatch):
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch, crowd):
+async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch, occupy):
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 8)
     turns = Turns()
-    crowd(turns, "many", 20)
+    occupy(turns, "many", 20)
     await wait_until_async(lambda: turns._count == 18)
     for other in ("one", "two", "three"):
         async with turns.turn(other):
             assert turns._in_use == 3
-    crowd(turns, "one", 9)
+    occupy(turns, "one", 9)
     await wait_until_async(lambda: turns._count == 25)
     assert turns._held == {"many": 2, "one": 2}
 
 
-async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch, crowd):
+async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch, occupy):
     """Not to the caller that waits longest, where that holds its share."""
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 2)
     turns = Turns()
-    crowd(turns, "many", 3)
+    occupy(turns, "many", 3)
     async with turns.turn("other"):
-        crowd(turns, "next")
+        occupy(turns, "next")
         await wait_until_async(lambda: turns._count == 3)
     await wait_until_async(lambda: turns._held == {"many": 1, "next": 1})
 
 
-async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(monkeypatch, crowd):
+async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(monkeypatch, occupy):
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 4)
     turns = Turns()
-    crowd(turns, "first")
-    newest = crowd(turns, "many", 4)
+    occupy(turns, "first")
+    newest = occupy(turns, "many", 4)
     await wait_until_async(lambda: turns._count == 4)
-    crowd(turns, "one")
+    occupy(turns, "one")
     with pytest.raises(Problem) as refused:
         await newest
     assert (refused.value.status, refused.value.type, refused.value.headers["Retry-After"]) == (503, "busy", "1")
@@ -141,12 +141,12 @@ async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(mon
     assert turns._count == 4
 
 
-async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(monkeypatch, crowd):
+async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(monkeypatch, occupy):
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 2)
     turns = Turns()
     for caller in ("first", "one", "two"):
-        crowd(turns, caller)
+        occupy(turns, caller)
     await wait_until_async(lambda: turns._count == 2)
     with pytest.raises(Problem):
         await turns._take("three")
@@ -252,8 +252,8 @@ def test_five_hundred_calls_at_once_fit_the_usual_limit_of_files(stack):
     house.services["web1"].command[:0] = ["prlimit", "--nofile=1024:1024"]
     house.start("web1")
     limits = httpx.Limits(max_connections=500)
-    with house.client(limits=limits) as client, ThreadPoolExecutor(500) as crowd:
-        statuses = Counter(crowd.map(lambda _: client.get("/api/v1/sessions", timeout=100).status_code, range(500)))
+    with house.client(limits=limits) as client, ThreadPoolExecutor(500) as pool:
+        statuses = Counter(pool.map(lambda _: client.get("/api/v1/sessions", timeout=100).status_code, range(500)))
     assert set(statuses) <= {200, 503}
     assert statuses[200] >= 100
     assert "unable to open database file" not in house.logs("web1")

@@ -13,27 +13,27 @@ from django.db import connections
 T = TypeVar("T")
 
 
-def together(count: int, verb: Callable[[int], T]) -> list[T]:
-    """Call `verb(0..count-1)` at the same moment; their answers in that order."""
+def at_once(count: int, operation: Callable[[int], T]) -> list[T]:
+    """Call `operation(0..count-1)` at the same moment; their answers in that order."""
     start = Barrier(count)
 
     def one(number: int) -> T:
         start.wait(timeout=30)
-        return verb(number)
+        return operation(number)
 
-    with crowd(count) as call:
+    with concurrently(count) as call:
         return [each.result(timeout=60) for each in [call(one, number) for number in range(count)]]
 
 
 @contextmanager
-def crowd(count: int) -> Iterator[Callable[..., Future[Any]]]:
-    """`call(verb, *args)` runs it beside the caller; no connection outlives the block."""
+def concurrently(count: int) -> Iterator[Callable[..., Future[Any]]]:
+    """`call(operation, *args)` runs it beside the caller; no connection outlives the block."""
 
-    def clean(verb: Callable[..., Any], *args: Any) -> Any:
+    def clean(operation: Callable[..., Any], *args: Any) -> Any:
         try:
-            return verb(*args)
+            return operation(*args)
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(count) as pool:
-        yield lambda verb, *args: pool.submit(clean, verb, *args)
+        yield lambda operation, *args: pool.submit(clean, operation, *args)
