@@ -12,8 +12,10 @@ from django.http import HttpRequest
 
 from accounts import projects
 from accounts.adminsite import keys
-from accounts.adminsite.admin_base import NOTHING, Named, SuperusersOnly
+from accounts.adminsite.display import NOTHING
+from accounts.adminsite.model_admins import Named
 from accounts.adminsite.permissions import Recorded, RecordedPassword
+from accounts.adminsite.project_scoped import SuperusersOnly
 from accounts.models import Project, User
 
 __all__ = ["keys"]  # the import registers its page

@@ -18,8 +18,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import credentials, effective_scopes, projects, scopes
-from accounts.adminsite.admin_base import ProjectFilter, ProjectScopedAdmin, ReadOnly, badge, may, say_nothing_was_done
+from accounts.adminsite.display import badge
+from accounts.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
 from accounts.adminsite.permissions import actor
+from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from accounts.models import Credential, CredentialKind, Project, User
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from accounts.adminsite import admin_base
+from accounts.adminsite import display
 
 register = template.Library()
 
@@ -15,16 +15,16 @@ register = template.Library()
 @register.filter
 def age(moment: Any) -> SafeString | str:
     """Return a time as *so long ago*."""
-    return admin_base.age(moment)
+    return display.age(moment)
 
 
 @register.filter
 def until(moment: Any) -> SafeString | str:
     """Return a future time as *in so long*."""
-    return admin_base.until(moment)
+    return display.until(moment)
 
 
 @register.simple_tag
 def badge(word: Any, tone: str = "") -> SafeString:
     """Return a word in a coloured box. Tones: good, busy, wait, bad."""
-    return admin_base.badge(str(word), tone)
+    return display.badge(str(word), tone)

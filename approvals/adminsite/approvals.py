@@ -13,7 +13,8 @@ from django.template.response import TemplateResponse
 from django.urls import path
 
 from accounts.actors import Actor
-from accounts.adminsite.admin_base import ProjectScopedAdmin, ReadOnly
+from accounts.adminsite.model_admins import ReadOnly
+from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
 from approvals.adminsite import page, queue
 from approvals.models import Approval, ApprovalQuerySet

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.http import HttpRequest
 
 from accounts import projects
-from accounts.adminsite.admin_base import MOST_COUNTED, BoundedPaginator
+from accounts.adminsite.model_admins import MOST_COUNTED, BoundedPaginator
 from approvals.canonical_action import storable
 from approvals.models import ApprovalQuerySet
 from approvals.selectors import with_session_name, with_waiters

@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.adminsite import admin_base
+from accounts.adminsite import display
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
 from approvals.models import Approval
@@ -21,20 +21,20 @@ from core.display.text import shortened
 SHORT, LONGEST_NAME, LONGEST_VALUE = 8, 60, 60
 
 register = template.Library()
-register.simple_tag(admin_base.age, name="age")
-register.simple_tag(admin_base.until, name="until")
+register.simple_tag(display.age, name="age")
+register.simple_tag(display.until, name="until")
 
 
 @register.simple_tag
 def status(word: str) -> SafeString:
     """Show an approval's status as a badge."""
-    return admin_base.badge(word, TONES[Status(word)])
+    return display.badge(word, TONES[Status(word)])
 
 
 @register.simple_tag
 def risk(word: str) -> SafeString:
     """Show an approval's risk as a badge."""
-    return admin_base.badge(f"{word} risk", RISK_TONES[Risk(word)])
+    return display.badge(f"{word} risk", RISK_TONES[Risk(word)])
 
 
 @register.simple_tag(takes_context=True)

@@ -13,17 +13,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import display_names
-from accounts.adminsite.admin_base import (
-    NOTHING,
-    ProjectFilter,
-    ProjectScopedAdmin,
-    ReadOnly,
-    age,
-    badge,
-    clipped,
-    line,
-    until,
-)
+from accounts.adminsite.display import NOTHING, age, badge, clipped, one_line, until
+from accounts.adminsite.model_admins import ReadOnly
+from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.display.text import visible, visible_json
 from ledger import health, sweep_batch
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
@@ -80,7 +72,7 @@ class EventAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="type")
     def type_shown(self, event: Event) -> str:
         """The type, which a child may have made up."""
-        return line(event.type)
+        return one_line(event.type)
 
     @admin.display(description="session")
     def session_shown(self, event: Event) -> SafeString | str:
@@ -92,7 +84,7 @@ class EventAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="payload")
     def content(self, event: Any) -> SafeString:
         """The beginning of the payload."""
-        return format_html('<span class="wr-mono">{}</span>', line(event.beginning, 80))
+        return format_html('<span class="wr-mono">{}</span>', one_line(event.beginning, 80))
 
     @admin.display(description="payload")
     def full_payload(self, event: Event) -> SafeString:

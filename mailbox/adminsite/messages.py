@@ -11,16 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.adminsite.admin_base import (
-    NOTHING,
-    ProjectFilter,
-    ProjectScopedAdmin,
-    ReadOnly,
-    age,
-    badge,
-    clipped,
-    line,
-)
+from accounts.adminsite.display import NOTHING, age, badge, clipped, one_line
+from accounts.adminsite.model_admins import ReadOnly
+from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.display.text import visible, visible_json
 from mailbox.models import Message
 from mailbox.states import MessageState
@@ -141,7 +134,7 @@ class MessageAdmin(ProjectScopedAdmin, ReadOnly):
     def sender(self, message: Message) -> str:
         """The sender's session and role, marked *claimed* if only the sender says so."""
         known = [message.sender_session, message.sender_role]
-        shown = line(" ".join(filter(None, known)))
+        shown = one_line(" ".join(filter(None, known)))
         return f"{shown} (claimed)" if message.claimed_sender and shown != NOTHING else shown
 
     @admin.display(description="correlation id")

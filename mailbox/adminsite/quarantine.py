@@ -16,16 +16,9 @@ from django.utils.safestring import SafeString
 
 from accounts import display_names, projects
 from accounts.actors import Actor
-from accounts.adminsite.admin_base import (
-    ProjectFilter,
-    ProjectScopedAdmin,
-    ReadOnly,
-    age,
-    badge,
-    clipped,
-    line,
-    say_nothing_was_done,
-)
+from accounts.adminsite.display import age, badge, clipped, one_line
+from accounts.adminsite.model_admins import ReadOnly, say_nothing_was_done
+from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.display.text import visible
 from core.web.problems import Problem, as_problem
 from mailbox import quarantine
@@ -205,7 +198,7 @@ class QuarantineAdmin(ManyAtOnce, ProjectScopedAdmin, ReadOnly):
     @admin.display(description="reason")
     def reason_shown(self, row: Quarantined) -> str:
         """The reason why it could not be read."""
-        return line(row.reason, 80)
+        return one_line(row.reason, 80)
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, row: Quarantined) -> SafeString:

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 
 from accounts import projects
-from accounts.adminsite.admin_base import opens
+from accounts.adminsite.model_admins import opens
 from approvals.models import Approval, Subject
 from ledger import health
 from ledger.models import OutboxEntry

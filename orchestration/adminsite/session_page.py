@@ -9,7 +9,8 @@ from django.db.models import Case, F, When
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.adminsite.admin_base import badge, may
+from accounts.adminsite.display import badge
+from accounts.adminsite.model_admins import may
 from approvals.models import Approval
 from approvals.states import Status as Answer
 from core.db.fields import JSONText

@@ -18,16 +18,9 @@ from django.utils.safestring import SafeString
 
 from accounts import scopes
 from accounts.actors import Actor
-from accounts.adminsite.admin_base import (
-    NOTHING,
-    ProjectFilter,
-    ProjectScopedAdmin,
-    ReadOnly,
-    age,
-    badge,
-    line,
-    say_nothing_was_done,
-)
+from accounts.adminsite.display import NOTHING, age, badge, one_line
+from accounts.adminsite.model_admins import ReadOnly, say_nothing_was_done
+from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.web.problems import Problem
 from ledger.health import is_uuid
 from mailbox.envelope import NewMessage
@@ -152,7 +145,7 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="last tool", ordering="last_tool")
     def tool(self, session: Session) -> str:
         """Return the last tool."""
-        return line(session.last_tool, 40) if session.last_tool else NOTHING
+        return one_line(session.last_tool, 40) if session.last_tool else NOTHING
 
     @admin.display(description="created", ordering="created_at")
     def created(self, session: Session) -> Any:
