@@ -12,11 +12,11 @@ from django.http import HttpRequest
 
 from accounts import projects
 from accounts.adminsite import keys
-from accounts.adminsite.display import NOTHING
-from accounts.adminsite.model_admins import Named
 from accounts.adminsite.permissions import Recorded, RecordedPassword
 from accounts.adminsite.project_scoped import SuperusersOnly
 from accounts.models import Project, User
+from core.adminsite.display import NOTHING
+from core.adminsite.model_admins import Named
 
 __all__ = ["keys"]  # the import registers its page
 

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "mailbox",
     "ledger",
     "accounts",
+    "core.adminsite",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import credentials, effective_scopes, projects, scopes
-from accounts.adminsite.display import badge
-from accounts.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
 from accounts.adminsite.permissions import actor
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from accounts.models import Credential, CredentialKind, Project, User
+from core.adminsite.display import badge
+from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
 
 
 class KeyForm(forms.Form):

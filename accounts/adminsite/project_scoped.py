@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import projects
-from accounts.adminsite.model_admins import BoundedPaginator, Named
+from core.adminsite.model_admins import BoundedPaginator, Named
 
 
 class ProjectFilter(admin.SimpleListFilter):

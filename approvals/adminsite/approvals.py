@@ -13,12 +13,12 @@ from django.template.response import TemplateResponse
 from django.urls import path
 
 from accounts.actors import Actor
-from accounts.adminsite.model_admins import ReadOnly
 from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
 from approvals.adminsite import page, queue
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import with_session_name, with_waiters
+from core.adminsite.model_admins import ReadOnly
 from core.web import problems
 
 TEMPLATES = "admin/approvals/approval"

@@ -10,11 +10,11 @@ from uuid import UUID
 from django.http import HttpRequest
 
 from accounts import projects
-from accounts.adminsite.model_admins import MOST_COUNTED, BoundedPaginator
 from approvals.canonical_action import storable
 from approvals.models import ApprovalQuerySet
 from approvals.selectors import with_session_name, with_waiters
 from approvals.states import Risk, Status
+from core.adminsite.model_admins import MOST_COUNTED, BoundedPaginator
 
 PER_PAGE = 50
 

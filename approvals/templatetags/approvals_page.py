@@ -10,11 +10,11 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.adminsite import display
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
 from approvals.models import Approval
 from approvals.states import Risk, Status
+from core.adminsite import display
 from core.display.text import shortened
 
 #: Characters of an id in a list, of a session's name, and of one argument.

@@ -35,4 +35,4 @@ def refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     here = {request.get_host()}
     safe = url_has_allowed_host_and_scheme(came_from, allowed_hosts=here, require_https=request.is_secure())
     context = {"title": "Nothing was done", "back": came_from if safe else "/admin/"}
-    return render(request, "admin/accounts/csrf_refused.html", context, status=403)
+    return render(request, "admin/csrf_refused.html", context, status=403)

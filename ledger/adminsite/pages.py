@@ -13,9 +13,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import display_names
-from accounts.adminsite.display import NOTHING, age, badge, clipped, one_line, until
-from accounts.adminsite.model_admins import ReadOnly
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
+from core.adminsite.display import NOTHING, age, badge, clipped, one_line, until
+from core.adminsite.model_admins import ReadOnly
 from core.display.text import visible, visible_json
 from ledger import health, sweep_batch
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep

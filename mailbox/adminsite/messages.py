@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.adminsite.display import NOTHING, age, badge, clipped, one_line
-from accounts.adminsite.model_admins import ReadOnly
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
+from core.adminsite.display import NOTHING, age, badge, clipped, one_line
+from core.adminsite.model_admins import ReadOnly
 from core.display.text import visible, visible_json
 from mailbox.models import Message
 from mailbox.states import MessageState

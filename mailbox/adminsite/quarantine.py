@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 
 from accounts import display_names, projects
 from accounts.actors import Actor
-from accounts.adminsite.display import age, badge, clipped, one_line
-from accounts.adminsite.model_admins import ReadOnly, say_nothing_was_done
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
+from core.adminsite.display import age, badge, clipped, one_line
+from core.adminsite.model_admins import ReadOnly, say_nothing_was_done
 from core.display.text import visible
 from core.web.problems import Problem, as_problem
 from mailbox import quarantine

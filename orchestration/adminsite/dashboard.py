@@ -11,8 +11,8 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 
 from accounts import projects
-from accounts.adminsite.model_admins import opens
 from approvals.models import Approval, Subject
+from core.adminsite.model_admins import opens
 from ledger import health
 from ledger.models import OutboxEntry
 from mailbox.models import Quarantined

@@ -9,10 +9,10 @@ from django.db.models import Case, F, When
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.adminsite.display import badge
-from accounts.adminsite.model_admins import may
 from approvals.models import Approval
 from approvals.states import Status as Answer
+from core.adminsite.display import badge
+from core.adminsite.model_admins import may
 from core.db.fields import JSONText
 from core.display.text import shortened
 from ledger.models import Event

@@ -18,9 +18,9 @@ from django.utils.safestring import SafeString
 
 from accounts import scopes
 from accounts.actors import Actor
-from accounts.adminsite.display import NOTHING, age, badge, one_line
-from accounts.adminsite.model_admins import ReadOnly, say_nothing_was_done
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
+from core.adminsite.display import NOTHING, age, badge, one_line
+from core.adminsite.model_admins import ReadOnly, say_nothing_was_done
 from core.web.problems import Problem
 from ledger.health import is_uuid
 from mailbox.envelope import NewMessage

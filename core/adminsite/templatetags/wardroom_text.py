@@ -27,7 +27,7 @@ def visible_lines(value: Any) -> str:
 
 @register.filter
 def visible_parts(value: Any) -> list[whitespace.Part]:
-    """Return several lines in parts, for `admin/accounts/_marked.html`. Whitespace that could hide text is a mark."""
+    """Return several lines in parts, for `admin/_marked.html`. Whitespace that could hide text is a mark."""
     return [] if value is None else whitespace.parts(str(value))
 
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
-from accounts.adminsite.display import NOTHING
+from core.adminsite.display import NOTHING
 from core.display.text import visible
 
 MOST_COUNTED = 10_000

@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from accounts.adminsite import display
+from core.adminsite import display
 
 register = template.Library()
 
