@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
-from approvals import attempt_clock, audit_events, requesters, schemas
+from approvals import attempt_clock, audit_events, permissions, schemas
 from approvals.canonical_action import MAX_WORD
 from approvals.models import Approval
 from approvals.selectors import find
@@ -48,7 +48,7 @@ def acknowledge(
 
 def hand_over(approval: Approval, actor: Actor, *, now: datetime | None = None) -> Approval:
     """Record the delivery when the asker's own wait returns the answer. A read by another caller delivers nothing."""
-    if approval.status == Status.PENDING or approval.delivered_at or not requesters.is_asker(approval, actor):
+    if approval.status == Status.PENDING or approval.delivered_at or not permissions.is_requester(approval, actor):
         return approval
     with unit_of_work.transaction():
         return _delivered(approval, actor, now)
@@ -71,7 +71,7 @@ def consume(
     _check_words(digest, claim)
     with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, now)
-        requesters.check(approval, actor)
+        permissions.check_act(approval, actor)
         return _consumed(approval, digest, claim, actor, now)
 
 

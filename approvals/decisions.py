@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from approvals import attempt_clock, audit_events, decision_validation, permissions, requesters, schemas
+from approvals import attempt_clock, audit_events, decision_validation, permissions, schemas
 from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.selectors import find, with_waiters
@@ -36,7 +36,7 @@ def decide(
     try:
         with unit_of_work.transaction():
             approval = find(project_id, approval_id, actor, now, waiters=False)
-            permissions.check(actor, project_id, via)
+            permissions.check_decide(actor, project_id, via)
             return _decide(approval, answer, actor, via, now)
     except problems.Problem as refusal:
         if refusal.type == "expired":
@@ -55,7 +55,7 @@ def withdraw(
     decision_validation.check_text("reason", reason)
     with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, now)
-        requesters.check(approval, actor)
+        permissions.check_act(approval, actor)
         changed = _settle(approval, Status.CANCELLED, now, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)
         approval = find(project_id, approval_id, actor, now)
         if changed:

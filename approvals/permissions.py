@@ -1,20 +1,29 @@
-"""Check the right to answer: a person with the permission, in a project that they see. Never a child's token."""
+"""Check the rights on a request: who may answer it, who may act on it, and who may see it.
+
+A person with the permission answers, in a project that they see. A child's token never does. The requester acts on its
+own request: the key that asked, another key of the same owner, or the session itself.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
+
 from accounts.actors import Actor
 from accounts.models import User
 from accounts.projects import visible_to
+from approvals.models import Approval
 from approvals.states import Via
 from core.web import problems
 
 PERMISSION = "approvals.decide"
 SCOPES = frozenset({"approvals:decide", "admin"})
+#: The scopes that let a key see the requests of others.
+SEE_ALL = frozenset({"approvals:read", *SCOPES})
 
 
-def check(actor: Actor, project_id: Any, via: str) -> None:
+def check_decide(actor: Actor, project_id: Any, via: str) -> None:
     """Raise not-an-approver unless the actor is a person with the right to answer here, or the system for a rule."""
     if via == Via.RULE and actor.kind == "system":
         return
@@ -29,3 +38,52 @@ def check(actor: Actor, project_id: Any, via: str) -> None:
 def may_decide(user: User, project_id: Any) -> bool:
     """Return True if this member of the staff may answer in this project."""
     return bool(user.has_perm(PERMISSION)) and visible_to(user).filter(pk=project_id).exists()
+
+
+def seen_by(actor: Actor) -> Q:
+    """Return the condition that this caller may see a row: `may_see` in SQL."""
+    if not _sees_own_only(actor):
+        return Q()
+    if actor.kind == "child":
+        return Q(session=actor.session, attempt=actor.attempt)
+    itself = Q(requested_by__kind=actor.kind, requested_by__id=actor.id)
+    return itself if actor.user_id is None else itself | Q(requested_by__user_id=actor.user_id)
+
+
+def is_requester(approval: Approval, actor: Actor) -> bool:
+    """Return True if this very caller asked, not just another key of the same person."""
+    if actor.kind == "child":
+        return (approval.session, approval.attempt) == (actor.session, actor.attempt)
+    return bool((approval.requested_by["kind"], approval.requested_by["id"]) == (actor.kind, actor.id))
+
+
+def may_see(approval: Approval, actor: Actor) -> bool:
+    """Return True if this caller may see the approval.
+
+    Children, and keys that may only ask, see no requests of others.
+    """
+    return _owns(approval, actor) or not _sees_own_only(actor)
+
+
+def check_act(approval: Approval, actor: Actor) -> None:
+    """Raise forbidden for a caller that neither asked nor may answer.
+
+    A caller that may see a request may still not take its one execution.
+    """
+    if _owns(approval, actor):
+        return
+    if actor.kind == "key":
+        may_answer = bool(SCOPES & set(actor.scopes))
+    else:
+        may_answer = actor.kind == "system" or (actor.user is not None and actor.user.has_perm(PERMISSION))
+    if not may_answer:
+        raise problems.forbidden("Only the asker, or a caller that may answer, may do this.")
+
+
+def _sees_own_only(actor: Actor) -> bool:
+    return actor.kind == "child" or (actor.kind == "key" and not SEE_ALL & set(actor.scopes))
+
+
+def _owns(approval: Approval, actor: Actor) -> bool:
+    by_owner = actor.user_id is not None and approval.requested_by.get("user_id") == actor.user_id
+    return by_owner or is_requester(approval, actor)

@@ -10,7 +10,7 @@ from django.db import IntegrityError
 
 from accounts.actors import Actor
 from accounts.models import Project
-from approvals import attempt_clock, audit_events, requesters
+from approvals import attempt_clock, audit_events, permissions
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
@@ -48,7 +48,7 @@ def _existing(project_id: Any, ask: Ask) -> Approval | None:
 
 
 def _checked(existing: Approval, prepared: Prepared, actor: Actor) -> Approval:
-    if not requesters.may_see(existing, actor):
+    if not permissions.may_see(existing, actor):
         # A guessed request id reveals neither the request of another caller nor its approval id.
         raise problems.conflict("This request id belongs to another caller's request.")
     if existing.asked_digest != prepared.asked_digest:

@@ -26,7 +26,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
-from approvals import requesters
+from approvals import permissions
 from approvals.models import Approval, ApprovalQuerySet, Waiter
 from approvals.states import RequestVia, Status
 from core.db.clock import database_now
@@ -35,7 +35,7 @@ from core.web import problems
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
     """Return the approvals of this project that this caller may see."""
-    return Approval.objects.filter(requesters.seen_by(actor), project_id=project_id)
+    return Approval.objects.filter(permissions.seen_by(actor), project_id=project_id)
 
 
 def find(

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from approvals import consumption, permissions, requesters
+from approvals import consumption, permissions
 from approvals.selectors import find
 from approvals.states import Via
 
@@ -19,16 +19,16 @@ def asked(project_id: Any, approval_id: UUID, actor: Actor) -> None:
 def decided(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Check the replay of a decision. Raises not-found, not-an-approver."""
     find(project_id, approval_id, actor)
-    permissions.check(actor, project_id, Via.REST)
+    permissions.check_decide(actor, project_id, Via.REST)
 
 
 def withdrawn(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Check the replay of a withdrawal. Raises not-found, forbidden."""
-    requesters.check(find(project_id, approval_id, actor), actor)
+    permissions.check_act(find(project_id, approval_id, actor), actor)
 
 
 def consumed(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Check the replay of a consumption. Raises not-found, forbidden, and not-running if the asking attempt is over."""
     approval = find(project_id, approval_id, actor)
-    requesters.check(approval, actor)
+    permissions.check_act(approval, actor)
     consumption.refuse_over(approval)
