@@ -21,9 +21,8 @@ from core.db.clock import database_now
 from core.web import faults, problems
 from core.web.problems import Problem
 from ledger import unit_of_work
-from mailbox import addresses, delivery, envelope, schemas
+from mailbox import addresses, bamboo, delivery, envelope, schemas
 from mailbox.envelope import NewMessage
-from mailbox.ingest import bamboo
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import QUARANTINE_ARROWS, QuarantineState, sources
 from mailbox.store import insert

@@ -25,9 +25,8 @@ from django.db import InterfaceError, OperationalError
 
 from core.web.problems import Problem
 from ledger import unit_of_work
-from mailbox import addresses, delivery, envelope, quarantine
+from mailbox import addresses, bamboo, delivery, envelope, quarantine
 from mailbox.envelope import NewMessage
-from mailbox.ingest import bamboo
 from wardroom import strict
 
 BATCH = 200
