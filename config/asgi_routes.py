@@ -1,4 +1,4 @@
-"""The routes that are answered before Django: the Starlette routes of each app's `asgi_routes`."""
+"""The routes that are answered before Django: the Starlette routes of each `asgi_routes`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from server.front.gate import App, Target
 
 #: Django answers every address with one of these prefixes. It knows few others, and the rest must not take a turn.
 DJANGO = ("/api/", "/admin/", settings.STATIC_URL)
-APPS = ("ledger", "approvals.api", "mailbox.api", "orchestration.api")
+APPS = ("ledger.api", "ledger.adminsite", "approvals.api", "mailbox.api", "orchestration.api")
 
 
 def routes() -> list[Route]:
-    """Return every long-poll or fast-path route, in the order of the apps."""
+    """Return every long-poll or fast-path route, in the order of `APPS`."""
     found = [route for app in APPS for route in import_module(f"{app}.asgi_routes").routes]
     return [*health.routes, *found]
 

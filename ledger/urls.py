@@ -2,6 +2,6 @@
 
 from django.urls import URLPattern, path
 
-from ledger import api
+from ledger.api import feed
 
-urlpatterns: list[URLPattern] = [path("feed", api.FeedView.as_view(), name="feed")]
+urlpatterns: list[URLPattern] = [path("feed", feed.FeedView.as_view(), name="feed")]

@@ -13,7 +13,7 @@ from accounts.models import Credential
 from core.concurrency.threadpool import run_in_threadpool
 from core.web.problems import Problem
 from ledger import streams
-from ledger.api import QUERY, cursor_of
+from ledger.event_pages import QUERY, cursor_of
 from orchestration.sessions import access
 
 

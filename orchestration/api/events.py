@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
 from core.web.outlines import outline
-from ledger.api import EVENTS, PARAMETERS, QUERY, events_page
+from ledger.event_pages import EVENTS, PARAMETERS, QUERY, events_page
 from orchestration.api import snapshot
 from orchestration.sessions import access
 from orchestration.sessions.schemas import SessionShape

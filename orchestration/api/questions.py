@@ -12,9 +12,10 @@ from rest_framework.response import Response
 from accounts import idempotency
 from accounts.views import ProjectView
 from core.web import request_body
+from core.web.openapi import values
 from core.web.openapi.values import in_query
 from ledger import long_poll as ledger_long_poll
-from mailbox.api.schema import IN_PATH
+from mailbox.envelope import LONGEST_ID
 from orchestration.api import bodies, long_poll
 from orchestration.sessions import questions, schemas
 
@@ -57,7 +58,7 @@ class OneAsk(ProjectView):
     """The current state of a question."""
 
     permission_classes = []
-    in_path: ClassVar = IN_PATH
+    in_path: ClassVar = {"ask_id": values.text(LONGEST_ID, least=1)}
     query: ClassVar = {"GET": ledger_long_poll.PARAMETERS}
 
     @extend_schema(

@@ -1,4 +1,4 @@
-"""The ledger's streams, served before Django: the feed, and the changes for the admin pages."""
+"""The feed as a stream, served before Django."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from starlette.routing import Route
 from accounts import asgi_calls, authentication, permissions
 from core.web.problems import Problem
 from ledger import streams
-from ledger.adminsite import live
-from ledger.api import QUERY, cursor_of
+from ledger.event_pages import QUERY, cursor_of
 
 
 async def feed_stream(request: Request) -> Response:
@@ -32,5 +31,4 @@ async def feed_stream(request: Request) -> Response:
 
 routes: list[Route] = [
     streams.StreamRoute("/api/v1/feed", feed_stream, methods=["GET"]),
-    Route("/admin/live/feed", live.changes, methods=["GET"]),
 ]

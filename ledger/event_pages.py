@@ -1,19 +1,15 @@
-"""`GET feed`: the events of a project, page by page. The streaming form is in `ledger.asgi_routes`."""
+"""Pages of events: the query, the shape and the cursor of every call that lists events."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.request import Request
 
-from accounts.permissions import ScopeMap
-from accounts.views import ProjectView
 from core.web import problems, queries
 from core.web.openapi.values import in_query
 from core.web.outlines import outline
@@ -54,25 +50,6 @@ EVENTS = outline(
         "cursor": serializers.IntegerField(help_text="`after` for a later call."),
     },
 )
-
-
-class FeedView(ProjectView):
-    """The project's feed, oldest first."""
-
-    scopes: ClassVar[ScopeMap] = {"GET": "feed:read"}
-    refuses: ClassVar = {"GET": {410: ("resync",)}}
-    streams: ClassVar = ("GET",)
-    query: ClassVar = {"GET": QUERY}
-
-    @extend_schema(
-        operation_id="feed",
-        description="Events by cursor; with `Accept: text/event-stream`, an endless stream of them.",
-        parameters=PARAMETERS,
-        responses={200: EVENTS},
-    )
-    def get(self, request: Request) -> HttpResponse:
-        """Return the page after `after`. 410 `resync` if that cursor is older than the oldest stored event."""
-        return events_page(request.query_params, self.project.pk)
 
 
 def events_page(params: Any, project_id: UUID, session: UUID | None = None) -> HttpResponse:

@@ -1,0 +1,1 @@
+"""The REST calls of ledger: the feed as pages and as a stream."""
