@@ -34,7 +34,7 @@ def finder(django: App) -> Callable[[Scope], Target]:
     A full match of path and method is answered here, everything else by Django.
     """
     targets = [
-        (_fixed_part(route), route, Target(route.handle, getattr(route.app, "reads_body", False))) for route in routes()
+        (_fixed_part(route), route, Target(route.app, getattr(route.app, "reads_body", False))) for route in routes()
     ]
     other, nothing = Target(django, takes_turns=True), Target(not_found)
 

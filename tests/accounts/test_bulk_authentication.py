@@ -10,6 +10,7 @@ from django.db import OperationalError, ProgrammingError, connection
 
 from accounts import bulk_authentication, credentials, projects
 from accounts.actors import Actor
+from accounts.models import Credential, User
 from core.db import sql
 from tests.people import owner
 
@@ -87,3 +88,8 @@ def test_a_fault_of_the_database_is_no_broken_row(fault, monkeypatch):
     monkeypatch.setattr(sql, "run_prepared", fails)
     with pytest.raises(type(fault)):
         bulk_authentication.check_all([token()])
+
+
+def test_the_columns_are_in_the_order_of_the_models() -> None:
+    for model, read in ((Credential, bulk_authentication.FIELDS), (User, bulk_authentication.OWNERS_FIELDS)):
+        assert list(read) == [field.attname for field in model._meta.concrete_fields if field.attname in read]
