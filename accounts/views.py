@@ -56,7 +56,18 @@ class ProjectView(APIView):
         answer = super().finalize_response(request, response, *args, **kwargs)
         if request.method in self.secret:
             answer["Cache-Control"] = "no-store"
+        if isinstance(answer, Response):
+            answer.add_post_render_callback(self._release)
         return answer
+
+    def _release(self, answer: Response) -> None:
+        """Break the cycles that Django and DRF make of view, request and response.
+
+        The garbage collector runs seldom in a large process. Until then, every body and answer of some MiB would stay.
+        """
+        self.request.parser_context.clear()
+        answer.renderer_context = {}  # type: ignore[attr-defined]
+        self.__dict__.clear()
 
     @property
     def credential(self) -> Credential:

@@ -86,7 +86,9 @@ class Exchange:
             self._read += message.get("body", b"")
             if len(self._read) > most:
                 return None
-        return bytes(self._read)
+        body = bytes(self._read)
+        self._read = bytearray()
+        return body
 
     def replay(self, body: bytes) -> Receive:
         """Return a `receive` that gives this body, then waits for the caller to disconnect."""

@@ -133,7 +133,11 @@ class Gate:
     async def _pass_on(self, scope: Scope, head: RequestHead, body: bytes, exchange: Exchange) -> None:
         whole = scope if len(body) == head.length else with_body_length(scope, len(body))
         whole[fast_path.BODY], whole[fast_path.TOKEN] = body, head.token
-        await self._answer(whole, head, exchange.replay(body), exchange)
+        try:
+            await self._answer(whole, head, exchange.replay(body), exchange)
+        finally:
+            # Django's request holds the scope, and may live until the garbage collector runs.
+            del whole[fast_path.BODY]
 
     async def _answer(self, scope: Scope, head: RequestHead, receive: Receive, exchange: Exchange) -> None:
         target = self._find(scope)
