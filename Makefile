@@ -68,6 +68,7 @@ lint: install-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@git ls-files -z | xargs -0 $(BIN)/codespell
 
 format: install-dev
 	@$(BIN)/ruff check --fix .
