@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
+from pytest_django import DjangoAssertNumQueries
 
 from accounts import bulk_authentication, credentials, projects
 from accounts.actors import Actor
@@ -18,12 +20,12 @@ pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def token(**more):
+def token(**more: Any) -> Any:
     wanted = {"kind": "api", "user": owner(), "project": projects.default(), "scopes": ["feed:read"]} | more
     return credentials.mint(**wanted)[1]
 
 
-def test_each_is_judged_as_it_would_be_alone(monkeypatch):
+def test_each_is_judged_as_it_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     child = {"kind": "child", "user": None, "subject": str(uuid4()), "attempt": 1}
     live, expired, ended, orphan = token(), token(expires_at=NOON), token(), token(user=None)
     credentials.end(credentials.check(ended).pk, Actor.system("test"))
@@ -38,20 +40,20 @@ def test_each_is_judged_as_it_would_be_alone(monkeypatch):
     assert [each is not None for each in alone.values()] == [True, False, False, False, True, *[False] * 6]
 
 
-def test_what_is_asked_of_a_holder_needs_no_more_queries(django_assert_num_queries):
+def test_what_is_asked_of_a_holder_needs_no_more_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     mine, project = token(), projects.default().pk
     found = bulk_authentication.check_all([mine])[mine]
     with django_assert_num_queries(0):
         assert (found.project_id, found.scopes, found.kind) == (project, ["feed:read"], "api")
 
 
-def test_a_token_expires_by_the_databases_clock():
+def test_a_token_expires_by_the_databases_clock() -> None:
     mine = token(expires_at=NOON)
     assert bulk_authentication.check_all([mine], now=NOON - timedelta(seconds=1))[mine] is not None
     assert bulk_authentication.check_all([mine], now=NOON)[mine] is None
 
 
-def test_a_key_that_was_ended_opens_nothing_at_the_next_asking():
+def test_a_key_that_was_ended_opens_nothing_at_the_next_asking() -> None:
     mine = token()
     assert bulk_authentication.check_all([mine])[mine] is not None
     credentials.end(credentials.check(mine).pk, Actor.system("test"))
@@ -67,7 +69,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_row_that_cannot_be_read_opens_nothing_and_harms_no_other(how, caplog, backend):
+def test_a_row_that_cannot_be_read_opens_nothing_and_harms_no_other(
+    how: Any, caplog: pytest.LogCaptureFixture, backend: str
+) -> None:
     if "infinity" in BROKEN[how] and backend != "postgres":
         pytest.skip("a time of PostgreSQL")
     good, broken = token(), token()
@@ -81,8 +85,8 @@ def test_a_row_that_cannot_be_read_opens_nothing_and_harms_no_other(how, caplog,
 
 
 @pytest.mark.parametrize("fault", [OperationalError("away"), ProgrammingError("no such column")])
-def test_a_fault_of_the_database_is_no_broken_row(fault, monkeypatch):
-    def fails(*_query):
+def test_a_fault_of_the_database_is_no_broken_row(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_query: Any) -> None:
         raise fault
 
     monkeypatch.setattr(sql, "run_prepared", fails)

@@ -18,12 +18,12 @@ from accounts import callers
         ("no:address", "no:address"),
     ],
 )
-def test_one_host_counts_as_one_address(host, address):
+def test_one_host_counts_as_one_address(host: str, address: str) -> None:
     assert callers.address({"client": (host, 80)}) == address
     assert callers.address({"client": None}) == ""
 
 
-def test_a_secret_names_its_caller_for_a_time(monkeypatch):
+def test_a_secret_names_its_caller_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("accounts.callers.time.monotonic", lambda: now)
     proven = callers.Proven()
@@ -35,7 +35,7 @@ def test_a_secret_names_its_caller_for_a_time(monkeypatch):
     assert proven.name("secret") == ""
 
 
-def test_few_secrets_are_remembered_and_those_used_last(monkeypatch):
+def test_few_secrets_are_remembered_and_those_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callers, "REMEMBERED", 2)
     proven = callers.Proven()
     for secret in ("one", "two", "one", "three"):

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from accounts import bulk_authentication, credentials, projects, scopes
 from accounts.models import Credential, Project, User
@@ -126,7 +127,7 @@ def test_a_childs_token_has_no_owner_and_keeps_its_scopes() -> None:
     assert worth(token) == wanted
 
 
-def test_all_of_it_is_judged_in_one_query(ann: User, django_assert_num_queries) -> None:
+def test_all_of_it_is_judged_in_one_query(ann: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     token = key_of(ann)
     with django_assert_num_queries(1):
         assert credentials.check(token)
@@ -146,7 +147,7 @@ def test_staff_see_why_a_key_does_not_work(ann: User, team: Group) -> None:
     assert "owner inactive" in client.get("/admin/accounts/credential/").content.decode()
 
 
-def test_the_command_mints_nothing_that_would_be_worth_nothing(ann: User, capsys) -> None:
+def test_the_command_mints_nothing_that_would_be_worth_nothing(ann: User, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CommandError, match="no permission behind a scope"):
         call_command("create_api_key", user="ann")
     allowed(ann, "ask")

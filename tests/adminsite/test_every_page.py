@@ -231,7 +231,9 @@ def test_rows_that_only_verbs_move_have_no_form_to_add_change_or_delete_them(min
 
 
 @pytest.mark.django_db
-def test_an_address_without_a_page_has_one_with_a_way_back(admin_client, client, django_user_model):
+def test_an_address_without_a_page_has_one_with_a_way_back(
+    admin_client: Client, client: Client, django_user_model: Any
+) -> None:
     answer = admin_client.get("/admin/nosuch/")
     assert answer.status_code == 404
     page = answer.content.decode()

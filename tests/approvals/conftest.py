@@ -134,8 +134,11 @@ def bearer() -> Callable[..., dict[str, str]]:
     return headers
 
 
+Browser = Callable[[User], Client]
+
+
 @pytest.fixture
-def browser() -> Callable[[User], Client]:
+def browser() -> Browser:
     """Signs a person in to the admin."""
 
     def signed_in(user: User) -> Client:
@@ -147,6 +150,6 @@ def browser() -> Callable[[User], Client]:
 
 
 @pytest.fixture
-def desk(browser: Callable[[User], Client], alice: User) -> Client:
+def desk(browser: Browser, alice: User) -> Client:
     """Alice, signed in."""
     return browser(alice)

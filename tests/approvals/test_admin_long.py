@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
 from tests.approvals.admin_page import page_of, press, text_of
+from tests.approvals.conftest import Asked
 
 pytestmark = pytest.mark.django_db
 
@@ -14,7 +16,7 @@ pytestmark = pytest.mark.django_db
 LONG = "echo hello" + "\n" * 3000 + "rm -rf /"
 
 
-def test_how_long_it_is_is_said_and_what_hides_its_end_is_counted(desk, asked):
+def test_how_long_it_is_is_said_and_what_hides_its_end_is_counted(desk: Client, asked: Asked) -> None:
     shown = text_of(desk.get(page_of(asked(arguments={"command": LONG, "command ": "no"}, resource="x"))))
     assert "3,018 characters in 3,001 lines" in shown
     assert '<mark class="wr-gap">2,999 empty lines</mark>' in shown
@@ -24,7 +26,9 @@ def test_how_long_it_is_is_said_and_what_hides_its_end_is_counted(desk, asked):
 
 
 @pytest.mark.parametrize("decision", ["approve", "edit"])
-def test_what_is_long_does_not_run_by_an_answer_that_does_not_say_its_end_was_seen(desk, asked, decision):
+def test_what_is_long_does_not_run_by_an_answer_that_does_not_say_its_end_was_seen(
+    desk: Client, asked: Asked, decision: str
+) -> None:
     approval = asked(arguments={"command": LONG})
     form = {"arguments": "{}", "command": LONG, "note": "typed-note"}
     refused = press(desk, approval, decision, **form)
@@ -40,12 +44,12 @@ def test_what_is_long_does_not_run_by_an_answer_that_does_not_say_its_end_was_se
     assert approval.status == "approved"
 
 
-def test_what_is_long_is_denied_at_once(desk, asked):
+def test_what_is_long_is_denied_at_once(desk: Client, asked: Asked) -> None:
     approval = asked(arguments={"command": LONG})
     assert press(desk, approval, "deny").status_code == 302
 
 
-def test_a_login_that_lapsed_at_the_press_leads_back_to_the_page(desk, asked):
+def test_a_login_that_lapsed_at_the_press_leads_back_to_the_page(desk: Client, asked: Asked) -> None:
     approval = asked()
     desk.logout()
     target = reverse("admin:approvals_approval_decide", args=[approval.id])

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
 from accounts.actors import Actor
+from accounts.models import Project, User
 from approvals import attempt_clock, consumption, decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
 from core.web.problems import Problem
-from tests.approvals.conftest import NOON
+from tests.approvals.conftest import NOON, Asked
 
 pytestmark = pytest.mark.django_db
 
 
-def after(secs: float):
+def after(secs: float) -> Any:
     return NOON + timedelta(seconds=secs)
 
 
 @pytest.fixture
-def deny(project, alice):
-    def answer(approval, now):
+def deny(project: Project, alice: User) -> Any:
+    def answer(approval: Any, now: Any) -> None:
         decisions.decide(project.pk, approval.id, Answer(decision="deny"), Actor.of_user(alice), "admin", now=now)
 
     return answer
 
 
-def test_overlapping_asks_stop_the_clock_once(asked, session, deny):
+def test_overlapping_asks_stop_the_clock_once(asked: Asked, session: UUID, deny: Any) -> None:
     first = asked(now=after(0))
     second = asked(now=after(10))
     assert attempt_clock.clock(session, 1) == (2, after(0), 0.0, None)
@@ -39,20 +41,22 @@ def test_overlapping_asks_stop_the_clock_once(asked, session, deny):
     assert attempt_clock.clock(session, 1) == (0, None, 40.0, after(40))
 
 
-def test_waits_apart_add_up(asked, session, deny):
+def test_waits_apart_add_up(asked: Asked, session: UUID, deny: Any) -> None:
     deny(asked(now=after(0)), after(10))
     deny(asked(now=after(100)), after(105))
     assert attempt_clock.clock(session, 1) == (0, None, 15.0, after(105))
 
 
-def test_what_is_asked_by_rest_stops_no_clock(asked, session, deny):
+def test_what_is_asked_by_rest_stops_no_clock(asked: Asked, session: UUID, deny: Any) -> None:
     approval = asked(via="rest", now=after(0))
     assert attempt_clock.clock(session, 1) == (0, None, 0.0, None)
     deny(approval, after(10))
     assert attempt_clock.clock(session, 1) == (0, None, 0.0, None)
 
 
-def test_withdrawing_and_expiring_start_the_clock_again(asked, session, project, alice):
+def test_withdrawing_and_expiring_start_the_clock_again(
+    asked: Asked, session: UUID, project: Project, alice: User
+) -> None:
     first = asked(now=after(0))
     decisions.withdraw(project.pk, first.id, Actor.of_user(alice), now=after(3))
     assert attempt_clock.clock(session, 1).waited_secs == 3
@@ -61,7 +65,9 @@ def test_withdrawing_and_expiring_start_the_clock_again(asked, session, project,
     assert attempt_clock.clock(session, 1) == (0, None, 8.0, after(15))
 
 
-def test_the_end_of_an_attempt_cancels_what_is_pending_and_nothing_else(asked, approved, session, project, alice):
+def test_the_end_of_an_attempt_cancels_what_is_pending_and_nothing_else(
+    asked: Asked, approved: Asked, session: UUID, project: Project, alice: User
+) -> None:
     kept, pending, aside = approved(), asked(), asked(via="rest")
     assert attempt_clock.settle(session, 1) == 2
     for approval in (pending, aside):
@@ -72,14 +78,14 @@ def test_the_end_of_an_attempt_cancels_what_is_pending_and_nothing_else(asked, a
     assert attempt_clock.clock(session, 1).pending == 0
 
 
-def test_settling_twice_changes_nothing_more(asked, session):
+def test_settling_twice_changes_nothing_more(asked: Asked, session: UUID) -> None:
     asked(now=after(0))
     assert attempt_clock.settle(session, 1, now=after(5)) == 1
     assert attempt_clock.settle(session, 1, now=after(9)) == 0
     assert attempt_clock.clock(session, 1) == (0, None, 5.0, after(5))
 
 
-def test_what_an_end_left_pending_is_cancelled_by_the_sweeper(asked, project, session):
+def test_what_an_end_left_pending_is_cancelled_by_the_sweeper(asked: Asked, project: Project, session: UUID) -> None:
     """As it is when somebody was answering at the second look of `settle`, and was rolled back."""
     left = asked()
     attempt_clock.settle(session, 1)
@@ -93,7 +99,7 @@ def test_what_an_end_left_pending_is_cancelled_by_the_sweeper(asked, project, se
         assert approval.status == status
 
 
-def test_another_attempts_approvals_stay(asked, project, session):
+def test_another_attempts_approvals_stay(asked: Asked, project: Project, session: UUID) -> None:
     attempt_clock.open(project.pk, session, 2)
     later = asked(attempt=2)
     attempt_clock.settle(session, 1)
@@ -101,7 +107,7 @@ def test_another_attempts_approvals_stay(asked, project, session):
     assert later.status == "pending"
 
 
-def test_what_was_approved_for_an_attempt_that_ended_never_runs(approved, session):
+def test_what_was_approved_for_an_attempt_that_ended_never_runs(approved: Asked, session: UUID) -> None:
     approval = approved()
     attempt_clock.settle(session, 1)
     with pytest.raises(Problem) as refusal:
@@ -110,11 +116,11 @@ def test_what_was_approved_for_an_attempt_that_ended_never_runs(approved, sessio
     assert Approval.objects.get(id=approval.id).consumed_at is None
 
 
-def test_an_attempt_that_was_never_opened_has_waited_for_nothing():
+def test_an_attempt_that_was_never_opened_has_waited_for_nothing() -> None:
     assert attempt_clock.clock(uuid4(), 1) == (0, None, 0.0, None)
 
 
-def test_opening_twice_keeps_the_clock(asked, project, session):
+def test_opening_twice_keeps_the_clock(asked: Asked, project: Project, session: UUID) -> None:
     asked(now=after(0))
     attempt_clock.open(project.pk, session, 1)
     assert attempt_clock.clock(session, 1).pending == 1

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
 from accounts.actors import Actor
-from accounts.models import User
+from accounts.models import Project, User
 from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.states import Status
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
-from tests.approvals.conftest import NOON, child
+from tests.approvals.conftest import NOON, Asked, child
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def decide(project, alice):
-    def answer(approval, decision="approve", by=alice, now=None, **said):
+def decide(project: Project, alice: User) -> Any:
+    def answer(approval: Any, decision: str = "approve", by: Any = alice, now: Any = None, **said: Any) -> Any:
         actor = Actor.of_user(by) if isinstance(by, User) else by
         said.setdefault("digest", approval.digest)
         return decisions.decide(project.pk, approval.id, Answer(decision=decision, **said), actor, "admin", now=now)
@@ -31,13 +32,13 @@ def decide(project, alice):
     return answer
 
 
-def refusal_of(call, *args, **kwargs) -> Problem:
+def refusal_of(call: str, *args: Any, **kwargs: Any) -> Problem:
     with pytest.raises(Problem) as refusal:
         call(*args, **kwargs)
     return refusal.value
 
 
-def test_an_approval_is_approved_by_somebody_with_an_audit_row(asked, decide, alice):
+def test_an_approval_is_approved_by_somebody_with_an_audit_row(asked: Asked, decide: Any, alice: User) -> None:
     done = decide(asked(), message="go", note="looks fine")
     assert (done.status, done.decision_kind, done.decided_via) == ("approved", "approve", "admin")
     assert (done.decided_by["user_id"], done.message, done.note) == (alice.pk, "go", "looks fine")
@@ -48,11 +49,11 @@ def test_an_approval_is_approved_by_somebody_with_an_audit_row(asked, decide, al
     assert Event.objects.get(type="approval_decided").payload["status"] == "approved"
 
 
-def test_a_denial_needs_no_digest(asked, decide):
+def test_a_denial_needs_no_digest(asked: Asked, decide: Any) -> None:
     assert decide(asked(), "deny", digest=None).status == "denied"
 
 
-def test_an_edit_keeps_what_was_proposed_and_hashes_what_will_run(asked, decide):
+def test_an_edit_keeps_what_was_proposed_and_hashes_what_will_run(asked: Asked, decide: Any) -> None:
     asked_for = asked(arguments={"command": "rm -rf /"})
     done = decide(asked_for, "edit", arguments={"command": "ls", "n": 1.0})
     assert done.status == "approved"
@@ -63,13 +64,13 @@ def test_an_edit_keeps_what_was_proposed_and_hashes_what_will_run(asked, decide)
     assert asked_for.digest in AuditEntry.objects.get(action="approval.decided").detail
 
 
-def test_a_question_is_answered_in_words(asked, decide):
+def test_a_question_is_answered_in_words(asked: Asked, decide: Any) -> None:
     done = decide(asked(allowed_decisions=["respond"]), "respond", message="blue")
     assert (done.status, done.decision_kind, done.message) == ("approved", "respond", "blue")
     assert done not in Approval.objects.unconsumed()
 
 
-def test_the_first_decision_stands_and_the_second_is_told_so(asked, decide, bob):
+def test_the_first_decision_stands_and_the_second_is_told_so(asked: Asked, decide: Any, bob: User) -> None:
     approval = decide(asked())
     refusal = refusal_of(decide, approval, "deny", by=bob)
     assert (refusal.type, refusal.status) == ("already-decided", 409)
@@ -79,7 +80,9 @@ def test_the_first_decision_stands_and_the_second_is_told_so(asked, decide, bob)
     assert AuditEntry.objects.filter(action="approval.decided").count() == 1
 
 
-def test_the_same_person_repeating_the_same_decision_is_no_second_one(asked, decide, alice, bob):
+def test_the_same_person_repeating_the_same_decision_is_no_second_one(
+    asked: Asked, decide: Any, alice: User, bob: User
+) -> None:
     approval = decide(asked(), "deny")
     assert decide(approval, "deny", message="again").message is None
     key = Actor(kind="key", id="k", name="k", user=alice, scopes=("approvals:decide",))
@@ -88,21 +91,23 @@ def test_the_same_person_repeating_the_same_decision_is_no_second_one(asked, dec
     assert refusal_of(decide, approval, "deny", by=bob).type == "already-decided"
 
 
-def test_repeating_an_edit_means_the_same_arguments(asked, decide):
+def test_repeating_an_edit_means_the_same_arguments(asked: Asked, decide: Any) -> None:
     approval = asked()
     decide(approval, "edit", arguments={"a": 1})
     assert decide(approval, "edit", arguments={"a": 1}).decision_kind == "edit"
     assert refusal_of(decide, approval, "edit", arguments={"a": 2}).type == "already-decided"
 
 
-def test_a_child_never_decides_not_even_its_own(asked, decide, session):
+def test_a_child_never_decides_not_even_its_own(asked: Asked, decide: Any, session: UUID) -> None:
     approval = asked()
     refusal = refusal_of(decide, approval, by=child(session))
     assert (refusal.type, refusal.status) == ("not-an-approver", 403)
     assert refusal_of(decide, approval, by=child(uuid4())).status == 404
 
 
-def test_the_permission_the_project_and_the_scope_are_all_needed(asked, decide, viewer, stranger, alice, project):
+def test_the_permission_the_project_and_the_scope_are_all_needed(
+    asked: Asked, decide: Any, viewer: User, stranger: User, alice: User, project: Project
+) -> None:
     approval = asked()
     alice.is_active = False
     for by in (viewer, stranger, alice, Actor.system("somebody")):
@@ -112,7 +117,7 @@ def test_the_permission_the_project_and_the_scope_are_all_needed(asked, decide, 
     assert Approval.objects.get().status == "pending"
 
 
-def test_a_foreign_approval_is_as_unknown_as_one_that_is_not(asked, elsewhere, stranger):
+def test_a_foreign_approval_is_as_unknown_as_one_that_is_not(asked: Asked, elsewhere: Project, stranger: User) -> None:
     approval = asked()
     answers = [
         refusal_of(decisions.decide, elsewhere.pk, known, Answer(decision="deny"), Actor.of_user(stranger), "rest")
@@ -122,7 +127,7 @@ def test_a_foreign_approval_is_as_unknown_as_one_that_is_not(asked, elsewhere, s
     assert answers[0].status == 404
 
 
-def test_the_order_of_the_checks(asked, decide, viewer, bob, project):
+def test_the_order_of_the_checks(asked: Asked, decide: Any, viewer: User, bob: User, project: Project) -> None:
     """Everything is wrong at once; each repair uncovers the next refusal."""
     wrong = {"digest": "0" * 64, "version": 9, "arguments": [], "message": 5}
     pending = asked(expires_in_secs=60, now=NOON)
@@ -165,20 +170,20 @@ def test_the_order_of_the_checks(asked, decide, viewer, bob, project):
         ("version", {"decision": "deny", "version": True}),
     ],
 )
-def test_an_answer_that_cannot_be_meant_changes_nothing(asked, decide, field, said):
+def test_an_answer_that_cannot_be_meant_changes_nothing(asked: Asked, decide: Any, field: str, said: Any) -> None:
     refusal = refusal_of(decide, asked(), **said)
     assert (refusal.type, refusal.status) == ("invalid", 422)
     assert field in {error["field"] for error in refusal.extra["errors"]}
     assert Approval.objects.get().status == "pending"
 
 
-def test_a_question_is_not_approved_and_an_answer_needs_words(asked, decide):
+def test_a_question_is_not_approved_and_an_answer_needs_words(asked: Asked, decide: Any) -> None:
     question = asked(allowed_decisions=["respond"])
     assert refusal_of(decide, question, "approve").status == 422
     assert refusal_of(decide, question, "respond").status == 422
 
 
-def test_the_deadline_is_judged_by_the_databases_clock(asked, decide):
+def test_the_deadline_is_judged_by_the_databases_clock(asked: Asked, decide: Any) -> None:
     approval = asked(expires_in_secs=60, now=NOON)
     refusal = refusal_of(decide, approval, now=NOON + timedelta(seconds=60))
     assert (refusal.type, refusal.status) == ("expired", 410)
@@ -186,7 +191,7 @@ def test_the_deadline_is_judged_by_the_databases_clock(asked, decide):
     assert refusal_of(decide, approval, now=NOON).type == "expired"
 
 
-def test_the_update_itself_looks_at_the_deadline(asked):
+def test_the_update_itself_looks_at_the_deadline(asked: Asked) -> None:
     """The deadline may pass between the look and the UPDATE."""
     seen = asked(expires_in_secs=60, now=NOON)
     columns = {"decision_kind": "approve", "decided_by": {}, "decided_via": "rest"}
@@ -195,7 +200,7 @@ def test_the_update_itself_looks_at_the_deadline(asked):
     assert decisions._settle(seen, Status.DENIED, NOON + timedelta(seconds=59), **columns) == 0
 
 
-def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(asked):
+def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(asked: Asked) -> None:
     due, later, never = asked(expires_in_secs=10, now=NOON), asked(expires_in_secs=99, now=NOON), asked(now=NOON)
     assert decisions.expire_due(now=NOON + timedelta(seconds=9)) == 0
     assert decisions.expire_due(now=NOON + timedelta(seconds=10)) == 1
@@ -206,14 +211,14 @@ def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(ask
     assert AuditEntry.objects.filter(action="approval.expired").count() == 1
 
 
-def test_expired_is_not_denied(asked):
+def test_expired_is_not_denied(asked: Asked) -> None:
     approval = asked(expires_in_secs=1, now=NOON)
     decisions.expire_due(now=NOON + timedelta(seconds=2))
     approval.refresh_from_db()
     assert (approval.status, approval.decision_kind, approval.decided_by) == ("expired", None, None)
 
 
-def test_withdrawing_is_cancelling_and_can_be_repeated(asked, project, session):
+def test_withdrawing_is_cancelling_and_can_be_repeated(asked: Asked, project: Project, session: UUID) -> None:
     approval = asked()
     for _ in range(2):
         done = decisions.withdraw_request(session, 1, approval.request_id, child(session), "not needed")
@@ -222,7 +227,9 @@ def test_withdrawing_is_cancelling_and_can_be_repeated(asked, project, session):
     assert AuditEntry.objects.filter(action="approval.cancelled").count() == 1
 
 
-def test_what_was_decided_is_not_withdrawn_and_what_was_withdrawn_is_not_decided(approved, asked, decide, session):
+def test_what_was_decided_is_not_withdrawn_and_what_was_withdrawn_is_not_decided(
+    approved: Asked, asked: Asked, decide: Any, session: UUID
+) -> None:
     decided, withdrawn = approved(), asked()
     refusal = refusal_of(decisions.withdraw_request, session, 1, decided.request_id, child(session))
     assert refusal.type == "already-decided"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.test import Client
 from playwright.sync_api import expect
 
 from tests.e2e.browser import QUEUE, press, staff
+from tests.servers.stack import House
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -17,7 +21,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 PROMPT_MS = 5_000
 
 
-def ask(client, **said):
+def ask(client: Client, **said: Any) -> Any:
     body = {
         "request_id": f"r-{time.monotonic_ns()}",
         "tool_name": "shell",
@@ -29,11 +33,11 @@ def ask(client, **said):
 
 
 @pytest.fixture
-def house(stack, backend):
+def house(stack: Callable[..., House], backend: str) -> Any:
     return stack(web=1 if backend == "sqlite" else 2, worker=False, beat=False)
 
 
-def test_what_happens_elsewhere_shows_without_a_reload(house):
+def test_what_happens_elsewhere_shows_without_a_reload(house: Any) -> None:
     client = house.client()
     with staff(house.urls[-1], house.admin_name, house.admin_password) as page:
         expect(page.get_by_text("updates by itself")).to_be_visible()
@@ -56,16 +60,16 @@ def test_what_happens_elsewhere_shows_without_a_reload(house):
         expect(page.get_by_role("button", name="Approve exactly this")).to_be_hidden()
 
 
-def counted(count):
+def counted(count: Any) -> Any:
     return re.compile(rf"^\({count}\) ")
 
 
-def decide(client, approval, decision):
+def decide(client: Client, approval: Any, decision: Any) -> None:
     body = {"decision": decision, "digest": approval["digest"]}
     client.post(f"/api/v1/approvals/{approval['id']}/decide", json=body).raise_for_status()
 
 
-def test_a_phone_shows_all_of_it_without_sideways_scrolling(house):
+def test_a_phone_shows_all_of_it_without_sideways_scrolling(house: Any) -> None:
     client = house.client()
     long = "--with-a-very-long-option=" + "x" * 300
     approval = ask(
@@ -82,7 +86,7 @@ def test_a_phone_shows_all_of_it_without_sideways_scrolling(house):
         expect(page.get_by_text("approved it at")).to_be_visible()
 
 
-def test_answering_needs_no_script(house):
+def test_answering_needs_no_script(house: Any) -> None:
     client = house.client()
     approval = ask(client)
     with staff(house.urls[-1], house.admin_name, house.admin_password) as page:

@@ -6,11 +6,15 @@ import json
 import re
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
+
+from tests.servers.stack import House
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -48,7 +52,7 @@ class Said:
 class Person:
     """Somebody with one opinion: even numbers approve, odd ones deny."""
 
-    def __init__(self, number: int, way: str, secret: str, house) -> None:
+    def __init__(self, number: int, way: str, secret: str, house: Any) -> None:
         self.name = f"person-{number}"
         self.decision = "approve" if number % 2 == 0 else "deny"
         self.way = way
@@ -83,7 +87,7 @@ def ask(client: httpx.Client, number: int) -> dict:
     return client.post("/api/v1/approvals", json=body).raise_for_status().json()
 
 
-def expect_one_winner(house, rounds: int) -> None:
+def expect_one_winner(house: Any, rounds: int) -> None:
     made = house.manage("shell", "-c", MAKE_PEOPLE)
     people = [
         Person(number, way, secret, house)
@@ -124,7 +128,7 @@ def expect_one_winner(house, rounds: int) -> None:
     house.manage("verify_audit")
 
 
-def pages(client: httpx.Client, path: str):
+def pages(client: httpx.Client, path: str) -> Iterator[Any]:
     cursor = None
     while True:
         page = client.get(path, params={"after": cursor} if cursor else {}).raise_for_status().json()
@@ -134,11 +138,11 @@ def pages(client: httpx.Client, path: str):
         cursor = page["next"]
 
 
-def test_of_32_answers_at_once_one_wins_and_31_are_told_so(stack):
+def test_of_32_answers_at_once_one_wins_and_31_are_told_so(stack: Callable[..., House]) -> None:
     expect_one_winner(stack(web=2, worker=False, beat=False), rounds=3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_of_32_answers_to_each_of_100_approvals_one_wins(stack):
+def test_of_32_answers_to_each_of_100_approvals_one_wins(stack: Callable[..., House]) -> None:
     expect_one_winner(stack(web=2, worker=False, beat=False), rounds=100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from accounts.actors import Actor
+from accounts.models import Project, User
 from approvals import attempt_clock, consumption, decisions, requests
 from approvals.canonical_action import Ask
 from approvals.decision_validation import Answer
@@ -20,6 +22,7 @@ from approvals.models import Approval, Subject
 from core.web.problems import Problem
 from ledger import audit
 from tests.approvals.conftest import NOON, child
+from tests.approvals.test_many_answers import Person
 
 
 @dataclass
@@ -48,18 +51,18 @@ class Life(RuleBasedStateMachine):
         attempt_clock.open(self.project.pk, self.session, 1)
 
     @property
-    def now(self):
+    def now(self) -> Any:
         return NOON + timedelta(seconds=self.clock)
 
-    def some(self, data):
+    def some(self, data: Any) -> Any:
         return list(self.asked)[data.draw(st.integers(0, len(self.asked) - 1), label="approval")]
 
     @rule(secs=st.integers(1, 20))
-    def time_passes(self, secs):
+    def time_passes(self, secs: Any) -> None:
         self.clock += secs
 
     @rule(via=st.sampled_from(["connection", "rest"]), expires=st.none() | st.integers(1, 30))
-    def ask(self, via, expires):
+    def ask(self, via: Any, expires: Any) -> None:
         words = {"request_id": f"r-{next(self.names)}", "tool_name": "t", "permission": "p", "resource": ""}
         ask = Ask(session=self.session, attempt=self.attempt, expires_in_secs=expires, **words)
         approval, created = requests.ask(
@@ -71,7 +74,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data(), decision=st.sampled_from(["approve", "deny", "edit"]), person=st.integers(0, 1))
-    def decide(self, data, decision, person):
+    def decide(self, data: Any, decision: Any, person: Person) -> None:
         approval_id = self.some(data)
         expected, row = self.asked[approval_id], Approval.objects.get(id=approval_id)
         arguments = {"n": self.clock} if decision == "edit" else None
@@ -94,11 +97,11 @@ class Life(RuleBasedStateMachine):
             same = repeated and (decision != "edit" or row.arguments == arguments)
             assert said == ("decided" if same else "already-decided")
 
-    def is_late(self, expected):
+    def is_late(self, expected: Any) -> Any:
         return expected.deadline is not None and expected.deadline <= self.clock
 
     @rule()
-    def expire(self):
+    def expire(self) -> None:
         due = [one for one in self.asked.values() if one.status == "pending" and self.is_late(one)]
         assert decisions.expire_due(now=self.now) == len(due)
         for one in due:
@@ -106,7 +109,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data())
-    def withdraw(self, data):
+    def withdraw(self, data: Any) -> None:
         approval_id = self.some(data)
         expected = self.asked[approval_id]
         try:
@@ -119,7 +122,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data(), claim=st.sampled_from(["a", "b"]), stale=st.booleans())
-    def consume(self, data, claim, stale):
+    def consume(self, data: Any, claim: Any, stale: Any) -> None:
         approval_id = self.some(data)
         expected, row = self.asked[approval_id], Approval.objects.get(id=approval_id)
         digest = "0" * 64 if stale else row.digest
@@ -134,7 +137,7 @@ class Life(RuleBasedStateMachine):
         if said == "yours":
             expected.claim = claim
 
-    def expected_of_consume(self, expected, claim, stale):
+    def expected_of_consume(self, expected: Any, claim: Any, stale: Any) -> Any:
         if stale:
             return "digest-mismatch"
         if expected.status != "approved":
@@ -144,7 +147,7 @@ class Life(RuleBasedStateMachine):
         return "not-running" if expected.attempt in self.ended else "yours"
 
     @rule()
-    def end_the_attempt(self):
+    def end_the_attempt(self) -> None:
         attempt_clock.settle(self.session, self.attempt, now=self.now)
         for one in self.asked.values():
             if one.attempt == self.attempt and one.status == "pending":
@@ -154,13 +157,13 @@ class Life(RuleBasedStateMachine):
         attempt_clock.open(self.project.pk, self.session, self.attempt)
 
     @invariant()
-    def rows_are_as_the_model_says(self):
+    def rows_are_as_the_model_says(self) -> None:
         rows = Approval.objects.filter(session=self.session)
         assert {row.id: row.status for row in rows} == {id: one.status for id, one in self.asked.items()}
         assert {row.id: row.consume_claim for row in rows} == {id: one.claim for id, one in self.asked.items()}
 
     @invariant()
-    def the_clock_counts_what_is_pending(self):
+    def the_clock_counts_what_is_pending(self) -> None:
         for subject in Subject.objects.filter(session=self.session):
             mine = [one for one in self.asked.values() if one.attempt == subject.attempt and one.status == "pending"]
             assert subject.pending == sum(one.via == "connection" for one in mine)
@@ -168,13 +171,13 @@ class Life(RuleBasedStateMachine):
             assert (subject.waiting_since is None) is (subject.pending == 0)
             assert subject.waited.total_seconds() <= self.clock
 
-    def teardown(self):
+    def teardown(self) -> None:
         attempt_clock.settle(self.session, self.attempt, now=self.now)  # Leave the next life nothing to expire.
         assert audit.verify(self.project.pk) is None
 
 
 @pytest.mark.django_db
-def test_every_order_of_events_ends_as_the_model_says(project, alice, bob):
+def test_every_order_of_events_ends_as_the_model_says(project: Project, alice: User, bob: User) -> None:
     Life.project, Life.people = project, [Actor.of_user(alice), Actor.of_user(bob)]
     run_state_machine_as_test(
         Life,

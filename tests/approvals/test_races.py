@@ -5,37 +5,40 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from accounts.actors import Actor
+from accounts.models import Project
 from approvals import attempt_clock, consumption, decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval, Subject
 from core.web.problems import Problem
 from ledger import audit
 from ledger.models import AuditEntry, Event
-from tests.approvals.conftest import NOON, child, staff
+from tests.approvals.conftest import NOON, Asked, child, staff
 from tests.approvals.racing import all_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def people(project):
+def people(project: Project) -> list[Any]:
     return [Actor.of_user(staff(f"person-{number}", project, "decide")) for number in range(8)]
 
 
-def deciding(approval, decision, actor, now=None):
+def deciding(approval: Any, decision: Any, actor: Any, now: Any = None) -> Any:
     answer = Answer(decision=decision, digest=approval.digest, version=1)
     return functools.partial(_status, approval.project_id, approval.id, answer, actor, now)
 
 
-def _status(project_id, approval_id, answer, actor, now):
+def _status(project_id: Any, approval_id: str, answer: Any, actor: Any, now: Any) -> Any:
     return decisions.decide(project_id, approval_id, answer, actor, "rest", now=now).status
 
 
-def test_of_eight_answers_at_once_one_wins(asked, people, project):
+def test_of_eight_answers_at_once_one_wins(asked: Asked, people: Any, project: Project) -> None:
     for _ in range(6):
         approval = asked()
         kinds = ["approve", "deny"] * 4
@@ -49,10 +52,10 @@ def test_of_eight_answers_at_once_one_wins(asked, people, project):
     assert audit.verify(project.pk) is None
 
 
-def test_thirty_two_executors_of_one_approval_run_it_once(approved, session, project):
+def test_thirty_two_executors_of_one_approval_run_it_once(approved: Asked, session: UUID, project: Project) -> None:
     approval = approved()
 
-    def consume(claim):
+    def consume(claim: Any) -> Any:
         return consumption.consume_request(session, 1, approval.request_id, digest=approval.digest, claim=claim)
 
     outcomes = all_at_once([functools.partial(consume, f"claim-{number}") for number in range(32)])
@@ -63,7 +66,7 @@ def test_thirty_two_executors_of_one_approval_run_it_once(approved, session, pro
     assert audit.verify(project.pk) is None
 
 
-def test_an_answer_and_the_deadline_end_in_one_word(asked, people):
+def test_an_answer_and_the_deadline_end_in_one_word(asked: Asked, people: Any) -> None:
     """The answer believes that it is in time, the sweeper that it is not: each by the clock it was given."""
     late = NOON + timedelta(seconds=11)
     for _ in range(8):
@@ -81,7 +84,9 @@ def test_an_answer_and_the_deadline_end_in_one_word(asked, people):
     assert attempt_clock.clock(approval.session, 1).pending == 0
 
 
-def test_an_answer_and_the_end_of_the_attempt_end_in_one_word(asked, people, session, project):
+def test_an_answer_and_the_end_of_the_attempt_end_in_one_word(
+    asked: Asked, people: Any, session: UUID, project: Project
+) -> None:
     for attempt in range(2, 8):
         attempt_clock.open(project.pk, session, attempt)
         approval = asked(attempt=attempt)
@@ -96,7 +101,7 @@ def test_an_answer_and_the_end_of_the_attempt_end_in_one_word(asked, people, ses
                 consumption.consume(project.pk, approval.id, digest=approval.digest, actor=child(session, attempt))
 
 
-def test_an_ask_and_the_end_of_the_attempt_leave_nothing_pending(asked, session, project):
+def test_an_ask_and_the_end_of_the_attempt_leave_nothing_pending(asked: Asked, session: UUID, project: Project) -> None:
     for attempt in range(2, 8):
         attempt_clock.open(project.pk, session, attempt)
         asks = [functools.partial(asked, attempt=attempt) for _ in range(6)]
@@ -106,7 +111,9 @@ def test_an_ask_and_the_end_of_the_attempt_leave_nothing_pending(asked, session,
         assert Approval.objects.of(session, attempt).filter(status="cancelled").count() == 6 - refused
 
 
-def test_a_consume_and_the_end_of_the_attempt_never_both_win_out_of_turn(approved, session, project):
+def test_a_consume_and_the_end_of_the_attempt_never_both_win_out_of_turn(
+    approved: Asked, session: UUID, project: Project
+) -> None:
     for attempt in range(2, 8):
         attempt_clock.open(project.pk, session, attempt)
         approval = approved(attempt=attempt)
@@ -120,20 +127,20 @@ def test_a_consume_and_the_end_of_the_attempt_never_both_win_out_of_turn(approve
         assert approval.consumed_at is None or closed_at is not None
 
 
-def test_the_same_request_asked_at_once_is_one_row(asked, session):
+def test_the_same_request_asked_at_once_is_one_row(asked: Asked, session: UUID) -> None:
     rows = all_at_once([functools.partial(asked, request_id="same") for _ in range(8)])
     assert len({row.id for row in rows}) == 1
     assert attempt_clock.clock(session, 1).pending == 1
 
 
-def test_asks_at_once_stay_within_the_bound(asked, session, settings):
+def test_asks_at_once_stay_within_the_bound(asked: Asked, session: UUID, settings: Any) -> None:
     settings.WARDROOM = settings.WARDROOM | {"pending_approvals_per_attempt": 5}
     outcomes = all_at_once([asked for _ in range(12)])
     assert outcomes.count("too-many") == 7
     assert attempt_clock.clock(session, 1).pending == 5
 
 
-def test_sweepers_in_several_copies_expire_each_once(asked, session):
+def test_sweepers_in_several_copies_expire_each_once(asked: Asked, session: UUID) -> None:
     for _ in range(10):
         asked(expires_in_secs=1, now=NOON)
     late = functools.partial(decisions.expire_due, now=NOON + timedelta(seconds=2))

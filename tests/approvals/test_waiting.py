@@ -4,47 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import time
-from uuid import uuid4
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from django.conf import settings as django_settings
 
 from accounts.actors import Actor
+from accounts.models import Project, User
 from approvals import decisions, waiting
 from approvals.decision_validation import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
 from core.concurrency.threadpool import run_in_threadpool
 from orchestration.maintenance import retention
-from tests.approvals.conftest import NOON
+from tests.approvals.conftest import NOON, Asked
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-async def wait():
+async def wait() -> AsyncIterator[Any]:
     """Call `GET approvals/{id}/wait` on the ASGI application."""
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(application), base_url="http://127.0.0.1", timeout=30
     ) as client:
 
-        async def call(approval_id, headers, **params):
+        async def call(approval_id: str, headers: Any, **params: Any) -> Any:
             return await client.get(f"/api/v1/approvals/{approval_id}/wait", headers=headers, params=params)
 
         yield call
 
 
 @pytest.fixture
-def no_poll(settings):
+def no_poll(settings: Any) -> None:
     """The poll behind the wake-ups is out of reach, and so is the end of a held call: what comes soon was woken."""
     settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 60, "held_call_secs": 25}
 
 
 @pytest.fixture
-def deny(project, alice):
-    async def answer(approval):
+def deny(project: Project, alice: User) -> Any:
+    async def answer(approval: Any) -> None:
         actor = Actor.of_user(alice)
         await run_in_threadpool(decisions.decide, project.pk, approval.id, Answer(decision="deny"), actor, "admin")
 
@@ -52,11 +55,13 @@ def deny(project, alice):
 
 
 @pytest.fixture
-def mine(bearer, project, session):
+def mine(bearer: Callable[..., dict[str, str]], project: Project, session: UUID) -> Any:
     return bearer(project, session=session)
 
 
-async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(wait, approved, mine, no_poll):
+async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(
+    wait: Any, approved: Asked, mine: Any, no_poll: Any
+) -> None:
     approval = await run_in_threadpool(approved, via="rest")
     started = time.monotonic()
     answer = await wait(approval.id, mine)
@@ -65,7 +70,9 @@ async def test_an_answer_that_came_before_the_wait_is_handed_over_at_once(wait, 
     assert (await Approval.objects.aget()).delivered_at
 
 
-async def test_an_answer_ends_the_wait_within_a_moment(wait, asked, mine, deny, no_poll):
+async def test_an_answer_ends_the_wait_within_a_moment(
+    wait: Any, asked: Asked, mine: Any, deny: Any, no_poll: Any
+) -> None:
     approval = await run_in_threadpool(asked, via="rest")
     waits = asyncio.create_task(wait(approval.id, mine))
     await wait_until_async(Waiter.objects.aexists)
@@ -77,7 +84,9 @@ async def test_an_answer_ends_the_wait_within_a_moment(wait, asked, mine, deny, 
     assert not await Waiter.objects.aexists()
 
 
-async def test_two_waiters_both_get_it(wait, asked, mine, deny, bearer, project, alice):
+async def test_two_waiters_both_get_it(
+    wait: Any, asked: Asked, mine: Any, deny: Any, bearer: Callable[..., dict[str, str]], project: Project, alice: User
+) -> None:
     approval = await run_in_threadpool(asked, via="rest")
     key = await run_in_threadpool(bearer, project, alice)
     waits = [asyncio.create_task(wait(approval.id, headers)) for headers in (mine, key)]
@@ -92,7 +101,7 @@ async def _two_waiters() -> bool:
     return await Waiter.objects.acount() == 2
 
 
-async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait, asked, mine):
+async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait: Any, asked: Asked, mine: Any) -> None:
     approval = await run_in_threadpool(asked, via="rest")
     answer = (await wait(approval.id, mine, timeout=0.3)).json()
     assert (answer["status"], answer["timed_out"]) == ("pending", True)
@@ -100,21 +109,33 @@ async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait, asked, min
     assert (approval.status, approval.delivered_at) == ("pending", None)
 
 
-async def test_a_deadline_that_passes_during_the_wait_is_expired_not_denied(wait, asked, mine, settings):
+async def test_a_deadline_that_passes_during_the_wait_is_expired_not_denied(
+    wait: Any, asked: Asked, mine: Any, settings: Any
+) -> None:
     settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.1}
     approval = await run_in_threadpool(asked, via="rest", expires_in_secs=1)
     answer = (await wait(approval.id, mine, timeout=5)).json()
     assert (answer["status"], answer["timed_out"], answer["decision"]) == ("expired", False, None)
 
 
-async def test_somebody_elses_look_delivers_nothing(wait, approved, bearer, project, bob):
+async def test_somebody_elses_look_delivers_nothing(
+    wait: Any, approved: Asked, bearer: Callable[..., dict[str, str]], project: Project, bob: User
+) -> None:
     approval = await run_in_threadpool(approved, via="rest")
     key = await run_in_threadpool(bearer, project, bob)
     assert (await wait(approval.id, key)).json()["status"] == "approved"
     assert (await Approval.objects.aget()).delivered_at is None
 
 
-async def test_who_may_not_see_it_is_told_nothing(wait, asked, bearer, elsewhere, stranger, project, alice):
+async def test_who_may_not_see_it_is_told_nothing(
+    wait: Any,
+    asked: Asked,
+    bearer: Callable[..., dict[str, str]],
+    elsewhere: Project,
+    stranger: User,
+    project: Project,
+    alice: User,
+) -> None:
     approval = await run_in_threadpool(asked)
     foreign = await run_in_threadpool(bearer, elsewhere, stranger)
     known, unknown = await wait(approval.id, foreign), await wait(uuid4(), foreign)
@@ -125,19 +146,19 @@ async def test_who_may_not_see_it_is_told_nothing(wait, asked, bearer, elsewhere
 
 
 @pytest.mark.parametrize("timeout", ["x", "-1", "1e9", "nan", ""])
-async def test_a_timeout_is_a_number_of_seconds(wait, asked, mine, timeout):
+async def test_a_timeout_is_a_number_of_seconds(wait: Any, asked: Asked, mine: Any, timeout: str) -> None:
     approval = await run_in_threadpool(asked)
     answer = await wait(approval.id, mine, timeout=timeout)
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
 
 
-def test_a_lease_outlives_the_longest_held_call(asked, monkeypatch):
+def test_a_lease_outlives_the_longest_held_call(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(django_settings.WARDROOM, "held_call_secs", 300)
     lease = Waiter.objects.get(pk=waiting.begin(asked().id, now=NOON))
     assert (lease.lease_until - NOON).total_seconds() > 300
 
 
-def test_a_lease_of_a_server_that_died_lapses(asked, project, alice):
+def test_a_lease_of_a_server_that_died_lapses(asked: Asked, project: Project, alice: User) -> None:
     approval = asked()
     waiting.begin(approval.id, now=NOON)
     waiting.begin(approval.id)

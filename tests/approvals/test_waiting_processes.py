@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from django.test import Client
 
+from tests.servers.stack import House
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -14,30 +18,30 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 BODY = {"tool_name": "shell", "permission": "execute", "resource": "ls", "arguments": {"command": "ls"}}
 
 
-def ask(client, request_id):
+def ask(client: Client, request_id: Any) -> Any:
     return client.post("/api/v1/approvals", json=BODY | {"request_id": request_id}).raise_for_status().json()
 
 
-def approve(client, approval):
+def approve(client: Client, approval: Any) -> Any:
     body = {"decision": "approve", "digest": approval["digest"]}
     return client.post(f"/api/v1/approvals/{approval['id']}/decide", json=body).raise_for_status().json()
 
 
-def waiters(client, approval):
+def waiters(client: Client, approval: Any) -> Any:
     return client.get(f"/api/v1/approvals/{approval['id']}").json()["waiters"]
 
 
 @pytest.fixture
-def house(stack):
+def house(stack: Callable[..., House]) -> Any:
     # The poll behind the wake-ups is put out of reach: what comes soon came by a wake-up.
     return stack(web=2, worker=False, beat=False, timings={"hub_poll_secs": 20})
 
 
-def test_a_wait_hears_of_a_decision_on_another_web_process_and_ends_with_its_own(house):
+def test_a_wait_hears_of_a_decision_on_another_web_process_and_ends_with_its_own(house: Any) -> None:
     here, there = house.client(web=1), house.client(web=2)
     with ThreadPoolExecutor(1) as pool:
 
-        def waiting(approval):
+        def waiting(approval: Any) -> Any:
             held = pool.submit(here.get, f"/api/v1/approvals/{approval['id']}/wait", params={"timeout": 25})
             wait_until(lambda: waiters(there, approval) == 1)
             return held
@@ -64,7 +68,7 @@ def test_a_wait_hears_of_a_decision_on_another_web_process_and_ends_with_its_own
         assert (again["status"], again["timed_out"]) == ("approved", False)
 
 
-def test_a_decision_survives_the_death_of_the_process_that_waited(house):
+def test_a_decision_survives_the_death_of_the_process_that_waited(house: Any) -> None:
     there = house.client(web=2)
     approval = ask(there, "third")
     with ThreadPoolExecutor(1) as pool:

@@ -3,6 +3,8 @@
 import os
 import random
 import time
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,13 +19,13 @@ STEPS, KILLS = 6, 25
 
 
 @pytest.fixture
-def dice():
+def dice() -> Any:
     seed = os.environ.get("WARDROOM_CHAOS_SEED") or str(random.randrange(10**6))
     print(f"WARDROOM_CHAOS_SEED={seed}")
     return random.Random(seed)
 
 
-def test_the_sweeps_go_on_however_often_the_broker_is_killed(houses):
+def test_the_sweeps_go_on_however_often_the_broker_is_killed(houses: Any) -> None:
     """A worker that comes through a lost connection deaf would be seen here: nothing would be swept any more."""
     house = houses(timings=QUICK).start()
     for _ in range(10):
@@ -34,11 +36,11 @@ def test_the_sweeps_go_on_however_often_the_broker_is_killed(houses):
         wait_until(lambda since=since: age(house) < time.monotonic() - since, 60, why="a beat job ended since then")
 
 
-def age(house):
+def age(house: Any) -> Any:
     return house.parts()["beat"]["age_secs"]
 
 
-def test_runs_end_well_whatever_is_killed_and_whenever(houses, tmp_path, dice):
+def test_runs_end_well_whatever_is_killed_and_whenever(houses: Any, tmp_path: Path, dice: Any) -> None:
     house = houses(timings=QUICK).start()
     ledgers = [Ledger(tmp_path / f"ran-{n}") for n in range(3)]
     runs = [runbook(house, *(ledger.step(f"s{n}") for n in range(STEPS))) for ledger in ledgers]
@@ -53,7 +55,7 @@ def test_runs_end_well_whatever_is_killed_and_whenever(houses, tmp_path, dice):
         assert ledger.words() == [f"s{n}" for n in range(STEPS)]
 
 
-def strike(house, dice):
+def strike(house: Any, dice: Any) -> None:
     """kill -9 of something that runs, or of everything."""
     victim = dice.choice(["web", "web", "worker", "beat", "broker", "everything"])
     if victim == "everything":
@@ -67,7 +69,7 @@ def strike(house, dice):
         house.kill(victim)
 
 
-def answer_all(house, runs):
+def answer_all(house: Any, runs: Any) -> bool:
     """Approve whatever waits, as far as anybody answers; an answer that is refused as late or double is no harm."""
     for run in runs:
         try:

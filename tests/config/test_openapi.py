@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -70,13 +71,13 @@ def caller(db: None) -> Caller:
     return Caller(Django(), projects.default().pk, scopes=scopes.ALL)
 
 
-def test_the_document_is_what_the_code_says(tmp_path):
+def test_the_document_is_what_the_code_says(tmp_path: Path) -> None:
     made = tmp_path / "openapi.yaml"
     call_command("spectacular", validate=True, fail_on_warn=True, file=str(made))
     assert made.read_text() == PATH.read_text(), "run `make openapi`"
 
 
-def test_every_call_names_its_refusals_as_problem_documents(document):
+def test_every_call_names_its_refusals_as_problem_documents(document: Closed) -> None:
     for name, operation in document.operations.items():
         answers = operation["responses"]
         assert {"422", "429", "503"} <= set(answers), name
@@ -90,13 +91,13 @@ def test_every_call_names_its_refusals_as_problem_documents(document):
             assert problem["properties"]["type"]["enum"], f"{name} {status}"
 
 
-def test_every_call_names_the_scope_that_it_needs_once(document):
+def test_every_call_names_the_scope_that_it_needs_once(document: Closed) -> None:
     assert document.operations["sessions_spawn"]["security"] == [{"bearer": ["sessions:write"]}]
     assert document.operations["approvals_decide"]["security"] == [{"bearer": []}]
     assert all(len(each["security"]) == 1 for name, each in document.operations.items() if name != "schema")
 
 
-def test_what_is_answered_before_django_is_in_the_document_too(document):
+def test_what_is_answered_before_django_is_in_the_document_too(document: Closed) -> None:
     answered = {re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path) for route in asgi_routes.routes()}
     rest = {path for path in answered if path.startswith("/api/")}
     assert rest <= set(document.said["paths"])
@@ -106,7 +107,7 @@ def test_what_is_answered_before_django_is_in_the_document_too(document):
     assert not judged.is_valid({}) and not judged.is_valid({"exit_status": 3, "exit_signal": 9})
 
 
-def test_calls_that_honour_a_key_say_so_with_what_comes_of_it(document):
+def test_calls_that_honour_a_key_say_so_with_what_comes_of_it(document: Closed) -> None:
     keyed = {name for name, operation in document.operations.items() if "Idempotency-Key" in _parameters(operation)}
     assert {"sessions_spawn", "sessions_cancel", "sessions_ask", "approvals_ask", "approvals_decide"} <= keyed
     for name in keyed:
@@ -116,11 +117,11 @@ def test_calls_that_honour_a_key_say_so_with_what_comes_of_it(document):
         assert "still-running" in problem["properties"]["type"]["enum"], name
 
 
-def _parameters(operation):
+def _parameters(operation: Any) -> dict[str, Any]:
     return {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
 
 
-def test_the_feed_and_a_session_s_events_are_streams_too(document):
+def test_the_feed_and_a_session_s_events_are_streams_too(document: Closed) -> None:
     for name in ("feed", "session_events"):
         answer = document.operations[name]["responses"]["200"]
         assert set(answer["content"]) == {"application/json", "text/event-stream"}
@@ -137,19 +138,21 @@ def test_the_feed_and_a_session_s_events_are_streams_too(document):
         (404, "not-found", {"Content-Type": "text/html"}, "text/html is none of"),
     ],
 )
-def test_an_answer_that_is_not_in_the_document_is_found(document, status, kind, headers, wrong):
+def test_an_answer_that_is_not_in_the_document_is_found(
+    document: Closed, status: int, kind: str, headers: Any, wrong: str | None
+) -> None:
     headers = {"Content-Type": PROBLEM} | headers
     found = document.untrue("GET", f"{API}/sessions/{uuid4()}", status, headers, lambda: {"type": kind})
     assert found is None if wrong is None else wrong in found
 
 
-def test_an_answer_that_is_not_in_the_document_fails_the_test_that_got_it(caller):
+def test_an_answer_that_is_not_in_the_document_fails_the_test_that_got_it(caller: Caller) -> None:
     class Confused(ProjectView):
         """It answers what nobody said."""
 
         permission_classes = []
 
-        def get(self, request):
+        def get(self, request: pytest.FixtureRequest) -> Response:
             return Response({}, status=418)
 
     urls = type("Urls", (), {"urlpatterns": [path("api/v1/feed", Confused.as_view())]})
@@ -157,7 +160,7 @@ def test_an_answer_that_is_not_in_the_document_fails_the_test_that_got_it(caller
         caller.get(f"{API}/feed")
 
 
-def test_answers_of_the_mailbox_are_what_the_document_says(document, caller):
+def test_answers_of_the_mailbox_are_what_the_document_says(document: Closed, caller: Caller) -> None:
     document.checked("mailbox_deliver", caller.post(f"{DESK}/messages", TASK))
     many = document.checked("mailbox_deliver", caller.post(f"{DESK}/messages", {"messages": [ASK, {}]}))
     assert [each["status"] for each in many["results"]] == [201, 422]
@@ -176,7 +179,7 @@ def test_answers_of_the_mailbox_are_what_the_document_says(document, caller):
     document.checked("mailbox_counts", caller.get(DESK))
 
 
-def test_answers_of_quarantine_are_what_the_document_says(document, caller):
+def test_answers_of_quarantine_are_what_the_document_says(document: Closed, caller: Caller) -> None:
     row, other = (quarantine.put(projects.default().pk, raw, "amqp", "cut off") for raw in (b"{", b"["))
     assert len(document.checked("quarantine_list", caller.get(f"{API}/quarantine"))["results"]) == 2
     document.checked("quarantine_get", caller.get(f"{API}/quarantine/{row.id}"))
@@ -185,7 +188,7 @@ def test_answers_of_quarantine_are_what_the_document_says(document, caller):
     document.checked("quarantine_requeue", caller.post(f"{API}/quarantine/{other.id}/requeue", edited))
 
 
-def test_answers_of_approvals_are_what_the_document_says(document, caller):
+def test_answers_of_approvals_are_what_the_document_says(document: Closed, caller: Caller) -> None:
     asked = document.checked("approvals_ask", caller.post(f"{API}/approvals", ACTION))
     other = document.checked("approvals_ask", caller.post(f"{API}/approvals", ACTION | {"request_id": "s"}))
     one = f"{API}/approvals/{asked['id']}"
@@ -200,14 +203,14 @@ def test_answers_of_approvals_are_what_the_document_says(document, caller):
     document.checked("approvals_count", caller.get(f"{API}/approvals/count"))
 
 
-def test_answers_of_sessions_and_the_feed_are_what_the_document_says(document, caller):
+def test_answers_of_sessions_and_the_feed_are_what_the_document_says(document: Closed, caller: Caller) -> None:
     spawned = caller.post(f"{API}/sessions", {"assignment": "look", "runner": "external"})
     one = f"{API}/sessions/{document.checked('sessions_spawn', spawned)['id']}"
     for operation, place in READINGS:
         document.checked(operation, caller.get(place.format(one=one)))
 
 
-def test_the_limits_of_the_mailbox_calls_are_in_the_document(document):
+def test_the_limits_of_the_mailbox_calls_are_in_the_document(document: Closed) -> None:
     nack = document.schemas["MailboxNack"]["properties"]
     assert (nack["ids"]["maxItems"], nack["ids"]["items"]["maxLength"]) == (1000, 256)
     assert (nack["delay_secs"]["minimum"], nack["delay_secs"]["maximum"]) == (0, 2_592_000)
@@ -231,7 +234,7 @@ def test_the_limits_of_the_mailbox_calls_are_in_the_document(document):
         (long_poll.AskBody, "AskBody"),
     ],
 )
-def test_a_body_is_bounded_in_the_document_as_where_it_is_read(document, order, component):
+def test_a_body_is_bounded_in_the_document_as_where_it_is_read(document: Closed, order: Any, component: str) -> None:
     read = msgspec.json.schema(order)["$defs"][order.__name__]["properties"]
     said = document.schemas[component]["properties"]
     assert set(read) == set(said)
@@ -241,7 +244,7 @@ def test_a_body_is_bounded_in_the_document_as_where_it_is_read(document, order, 
                 assert said[field][bound] == variant[bound], f"{field} {bound}"
 
 
-def test_every_text_of_a_body_is_bounded_by_what_can_be_stored(document):
+def test_every_text_of_a_body_is_bounded_by_what_can_be_stored(document: Closed) -> None:
     for name, schema in document.schemas.items():
         if schema.get("additionalProperties") is False and name in _asked_for(document):
             for field, said in schema["properties"].items():
@@ -250,13 +253,13 @@ def test_every_text_of_a_body_is_bounded_by_what_can_be_stored(document):
                 assert not text or {"pattern", "enum", "format"} & set(said), f"{name}.{field}"
 
 
-def _asked_for(document):
+def _asked_for(document: Any) -> set[Any]:
     bodies = [each["requestBody"] for each in document.operations.values() if "requestBody" in each]
     schemas = [body["content"]["application/json"]["schema"] for body in bodies]
     return {part["$ref"].rsplit("/", 1)[1] for schema in schemas for part in schema.get("oneOf", [schema])}
 
 
-def test_every_parameter_has_bounds_or_words(document):
+def test_every_parameter_has_bounds_or_words(document: Closed) -> None:
     free = {"role", "tool", "Last-Event-ID"}
     for name, operation in document.operations.items():
         for parameter in operation.get("parameters", []):
@@ -265,7 +268,7 @@ def test_every_parameter_has_bounds_or_words(document):
             assert bounded or schema["type"] == "boolean" or parameter["name"] in free, f"{name} {parameter['name']}"
 
 
-def test_fields_serve_two_outlines_and_two_names():
+def test_fields_serve_two_outlines_and_two_names() -> None:
     text = serializers.CharField()
     fields = {"one": text, "other": text}
     for name in ("First", "Second"):

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ GOOD = {
 }
 
 
-def manage(*words, without=(), **changed):
+def manage(*words: Any, without: Any = (), **changed: Any) -> Any:
     given = {name: value for name, value in (GOOD | changed).items() if name not in without}
     environment = {name: os.environ[name] for name in CLEAN if name in os.environ} | given
     return subprocess.run(
@@ -25,14 +27,14 @@ def manage(*words, without=(), **changed):
 
 
 @pytest.mark.parametrize("name", list(GOOD))
-def test_a_missing_variable_is_a_refusal_that_names_it(name, tmp_path):
+def test_a_missing_variable_is_a_refusal_that_names_it(name: Any, tmp_path: Path) -> None:
     refused = manage("check", without=[name], WARDROOM_DATA=str(tmp_path))
     assert refused.returncode == 1
     assert f"{name} is not set" in refused.stderr
 
 
 @pytest.mark.parametrize("server", [["uvicorn", "config.asgi:application"], ["celery", "-A", "config", "worker"]])
-def test_the_servers_refuse_too(server):
+def test_the_servers_refuse_too(server: Any) -> None:
     kept = {name: os.environ[name] for name in CLEAN if name in os.environ}
     environment = kept | {k: v for k, v in GOOD.items() if k != "DATABASE_URL"}
     refused = subprocess.run(
@@ -42,13 +44,13 @@ def test_the_servers_refuse_too(server):
     assert "DATABASE_URL is not set" in refused.stderr + refused.stdout
 
 
-def test_debug_is_refused_in_production():
+def test_debug_is_refused_in_production() -> None:
     refused = manage("check", WARDROOM_DEBUG="1")
     assert refused.returncode == 1
     assert "WARDROOM_DEBUG" in refused.stderr
 
 
-def test_a_good_configuration_passes_every_check():
+def test_a_good_configuration_passes_every_check() -> None:
     passed = manage("check", "--deploy", "--fail-level", "WARNING")
     assert passed.returncode == 0, passed.stderr
 
@@ -66,7 +68,7 @@ def test_a_good_configuration_passes_every_check():
         ({"WARDROOM_STATIC_ROOT": "/nowhere"}, "wardroom.I007"),
     ],
 )
-def test_each_check_finds_its_fault(changed, finding):
+def test_each_check_finds_its_fault(changed: Any, finding: str) -> None:
     found = manage("check", "--deploy", "--fail-level", "INFO", **changed)
     assert found.returncode == 1
     assert finding in found.stderr

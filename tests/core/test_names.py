@@ -1,6 +1,7 @@
 """Names: what may be in one, and that the document's pattern says the same."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from mailbox import addresses
 
 
 @pytest.mark.parametrize("text", ["a", "a b", "é", "名前", "a/b", "👩‍🚀"[0], "x" * 256, "\u0378"])
-def test_a_name_is_anything_that_is_seen(text):
+def test_a_name_is_anything_that_is_seen(text: Any) -> None:
     assert is_name(text, 256)
     assert re.search(PATTERN, text)
 
@@ -18,16 +19,16 @@ def test_a_name_is_anything_that_is_seen(text):
     "text",
     ["", "\n", "a\x00", "\x7f", "\xa0", "\xad", "a\u200bb", "\u2028", "\u202e", "\ue000", "\ufeff", "\U000e0041"],
 )
-def test_nothing_in_a_name_is_invisible(text):
+def test_nothing_in_a_name_is_invisible(text: str) -> None:
     assert not is_name(text, 256)
     assert not re.search(PATTERN, text)
 
 
-def test_a_name_is_at_most_so_long():
+def test_a_name_is_at_most_so_long() -> None:
     assert not is_name("x" * 257, 256)
 
 
-def test_the_pattern_and_the_judge_agree_on_every_character():
+def test_the_pattern_and_the_judge_agree_on_every_character() -> None:
     judged = re.compile(PATTERN)
     codes = (code for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF)
     assert [code for code in codes if bool(judged.search(chr(code))) != is_name(chr(code), 1)] == []
@@ -38,5 +39,5 @@ def test_the_pattern_and_the_judge_agree_on_every_character():
     "address",
     ["desk", "session:", "session:abc", "a b", "a/b", "é", f"session:{'0' * 8}", f"session:{'A' * 32}", "wardroom:x"],
 )
-def test_an_address_is_what_its_pattern_says(address):
+def test_an_address_is_what_its_pattern_says(address: str) -> None:
     assert (addresses._wrong(address) is None) == bool(re.search(addresses.PATTERN, address))

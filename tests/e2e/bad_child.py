@@ -6,38 +6,39 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 from websockets.sync.client import connect
 
 from wardroom.identity import Identity
 
 
-def connect_child():
+def connect_child() -> Any:
     who = Identity.from_env()
     headers = {"Authorization": f"Bearer {who.token}"}
     socket = connect(who.websocket_url, subprotocols=["wardroom.v1"], additional_headers=headers, proxy=None)
     return who, socket
 
 
-def hello():
+def hello() -> Any:
     who, socket = connect_child()
     socket.send(json.dumps({"kind": "hello", "attempt": who.attempt}))
     return socket
 
 
-def reading(socket):
+def reading(socket: Any) -> None:
     """Read until the server hangs up, and never answer."""
     with contextlib.suppress(Exception):
         for _ in socket:
             pass
 
 
-def mute():
+def mute() -> None:
     """Never connects."""
     signal.pause()
 
 
-def wordless():
+def wordless() -> None:
     """Connects, and never says hello; it comes back for as long as it is let."""
     while True:
         with contextlib.suppress(Exception):
@@ -45,13 +46,13 @@ def wordless():
         threading.Event().wait(0.5)
 
 
-def silent():
+def silent() -> None:
     """Says hello, answers pings, and nothing ever happens."""
     reading(hello())
     signal.pause()
 
 
-def talker():
+def talker() -> None:
     """Talks for ever."""
     socket = hello()
     threading.Thread(target=reading, args=(socket,), daemon=True).start()
@@ -64,7 +65,7 @@ def talker():
     signal.pause()
 
 
-def deaf():
+def deaf() -> None:
     """Ignores cancel and SIGTERM, and has a child of its own that does too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if os.fork() == 0:
@@ -75,7 +76,7 @@ def deaf():
         signal.pause()
 
 
-def garbage():
+def garbage() -> None:
     """Sends what is no frame, and stays when it is hung up on."""
     socket = hello()
     socket.send("\x07 not json {{{")
@@ -84,7 +85,7 @@ def garbage():
     sys.exit(3)
 
 
-def crash():
+def crash() -> None:
     """Dies of a signal in the middle of its work."""
     hello()
     print("the last words", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.document import PATH
+from tests.servers.stack import House
 
 NAME = "generated_client"
 OPTIONS = ["generate", "--meta", "none", "--fail-on-warning"]
@@ -34,14 +36,16 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Any:
     sys.path.remove(str(folder))
 
 
-def test_every_module_of_a_generated_client_imports(generated):
+def test_every_module_of_a_generated_client_imports(generated: Any) -> None:
     root = Path(str(generated("client").__file__)).parent
     names = [file.relative_to(root).with_suffix("").as_posix().replace("/", ".") for file in root.rglob("[a-z]*.py")]
     assert len([generated(name) for name in names]) > 150
 
 
 @pytest.mark.stack
-def test_a_generated_client_spawns_waits_for_an_approval_and_decides_it(generated, stack):
+def test_a_generated_client_spawns_waits_for_an_approval_and_decides_it(
+    generated: Any, stack: Callable[..., House]
+) -> None:
     house = stack(worker=False, beat=False)
     client = generated("client").AuthenticatedClient(base_url=house.url, token=house.key)
     with contextlib.closing(client.get_httpx_client()):

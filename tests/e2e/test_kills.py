@@ -2,6 +2,9 @@
 
 import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,33 +20,33 @@ QUICK = {"sweep_secs": 1, "slow_sweep_secs": 2, "supervisor_alive_secs": 2, "con
 
 
 @pytest.fixture(scope="module")
-def house(houses):
+def house(houses: Any) -> Any:
     return houses(timings=QUICK).start()
 
 
 @pytest.fixture
-def own_house(houses):
+def own_house(houses: Any) -> Iterator[Any]:
     made = houses(timings=QUICK).start()
     yield made
     made.close()
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ran")
 
 
-def three_steps(house, ledger):
+def three_steps(house: Any, ledger: Any) -> Any:
     """A run whose first step has run and whose second waits for a person."""
     run = runbook(house, "!" + ledger.step("one"), ledger.step("two"), ledger.step("three"))
     return run, run.pending()
 
 
-def next_question(run, asked):
+def next_question(run: Any, asked: Any) -> Any:
     return wait_until(lambda: (found := run.pending())["id"] != asked["id"] and found, 60)
 
 
-def assert_it_ends_well(run, asked, ledger):
+def assert_it_ends_well(run: Any, asked: Any, ledger: Any) -> None:
     """The question that was asked is still the one that waits; each step runs once, in order; nothing was retried."""
     assert run.pending()["id"] == asked["id"]
     run.approve(asked)
@@ -60,14 +63,14 @@ def assert_it_ends_well(run, asked, ledger):
 
 
 @pytest.mark.parametrize("name", ["web", "worker", "beat"])
-def test_kill_9_of_one_service_while_a_child_waits(house, ledger, name):
+def test_kill_9_of_one_service_while_a_child_waits(house: Any, ledger: Any, name: str) -> None:
     run, asked = three_steps(house, ledger)
     house.kill(name)
     wait_until(house.is_ready)
     assert_it_ends_well(run, asked, ledger)
 
 
-def test_kill_9_of_the_broker_while_a_child_waits(house, ledger):
+def test_kill_9_of_the_broker_while_a_child_waits(house: Any, ledger: Any) -> None:
     run, asked = three_steps(house, ledger)
     house.kill_broker()
     if house.broker is not None:
@@ -76,7 +79,7 @@ def test_kill_9_of_the_broker_while_a_child_waits(house, ledger):
     assert_it_ends_well(run, asked, ledger)
 
 
-def test_kill_9_of_all_of_them_and_the_supervisor_and_up_again(own_house, ledger):
+def test_kill_9_of_all_of_them_and_the_supervisor_and_up_again(own_house: Any, ledger: Any) -> None:
     run, asked = three_steps(own_house, ledger)
     children = own_house.apart()
     assert len(children) >= 3
@@ -90,7 +93,7 @@ FRAMES = ("approval_registered", "approval_reply", "approval_consumed", "event_a
 
 
 @pytest.fixture(scope="module")
-def wired(houses):
+def wired(houses: Any) -> Iterator[Any]:
     """A house whose children talk to it through a wire that can be cut."""
     house = houses(timings=QUICK)
     with Wire(house.port) as wire:
@@ -99,7 +102,7 @@ def wired(houses):
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_kill_9_of_web_between_what_it_has_done_and_its_answer(wired, ledger, frame):
+def test_kill_9_of_web_between_what_it_has_done_and_its_answer(wired: Any, ledger: Any, frame: Any) -> None:
     """The row is written, the frame that says so never leaves: the child asks again and gets the same answer."""
     house, wire = wired
     if frame == "approval_registered":
@@ -111,7 +114,7 @@ def test_kill_9_of_web_between_what_it_has_done_and_its_answer(wired, ledger, fr
     assert wire.cuts == 1
 
 
-def test_everything_at_once_between_consume_and_its_answer(wired, ledger):
+def test_everything_at_once_between_consume_and_its_answer(wired: Any, ledger: Any) -> None:
     house, wire = wired
     wait_until(house.is_ready)
     run, asked = three_steps(house, ledger)
@@ -125,7 +128,7 @@ def test_everything_at_once_between_consume_and_its_answer(wired, ledger):
     assert ledger.words() == ["one", "two", "three"]
 
 
-def test_a_decision_made_while_the_child_is_away_reaches_it(own_house, ledger):
+def test_a_decision_made_while_the_child_is_away_reaches_it(own_house: Any, ledger: Any) -> None:
     run, asked = three_steps(own_house, ledger)
     own_house.kill("web")
     wait_until(own_house.is_ready)
@@ -136,7 +139,7 @@ def test_a_decision_made_while_the_child_is_away_reaches_it(own_house, ledger):
     assert ledger.words() == ["one", "two", "three"]
 
 
-def down_for(house, secs):
+def down_for(house: Any, secs: Any) -> None:
     """kill -9 of the supervisor (its services go with it), and that long nothing of Wardroom runs."""
     house.kill_supervisor()
     until = time.monotonic() + secs
@@ -152,7 +155,7 @@ SHORT = {
 }
 
 
-def test_services_down_for_longer_than_every_grace_declare_nobody_dead(houses, tmp_path):
+def test_services_down_for_longer_than_every_grace_declare_nobody_dead(houses: Any, tmp_path: Path) -> None:
     house = houses(timings=QUICK | SHORT).start()
     ledgers = [Ledger(tmp_path / f"ran-{n}") for n in range(2)]
     runs = [(*three_steps(house, ledger), ledger) for ledger in ledgers]
@@ -164,7 +167,7 @@ def test_services_down_for_longer_than_every_grace_declare_nobody_dead(houses, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_services_down_for_three_minutes_declare_nobody_dead(houses, ledger):
+def test_services_down_for_three_minutes_declare_nobody_dead(houses: Any, ledger: Any) -> None:
     house = houses().start()
     run, asked = three_steps(house, ledger)
     down_for(house, 180)
@@ -172,7 +175,7 @@ def test_services_down_for_three_minutes_declare_nobody_dead(houses, ledger):
     assert_it_ends_well(run, asked, ledger)
 
 
-def test_a_clean_stop_ends_the_children_and_says_why(own_house, ledger):
+def test_a_clean_stop_ends_the_children_and_says_why(own_house: Any, ledger: Any) -> None:
     run, _ = three_steps(own_house, ledger)
     children = own_house.apart()
     began = time.monotonic()

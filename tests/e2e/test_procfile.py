@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import kombu
@@ -21,6 +23,7 @@ from websockets.sync.client import connect
 from tests.servers import Redis, databases, free_port, processes
 from tests.servers.databases import PostgresDatabases
 from tests.servers.embedded import CLEAN, ROOT
+from tests.servers.postgres import Cluster
 from tests.servers.process import dies_with_parent, end_group, short_folder
 from tests.waiting import wait_until
 
@@ -33,7 +36,7 @@ DRAIN_SECS = 25
 class Dyno:
     """The variables, folders and processes of one deployment."""
 
-    def __init__(self, postgres, static):
+    def __init__(self, postgres: Any, static: Any) -> None:
         self.folder = short_folder()
         self.postgres, self.database = postgres, f"dyno_{secrets.token_hex(4)}"
         self.redis = Redis().start()
@@ -53,12 +56,12 @@ class Dyno:
         }
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
 
-    def run(self, *command):
+    def run(self, *command: Any) -> Any:
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def begin(self, command, log):
+    def begin(self, command: Any, log: Any) -> Any:
         with (self.folder / log).open("ab") as file:
             process = subprocess.Popen(
                 [*dies_with_parent(), *command],
@@ -72,21 +75,21 @@ class Dyno:
         self.running.append(process)
         return process
 
-    def process(self, name):
+    def process(self, name: Any) -> Any:
         """One line of the Procfile, run as a platform does it."""
         line = re.search(rf"^{name}: (.+)$", (ROOT / "Procfile").read_text(), re.MULTILINE)[1]
         return self.begin(["sh", "-c", line], f"{name}.log")
 
-    def said(self, name):
+    def said(self, name: Any) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def is_ready(self):
+    def is_ready(self) -> bool:
         return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
 
-    def parts(self):
+    def parts(self) -> Any:
         return httpx.get(f"{self.url}/readyz", timeout=5).json()["parts"]
 
-    def close(self):
+    def close(self) -> None:
         for process in self.running:
             end_group(process, signal.SIGKILL)
         for pid in processes.mentioning(str(self.folder)):
@@ -98,13 +101,13 @@ class Dyno:
 
 
 @pytest.fixture(scope="module")
-def static(tmp_path_factory):
+def static(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Where the build collects what the admin looks like."""
     return tmp_path_factory.mktemp("static")
 
 
 @pytest.fixture
-def dyno(backend, postgres, static):
+def dyno(backend: str, postgres: Cluster, static: Any) -> Iterator[Any]:
     if backend != "postgres":
         pytest.skip("a deployment runs on PostgreSQL; once is enough")
     made = Dyno(postgres, static)
@@ -113,7 +116,7 @@ def dyno(backend, postgres, static):
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])
-def migrated(request, dyno):
+def migrated(request: pytest.FixtureRequest, dyno: Any) -> Any:
     """A deployment that has been released before, on either queue."""
     if request.param == "rabbitmq":
         url = request.getfixturevalue("rabbitmq").create(f"dyno-{secrets.token_hex(4)}")
@@ -124,7 +127,7 @@ def migrated(request, dyno):
     return dyno
 
 
-def sigterm(process):
+def sigterm(process: Any) -> Any:
     """To every process of the dyno at once, as platforms do it."""
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGTERM)
@@ -132,7 +135,7 @@ def sigterm(process):
     return time.monotonic() - began
 
 
-def test_honcho_runs_the_whole_of_it(dyno):
+def test_honcho_runs_the_whole_of_it(dyno: Any) -> None:
     dyno.run(sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0")
     dyno.run(*HONCHO, "start", "release")
     honcho = dyno.begin([*HONCHO, "start", "-p", str(dyno.port), "web", "worker", "beat", "ingest"], "honcho.log")
@@ -148,7 +151,7 @@ def test_honcho_runs_the_whole_of_it(dyno):
     assert not [pid for pid in ours if processes.alive(pid)]
 
 
-def test_a_release_without_its_variables_fails(dyno):
+def test_a_release_without_its_variables_fails(dyno: Any) -> None:
     del dyno.environment["SECRET_KEY"]
     done = subprocess.run(
         [*HONCHO, "start", "release"], cwd=ROOT, env=dyno.environment, capture_output=True, text=True, timeout=60
@@ -157,7 +160,7 @@ def test_a_release_without_its_variables_fails(dyno):
     assert "SECRET_KEY is not set" in done.stdout + done.stderr
 
 
-def test_a_worker_that_is_stopped_puts_its_tasks_back(migrated):
+def test_a_worker_that_is_stopped_puts_its_tasks_back(migrated: Any) -> None:
     beat = migrated.process("beat")
     worker = migrated.process("worker")
     wait_until(lambda: "ready." in migrated.said("worker"), 30)
@@ -172,7 +175,7 @@ def test_a_worker_that_is_stopped_puts_its_tasks_back(migrated):
         assert wait_until(lambda: queued(migrated.queue_url) >= waiting + 2)
 
 
-def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(migrated):
+def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(migrated: Any) -> None:
     url = migrated.environment.get("BROKER_URL", "")
     ingest = migrated.process("ingest")
     if url:
@@ -188,7 +191,7 @@ def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(mi
     wait_until(lambda: f"stopped after {1 if url else 0} messages" in migrated.said("ingest"), DRAIN_SECS)
 
 
-def sent(url, message):
+def sent(url: Any, message: Any) -> bool:
     """To the default project's queue, once ingest has made it."""
     with kombu.Connection(url) as broker:
         queue = "wardroom.ingest.default"
@@ -197,7 +200,7 @@ def sent(url, message):
     return True
 
 
-def test_web_concurrency_is_so_many_web_processes_of_one_dyno_which_all_end(migrated):
+def test_web_concurrency_is_so_many_web_processes_of_one_dyno_which_all_end(migrated: Any) -> None:
     migrated.environment["WEB_CONCURRENCY"] = "2"
     web = migrated.process("web")
     wait_until(migrated.is_ready, 60)
@@ -206,12 +209,12 @@ def test_web_concurrency_is_so_many_web_processes_of_one_dyno_which_all_end(migr
     wait_until(lambda: not any(processes.alive(pid) for pid in started), 10)
 
 
-def test_the_formation_names_every_line_of_the_procfile():
+def test_the_formation_names_every_line_of_the_procfile() -> None:
     lines = {line.partition(":")[0] for line in (ROOT / "Procfile").read_text().splitlines()}
     assert set(json.loads((ROOT / "app.json").read_text())["formation"]) == lines - {"release"}
 
 
-def test_a_web_process_that_is_stopped_sends_its_children_to_another(migrated):
+def test_a_web_process_that_is_stopped_sends_its_children_to_another(migrated: Any) -> None:
     key = administrator(migrated)
     web = migrated.process("web")
     wait_until(migrated.is_ready, 40)
@@ -234,7 +237,7 @@ def test_a_web_process_that_is_stopped_sends_its_children_to_another(migrated):
 EVENTS = {"Accept": "text/event-stream"}
 
 
-def administrator(dyno):
+def administrator(dyno: Any) -> Any:
     """A first person and a key, as docs/operations.md says; gives the key."""
     environment = dyno.environment | {"DJANGO_SUPERUSER_PASSWORD": secrets.token_urlsafe(12)}
     create = ["createsuperuser", "--noinput", "--username", "ada", "--email", "ada@example.com"]
@@ -242,18 +245,18 @@ def administrator(dyno):
     return dyno.run(sys.executable, "manage.py", "create_api_key", "--user", "ada").split()[-1]
 
 
-def child_socket(spawned):
+def child_socket(spawned: Any) -> Any:
     child = spawned["child"]
     headers = {"Authorization": f"Bearer {child['token']}"}
     return connect(child["websocket_url"], subprotocols=["wardroom.v1"], additional_headers=headers, proxy=None)
 
 
-def blocked(dyno):
+def blocked(dyno: Any) -> Any:
     with dyno.postgres.connect() as database:
         asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
         return database.execute(asked, [dyno.database]).fetchone()[0]
 
 
-def queued(url):
+def queued(url: Any) -> Any:
     with kombu.Connection(url, transport_options={"global_keyprefix": "wardroom:"} if "redis" in url else {}) as broker:
         return broker.default_channel.queue_declare("celery", passive=url.startswith("amqp")).message_count

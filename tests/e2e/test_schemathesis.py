@@ -6,6 +6,7 @@ import re
 import secrets
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ OPTIONS = [
 
 @pytest.mark.stack
 @pytest.mark.timeout(RUN_SECS + 120)
-def test_a_tester_finds_nothing_that_the_document_does_not_say(stack):
+def test_a_tester_finds_nothing_that_the_document_does_not_say(stack: Callable[..., House]) -> None:
     # Nobody launches what is spawned, and no call is held for long.
     house = stack(worker=False, beat=False, timings={"held_call_secs": 0.1})
     seeds = [1, secrets.randbits(64)]

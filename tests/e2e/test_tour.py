@@ -7,11 +7,14 @@ is on one, the answers are given on the other.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.browser import open_request, press, staff
+from tests.servers.stack import House
 from tests.waiting import wait_until
 
 EXPIRES_SECS = 40
@@ -52,7 +55,9 @@ def steps_of(client: Any, session: str) -> dict[int, dict[str, Any]]:
 
 
 @pytest.mark.timeout(300)
-def test_six_commands_answered_in_six_ways_each_run_as_decided_and_once(stack, backend, broker_kind, tmp_path):
+def test_six_commands_answered_in_six_ways_each_run_as_decided_and_once(
+    stack: Callable[..., House], backend: str, broker_kind: Any, tmp_path: Path
+) -> None:
     log = tmp_path / "ran"
     words = ("one", "two", "three", "four", "five", "six", "seven")
     house = stack(web=1 if backend == "sqlite" else 2, broker=broker_kind)

@@ -4,5 +4,5 @@ from accounts.models import Project
 
 
 @pytest.fixture
-def other_project(db) -> Project:
+def other_project(db: None) -> Project:
     return Project.objects.create(slug="other")

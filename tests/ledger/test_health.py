@@ -28,7 +28,7 @@ def word(title: str) -> tuple[str, str]:
     return found
 
 
-def test_every_job_of_the_schedule_is_listed_run_or_not():
+def test_every_job_of_the_schedule_is_listed_run_or_not() -> None:
     assert {sweep["title"] for sweep in health.sweeps()} >= {
         "watchdog",
         "connections",
@@ -37,7 +37,7 @@ def test_every_job_of_the_schedule_is_listed_run_or_not():
     }
 
 
-def test_a_job_is_late_after_two_of_its_own_intervals_and_some_slack():
+def test_a_job_is_late_after_two_of_its_own_intervals_and_some_slack() -> None:
     finished("watchdog_sweep", 1)
     finished("connections_sweep", 2 * 5 + health.SLACK_SECS + 2)
     finished("retention_sweep", 2 * 5 + health.SLACK_SECS + 2)
@@ -46,12 +46,12 @@ def test_a_job_is_late_after_two_of_its_own_intervals_and_some_slack():
     assert word("retention") == ("on time", "good")
 
 
-def test_a_job_whose_last_run_raised_is_failing_however_young():
+def test_a_job_whose_last_run_raised_is_failing_however_young() -> None:
     finished("watchdog_sweep", 1, error="OperationalError: gone")
     assert word("watchdog") == ("failing", "bad")
 
 
-def test_a_job_that_never_finished_alarms_only_in_a_house_that_is_old_enough():
+def test_a_job_that_never_finished_alarms_only_in_a_house_that_is_old_enough() -> None:
     Project.objects.update(created_at=read_database_clock())
     assert word("retention") == ("not yet due", "")
     Project.objects.update(created_at=read_database_clock() - timedelta(hours=1))
@@ -59,12 +59,12 @@ def test_a_job_that_never_finished_alarms_only_in_a_house_that_is_old_enough():
 
 
 @pytest.mark.parametrize("secs_ahead", [120, 3600, 86400])
-def test_a_job_that_last_ran_in_the_future_alarms(secs_ahead):
+def test_a_job_that_last_ran_in_the_future_alarms(secs_ahead: int) -> None:
     finished("watchdog_sweep", -secs_ahead)
     assert word("watchdog") == ("last ran in the future: the clock was set back", "bad")
 
 
-def test_a_last_run_in_the_future_degrades_readyz_with_its_negative_age():
+def test_a_last_run_in_the_future_degrades_readyz_with_its_negative_age() -> None:
     finished("watchdog_sweep", -3600)
     finished("connections_sweep", 1)
     told = part("beat")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ async def listening(subscription: hub.Subscription) -> None:
     assert await subscription.wait(10)
 
 
-async def test_a_wake_up_reaches_only_those_who_listen_to_its_topic():
+async def test_a_wake_up_reaches_only_those_who_listen_to_its_topic() -> None:
     async with hub.get().listen("session:a") as mine, hub.get().listen("session:b") as other:
         await listening(mine)
         await listening(other)
@@ -29,7 +30,7 @@ async def test_a_wake_up_reaches_only_those_who_listen_to_its_topic():
         assert not await other.wait(0.05)
 
 
-async def test_wake_ups_before_the_wait_are_kept_as_one():
+async def test_wake_ups_before_the_wait_are_kept_as_one() -> None:
     async with hub.get().listen("session:a") as subscription:
         await listening(subscription)
         hub.get().deliver(["session:a"])
@@ -38,7 +39,7 @@ async def test_wake_ups_before_the_wait_are_kept_as_one():
         assert not await subscription.wait(0.05)
 
 
-async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
+async def test_nobody_is_woken_by_a_transaction_that_does_not_commit() -> None:
     project = await run_in_threadpool(projects.default)
 
     def write(fail: bool) -> None:
@@ -57,7 +58,7 @@ async def test_nobody_is_woken_by_a_transaction_that_does_not_commit():
         assert await subscription.wait(5)
 
 
-async def test_who_wakes_notices_that_redis_hung_up_and_says_it_on_a_new_connection():
+async def test_who_wakes_notices_that_redis_hung_up_and_says_it_on_a_new_connection() -> None:
     async with hub.get().listen("session:a") as subscription:
         await listening(subscription)
         assert await run_in_threadpool(wakeups.publish, ["session:b"])
@@ -66,13 +67,13 @@ async def test_who_wakes_notices_that_redis_hung_up_and_says_it_on_a_new_connect
         assert await subscription.wait(2) and subscription.heard() == {"session:a"}
 
 
-async def test_a_listener_that_left_is_forgotten():
+async def test_a_listener_that_left_is_forgotten() -> None:
     async with hub.get().listen("session:a"):
         pass
     assert "session:a" not in hub.get()._subscriptions
 
 
-def test_a_wake_up_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings):
+def test_a_wake_up_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     wakeups._client.cache_clear()
     wakeups._silent_until = 0.0
@@ -86,7 +87,7 @@ def test_a_wake_up_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings)
         wakeups._silent_until = 0.0
 
 
-async def test_a_listener_wakes_again_after_the_hub_lost_redis():
+async def test_a_listener_wakes_again_after_the_hub_lost_redis() -> None:
     async with hub.get().listen("session:a") as subscription:
         await listening(subscription)
         await run_in_threadpool(_drop_subscribers)

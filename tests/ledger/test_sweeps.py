@@ -13,13 +13,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def test_a_sweep_says_when_it_ran_and_what_it_did():
+def test_a_sweep_says_when_it_ran_and_what_it_did() -> None:
     assert sweeps.run("launch_sweep", lambda moment: 3, now=NOON) == 3
     row = Sweep.objects.get(pk="launch_sweep")
     assert (row.started_at, row.finished_at, row.did, row.error) == (NOON, NOON, 3, "")
 
 
-def test_a_sweep_that_raises_says_why_and_does_not_pretend_to_have_finished():
+def test_a_sweep_that_raises_says_why_and_does_not_pretend_to_have_finished() -> None:
     sweeps.run("launch_sweep", lambda moment: 0, now=NOON)
     with pytest.raises(ZeroDivisionError):
         sweeps.run("launch_sweep", lambda moment: 1 // 0, now=NOON + timedelta(seconds=5))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import threading
+from typing import Any
 
 import pytest
 from django.db import close_old_connections, connection
 
 from accounts import projects
+from accounts.models import Project
 from ledger import audit, feed, unit_of_work
 from ledger.models import AuditEntry, Event, Head, OutboxEntry
 from tests.waiting import breathe
@@ -16,7 +18,7 @@ from tests.waiting import breathe
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_nothing_can_be_noted_outside_a_transaction():
+def test_nothing_can_be_noted_outside_a_transaction() -> None:
     project = projects.default()
     with pytest.raises(RuntimeError, match=r"unit_of_work\.transaction"):
         unit_of_work.event(project.pk, "lost")
@@ -24,7 +26,7 @@ def test_nothing_can_be_noted_outside_a_transaction():
         unit_of_work.wake("session:1")
 
 
-def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind():
+def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind() -> None:
     project = projects.default()
     with pytest.raises(ValueError, match="no"), unit_of_work.transaction():
         unit_of_work.event(project.pk, "lost")
@@ -36,7 +38,7 @@ def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind
     assert not AuditEntry.objects.exists()
 
 
-def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it():
+def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it() -> None:
     project = projects.default()
     with unit_of_work.transaction():
         unit_of_work.event(project.pk, "before")
@@ -49,7 +51,7 @@ def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it():
     assert not OutboxEntry.objects.exists()
 
 
-def test_the_same_outbox_key_is_owed_once():
+def test_the_same_outbox_key_is_owed_once() -> None:
     project = projects.default()
     for _ in range(2):
         with unit_of_work.transaction():
@@ -57,7 +59,7 @@ def test_the_same_outbox_key_is_owed_once():
     assert OutboxEntry.objects.count() == 1
 
 
-def write_events(project_id, count: int, failures: list[BaseException]) -> None:
+def write_events(project_id: Any, count: int, failures: list[BaseException]) -> None:
     try:
         for number in range(count):
             with unit_of_work.transaction():
@@ -70,7 +72,7 @@ def write_events(project_id, count: int, failures: list[BaseException]) -> None:
         connection.close()
 
 
-def test_a_reader_by_cursor_skips_nothing_while_many_write():
+def test_a_reader_by_cursor_skips_nothing_while_many_write() -> None:
     """I13: reading while eight writers commit, in any order, finds every event once and in order."""
     project, seen, failures = projects.default(), [], []
     writers = [threading.Thread(target=write_events, args=(project.pk, 25, failures)) for _ in range(8)]
@@ -94,7 +96,7 @@ def test_a_reader_by_cursor_skips_nothing_while_many_write():
         (lambda rows: rows.filter(number=3).update(previous_hash="f" * 64), 3, "follow"),
     ],
 )
-def test_the_audit_chain_names_the_first_row_that_was_tampered_with(harm, number, why):
+def test_the_audit_chain_names_the_first_row_that_was_tampered_with(harm: Any, number: int, why: str) -> None:
     project = projects.default()
     for n in range(3):
         with unit_of_work.transaction():
@@ -107,7 +109,7 @@ def test_the_audit_chain_names_the_first_row_that_was_tampered_with(harm, number
     assert why in broken.why
 
 
-def test_heads_of_two_projects_count_apart(other_project):
+def test_heads_of_two_projects_count_apart(other_project: Project) -> None:
     project = projects.default()
     with unit_of_work.transaction():
         unit_of_work.event(project.pk, "mine")
@@ -118,7 +120,9 @@ def test_heads_of_two_projects_count_apart(other_project):
     assert Event.objects.filter(project=project).count() == 1
 
 
-def test_what_fails_after_the_commit_fails_neither_the_caller_nor_what_comes_after_it(caplog):
+def test_what_fails_after_the_commit_fails_neither_the_caller_nor_what_comes_after_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ran: list[str] = []
 
     def fails() -> None:

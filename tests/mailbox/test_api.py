@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -14,14 +15,14 @@ from mailbox import addresses, delivery, quarantine
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined
 from tests.mailbox.conftest import task
-from tests.mailbox.faces import Caller
+from tests.mailbox.faces import Caller, Django, Server
 
 pytestmark = pytest.mark.django_db
 DESK = "/api/v1/mailboxes/desk"
 GOOD = {"id": "one", "message_kind": "task", "body": "do it"}
 
 
-def test_deliver_drain_ack(caller):
+def test_deliver_drain_ack(caller: Caller) -> None:
     sent = caller.post(f"{DESK}/messages", GOOD | {"from": {"session_id": str(uuid4()), "role": "boss"}})
     assert (sent.status_code, sent.json()) == (201, {"id": "one", "address": "desk", "seq": 1})
     claim = caller.post(f"{DESK}/drain", {"limit": 10, "lease_secs": 30, "consumer": "me"}).json()
@@ -38,7 +39,7 @@ def test_deliver_drain_ack(caller):
 
 
 @pytest.mark.parametrize("claimed", ["parent", "planner 7 \u2066\u00e9", "x" * 256, str(uuid4()).upper()])
-def test_a_sender_is_whatever_it_calls_itself_and_shown_as_claimed(caller, claimed):
+def test_a_sender_is_whatever_it_calls_itself_and_shown_as_claimed(caller: Caller, claimed: Any) -> None:
     sender = {"session_id": claimed, "role": "boss"}
     assert caller.post(f"{DESK}/messages", GOOD | {"from": sender}).status_code == 201
     [shown] = caller.get(f"{DESK}/messages").json()["results"]
@@ -48,7 +49,7 @@ def test_a_sender_is_whatever_it_calls_itself_and_shown_as_claimed(caller, claim
     assert caller.post(f"{DESK}/messages", GOOD | {"from": drained["from"]}).status_code == 201
 
 
-def test_the_same_message_again_gets_the_same_answer(caller):
+def test_the_same_message_again_gets_the_same_answer(caller: Caller) -> None:
     first, again = caller.post(f"{DESK}/messages", GOOD), caller.post(f"{DESK}/messages", GOOD)
     assert (again.status_code, again.json()) == (first.status_code, first.json())
     other = caller.post(f"{DESK}/messages", GOOD | {"body": "something else"})
@@ -56,7 +57,7 @@ def test_the_same_message_again_gets_the_same_answer(caller):
     assert other.headers["Content-Type"] == "application/problem+json"
 
 
-def test_many_at_once_are_judged_one_by_one(caller):
+def test_many_at_once_are_judged_one_by_one(caller: Caller) -> None:
     many = [GOOD, {"message_kind": "gossip"}, GOOD, GOOD | {"body": "other"}, "text", {"id": "z", "message_kind": 3}]
     answer = caller.post(f"{DESK}/messages", {"messages": many})
     assert answer.status_code == 200
@@ -78,7 +79,7 @@ def test_many_at_once_are_judged_one_by_one(caller):
     assert Message.objects.count() == 1
 
 
-def test_nack_recover_extend(caller):
+def test_nack_recover_extend(caller: Caller) -> None:
     delivery_ids = ["a", "b"]
     for id in delivery_ids:
         caller.post(f"{DESK}/messages", GOOD | {"id": id})
@@ -96,11 +97,11 @@ def test_nack_recover_extend(caller):
     }
 
 
-def test_nothing_to_claim_is_no_claim(caller):
+def test_nothing_to_claim_is_no_claim(caller: Caller) -> None:
     assert caller.post(f"{DESK}/drain", {}).json() == {"claim": None, "lease_expires_at": None, "messages": []}
 
 
-def test_messages_can_be_looked_at_page_by_page(caller, project):
+def test_messages_can_be_looked_at_page_by_page(caller: Caller, project: UUID) -> None:
     delivery.deliver(project, "desk", [task(str(n)) for n in range(3)])
     first = caller.get(f"{DESK}/messages", limit=2).json()
     rest = caller.get(f"{DESK}/messages", limit=2, cursor=first["next"]).json()
@@ -109,7 +110,9 @@ def test_messages_can_be_looked_at_page_by_page(caller, project):
     assert caller.get(f"{DESK}/messages", state="lost").status_code == 422
 
 
-def test_a_page_of_messages_ends_at_its_bytes_and_has_at_least_one(caller, project, settings):
+def test_a_page_of_messages_ends_at_its_bytes_and_has_at_least_one(
+    caller: Caller, project: UUID, settings: Any
+) -> None:
     settings.WARDROOM = {**settings.WARDROOM, "max_page_bytes": 100_000}
     sizes = [30_000, 60_000, 20_000, 150_000, 1, 1]
     delivery.deliver(project, "desk", [task("x" * size, id=str(place)) for place, size in enumerate(sizes)])
@@ -121,7 +124,7 @@ def test_a_page_of_messages_ends_at_its_bytes_and_has_at_least_one(caller, proje
     assert pages == [["0", "1"], ["2"], ["3"], ["4", "5"]]
 
 
-def test_a_list_of_quarantine_shows_the_beginning_of_each_and_reads_no_more(caller, project):
+def test_a_list_of_quarantine_shows_the_beginning_of_each_and_reads_no_more(caller: Caller, project: UUID) -> None:
     quarantine.put(project, b"x" * 500_000, "amqp", "odd", size=5_000_000)
     quarantine.put(project, b"short", "amqp", "odd")
     found = caller.get("/api/v1/quarantine").json()["results"]
@@ -133,7 +136,7 @@ def test_a_list_of_quarantine_shows_the_beginning_of_each_and_reads_no_more(call
     assert (len(base64.b64decode(whole["raw"])), whole["raw_is_whole"]) == (500_000, False)
 
 
-def test_a_sessions_mailbox_takes_messages_and_lets_nobody_read(caller):
+def test_a_sessions_mailbox_takes_messages_and_lets_nobody_read(caller: Caller) -> None:
     address = f"/api/v1/mailboxes/{session_address(uuid4())}"
     assert caller.post(f"{address}/messages", GOOD).status_code == 201
     assert caller.get(address).json()["new"] == 1
@@ -166,8 +169,10 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), CALLS)
-def test_each_call_needs_its_scope_and_no_child_may_make_it(face, project, method, path, scope):
-    def status(**mint):
+def test_each_call_needs_its_scope_and_no_child_may_make_it(
+    face: Django | Server, project: UUID, method: Any, path: Any, scope: Any
+) -> None:
+    def status(**mint: Any) -> Any:
         caller = Caller(face, project, **mint)
         return (caller.get(path) if method == "GET" else caller.post(path, {})).status_code
 
@@ -178,7 +183,7 @@ def test_each_call_needs_its_scope_and_no_child_may_make_it(face, project, metho
     assert Caller(face, project).call(method, path, b"{}", Authorization="").status_code == 401
 
 
-def test_what_is_foreign_cannot_be_named_read_or_settled(caller, stranger, project):
+def test_what_is_foreign_cannot_be_named_read_or_settled(caller: Caller, stranger: Caller, project: UUID) -> None:
     caller.post(f"{DESK}/messages", GOOD)
     claim = caller.post(f"{DESK}/drain", {}).json()["claim"]
     row = quarantine.put(project, b"{", "amqp", "cut off")
@@ -210,7 +215,7 @@ def test_what_is_foreign_cannot_be_named_read_or_settled(caller, stranger, proje
         (f"/api/v1/quarantine/{uuid4()}/discard", {"note": "x"}),
     ],
 )
-def test_a_field_that_a_call_does_not_know_is_named_and_nothing_is_done(caller, call, body):
+def test_a_field_that_a_call_does_not_know_is_named_and_nothing_is_done(caller: Caller, call: str, body: Any) -> None:
     caller.post(f"{DESK}/messages", GOOD | {"id": "before"})
     answer = caller.post(call, body | {"limt": 3})
     assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (422, ["limt"])
@@ -218,12 +223,12 @@ def test_a_field_that_a_call_does_not_know_is_named_and_nothing_is_done(caller, 
     assert caller.post(call, body | {"limt": None}).status_code in (200, 201, 404)
 
 
-def test_a_whole_number_may_be_written_with_a_decimal_point(caller):
+def test_a_whole_number_may_be_written_with_a_decimal_point(caller: Caller) -> None:
     assert caller.post(f"{DESK}/drain", {"limit": 1.0}).status_code == 200
     assert caller.post(f"{DESK}/drain", {"limit": 1.5}).status_code == 422
 
 
-def test_the_sender_of_a_drained_message_can_be_handed_on_as_it_is(caller):
+def test_the_sender_of_a_drained_message_can_be_handed_on_as_it_is(caller: Caller) -> None:
     caller.post(f"{DESK}/messages", GOOD | {"from": {"role": "boss"}})
     (drained,) = caller.post(f"{DESK}/drain", {}).json()["messages"]
     assert drained["from"]["claimed"] is True
@@ -265,7 +270,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_body_gets_a_clear_refusal_and_is_not_kept(caller, raw):
+def test_a_hostile_body_gets_a_clear_refusal_and_is_not_kept(caller: Caller, raw: Any) -> None:
     answer = caller.post(f"{DESK}/messages", raw=raw)
     assert answer.status_code in (413, 422)
     assert answer.json()["detail"]
@@ -288,7 +293,7 @@ def test_a_hostile_body_gets_a_clear_refusal_and_is_not_kept(caller, raw):
         ({"Authorization": "Basic eDp5"}, 401),
     ],
 )
-def test_only_json_is_read_and_only_from_who_is_known(caller, headers, status):
+def test_only_json_is_read_and_only_from_who_is_known(caller: Caller, headers: Any, status: int) -> None:
     answer = caller.post(f"{DESK}/messages", GOOD, **headers)
     assert answer.status_code == status
     assert status == 201 or answer.headers["Content-Type"] == "application/problem+json"
@@ -297,25 +302,25 @@ def test_only_json_is_read_and_only_from_who_is_known(caller, headers, status):
     assert status != 415 or answer.json()["detail"].endswith("Send application/json.")
 
 
-def test_a_compressed_body_is_refused_by_name(caller):
+def test_a_compressed_body_is_refused_by_name(caller: Caller) -> None:
     answer = caller.post(f"{DESK}/messages", raw=gzip.compress(json.dumps(GOOD).encode()), Content_Encoding="gzip")
     assert (answer.status_code, answer.json()["type"]) == (415, "unsupported-encoding")
     assert answer.headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_other_methods_are_not_allowed(caller, method):
+def test_other_methods_are_not_allowed(caller: Caller, method: str) -> None:
     answer = caller.call(method, f"{DESK}/messages", b"{}")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST, HEAD, OPTIONS")
 
 
-def test_what_stands_beside_the_address_is_not_found(caller):
+def test_what_stands_beside_the_address_is_not_found(caller: Caller) -> None:
     for path in (f"{DESK}/messages/", f"{DESK}/messages/x", f"{DESK}%2Fx/messages", "/api/v1/mailboxes//messages"):
         assert caller.post(path, GOOD).status_code == 404, path
 
 
 @pytest.mark.parametrize("address", ["session:x", "a%20b", "%00", "%E2%80%AE", "x" * 201])
-def test_a_hostile_address_gets_a_clear_refusal(caller, address):
+def test_a_hostile_address_gets_a_clear_refusal(caller: Caller, address: str) -> None:
     path = f"/api/v1/mailboxes/{address}"
     assert caller.get(path).status_code == 422
     assert caller.post(f"{path}/messages", GOOD).status_code == 422
@@ -340,13 +345,13 @@ def test_a_hostile_address_gets_a_clear_refusal(caller, address):
         ("recover", {"consumer": "x" * 257}, "consumer"),
     ],
 )
-def test_a_wrong_order_names_its_field(caller, call, body, field):
+def test_a_wrong_order_names_its_field(caller: Caller, call: str, body: Any, field: str) -> None:
     answer = caller.post(f"{DESK}/{call}", body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
 
 
-def test_quarantine_by_rest(caller, project):
+def test_quarantine_by_rest(caller: Caller, project: UUID) -> None:
     row = quarantine.put(project, b'{"message_kind": "task"', "amqp", "cut off", position=23, address="desk")
     listed = caller.get("/api/v1/quarantine", state="waiting", source="amqp").json()["results"]
     assert [(each["id"], each["reason"], each["position"]) for each in listed] == [(str(row.pk), "cut off", 23)]
@@ -363,13 +368,15 @@ def test_quarantine_by_rest(caller, project):
     assert caller.get("/api/v1/quarantine", source="\0").status_code == 422
 
 
-def test_a_discard_needs_its_note(caller, project):
+def test_a_discard_needs_its_note(caller: Caller, project: UUID) -> None:
     row = quarantine.put(project, b"{", "amqp", "cut off")
     assert caller.post(f"/api/v1/quarantine/{row.pk}/discard", {}).status_code == 422
     assert caller.post(f"/api/v1/quarantine/{row.pk}/discard", {"note": "spam"}).json()["state"] == "discarded"
 
 
-def test_where_sessions_are_known_one_that_is_not_there_takes_no_message(caller, project, monkeypatch):
+def test_where_sessions_are_known_one_that_is_not_there_takes_no_message(
+    caller: Caller, project: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = uuid4()
     monkeypatch.setattr(addresses, "_has_session", lambda of, session: (of, session) == (project, here))
     for session, status in ((here, 201), (uuid4(), 404)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -20,34 +21,34 @@ pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def after(secs):
+def after(secs: Any) -> Any:
     return NOON + timedelta(seconds=secs)
 
 
-def fill(project, count=3, address="desk"):
+def fill(project: Any, count: int = 3, address: str = "desk") -> list[Any]:
     return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)], now=NOON)]
 
 
-def drain(project, **more):
+def drain(project: Any, **more: Any) -> Any:
     return claims.drain(project, "desk", **{"lease_secs": 60, "now": NOON} | more)
 
 
-def bodies(claim):
+def bodies(claim: Any) -> list[Any]:
     return [row.body for row in claim.messages]
 
 
-def test_a_drain_takes_the_oldest_first_and_no_more_than_asked(project):
+def test_a_drain_takes_the_oldest_first_and_no_more_than_asked(project: UUID) -> None:
     fill(project, 5)
     assert bodies(drain(project, limit=2)) == ["0", "1"]
     assert bodies(drain(project, limit=2)) == ["2", "3"]
 
 
-def test_an_empty_mailbox_gives_no_claim(project):
+def test_an_empty_mailbox_gives_no_claim(project: UUID) -> None:
     assert drain(project).token is None
     assert claims.drain(project, "never-used").messages == []
 
 
-def test_a_claim_ends_at_the_lease_by_the_databases_clock(project):
+def test_a_claim_ends_at_the_lease_by_the_databases_clock(project: UUID) -> None:
     fill(project)
     claim = drain(project, lease_secs=30)
     assert claim.lease_expires_at == after(30)
@@ -56,35 +57,35 @@ def test_a_claim_ends_at_the_lease_by_the_databases_clock(project):
     assert bodies(claims.drain(project, "desk", now=after(30.1))) == ["0", "1", "2"]
 
 
-def test_without_a_test_clock_the_lease_is_counted_from_the_databases_own(project):
+def test_without_a_test_clock_the_lease_is_counted_from_the_databases_own(project: UUID) -> None:
     fill(project)
     claim = claims.drain(project, "desk", lease_secs=60)
     assert 50 < (claim.lease_expires_at - datetime.now(UTC)).total_seconds() < 70
     assert claims.ack(project, "desk", claim.token, [claim.messages[0].message_id]).unknown == []
 
 
-def test_what_is_acknowledged_is_gone(project):
+def test_what_is_acknowledged_is_gone(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
     assert claims.ack(project, "desk", claim.token, ids[:2], now=after(1)).done == ids[:2]
     assert bodies(claims.drain(project, "desk", now=after(61))) == ["2"]
 
 
-def test_an_ack_said_again_is_true_again_even_after_the_lease(project):
+def test_an_ack_said_again_is_true_again_even_after_the_lease(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
     for when in (1, 2, 3600):
         assert claims.ack(project, "desk", claim.token, ids, now=after(when)) == claims.Settled(ids, [])
 
 
-def test_an_ack_after_the_lease_is_a_no_op_that_says_so(project):
+def test_an_ack_after_the_lease_is_a_no_op_that_says_so(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project, lease_secs=30)
     assert claims.ack(project, "desk", claim.token, ids, now=after(31)) == claims.Settled([], ids)
     assert not Message.objects.in_state("admitted").exists()
 
 
-def test_an_ack_by_a_claim_that_another_replaced_changes_nothing(project):
+def test_an_ack_by_a_claim_that_another_replaced_changes_nothing(project: UUID) -> None:
     ids = fill(project)
     old = drain(project, lease_secs=30)
     new = claims.drain(project, "desk", lease_secs=60, now=after(31))
@@ -92,7 +93,7 @@ def test_an_ack_by_a_claim_that_another_replaced_changes_nothing(project):
     assert claims.ack(project, "desk", new.token, ids, now=after(32)).done == ids
 
 
-def test_an_ack_names_what_the_claim_does_not_hold(project):
+def test_an_ack_names_what_the_claim_does_not_hold(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project, limit=1)
     assert claims.ack(project, "desk", claim.token, [*ids, "stranger"], now=after(1)) == claims.Settled(
@@ -101,7 +102,7 @@ def test_an_ack_names_what_the_claim_does_not_hold(project):
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", str(uuid4())])
-def test_a_token_that_never_was_changes_nothing(project, token):
+def test_a_token_that_never_was_changes_nothing(project: UUID, token: Any) -> None:
     ids = fill(project)
     drain(project)
     assert claims.ack(project, "desk", token, ids, now=after(1)).unknown == ids
@@ -109,14 +110,14 @@ def test_a_token_that_never_was_changes_nothing(project, token):
     assert claims.extend(project, "desk", token, now=after(1)).token is None
 
 
-def test_a_claim_of_one_address_says_nothing_about_another(project):
+def test_a_claim_of_one_address_says_nothing_about_another(project: UUID) -> None:
     fill(project)
     other = fill(project, address="shelf")
     claim = drain(project)
     assert claims.ack(project, "shelf", claim.token, other, now=after(1)).unknown == other
 
 
-def test_another_project_sees_and_settles_nothing(project, foreign):
+def test_another_project_sees_and_settles_nothing(project: UUID, foreign: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
     assert claims.drain(foreign, "desk", now=after(99)).messages == []
@@ -125,7 +126,7 @@ def test_another_project_sees_and_settles_nothing(project, foreign):
     assert claims.nack(foreign, "desk", claim.token, ids, now=after(1)).unknown == ids
 
 
-def test_what_is_given_back_comes_again_in_its_place(project):
+def test_what_is_given_back_comes_again_in_its_place(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
     assert claims.nack(project, "desk", claim.token, ids[:1], now=after(1)).done == ids[:1]
@@ -133,7 +134,7 @@ def test_what_is_given_back_comes_again_in_its_place(project):
     assert claims.ack(project, "desk", claim.token, ids[:1], now=after(2)).unknown == ids[:1]
 
 
-def test_a_delay_lets_others_pass(project):
+def test_a_delay_lets_others_pass(project: UUID) -> None:
     ids = fill(project, 2)
     claim = drain(project, limit=1)
     claims.nack(project, "desk", claim.token, ids[:1], delay_secs=10, now=after(1))
@@ -142,21 +143,21 @@ def test_a_delay_lets_others_pass(project):
     assert bodies(claims.drain(project, "desk", now=after(11.1))) == ["0"]
 
 
-def test_an_extended_lease_counts_from_now(project):
+def test_an_extended_lease_counts_from_now(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project, lease_secs=30)
     assert claims.extend(project, "desk", claim.token, 60, now=after(20)).lease_expires_at == after(80)
     assert claims.ack(project, "desk", claim.token, ids, now=after(79)).done == ids
 
 
-def test_a_lapsed_claim_cannot_be_extended(project):
+def test_a_lapsed_claim_cannot_be_extended(project: UUID) -> None:
     fill(project)
     claim = drain(project, lease_secs=30)
     assert claims.extend(project, "desk", claim.token, 60, now=after(31)).token is None
     assert len(claims.drain(project, "desk", now=after(32)).messages) == 3
 
 
-def test_recover_takes_the_same_consumers_own_and_kills_its_old_claim(project):
+def test_recover_takes_the_same_consumers_own_and_kills_its_old_claim(project: UUID) -> None:
     ids = fill(project)
     old = drain(project, consumer="me", limit=2)
     drain(project, consumer="you")
@@ -166,20 +167,20 @@ def test_recover_takes_the_same_consumers_own_and_kills_its_old_claim(project):
     assert claims.ack(project, "desk", mine.token, ids[:2], now=after(2)).done == ids[:2]
 
 
-def test_recover_takes_what_lapsed_whoever_held_it(project):
+def test_recover_takes_what_lapsed_whoever_held_it(project: UUID) -> None:
     fill(project)
     drain(project, consumer="you", lease_secs=30)
     assert claims.recover(project, "desk", consumer="me", now=after(29)).messages == []
     assert len(claims.recover(project, "desk", consumer="me", now=after(31)).messages) == 3
 
 
-def test_nobody_in_particular_recovers_only_what_lapsed(project):
+def test_nobody_in_particular_recovers_only_what_lapsed(project: UUID) -> None:
     fill(project)
     drain(project, lease_secs=30)
     assert claims.recover(project, "desk", now=after(1)).messages == []
 
 
-def test_the_sweep_brings_lapsed_claims_back_and_leaves_live_ones(project):
+def test_the_sweep_brings_lapsed_claims_back_and_leaves_live_ones(project: UUID) -> None:
     fill(project)
     drain(project, limit=1, lease_secs=30)
     live = drain(project, limit=1, lease_secs=90)
@@ -188,7 +189,7 @@ def test_the_sweep_brings_lapsed_claims_back_and_leaves_live_ones(project):
     assert claims.expire_due(now=after(32)) == 0
 
 
-def test_after_five_tries_a_message_is_quarantined_and_the_address_goes_on(project):
+def test_after_five_tries_a_message_is_quarantined_and_the_address_goes_on(project: UUID) -> None:
     ids = fill(project, 2)
     for turn in range(5):
         claim = claims.drain(project, "desk", limit=1, lease_secs=10, now=after(turn * 20))
@@ -202,7 +203,7 @@ def test_after_five_tries_a_message_is_quarantined_and_the_address_goes_on(proje
 
 
 @pytest.mark.parametrize("way", ["nack", "recover", "expire"])
-def test_every_way_back_counts_the_tries(project, way):
+def test_every_way_back_counts_the_tries(project: UUID, way: str) -> None:
     ids = fill(project, 1)
     claim = drain(project, consumer="me")
     for turn in range(1, 5):
@@ -225,7 +226,7 @@ def test_every_way_back_counts_the_tries(project, way):
     assert Quarantined.objects.count() == 1
 
 
-def test_a_sessions_mailbox_is_not_drained(project):
+def test_a_sessions_mailbox_is_not_drained(project: UUID) -> None:
     address = session_address(uuid4())
     delivery.deliver(project, address, [task()])
     calls = [
@@ -261,7 +262,7 @@ def test_a_sessions_mailbox_is_not_drained(project):
         (lambda desk, claim: Mailbox("desk", consumer="a\ud800b"), "consumer"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(project, operation, field):
+def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(project: UUID, operation: Any, field: str) -> None:
     fill(project)
     desk = Mailbox("desk", consumer="me")
     claim = desk.drain(2)
@@ -272,7 +273,7 @@ def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(project, ope
 
 
 @pytest.mark.parametrize("odd", ["", "a\0b", "\ud800", "x" * 5000])
-def test_an_id_that_can_be_nobodys_is_unknown(project, odd):
+def test_an_id_that_can_be_nobodys_is_unknown(project: UUID, odd: str) -> None:
     fill(project)
     claim = claims.drain(project, "desk")
     assert claims.ack(project, "desk", claim.token, [odd]).unknown == [odd]
@@ -280,19 +281,19 @@ def test_an_id_that_can_be_nobodys_is_unknown(project, odd):
 
 
 @pytest.fixture
-def small_claims(settings):
+def small_claims(settings: Any) -> None:
     settings.WARDROOM = {**settings.WARDROOM, "claim_bytes": 100}
 
 
-def put(project, *sizes):
+def put(project: Any, *sizes: Any) -> None:
     delivery.deliver(project, "desk", [task("x" * (size - 2), id=f"{n}") for n, size in enumerate(sizes)])
 
 
-def ids(claim):
+def ids(claim: Any) -> list[Any]:
     return [row.message_id for row in claim.messages]
 
 
-def test_a_claim_ends_at_the_message_that_reaches_its_bytes(project, small_claims):
+def test_a_claim_ends_at_the_message_that_reaches_its_bytes(project: UUID, small_claims: Any) -> None:
     put(project, 60, 39, 500, 3, 300, 100, 50, 49, 3)
     taken = []
     while claim := claims.drain(project, "desk").messages:
@@ -300,19 +301,19 @@ def test_a_claim_ends_at_the_message_that_reaches_its_bytes(project, small_claim
     assert taken == [["0", "1", "2"], ["3", "4"], ["5"], ["6", "7", "8"]]
 
 
-def test_a_limit_of_messages_holds_beside_that_of_bytes(project, small_claims):
+def test_a_limit_of_messages_holds_beside_that_of_bytes(project: UUID, small_claims: Any) -> None:
     put(project, 10, 10, 10, 200)
     assert [ids(claims.drain(project, "desk", limit=2)) for _ in range(2)] == [["0", "1"], ["2", "3"]]
 
 
-def test_the_claim_that_follows_another_ends_at_its_bytes_too(project, small_claims):
+def test_the_claim_that_follows_another_ends_at_its_bytes_too(project: UUID, small_claims: Any) -> None:
     put(project, 120, 50, 60, 10)
     claim = claims.drain(project, "desk")
     following = claims.ack_and_claim(project, "desk", claim)
     assert (ids(claim), following.acked.done, ids(following)) == (["0"], ["0"], ["1", "2"])
 
 
-def test_what_a_recovery_has_no_room_for_is_free_for_the_next_drain(project, small_claims):
+def test_what_a_recovery_has_no_room_for_is_free_for_the_next_drain(project: UUID, small_claims: Any) -> None:
     put(project, 70, 70, 70, 70)
     first, second = (claims.drain(project, "desk", consumer="me") for _ in range(2))
     recovered = claims.recover(project, "desk", consumer="me")
@@ -323,7 +324,7 @@ def test_what_a_recovery_has_no_room_for_is_free_for_the_next_drain(project, sma
     assert claims.ack(project, "desk", recovered).done == ["0", "1"]
 
 
-def test_what_comes_back_from_quarantine_counts_with_its_bytes(project, small_claims):
+def test_what_comes_back_from_quarantine_counts_with_its_bytes(project: UUID, small_claims: Any) -> None:
     put(project, 150, 10)
     for _ in range(5):
         claims.nack(project, "desk", claims.drain(project, "desk", limit=1), ["0"])
@@ -331,7 +332,7 @@ def test_what_comes_back_from_quarantine_counts_with_its_bytes(project, small_cl
     assert ids(claims.drain(project, "desk")) == ["0"]
 
 
-def test_a_row_that_somebody_else_broke_is_handed_out_as_it_is_and_stops_no_other(project):
+def test_a_row_that_somebody_else_broke_is_handed_out_as_it_is_and_stops_no_other(project: UUID) -> None:
     put(project, 10, 10, 10)
     Message.objects.filter(message_id="1").update(body_text="{broken")
     drained = claims.drain(project, "desk", limit=3)
@@ -342,12 +343,12 @@ def test_a_row_that_somebody_else_broke_is_handed_out_as_it_is_and_stops_no_othe
     assert b"{broken" in bytes(Quarantined.objects.get(message_id="1").raw)
 
 
-def test_what_cannot_be_put_away_stops_no_drain(project, monkeypatch):
+def test_what_cannot_be_put_away_stops_no_drain(project: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(project, 2)
     for turn in range(5):
         claims.drain(project, "desk", limit=1, lease_secs=1, now=after(2 * turn))
 
-    def failing(*_, **__):
+    def failing(*_: Any, **__: Any) -> None:
         raise ValueError("odd")
 
     monkeypatch.setattr(quarantine, "dead_letter", failing)

@@ -84,7 +84,7 @@ def whole(found: dict[str, int]) -> bool:
     return (found["lost"], found["twice"], found["order_breaks"], found["quarantined"]) == (0, 0, 0, 0)
 
 
-def test_ten_thousand_messages_survive_a_hundred_kills_and_five_power_cuts(durable, tmp_path):
+def test_ten_thousand_messages_survive_a_hundred_kills_and_five_power_cuts(durable: Postgres, tmp_path: Path) -> None:
     ward = Ward(tmp_path, PostgresDatabases(durable.folder).create("crashes"))
     with ward.at_work() as process:
         for strikes in (18, 36, 54, 72, 90):
@@ -96,7 +96,7 @@ def test_ten_thousand_messages_survive_a_hundred_kills_and_five_power_cuts(durab
     assert whole(found), found
 
 
-def test_they_survive_the_kills_on_sqlite_too(backend, tmp_path):
+def test_they_survive_the_kills_on_sqlite_too(backend: str, tmp_path: Path) -> None:
     only(backend, "sqlite")
     ward = Ward(tmp_path, SqliteFiles(tmp_path).url("crashes"))
     with ward.at_work() as process:
@@ -106,7 +106,7 @@ def test_they_survive_the_kills_on_sqlite_too(backend, tmp_path):
     assert whole(found), found
 
 
-def test_without_the_fence_the_same_run_fails(backend, tmp_path):
+def test_without_the_fence_the_same_run_fails(backend: str, tmp_path: Path) -> None:
     only(backend, "sqlite")
     ward = Ward(tmp_path, SqliteFiles(tmp_path).url("crashes"))
     with ward.at_work("--without-fence", "--messages", "1000", "--kills", "0", "--pauses", "8") as process:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -20,7 +23,7 @@ from mailbox import delivery
 from mailbox.api import views
 from mailbox.models import Message, Quarantined
 from tests.mailbox import hostile
-from tests.mailbox.faces import Caller
+from tests.mailbox.faces import Caller, Server
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,22 +31,22 @@ PATH = "/api/v1/mailboxes/desk/messages"
 
 
 @pytest.fixture
-def caller(web_server, project):
+def caller(web_server: Server, project: UUID) -> Caller:
     return Caller(web_server, project, scopes=scopes.ALL)
 
 
-def new_message(id="one", **more):
+def new_message(id: str = "one", **more: Any) -> Any:
     return {"id": id, "message_kind": "task", "body": "do it"} | more
 
 
-def test_django_is_not_asked(caller, monkeypatch):
+def test_django_is_not_asked(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(views.Messages, "post")
     assert caller.post(PATH, new_message()).status_code == 201
     assert caller.call("PUT", PATH, b"{}").status_code == 405
     assert caller.get(PATH).json()["results"][0]["id"] == "one"
 
 
-def test_many_at_once_each_get_their_own_answer(web_server, project, foreign):
+def test_many_at_once_each_get_their_own_answer(web_server: Server, project: UUID, foreign: UUID) -> None:
     mine, theirs = (Caller(web_server, each, scopes=["mailboxes:write"]) for each in (project, foreign))
     reader = Caller(web_server, project, scopes=["mailboxes:read"])
     nobody = Caller(web_server, project, scopes=scopes.ALL)
@@ -68,7 +71,7 @@ def test_many_at_once_each_get_their_own_answer(web_server, project, foreign):
     assert Message.objects.filter(project=foreign).count() == 30
 
 
-def test_a_batch_keeps_its_order(caller):
+def test_a_batch_keeps_its_order(caller: Caller) -> None:
     many = [new_message(f"{number:03}") for number in range(500)]
     results = caller.post(PATH, {"messages": many}).json()["results"]
     assert [each["seq"] for each in results] == sorted(each["seq"] for each in results)
@@ -76,14 +79,16 @@ def test_a_batch_keeps_its_order(caller):
 
 
 @pytest.mark.parametrize("change", [{"ended_at": "2026-01-01T00:00:00Z"}, {"scopes": []}])
-def test_a_key_that_loses_its_right_loses_it_with_the_next_call(caller, change):
+def test_a_key_that_loses_its_right_loses_it_with_the_next_call(caller: Caller, change: Any) -> None:
     assert caller.post(PATH, new_message()).status_code == 201
     Credential.objects.filter(pk=caller.credential.pk).update(**change)
     assert caller.post(PATH, new_message("two")).status_code in (401, 403)
     assert Message.objects.count() == 1
 
 
-def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(caller, monkeypatch):
+def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(
             "mailbox.store.group_commit._transaction", lambda batch: (_ for _ in ()).throw(OperationalError("away"))
@@ -93,7 +98,9 @@ def test_a_database_that_is_away_fails_the_calls_and_the_next_ones_go_through(ca
     assert caller.post(PATH, new_message()).status_code == 201
 
 
-def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(caller, connection, monkeypatch):
+def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(
+    caller: Caller, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(delivery, "deliver_posts", lambda posts: 1 / 0)
         # Over a bare socket: the document promises no bug, and clients are held to it.
@@ -105,12 +112,12 @@ def test_what_breaks_the_whole_turn_is_told_to_each_and_stops_nothing(caller, co
 # --- what a connection can do -------------------------------------------------------------------------------------
 
 
-def request(caller, body=b"", *headers, path=PATH, method="POST"):
+def request(caller: Caller, body: bytes = b"", *headers: Any, path: str = PATH, method: str = "POST") -> Any:
     lines = [f"{method} {path} HTTP/1.1", "Host: testserver", f"Authorization: Bearer {caller.token}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def length(body):
+def length(body: Any) -> str:
     return f"Content-Length: {len(body)}"
 
 
@@ -119,12 +126,12 @@ BODY = json.dumps(new_message()).encode()
 
 
 @pytest.fixture
-def connection(web_server):
+def connection(web_server: Server) -> Iterator[Any]:
     with closing(socket.create_connection(("127.0.0.1", web_server.port), timeout=10)) as opened:
         yield opened
 
 
-def heard(connection, answers=1):
+def heard(connection: Any, answers: int = 1) -> Any:
     """As many whole answers as were asked for: status and body."""
     data, found = b"", []
     while len(found) < answers:
@@ -141,14 +148,14 @@ def heard(connection, answers=1):
     return found
 
 
-def test_a_body_in_small_pieces_is_one_body(caller, connection):
+def test_a_body_in_small_pieces_is_one_body(caller: Caller, connection: Any) -> None:
     whole = request(caller, BODY, JSON, length(BODY))
     for at in range(0, len(whole), 7):
         connection.sendall(whole[at : at + 7])
     assert heard(connection)[0][0] == 201
 
 
-def test_a_chunked_body_is_a_body(caller, connection):
+def test_a_chunked_body_is_a_body(caller: Caller, connection: Any) -> None:
     connection.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
     for at in range(0, len(BODY), 10):
         piece = BODY[at : at + 10]
@@ -157,7 +164,7 @@ def test_a_chunked_body_is_a_body(caller, connection):
     assert heard(connection)[0][0] == 201
 
 
-def test_an_endless_body_is_refused_when_it_is_too_long(caller, connection):
+def test_an_endless_body_is_refused_when_it_is_too_long(caller: Caller, connection: Any) -> None:
     connection.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     for _ in range(settings.WARDROOM["max_request_bytes"] // 0x10000 + 1):
@@ -166,19 +173,21 @@ def test_an_endless_body_is_refused_when_it_is_too_long(caller, connection):
     assert (status, problem["type"]) == (413, "too-large")
 
 
-def test_a_length_over_the_limit_is_refused_before_the_body_comes(caller, connection):
+def test_a_length_over_the_limit_is_refused_before_the_body_comes(caller: Caller, connection: Any) -> None:
     connection.sendall(request(caller, b"", JSON, f"Content-Length: {10**12}"))
     status, problem = heard(connection)[0]
     assert (status, problem["type"]) == (413, "too-large")
 
 
-def test_who_may_not_deliver_learns_nothing_of_the_body(web_server, project, connection):
+def test_who_may_not_deliver_learns_nothing_of_the_body(web_server: Server, project: UUID, connection: Any) -> None:
     reader = Caller(web_server, project, scopes=["mailboxes:read"])
     connection.sendall(request(reader, b"", JSON, f"Content-Length: {10**12}"))
     assert heard(connection)[0][0] == 403
 
 
-def test_a_body_that_does_not_come_is_given_up(caller, connection, monkeypatch):
+def test_a_body_that_does_not_come_is_given_up(
+    caller: Caller, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
     connection.sendall(request(caller, BODY[:5], JSON, length(BODY)))
     status, problem = heard(connection)[0]
@@ -186,7 +195,7 @@ def test_a_body_that_does_not_come_is_given_up(caller, connection, monkeypatch):
     assert not Message.objects.exists()
 
 
-def test_calls_behind_one_another_on_one_connection_are_each_answered_in_order(caller, connection):
+def test_calls_behind_one_another_on_one_connection_are_each_answered_in_order(caller: Caller, connection: Any) -> None:
     bodies = [json.dumps(new_message(str(number))).encode() for number in range(20)]
     connection.sendall(b"".join(request(caller, body, JSON, length(body)) for body in bodies))
     assert [(status, told["id"], told["seq"]) for status, told in heard(connection, 20)] == [
@@ -194,7 +203,9 @@ def test_calls_behind_one_another_on_one_connection_are_each_answered_in_order(c
     ]
 
 
-def test_who_leaves_in_the_middle_of_the_body_has_sent_nothing(caller, connection, caplog):
+def test_who_leaves_in_the_middle_of_the_body_has_sent_nothing(
+    caller: Caller, connection: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     connection.sendall(request(caller, BODY[:-3], JSON, length(BODY)))
     connection.close()
     assert caller.post(PATH, new_message("two")).status_code == 201
@@ -202,7 +213,7 @@ def test_who_leaves_in_the_middle_of_the_body_has_sent_nothing(caller, connectio
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-def test_who_leaves_before_the_answer_has_delivered_and_may_ask_again(caller, connection):
+def test_who_leaves_before_the_answer_has_delivered_and_may_ask_again(caller: Caller, connection: Any) -> None:
     connection.sendall(request(caller, BODY, JSON, length(BODY)))
     connection.close()
     wait_until(Message.objects.exists)
@@ -211,7 +222,7 @@ def test_who_leaves_before_the_answer_has_delivered_and_may_ask_again(caller, co
     assert Message.objects.count() == 1
 
 
-def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(caller):
+def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(caller: Caller) -> None:
     bodies = hostile.bodies(1000)
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda raw: caller.post(PATH, raw=raw), bodies))
@@ -220,14 +231,16 @@ def test_a_thousand_hostile_bodies_are_each_refused_clearly_and_none_is_kept(cal
     assert not Message.objects.exists() and not Quarantined.objects.exists()
 
 
-def test_a_short_body_needs_no_timer_of_its_own(caller, connection, monkeypatch):
+def test_a_short_body_needs_no_timer_of_its_own(
+    caller: Caller, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The front gate has read it, within its time: a second timer costs as much as the gate."""
     monkeypatch.setattr("core.web.fast_path._in_time", None)
     connection.sendall(request(caller, BODY, JSON, length(BODY)))
     assert heard(connection)[0][0] == 201
 
 
-async def test_a_short_body_over_the_limit_is_refused(monkeypatch):
+async def test_a_short_body_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.WARDROOM, "max_request_bytes", len(BODY) - 1)
     with pytest.raises(Problem) as refused:
         await fast_path.body({"headers": [], fast_path.BODY: BODY}, None)

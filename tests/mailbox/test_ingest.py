@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Thread
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import kombu
 import pytest
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
 
 
 @pytest.fixture
-def project(transactional_db):
+def project(transactional_db: None) -> Any:
     return projects.default().pk
 
 
@@ -43,16 +44,16 @@ def own_rabbitmq() -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture
-def url(own_rabbitmq) -> str:
+def url(own_rabbitmq: RabbitMQ) -> str:
     return own_rabbitmq.create(f"v{uuid4().hex[:8]}")
 
 
 @contextmanager
-def taking(url, **options):
+def taking(url: Any, **options: Any) -> Iterator[Any]:
     """An ingest at work, in a thread of this process."""
     worker = amqp.Ingest(url, **options)
 
-    def work():
+    def work() -> None:
         try:
             worker.run()
         finally:
@@ -71,14 +72,14 @@ def taking(url, **options):
 class Sender:
     """Another system, with publisher confirms."""
 
-    def __init__(self, url, slug="default"):
+    def __init__(self, url: Any, slug: str = "default") -> None:
         self.queue = amqp.queue_of(slug)
         self.url = url
         with kombu.Connection(url) as broker:
             amqp.dead_letters_of(slug).bind(broker.channel()).queue_declare()
             self.queue.bind(broker.channel()).queue_declare()
 
-    def send(self, bodies, **properties):
+    def send(self, bodies: Any, **properties: Any) -> None:
         with kombu.Connection(self.url, transport_options={"confirm_publish": True}) as broker:
             producer = kombu.Producer(broker)
             for body in bodies:
@@ -86,13 +87,13 @@ class Sender:
                 options = {"content_type": "application/json", "content_encoding": "binary"} | properties
                 producer.publish(raw, routing_key=self.queue.name, delivery_mode=2, **options)
 
-    def waiting(self, queue=None):
+    def waiting(self, queue: Any = None) -> Any:
         """How many the broker still holds, handed out or not."""
         with kombu.Connection(self.url) as broker:
             return (queue or self.queue).bind(broker.channel()).queue_declare(passive=True).message_count
 
 
-def test_messages_arrive_in_the_order_of_the_queue(project, url):
+def test_messages_arrive_in_the_order_of_the_queue(project: UUID, url: str) -> None:
     sender = Sender(url)
     sender.send(new_message(number) for number in range(300))
     with taking(url):
@@ -102,7 +103,7 @@ def test_messages_arrive_in_the_order_of_the_queue(project, url):
     assert rows[0].claimed_sender is False and sender.waiting() == 0
 
 
-def test_the_project_is_the_queues_whatever_the_message_says(project, url):
+def test_the_project_is_the_queues_whatever_the_message_says(project: UUID, url: str) -> None:
     other = Project.objects.create(slug="other")
     sender = Sender(url, "other")
     sender.send([new_message(1, project="default", project_id=str(project))])
@@ -111,7 +112,7 @@ def test_the_project_is_the_queues_whatever_the_message_says(project, url):
     assert Message.objects.get().project_id == other.pk
 
 
-def test_one_project_may_be_taken_alone(project, url):
+def test_one_project_may_be_taken_alone(project: UUID, url: str) -> None:
     Project.objects.create(slug="other")
     Sender(url).send([new_message(1)])
     waiting = Sender(url, "other")
@@ -121,7 +122,7 @@ def test_one_project_may_be_taken_alone(project, url):
     assert waiting.waiting() == 1
 
 
-def test_the_brokers_message_id_serves_when_the_body_has_none(project, url):
+def test_the_brokers_message_id_serves_when_the_body_has_none(project: UUID, url: str) -> None:
     body = {key: value for key, value in new_message(1).items() if key != "id"}
     sender = Sender(url)
     sender.send([body, body], message_id="amqp-1")
@@ -130,7 +131,7 @@ def test_the_brokers_message_id_serves_when_the_body_has_none(project, url):
     assert Message.objects.get().message_id == "amqp-1"
 
 
-def test_what_is_redelivered_is_there_once(project, url):
+def test_what_is_redelivered_is_there_once(project: UUID, url: str) -> None:
     sender = Sender(url)
     sender.send([new_message(1)] * 5)
     with taking(url) as worker:
@@ -139,7 +140,9 @@ def test_what_is_redelivered_is_there_once(project, url):
     assert not Quarantined.objects.exists()
 
 
-def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_nothing(project, url, monkeypatch):
+def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_nothing(
+    project: UUID, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(addresses, "_has_session", lambda project_id, session_id: False)
     bodies = hostile.bodies(
         1000,
@@ -161,7 +164,7 @@ def test_a_thousand_hostile_bodies_are_each_quarantined_with_a_reason_and_stop_n
     assert (sender.waiting(), sender.waiting(amqp.dead_letters_of("default"))) == (0, 0)
 
 
-def test_the_same_id_with_other_content_is_quarantined(project, url):
+def test_the_same_id_with_other_content_is_quarantined(project: UUID, url: str) -> None:
     sender = Sender(url)
     sender.send([new_message(1), new_message(1, body="other")])
     with taking(url) as worker:
@@ -170,12 +173,14 @@ def test_the_same_id_with_other_content_is_quarantined(project, url):
     assert (row.address, row.message_id) == ("desk", "m-00001") and "another message" in row.reason
 
 
-def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_letters(project, url, monkeypatch):
+def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_letters(
+    project: UUID, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from django.db import DataError
 
     store = amqp._store
 
-    def refusing(project_id, batch):
+    def refusing(project_id: Any, batch: Any) -> None:
         if any(b"refused" in arrival.body for arrival in batch):
             raise DataError("no room")
         store(project_id, batch)
@@ -189,7 +194,9 @@ def test_a_row_that_the_database_refuses_costs_no_other_and_is_kept_in_the_dead_
     wait_until(lambda: sender.waiting(amqp.dead_letters_of("default")) == 1, 30)
 
 
-def test_the_broker_is_restarted_twice_in_mid_ingest_and_nothing_is_lost(project, own_rabbitmq, url):
+def test_the_broker_is_restarted_twice_in_mid_ingest_and_nothing_is_lost(
+    project: UUID, own_rabbitmq: RabbitMQ, url: str
+) -> None:
     sender = Sender(url)
     count = 3000
     sender.send(new_message(number) for number in range(count))
@@ -203,7 +210,7 @@ def test_the_broker_is_restarted_twice_in_mid_ingest_and_nothing_is_lost(project
     assert not Quarantined.objects.exists()
 
 
-def test_a_second_process_stands_by_and_takes_over_so_that_a_queue_keeps_its_order(project, url):
+def test_a_second_process_stands_by_and_takes_over_so_that_a_queue_keeps_its_order(project: UUID, url: str) -> None:
     sender = Sender(url)
     with ExitStack() as standing_by:
         with taking(url) as first:
@@ -220,7 +227,7 @@ def test_a_second_process_stands_by_and_takes_over_so_that_a_queue_keeps_its_ord
     assert list(rows) == [f"m-{number:05}" for number in range(70)]
 
 
-def test_the_command_takes_messages_and_stops_cleanly(project, url):
+def test_the_command_takes_messages_and_stops_cleanly(project: UUID, url: str) -> None:
     sender = Sender(url)
     sender.send(new_message(number) for number in range(50))
     command = [sys.executable, "manage.py", "ingest", "--url", url, "--project", "default"]
@@ -235,8 +242,8 @@ def test_the_command_takes_messages_and_stops_cleanly(project, url):
     assert sender.waiting() == 0
 
 
-def test_it_stops_also_while_the_database_is_away(project, url, monkeypatch):
-    def away(project_id, batch):
+def test_it_stops_also_while_the_database_is_away(project: UUID, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(project_id: Any, batch: Any) -> None:
         raise OperationalError("away")
 
     tried = []
@@ -250,7 +257,7 @@ def test_it_stops_also_while_the_database_is_away(project, url, monkeypatch):
     wait_until(lambda: sender.waiting() == 1, 10)
 
 
-def test_the_command_idles_where_there_is_no_rabbitmq(project):
+def test_the_command_idles_where_there_is_no_rabbitmq(project: UUID) -> None:
     command = [sys.executable, "manage.py", "ingest"]
     with subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -263,7 +270,7 @@ def test_the_command_idles_where_there_is_no_rabbitmq(project):
     assert (process.returncode, told) == (0, "stopped after 0 messages\n")
 
 
-def test_the_command_wants_a_rabbitmq(project):
+def test_the_command_wants_a_rabbitmq(project: UUID) -> None:
     command = [sys.executable, "manage.py", "ingest", "--url", "redis://127.0.0.1/0"]
     done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "RabbitMQ" in done.stderr

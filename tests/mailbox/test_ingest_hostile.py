@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from struct import pack
 from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import amqp
 import kombu
@@ -67,7 +69,7 @@ def header(value: bytes, name: bytes = b"odd") -> bytes:
     return pack(">H", FLAGS["headers"]) + table(short(name) + value)
 
 
-def nested(value: bytes, wrap, levels: int) -> bytes:
+def nested(value: bytes, wrap: Any, levels: int) -> bytes:
     for _ in range(levels):
         value = wrap(value)
     return value
@@ -121,7 +123,7 @@ def as_bytes(number: int, **more: object) -> bytes:
     return json.dumps(new_message(number, **more)).encode()
 
 
-def test_no_property_or_header_stops_a_queue_and_what_is_not_used_does_no_harm(project, url):
+def test_no_property_or_header_stops_a_queue_and_what_is_not_used_does_no_harm(project: UUID, url: str) -> None:
     other = Project.objects.create(slug="other")
     sender, beside = Sender(url), Sender(url, "other")
     for number, raw in enumerate(ODD.values()):
@@ -135,7 +137,7 @@ def test_no_property_or_header_stops_a_queue_and_what_is_not_used_does_no_harm(p
     assert (sender.waiting(), beside.waiting()) == (0, 0)
 
 
-def test_a_message_id_that_is_not_utf8_counts_only_where_the_message_has_none(project, url):
+def test_a_message_id_that_is_not_utf8_counts_only_where_the_message_has_none(project: UUID, url: str) -> None:
     without = {key: value for key, value in new_message(1).items() if key != "id"}
     sender = Sender(url)
     raw = properties(message_id=short(NOT_UTF8))
@@ -149,7 +151,7 @@ def test_a_message_id_that_is_not_utf8_counts_only_where_the_message_has_none(pr
     assert {(row.address, row.size == len(bytes(row.raw))) for row in Quarantined.objects.all()} == {("desk", True)}
 
 
-def test_a_route_that_is_not_utf8_does_no_harm(project, url):
+def test_a_route_that_is_not_utf8_does_no_harm(project: UUID, url: str) -> None:
     sender = Sender(url)
     with kombu.Connection(url) as broker:
         channel = broker.channel()
@@ -161,7 +163,7 @@ def test_a_route_that_is_not_utf8_does_no_harm(project, url):
     assert Message.objects.count() == 1
 
 
-def test_a_body_beyond_the_limit_is_kept_by_the_broker_and_only_begun_in_quarantine(project, url):
+def test_a_body_beyond_the_limit_is_kept_by_the_broker_and_only_begun_in_quarantine(project: UUID, url: str) -> None:
     sender = Sender(url)
     large, most = b"x" * (3 * quarantine.most_bytes()), quarantine.most_bytes()
     sender.send([new_message(1), large, new_message(2), b"y" * most])
@@ -177,7 +179,7 @@ def test_a_body_beyond_the_limit_is_kept_by_the_broker_and_only_begun_in_quarant
         assert bytes(dead.bind(broker.channel()).get().body) == large
 
 
-def test_a_queue_that_was_declared_otherwise_stops_no_other_project(project, url):
+def test_a_queue_that_was_declared_otherwise_stops_no_other_project(project: UUID, url: str) -> None:
     Project.objects.create(slug="other")
     with kombu.Connection(url) as broker:
         broker.channel().queue_declare(ingest_amqp.queue_of("default").name, durable=True, auto_delete=False)
@@ -190,11 +192,11 @@ def test_a_queue_that_was_declared_otherwise_stops_no_other_project(project, url
 
 @pytest.mark.parametrize("failure", [RecursionError("deep"), OverflowError("large"), ValueError("odd")])
 def test_a_message_that_fails_in_a_way_that_nobody_foresaw_goes_alone_to_the_dead_letters(
-    project, url, monkeypatch, failure
-):
+    project: UUID, url: str, monkeypatch: pytest.MonkeyPatch, failure: Any
+) -> None:
     reading = ingest_amqp.read
 
-    def failing(arrival):
+    def failing(arrival: Any) -> Any:
         if b"unforeseen" in arrival.body:
             raise failure
         return reading(arrival)
@@ -208,10 +210,12 @@ def test_a_message_that_fails_in_a_way_that_nobody_foresaw_goes_alone_to_the_dea
     wait_until(lambda: sender.waiting(ingest_amqp.dead_letters_of("default")) == 1, 30)
 
 
-def test_a_row_that_is_beyond_a_limit_of_the_database_is_not_waited_for(project, url, monkeypatch):
+def test_a_row_that_is_beyond_a_limit_of_the_database_is_not_waited_for(
+    project: UUID, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = ingest_amqp._store
 
-    def refusing(project_id, batch):
+    def refusing(project_id: Any, batch: Any) -> None:
         if any(b"too much" in arrival.body for arrival in batch):
             raise OperationalError("index row size exceeds maximum") from errors.ProgramLimitExceeded()
         store(project_id, batch)
@@ -259,12 +263,12 @@ def content(raw: bytes, body: bytes = b"{}") -> tuple[tuple[int, bytes], ...]:
         (b"", None),
     ],
 )
-def test_a_frame_that_is_cut_or_of_an_unknown_type_still_gives_its_body(raw, message_id):
+def test_a_frame_that_is_cut_or_of_an_unknown_type_still_gives_its_body(raw: Any, message_id: bytes | None) -> None:
     [arrival] = received(*content(raw), *content(properties()))[:1]
     assert (arrival.body, arrival.message_id, arrival.is_whole) == (b"{}", message_id, True)
 
 
-def test_a_body_comes_in_parts_and_no_more_than_the_limit_is_kept():
+def test_a_body_comes_in_parts_and_no_more_than_the_limit_is_kept() -> None:
     header_frame = (2, pack(">HHQ", 60, 0, 12) + properties())
     [arrival] = received(DELIVER, header_frame, (3, b"abcd"), (3, b"efgh"), (8, b""), (3, b"ijkl"), most=6)
     assert (arrival.body, arrival.kept, arrival.size, arrival.is_whole) == (b"abcdef", 6, 12, False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -14,11 +16,11 @@ from mailbox import Mailbox, claims
 pytestmark = pytest.mark.django_db
 
 
-def letter(id, body="do it"):
+def letter(id: Any, body: str = "do it") -> dict[str, Any]:
     return {"id": id, "message_kind": "task", "body": body}
 
 
-def test_the_example_of_its_docstring(project):
+def test_the_example_of_its_docstring(project: UUID) -> None:
     desk = Mailbox("desk", consumer="worker-1")
     assert desk.is_empty()
     desk.deliver(letter("1"), letter("2"))
@@ -30,7 +32,7 @@ def test_the_example_of_its_docstring(project):
     assert desk.is_empty() and desk.counts()["admitted"] == 2
 
 
-def test_next_acknowledges_and_goes_on_in_order(project):
+def test_next_acknowledges_and_goes_on_in_order(project: UUID) -> None:
     desk = Mailbox("desk")
     desk.deliver(*(letter(str(number)) for number in range(5)))
     seen, claim = [], desk.drain(limit=2)
@@ -49,7 +51,7 @@ def test_next_acknowledges_and_goes_on_in_order(project):
     assert desk.next(claim).acked.done == []
 
 
-def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(project):
+def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(project: UUID) -> None:
     desk = Mailbox("desk")
     desk.deliver(letter("1"), letter("2"))
     dead = claims.drain(project, "desk", 1, now=datetime.now(UTC) - timedelta(hours=1))
@@ -58,7 +60,7 @@ def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(projec
     assert [(message.message_id, message.tries) for message in claim.messages] == [("1", 2), ("2", 1)]
 
 
-def test_next_acknowledges_what_is_left_of_a_claim(project):
+def test_next_acknowledges_what_is_left_of_a_claim(project: UUID) -> None:
     desk = Mailbox("desk")
     desk.deliver(letter("1"), letter("2"), letter("3"))
     claim = desk.drain(limit=3)
@@ -68,7 +70,7 @@ def test_next_acknowledges_what_is_left_of_a_claim(project):
     assert [message.message_id for message in following.messages] == ["2"]
 
 
-def test_next_within_a_transaction_belongs_to_it(project):
+def test_next_within_a_transaction_belongs_to_it(project: UUID) -> None:
     desk = Mailbox("desk")
     desk.deliver(letter("1"), letter("2"))
     claim = desk.drain(limit=1)
@@ -78,7 +80,7 @@ def test_next_within_a_transaction_belongs_to_it(project):
     assert desk.counts()["claimed"] == 1 and desk.ack(claim).done == ["1"]
 
 
-def test_a_whole_claim_says_nothing_about_another_address(project):
+def test_a_whole_claim_says_nothing_about_another_address(project: UUID) -> None:
     desk, shelf = Mailbox("desk"), Mailbox("shelf")
     desk.deliver(letter("1"))
     claim = desk.drain()
@@ -87,7 +89,7 @@ def test_a_whole_claim_says_nothing_about_another_address(project):
     assert desk.ack(claim).done == ["1"]
 
 
-def test_a_new_life_of_a_consumer_gets_back_what_the_old_one_held(project):
+def test_a_new_life_of_a_consumer_gets_back_what_the_old_one_held(project: UUID) -> None:
     Mailbox("desk").deliver(letter("1"))
     old = Mailbox("desk", consumer="worker-1").drain()
     new = Mailbox("desk", consumer="worker-1")
@@ -98,7 +100,7 @@ def test_a_new_life_of_a_consumer_gets_back_what_the_old_one_held(project):
     assert new.ack(str(recovered.token), ["1"]).done == ["1"]
 
 
-def test_a_delivery_belongs_to_the_callers_own_transaction(project):
+def test_a_delivery_belongs_to_the_callers_own_transaction(project: UUID) -> None:
     desk = Mailbox("desk")
     with transaction.atomic():
         desk.deliver(letter("1"))
@@ -106,7 +108,7 @@ def test_a_delivery_belongs_to_the_callers_own_transaction(project):
     assert desk.is_empty()
 
 
-def test_refusals_name_what_is_wrong(project):
+def test_refusals_name_what_is_wrong(project: UUID) -> None:
     with pytest.raises(Problem, match="not an address"):
         Mailbox("a b")
     with pytest.raises(Problem) as refusal:
@@ -114,19 +116,19 @@ def test_refusals_name_what_is_wrong(project):
     assert [error["field"] for error in refusal.value.extra["errors"]] == ["id"]
 
 
-def test_projects_are_apart(project):
+def test_projects_are_apart(project: UUID) -> None:
     other = Project.objects.create(slug="other")
     Mailbox("desk", project=other).deliver(letter("1"))
     assert Mailbox("desk").is_empty() and not Mailbox("desk", project=other.pk).is_empty()
 
 
-def test_an_empty_claim_settles_nothing(project):
+def test_an_empty_claim_settles_nothing(project: UUID) -> None:
     desk = Mailbox("desk")
     nothing = desk.drain()
     assert desk.ack(nothing).done == [] and desk.extend(nothing).token is None
 
 
-def test_a_refusal_says_in_one_line_what_is_wrong_and_where(project):
+def test_a_refusal_says_in_one_line_what_is_wrong_and_where(project: UUID) -> None:
     desk = Mailbox("desk")
     with pytest.raises(Problem) as refusal:
         desk.deliver({"message_kind": "gossip", "body": "x", "limt": 3})

@@ -9,6 +9,9 @@ import subprocess
 import sys
 from contextlib import chdir
 from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -25,13 +28,13 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     for part in ("new", "cur", "corrupt"):
         (tmp_path / "reviewer" / part).mkdir(parents=True)
     return tmp_path / "reviewer"
 
 
-def put(folder, part, nanos, id, body="do it", **more):
+def put(folder: Any, part: Any, nanos: Any, id: Any, body: str = "do it", **more: Any) -> None:
     message = {
         "id": id,
         "from": {"session_id": "planner-7", "role": "planner"},
@@ -43,13 +46,13 @@ def put(folder, part, nanos, id, body="do it", **more):
     (folder / part / f"{nanos:020}-{id}.json").write_bytes(text)
 
 
-def bring(folder, **options):
+def bring(folder: Any, **options: Any) -> str:
     told = StringIO()
     call_command("import_maildir", str(folder), stdout=told, **options)
     return told.getvalue().strip()
 
 
-def test_claimed_and_new_ones_come_together_in_the_order_of_sending(project, folder):
+def test_claimed_and_new_ones_come_together_in_the_order_of_sending(project: UUID, folder: Any) -> None:
     put(folder, "new", 30, "c")
     put(folder, "cur", 10, "a")
     put(folder, "new", 20, "b", kind="ask", body={"question": "why?", "mode": "steer"}, correlation_id="k")
@@ -61,7 +64,7 @@ def test_claimed_and_new_ones_come_together_in_the_order_of_sending(project, fol
     assert rows[1].correlation_id == "k"
 
 
-def test_a_second_run_brings_nothing_twice(project, folder):
+def test_a_second_run_brings_nothing_twice(project: UUID, folder: Any) -> None:
     put(folder, "new", 1, "a")
     put(folder, "new", 2, "b", body=b"{")
     put(folder, "corrupt", 3, "c", body=b"\xff")
@@ -72,7 +75,7 @@ def test_a_second_run_brings_nothing_twice(project, folder):
     assert Quarantined.objects.count() == 2
 
 
-def test_what_is_broken_is_quarantined_with_its_reason_and_the_rest_flows(project, folder):
+def test_what_is_broken_is_quarantined_with_its_reason_and_the_rest_flows(project: UUID, folder: Any) -> None:
     put(folder, "new", 1, "a", body=b'{"id": "a", "kind": "task", "body": "cut o')
     put(folder, "new", 2, "b", kind="fenced_run", body={})
     put(folder, "new", 3, "c")
@@ -87,12 +90,12 @@ def test_what_is_broken_is_quarantined_with_its_reason_and_the_rest_flows(projec
     assert bytes(rows[f"corrupt/{5:020}-d.json"].raw) == b"whatever"
 
 
-def test_what_a_crashed_sender_left_behind_is_no_message(project, folder):
+def test_what_a_crashed_sender_left_behind_is_no_message(project: UUID, folder: Any) -> None:
     (folder / "new" / ".half-written").write_text("{")
     assert bring(folder).startswith("0 delivered")
 
 
-def test_many_batches_keep_the_order(project, folder):
+def test_many_batches_keep_the_order(project: UUID, folder: Any) -> None:
     for number in range(450):
         put(folder, "new", 10**18 + number, f"m{number:04}")
     bring(folder, address="other")
@@ -100,7 +103,7 @@ def test_many_batches_keep_the_order(project, folder):
     assert [row.message_id for row in rows] == [f"m{number:04}" for number in range(450)]
 
 
-def test_a_folder_that_is_none_and_a_project_that_is_none_are_said(project, folder, tmp_path):
+def test_a_folder_that_is_none_and_a_project_that_is_none_are_said(project: UUID, folder: Any, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no Maildir"):
         bring(tmp_path)
     with pytest.raises(CommandError, match="no project"):
@@ -109,7 +112,7 @@ def test_a_folder_that_is_none_and_a_project_that_is_none_are_said(project, fold
         bring(folder, address="a b")
 
 
-def left_out(folder, **options):
+def left_out(folder: Any, **options: Any) -> Any:
     """What an import that leaves something out says of each, and in the end."""
     complaints = StringIO()
     with pytest.raises(CommandError) as refusal:
@@ -118,7 +121,7 @@ def left_out(folder, **options):
     return sorted(lines), str(refusal.value)
 
 
-def test_what_is_no_file_is_left_out_and_named(project, folder, tmp_path):
+def test_what_is_no_file_is_left_out_and_named(project: UUID, folder: Any, tmp_path: Path) -> None:
     secret = tmp_path / "secret.json"
     secret.write_text('{"id": "s", "kind": "task", "body": "only for us"}')
     put(folder, "new", 1, "a")
@@ -142,7 +145,7 @@ def test_what_is_no_file_is_left_out_and_named(project, folder, tmp_path):
     assert not Quarantined.objects.exists()
 
 
-def test_a_part_that_is_a_link_is_not_followed(project, folder, tmp_path):
+def test_a_part_that_is_a_link_is_not_followed(project: UUID, folder: Any, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "1.json").write_text('{"id": "s", "kind": "task", "body": "only for us"}')
@@ -153,7 +156,7 @@ def test_a_part_that_is_a_link_is_not_followed(project, folder, tmp_path):
     assert not Message.objects.exists() and not Quarantined.objects.exists()
 
 
-def test_a_file_whose_name_is_not_utf8_is_delivered_or_quarantined_like_any_other(project, folder):
+def test_a_file_whose_name_is_not_utf8_is_delivered_or_quarantined_like_any_other(project: UUID, folder: Any) -> None:
     good = {"id": "g", "kind": "task", "body": "x"}
     for number, content in ((1, json.dumps(good).encode()), (2, b"{"), (3, b"[")):
         name = os.fsencode(folder) + b"/new/%020d-caf\xe9.json" % number
@@ -169,7 +172,7 @@ def test_a_file_whose_name_is_not_utf8_is_delivered_or_quarantined_like_any_othe
     assert Quarantined.objects.filter(message_id="caf?").count() == 2
 
 
-def test_files_whose_long_names_end_alike_are_each_quarantined(project, folder):
+def test_files_whose_long_names_end_alike_are_each_quarantined(project: UUID, folder: Any) -> None:
     for number in (1, 2):
         put(folder, "corrupt", number, "x" * 200, body=b"%d" % number)
     bring(folder, address="a" * 200)
@@ -178,7 +181,7 @@ def test_files_whose_long_names_end_alike_are_each_quarantined(project, folder):
     assert Quarantined.objects.count() == 4
 
 
-def test_a_file_beyond_the_limit_is_left_out_and_one_at_the_limit_is_kept(project, folder):
+def test_a_file_beyond_the_limit_is_left_out_and_one_at_the_limit_is_kept(project: UUID, folder: Any) -> None:
     most = quarantine.most_bytes()
     put(folder, "new", 1, "a", body=b"x" * most)
     put(folder, "new", 2, "b", body=b"x" * (most + 1))
@@ -189,7 +192,7 @@ def test_a_file_beyond_the_limit_is_left_out_and_one_at_the_limit_is_kept(projec
     assert Message.objects.get().message_id == "c"
 
 
-def test_only_so_many_are_named(project, folder, monkeypatch):
+def test_only_so_many_are_named(project: UUID, folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_maildir, "MOST_NAMED", 2)
     for number in range(5):
         (folder / "new" / f"{number}.json").mkdir()
@@ -200,7 +203,9 @@ def test_only_so_many_are_named(project, folder, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(400)
-def test_the_command_brings_the_good_one_whatever_lies_beside_it_and_reads_no_large_file(transactional_db, folder):
+def test_the_command_brings_the_good_one_whatever_lies_beside_it_and_reads_no_large_file(
+    transactional_db: None, folder: Any
+) -> None:
     """As the command runs: as a user who may not read everything, beside files larger than the memory it may take."""
     projects.default()
     put(folder, "new", 1, "good")
@@ -248,10 +253,12 @@ finally:
 """
 
 
-def test_a_file_that_fails_in_a_way_that_nobody_foresaw_is_left_out_alone(project, folder, monkeypatch):
+def test_a_file_that_fails_in_a_way_that_nobody_foresaw_is_left_out_alone(
+    project: UUID, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reading = maildir._read
 
-    def failing(path, raw):
+    def failing(path: str, raw: Any) -> Any:
         if b"unforeseen" in raw:
             raise OverflowError("odd")
         return reading(path, raw)
@@ -264,7 +271,7 @@ def test_a_file_that_fails_in_a_way_that_nobody_foresaw_is_left_out_alone(projec
     assert Message.objects.count() == 2
 
 
-def test_what_was_put_away_whole_is_let_in_as_it_is_or_mended_in_its_own_words(project, folder):
+def test_what_was_put_away_whole_is_let_in_as_it_is_or_mended_in_its_own_words(project: UUID, folder: Any) -> None:
     put(folder, "corrupt", 1, "a")
     put(folder, "new", 2, "b", body=b'{"id": "b", "kind": "task", "body":')
     bring(folder)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+
+from tests.mailbox.faces import Caller
 
 pytestmark = pytest.mark.django_db
 DESK = "/api/v1/mailboxes/desk"
 GOOD = {"id": "one", "message_kind": "task", "body": "do it"}
 
 
-def test_every_field_that_is_wrong_in_a_message_is_named_also_among_many(caller):
+def test_every_field_that_is_wrong_in_a_message_is_named_also_among_many(caller: Caller) -> None:
     wrong = GOOD | {"from": {"sesion": "x"}, "corelation_id": "c", "body": "x", "id": 7}
     named = ["corelation_id", "from.sesion", "id"]
     assert [each["field"] for each in caller.post(f"{DESK}/messages", wrong).json()["errors"]] == named
@@ -19,7 +23,7 @@ def test_every_field_that_is_wrong_in_a_message_is_named_also_among_many(caller)
     assert [each["field"] for each in results[2]["problem"]["errors"]] == ["messages[2]"]
 
 
-def test_a_message_among_many_that_cannot_be_stored_is_named_too(caller, settings):
+def test_a_message_among_many_that_cannot_be_stored_is_named_too(caller: Caller, settings: Any) -> None:
     settings.WARDROOM = settings.WARDROOM | {"max_body_bytes": 1000}
     large, own = GOOD | {"id": "large", "body": "x" * 2000}, GOOD | {"id": "x\u202e"}
     results = caller.post(f"{DESK}/messages", {"messages": [GOOD, large, own]}).json()["results"]
@@ -31,7 +35,7 @@ def test_a_message_among_many_that_cannot_be_stored_is_named_too(caller, setting
 
 @pytest.mark.parametrize("call", ["ack", "nack"])
 @pytest.mark.parametrize("wrong", [7, None, {}, "x" * 257])
-def test_an_id_among_many_that_is_wrong_is_named(caller, call, wrong):
+def test_an_id_among_many_that_is_wrong_is_named(caller: Caller, call: str, wrong: Any) -> None:
     refused = caller.post(f"{DESK}/{call}", {"claim": "c", "ids": ["a", "b", wrong]})
     assert refused.status_code == 422
     assert [error["field"] for error in refused.json()["errors"]] == ["ids[2]"]

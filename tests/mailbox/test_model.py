@@ -9,6 +9,7 @@ import itertools
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -64,7 +65,7 @@ class MailboxMachine(RuleBasedStateMachine):
     taken = Bundle("taken")
 
     @initialize()
-    def begin(self):
+    def begin(self) -> None:
         self.around = transaction.atomic()
         self.around.__enter__()
         self.project = projects.default().pk
@@ -74,25 +75,25 @@ class MailboxMachine(RuleBasedStateMachine):
         self.claims_given: dict[UUID | None, claims.Claim] = {}
         self.first_seen: dict[str, list[int]] = {"desk": [], "shelf": []}
 
-    def teardown(self):
+    def teardown(self) -> None:
         if hasattr(self, "around"):
             transaction.set_rollback(True)
             self.around.__exit__(None, None, None)
 
     @property
-    def now(self):
+    def now(self) -> Any:
         return NOON + timedelta(seconds=self.secs)
 
-    def at(self, address):
+    def at(self, address: Any) -> list[Any]:
         return sorted((each for each in self.messages.values() if each.address == address), key=lambda each: each.seq)
 
-    def expired(self, each):
+    def expired(self, each: Any) -> Any:
         return each.state == "claimed" and each.until <= self.secs
 
-    def dead_letter(self, each):
+    def dead_letter(self, each: Any) -> None:
         each.state, each.claim = "quarantined", None
 
-    def free(self, address, limit):
+    def free(self, address: Any, limit: Any) -> Any:
         free = [
             each
             for each in self.at(address)
@@ -101,7 +102,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.first_seen[address] += [each.seq for each in free if each.tries == 0]
         return free
 
-    def hold(self, wanted, claim, consumer, lease):
+    def hold(self, wanted: Any, claim: Any, consumer: Any, lease: Any) -> Any:
         """The model's side of a claim."""
         assert [row.message_id for row in claim.messages] == [each.id for each in wanted]
         self.claims_given[claim.token] = claim
@@ -113,7 +114,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return (claim.token, [each.id for each in wanted]) if wanted else multiple()
 
     @rule(target=ids, address=ADDRESSES, body=st.sampled_from(["a", "b"]), new=st.integers(0, 25))
-    def deliver(self, address, body, new):
+    def deliver(self, address: Any, body: Any, new: Any) -> Any:
         id = f"m{new}"
         known = self.messages.get(id)
         message = NewMessage(id=id, message_kind="task", body=body)
@@ -128,7 +129,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return id
 
     @rule(target=taken, address=ADDRESSES, limit=st.integers(1, 4), lease=LEASES, consumer=CONSUMERS)
-    def drain(self, address, limit, lease, consumer):
+    def drain(self, address: Any, limit: Any, lease: Any, consumer: Any) -> Any:
         free = self.free(address, limit)
         claim = claims.drain(self.project, address, limit, lease, consumer, now=self.now)
         if len(free) < limit:
@@ -136,7 +137,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return self.hold(free, claim, consumer, lease)
 
     @rule(target=taken, address=ADDRESSES, lease=LEASES, consumer=CONSUMERS)
-    def recover(self, address, lease, consumer):
+    def recover(self, address: Any, lease: Any, consumer: Any) -> Any:
         mine = [
             each
             for each in self.at(address)
@@ -148,7 +149,7 @@ class MailboxMachine(RuleBasedStateMachine):
                 self.dead_letter(each)
         return self.hold([each for each in mine if each.state == "claimed"], claim, consumer, lease)
 
-    def held_by(self, address, token, ids):
+    def held_by(self, address: Any, token: Any, ids: Any) -> list[Any]:
         named = [self.messages[id] for id in ids]
         return [
             each
@@ -157,7 +158,7 @@ class MailboxMachine(RuleBasedStateMachine):
         ]
 
     @rule(address=ADDRESSES, one=taken, other=taken)
-    def ack(self, address, one, other):
+    def ack(self, address: Any, one: Any, other: Any) -> None:
         token, ids = one[0], [*one[1], *other[1]]
         wanted = self.held_by(address, token, ids)
         before = [
@@ -174,7 +175,7 @@ class MailboxMachine(RuleBasedStateMachine):
             each.state = "admitted"
 
     @rule(address=ADDRESSES, one=taken, lease=LEASES, limit=st.integers(1, 4), target=taken)
-    def ack_and_claim(self, address, one, lease, limit):
+    def ack_and_claim(self, address: Any, one: Any, lease: Any, limit: Any) -> Any:
         held = {each.message_id: each for each in self.claims_given[one[0]].messages}
         acked = [self.messages[id] for id in held if self.messages[id].address == address]
         wanted = self.held_by(address, one[0], held)
@@ -189,7 +190,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return self.hold(free, claim, "", lease)
 
     @rule(address=ADDRESSES, one=taken, delay=st.sampled_from([0, 7]))
-    def nack(self, address, one, delay):
+    def nack(self, address: Any, one: Any, delay: Any) -> None:
         wanted = self.held_by(address, *one)
         settled = claims.nack(self.project, address, *one, delay, now=self.now)
         assert set(settled.done) == {each.id for each in wanted}
@@ -200,7 +201,7 @@ class MailboxMachine(RuleBasedStateMachine):
                 each.state, each.claim, each.due = "new", None, self.secs + delay
 
     @rule(address=ADDRESSES, one=taken, lease=LEASES)
-    def extend(self, address, one, lease):
+    def extend(self, address: Any, one: Any, lease: Any) -> None:
         wanted = [
             each
             for each in self.at(address)
@@ -212,11 +213,11 @@ class MailboxMachine(RuleBasedStateMachine):
             each.until = self.secs + lease
 
     @rule(secs=st.sampled_from([1, 4, 6, 21]))
-    def time_passes(self, secs):
+    def time_passes(self, secs: Any) -> None:
         self.secs += secs
 
     @rule()
-    def sweep(self):
+    def sweep(self) -> None:
         claims.expire_due(now=self.now)
         for address in self.first_seen:
             self.put_away_spent(address)
@@ -224,13 +225,13 @@ class MailboxMachine(RuleBasedStateMachine):
             if self.expired(each):
                 each.state, each.claim, each.due = "new", None, 0.0
 
-    def put_away_spent(self, address):
+    def put_away_spent(self, address: Any) -> None:
         for each in self.at(address):
             if self.expired(each) and each.tries >= TRIES:
                 self.dead_letter(each)
 
     @rule(id=ids, mended=st.booleans(), again=st.booleans())
-    def requeue(self, id, mended, again):
+    def requeue(self, id: Any, mended: Any, again: Any) -> None:
         each = self.messages[id]
         if each.state != "quarantined":
             return
@@ -242,7 +243,7 @@ class MailboxMachine(RuleBasedStateMachine):
         each.body = "b" if mended else each.body
 
     @invariant()
-    def both_count_the_same(self):
+    def both_count_the_same(self) -> None:
         if not hasattr(self, "around"):
             return
         for address in self.first_seen:
@@ -258,7 +259,7 @@ class MailboxMachine(RuleBasedStateMachine):
             }
 
     @invariant()
-    def each_is_where_the_model_has_it(self):
+    def each_is_where_the_model_has_it(self) -> None:
         for address in getattr(self, "first_seen", {}):
             rows = list(Message.objects.filter(address__name=address).placed())
             receipts.attach(rows)
@@ -272,7 +273,7 @@ class MailboxMachine(RuleBasedStateMachine):
             )
 
     @invariant()
-    def first_deliveries_are_in_order(self):
+    def first_deliveries_are_in_order(self) -> None:
         for seen in getattr(self, "first_seen", {}).values():
             kept = [seq for position, seq in enumerate(seen) if seq not in seen[:position]]
             assert kept == sorted(kept)
@@ -280,12 +281,12 @@ class MailboxMachine(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 @pytest.mark.timeout(300)
-def test_a_mailbox_behaves_as_its_model(settings):
+def test_a_mailbox_behaves_as_its_model(settings: Any) -> None:
     settings.WARDROOM = settings.WARDROOM | {"claim_tries": TRIES}
     check_against_model()
 
 
-def check_against_model():
+def check_against_model() -> None:
     """Many random walks; the first on which the two differ is shown, made as short as it can be."""
     slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
     effort = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=slow)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -25,7 +26,7 @@ MANY = 5000
 
 
 @pytest.fixture
-def crowded(project):
+def crowded(project: UUID) -> Any:
     """One address with a backlog among others that nobody has counted: statistics are as old as the migration."""
     for number in range(20):
         delivery.deliver(project, f"other-{number}", [task()])
@@ -34,7 +35,7 @@ def crowded(project):
     return project
 
 
-def plan(statement):
+def plan(statement: Any) -> set[Any]:
     """The steps of the plan that a prepared statement keeps, each with the index it reads."""
     marked = statement.text
     for number in range(1, marked.count("%s") + 1):
@@ -49,26 +50,26 @@ def plan(statement):
     return set(steps(whole["Plan"]))
 
 
-def tables(found):
+def tables(found: Any) -> set[Any]:
     """What is read by a scan of the whole."""
     return {where for step, where in found if step == "Seq Scan"}
 
 
-def steps(node):
+def steps(node: Any) -> list[Any]:
     below = [step for child in node.get("Plans", []) for step in steps(child)]
     # What comes after a LIMIT has no more rows than that.
     where = "limited" if node["Node Type"] == "Sort" and ("Limit", "") in below else ""
     return [(node["Node Type"], node.get("Index Name") or node.get("Relation Name", where)), *below]
 
 
-def drain_of(project):
+def drain_of(project: Any) -> Any:
     held = pending.changing("picked", claims._held(uuid4(), 60, "", None), claimed_message.HELD)
     picked = pending.pick(pending.waiting(project, "desk", claims._free(None)), pending.Most(100, 4_000_000))
     return sql.together({"picked": picked, "held": held}, claimed_message.select_messages("held"))
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-def test_a_drain_walks_the_ordered_index_until_it_has_enough(crowded, analyzed):
+def test_a_drain_walks_the_ordered_index_until_it_has_enough(crowded: Any, analyzed: bool) -> None:
     if analyzed:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE mailbox_waiting, mailbox_message")
@@ -78,7 +79,7 @@ def test_a_drain_walks_the_ordered_index_until_it_has_enough(crowded, analyzed):
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-def test_an_ack_looks_for_its_keys_and_not_through_the_backlog(crowded, analyzed):
+def test_an_ack_looks_for_its_keys_and_not_through_the_backlog(crowded: Any, analyzed: bool) -> None:
     if analyzed:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE mailbox_waiting, mailbox_message")
@@ -90,7 +91,9 @@ def test_an_ack_looks_for_its_keys_and_not_through_the_backlog(crowded, analyzed
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-def test_an_old_receipt_is_found_where_its_messages_were_and_not_among_all_that_came_since(project, analyzed):
+def test_an_old_receipt_is_found_where_its_messages_were_and_not_among_all_that_came_since(
+    project: UUID, analyzed: bool
+) -> None:
     sent = [each.id for each in delivery.deliver(project, "desk", [task(), task()])]
     claim = claims.drain(project, "desk")
     claims.ack(project, "desk", claim)
@@ -101,7 +104,7 @@ def test_an_old_receipt_is_found_where_its_messages_were_and_not_among_all_that_
         if analyzed:
             cursor.execute("ANALYZE mailbox_receipt, mailbox_message")
 
-        def looked_at():
+        def looked_at() -> Any:
             row = "'mailbox_receipt'::regclass"
             cursor.execute(f"SELECT pg_stat_get_xact_tuples_returned({row}) + pg_stat_get_xact_tuples_fetched({row})")
             return cursor.fetchone()[0]
@@ -115,14 +118,14 @@ def test_an_old_receipt_is_found_where_its_messages_were_and_not_among_all_that_
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-def test_letting_go_reads_what_goes_and_nothing_else_of_its_address(crowded, analyzed):
+def test_letting_go_reads_what_goes_and_nothing_else_of_its_address(crowded: Any, analyzed: bool) -> None:
     desk = Mailbox("desk", project=crowded)
     desk.ack(desk.drain(limit=100))
     with connection.cursor() as cursor:
         if analyzed:
             cursor.execute("ANALYZE mailbox_message, mailbox_receipt, mailbox_waiting")
 
-        def looked_at():
+        def looked_at() -> Any:
             row = "'mailbox_message'::regclass"
             cursor.execute(f"SELECT pg_stat_get_xact_tuples_returned({row}) + pg_stat_get_xact_tuples_fetched({row})")
             return cursor.fetchone()[0]
@@ -133,8 +136,8 @@ def test_letting_go_reads_what_goes_and_nothing_else_of_its_address(crowded, ana
     assert Message.objects.filter(address__name="desk").count() == MANY - 100
 
 
-def test_a_claim_writes_no_index(crowded):
-    def updates():
+def test_a_claim_writes_no_index(crowded: Any) -> None:
+    def updates() -> Any:
         with connection.cursor() as cursor:
             row = "'mailbox_waiting'::regclass"
             cursor.execute(f"SELECT pg_stat_get_xact_tuples_updated({row}), pg_stat_get_xact_tuples_hot_updated({row})")
@@ -147,13 +150,13 @@ def test_a_claim_writes_no_index(crowded):
     assert changed == 100 and hot >= 70
 
 
-def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded, monkeypatch):
+def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("core.db.sql.time.monotonic", lambda: now[0])
     monkeypatch.setattr("core.db.sql._renewed", WeakKeyDictionary())
     renewed = []
 
-    def watched(cursor, run=sql_of_accounts._renew_plans):
+    def watched(cursor: Any, run: Any = sql_of_accounts._renew_plans) -> None:
         before = sql_of_accounts._renewed.get(cursor.connection)
         run(cursor)
         renewed.append(sql_of_accounts._renewed[cursor.connection] != before)
@@ -172,6 +175,6 @@ def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded, monkeypatc
         assert cursor.fetchone() == (4, 0)
 
 
-def test_errors_of_prepared_statements_are_djangos(project):
+def test_errors_of_prepared_statements_are_djangos(project: UUID) -> None:
     with pytest.raises(DataError):
         sql.run_prepared("SELECT 1 / %s::int", [0])

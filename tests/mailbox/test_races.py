@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import wait
 from threading import Event
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -24,12 +25,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
 
 
 @pytest.fixture
-def project(transactional_db):
+def project(transactional_db: None) -> Any:
     return projects.default().pk
 
 
-def test_sixty_four_senders_of_one_message_make_one_row(project):
-    def send(number):
+def test_sixty_four_senders_of_one_message_make_one_row(project: UUID) -> None:
+    def send(number: int) -> Any:
         return delivery.deliver(project, "desk", [task("a", id="one")])[0]
 
     answers = at_once(64, send)
@@ -38,8 +39,8 @@ def test_sixty_four_senders_of_one_message_make_one_row(project):
     assert Message.objects.count() == 1
 
 
-def test_of_many_messages_that_claim_one_id_one_wins_and_the_others_are_told(project):
-    def send(number):
+def test_of_many_messages_that_claim_one_id_one_wins_and_the_others_are_told(project: UUID) -> None:
+    def send(number: int) -> Any:
         try:
             return delivery.deliver(project, f"desk-{number % 4}", [task(str(number), id="one")])[0].duplicate
         except Problem as refusal:
@@ -49,11 +50,11 @@ def test_of_many_messages_that_claim_one_id_one_wins_and_the_others_are_told(pro
     assert Message.objects.count() == 1
 
 
-def test_a_commit_that_becomes_visible_late_is_not_overtaken(project):
+def test_a_commit_that_becomes_visible_late_is_not_overtaken(project: UUID) -> None:
     address = session_address(uuid4())
     begun, finish = Event(), Event()
 
-    def slow():
+    def slow() -> None:
         with unit_of_work.transaction():
             delivery.deliver(project, address, [task("first")])
             begun.set()
@@ -71,16 +72,16 @@ def test_a_commit_that_becomes_visible_late_is_not_overtaken(project):
     assert [row.body for row in session_inbox.unadmitted(project, address)] == ["first", "second"]
 
 
-def test_a_reader_with_a_cursor_skips_nothing_while_many_write(project):
+def test_a_reader_with_a_cursor_skips_nothing_while_many_write(project: UUID) -> None:
     address = session_address(uuid4())
     writers, each = 8, 25
     done = Event()
 
-    def write(number):
+    def write(number: int) -> None:
         for turn in range(each):
             delivery.deliver(project, address, [task(f"{number}/{turn}")])
 
-    def read():
+    def read() -> Any:
         seen, after = [], 0
         while True:
             last = done.is_set()
@@ -102,10 +103,10 @@ def test_a_reader_with_a_cursor_skips_nothing_while_many_write(project):
         assert mine == [f"{number}/{turn}" for turn in range(each)]
 
 
-def test_two_drains_never_hold_the_same_message(project):
+def test_two_drains_never_hold_the_same_message(project: UUID) -> None:
     delivery.deliver(project, "desk", [task(str(number)) for number in range(200)])
 
-    def take(number):
+    def take(number: int) -> Any:
         taken = []
         while claim := claims.drain(project, "desk", limit=7).messages:
             taken += [row.message_id for row in claim]
@@ -116,14 +117,14 @@ def test_two_drains_never_hold_the_same_message(project):
     assert set(Waiting.objects.values_list("tries", flat=True)) == {1}
 
 
-def test_a_drain_does_not_overtake_one_that_may_yet_be_undone(project):
+def test_a_drain_does_not_overtake_one_that_may_yet_be_undone(project: UUID) -> None:
     delivery.deliver(project, "desk", [task(str(number)) for number in range(4)])
     begun, finish = Event(), Event()
 
     class Undone(Exception):
         pass
 
-    def undone():
+    def undone() -> None:
         with pytest.raises(Undone), unit_of_work.transaction():
             claims.drain(project, "desk", limit=2)
             begun.set()
@@ -140,11 +141,11 @@ def test_a_drain_does_not_overtake_one_that_may_yet_be_undone(project):
         assert [row.body for row in second.result(30).messages] == ["0", "1"]
 
 
-def test_whoever_waited_for_a_drain_gets_what_follows_it(project):
+def test_whoever_waited_for_a_drain_gets_what_follows_it(project: UUID) -> None:
     delivery.deliver(project, "desk", [task(str(number)) for number in range(4)])
     begun, finish = Event(), Event()
 
-    def slow():
+    def slow() -> Any:
         with unit_of_work.transaction():
             claim = claims.drain(project, "desk", limit=2)
             begun.set()
@@ -161,13 +162,13 @@ def test_whoever_waited_for_a_drain_gets_what_follows_it(project):
     assert got == [["0", "1"], ["2", "3"]]
 
 
-def test_an_ack_and_a_recover_at_once_cannot_both_have_it(project):
+def test_an_ack_and_a_recover_at_once_cannot_both_have_it(project: UUID) -> None:
     for turn in range(10):
         address = f"desk-{turn}"
         [sent] = delivery.deliver(project, address, [task()])
         claim = claims.drain(project, address, consumer="me")
 
-        def race(number, address=address, sent=sent, claim=claim):
+        def race(number: int, address: Any = address, sent: Any = sent, claim: Any = claim) -> Any:
             if number:
                 return claims.recover(project, address, consumer="me").messages
             return claims.ack(project, address, claim.token, [sent.id]).done
@@ -176,14 +177,14 @@ def test_an_ack_and_a_recover_at_once_cannot_both_have_it(project):
         assert bool(acked) != bool(recovered)
 
 
-def test_a_message_is_admitted_by_one_of_many(project):
+def test_a_message_is_admitted_by_one_of_many(project: UUID) -> None:
     address = session_address(uuid4())
     ids = [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(20)])]
     admitted = at_once(8, lambda number: session_inbox.admit(project, address, ids, attempt=number + 1))
     assert sorted(each for one in admitted for each in one) == sorted(ids)
 
 
-def test_sweeps_side_by_side_bring_each_message_back_once(project):
+def test_sweeps_side_by_side_bring_each_message_back_once(project: UUID) -> None:
     ids = [each.id for each in delivery.deliver(project, "desk", [task(str(n)) for n in range(50)])]
     claims.drain(project, "desk", lease_secs=0.001)
     counted = []
@@ -191,7 +192,7 @@ def test_sweeps_side_by_side_bring_each_message_back_once(project):
     assert sum(counted) == len(ids)
 
 
-def test_a_spent_message_is_quarantined_once_by_sweeps_side_by_side(project, settings):
+def test_a_spent_message_is_quarantined_once_by_sweeps_side_by_side(project: UUID, settings: Any) -> None:
     settings.WARDROOM = settings.WARDROOM | {"claim_tries": 1}
     delivery.deliver(project, "desk", [task(str(n)) for n in range(10)])
     claims.drain(project, "desk", lease_secs=0.001)
@@ -200,17 +201,17 @@ def test_a_spent_message_is_quarantined_once_by_sweeps_side_by_side(project, set
     assert Quarantined.objects.count() == 10
 
 
-def test_many_requeue_one_and_it_arrives_once(project):
+def test_many_requeue_one_and_it_arrives_once(project: UUID) -> None:
     row = quarantine.put(project, b'{"message_kind": "task", "body": "x", "address": "desk"}', "amqp", "why")
     at_once(8, lambda number: quarantine.requeue(row.pk, Actor.system(f"clerk {number}")))
     assert Message.objects.count() == 1
     assert AuditEntry.objects.count() == 1
 
 
-def test_requeue_and_discard_at_once_end_one_way(project):
+def test_requeue_and_discard_at_once_end_one_way(project: UUID) -> None:
     row = quarantine.put(project, b'{"message_kind": "task", "body": "x", "address": "desk"}', "amqp", "why")
 
-    def settle(number):
+    def settle(number: int) -> Any:
         try:
             if number % 2:
                 return quarantine.requeue(row.pk, Actor.system("a")).state

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from mailbox import claims, delivery, session_inbox
@@ -19,15 +22,15 @@ pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def after(secs):
+def after(secs: Any) -> Any:
     return NOON + timedelta(seconds=secs)
 
 
-def fill(project, count=3, address="desk"):
+def fill(project: Any, count: int = 3, address: str = "desk") -> list[Any]:
     return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)], now=NOON)]
 
 
-def test_one_receipt_for_all_that_an_ack_took_and_nothing_waits(project):
+def test_one_receipt_for_all_that_an_ack_took_and_nothing_waits(project: UUID) -> None:
     ids = fill(project)
     claim = claims.drain(project, "desk", now=NOON)
     claims.ack(project, "desk", claim, ids[1:], now=after(7))
@@ -37,7 +40,7 @@ def test_one_receipt_for_all_that_an_ack_took_and_nothing_waits(project):
     assert (receipt.first_seq, receipt.last_seq, receipt.taken) == (2, 3, {"2": 1, "3": 1})
 
 
-def test_what_changes_nothing_leaves_no_receipt(project):
+def test_what_changes_nothing_leaves_no_receipt(project: UUID) -> None:
     ids = fill(project)
     claim = claims.drain(project, "desk", lease_secs=30, now=NOON)
     claims.ack(project, "desk", claim, now=after(31))
@@ -48,7 +51,7 @@ def test_what_changes_nothing_leaves_no_receipt(project):
     assert Receipt.objects.count() == 1
 
 
-def test_an_ack_in_parts_is_known_again_by_its_claim_alone(project):
+def test_an_ack_in_parts_is_known_again_by_its_claim_alone(project: UUID) -> None:
     ids = fill(project, 4)
     mine = claims.drain(project, "desk", 3, now=NOON)
     other = claims.drain(project, "desk", 1, now=NOON)
@@ -59,7 +62,7 @@ def test_an_ack_in_parts_is_known_again_by_its_claim_alone(project):
     assert again == claims.Settled([ids[0], ids[2]], [ids[3]])
 
 
-def test_an_admitted_message_says_when_after_how_many_tries_and_for_which_attempt(project):
+def test_an_admitted_message_says_when_after_how_many_tries_and_for_which_attempt(project: UUID) -> None:
     fill(project, 2)
     claims.drain(project, "desk", 1, lease_secs=10, now=NOON)
     claim = claims.drain(project, "desk", now=after(11))
@@ -74,10 +77,10 @@ def test_an_admitted_message_says_when_after_how_many_tries_and_for_which_attemp
     assert (read.state, read.admitted_at, read.admitted_attempt) == ("admitted", after(13), 3)
 
 
-def test_a_list_asks_once_for_all_its_receipts(project):
+def test_a_list_asks_once_for_all_its_receipts(project: UUID) -> None:
     caller = Caller(Django(), project, scopes={"mailboxes:read"})
 
-    def asked(count):
+    def asked(count: int) -> Any:
         fill(project, count)
         for _ in range(count):
             claims.ack(project, "desk", claims.drain(project, "desk", 1))
@@ -89,8 +92,8 @@ def test_a_list_asks_once_for_all_its_receipts(project):
     assert asked(2) == asked(9)
 
 
-def test_the_admins_list_asks_once_for_all_its_receipts(project, admin_client):
-    def asked(count):
+def test_the_admins_list_asks_once_for_all_its_receipts(project: UUID, admin_client: Client) -> None:
+    def asked(count: int) -> Any:
         fill(project, count)
         for _ in range(count):
             claims.ack(project, "desk", claims.drain(project, "desk", 1))
@@ -102,7 +105,7 @@ def test_the_admins_list_asks_once_for_all_its_receipts(project, admin_client):
     assert asked(2) == asked(9)
 
 
-def test_letting_go_takes_the_oldest_in_bounded_steps_and_nothing_that_is_young_or_waits(project):
+def test_letting_go_takes_the_oldest_in_bounded_steps_and_nothing_that_is_young_or_waits(project: UUID) -> None:
     ids = fill(project, 8)
     for day in range(3):
         when = after(86400 * day)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,24 +16,24 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def address():
+def address() -> Any:
     return session_address(uuid4())
 
 
-def test_sending_a_message_does_not_admit_it(project, address):
+def test_sending_a_message_does_not_admit_it(project: UUID, address: Any) -> None:
     ids = [each.id for each in delivery.deliver(project, address, [task("a"), task("b")])]
     for _ in range(9):
         assert [row.message_id for row in session_inbox.unadmitted(project, address)] == ids
 
 
-def test_a_connection_goes_on_after_what_it_sent(project, address):
+def test_a_connection_goes_on_after_what_it_sent(project: UUID, address: Any) -> None:
     delivery.deliver(project, address, [task(str(n)) for n in range(5)])
     first = session_inbox.unadmitted(project, address, limit=3)
     rest = session_inbox.unadmitted(project, address, after_seq=first[-1].seq)
     assert [row.body for row in first + rest] == ["0", "1", "2", "3", "4"]
 
 
-def test_a_message_is_admitted_once(project, address):
+def test_a_message_is_admitted_once(project: UUID, address: Any) -> None:
     ids = [each.id for each in delivery.deliver(project, address, [task("a"), task("b")])]
     assert session_inbox.has_unadmitted(project, address)
     assert session_inbox.admit(project, address, [*ids, "stranger"], attempt=1) == ids
@@ -42,7 +43,7 @@ def test_a_message_is_admitted_once(project, address):
     assert {row.admitted_attempt for row in Message.objects.filter(message_id__in=ids)} == {1}
 
 
-def test_admissions_stand_in_the_order_of_admission_whatever_their_numbers(project, address):
+def test_admissions_stand_in_the_order_of_admission_whatever_their_numbers(project: UUID, address: Any) -> None:
     ids = [each.id for each in delivery.deliver(project, address, [task("x" * (n + 1)) for n in range(8)])]
     for some in ([5, 3], [1], [7, 0], [2]):
         session_inbox.admit(project, address, [ids[number] for number in some], attempt=1)
@@ -54,7 +55,9 @@ def test_admissions_stand_in_the_order_of_admission_whatever_their_numbers(proje
         assert list(rest) == found[place + 1 :]
 
 
-def test_all_admissions_are_read_however_many_receipts_have_them(project, address, monkeypatch):
+def test_all_admissions_are_read_however_many_receipts_have_them(
+    project: UUID, address: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(session_inbox, "RECEIPTS_AT_ONCE", 2)
     ids = [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(5)])]
     for each in ids:
@@ -62,7 +65,7 @@ def test_all_admissions_are_read_however_many_receipts_have_them(project, addres
     assert [row.message_id for row in session_inbox.admissions(project, address)] == ids
 
 
-def test_another_address_or_project_admits_nothing(project, foreign, address):
+def test_another_address_or_project_admits_nothing(project: UUID, foreign: UUID, address: Any) -> None:
     ids = [each.id for each in delivery.deliver(project, address, [task()])]
     assert session_inbox.admit(project, session_address(uuid4()), ids, attempt=1) == []
     assert session_inbox.admit(foreign, address, ids, attempt=1) == []

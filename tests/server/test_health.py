@@ -1,27 +1,30 @@
 """/healthz says that the process lives; /readyz says which part behind it does not."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.servers.stack import House
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def lonely(stack):
+def lonely(stack: Callable[..., House]) -> Any:
     """A web process without worker and beat."""
     return stack(worker=False, beat=False)
 
 
-def parts(house):
+def parts(house: Any) -> Any:
     answer = httpx.get(f"{house.url}/readyz", timeout=10)
     return answer.status_code, answer.json()
 
 
-def test_without_beat_it_is_degraded_and_still_ready(lonely):
+def test_without_beat_it_is_degraded_and_still_ready(lonely: Any) -> None:
     status, told = parts(lonely)
     assert status == 200
     assert told["status"] == "degraded"
@@ -30,7 +33,7 @@ def test_without_beat_it_is_degraded_and_still_ready(lonely):
 
 
 @pytest.mark.parametrize("fault", ["stop", "pause"])
-def test_a_broker_that_is_gone_or_hangs_is_named_within_seconds(lonely, fault):
+def test_a_broker_that_is_gone_or_hangs_is_named_within_seconds(lonely: Any, fault: str) -> None:
     getattr(lonely.broker, fault)()
     began = time.monotonic()
     _, told = wait_until(lambda: (got := parts(lonely))[0] == 503 and got)
@@ -45,13 +48,13 @@ def test_a_broker_that_is_gone_or_hangs_is_named_within_seconds(lonely, fault):
     wait_until(lambda: parts(lonely)[0] == 200)
 
 
-def test_probes_need_no_host_name_of_ours(lonely):
+def test_probes_need_no_host_name_of_ours(lonely: Any) -> None:
     for path in ("/healthz", "/readyz"):
         assert httpx.get(lonely.url + path, headers={"Host": "10.0.0.7"}).status_code == 200
     assert httpx.get(f"{lonely.url}/admin/login/", headers={"Host": "10.0.0.7"}).status_code == 400
 
 
-def test_missing_migrations_are_named(lonely):
+def test_missing_migrations_are_named(lonely: Any) -> None:
     lonely.manage("migrate", "accounts", "zero", "--fake")
     lonely.stop("web1")
     lonely.start("web1", wait=False)
@@ -61,7 +64,7 @@ def test_missing_migrations_are_named(lonely):
     assert told["parts"]["migrations"]["error"].endswith(" to apply")
 
 
-def test_a_crowd_of_probes_costs_one_look_a_second(lonely):
+def test_a_crowd_of_probes_costs_one_look_a_second(lonely: Any) -> None:
     with httpx.Client(base_url=lonely.url, timeout=30) as probe:
         began, before = time.monotonic(), pings(lonely)
         for _ in range(100):
@@ -70,7 +73,7 @@ def test_a_crowd_of_probes_costs_one_look_a_second(lonely):
     assert 0 <= pings(lonely) - before <= 2 * looks_at_most
 
 
-def pings(house):
+def pings(house: Any) -> Any:
     """How often the broker was asked whether it is there. Nobody but /readyz asks it more than once in 15 s."""
     with house.broker.client() as client:
         return client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,20 +24,20 @@ for _ in range(40):
 """
 
 
-def test_a_process_without_a_sign_of_work_kills_itself():
+def test_a_process_without_a_sign_of_work_kills_itself() -> None:
     ended = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=20)
     assert ended.returncode == -signal.SIGKILL
     assert "nothing heard for 0 s: ending this process" in ended.stderr
 
 
-def test_a_process_with_signs_of_work_goes_on():
+def test_a_process_with_signs_of_work_goes_on() -> None:
     ended = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=20)
     assert ended.returncode == 0
 
 
 @pytest.mark.stack
 @pytest.mark.usefixtures("only_embedded")
-def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again():
+def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again() -> None:
     with Embedded(timings={"worker_deaf_secs": 6, "sweep_secs": 1}) as house:
         house.start()
         worker, beat = house.part("worker"), house.kill("beat", signal.SIGSTOP)
@@ -65,7 +66,7 @@ while True:
 
 
 @pytest.mark.parametrize("step", [-120, -3600, 7200])
-def test_beat_sends_on_whatever_is_done_to_the_wall_clock(tmp_path, step):
+def test_beat_sends_on_whatever_is_done_to_the_wall_clock(tmp_path: Path, step: int) -> None:
     clock, out = WallClock(tmp_path / "clock"), tmp_path / "sent"
     with (
         out.open("w") as sent,

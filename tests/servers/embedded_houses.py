@@ -1,6 +1,8 @@
 """Whole Wardrooms by `manage.py up`, on either backend."""
 
 import secrets
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -9,11 +11,11 @@ from tests.servers.embedded import Embedded
 
 
 @pytest.fixture(scope="module")
-def houses(backend, request):
+def houses(backend: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A factory: `up` with everything of its own, or on a PostgreSQL and a Redis that the environment names."""
     made = []
 
-    def make(**options):
+    def make(**options: Any) -> Any:
         if backend == "postgres":
             broker = Redis().start()
             database = request.getfixturevalue("postgres").create(f"up_{secrets.token_hex(4)}")
@@ -32,7 +34,7 @@ def houses(backend, request):
 
 
 @pytest.fixture(scope="session")
-def only_embedded(backend):
+def only_embedded(backend: str) -> None:
     """`up` with everything of its own is the same whatever the backend: once is enough."""
     if backend != "sqlite":
         pytest.skip("the embedded profile runs on SQLite and Valkey only")

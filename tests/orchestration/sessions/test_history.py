@@ -58,7 +58,7 @@ def all_pages(session: Session, budget: int) -> list[list[Any]]:
     return pages
 
 
-def test_a_place_does_not_move_while_messages_are_admitted_out_of_order(session):
+def test_a_place_does_not_move_while_messages_are_admitted_out_of_order(session: Session) -> None:
     ids = send(session, 7)
     for number in range(1, 7):
         admit(session, ids[number])
@@ -69,7 +69,7 @@ def test_a_place_does_not_move_while_messages_are_admitted_out_of_order(session)
     assert told(rest) == ["m3", "m4", "m5", "m6", "m0"] and end is None
 
 
-def test_every_entry_comes_once_however_small_the_pages_are(session):
+def test_every_entry_comes_once_however_small_the_pages_are(session: Session) -> None:
     ids = send(session, 12)
     for position in range(12):
         say(session, position, f"i{position}")
@@ -83,7 +83,7 @@ def test_every_entry_comes_once_however_small_the_pages_are(session):
     assert len(all_pages(session, 1)) >= 24
 
 
-def test_a_clock_that_went_back_hides_and_repeats_nothing(session):
+def test_a_clock_that_went_back_hides_and_repeats_nothing(session: Session) -> None:
     for position in range(6):
         say(session, position, f"i{position}", at=timezone.now() - timedelta(hours=position))
         admit(session, *send(session, 1))
@@ -92,7 +92,7 @@ def test_a_clock_that_went_back_hides_and_repeats_nothing(session):
     )
 
 
-def test_what_is_let_go_between_two_pages_moves_no_place(session):
+def test_what_is_let_go_between_two_pages_moves_no_place(session: Session) -> None:
     ids = send(session, 6)
     admit(session, *ids)
     _, place = history.page(session, 300)
@@ -101,7 +101,9 @@ def test_what_is_let_go_between_two_pages_moves_no_place(session):
     assert told(history.page(session, 100_000, place)[0]) == ["later"]
 
 
-def test_questions_that_were_answered_beside_the_work_are_passed_over_and_the_rest_is_found(session, monkeypatch):
+def test_questions_that_were_answered_beside_the_work_are_passed_over_and_the_rest_is_found(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(history, "AT_ONCE", 3)
     asks = send(session, 10, message_kind="ask", body={"question": "why?"})
     admit(session, *asks, *send(session, 1))
@@ -111,12 +113,12 @@ def test_questions_that_were_answered_beside_the_work_are_passed_over_and_the_re
 @pytest.mark.parametrize(
     "cursor", ["x", "1", "1.2.3", "1.2.3.4.5", "1.2.3.-4", "1.2.3.٤", "9" * 200, "1.1.1." + "9" * 19]
 )
-def test_a_cursor_of_another_kind_is_no_place(cursor):
+def test_a_cursor_of_another_kind_is_no_place(cursor: str) -> None:
     assert history.Place.read(cursor) is None
 
 
 @pytest.mark.timeout(300)
-def test_a_page_of_a_long_history_loads_no_more_than_a_page(session):
+def test_a_page_of_a_long_history_loads_no_more_than_a_page(session: Session) -> None:
     large = {"text": "x" * 250_000}
     for _ in range(20):
         admit(session, *send(session, 10, body=large))

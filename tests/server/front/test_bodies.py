@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
 from mailbox.models import Message
 from orchestration.models import Session
 from server.front import budget
-from tests.server.front.wire import CHUNKED, JSON, length, wire
+from tests.mailbox.faces import Caller, Server
+from tests.server.front.wire import CHUNKED, JSON, Wire, length, wire
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,7 +28,7 @@ MOST_TAKEN = 24 * MIB
 
 
 @pytest.fixture
-def strangers_memory():
+def strangers_memory() -> Iterator[None]:
     """All the memory for the bodies of callers that were not judged is in use, by many of them."""
     most = settings.WARDROOM["unproven_bytes_at_once"]
     held = [(f"address {number}", most // 4) for number in range(4)]
@@ -37,7 +41,7 @@ def strangers_memory():
 
 @pytest.mark.parametrize("framing", [length(HUGE), CHUNKED])
 @pytest.mark.parametrize("path", STATUS)
-def test_nothing_of_a_strangers_body_is_read(connection, path, framing):
+def test_nothing_of_a_strangers_body_is_read(connection: Wire, path: Any, framing: Any) -> None:
     connection.head("POST", path, JSON, framing)
     if framing == CHUNKED:
         connection.socket.sendall(f"{HUGE:x}\r\n".encode())
@@ -51,23 +55,25 @@ def test_nothing_of_a_strangers_body_is_read(connection, path, framing):
 
 @pytest.mark.parametrize("framing", [length(HUGE), length(70_000), CHUNKED])
 @pytest.mark.parametrize("path", [DRF, HOT])
-def test_a_token_of_nobody_is_judged_before_a_long_body_is_read(connection, stranger, path, framing):
+def test_a_token_of_nobody_is_judged_before_a_long_body_is_read(
+    connection: Wire, stranger: str, path: Any, framing: Any
+) -> None:
     connection.head("POST", path, JSON, framing, token=stranger)
     assert connection.answer().problem == (401, "unauthenticated")
 
 
-def test_a_token_of_nobody_is_judged_when_a_short_body_does_not_come(connection, stranger):
+def test_a_token_of_nobody_is_judged_when_a_short_body_does_not_come(connection: Wire, stranger: str) -> None:
     connection.head("POST", DRF, JSON, length(10), token=stranger)
     assert connection.answer().problem == (401, "unauthenticated")
 
 
-def test_a_length_over_the_limit_is_refused_unread(caller, connection):
+def test_a_length_over_the_limit_is_refused_unread(caller: Caller, connection: Wire) -> None:
     connection.head("POST", DRF, JSON, length(HUGE), token=caller.token)
     assert connection.answer().problem == (413, "too-large")
     assert connection.pour(HUGE) < MOST_TAKEN
 
 
-def test_chunks_over_the_limit_are_refused_when_they_are_too_many(caller, connection):
+def test_chunks_over_the_limit_are_refused_when_they_are_too_many(caller: Caller, connection: Wire) -> None:
     connection.head("POST", DRF, JSON, CHUNKED, token=caller.token)
     connection.socket.sendall(f"{HUGE:x}\r\n".encode())
     connection.pour(settings.WARDROOM["max_request_bytes"] + 65536)
@@ -76,20 +82,22 @@ def test_chunks_over_the_limit_are_refused_when_they_are_too_many(caller, connec
 
 @pytest.mark.parametrize("framing", [length(100), CHUNKED])
 @pytest.mark.parametrize("path", [DRF, HOT])
-def test_a_body_that_does_not_come_is_given_up(caller, connection, monkeypatch, path, framing):
+def test_a_body_that_does_not_come_is_given_up(
+    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch, path: Any, framing: Any
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
     connection.head("POST", path, JSON, framing, token=caller.token)
     assert connection.answer().problem == (408, "too-slow")
     assert connection.is_closed()
 
 
-def test_a_form_that_does_not_come_is_given_up(connection, monkeypatch):
+def test_a_form_that_does_not_come_is_given_up(connection: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
     connection.head("POST", ADMIN, "Content-Type: application/x-www-form-urlencoded", length(100))
     assert connection.answer().status == 408
 
 
-def test_a_form_has_the_time_of_a_stranger_until_its_sender_is_known(web_server, admin_client):
+def test_a_form_has_the_time_of_a_stranger_until_its_sender_is_known(web_server: Server, admin_client: Client) -> None:
     form = "Content-Type: application/x-www-form-urlencoded"
     with wire(web_server.port) as stranger, wire(web_server.port) as staff:
         staff.head("POST", ADMIN, form, length(10), f"Cookie: sessionid={admin_client.cookies['sessionid'].value}")
@@ -100,7 +108,7 @@ def test_a_form_has_the_time_of_a_stranger_until_its_sender_is_known(web_server,
         assert staff.answer().status == 403  # Django reads it, and asks for the form's token.
 
 
-def test_a_browser_gets_a_page_from_the_admin_and_a_program_a_problem(web_server):
+def test_a_browser_gets_a_page_from_the_admin_and_a_program_a_problem(web_server: Server) -> None:
     with wire(web_server.port) as browser:
         browser.head("POST", ADMIN, "Accept: text/html,*/*", length(HUGE))
         answer = browser.answer()
@@ -110,7 +118,7 @@ def test_a_browser_gets_a_page_from_the_admin_and_a_program_a_problem(web_server
         assert program.answer().problem == (413, "too-large")
 
 
-def test_a_chunked_body_is_a_body_on_every_call(caller, connection):
+def test_a_chunked_body_is_a_body_on_every_call(caller: Caller, connection: Wire) -> None:
     body = json.dumps({"runner": "external", "assignment": "wait", "title": "in pieces"}).encode()
     connection.head("POST", DRF, JSON, CHUNKED, token=caller.token)
     for at in range(0, len(body), 10):
@@ -120,7 +128,7 @@ def test_a_chunked_body_is_a_body_on_every_call(caller, connection):
     assert Session.objects.get().title == "in pieces"
 
 
-def test_a_chunked_drain_keeps_its_limit(caller, connection):
+def test_a_chunked_drain_keeps_its_limit(caller: Caller, connection: Wire) -> None:
     for name in ("one", "two"):
         caller.post(HOT, {"id": name, "message_kind": "task", "body": name})
     connection.head("POST", "/api/v1/mailboxes/desk/drain", JSON, CHUNKED, token=caller.token)
@@ -129,7 +137,7 @@ def test_a_chunked_drain_keeps_its_limit(caller, connection):
     assert [each["id"] for each in connection.answer().json()["messages"]] == ["one"]
 
 
-def test_a_compressed_body_is_refused_by_name(caller, connection):
+def test_a_compressed_body_is_refused_by_name(caller: Caller, connection: Wire) -> None:
     for path in (DRF, HOT):
         connection.head("POST", path, JSON, "Content-Encoding: gzip", length(3), token=caller.token)
         connection.socket.sendall(b"abc")
@@ -139,7 +147,9 @@ def test_a_compressed_body_is_refused_by_name(caller, connection):
         connection.__init__(caller.face.port)
 
 
-def test_one_key_holds_a_quarter_of_the_memory_for_bodies(caller, connection, monkeypatch):
+def test_one_key_holds_a_quarter_of_the_memory_for_bodies(
+    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 800_000)
     connection.head("POST", HOT, JSON, length(300_000), token=caller.token)
     connection.pour(196_608 + 65_536)
@@ -147,7 +157,9 @@ def test_one_key_holds_a_quarter_of_the_memory_for_bodies(caller, connection, mo
     assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
 
 
-def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(caller, connection, monkeypatch):
+def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(
+    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 0.2)
     monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 1000)
     connection.head("POST", HOT, JSON, length(600), token=caller.token)
@@ -157,7 +169,9 @@ def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(caller, connec
     wait_until(lambda: (budget.proven._held, budget.unproven._held) == (0, 0))
 
 
-def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(connection, stranger, monkeypatch):
+def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(
+    connection: Wire, stranger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 1000)
     connection.head("POST", HOT, JSON, length(501), token=stranger)
     connection.socket.sendall(b"x" * 501)
@@ -165,7 +179,9 @@ def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(connection
     assert (answer.problem, answer.headers["retry-after"]) == ((429, "too-many"), "1")
 
 
-def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(caller, connection, monkeypatch):
+def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(
+    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 10)
         answer = caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x" * 100})
@@ -177,21 +193,25 @@ def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(caller, co
     assert [row.message_id for row in Message.objects.all()] == ["two"]
 
 
-def test_who_can_prove_themselves_are_served_while_strangers_fill_their_memory(caller, strangers_memory):
+def test_who_can_prove_themselves_are_served_while_strangers_fill_their_memory(
+    caller: Caller, strangers_memory: Any
+) -> None:
     """Strangers who send slowly hold all of it: a short body is read beside it, once its caller was judged."""
     answer = caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x"})
     assert answer.status_code == 201, answer.text
 
 
-def test_a_stranger_is_judged_first_while_strangers_fill_their_memory(connection, stranger, strangers_memory):
+def test_a_stranger_is_judged_first_while_strangers_fill_their_memory(
+    connection: Wire, stranger: str, strangers_memory: Any
+) -> None:
     connection.head("POST", DRF, JSON, length(10), token=stranger)
     connection.socket.sendall(b"0123456789")
     assert connection.answer().problem == (401, "unauthenticated")
 
 
 def test_forms_wait_for_nobody_while_strangers_fill_their_memory(
-    connection, web_server, admin_client, strangers_memory
-):
+    connection: Wire, web_server: Server, admin_client: Client, strangers_memory: Any
+) -> None:
     form = "Content-Type: application/x-www-form-urlencoded"
     connection.head("POST", ADMIN, form, length(10))
     assert connection.answer().problem == (503, "busy")
@@ -201,7 +221,7 @@ def test_forms_wait_for_nobody_while_strangers_fill_their_memory(
         assert browser.answer().status == 403  # Django reads it, and asks for the form's token.
 
 
-def test_what_was_read_is_given_back_whatever_happens(caller, connection, stranger):
+def test_what_was_read_is_given_back_whatever_happens(caller: Caller, connection: Wire, stranger: str) -> None:
     caller.post(DRF, raw=b"[" * 1000)
     caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x" * 100_000})
     connection.head("POST", DRF, JSON, length(1000), token=caller.token)
@@ -211,7 +231,7 @@ def test_what_was_read_is_given_back_whatever_happens(caller, connection, strang
     assert not budget.proven._by_owner
 
 
-def test_the_connection_goes_on_behind_a_body_that_was_read(caller, connection):
+def test_the_connection_goes_on_behind_a_body_that_was_read(caller: Caller, connection: Wire) -> None:
     for name in ("one", "two"):
         body = json.dumps({"runner": "external", "assignment": name}).encode()
         connection.head("POST", DRF, JSON, length(body), token=caller.token)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -13,44 +15,45 @@ from websockets.sync.client import connect
 from server.front import connection as front_connection
 from server.front.exchange import Exchange
 from server.up import web_options
-from tests.server.front.wire import JSON, length, wire
+from tests.mailbox.faces import Caller, Server
+from tests.server.front.wire import JSON, Wire, length, wire
 from tests.servers.databases import ROOT
-from tests.servers.stack import web_command
+from tests.servers.stack import House, web_command
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def hurried(monkeypatch):
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.WARDROOM, "head_secs", 0.3)
 
 
-def test_a_connection_without_a_request_is_closed(hurried, connection):
+def test_a_connection_without_a_request_is_closed(hurried: Any, connection: Wire) -> None:
     assert connection.is_closed()
 
 
 @pytest.mark.parametrize(
     "half", [b"G", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: testserver\r\nX: "]
 )
-def test_half_a_head_is_given_up(hurried, connection, half):
+def test_half_a_head_is_given_up(hurried: Any, connection: Wire, half: bytes) -> None:
     connection.socket.sendall(half)
     assert connection.answer().problem == (408, "too-slow")
     assert connection.is_closed()
 
 
-def test_half_a_second_head_is_given_up(hurried, connection):
+def test_half_a_second_head_is_given_up(hurried: Any, connection: Wire) -> None:
     connection.head("GET", "/healthz")
     assert connection.answer().status == 200
     connection.socket.sendall(b"GET /healthz HTTP/1.1\r\n")
     assert connection.answer().problem == (408, "too-slow")
 
 
-def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried, connection):
+def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried: Any, connection: Wire) -> None:
     connection.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
     connection.socket.settimeout(0.02)
 
-    def dripped():
+    def dripped() -> Any:
         connection.socket.sendall(b"x")
         try:
             return connection.socket.recv(4096)
@@ -60,27 +63,27 @@ def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried, connection):
     assert wait_until(dripped).startswith(b"HTTP/1.1 408")
 
 
-def test_a_head_without_end_is_refused(connection):
+def test_a_head_without_end_is_refused(connection: Wire) -> None:
     connection.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
     connection.pour(2 * settings.WARDROOM["max_head_bytes"])
     assert connection.answer().problem == (431, "too-large")
     assert connection.is_closed()
 
 
-def test_trailers_without_end_are_cut_off(caller, connection):
+def test_trailers_without_end_are_cut_off(caller: Caller, connection: Wire) -> None:
     connection.head("POST", "/api/v1/sessions", JSON, "Transfer-Encoding: chunked", token=caller.token)
     connection.socket.sendall(b"0\r\nX: ")
     most = 16 * settings.WARDROOM["max_request_bytes"]
     assert connection.pour(most) < most
 
 
-def test_a_body_that_nobody_reads_is_cut_off(connection):
+def test_a_body_that_nobody_reads_is_cut_off(connection: Wire) -> None:
     connection.head("GET", "/healthz", length(10**9))
     assert connection.answer().status == 200
     assert connection.pour(10**8) < 10**8
 
 
-def test_a_call_that_is_held_is_not_hurried(hurried, caller, connection):
+def test_a_call_that_is_held_is_not_hurried(hurried: Any, caller: Caller, connection: Wire) -> None:
     connection.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
     head = connection.socket.recv(65536)
     assert head.startswith(b"HTTP/1.1 200")
@@ -90,12 +93,14 @@ def test_a_call_that_is_held_is_not_hurried(hurried, caller, connection):
             pass
 
 
-def test_what_is_no_http_is_a_problem(connection):
+def test_what_is_no_http_is_a_problem(connection: Wire) -> None:
     connection.socket.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
     assert connection.answer().problem == (400, "invalid")
 
 
-def test_silent_connections_of_one_address_make_room_for_the_next(monkeypatch, web_server):
+def test_silent_connections_of_one_address_make_room_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
     with ExitStack() as opened:
         opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(8)]
@@ -104,7 +109,9 @@ def test_silent_connections_of_one_address_make_room_for_the_next(monkeypatch, w
         assert opened_connections[-1].answer().status == 200
 
 
-def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, web_server, stranger):
+def test_connections_that_fall_silent_behind_a_head_make_room_too(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, stranger: str
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with ExitStack() as opened:
@@ -118,7 +125,9 @@ def test_connections_that_fall_silent_behind_a_head_make_room_too(monkeypatch, w
             assert each.answer().problem == (401, "unauthenticated")
 
 
-def test_connections_that_fall_silent_in_a_second_head_make_room_too(monkeypatch, web_server):
+def test_connections_that_fall_silent_in_a_second_head_make_room_too(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "head_secs", 600)  # The deadline must not close them.
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
     with ExitStack() as opened:
@@ -137,7 +146,9 @@ def test_connections_that_fall_silent_in_a_second_head_make_room_too(monkeypatch
         assert len(front_connection._everybody_silent) == 5
 
 
-def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_server, stranger):
+def test_a_second_request_that_falls_silent_is_counted_too(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, stranger: str
+) -> None:
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with wire(web_server.port) as first, wire(web_server.port) as second:
         for each in (first, second):
@@ -153,7 +164,9 @@ def test_a_second_request_that_falls_silent_is_counted_too(monkeypatch, web_serv
         assert second.answer().status == 401
 
 
-def test_who_is_known_may_take_the_time_for_a_body(monkeypatch, web_server, caller):
+def test_who_is_known_may_take_the_time_for_a_body(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, caller: Caller
+) -> None:
     wait_until(lambda: not front_connection._everybody_silent)
     monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
     proven = []
@@ -170,7 +183,9 @@ def test_who_is_known_may_take_the_time_for_a_body(monkeypatch, web_server, call
             assert each.answer().status == 422
 
 
-def test_silent_connections_make_room_when_there_are_too_many(monkeypatch, web_server):
+def test_silent_connections_make_room_when_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "connections", 6)
     with ExitStack() as opened:
         opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(30)]
@@ -178,7 +193,9 @@ def test_silent_connections_make_room_when_there_are_too_many(monkeypatch, web_s
         assert opened_connections[-1].answer().status == 200
 
 
-def test_busy_connections_are_kept_and_the_next_is_refused(monkeypatch, caller, web_server):
+def test_busy_connections_are_kept_and_the_next_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caller: Caller, web_server: Server
+) -> None:
     with ExitStack() as opened:
         opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(4)]
         for each in opened_connections:
@@ -193,7 +210,7 @@ def test_busy_connections_are_kept_and_the_next_is_refused(monkeypatch, caller, 
         assert told["parts"]["front"]["refused"]["connections"] >= 1
 
 
-def test_every_way_to_start_a_web_process_has_these_bounds(monkeypatch):
+def test_every_way_to_start_a_web_process_has_these_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", "127.0.0.1")
     monkeypatch.setenv("PORT", "8000")
     for command in ((ROOT / "Procfile").read_text(), " ".join(web_options()), " ".join(web_command(8000))):
@@ -201,7 +218,7 @@ def test_every_way_to_start_a_web_process_has_these_bounds(monkeypatch):
 
 
 @pytest.mark.stack
-def test_a_quiet_childs_socket_is_no_request_that_is_late(stack):
+def test_a_quiet_childs_socket_is_no_request_that_is_late(stack: Callable[..., House]) -> None:
     house = stack(worker=False, beat=False, timings={"head_secs": 1})
     spawned = house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"}).json()["child"]
     headers = {"Authorization": f"Bearer {spawned['token']}"}
@@ -217,7 +234,7 @@ def test_a_quiet_childs_socket_is_no_request_that_is_late(stack):
 
 
 @pytest.mark.stack
-def test_a_hundred_idle_sockets_harm_nobody_under_a_small_limit_of_files(stack):
+def test_a_hundred_idle_sockets_harm_nobody_under_a_small_limit_of_files(stack: Callable[..., House]) -> None:
     house = stack(worker=False, beat=False)
     house.stop("web1")
     house.services["web1"].command[:0] = ["prlimit", "--nofile=64:64"]

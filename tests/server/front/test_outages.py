@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,13 +26,13 @@ UNAVAILABLE = (503, "unavailable", "5")
 
 
 @pytest.fixture
-def only_sqlite(backend):
+def only_sqlite(backend: str) -> None:
     if backend != "sqlite":
         pytest.skip("a file of its own and one write lock are SQLite's")
 
 
 @pytest.fixture
-def only_postgres(backend):
+def only_postgres(backend: str) -> None:
     if backend != "postgres":
         pytest.skip("SQLite is no server that could be away")
 
@@ -73,7 +74,9 @@ def write_lock_of(house: House) -> Iterator[None]:
         holder.communicate()
 
 
-def test_a_write_lock_that_another_process_holds_is_a_503_and_said(stack, only_sqlite):
+def test_a_write_lock_that_another_process_holds_is_a_503_and_said(
+    stack: Callable[..., House], only_sqlite: Any
+) -> None:
     house = stack(worker=False, beat=False, timings={"write_lock_secs": 1})
     client = house.client()
     made = faces.spawned(client)
@@ -88,7 +91,7 @@ def test_a_write_lock_that_another_process_holds_is_a_503_and_said(stack, only_s
     wait_until(lambda: faces.parts(house)["parts"]["writes"] == {"ok": True})
 
 
-def test_a_lock_of_postgresql_that_is_held_is_a_503_and_said(stack, only_postgres):
+def test_a_lock_of_postgresql_that_is_held_is_a_503_and_said(stack: Callable[..., House], only_postgres: Any) -> None:
     house = stack(worker=False, beat=False, timings={"write_lock_secs": 1})
     client = house.client()
     made = faces.spawned(client)
@@ -109,7 +112,7 @@ def test_a_lock_of_postgresql_that_is_held_is_a_503_and_said(stack, only_postgre
 
 
 @pytest.fixture
-def small_disk(only_sqlite) -> Iterator[Path]:
+def small_disk(only_sqlite: Any) -> Iterator[Path]:
     """A disk of a few megabytes."""
     folder = short_folder()
     mount = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs", str(folder)]
@@ -133,7 +136,7 @@ def fill(disk: Path) -> Path:
     return path
 
 
-def test_a_full_disk_is_a_503_and_said(stack, small_disk):
+def test_a_full_disk_is_a_503_and_said(stack: Callable[..., House], small_disk: Path) -> None:
     template, _ = RUN.furnished("sqlite")
     database = small_disk / "wardroom.sqlite3"
     shutil.copyfile(RUN.databases("sqlite").path(template), database)
@@ -156,7 +159,7 @@ def test_a_full_disk_is_a_503_and_said(stack, small_disk):
 # --- a database that is away --------------------------------------------------------------------------------------
 
 
-def test_a_database_that_is_away_is_a_503_and_said(stack, only_postgres):
+def test_a_database_that_is_away_is_a_503_and_said(stack: Callable[..., House], only_postgres: Any) -> None:
     house = stack(worker=False, beat=False)
     client = house.client()
     made = faces.spawned(client)
@@ -174,7 +177,7 @@ def test_a_database_that_is_away_is_a_503_and_said(stack, only_postgres):
     write_everywhere(house, client, made["id"])
 
 
-def test_a_pool_without_a_free_connection_is_a_503(stack, only_postgres):
+def test_a_pool_without_a_free_connection_is_a_503(stack: Callable[..., House], only_postgres: Any) -> None:
     house = stack(worker=False, beat=False, env={"WARDROOM_DB_POOL": "1"})
     client, other = house.client(), house.client()
     made = faces.spawned(client)

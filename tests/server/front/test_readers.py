@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 from django.conf import settings
 
 from server.front.connection import FrontConnection
+from tests.mailbox.faces import Caller, Server
 from tests.server.front.wire import wire
 from tests.waiting import breathe
 
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PIECE = 4096
 
 
-def read_slowly(connection) -> int:
+def read_slowly(connection: Any) -> int:
     """Take what comes in small bits with pauses; how many bytes there were."""
     taken = 0
     try:
@@ -29,7 +31,7 @@ def read_slowly(connection) -> int:
 
 
 @pytest.fixture
-def long_answer(caller):
+def long_answer(caller: Caller) -> str:
     """The path of a page of a megabyte, which Django writes in pieces."""
     for number in range(5):
         event = {"id": f"m{number}", "message_kind": "task", "body": "x" * 250_000}
@@ -38,11 +40,11 @@ def long_answer(caller):
 
 
 @pytest.fixture
-def small_buffers(monkeypatch):
+def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel keeps little of an answer, as for a reader far away; usually it keeps megabytes on one machine."""
     made = FrontConnection.connection_made
 
-    def connection_made(connection, transport):
+    def connection_made(connection: Any, transport: Any) -> None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)
         made(connection, transport)
 
@@ -51,8 +53,14 @@ def small_buffers(monkeypatch):
 
 @pytest.mark.parametrize(("floor", "whole"), [(50 * 1024 * 1024, False), (1024, True)])
 def test_a_reader_below_the_floor_is_cut_off_and_one_above_it_is_not(
-    monkeypatch, caller, web_server, long_answer, small_buffers, floor, whole
-):
+    monkeypatch: pytest.MonkeyPatch,
+    caller: Caller,
+    web_server: Server,
+    long_answer: Any,
+    small_buffers: Any,
+    floor: int,
+    whole: bool,
+) -> None:
     monkeypatch.setitem(settings.WARDROOM, "send_timeout_secs", 0.5)
     monkeypatch.setitem(settings.WARDROOM, "send_bytes_per_sec", floor)
     with wire(web_server.port, window=PIECE) as connection:

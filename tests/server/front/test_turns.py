@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -13,21 +15,23 @@ from django.test import Client
 
 from core.web.problems import Problem
 from server.front.turns import Turns
-from tests.server.front.wire import JSON, length, wire
+from tests.mailbox.faces import Caller, Server
+from tests.server.front.wire import JSON, Wire, length, wire
+from tests.servers.stack import House
 from tests.waiting import wait_until_async
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 
 
-def is_empty(turns):
+def is_empty(turns: Any) -> bool:
     return (turns._in_use, turns._count, turns._held, turns._waiting) == (0, 0, {}, {})
 
 
-async def test_callers_take_turns_and_not_requests(monkeypatch):
+async def test_callers_take_turns_and_not_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     turns, served = Turns(), []
 
-    async def call(caller):
+    async def call(caller: Any) -> None:
         async with turns.turn(caller):
             served.append(caller)
 
@@ -39,7 +43,7 @@ async def test_callers_take_turns_and_not_requests(monkeypatch):
     assert is_empty(turns)
 
 
-async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkeypatch):
+async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "turn_secs", 0.1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
@@ -55,7 +59,7 @@ async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkey
     assert is_empty(turns)
 
 
-async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch):
+async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     turns = Turns()
     async with turns.turn("first"):
@@ -68,7 +72,7 @@ async def test_who_leaves_while_it_waits_takes_no_turn_along(monkeypatch):
     assert is_empty(turns)
 
 
-async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(monkeypatch):
+async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     turns = Turns()
     async with turns.turn("first"):
@@ -82,15 +86,15 @@ async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(monkeypatch):
 
 
 @pytest.fixture
-async def occupy(monkeypatch):
+async def occupy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """`occupy(turns, caller)` has a request of this caller hold a turn until the test ends, or wait for one."""
     tasks = []
 
-    async def hold(turns, caller):
+    async def hold(turns: Any, caller: Any) -> None:
         async with turns.turn(caller):
             await asyncio.Event().wait()
 
-    def come(turns, caller, times=1):
+    def come(turns: Any, caller: Any, times: int = 1) -> Any:
         tasks.extend(asyncio.create_task(hold(turns, caller)) for _ in range(times))
         return tasks[-1]
 
@@ -100,7 +104,7 @@ async def occupy(monkeypatch):
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch, occupy):
+async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch: pytest.MonkeyPatch, occupy: Any) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 8)
     turns = Turns()
     occupy(turns, "many", 20)
@@ -113,7 +117,7 @@ async def test_one_caller_holds_a_quarter_of_the_turns(monkeypatch, occupy):
     assert turns._held == {"many": 2, "one": 2}
 
 
-async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch, occupy):
+async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch: pytest.MonkeyPatch, occupy: Any) -> None:
     """Not to the caller that waits longest, where that holds its share."""
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 2)
     turns = Turns()
@@ -124,7 +128,9 @@ async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch, occupy):
     await wait_until_async(lambda: turns._held == {"many": 1, "next": 1})
 
 
-async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(monkeypatch, occupy):
+async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(
+    monkeypatch: pytest.MonkeyPatch, occupy: Any
+) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 4)
     turns = Turns()
@@ -141,7 +147,9 @@ async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(mon
     assert turns._count == 4
 
 
-async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(monkeypatch, occupy):
+async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(
+    monkeypatch: pytest.MonkeyPatch, occupy: Any
+) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 2)
     turns = Turns()
@@ -153,7 +161,9 @@ async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(monkeyp
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, connection):
+def test_who_makes_tokens_up_is_one_caller(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, caller: Caller, connection: Wire
+) -> None:
     """A token takes a turn only after it has proven its caller; a cookie counts for its address until then."""
     seen = []
     take = Turns._take
@@ -182,7 +192,9 @@ def test_who_makes_tokens_up_is_one_caller(monkeypatch, web_server, caller, conn
         ("POST", f"/api/v1/sessions/{NOBODYS}/attempts/1/exited"),
     ],
 )
-def test_a_forged_token_takes_no_thread_of_its_own(monkeypatch, web_server, connection, stranger, method, path):
+def test_a_forged_token_takes_no_thread_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, connection: Wire, stranger: str, method: str, path: str
+) -> None:
     """These calls wait for no turn: without one check for all of them, a flood would take every thread."""
     monkeypatch.setattr("accounts.credentials.recognise", lambda *_, **__: pytest.fail("a query for one token"))
     if method == "GET":
@@ -194,7 +206,9 @@ def test_a_forged_token_takes_no_thread_of_its_own(monkeypatch, web_server, conn
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(monkeypatch, connection, admin_user):
+def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(
+    monkeypatch: pytest.MonkeyPatch, connection: Wire, admin_user: Any
+) -> None:
     seen = []
     take = Turns._take
     monkeypatch.setattr(Turns, "_take", lambda turns, name: (seen.append(name), take(turns, name))[1])
@@ -208,7 +222,9 @@ def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(monkeypatch
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(monkeypatch, web_server):
+def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(
+    monkeypatch: pytest.MonkeyPatch, web_server: Server
+) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setattr("server.front.exchange.LINGER_SECS", 20.0)
     monkeypatch.setitem(settings.WARDROOM, "turn_secs", 1)
@@ -224,7 +240,9 @@ def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(monkeypat
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("size", [0, 1000])
 @pytest.mark.parametrize("path", ["/nix", "/nix/", "/admins", "/healthz/"])
-def test_an_address_that_nobody_knows_takes_no_turn(monkeypatch, connection, path, size):
+def test_an_address_that_nobody_knows_takes_no_turn(
+    monkeypatch: pytest.MonkeyPatch, connection: Wire, path: str, size: int
+) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 0)
     monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
     connection.head("POST", path, length(size))
@@ -232,7 +250,7 @@ def test_an_address_that_nobody_knows_takes_no_turn(monkeypatch, connection, pat
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_browser_gets_a_page_where_nothing_is(connection):
+def test_a_browser_gets_a_page_where_nothing_is(connection: Wire) -> None:
     connection.head("GET", "/nix", "Accept: text/html")
     answer = connection.answer()
     assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
@@ -240,13 +258,13 @@ def test_a_browser_gets_a_page_where_nothing_is(connection):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("path", "status"), [("/", 302), ("/admin", 301), ("/static/x.css", 404), ("/api/x", 401)])
-def test_addresses_of_django_are_still_its_own(connection, path, status):
+def test_addresses_of_django_are_still_its_own(connection: Wire, path: str, status: int) -> None:
     connection.head("GET", path)
     assert connection.answer().status == status
 
 
 @pytest.mark.stack
-def test_five_hundred_calls_at_once_fit_the_usual_limit_of_files(stack):
+def test_five_hundred_calls_at_once_fit_the_usual_limit_of_files(stack: Callable[..., House]) -> None:
     house = stack(worker=False, beat=False)
     house.stop("web1")
     house.services["web1"].command[:0] = ["prlimit", "--nofile=1024:1024"]
