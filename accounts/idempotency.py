@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from django.db import IntegrityError, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -122,7 +123,7 @@ def _route(view: ProjectView, request: Request) -> str:
 
 
 def _keep(row: IdempotencyKey, answer: Response, redact: tuple[str, ...]) -> None:
-    body = json.loads(json.dumps(answer.data, default=str))
+    body = msgspec.to_builtins(answer.data, enc_hook=str)
     for name in redact:
         if isinstance(body, dict) and body.get(name) is not None:
             held = body[name]

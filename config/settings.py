@@ -254,7 +254,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.Scoped"],
     "DEFAULT_PARSER_CLASSES": ["core.web.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["core.web.renderers.StructRenderer"],
     "DEFAULT_SCHEMA_CLASS": "core.web.openapi.operation.Operation",
     "EXCEPTION_HANDLER": "core.web.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,

@@ -1,7 +1,7 @@
 """The text of a refused value: `must be <valid values>, and is <actual value>`.
 
-Several readers read bodies (serializers, msgspec, operations of their own). A caller sees one form of error. The value
-itself is never repeated: it may be long, or a secret.
+Bodies are checked at the edge and by operations. A caller sees one form of error. The value itself is never repeated:
+it may be long, or a secret.
 """
 
 from __future__ import annotations
@@ -23,9 +23,14 @@ _PLAIN = re.compile(r"[^\s.\[\]\"\\]+")
 
 
 def wrong(field: str, value: Any, right: str) -> Error:
-    """Return one entry of `errors`. A null value counts as missing, because null equals absent."""
+    """Return one entry of `errors`."""
+    return {"field": field, "detail": must(right, value)}
+
+
+def must(right: str, value: Any) -> str:
+    """Return the detail of a refused value. A null value counts as missing, because null equals absent."""
     came = "none of them" if right.startswith(ONE_OF) and isinstance(value, str) else kind(value)
-    return {"field": field, "detail": f"must be {right}, and is {came}"}
+    return f"must be {right}, and is {came}"
 
 
 def kind(value: Any) -> str:

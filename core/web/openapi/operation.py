@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import msgspec
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
 from drf_spectacular.utils import PolymorphicProxySerializer
@@ -13,7 +14,7 @@ from rest_framework import serializers
 
 from core.web import bodies
 from core.web.idempotency_key import LONGEST_KEY, PATTERN
-from core.web.openapi import refusals, values
+from core.web.openapi import refusals, structs, values
 
 IDEMPOTENCY_KEY = {
     "in": "header",
@@ -70,6 +71,19 @@ class Operation(AutoSchema):
         if depends:
             operation["x-depends-on-state"] = depends
         return dict(operation)
+
+    def _get_request_for_media_type(self, serializer: Any, *args: Any, **kwargs: Any) -> Any:
+        """Describe a body by its Struct, or by the Structs of which it is one."""
+        if not (isinstance(serializer, tuple) or _is_struct(serializer)):
+            return super()._get_request_for_media_type(serializer, *args, **kwargs)  # type: ignore[no-untyped-call]
+        schema = structs.reference(serializer, functools.partial(register, self.registry), asked=True)
+        return schema, structs.is_required(serializer)
+
+    def _get_response_for_code(self, serializer: Any, *args: Any, **kwargs: Any) -> Any:
+        """Describe an answer by its Struct."""
+        if _is_struct(serializer):
+            serializer = structs.reference(serializer, functools.partial(register, self.registry), asked=False)
+        return super()._get_response_for_code(serializer, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _map_serializer(self, serializer: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Forbid other members in a request's body, and allow null for absent members."""
@@ -131,6 +145,10 @@ class Operation(AutoSchema):
             keyed=getattr(handler, "honours_key", False),
             own=getattr(self.view, "refuses", {}).get(self.method, {}),
         )
+
+
+def _is_struct(described: Any) -> bool:
+    return isinstance(described, type) and issubclass(described, msgspec.Struct)
 
 
 def register(registry: Any, kind: str, name: str, component: dict[str, Any]) -> dict[str, Any]:

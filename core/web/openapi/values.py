@@ -19,6 +19,8 @@ MOST_EXACT = 2**53 - 1
 
 Schema = dict[str, Any]
 
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+
 
 def reference(name: str) -> Schema:
     """Return the `$ref` of a schema component."""
@@ -42,6 +44,11 @@ COMPONENTS = {
         maximum=MOST_EXACT,
     ),
 }
+
+
+def any_json() -> Schema:
+    """Return the schema of any JSON value, for a field."""
+    return {name: value for name, value in COMPONENTS["JsonValue"].items() if name != "description"}
 
 
 def json_object(value: str = "JsonValue", **more: Any) -> Schema:
