@@ -11,12 +11,12 @@ from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, permissions, schemas
-from approvals.canonical_action import MAX_WORD
+from approvals.bodies import MAX_WORD, ApprovalConsumption
 from approvals.models import Approval
 from approvals.selectors import find
 from approvals.states import RUNS, RequestVia, Status
 from core.db.clock import database_now
-from core.web import faults, problems
+from core.web import problems, request_body
 from ledger import unit_of_work
 
 
@@ -160,10 +160,5 @@ def _asked(session_id: UUID, attempt: int, request_id: str) -> Approval:
 
 
 def _check_words(digest: Any, claim: Any) -> None:
-    errors = []
-    if not isinstance(digest, str) or not digest:
-        errors.append(faults.wrong("digest", digest, "the digest of the action that is about to run"))
-    if claim is not None and (not isinstance(claim, str) or not 1 <= len(claim) <= MAX_WORD):
-        errors.append(faults.wrong("claim", claim, faults.string(MAX_WORD, 1)))
-    if errors:
+    if errors := list(request_body.errors({"digest": digest, "claim": claim}, ApprovalConsumption)):
         raise problems.invalid(errors)

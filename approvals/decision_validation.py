@@ -6,24 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals import canonical_action
+from approvals.bodies import ApprovalAnswer, ApprovalWithdrawal
 from approvals.models import Approval
 from approvals.states import LEADS_TO, Decision, Status
-from core.web import faults, problems
+from core.web import faults, problems, request_body
 from wardroom import jcs
 
-MAX_TEXT = 16 * 1024
 
+class Answer(ApprovalAnswer, frozen=True, kw_only=True):
+    """An unchecked decision. The state of the approval is checked before any field of it is read.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An unchecked decision. The state of the approval is checked before any field of it is read."""
+    `unknown` are the names of further members, which are refused with the wrong ones.
+    """
 
-    decision: Any
-    digest: Any = None
-    version: Any = None
-    message: Any = None
-    note: Any = None
-    arguments: Any = None
     unknown: tuple[str, ...] = ()
 
 
@@ -50,9 +45,9 @@ def validate(approval: Approval, answer: Answer) -> Change:
         )
     errors = _kind_errors(approval, answer)
     errors += [_error(faults.step("", name), problems.UNKNOWN) for name in answer.unknown]
-    if answer.version is not None and not _is_number(answer.version):
-        errors.append(faults.wrong("version", answer.version, faults.whole()))
-    errors += [*_text_errors("message", answer.message), *_text_errors("note", answer.note)]
+    said = {name: getattr(answer, name) for name in ApprovalAnswer.__struct_fields__}
+    named = {error["field"] for error in errors}
+    errors += [error for error in request_body.errors(said, ApprovalAnswer) if error["field"] not in named]
     if errors:
         raise problems.invalid(errors, "This answer is not valid.")
     kind = Decision(answer.decision)
@@ -86,18 +81,10 @@ def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
     return errors
 
 
-def check_text(name: str, value: Any) -> None:
-    """Raise invalid unless the value is absent or a text that can be stored."""
-    if errors := _text_errors(name, value):
+def check_reason(reason: Any) -> None:
+    """Raise invalid unless the reason of a withdrawal is absent or a text that can be stored."""
+    if errors := list(request_body.errors({"reason": reason}, ApprovalWithdrawal)):
         raise problems.invalid(errors)
-
-
-def _text_errors(name: str, value: Any) -> list[dict[str, str]]:
-    if value is None:
-        return []
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        return [faults.wrong(name, value, faults.string(MAX_TEXT))]
-    return [] if canonical_action.storable(value) else [_error(name, "holds a character that cannot be stored")]
 
 
 def _is_number(value: Any) -> bool:

@@ -52,7 +52,7 @@ def withdraw(
     Raises not-found, forbidden for a caller that neither asked nor may answer, and already-decided or expired when the
     approval was settled in another way.
     """
-    decision_validation.check_text("reason", reason)
+    decision_validation.check_reason(reason)
     with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, now)
         permissions.check_act(approval, actor)

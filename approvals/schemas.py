@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from approvals.models import Approval
-from approvals.states import RUNS, CancelReason, Decision, Status
+import msgspec
+from msgspec import Meta, Struct, structs
+
+from approvals import models
+from approvals.bodies import AskedArguments, AskedRisk, Kind, OptionalWord, RequestId, Text, Word
+from approvals.states import RUNS, CancelReason, Decision, RequestVia, Status, Via
 from core.db import clock
+from core.web.fields import Id, Moment, one_of, says
 
 # The message for the agent when no person wrote one.
 SILENCE = {
@@ -17,47 +22,120 @@ SILENCE = {
 }
 
 
-def approval(row: Approval, for_staff: bool = False) -> dict[str, Any]:
-    """Return the REST body of an approval; `note` is for staff only."""
+class ApprovalPerson(Struct, frozen=True):
+    kind: str
+    id: str
+    name: str
+    user: str | None
+
+
+class ApprovalDecision(Struct, frozen=True):
+    kind: Kind
+    message: Annotated[str | None, says("For the agent.")]
+    arguments: Annotated[dict[str, Any] | None, says("The arguments that were approved to run.")]
+    via: Annotated[str, one_of(Via.values)]
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    id: Id
+    project: Id
+    session: Id | None
+    attempt: int | None
+    request_id: RequestId
+    tool_name: Word
+    permission: Word
+    resource: Text
+    question: Text | None
+    arguments: AskedArguments | None
+    tool_call_id: OptionalWord | None
+    tool_schema_version: OptionalWord | None
+    risk: AskedRisk | None
+    allowed_decisions: Annotated[list[Kind], Meta(min_length=1)]
+    proposed_arguments: Annotated[dict[str, Any] | None, says("The requested arguments before an edit.")]
+    via: Annotated[str, one_of(RequestVia.values)]
+    status: Annotated[str, one_of(Status.values)]
+    version: int
+    digest: Annotated[str, says("SHA-256 of the canonical action that may run.")]
+    proposed_digest: str | None
+    expires_at: Moment | None
+    requested_at: Moment
+    requested_by: ApprovalPerson | None
+    decided_at: Moment | None
+    decided_by: ApprovalPerson | None
+    decision: ApprovalDecision | None
+    settled_at: Moment | None
+    cancel_reason: Annotated[str, one_of(CancelReason.values)] | None
+    delivered_at: Moment | None
+    consumed_at: Moment | None
+    waiters: int
+
+
+class ApprovalWaited(Approval, frozen=True, kw_only=True):
+    timed_out: bool
+
+
+class ApprovalPage(Struct, frozen=True):
+    results: list[Approval]
+    next: str | None
+
+
+class ApprovalCounts(Struct, frozen=True):
+    count: int
+    pending: int
+    approved: int
+    denied: int
+    expired: int
+    cancelled: int
+    unconsumed: int
+    oldest_pending_at: Moment | None
+
+
+def approval(row: models.Approval) -> Approval:
+    """Return the REST body of an approval."""
     action = json.loads(row.action)
-    shape = {
-        "id": str(row.id),
-        "request_id": row.request_id,
-        "project": str(row.project_id),
-        "session": None if row.session is None else str(row.session),
-        "attempt": row.attempt,
-        "tool_name": row.tool_name,
-        "tool_call_id": row.tool_call_id,
-        "tool_schema_version": action["tool_schema_version"],
-        "permission": row.permission,
-        "resource": row.resource,
-        "question": row.question,
-        "arguments": action["arguments"],
-        "proposed_arguments": row.proposed_arguments if row.proposed_action else None,
-        "risk": row.risk,
-        "allowed_decisions": row.allowed_decisions,
-        "via": row.via,
-        "status": str(row.status),
-        "version": row.version,
-        "digest": row.digest,
-        "proposed_digest": row.proposed_digest,
-        "expires_at": moment(row.expires_at),
-        "requested_at": moment(row.requested_at),
-        "requested_by": _person(row.requested_by),
+    return Approval(
+        id=str(row.id),
+        request_id=row.request_id,
+        project=str(row.project_id),
+        session=None if row.session is None else str(row.session),
+        attempt=row.attempt,
+        tool_name=row.tool_name,
+        tool_call_id=row.tool_call_id,
+        tool_schema_version=action["tool_schema_version"],
+        permission=row.permission,
+        resource=row.resource,
+        question=row.question,
+        arguments=action["arguments"],
+        proposed_arguments=row.proposed_arguments if row.proposed_action else None,
+        risk=row.risk,
+        allowed_decisions=row.allowed_decisions,
+        via=row.via,
+        status=row.status,
+        version=row.version,
+        digest=row.digest,
+        proposed_digest=row.proposed_digest,
+        expires_at=moment(row.expires_at),
+        requested_at=clock.moment(row.requested_at),
+        requested_by=_person(row.requested_by),
         **_outcome(row),
-        "delivered_at": moment(row.delivered_at),
-        "consumed_at": moment(row.consumed_at),
-        "waiters": getattr(row, "waiters", 0),
-    }
-    return {**shape, "note": row.note} if for_staff else shape
+        delivered_at=moment(row.delivered_at),
+        consumed_at=moment(row.consumed_at),
+        waiters=getattr(row, "waiters", 0),
+    )
 
 
-def current_decision(row: Approval) -> dict[str, Any]:
+def waited(row: models.Approval) -> ApprovalWaited:
+    """Return the approval, and whether the wait for it ended without an answer."""
+    return ApprovalWaited(**structs.asdict(approval(row)), timed_out=row.status == Status.PENDING)
+
+
+def current_decision(row: models.Approval) -> dict[str, Any]:
     """Return the current decision, for a caller that came too late."""
-    return {"id": str(row.id), "status": str(row.status), "digest": row.digest, **_outcome(row)}
+    outcome = msgspec.to_builtins(_outcome(row))
+    return {"id": str(row.id), "status": str(row.status), "digest": row.digest, **outcome}
 
 
-def current_sentence(row: Approval) -> str:
+def current_sentence(row: models.Approval) -> str:
     """Return the current decision as a sentence."""
     if row.status == Status.PENDING:
         return "Nobody has answered yet."
@@ -78,13 +156,13 @@ def display_name(person: dict[str, Any] | None) -> str:
     return f"{person['user']}'s key {person['name']}" if owned else str(person["name"])
 
 
-def past_tense(row: Approval) -> str:
+def past_tense(row: models.Approval) -> str:
     """Return the decision as a verb in the past tense."""
     words = {Decision.EDIT: "edited and approved", Decision.RESPOND: "answered"}
     return words.get(Decision(row.decision_kind or Decision.APPROVE), str(row.status))
 
 
-def reply_frame(row: Approval) -> dict[str, Any]:
+def reply_frame(row: models.Approval) -> dict[str, Any]:
     """Return the fields of `approval_reply`.
 
     `approved` is true only for the status `approved`. Only a decision that lets the action run (approve or edit)
@@ -108,17 +186,11 @@ def moment(at: datetime | None) -> str | None:
     return None if at is None else clock.moment(at)
 
 
-def _outcome(row: Approval) -> dict[str, Any]:
-    decision = (
-        None
-        if row.decision_kind is None
-        else {
-            "kind": str(row.decision_kind),
-            "message": row.message,
-            "arguments": row.arguments if row.decision_kind in RUNS else None,
-            "via": row.decided_via,
-        }
-    )
+def _outcome(row: models.Approval) -> dict[str, Any]:
+    decision = None
+    if row.decision_kind is not None and row.decided_via is not None:
+        arguments = row.arguments if row.decision_kind in RUNS else None
+        decision = ApprovalDecision(row.decision_kind, row.message, arguments, row.decided_via)
     return {
         "decided_at": moment(row.decided_at),
         "decided_by": _person(row.decided_by),
@@ -128,5 +200,5 @@ def _outcome(row: Approval) -> dict[str, Any]:
     }
 
 
-def _person(person: dict[str, Any] | None) -> dict[str, Any] | None:
-    return person and {"kind": person["kind"], "id": person["id"], "name": person["name"], "user": person["user"]}
+def _person(person: dict[str, Any] | None) -> ApprovalPerson | None:
+    return ApprovalPerson(person["kind"], person["id"], person["name"], person["user"]) if person else None

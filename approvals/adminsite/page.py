@@ -163,14 +163,15 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
     if missing:
         raise problems.invalid([{"field": name, "detail": "is missing"} for name in missing])
     version = posted["version"]
-    return Answer(
-        decision=posted.get("decision"),
-        digest=posted["digest"],
-        version=int(version) if version.isascii() and version.isdigit() and len(version) < 10 else version,
-        message=_text(posted.get("message")),
-        note=_text(posted.get("note")),
-        arguments=_arguments(posted) if posted.get("decision") == Decision.EDIT else None,
-    )
+    unchecked: dict[str, Any] = {
+        "decision": posted.get("decision"),
+        "digest": posted["digest"],
+        "version": int(version) if version.isascii() and version.isdigit() and len(version) < 10 else version,
+        "message": _text(posted.get("message")),
+        "note": _text(posted.get("note")),
+        "arguments": _arguments(posted) if posted.get("decision") == Decision.EDIT else None,
+    }
+    return Answer(**unchecked)
 
 
 def _arguments(posted: Mapping[str, str]) -> Any:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.http import HttpRequest
 
 from accounts import projects
-from approvals.canonical_action import storable
+from approvals.bodies import storable
 from approvals.models import ApprovalQuerySet
 from approvals.selectors import with_session_name, with_waiters
 from approvals.states import Risk, Status

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.conf import settings
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from accounts import asgi_calls
@@ -21,10 +20,11 @@ from approvals import schemas, selectors, waiting
 from approvals.models import Approval
 from approvals.states import Status
 from core.concurrency.threadpool import run_in_threadpool
+from core.web.renderers import StructResponse
 from ledger import hub, long_poll, shutdown
 
 
-async def wait(request: Request) -> JSONResponse:
+async def wait(request: Request) -> StructResponse:
     """Hold the call until the approval is settled or `timeout` seconds pass. A timeout returns `pending`: no answer."""
     credential = await of_asgi_request(request)
     may_look(credential)
@@ -34,10 +34,10 @@ async def wait(request: Request) -> JSONResponse:
         # A HEAD does not wait and delivers no answer.
         approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
         found = await run_in_threadpool(selectors.find, credential.project_id, approval_id, actor)
-        return JSONResponse(outcome(found))
+        return StructResponse(schemas.waited(found))
     with long_poll.place(credential, secs):
         approval = await _wait_for_answer(credential, request.path_params["approval_id"], secs)
-    return JSONResponse(outcome(approval))
+    return StructResponse(schemas.waited(approval))
 
 
 def may_look(credential: Credential, *, child: bool = True) -> None:
@@ -53,11 +53,6 @@ def patience(params: Mapping[str, Any]) -> float:
     """Return the seconds of `?timeout=`, at most `held_call_secs`. That is also the default."""
     longest = float(settings.WARDROOM["held_call_secs"])
     return min(long_poll.patience(params, longest), longest)
-
-
-def outcome(approval: Approval) -> dict[str, object]:
-    """Return the approval and whether the wait ended without an answer."""
-    return {**schemas.approval(approval), "timed_out": approval.status == Status.PENDING}
 
 
 async def _wait_for_answer(credential: Credential, approval_id: UUID, secs: float) -> Approval:

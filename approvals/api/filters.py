@@ -27,7 +27,7 @@ def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuery
     return rows.unconsumed() if queries.flag(params, "unconsumed") else rows
 
 
-def counts(rows: ApprovalQuerySet) -> dict[str, Any]:
+def counts(rows: ApprovalQuerySet) -> schemas.ApprovalCounts:
     """Count the approvals in each state and the approved ones that never ran, and find the oldest pending one."""
     numbers = rows.aggregate(
         count=Count("pk"),
@@ -35,4 +35,4 @@ def counts(rows: ApprovalQuerySet) -> dict[str, Any]:
         **{status.value: Count("pk", filter=Q(status=status)) for status in Status},
     )
     oldest = schemas.moment(numbers.pop("oldest_pending_at"))
-    return {**numbers, "unconsumed": rows.unconsumed().count(), "oldest_pending_at": oldest}
+    return schemas.ApprovalCounts(**numbers, unconsumed=rows.unconsumed().count(), oldest_pending_at=oldest)

@@ -14,8 +14,8 @@ from accounts.actors import Actor
 from accounts.idempotency import Still, idempotent
 from accounts.views import ProjectView
 from approvals import consumption, decisions, requests, schemas, waiting
-from approvals.api import asgi_routes, bodies, filters, replays, schema
-from approvals.models import Approval
+from approvals.api import asgi_routes, bodies, filters, parameters, replays
+from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalWithdrawal
 from approvals.selectors import find, seen_by, with_waiters
 from core.web import pages
 from core.web.pages import page
@@ -35,22 +35,23 @@ class Approvals(ProjectView):
     scopes: ClassVar = {"GET": "approvals:read", "POST": "approvals:ask"}
     child_may: ClassVar = {"POST"}
     refuses: ClassVar = {"POST": {404: (), 409: ("conflict", "not-running")}}
-    query: ClassVar = {"GET": (*schema.FILTER_NAMES, *pages.PARAMETERS)}
+    query: ClassVar = {"GET": (*parameters.FILTER_NAMES, *pages.PARAMETERS)}
 
     @extend_schema(
         operation_id="approvals_list",
-        parameters=[*schema.FILTERS, *pages.QUERY],
-        responses={200: schema.ApprovalPage},
+        parameters=[*parameters.FILTERS, *pages.QUERY],
+        responses={200: schemas.ApprovalPage},
     )
     def get(self, request: Request) -> Response:
         """List approvals, oldest first."""
         rows = with_waiters(filters.filtered(seen_by(self.project.pk, self.actor), request.query_params))
-        return Response(page(rows, request.query_params, self._shape, key=("requested_at", "id")))
+        found = page(rows, request.query_params, schemas.approval, key=("requested_at", "id"))
+        return Response(schemas.ApprovalPage(**found))
 
     @extend_schema(
         operation_id="approvals_ask",
-        request=schema.Ask,
-        responses={202: schema.Approval},
+        request=ApprovalAsk,
+        responses={202: schemas.Approval},
     )
     @idempotent(still=lambda view, answer: replays.asked(view.project.pk, UUID(answer["id"]), view.actor))
     def post(self, request: Request) -> Response:
@@ -58,20 +59,17 @@ class Approvals(ProjectView):
         asked = bodies.ask(request.data, self.project.pk, self.actor)
         approval, _ = requests.ask(self.project.pk, asked, actor=self.actor, via="rest")
         location = f"{request.path}/{approval.id}"
-        return Response(self._shape(approval), status=202, headers={"Location": location})
-
-    def _shape(self, approval: Approval) -> dict[str, Any]:
-        return schemas.approval(approval)
+        return Response(schemas.approval(approval), status=202, headers={"Location": location})
 
 
 class ApprovalCount(ProjectView):
     scopes: ClassVar = {"GET": "approvals:read"}
-    query: ClassVar = {"GET": schema.FILTER_NAMES}
+    query: ClassVar = {"GET": parameters.FILTER_NAMES}
 
     @extend_schema(
         operation_id="approvals_count",
-        parameters=schema.FILTERS,
-        responses={200: schema.Counts},
+        parameters=parameters.FILTERS,
+        responses={200: schemas.ApprovalCounts},
     )
     def get(self, request: Request) -> Response:
         """Count approvals in each state."""
@@ -85,7 +83,7 @@ class OneApproval(ProjectView):
 
     @extend_schema(
         operation_id="approvals_get",
-        responses={200: schema.Approval},
+        responses={200: schemas.Approval},
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Show one approval. The asker may read its own; other callers need the scope approvals:read."""
@@ -101,14 +99,14 @@ class Wait(ProjectView):
 
     @extend_schema(
         operation_id="approvals_wait",
-        parameters=[schema.TIMEOUT],
-        responses={200: schema.Waited},
+        parameters=[parameters.TIMEOUT],
+        responses={200: schemas.ApprovalWaited},
     )
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
         asgi_routes.may_look(self.credential)
         asgi_routes.patience(request.query_params)
-        return Response(asgi_routes.outcome(waiting.look(self.project.pk, approval_id, self.actor)))
+        return Response(schemas.waited(waiting.look(self.project.pk, approval_id, self.actor)))
 
 
 class Decide(ProjectView):
@@ -125,8 +123,8 @@ class Decide(ProjectView):
 
     @extend_schema(
         operation_id="approvals_decide",
-        request=schema.Answer,
-        responses={200: schema.Approval},
+        request=ApprovalAnswer,
+        responses={200: schemas.Approval},
     )
     @idempotent(_still(replays.decided))
     def post(self, request: Request, approval_id: UUID) -> Response:
@@ -144,14 +142,14 @@ class Withdraw(ProjectView):
 
     @extend_schema(
         operation_id="approvals_withdraw",
-        request=schema.Withdrawal,
-        responses={200: schema.Approval},
+        request=ApprovalWithdrawal,
+        responses={200: schemas.Approval},
     )
     @idempotent(_still(replays.withdrawn))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Withdraw a request that nobody needs any more. Allowed to the asker and to callers that may answer."""
         find(self.project.pk, approval_id, self.actor)  # A caller that may not see it gets 404 before the body is read.
-        reason = bodies.words(request.data, bodies.WITHDRAWN)["reason"]
+        reason = bodies.words(request.data, ApprovalWithdrawal)["reason"]
         return Response(schemas.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
 
 
@@ -162,12 +160,12 @@ class Consume(ProjectView):
 
     @extend_schema(
         operation_id="approvals_consume",
-        request=schema.Consumption,
-        responses={200: schema.Approval},
+        request=ApprovalConsumption,
+        responses={200: schemas.Approval},
     )
     @idempotent(_still(replays.consumed))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Take its one execution, right before running this exact action. For the asker and callers that may answer."""
         find(self.project.pk, approval_id, self.actor)
-        words = bodies.words(request.data, bodies.CONSUMED)
+        words = bodies.words(request.data, ApprovalConsumption)
         return Response(schemas.approval(consumption.consume(self.project.pk, approval_id, actor=self.actor, **words)))

@@ -36,13 +36,13 @@ def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | 
     decision: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
     if connection.plain:
         return decision
-    shape: dict[str, Any] = schemas.approval(approval)
+    status: Any = str(approval.status)
     registered = ApprovalRegistered(
         id=approval.request_id,
         approval_id=str(approval.id),
-        status=shape["status"],
+        status=status,
         digest=approval.digest,
-        expires_at=shape["expires_at"],
+        expires_at=schemas.moment(approval.expires_at),
     )
     return [registered, *decision]
 

@@ -1,0 +1,21 @@
+"""The query parameters of the approval calls, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from approvals.states import Status
+from core.web.openapi import values
+from core.web.openapi.values import in_query
+from ledger import long_poll
+
+TIMEOUT = in_query(
+    "timeout",
+    {"type": "number", "minimum": 0, "maximum": long_poll.LONGEST_WAIT},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`, which is also the default. {long_poll.BOUND}",
+)
+FILTERS = [
+    in_query("status", values.words(Status.values), "Some of these, comma-separated."),
+    in_query("session", {"type": "string", "format": "uuid"}, "Asked by this session."),
+    in_query("tool", values.text(), "For this tool."),
+    in_query("unconsumed", {"type": "boolean"}, "Approved, and never run."),
+]
+FILTER_NAMES = tuple(parameter.name for parameter in FILTERS)
