@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from django.http import HttpResponse
-from rest_framework import serializers
+from msgspec import Struct
 
 from core.web import problems, queries
+from core.web.fields import Id, Moment, one_of, says
 from core.web.openapi.values import in_query
-from core.web.outlines import outline
 from ledger import feed
 
 LIMIT, MOST = 100, 500
@@ -29,27 +29,23 @@ PARAMETERS = [
 QUERY = tuple(parameter.name for parameter in PARAMETERS)
 
 
-class EventSerializer(serializers.Serializer[Any]):
+class Event(Struct, frozen=True):
     """One durable event. Wardroom's own events have no `seq`."""
 
-    cursor = serializers.IntegerField()
-    session = serializers.UUIDField(allow_null=True)
-    attempt = serializers.IntegerField(allow_null=True)
-    seq = serializers.IntegerField(allow_null=True)
-    source = serializers.ChoiceField(choices=["child", "wardroom"])  # type: ignore[assignment]
-    type = serializers.CharField()
-    payload = serializers.JSONField()
-    at = serializers.DateTimeField()
+    cursor: int
+    session: Id | None
+    attempt: int | None
+    seq: int | None
+    source: Annotated[str, one_of(["child", "wardroom"])]
+    type: str
+    payload: Any
+    at: Moment
 
 
-EVENTS = outline(
-    "Events",
-    {
-        "results": EventSerializer(many=True),
-        "next": serializers.IntegerField(allow_null=True, help_text="`after` of the next page, if there is one."),
-        "cursor": serializers.IntegerField(help_text="`after` for a later call."),
-    },
-)
+class Events(Struct, frozen=True):
+    results: list[Event]
+    next: Annotated[int | None, says("`after` of the next page, if there is one.")]
+    cursor: Annotated[int, says("`after` for a later call.")]
 
 
 def events_page(params: Any, project_id: UUID, session: UUID | None = None) -> HttpResponse:

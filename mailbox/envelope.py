@@ -6,16 +6,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
+from msgspec import Meta
 
 from core.display.names import UNSEEN, is_name
-from core.web import faults, problems
+from core.web import faults, problems, request_body
+from core.web.fields import Body, one_of, says, shaped, text
+from core.web.openapi import values
 from mailbox import message_kinds
 from mailbox.addresses import OWN
 from mailbox.states import KINDS, PUBLIC_KINDS
@@ -25,20 +29,74 @@ LONGEST_ID = 256
 LONGEST_ROLE = 64
 NAME = f"{faults.string(LONGEST_ID, 1)}, none of them invisible"
 ROLE = f"{faults.string(LONGEST_ROLE)}, none of them invisible"
-#: The ids that a sender may give, as JSON Schema writes a pattern.
-OTHERS_ID = f"^(?!{OWN})[^{UNSEEN}]+$"
+#: The ids that a sender may give, and texts that hold only visible characters, as JSON Schema writes a pattern.
+OTHERS_ID, VISIBLE = f"^(?!{OWN})[^{UNSEEN}]+$", f"^[^{UNSEEN}]*$"
 #: A client normalizes a URL that ends with one of these, and so calls another address.
 DOTS = frozenset({".", ".."})
 
-Error = dict[str, str]
+#: Descriptions of fields in the OpenAPI document.
+REPEATED = "A repeated id is the same message."
+BODY = "At most 256 KiB and 64 levels; ask: {question, mode}, reply: {answer}."
+CREATED_AT = "Stored and shown; it decides nothing."
 
-FIELDS = frozenset({"id", "message_kind", "from", "body", "correlation_id", "created_at"})
-#: `claimed` is set by Wardroom. It is accepted here, so that the `from` of a drained message can be sent on unchanged.
-SENDER_FIELDS = frozenset({"session_id", "role", "claimed"})
+SENDER = Meta(extra={"right": "an object of session_id and role"})
+INVALID = "The message is not valid."
+
+Error = dict[str, str]
 
 # Made once: `json.dumps` with options makes a new encoder at every call.
 _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _CANON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _wrong_moment(value: str) -> str | None:
+    return None if _moment(value) else faults.must(faults.MOMENT, value)
+
+
+def _wrong_session(value: str) -> str | None:
+    return None if _is_storable(value) else faults.must(faults.string(LONGEST_ID), value)
+
+
+TIME = shaped(values.MOMENT, says=CREATED_AT, right=faults.MOMENT, check=_wrong_moment)
+
+
+class MessageSender(Body, frozen=True):
+    session_id: Annotated[str, text(LONGEST_ID, check=_wrong_session)] | None = None
+    role: Annotated[str, shaped(values.text(LONGEST_ROLE, pattern=VISIBLE), right=ROLE)] | None = None
+    #: Set by Wardroom. It is accepted here, so that the `from` of a drained message can be sent on unchanged.
+    claimed: Annotated[Any, says("Ignored.")] = None
+
+
+class SentMessage(Body, frozen=True, kw_only=True):
+    """A message as its sender sends it."""
+
+    id: Annotated[str, shaped(values.name(LONGEST_ID, pattern=OTHERS_ID), right=NAME, says=REPEATED)] | None = None
+    message_kind: Annotated[str, one_of(sorted(PUBLIC_KINDS))]
+    from_: Annotated[MessageSender, SENDER] | None = msgspec.field(name="from", default=None)
+    body: Annotated[Any, shaped(values.any_json(), says=BODY, required=True)] = None
+    correlation_id: Annotated[str, shaped(values.name(LONGEST_ID), right=NAME)] | None = None
+    created_at: Annotated[str, TIME] | None = None
+
+    component: ClassVar[str] = "NewMessage"
+    rules: ClassVar[dict[str, Any]] = message_kinds.RULES
+
+
+class OpenSender(MessageSender, frozen=True, forbid_unknown_fields=False):
+    """The same from another system. Unknown members are dropped, because a newer peer may send them."""
+
+
+class OpenMessage(SentMessage, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The same from another system."""
+
+    from_: Annotated[OpenSender, SENDER] | None = msgspec.field(name="from", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,35 +134,32 @@ def read(value: Any, *, closed: bool = False) -> NewMessage:
 
     Unknown members are dropped. With `closed` they are errors.
     """
-    if not isinstance(value, Mapping):
-        raise problems.invalid([faults.wrong("", value, faults.OBJECT)], "The message is not valid.")
-    errors: list[Error] = []
-    if closed:
-        errors += beyond(value, FIELDS)
-        if isinstance(value.get("from"), Mapping):
-            errors += beyond(value["from"], SENDER_FIELDS, "from")
-    sender = _sender(value.get("from"), errors)
-    message = NewMessage(
-        id=_optional_text(value, "id", errors),
-        message_kind=_kind(value, errors),
-        body=value.get("body"),
-        correlation_id=_optional_text(value, "correlation_id", errors),
-        created_at=_moment(value.get("created_at"), errors),
-        sender_session=sender[0],
-        sender_role=sender[1],
-        claimed_sender=sender != (None, None),
+    kind = SentMessage if closed else OpenMessage
+    try:
+        # Nearly every message is right as it is. Only a refusal, or a null in place of nothing, costs more.
+        sent = msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        sent = request_body.convert(value, kind, INVALID)
+    return new_message(sent)
+
+
+def new_message(sent: SentMessage) -> NewMessage:
+    """Return the message of a body. 422 for a time or a session's id that msgspec alone does not check."""
+    moment = None if sent.created_at is None else _moment(sent.created_at)
+    sender = sent.from_ or MessageSender()
+    session = sender.session_id or None
+    if (moment is None) != (sent.created_at is None) or not (session is None or _is_storable(session)):
+        raise problems.invalid(list(request_body.errors(msgspec.to_builtins(sent), type(sent))), INVALID)
+    return NewMessage(
+        id=sent.id,
+        message_kind=sent.message_kind,
+        body=sent.body,
+        correlation_id=sent.correlation_id,
+        created_at=moment,
+        sender_session=session,
+        sender_role=sender.role or None,
+        claimed_sender=bool(session or sender.role),
     )
-    if errors:
-        raise problems.invalid(errors, "The message is not valid.")
-    return message
-
-
-def beyond(value: Mapping[str, Any], known: frozenset[str], under: str = "") -> list[Error]:
-    """Return an error for each member that is not in `known`. Null equals absent."""
-    if value.keys() <= known:
-        return []
-    unknown = (name for name, member in value.items() if name not in known and member is not None)
-    return [{"field": faults.step(under, name), "detail": problems.UNKNOWN} for name in unknown]
 
 
 def validate(address: str, message: NewMessage, *, internal: bool = False) -> ValidatedMessage:
@@ -119,7 +174,7 @@ def validate(address: str, message: NewMessage, *, internal: bool = False) -> Va
         # An answer names its question by this id: it would become the answer of another sender's question.
         errors.append({"field": "correlation_id", "detail": "of an ask: not that of one of Wardroom's own"})
     if errors:
-        raise problems.invalid(errors, "The message is not valid.")
+        raise problems.invalid(errors, INVALID)
     text = body_text(message.body)
     if (
         len(text) > settings.WARDROOM["max_body_bytes"] // 4
@@ -152,9 +207,9 @@ def _content_hash(address: str, message: NewMessage) -> str:
 
 
 def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
-    for field, text in (("id", message.id), ("correlation_id", message.correlation_id)):
-        if text is not None and not is_name(text, LONGEST_ID):
-            yield faults.wrong(field, text, NAME)
+    for field, name in (("id", message.id), ("correlation_id", message.correlation_id)):
+        if name is not None and not is_name(name, LONGEST_ID):
+            yield faults.wrong(field, name, NAME)
     if message.sender_role and not is_name(message.sender_role, LONGEST_ROLE):
         yield faults.wrong("from.role", message.sender_role, ROLE)
     if message.message_kind not in kinds:
@@ -168,55 +223,9 @@ def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
     yield from message_kinds.errors(message.message_kind, message.body)
 
 
-def _optional_text(value: Mapping[str, Any], field: str, errors: list[Error]) -> str | None:
-    found = value.get(field)
-    if found is None or isinstance(found, str):
-        return found
-    errors.append(faults.wrong(field, found, NAME))
-    return None
-
-
-def _kind(value: Mapping[str, Any], errors: list[Error]) -> str:
-    kind = value.get("message_kind")
-    if isinstance(kind, str):
-        return kind
-    errors.append(faults.wrong("message_kind", kind, faults.one_of(sorted(PUBLIC_KINDS))))
-    return ""
-
-
-def _sender(value: Any, errors: list[Error]) -> tuple[str | None, str | None]:
-    if value is None:
-        return None, None
-    if not isinstance(value, Mapping):
-        errors.append(faults.wrong("from", value, "an object of session_id and role"))
-        return None, None
-    session = value.get("session_id")
-    if session is not None and not (isinstance(session, str) and len(session) <= LONGEST_ID and _is_storable(session)):
-        errors.append(faults.wrong("from.session_id", session, faults.string(LONGEST_ID)))
-        session = None
-    role = value.get("role")
-    if role is not None and not isinstance(role, str):
-        errors.append(faults.wrong("from.role", role, ROLE))
-        role = None
-    return session or None, role or None
-
-
 def _is_storable(text: str) -> bool:
     try:
         strict.check(text)
     except strict.StrictJSONError:
         return False
     return True
-
-
-def _moment(value: Any, errors: list[Error]) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    errors.append(faults.wrong("created_at", value, faults.MOMENT))
-    return None

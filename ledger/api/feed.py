@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
-from ledger.event_pages import EVENTS, PARAMETERS, QUERY, events_page
+from ledger.event_pages import PARAMETERS, QUERY, Events, events_page
 
 
 class FeedView(ProjectView):
@@ -25,7 +25,7 @@ class FeedView(ProjectView):
         operation_id="feed",
         description="Events by cursor; with `Accept: text/event-stream`, an endless stream of them.",
         parameters=PARAMETERS,
-        responses={200: EVENTS},
+        responses={200: Events},
     )
     def get(self, request: Request) -> HttpResponse:
         """Return the page after `after`. 410 `resync` if that cursor is older than the oldest stored event."""

@@ -1,96 +1,72 @@
-"""The bodies of the mailbox calls, as typed values. `mailbox.envelope` reads the messages themselves.
-
-An unknown field is refused. Otherwise a misspelt field would be ignored, and its default used.
-"""
+"""The bodies of the mailbox calls. `mailbox.envelope` describes the messages themselves."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
-from core.web import faults, problems, request_body
-from core.web.problems import Problem
-from mailbox import envelope
+from core.web import faults
+from core.web.fields import Body, says, shaped, text
+from core.web.openapi import values
+from mailbox import message_kinds
 from mailbox.claims import LONGEST_DELAY, LONGEST_LEASE, MOST, SHORTEST_LEASE
-from mailbox.envelope import LONGEST_ID, NewMessage
+from mailbox.envelope import LONGEST_ID
 
 MOST_AT_ONCE = 1000
 LONGEST_NOTE = 10_000
-MANY = frozenset({"messages"})
+MANY = faults.array(MOST_AT_ONCE, 1, "message")
 
-Consumer = Annotated[str, Meta(max_length=LONGEST_ID)]
-Lease = Annotated[float, Meta(ge=SHORTEST_LEASE, le=LONGEST_LEASE)]
-Ids = Annotated[list[Annotated[str, Meta(max_length=LONGEST_ID)]], Meta(max_length=MOST)]
-
-
-class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The base class of every body."""
+Claim = Annotated[str, text(says="The claim that `drain` returned.")]
+Consumer = Annotated[str, text(LONGEST_ID, says="The consumer; it may `recover` its claims early.")]
+Lease = Annotated[float, Meta(ge=SHORTEST_LEASE, le=LONGEST_LEASE, description="Seconds; the default is 60.")]
+Ids = Annotated[list[Annotated[str, text(LONGEST_ID)]], Meta(max_length=MOST)]
 
 
-class Drain(Body, frozen=True):
+class MailboxDrain(Body, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=MOST)] = 100
     lease_secs: Lease | None = None
     consumer: Consumer = ""
 
 
-class Recover(Body, frozen=True):
+class MailboxRecover(Body, frozen=True):
     lease_secs: Lease | None = None
     consumer: Consumer = ""
 
 
-class Ack(Body, frozen=True):
-    claim: str
+class MailboxAck(Body, frozen=True):
+    claim: Claim
     ids: Ids
 
 
-class Nack(Body, frozen=True):
-    claim: str
+class MailboxNack(Body, frozen=True):
+    claim: Claim
     ids: Ids
     delay_secs: Annotated[float, Meta(ge=0, le=LONGEST_DELAY)] = 0
 
 
-class Extend(Body, frozen=True):
-    claim: str
+class MailboxExtend(Body, frozen=True):
+    claim: Claim
     lease_secs: Lease | None = None
 
 
-class Reply(Body, frozen=True):
-    ask_id: str
-    answer: Any = None
+class MailboxReply(Body, frozen=True):
+    ask_id: Annotated[str, text(says="The id of an ask that was drained here.")]
+    answer: Annotated[Any, shaped(values.any_json(), right=message_kinds.ANSWER)]
 
 
-class Requeue(Body, frozen=True):
-    message: Any = None
-    address: str | None = None
+class NewMessages(Body, frozen=True):
+    # An invalid message is refused alone, so any value may be in the list.
+    messages: Annotated[
+        list[Annotated[Any, shaped(values.reference("JsonValue"))]],
+        Meta(min_length=1, max_length=MOST_AT_ONCE, description="Each as in NewMessage.", extra={"right": MANY}),
+    ]
 
 
-class Discard(Body, frozen=True):
-    note: Annotated[str, Meta(max_length=LONGEST_NOTE)]
+class QuarantineRequeue(Body, frozen=True):
+    message: Annotated[Any, says("The edited message; the default is the stored one.")] = None
+    address: Annotated[str, text(says="Its address, if the message names none.")] | None = None
 
 
-BodyT = TypeVar("BodyT", bound=Body)
-
-
-def read(kind: type[BodyT], data: Any) -> BodyT:
-    """Return the typed body, or raise 422 with the field that is wrong. Null equals absent."""
-    return request_body.convert(data, kind)
-
-
-def messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
-    """Return the messages in a body, and True if it was a list. An unreadable message is returned as its problem."""
-    if not isinstance(data, dict) or "messages" not in data:
-        return [envelope.read(data, closed=True)], False
-    if errors := envelope.beyond(data, MANY):
-        raise problems.invalid(errors)
-    many = data["messages"]
-    if not isinstance(many, list) or not 0 < len(many) <= MOST_AT_ONCE:
-        raise problems.invalid([faults.wrong("messages", many, faults.array(MOST_AT_ONCE, 1, "message"))])
-    found: list[NewMessage | Problem] = []
-    for each in many:
-        try:
-            found.append(envelope.read(each, closed=True))
-        except Problem as refusal:
-            found.append(refusal)
-    return found, True
+class QuarantineDiscard(Body, frozen=True):
+    note: Annotated[str, text(LONGEST_NOTE, pattern=values.NOT_BLANK, says="The reason.")]

@@ -13,12 +13,13 @@ from uuid import UUID
 
 from accounts import bulk_authentication, permissions, scopes
 from accounts.models import Credential
-from core.web import parsers, problems
+from core.web import parsers, problems, request_body
 from core.web.problems import Problem
-from mailbox import addresses, delivery
+from mailbox import addresses, delivery, envelope
 from mailbox.api import bodies
 from mailbox.delivery import Post
 from mailbox.envelope import NewMessage
+from mailbox.schemas import MessageAccepted, MessageResult, MessageResults
 from mailbox.store.insert import Outcome
 
 SCOPE = "mailboxes:write"
@@ -35,10 +36,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a caller: a status and a JSON body."""
+    """The answer to a caller: a status and a body."""
 
     status: int
-    body: dict[str, Any]
+    body: MessageAccepted | MessageResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def allow(holder: Credential, address: str) -> None:
 
 def answer(project_id: UUID, address: str, data: Any) -> Answer:
     """Deliver the messages of a decoded body: one (201 once it is durable), or many (200, each with its status)."""
-    messages, many = bodies.messages(data)
+    messages, many = _messages(data)
     post = Post(project_id, address, messages)
     return _answer_of(_Checked(post, many), delivery.deliver_each(project_id, address, messages))
 
@@ -80,10 +81,23 @@ def _read(call: Call, holder: Credential | None) -> _Checked | Exception:
         allow(holder, call.address)
         if isinstance(call.body, Exception):
             raise call.body
-        messages, many = bodies.messages(parsers.decode(call.body))
+        messages, many = _messages(parsers.decode(call.body))
         return _Checked(Post(holder.project_id, call.address, messages), many)
     except Exception as error:
         return error
+
+
+def _messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
+    """Return the messages in a body, and True if it was a list. An unreadable message is returned as its problem."""
+    if not isinstance(data, dict) or "messages" not in data:
+        return [envelope.read(data, closed=True)], False
+    found: list[NewMessage | Problem] = []
+    for each in request_body.convert(data, bodies.NewMessages).messages:
+        try:
+            found.append(envelope.read(each, closed=True))
+        except Problem as refusal:
+            found.append(refusal)
+    return found, True
 
 
 def _answer_or_error(checked: _Checked, outcomes: list[Outcome] | Exception) -> Answer | Exception:
@@ -98,15 +112,15 @@ def _answer_or_error(checked: _Checked, outcomes: list[Outcome] | Exception) -> 
 def _answer_of(checked: _Checked, outcomes: Sequence[Outcome]) -> Answer:
     if checked.many:
         pairs = zip(checked.post.messages, outcomes, strict=True)
-        return Answer(200, {"results": [_result(number, *pair) for number, pair in enumerate(pairs)]})
+        return Answer(200, MessageResults([_result(number, *pair) for number, pair in enumerate(pairs)]))
     [outcome] = outcomes
     if isinstance(outcome, Problem):
         raise outcome
-    return Answer(201, {"id": outcome.id, "address": addresses.canonical(checked.post.address), "seq": outcome.seq})
+    return Answer(201, MessageAccepted(outcome.id, addresses.canonical(checked.post.address), outcome.seq))
 
 
-def _result(number: int, message: NewMessage | Problem, outcome: Outcome) -> dict[str, Any]:
+def _result(number: int, message: NewMessage | Problem, outcome: Outcome) -> MessageResult:
     if isinstance(outcome, Problem):
         named = message.id if isinstance(message, NewMessage) else None
-        return {"id": named, "status": outcome.status, "problem": outcome.body_of(f"messages[{number}]")}
-    return {"id": outcome.id, "status": 201, "seq": outcome.seq}
+        return MessageResult(named, outcome.status, problem=outcome.body_of(f"messages[{number}]"))
+    return MessageResult(outcome.id, 201, seq=outcome.seq)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from uuid import UUID
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from accounts import asgi_calls, permissions
 from accounts.authentication import of_asgi_request
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems
+from core.web.renderers import StructResponse
 from ledger import long_poll
 from mailbox import addresses, questions, schemas
 
 SCOPE = "mailboxes:read"
 
 
-async def answer_status(request: Request) -> JSONResponse:
+async def answer_status(request: Request) -> StructResponse:
     """Return the answer to an earlier ask, or `pending`. With `?timeout=`, wait for the answer."""
     credential = await of_asgi_request(request)
     permissions.allow(credential, SCOPE)
@@ -34,7 +34,7 @@ async def answer_status(request: Request) -> JSONResponse:
             (questions.topic(project_id, ask_id),),
             secs,
         )
-    return JSONResponse(schemas.asked(ask_id, reply))
+    return StructResponse(schemas.asked(ask_id, reply))
 
 
 def check_ask(project_id: UUID, address: str, ask_id: str) -> None:

@@ -12,10 +12,10 @@ from rest_framework.response import Response
 
 from accounts.permissions import ScopeMap
 from accounts.views import ProjectView
-from core.web import pages, problems, queries
+from core.web import pages, problems, queries, request_body
 from core.web.pages import page
 from mailbox import quarantine, schemas
-from mailbox.api import bodies, schema
+from mailbox.api import bodies, parameters
 from mailbox.models import Quarantined
 from mailbox.states import QUARANTINE_SOURCES, QuarantineState
 
@@ -26,8 +26,8 @@ class Quarantine(ProjectView):
 
     @extend_schema(
         operation_id="quarantine_list",
-        parameters=[*schema.QUARANTINE_FILTERS, *pages.QUERY],
-        responses={200: schema.QuarantinePage},
+        parameters=[*parameters.QUARANTINE_FILTERS, *pages.QUERY],
+        responses={200: schemas.QuarantinePage},
     )
     def get(self, request: Request) -> Response:
         """List the messages that could not be read or handled, oldest first."""
@@ -39,7 +39,7 @@ class Quarantine(ProjectView):
         }
         given = {name: value for name, value in filters.items() if value is not None}
         rows = Quarantined.objects.with_preview(schemas.PREVIEW_BYTES).filter(project=self.project, **given)
-        return Response(page(rows, params, schemas.quarantined, key=("created_at", "id")))
+        return Response(schemas.QuarantinePage(**page(rows, params, schemas.quarantined, key=("created_at", "id"))))
 
 
 class OneQuarantined(ProjectView):
@@ -47,7 +47,7 @@ class OneQuarantined(ProjectView):
 
     @extend_schema(
         operation_id="quarantine_get",
-        responses={200: schema.Quarantined},
+        responses={200: schemas.Quarantined},
     )
     def get(self, request: Request, quarantine_id: UUID) -> Response:
         """Show one, with all its bytes."""
@@ -64,14 +64,14 @@ class Requeue(ProjectView):
 
     @extend_schema(
         operation_id="quarantine_requeue",
-        request=schema.Requeue,
-        responses={200: schema.Quarantined},
+        request=bodies.QuarantineRequeue,
+        responses={200: schemas.Quarantined},
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
         """Validate it again, as stored or as edited, and deliver it to its mailbox with its own id. A repeat changes
         nothing.
         """
-        body = bodies.read(bodies.Requeue, request.data)
+        body = request_body.convert(request.data, bodies.QuarantineRequeue)
         raw = None if body.message is None else json.dumps(body.message).encode()
         row = quarantine.requeue(quarantine_id, self.actor, raw, address=body.address, project_id=self.project.pk)
         return Response(schemas.quarantined(row))
@@ -83,11 +83,11 @@ class Discard(ProjectView):
 
     @extend_schema(
         operation_id="quarantine_discard",
-        request=schema.Discard,
-        responses={200: schema.Quarantined},
+        request=bodies.QuarantineDiscard,
+        responses={200: schemas.Quarantined},
     )
     def post(self, request: Request, quarantine_id: UUID) -> Response:
         """Discard it for good, with a note that says why."""
-        body = bodies.read(bodies.Discard, request.data)
+        body = request_body.convert(request.data, bodies.QuarantineDiscard)
         row = quarantine.discard(quarantine_id, self.actor, body.note, project_id=self.project.pk)
         return Response(schemas.quarantined(row))

@@ -15,11 +15,12 @@ from rest_framework.response import Response
 from accounts.permissions import ScopeMap
 from accounts.scopes import DRAIN
 from accounts.views import ProjectView
-from core.web import pages, queries
+from core.web import pages, queries, request_body
 from core.web.openapi.refusals import Types
 from core.web.pages import page
 from mailbox import addresses, claims, delivery, schemas
-from mailbox.api import bodies, deliver, schema
+from mailbox.api import bodies, deliver, parameters
+from mailbox.envelope import SentMessage
 from mailbox.models import Message
 from mailbox.states import MessageState
 from mailbox.store import receipts
@@ -31,26 +32,26 @@ DRAINS: ScopeMap = {"POST": DRAIN}
 
 class Mailbox(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read"}
-    in_path: ClassVar = schema.IN_PATH
+    in_path: ClassVar = parameters.IN_PATH
 
-    @extend_schema(operation_id="mailbox_counts", responses={200: schema.Counts})
+    @extend_schema(operation_id="mailbox_counts", responses={200: schemas.MailboxCounts})
     def get(self, request: Request, address: str) -> Response:
         """Count the new, claimed, admitted and quarantined messages. An unused mailbox is empty."""
-        return Response(delivery.counts(self.project.pk, address))
+        return Response(schemas.MailboxCounts(**delivery.counts(self.project.pk, address)))
 
 
 class Messages(ProjectView):
     """Its POST is here for the OpenAPI document; the route in `mailbox.api.asgi_routes` answers requests."""
 
     scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": deliver.SCOPE}
-    in_path: ClassVar = schema.IN_PATH
+    in_path: ClassVar = parameters.IN_PATH
     refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("conflict",)}}
     query: ClassVar = {"GET": ("state", *pages.PARAMETERS)}
 
     @extend_schema(
         operation_id="mailbox_messages",
-        parameters=[*schema.MESSAGE_FILTERS, *pages.QUERY],
-        responses={200: schema.MessagePage},
+        parameters=[*parameters.MESSAGE_FILTERS, *pages.QUERY],
+        responses={200: schemas.MessagePage},
     )
     def get(self, request: Request, address: str) -> Response:
         """List the messages at an address, in their order. Reading changes nothing."""
@@ -60,12 +61,13 @@ class Messages(ProjectView):
         if state is not None:
             rows = rows.in_state(state)
         shown = partial(schemas.message, address=address)
-        return Response(page(rows.placed(), request.query_params, shown, key=("seq",), prepare=receipts.attach))
+        found = page(rows.placed(), request.query_params, shown, key=("seq",), prepare=receipts.attach)
+        return Response(schemas.MessagePage(**found))
 
     @extend_schema(
         operation_id="mailbox_deliver",
-        request=schema.OneOrMany,
-        responses={201: schema.Accepted, 200: schema.Results},
+        request=(SentMessage, bodies.NewMessages),
+        responses={201: schemas.MessageAccepted, 200: schemas.MessageResults},
     )
     def post(self, request: Request, address: str) -> Response:
         """Deliver one message (201 once it is durable) or many (200, each with its own status)."""
@@ -76,91 +78,91 @@ class Messages(ProjectView):
 
 class Drain(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = schema.IN_PATH
+    in_path: ClassVar = parameters.IN_PATH
     refuses: ClassVar = RESERVED
     owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_drain",
-        request=schema.Drain,
-        responses={200: schema.Claim},
+        request=bodies.MailboxDrain,
+        responses={200: schemas.MailboxClaim},
     )
     def post(self, request: Request, address: str) -> Response:
         """Claim messages in order, under a lease; acknowledge them before it ends."""
-        body = bodies.read(bodies.Drain, request.data)
+        body = request_body.convert(request.data, bodies.MailboxDrain)
         claim = claims.drain(self.project.pk, address, body.limit, body.lease_secs, body.consumer)
         return Response(schemas.claim(claim, address))
 
 
 class Recover(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = schema.IN_PATH
+    in_path: ClassVar = parameters.IN_PATH
     refuses: ClassVar = RESERVED
     owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_recover",
-        request=schema.Recover,
-        responses={200: schema.Claim},
+        request=bodies.MailboxRecover,
+        responses={200: schemas.MailboxClaim},
     )
     def post(self, request: Request, address: str) -> Response:
         """Claim expired messages again, and all messages of this consumer. Its old claim is dead from here on."""
-        body = bodies.read(bodies.Recover, request.data)
+        body = request_body.convert(request.data, bodies.MailboxRecover)
         claim = claims.recover(self.project.pk, address, body.lease_secs, body.consumer)
         return Response(schemas.claim(claim, address))
 
 
 class Ack(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = schema.IN_PATH
+    in_path: ClassVar = parameters.IN_PATH
     refuses: ClassVar = RESERVED
     owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_ack",
-        request=schema.Ack,
-        responses={200: schema.Acked},
+        request=bodies.MailboxAck,
+        responses={200: schemas.MailboxAcked},
     )
     def post(self, request: Request, address: str) -> Response:
         """Mark these messages as done. A repeat has the same result. A dead claim changes nothing and gets its ids as
         unknown.
         """
-        body = bodies.read(bodies.Ack, request.data)
+        body = request_body.convert(request.data, bodies.MailboxAck)
         settled = claims.ack(self.project.pk, address, body.claim, body.ids)
-        return Response({"acked": settled.done, "unknown": settled.unknown})
+        return Response(schemas.MailboxAcked(settled.done, settled.unknown))
 
 
 class Nack(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = schema.IN_PATH
+    in_path: ClassVar = parameters.IN_PATH
     refuses: ClassVar = RESERVED
     owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_nack",
-        request=schema.Nack,
-        responses={200: schema.Nacked},
+        request=bodies.MailboxNack,
+        responses={200: schemas.MailboxNacked},
     )
     def post(self, request: Request, address: str) -> Response:
         """Return these messages, to be claimed again after the delay. After the last try they go into quarantine."""
-        body = bodies.read(bodies.Nack, request.data)
+        body = request_body.convert(request.data, bodies.MailboxNack)
         settled = claims.nack(self.project.pk, address, body.claim, body.ids, body.delay_secs)
-        return Response({"nacked": settled.done, "unknown": settled.unknown})
+        return Response(schemas.MailboxNacked(settled.done, settled.unknown))
 
 
 class Extend(ProjectView):
     scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = schema.IN_PATH
+    in_path: ClassVar = parameters.IN_PATH
     refuses: ClassVar = RESERVED
     owner_needs: ClassVar[ScopeMap] = DRAINS
 
     @extend_schema(
         operation_id="mailbox_extend",
-        request=schema.Extend,
-        responses={200: schema.Extended},
+        request=bodies.MailboxExtend,
+        responses={200: schemas.MailboxExtended},
     )
     def post(self, request: Request, address: str) -> Response:
         """Extend the lease of the messages that this claim still holds to `lease_secs` from now."""
-        body = bodies.read(bodies.Extend, request.data)
+        body = request_body.convert(request.data, bodies.MailboxExtend)
         held = claims.extend(self.project.pk, address, body.claim, body.lease_secs)
         return Response(schemas.extended(held))

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
+from msgspec import structs
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,9 +15,8 @@ from accounts.idempotency import idempotent
 from accounts.permissions import Methods, ScopeMap
 from accounts.scopes import STOP
 from accounts.views import ProjectView
-from core.web import bodies as strict
+from core.web import request_body
 from mailbox import envelope
-from mailbox.envelope import NewMessage
 from orchestration.api import bodies, replays
 from orchestration.models import Session
 from orchestration.sessions import access, cancel, lifecycle, messages, schemas, spawn
@@ -28,7 +28,7 @@ class SessionAction(ProjectView):
 
     scopes: ClassVar[ScopeMap] = {"POST": "sessions:write"}
 
-    def shown(self, session: Session) -> dict[str, Any]:
+    def shown(self, session: Session) -> schemas.SessionShape:
         """Return the session as it is after the operation."""
         return schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=session.pk))
 
@@ -51,8 +51,8 @@ class Token(SessionAction):
     def post(self, request: Request, session_id: UUID) -> Response:
         """Mint a fresh token for the current attempt. The former token ends."""
         fresh = spawn.fresh_token(self.project, session_id, self.actor)
-        shown = {"token": fresh.child_token, "websocket_url": fresh.websocket_url, "attempt": fresh.attempt}
-        return Response(shown, status=201)
+        address = spawn.websocket_url(session_id)
+        return Response(schemas.TokenShape(fresh.child_token, address, fresh.attempt), status=201)
 
 
 class Cancel(SessionAction):
@@ -70,10 +70,10 @@ class Cancel(SessionAction):
     @idempotent(_still)
     def post(self, request: Request, session_id: UUID) -> Response:
         """Cancel a session. A running attempt gets a grace period to end by itself; an ended session stays as it is."""
-        body = strict.read(bodies.CancelBody, request.data)
+        body = request_body.convert(request.data, bodies.CancelBody)
         access.steerable(self.credential, session_id)
-        reason = body.get("reason") or f"cancelled by {self.actor.name}"
-        session = cancel.cancel(self.project, session_id, reason, self.actor, body.get("cascade", True))
+        reason = body.reason or f"cancelled by {self.actor.name}"
+        session = cancel.cancel(self.project, session_id, reason, self.actor, body.cascade)
         return Response(self.shown(session))
 
 
@@ -113,9 +113,9 @@ class WaitFor(SessionAction):
 
         It takes effect when the attempt suspends.
         """
-        body = strict.read(bodies.WaitBody, request.data)
+        body = request_body.convert(request.data, bodies.WaitBody)
         access.own(self.credential, session_id)
-        return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**body), self.actor)))
+        return Response(self.shown(lifecycle.wait(self.project, session_id, Wait(**structs.asdict(body)), self.actor)))
 
 
 class Messages(SessionAction):
@@ -131,18 +131,14 @@ class Messages(SessionAction):
     )
     def post(self, request: Request, session_id: UUID) -> Response:
         """Send a message. The outcome says how it will be handled; only its admission proves that the agent read it."""
-        body = strict.read(bodies.MessageBody, request.data)
-        interrupt = body.get("interrupt", False)
-        if interrupt:
+        body = request_body.convert(request.data, bodies.MessageBody, envelope.INVALID)
+        if body.interrupt:
             permissions.owner_must_hold(self.credential, STOP)
         # A session may not interrupt itself: it could restart for ever, because each attempt has its own total time.
-        (access.steerable if interrupt else access.writable)(self.credential, session_id)
-        message = self._message(request.data)
-        sent = messages.send(self.project, session_id, message, self.actor, interrupt=interrupt)
-        return Response({"id": sent.id, "outcome": sent.outcome}, status=202)
-
-    def _message(self, data: Any) -> NewMessage:
-        """Read the message. A child's token proves the sender; a key may claim any sender."""
-        if self.actor.session is None:
-            return envelope.read(data)
-        return messages.signed(envelope.read({**data, "from": None}), self.actor)
+        (access.steerable if body.interrupt else access.writable)(self.credential, session_id)
+        message = envelope.new_message(body)
+        if self.actor.session is not None:
+            # A child's token proves the sender; a key may claim any sender.
+            message = messages.signed(message, self.actor)
+        sent = messages.send(self.project, session_id, message, self.actor, interrupt=body.interrupt)
+        return Response(schemas.SentShape(sent.id, sent.outcome), status=202)

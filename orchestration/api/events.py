@@ -7,29 +7,14 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
-from core.web.outlines import outline
-from ledger.event_pages import EVENTS, PARAMETERS, QUERY, events_page
+from ledger.event_pages import PARAMETERS, QUERY, Events, events_page
 from orchestration.api import snapshot
 from orchestration.sessions import access
-from orchestration.sessions.schemas import SessionShape
-
-SNAPSHOT = outline(
-    "Snapshot",
-    {
-        "cursor": serializers.IntegerField(help_text="The cursor to continue from in the feed."),
-        "sessions": SessionShape(many=True, allow_null=True, help_text="Every session that has not ended."),
-        "approvals": serializers.ListField(
-            child=serializers.DictField(), allow_null=True, help_text="Every pending approval, as in `GET approvals`."
-        ),
-        "truncated": serializers.BooleanField(help_text="Some entries did not fit: page through the lists."),
-    },
-)
 
 
 class SessionEventsView(ProjectView):
@@ -45,7 +30,7 @@ class SessionEventsView(ProjectView):
         operation_id="session_events",
         description="Events of one session by cursor; with `Accept: text/event-stream`, an endless stream of them.",
         parameters=PARAMETERS,
-        responses={200: EVENTS},
+        responses={200: Events},
     )
     def get(self, request: Request, session_id: UUID) -> HttpResponse:
         """Return a page of events beyond `after`. A child's token may read its own session and those below it."""
@@ -62,7 +47,7 @@ class SnapshotView(ProjectView):
         operation_id="snapshot",
         description="Sessions that are not over and approvals that are pending, each with its own read scope, else "
         "null. Then read the feed beyond `cursor`.",
-        responses={200: SNAPSHOT},
+        responses={200: snapshot.Snapshot},
     )
     def get(self, request: Request) -> Response:
         """Return the state and the cursor. The feed beyond the cursor has every later change."""

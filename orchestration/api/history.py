@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
+from msgspec import UNSET, Struct, UnsetType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,15 +16,20 @@ from accounts.views import ProjectView
 from core.web import queries
 from core.web.openapi import values
 from core.web.openapi.values import in_query
-from core.web.outlines import outline
 from orchestration.sessions import access, history
 
-ENTRY = outline(
-    "HistoryEntry",
-    {"role": serializers.CharField(), "content": serializers.JSONField(), "id": serializers.CharField(required=False)},
-    many=True,
-)
-PAGE = outline("HistoryPage", {"results": ENTRY, "next": serializers.CharField(allow_null=True)})
+
+class HistoryEntry(Struct, frozen=True):
+    role: str
+    content: Any
+    id: str | UnsetType = UNSET
+    message_kind: str | UnsetType = UNSET
+    correlation_id: str | UnsetType | None = UNSET
+
+
+class HistoryPage(Struct, frozen=True):
+    results: list[HistoryEntry]
+    next: str | None
 
 
 class History(ProjectView):
@@ -42,7 +47,7 @@ class History(ProjectView):
                 "cursor", values.text(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19}){3})?$"), "`next` of the previous page."
             )
         ],
-        responses={200: PAGE},
+        responses={200: HistoryPage},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
         """Return as many entries as fit into a run."""
@@ -52,4 +57,4 @@ class History(ProjectView):
         if cursor and after is None:
             raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")])
         found, rest = history.page(session, settings.WARDROOM["run_history_bytes"], after)
-        return Response({"results": found, "next": None if rest is None else str(rest)})
+        return Response(HistoryPage([HistoryEntry(**entry) for entry in found], None if rest is None else str(rest)))

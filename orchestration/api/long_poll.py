@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-import msgspec
 from django.conf import settings
-from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from accounts import asgi_calls, permissions
@@ -21,21 +18,15 @@ from accounts.models import Credential
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import request_body
 from core.web.problems import Problem
+from core.web.renderers import StructResponse
 from ledger import long_poll
 from mailbox.questions import new_id, question
+from orchestration.api.bodies import AskBody
 from orchestration.sessions import access, questions
 from orchestration.sessions.questions import Ask, AskState
 
 
-class AskBody(msgspec.Struct, forbid_unknown_fields=True):
-    """`POST sessions/{id}/ask`."""
-
-    question: str
-    mode: str = "query"
-    timeout_secs: Annotated[float, Meta(ge=0, le=long_poll.LONGEST_WAIT)] | None = None
-
-
-async def ask(request: Request) -> JSONResponse:
+async def ask(request: Request) -> StructResponse:
     """Put a question to the session. Hold the call until it is answered or the time is over; then it is pending."""
     credential = await of_asgi_request(request)
     may_ask(credential)
@@ -44,10 +35,10 @@ async def ask(request: Request) -> JSONResponse:
     with long_poll.place(credential, body.timeout_secs):
         asked = await run_in_threadpool(put_question, credential, request.path_params["session_id"], body, key)
         current = await _settled(asked, body.timeout_secs)
-    return JSONResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
+    return StructResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
 
 
-async def show_ask(request: Request) -> JSONResponse:
+async def show_ask(request: Request) -> StructResponse:
     """Return an earlier ask with its answer or its current state. With `?timeout=`, hold the call for an answer."""
     credential = await of_asgi_request(request)
     may_look(credential)
@@ -58,7 +49,7 @@ async def show_ask(request: Request) -> JSONResponse:
     asked = await run_in_threadpool(questions.find, credential, session_id, ask_id)
     with long_poll.place(credential, secs):
         current = await _settled(asked, secs)
-    return JSONResponse(questions.shape(current))
+    return StructResponse(questions.shape(current))
 
 
 def put_question(credential: Credential, session_id: UUID, body: AskBody, key: str) -> Ask:

@@ -47,7 +47,7 @@ class Ask(ProjectView):
         calls at a web process; one more is a 429 and asks nothing.
         """
         long_poll.may_ask(self.credential)
-        body = request_body.convert(request.data, long_poll.AskBody)
+        body = request_body.convert(request.data, bodies.AskBody)
         key = idempotency.check_key(idempotency.sent_with(request), takes_key=True)
         asked = long_poll.put_question(self.credential, session_id, body, key)
         headers = idempotency.REPLAYED if asked.is_repeated else None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
+from msgspec import UNSET, structs
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,11 +15,9 @@ from accounts.idempotency import idempotent
 from accounts.models import CredentialKind
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
-from core.web import bodies as strict
-from core.web import pages, queries
+from core.web import pages, queries, request_body
 from core.web.openapi import values
 from core.web.openapi.values import in_query
-from core.web.outlines import outline
 from core.web.pages import page
 from orchestration.api import bodies, replays, tree
 from orchestration.models import Session
@@ -36,17 +34,9 @@ FILTERS = [
     *pages.QUERY,
 ]
 
-PAGE = outline(
-    "SessionPage", {"results": schemas.SessionShape(many=True), "next": serializers.CharField(allow_null=True)}
-)
-ATTEMPTS = outline(
-    "Attempts", {"results": schemas.AttemptShape(many=True), "next": serializers.CharField(allow_null=True)}
-)
-
 
 def _order(data: Any) -> SpawnOrder:
-    body = strict.read(bodies.SpawnBody, data)
-    return SpawnOrder(**body | {name: tuple(body[name]) for name in ("command", "disabled_tools") if name in body})
+    return bodies.order(request_body.convert(data, bodies.SpawnBody))
 
 
 def _still_spawned(view: ProjectView, answer: Any) -> None:
@@ -63,14 +53,15 @@ class Sessions(ProjectView):
     query: ClassVar = {"GET": tuple(parameter.name for parameter in FILTERS)}
     secret: ClassVar[Methods] = ("POST",)
 
-    @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: PAGE})
+    @extend_schema(operation_id="sessions_list", parameters=FILTERS, responses={200: schemas.SessionPage})
     def get(self, request: Request) -> Response:
         """List sessions, newest first.
 
         A child's token sees its own session's children, or with `parent` those of a session below it.
         """
         rows = schemas.with_liveness(_filtered(self._visible(), request.query_params))
-        return Response(page(rows, request.query_params, schemas.session, key=("created_at", "id"), descending=True))
+        found = page(rows, request.query_params, schemas.session, key=("created_at", "id"), descending=True)
+        return Response(schemas.SessionPage(**found))
 
     def _visible(self) -> QuerySet[Session]:
         queryset = Session.objects.filter(project=self.project)
@@ -89,9 +80,10 @@ class Sessions(ProjectView):
         """Spawn a session. For the runner `external` the answer carries, only once, the child's token."""
         spawned = spawn.spawn(self.project, _order(request.data), self.actor)
         headers = {"Location": f"{request.path}/{spawned.session.pk}"}
-        shown = schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=spawned.session.pk))
-        if spawned.websocket_url:
-            shown["child"] = {"token": spawned.child_token, "websocket_url": spawned.websocket_url}
+        session = schemas.session(schemas.with_liveness(Session.objects.all()).get(pk=spawned.session.pk))
+        address = spawned.websocket_url
+        child = schemas.ChildAccess(spawned.child_token, address) if address else UNSET
+        shown = schemas.SpawnedShape(**structs.asdict(session), child=child)
         return Response(shown, status=201, headers=headers)
 
 
@@ -145,8 +137,9 @@ class Attempts(ProjectView):
     child_may: ClassVar[Methods] = ("GET",)
     query: ClassVar = {"GET": pages.PARAMETERS}
 
-    @extend_schema(operation_id="sessions_attempts", parameters=pages.QUERY, responses={200: ATTEMPTS})
+    @extend_schema(operation_id="sessions_attempts", parameters=pages.QUERY, responses={200: schemas.Attempts})
     def get(self, request: Request, session_id: UUID) -> Response:
         """List its attempts, oldest first, with the outcome of each one's process."""
         session = access.readable(self.credential, session_id)
-        return Response(page(session.attempts.all(), request.query_params, schemas.attempt, key=("number",)))
+        found = page(session.attempts.all(), request.query_params, schemas.attempt, key=("number",))
+        return Response(schemas.Attempts(**found))

@@ -6,15 +6,17 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Count
+from msgspec import structs
 
 from core.web import pages
 from orchestration.models import Session
 from orchestration.sessions import schemas
+from orchestration.sessions.schemas import SessionTreeShape
 
 MAX_SESSIONS = 1000
 
 
-def build(top: UUID) -> dict[str, Any]:
+def build(top: UUID) -> SessionTreeShape:
     """Return the session with its `children`, each in the same form, oldest first. Nearer levels come first.
 
     `truncated` marks a session with children that are not here. `GET sessions?parent=` lists them in pages, and the
@@ -29,11 +31,11 @@ def build(top: UUID) -> dict[str, Any]:
     children = Session.objects.filter(parent__in=list(shown)).values_list("parent").annotate(Count("pk")).order_by()
     counts = dict(children)
     for pk, node in shown.items():
-        node["truncated"] = counts.get(pk, 0) > len(node["children"])
+        node.truncated = counts.get(pk, 0) > len(node.children)
     return shown[top]
 
 
-def _below(level: list[UUID], shown: dict[UUID, dict[str, Any]], room: pages.Room) -> list[UUID]:
+def _below(level: list[UUID], shown: dict[UUID, SessionTreeShape], room: pages.Room) -> list[UUID]:
     """Add the children of this level while they fit. Return the ids of the added ones, none once the tree is full."""
     found = []
     rows = schemas.with_liveness(Session.objects.filter(parent__in=level))
@@ -42,10 +44,10 @@ def _below(level: list[UUID], shown: dict[UUID, dict[str, Any]], room: pages.Roo
         if len(shown) == MAX_SESSIONS or not room.takes(node):
             return []
         shown[row.pk] = node
-        shown[row.parent_id]["children"].append(node)
+        shown[row.parent_id].children.append(node)
         found.append(row.pk)
     return found
 
 
-def _node(row: Any) -> dict[str, Any]:
-    return {**schemas.session(row), "children": [], "truncated": False}
+def _node(row: Any) -> SessionTreeShape:
+    return SessionTreeShape(**structs.asdict(schemas.session(row)), children=[], truncated=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
@@ -17,9 +16,10 @@ from mailbox import delivery, questions
 from mailbox.addresses import ANSWERS
 from mailbox.envelope import NewMessage
 from mailbox.models import Message
-from mailbox.schemas import asked
+from mailbox.schemas import answer as reply_fields
 from orchestration.models import Session
 from orchestration.sessions import access, messages, transitions
+from orchestration.sessions.schemas import AskShape
 from orchestration.states import TERMINAL
 
 
@@ -122,7 +122,14 @@ def topics(ask: Ask) -> tuple[str, str]:
     return questions.topic(ask.project_id, ask.id), transitions.over(ask.session_id)
 
 
-def shape(state: AskState) -> dict[str, Any]:
-    """Return `{status, ask_id, session_status}`, and the answer when there is one."""
-    ended = {"status": state.status, "session_status": state.session_status}
-    return {**asked(state.ask.id, state.reply), **ended}
+def shape(state: AskState) -> AskShape:
+    """Return the state of the ask, and the answer when there is one."""
+    answer, sender, at = reply_fields(state.reply)
+    return AskShape(
+        status=state.status,
+        ask_id=state.ask.id,
+        session_status=state.session_status,
+        answer=answer,
+        answered_at=at,
+        from_=sender,
+    )

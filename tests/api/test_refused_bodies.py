@@ -41,7 +41,7 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
     (f"{DESK}/reply", {"answer": 1}, {"ask_id": must("a string", "missing")}),
     (f"{DESK}/messages", {"body": "x"}, {"message_kind": must(KINDS, "missing")}),
     (f"{DESK}/messages", {"message_kind": "task"}, {"body": must(INSTRUCTION, "missing")}),
-    (f"{SESSION}/messages", {"body": "x"}, {"message_kind": must("a string of 1 to 40 characters", "missing")}),
+    (f"{SESSION}/messages", {"body": "x"}, {"message_kind": must(KINDS, "missing")}),
     (f"{SESSION}/messages", {"message_kind": "task"}, {"body": must("a JSON value", "missing")}),
     (f"{ROW}/discard", {}, {"note": must("a string of at most 10000 characters", "missing")}),
     # Of the wrong type.
@@ -58,7 +58,11 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
         {"timeout_secs": "5"},
         {"timeout_secs": must("a whole number from 1 to 604800", "a string of 1 character")},
     ),
-    (f"{SESSION}/messages", {**TASK, "from": "x"}, {"from": must("a JSON object", "a string of 1 character")}),
+    (
+        f"{SESSION}/messages",
+        {**TASK, "from": "x"},
+        {"from": must("an object of session_id and role", "a string of 1 character")},
+    ),
     (
         f"{SESSION}/messages",
         {**TASK, "created_at": "today"},

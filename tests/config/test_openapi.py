@@ -13,16 +13,14 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 from django.urls import path
-from rest_framework import serializers
 from rest_framework.response import Response
 
 from accounts import projects, scopes
 from accounts.views import ProjectView
 from config import asgi_routes
-from core.web.outlines import outline
 from mailbox import quarantine
 from mailbox.api import bodies as api_bodies
-from orchestration.api import long_poll
+from orchestration.api import bodies as session_bodies
 from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django
 
@@ -223,15 +221,15 @@ def test_the_limits_of_the_mailbox_calls_are_in_the_document(document: Closed) -
 @pytest.mark.parametrize(
     "order, component",
     [
-        (api_bodies.Drain, "MailboxDrain"),
-        (api_bodies.Recover, "MailboxRecover"),
-        (api_bodies.Ack, "MailboxAck"),
-        (api_bodies.Nack, "MailboxNack"),
-        (api_bodies.Extend, "MailboxExtend"),
-        (api_bodies.Reply, "MailboxReply"),
-        (api_bodies.Requeue, "QuarantineRequeue"),
-        (api_bodies.Discard, "QuarantineDiscard"),
-        (long_poll.AskBody, "AskBody"),
+        (api_bodies.MailboxDrain, "MailboxDrain"),
+        (api_bodies.MailboxRecover, "MailboxRecover"),
+        (api_bodies.MailboxAck, "MailboxAck"),
+        (api_bodies.MailboxNack, "MailboxNack"),
+        (api_bodies.MailboxExtend, "MailboxExtend"),
+        (api_bodies.MailboxReply, "MailboxReply"),
+        (api_bodies.QuarantineRequeue, "QuarantineRequeue"),
+        (api_bodies.QuarantineDiscard, "QuarantineDiscard"),
+        (session_bodies.AskBody, "AskBody"),
     ],
 )
 def test_a_body_is_bounded_in_the_document_as_where_it_is_read(document: Closed, order: Any, component: str) -> None:
@@ -266,11 +264,3 @@ def test_every_parameter_has_bounds_or_words(document: Closed) -> None:
             schema = parameter["schema"]
             bounded = {"minimum", "maxLength", "pattern", "enum", "format"} & set(schema)
             assert bounded or schema["type"] == "boolean" or parameter["name"] in free, f"{name} {parameter['name']}"
-
-
-def test_fields_serve_two_outlines_and_two_names() -> None:
-    text = serializers.CharField()
-    fields = {"one": text, "other": text}
-    for name in ("First", "Second"):
-        made = outline(name, fields)
-        assert [field.field_name for field in made.fields.values()] == ["one", "other"]

@@ -113,7 +113,7 @@ def test_refusals_name_what_is_wrong(project: UUID) -> None:
         Mailbox("a b")
     with pytest.raises(Problem) as refusal:
         Mailbox("desk").deliver({"message_kind": "gossip", "id": 7})
-    assert [error["field"] for error in refusal.value.extra["errors"]] == ["id"]
+    assert [error["field"] for error in refusal.value.extra["errors"]] == ["id", "message_kind"]
 
 
 def test_projects_are_apart(project: UUID) -> None:

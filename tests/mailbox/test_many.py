@@ -15,7 +15,7 @@ GOOD = {"id": "one", "message_kind": "task", "body": "do it"}
 
 def test_every_field_that_is_wrong_in_a_message_is_named_also_among_many(caller: Caller) -> None:
     wrong = GOOD | {"from": {"sesion": "x"}, "corelation_id": "c", "body": "x", "id": 7}
-    named = ["corelation_id", "from.sesion", "id"]
+    named = ["corelation_id", "id", "from.sesion"]
     assert [each["field"] for each in caller.post(f"{DESK}/messages", wrong).json()["errors"]] == named
     results = caller.post(f"{DESK}/messages", {"messages": [GOOD, wrong, "text"]}).json()["results"]
     assert [each["status"] for each in results] == [201, 422, 422]

@@ -10,7 +10,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts import credentials
-from core.web import bodies as strict
+from core.web import request_body
 from ledger.models import OutboxEntry
 from mailbox import session_inbox
 from orchestration.api import bodies
@@ -300,7 +300,7 @@ def test_cancel_retry_and_wait_answer_the_session(owner: APIClient) -> None:
 
 
 def test_a_whole_number_may_be_written_with_a_decimal_point() -> None:
-    assert strict.read(bodies.WaitBody, {"timeout_secs": 60.0}) == {"timeout_secs": 60}
+    assert request_body.convert({"timeout_secs": 60.0}, bodies.WaitBody).timeout_secs == 60
 
 
 @pytest.mark.parametrize(
