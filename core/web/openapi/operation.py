@@ -7,12 +7,8 @@ from typing import Any
 
 import msgspec
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import force_instance
-from drf_spectacular.utils import PolymorphicProxySerializer
 from inflection import camelize
-from rest_framework import serializers
 
-from core.web import bodies
 from core.web.idempotency_key import LONGEST_KEY, PATTERN
 from core.web.openapi import refusals, structs, values
 
@@ -43,11 +39,6 @@ class Operation(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        if "requestBody" in operation and (
-            isinstance(body := self.get_request_serializer(), PolymorphicProxySerializer)
-            or getattr(body, "rules", None)
-        ):
-            operation["requestBody"]["required"] = True
         if callers := self._callers():
             operation["description"] += f"\n\n{callers}"
         for parameter in operation.get("parameters", []):
@@ -84,41 +75,6 @@ class Operation(AutoSchema):
         if _is_struct(serializer):
             serializer = structs.reference(serializer, functools.partial(register, self.registry), asked=False)
         return super()._get_response_for_code(serializer, *args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def _map_serializer(self, serializer: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Forbid other members in a request's body, and allow null for absent members."""
-        schema: dict[str, Any] = super()._map_serializer(serializer, *args, **kwargs)  # type: ignore[no-untyped-call]
-        body: Any = force_instance(serializer)  # type: ignore[no-untyped-call]
-        if not getattr(body, "strict", False):
-            return schema
-        fields = schema["properties"] | body.schemas
-        required = schema.get("required", ())
-        schema["properties"] = {
-            name: field if name in required else values.nullable(field) for name, field in fields.items()
-        }
-        return {**schema, "additionalProperties": False, **body.rules}
-
-    def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
-        """Describe fields with bounds that drf-spectacular does not know."""
-        schema = self._own_schema(field)
-        if schema is None:
-            return super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
-        schema = values.nullable(schema) if field.allow_null else dict(schema)
-        return schema | ({"description": str(field.help_text)} if field.help_text else {})
-
-    def _own_schema(self, field: Any) -> dict[str, Any] | None:
-        match field:
-            case values.Shaped():
-                return field.schema
-            case bodies.Text():
-                return values.text(field.max_length, least=0 if field.allow_blank else 1)
-            case serializers.ChoiceField():
-                return values.choice(field.choices)
-            case serializers.JSONField():
-                return {name: value for name, value in values.COMPONENTS["JsonValue"].items() if name != "description"}
-            case serializers.DictField():
-                return values.json_object()
-        return None
 
     def get_auth(self) -> list[dict[str, Any]]:
         """Return the bearer scheme with the scope that an API key needs."""

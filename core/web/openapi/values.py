@@ -1,4 +1,4 @@
-"""Schemas of text and JSON as both databases store them, and outline fields with their own schema."""
+"""Schemas of text and JSON as both databases store them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
-from rest_framework import serializers
 
 from core.display.names import PATTERN
 
@@ -82,14 +81,6 @@ def words(known: Iterable[str]) -> Schema:
 def in_query(name: str, schema: Schema, description: str = "") -> OpenApiParameter:
     """Return a parameter of the query."""
     return OpenApiParameter(name, schema, OpenApiParameter.QUERY, description=description)
-
-
-class Shaped(serializers.Field[Any, Any, Any, Any]):
-    """A field of an outline with exactly this schema."""
-
-    def __init__(self, schema: Schema, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.schema = schema
 
 
 def nullable(schema: Schema) -> Schema:
