@@ -37,7 +37,6 @@ from wardroom.children.steps import (
     refusal,
     table,
 )
-from wardroom.protocol import Message
 
 STEPS_PER_EVENT = 50
 HEARTBEAT_SECS = 60.0
@@ -91,7 +90,14 @@ class Runbook:
     async def _settle(self, step: Step) -> Result:
         """Return the result of one step: known from an earlier process, skipped, refused, or run."""
         if step.number in self._past:
-            return await self._from_past(self._past[step.number])
+            # It never runs again in this attempt.
+            result = self._past[step.number]
+            if result.outcome == "unknown":
+                asked = step.gated or not self.child.run.may_run_unasked
+                id = self.child.request_id(f"step-{step.number}") if asked else None
+                detail = "the runbook was restarted while this step ran"
+                await self.child.emit("unknown_outcome", approval=id, step=step.number, detail=detail)
+            return result
         await self._read_messages()
         if self.child.cancelled.is_set():
             raise Cancelled(self.child.cancelled.reason)
@@ -106,16 +112,8 @@ class Runbook:
         await self._record(step, result)
         return result
 
-    async def _from_past(self, result: Result) -> Result:
-        """Return the result of a step of an earlier process of this attempt. It never runs again."""
-        if result.outcome == "unknown":
-            step, detail = result.step, "the runbook was restarted while this step ran"
-            asked = step.gated or not self.child.run.may_run_unasked
-            id = self.child.request_id(f"step-{step.number}") if asked else None
-            await self.child.emit("unknown_outcome", approval=id, step=step.number, detail=detail)
-        return result
-
     async def _read_messages(self) -> None:
+        """Obey each new message. Answer an ask that arrived as a turn: its effect, and the current step."""
         for message in await self.child.checkpoint():
             word = message.text.strip().lower()
             if word == "stop":
@@ -125,15 +123,12 @@ class Runbook:
             else:
                 await self.child.emit("message_noted", id=message.id, text=cut(message.text, SHOWN_TEXT))
             if message.message_kind == "ask":
-                await self._say_what_comes(message, word)
-
-    async def _say_what_comes(self, ask: Message, word: str) -> None:
-        """Answer an ask that arrived as a turn: its effect, and the current step."""
-        does = {"stop": "stopping", "skip": "skipping the next step"}.get(word, "noted, and going on")
-        try:
-            await self.child.reply(ask, f"{does}\n{self.child.state}")
-        except Refused as refused:  # The asker gets no answer, and no step depends on it.
-            await self.child.emit("message_noted", id=ask.id, text=cut(f"could not be answered: {refused}", SHOWN_TEXT))
+                does = {"stop": "stopping", "skip": "skipping the next step"}.get(word, "noted, and going on")
+                try:
+                    await self.child.reply(message, f"{does}\n{self.child.state}")
+                except Refused as refused:  # The asker gets no answer, and no step depends on it.
+                    why = cut(f"could not be answered: {refused}", SHOWN_TEXT)
+                    await self.child.emit("message_noted", id=message.id, text=why)
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         return {"command": step.command, "cwd": self.cwd, "env": shell.names()}
@@ -186,19 +181,16 @@ class Runbook:
             left_out = ran.left_out
             if not processes.kill_group(ran.pgid, 0):  # The group is empty, and its number may be reused.
                 self._groups.discard(ran.pgid)
-        await self._tell_end(result, left_out)
-        return result
-
-    async def _tell_end(self, result: Result, left_out: int) -> None:
         await self.child.emit(
             "tool_finished",
             tool_name="shell",
             ok=result.outcome == "done",
-            step=result.step.number,
+            step=step.number,
             exit_code=result.exit_code,
             seconds=result.seconds,
             bytes_left_out=left_out,
         )
+        return result
 
     async def _until_cancelled(self, work: Coroutine[Any, Any, shell.Ran]) -> shell.Ran:
         """Return the work's result. When the child is asked to stop, end the work and raise Cancelled."""
@@ -229,11 +221,6 @@ class Runbook:
         )
 
 
-async def _where_it_is(question: str, state: str | None) -> str:
-    """Answer any question with the steps so far and the current one."""
-    return state or "at no step yet"
-
-
 async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> None:
     """Run a runbook child from its run to its end."""
     steps = parse(child.run.assignment)
@@ -243,7 +230,12 @@ async def work(child: Child, *, stop_on_deny: bool, expires_in: int | None) -> N
     if why := refusal(child.run.assignment):
         await child.fail(f"runbook refused: {why}")
         return
-    child.on_query(_where_it_is)
+
+    @child.on_query
+    async def progress(question: str, state: str | None) -> str:
+        """Answer any question with the steps so far and the current one."""
+        return state or "at no step yet"
+
     runbook = Runbook(child, steps, stop_on_deny=stop_on_deny, expires_in=expires_in)
     try:
         await runbook.run()

@@ -64,7 +64,12 @@ async def run(
         return Ran(code, round(time.monotonic() - begun, 3), process.pid, await reader)
     finally:
         if not exited.done():
-            await _end(process.pid, exited)
+            processes.kill_group(process.pid, signal.SIGTERM)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(exited), TERM_SECS)
+            finally:
+                processes.kill_group(process.pid, signal.SIGKILL)
         (transport or pipe).close()
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
@@ -94,21 +99,18 @@ def _start(command: str, cwd: str, env: Sequence[str]) -> "tuple[subprocess.Pope
     return process, pipe
 
 
-async def _end(pgid: int, exited: "asyncio.Future[int]") -> None:
-    """Send TERM to the whole group, wait briefly, send KILL."""
-    processes.kill_group(pgid, signal.SIGTERM)
-    try:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(exited), TERM_SECS)
-    finally:
-        processes.kill_group(pgid, signal.SIGKILL)
-
-
 async def _hand_on(stream: asyncio.StreamReader, output: Callable[[str], Awaitable[None]]) -> int:
-    """Pass on the output until it ends. Return the number of bytes left out."""
+    """Pass on the output until it ends, and return the number of bytes left out.
+
+    Output is collected briefly, so that many small writes become one piece.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     room, left_out = OUTPUT_BYTES, 0
-    while piece := await _piece(stream):
+    while piece := bytearray(await stream.read(PIECE_BYTES)):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PIECE_SECS):
+                while len(piece) < PIECE_BYTES and (more := await stream.read(PIECE_BYTES - len(piece))):
+                    piece += more
         kept = piece[:room]
         room -= len(kept)
         left_out += len(piece) - len(kept)
@@ -118,19 +120,3 @@ async def _hand_on(stream: asyncio.StreamReader, output: Callable[[str], Awaitab
     if rest := decoder.decode(b"", final=True):
         await output(rest)
     return left_out
-
-
-async def _piece(pipe: asyncio.StreamReader) -> bytes:
-    """Return the next output, collected briefly so that many small writes become one piece. Empty at the end."""
-    piece = bytearray(await pipe.read(PIECE_BYTES))
-    deadline = asyncio.get_running_loop().time() + PIECE_SECS
-    while piece and len(piece) < PIECE_BYTES:
-        try:
-            async with asyncio.timeout_at(deadline):
-                more = await pipe.read(PIECE_BYTES - len(piece))
-        except TimeoutError:
-            break
-        if not more:
-            break
-        piece += more
-    return bytes(piece)

@@ -106,11 +106,23 @@ def table(results: Sequence[Result]) -> str:
     for result in results:
         code = "-" if result.exit_code is None else str(result.exit_code)
         secs = "-" if result.seconds is None else f"{result.seconds:.1f}"
-        rows.append((str(result.step.number), result.outcome, code, secs, _remark(result)))
+        remark = _short(result.command or result.step.command)
+        if result.command and result.command != result.step.command:
+            remark += f"  (edited; asked for: {_short(result.step.command)})"
+        if result.message:
+            remark += f"  ({_short(result.message)})"
+        rows.append((str(result.step.number), result.outcome, code, secs, remark))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return _fit(
-        ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
-    )
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows
+    ]
+    sizes = [len(line.encode()) + 1 for line in lines]
+    if sum(sizes) <= SHOWN_TABLE:
+        return "\n".join(lines)
+    head, tail, room = 1, len(lines), SHOWN_TABLE - sizes[0] - 100
+    while (size := sizes[head] + sizes[tail - 1]) <= room:
+        head, tail, room = head + 1, tail - 1, room - size
+    return "\n".join([*lines[:head], f"... {tail - head} more steps ...", *lines[tail:]])
 
 
 def record_id(attempt: int, result: "Result | None", step: Step) -> str:
@@ -139,25 +151,7 @@ def past(history: Iterable[dict[str, Any]], attempt: int, steps: Sequence[Step])
     return found
 
 
-def _remark(result: Result) -> str:
-    text = _short(result.command or result.step.command)
-    if result.command and result.command != result.step.command:
-        text += f"  (edited; asked for: {_short(result.step.command)})"
-    return f"{text}  ({_short(result.message)})" if result.message else text
-
-
 def _short(text: str) -> str:
     """Return one line of at most `SHOWN_COMMAND` characters. Characters that would break or hide text are escaped."""
     line = text if len(text) <= SHOWN_COMMAND else f"{text[: SHOWN_COMMAND - 1]}…"
     return line if line.isprintable() else "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in line)
-
-
-def _fit(rows: list[str]) -> str:
-    """Return the rows as one text. The middle rows are left out when it is too long to store."""
-    sizes = [len(row.encode()) + 1 for row in rows]
-    if sum(sizes) <= SHOWN_TABLE:
-        return "\n".join(rows)
-    head, tail, room = 1, len(rows), SHOWN_TABLE - sizes[0] - 100
-    while (size := sizes[head] + sizes[tail - 1]) <= room:
-        head, tail, room = head + 1, tail - 1, room - size
-    return "\n".join([*rows[:head], f"... {tail - head} more steps ...", *rows[tail:]])

@@ -76,25 +76,19 @@ class _Scan:
             if self._begins(at, opener):
                 self.stack.append(name)
                 return len(opener)
-        if sign in '"`' or (sign == "'" and not self._in_double_quotes):
-            self._toggle(sign)
+        # A single quote is a plain character in double quotes, in `${...}` within them, and in arithmetic.
+        is_quoted = self.top in ('"', "((") or (self.top == "{" and self.stack[-2:-1] == ['"'])
+        if sign in '"`' or (sign == "'" and not is_quoted):
+            if sign == "`" and "`" in self.stack:
+                while self.stack.pop() != "`":
+                    pass
+            elif self.top == sign:
+                self.stack.pop()
+            else:
+                self.stack.append(sign)
         elif self.top != '"':
             return self._bracket(at, sign)
         return 1
-
-    @property
-    def _in_double_quotes(self) -> bool:
-        """True where a single quote is a plain character: also in `${...}` in double quotes, and in arithmetic."""
-        return self.top in ('"', "((") or (self.top == "{" and self.stack[-2:-1] == ['"'])
-
-    def _toggle(self, sign: str) -> None:
-        if sign == "`" and "`" in self.stack:
-            while self.stack.pop() != "`":
-                pass
-        elif self.top == sign:
-            self.stack.pop()
-        else:
-            self.stack.append(sign)
 
     def _bracket(self, at: int, sign: str) -> int:
         if sign == "(" and self.top != "{":
