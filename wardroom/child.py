@@ -112,7 +112,16 @@ class Child:
         """Send the end when the body has not: completed, cancelled as requested, or in error."""
         try:
             if not self._finished and self._wire.end is None:
-                await self._say_how_it_ended(error)
+                with contextlib.suppress(Ended):
+                    if self.cancelled.is_set():
+                        await self.stop()
+                    elif error is None:
+                        await self.complete(None)
+                    elif isinstance(error, Exception):
+                        await self.fail(f"{type(error).__name__}: {error}")
+                    else:  # The process should end: try once, not for ten minutes.
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self.fail("the child was interrupted"), INTERRUPTED_SECS)
         finally:
             await self._wire.queries.close()
             for task in self._tasks:
@@ -122,18 +131,6 @@ class Child:
             self._body.uncancel()
             return True
         return isinstance(error, Cancelled)
-
-    async def _say_how_it_ended(self, error: BaseException | None) -> None:
-        with contextlib.suppress(Ended):
-            if self.cancelled.is_set():
-                await self.stop()
-            elif error is None:
-                await self.complete(None)
-            elif isinstance(error, Exception):
-                await self.fail(f"{type(error).__name__}: {error}")
-            else:  # The process should end: try once, not for ten minutes.
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.fail("the child was interrupted"), INTERRUPTED_SECS)
 
     async def _hold(self) -> None:
         """Run the connection to its end, then wake the callers that still wait for answers."""

@@ -97,11 +97,16 @@ class Client:
     ) -> dict[str, Any]:
         """Ask a session and wait for its answer. `status` is `answered`, `pending` after `timeout` seconds, or `ended`.
 
-        A lost connection does not lose the question: it is repeated under the same key and remains the same question.
+        A lost connection does not lose the question. It is repeated once, under the same key, so it remains the same
+        question.
         """
         until = time.monotonic() + timeout
         order = {"question": question, "mode": mode, "timeout_secs": min(timeout, LONGEST_WAIT), **fields}
-        current = self._once(f"sessions/{quote(session)}/ask", order, secrets.token_urlsafe(24))
+        path, key = f"sessions/{quote(session)}/ask", secrets.token_urlsafe(24)
+        try:
+            current = self.post(path, order, key)
+        except (OSError, http.client.HTTPException):
+            current = self.post(path, order, key)
         while current["status"] == "pending" and (left := until - time.monotonic()) > 0:
             current = self.asked(session, current["ask_id"], timeout=left)
         return current
@@ -154,13 +159,6 @@ class Client:
         """POST under /api/v1."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._call("POST", path, body, headers)
-
-    def _once(self, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
-        """POST, and repeat once under the same key when the connection broke."""
-        try:
-            return self.post(path, body, key)
-        except (OSError, http.client.HTTPException):
-            return self.post(path, body, key)
 
     def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> dict[str, Any]:
         with self._open(method, path, body, headers, self._timeout) as response:

@@ -348,13 +348,9 @@ def _decode(text: str | bytes, kinds: dict[str, type[Frame]], max_bytes: int | N
         raise ProtocolError(Close.NOT_PROTOCOL, "a frame is an object with a kind")
     if kind not in kinds:
         raise UnknownKind(kind)
-    return _convert(value, kind, kinds[kind])
-
-
-def _convert(value: dict[str, Any], kind: str, frame: type[Frame]) -> Frame:
     present = {name: member for name, member in value.items() if member is not None}
     try:
-        return msgspec.convert(present, frame)
+        return msgspec.convert(present, kinds[kind])
     except msgspec.ValidationError as error:
         raise ProtocolError(Close.NOT_PROTOCOL, f"{kind}: {error}") from None
 

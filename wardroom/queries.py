@@ -32,20 +32,21 @@ class Queries:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def take(self, message: Message) -> bool:
-        """Start to answer a message when a handler fits. False leaves it to the next checkpoint."""
+        """Start to answer a message from a copy of the state, when there is a handler for it.
+
+        False leaves it to the next checkpoint.
+        """
         if self.handler is None or not is_query(message):
             return False
         if message.id not in self._running:
-            self._running[message.id] = asyncio.create_task(self._answer(message, self._asked(self.handler, message)))
+            try:
+                state = copy.deepcopy(self.state)
+            except Exception as error:  # The asker gets an answer, too: it says that there is none.
+                asked = _failing(error)
+            else:
+                asked = _checked(self.handler, str(message.body.get("question", "")), state)
+            self._running[message.id] = asyncio.create_task(self._answer(message, asked))
         return True
-
-    def _asked(self, handler: Handler, message: Message) -> Awaitable[Any]:
-        """Return the handler's work on a copy of the current state. A failed copy raises when awaited."""
-        try:
-            state = copy.deepcopy(self.state)
-        except Exception as error:
-            return _failing(error)
-        return _checked(handler, str(message.body.get("question", "")), state)
 
     async def _answer(self, message: Message, asked: Awaitable[Any]) -> None:
         try:

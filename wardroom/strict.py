@@ -50,7 +50,15 @@ def loads(
 
     Depth and values are checked before decoding, so that a small text cannot take much memory.
     """
-    text = _text(data, max_bytes)
+    try:
+        raw = data.encode() if isinstance(data, str) else bytes(data)
+        text = data if isinstance(data, str) else raw.decode()
+    except UnicodeEncodeError as error:
+        raise StrictJSONError("a lone surrogate", error.start) from None
+    except UnicodeDecodeError as error:
+        raise StrictJSONError("not UTF-8", error.start) from None
+    if max_bytes is not None and len(raw) > max_bytes:
+        raise TooLarge(f"more than {max_bytes} bytes")
     brackets = text.count("[") + text.count("{")
     if brackets > max_depth or brackets + text.count(",") > max_values:
         _refuse_structure(text, max_depth, max_values)
@@ -95,23 +103,19 @@ def check(value: Any, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS, m
             raise StrictJSONError(f"more than {max_depth} levels")
 
 
-def _text(data: bytes | str, max_bytes: int | None) -> str:
-    try:
-        raw = data.encode() if isinstance(data, str) else bytes(data)
-        text = data if isinstance(data, str) else raw.decode()
-    except UnicodeEncodeError as error:
-        raise StrictJSONError("a lone surrogate", error.start) from None
-    except UnicodeDecodeError as error:
-        raise StrictJSONError("not UTF-8", error.start) from None
-    if max_bytes is not None and len(raw) > max_bytes:
-        raise TooLarge(f"more than {max_bytes} bytes")
-    return text
-
-
 def _refuse_structure(text: str, max_depth: int, max_values: int) -> None:
-    """Count brackets and commas outside strings before any recursion, so that a wall of `[` is refused early."""
+    """Count brackets and commas outside strings before any recursion, so that a wall of `[` is refused early.
+
+    The text is cut into slices: all of it at once could take thirty times its memory.
+    """
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
     values = depth = 0
-    for outside in _outside_strings(text):
+    in_string = False
+    for start in range(0, len(text), _SLICE):
+        pieces = text[start : start + _SLICE].split('"')
+        outside = "".join(pieces[in_string::2])
+        in_string ^= len(pieces) % 2 == 0
         values += weigh(outside)
         if values > max_values:
             raise StrictJSONError(f"more than {max_values} values")
@@ -120,17 +124,6 @@ def _refuse_structure(text: str, max_depth: int, max_values: int) -> None:
         if max(levels) > max_depth:
             raise StrictJSONError(f"more than {max_depth} levels")
         depth = levels[-1]
-
-
-def _outside_strings(text: str) -> Iterator[str]:
-    """Yield the text outside strings in slices: all of it at once could take thirty times the text."""
-    if "\\" in text:
-        text = text.replace("\\\\", "").replace('\\"', "")
-    in_string = False
-    for start in range(0, len(text), _SLICE):
-        pieces = text[start : start + _SLICE].split('"')
-        yield "".join(pieces[in_string::2])
-        in_string ^= len(pieces) % 2 == 0
 
 
 def _parse(text: str, max_keys: int) -> Any:

@@ -117,13 +117,31 @@ class Supervisor:
             what = f"cannot start {self.spec.command[0]!r} in {self.spec.cwd or os.getcwd()!r}: {error}"
             self.report_exit(_end(NOT_STARTED, what))
             return 1
-        self._write_state(child.pid)
+        if self.spec.state_file:
+            me = os.getpid()
+            state = {
+                "session": self.spec.session,
+                "attempt": self.spec.attempt,
+                "pid": me,
+                "start": processes.start_time(me),
+                "pgid": child.pid,
+                "pgid_start": processes.start_time(child.pid),
+                "host": socket.gethostname(),
+                "boot_id": processes.boot_id(),
+            }
+            # Without it (a full disk) our starter has left a note of our pid.
+            with contextlib.suppress(OSError):
+                processes.write_private(self.spec.state_file, state)
         readers = [self._thread(self._read_stderr, child), self._thread(self._await_exit, child)]
         self._thread(self._report_life, child)
         ended = self._watch(child.pid)
         left = self._end(child, ended)
         readers[0].join(timeout=1.0)
-        self.report_exit(self._exit_of(child, left))
+        # Wardroom refuses NUL in text, and a refused report would lose the status, too.
+        tail = bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd")
+        if left:
+            tail += f"\n[still runs, and cannot be killed by this user: {', '.join(left[:10])}]"
+        self.report_exit(_end(-signal.SIGKILL if child.returncode is None else child.returncode, tail))
         remove_state(self.spec)
         return 0
 
@@ -231,13 +249,6 @@ class Supervisor:
             child.wait()
         return processes.end_children(LEFT_SECS)
 
-    def _exit_of(self, child: subprocess.Popen[bytes], left: list[str]) -> dict[str, Any]:
-        # Wardroom refuses NUL in text, and a refused report would lose the status, too.
-        tail = bytes(self.tail).decode(errors="replace").replace("\0", "\ufffd")
-        if left:
-            tail += f"\n[still runs, and cannot be killed by this user: {', '.join(left[:10])}]"
-        return _end(-signal.SIGKILL if child.returncode is None else child.returncode, tail)
-
     def report_exit(self, end: dict[str, Any]) -> None:
         """Report until acknowledged, with back-off. Report only once, briefly, when the whole of Wardroom stops."""
         deadline, pause = time.monotonic() + self.spec.silence_secs, 0.5
@@ -249,23 +260,6 @@ class Supervisor:
                 event = self.events.get(timeout=pause)
                 self.stopping = isinstance(event, Kill) and event.stopping
             pause = min(pause * 2, 15.0)
-
-    def _write_state(self, pgid: int) -> None:
-        if self.spec.state_file:
-            me = os.getpid()
-            state = {
-                "session": self.spec.session,
-                "attempt": self.spec.attempt,
-                "pid": me,
-                "start": processes.start_time(me),
-                "pgid": pgid,
-                "pgid_start": processes.start_time(pgid),
-                "host": socket.gethostname(),
-                "boot_id": processes.boot_id(),
-            }
-            # Without it (a full disk) our starter has left a note of our pid.
-            with contextlib.suppress(OSError):
-                processes.write_private(self.spec.state_file, state)
 
 
 def remove_state(spec: LaunchSpec) -> None:
@@ -294,8 +288,13 @@ def read_launch_spec(fd: int | None, path: str | None) -> LaunchSpec:
 
 def guard(supervisor: int, spec: LaunchSpec) -> int:
     """Wait for the supervisor and pass on signals. When it was killed, end its child and report in its place."""
+
+    def pass_on(*_: Any) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(supervisor, signal.SIGTERM)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: _signal(supervisor))
+        signal.signal(number, pass_on)
     code = os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])
     processes.end_children(LEFT_SECS)
     if code < 0 or code == FAILED:
@@ -305,28 +304,12 @@ def guard(supervisor: int, spec: LaunchSpec) -> int:
     return code
 
 
-def _signal(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-
-
 def _end(code: int, tail: str) -> dict[str, Any]:
     return {
         "exit_status": code if code >= 0 else None,
         "exit_signal": -code if code < 0 else None,
         "stderr_tail": tail,
     }
-
-
-def _detach() -> None:
-    """Start our own session, and close descriptors that tie us to our starter."""
-    with contextlib.suppress(PermissionError):  # Already a session leader.
-        os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    for output in (1, 2):
-        if not stat.S_ISREG(os.fstat(output).st_mode):  # A log file may stay open; a pipe or a terminal may not.
-            os.dup2(null, output)
 
 
 def main() -> int:
@@ -340,7 +323,14 @@ def main() -> int:
     except (OSError, ValueError, TypeError) as error:
         print(f"wardroom.supervisor: no launch spec: {error}", file=sys.stderr)
         return 2
-    _detach()
+    # Start our own session, and close descriptors that tie us to our starter.
+    with contextlib.suppress(PermissionError):  # Already a session leader.
+        os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    for output in (1, 2):
+        if not stat.S_ISREG(os.fstat(output).st_mode):  # A log file may stay open; a pipe or a terminal may not.
+            os.dup2(null, output)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     processes.adopt_orphans()
     me = os.getpid()

@@ -210,7 +210,10 @@ class Wire:
             case Run():
                 self._on_run(frame)
             case Message():
-                self._on_message(frame)
+                if frame.id in self.admitted:  # The acknowledgement was lost with a connection.
+                    self.connection.send(protocol.MessageAdmitted(ids=[frame.id]))
+                elif not self.queries.take(frame):
+                    self.inbox.setdefault(frame.id, frame)
             case protocol.Cancel(reason=reason, grace_secs=grace_secs):
                 self.cancelled.set(reason, grace_secs)
             case protocol.EventAck(seq=seq):
@@ -233,8 +236,17 @@ class Wire:
                 self.settle("send", id, outcome)
             case protocol.TerminalAck(status=status):
                 self.settle(TERMINAL, TERMINAL, status)
-            case protocol.Error(ref=str(ref)):
-                self._on_error(ref, frame)
+            case protocol.Error(ref=str(ref), code=code, detail=detail):
+                if ref in ("event", "event_batch"):
+                    first, last = self.connection.refused()
+                    self.buffer.drop(first, last)
+                    self.refused_events = self.refused_events or Refused(code, detail)
+                    log.error("events %d to %d were refused: %s: %s", first, last, code, detail)
+                elif ref == "transcript":
+                    self.connection.send(*self._history.refuse(frame))
+                for kind, id in list(self._tracked):
+                    if id == ref:
+                        self.settle(kind, id, Refused(code, detail))
 
     def _on_run(self, run: Run) -> None:
         if self.run is None:
@@ -243,12 +255,6 @@ class Wire:
                 if isinstance(message.get("id"), str):
                     self.admitted.add(message["id"])
         self.connection.send(protocol.RunAck())
-
-    def _on_message(self, message: Message) -> None:
-        if message.id in self.admitted:  # The acknowledgement was lost with a connection.
-            self.connection.send(protocol.MessageAdmitted(ids=[message.id]))
-        elif not self.queries.take(message):
-            self.inbox.setdefault(message.id, message)
 
     def turns(self) -> dict[str, Message]:
         """Return the messages for the next checkpoint.
@@ -259,15 +265,3 @@ class Wire:
             if self.queries.take(message):
                 del self.inbox[message.id]
         return self.inbox
-
-    def _on_error(self, ref: str, error: protocol.Error) -> None:
-        if ref in ("event", "event_batch"):
-            first, last = self.connection.refused()
-            self.buffer.drop(first, last)
-            self.refused_events = self.refused_events or Refused(error.code, error.detail)
-            log.error("events %d to %d were refused: %s: %s", first, last, error.code, error.detail)
-        elif ref == "transcript":
-            self.connection.send(*self._history.refuse(error))
-        for kind, id in list(self._tracked):
-            if id == ref:
-                self.settle(kind, id, Refused(error.code, error.detail))
