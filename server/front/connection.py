@@ -76,8 +76,17 @@ class FrontConnection(HttpToolsProtocol):
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
         self._bytes += len(data)
-        if self._is_answering():
-            self._head_came()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The gate bounds the time for a body. Until it is complete or its caller known, the connection is silent.
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+            if self._is_known or not self.cycle.more_body:
+                self._speaks()
+            elif not self._is_silent:
+                self._make_room()
+                self._is_silent = True
+                _silent[self._address][self] = _everybody_silent[self] = None
             # Chunks, their extensions and trailers add to the size of the body.
             if self._bytes > 4 * settings.WARDROOM["max_request_bytes"]:
                 self.transport.close()
@@ -95,7 +104,8 @@ class FrontConnection(HttpToolsProtocol):
         self._patience = settings.WARDROOM["send_timeout_secs"]
         super().on_message_begin()
         self.scope[KNOWN] = self._caller_is_known  # type: ignore[literal-required]
-        self.scope[WHOLE] = self._body_is_whole  # type: ignore[literal-required]
+        # Of pipelined requests this is the latest: the bodies of those before it are whole.
+        self.scope[WHOLE] = lambda: not self.cycle.more_body  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
         """Note that the head is complete."""
@@ -136,36 +146,17 @@ class FrontConnection(HttpToolsProtocol):
 
     # --- deadlines and silent connections ---------------------------------------------------------------------
 
-    def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
     def _wait_for_head(self) -> None:
-        self._deadline = self.loop.call_later(settings.WARDROOM["head_secs"], self._head_is_late)
+        late = "The head of the request did not arrive in time."
+        self._deadline = self.loop.call_later(
+            settings.WARDROOM["head_secs"], lambda: self._give_up(Problem("too-slow", 408, late))
+        )
         self._is_silent = True
         _silent[self._address][self] = _everybody_silent[self] = None
-
-    def _head_came(self) -> None:
-        """Stop the deadline of the head. The gate bounds the time for a body.
-
-        Until the body is complete or its caller known, the connection counts as silent.
-        """
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if self._is_known or not self.cycle.more_body:
-            self._speaks()
-        elif not self._is_silent:
-            self._make_room()
-            self._is_silent = True
-            _silent[self._address][self] = _everybody_silent[self] = None
 
     def _caller_is_known(self) -> None:
         self._is_known = True
         self._speaks()
-
-    def _body_is_whole(self) -> bool:
-        # Of pipelined requests this is the latest: the bodies of those before it are whole.
-        return not self.cycle.more_body
 
     def _make_room(self) -> None:
         silent = _silent[self._address]
@@ -192,9 +183,6 @@ class FrontConnection(HttpToolsProtocol):
         if self._write_deadline is not None:
             self._write_deadline.cancel()
             self._write_deadline = None
-
-    def _head_is_late(self) -> None:
-        self._give_up(Problem("too-slow", 408, "The head of the request did not arrive in time."))
 
     def _give_up(self, problem: Problem) -> None:
         # Without a request no one waits for an answer: the bytes are an unread body, or none came.

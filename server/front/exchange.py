@@ -123,17 +123,8 @@ class Exchange:
 
     async def finish(self) -> None:
         """Read the rest of the request for a bounded time, and complete an answer that came before it."""
-        if self._unfinished:
-            await self._linger()
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    def release(self) -> None:
-        """Release the counted bytes."""
-        if self._taken:
-            self._budget.give_back(self._owner, self._taken)
-            self._taken = 0
-
-    async def _linger(self) -> None:
+        if not self._unfinished:
+            return
         # Closing a connection while its caller still sends resets it, and the caller may never see the answer.
         left = LINGER_BYTES
         with contextlib.suppress(TimeoutError):
@@ -142,6 +133,13 @@ class Exchange:
                     message = await self._receive()
                     self.unread = message.get("more_body", False)
                     left -= len(message.get("body", b""))
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def release(self) -> None:
+        """Release the counted bytes."""
+        if self._taken:
+            self._budget.give_back(self._owner, self._taken)
+            self._taken = 0
 
 
 def without_length(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

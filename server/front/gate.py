@@ -6,6 +6,7 @@ authentication: a long one, a chunked one, and one that does not arrive at once.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -82,7 +83,15 @@ class Gate:
     async def _with_json(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
         parsers.refuse_encoded(head.text(b"content-encoding"))
         if _is_short(head):
-            body = await self._short(head.token, exchange)
+            short: int = settings.WARDROOM["unproven_body_bytes"]
+            body = None
+            # Unauthenticated slow senders must not fill the memory of other callers.
+            if not budget.unproven.is_tight:
+                with contextlib.suppress(TimeoutError):
+                    body = await exchange.read(short, AT_ONCE_SECS) or b""
+            if body is None:
+                await self._must_be_live(head.token, exchange)
+                body = await _read(exchange, short)
             return await self._pass_on(scope, head, body, exchange)
         await self._must_be_live(head.token, exchange)
         target = self._find(scope)
@@ -92,19 +101,6 @@ class Gate:
         if (head.length or 0) > most:
             raise parsers.too_large()
         await self._pass_on(scope, head, await _read(exchange, most), exchange)
-
-    async def _short(self, token: str, exchange: Exchange) -> bytes:
-        most: int = settings.WARDROOM["unproven_body_bytes"]
-        if budget.unproven.is_tight:
-            # Unauthenticated slow senders must not fill the memory of other callers.
-            await self._must_be_live(token, exchange)
-            return await _read(exchange, most)
-        try:
-            body = await exchange.read(most, AT_ONCE_SECS)
-        except TimeoutError:
-            await self._must_be_live(token, exchange)
-            return await _read(exchange, most)
-        return body or b""
 
     async def _must_be_live(self, token: str, exchange: Exchange) -> None:
         if not await self._authenticate.ask(token):
@@ -147,17 +143,14 @@ class Gate:
         secret = head.token or staff_sessions.key_of(head.text(b"cookie"))
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.startswith(API) and path not in PUBLIC and not self._proven.name(secret):
-            await self._prove_key(head.token)
+            # A token that is not live is refused before it takes a turn: forged ones would fill an address's queue.
+            if not await self._authenticate.ask(head.token):
+                raise problems.unauthenticated()
+            self._proven.remember(head.token, f"key:{credentials.parts(head.token)[1]}")
         if secret:
             scope[callers.PROVE] = partial(self._proven.remember, secret)
         async with turns.turn(self._proven.name(secret) or callers.address(scope)):
             await target.app(scope, receive, exchange.send)
-
-    async def _prove_key(self, token: str) -> None:
-        """Refuse a token that is not live (401) before it takes a turn: forged ones would fill an address's queue."""
-        if not await self._authenticate.ask(token):
-            raise problems.unauthenticated()
-        self._proven.remember(token, f"key:{credentials.parts(token)[1]}")
 
 
 def _is_short(head: RequestHead) -> bool:

@@ -54,7 +54,15 @@ class Turns:
             async with asyncio.timeout(settings.WARDROOM["turn_secs"]):
                 await place
         except BaseException as error:
-            self._leave(caller, place)
+            requests = self._waiting.get(caller, OrderedDict())
+            if place in requests:
+                del requests[place]
+                self._count -= 1
+                if not requests:
+                    del self._waiting[caller]
+            elif place.done() and not place.cancelled() and place.exception() is None:
+                # The turn arrived at the same moment: pass it on.
+                self._give_back(caller)
             if not isinstance(error, TimeoutError):
                 raise
             pressure.note("turn_secs")
@@ -98,17 +106,6 @@ class Turns:
         self._count -= 1
         if not newest.done():
             newest.set_exception(refusal)
-
-    def _leave(self, caller: str, place: asyncio.Future[None]) -> None:
-        """Stop waiting, and pass on a turn that arrived at the same moment."""
-        requests = self._waiting.get(caller, OrderedDict())
-        if place in requests:
-            del requests[place]
-            self._count -= 1
-            if not requests:
-                del self._waiting[caller]
-        elif place.done() and not place.cancelled() and place.exception() is None:
-            self._give_back(caller)
 
 
 def share(most: int) -> int:
