@@ -53,7 +53,14 @@ async def readyz(request: Request) -> JSONResponse:
 
     Other parts only make the status `degraded`: a web process can do useful work without them.
     """
-    parts = await _look_once()
+    global _looking
+    # Concurrent requests share one check, and its result serves for a second.
+    if time.monotonic() - _latest[0] < FRESH_SECS:
+        parts = _latest[1]
+    else:
+        if _looking is None or _looking.done():
+            _looking = asyncio.create_task(_look())
+        parts = await asyncio.shield(_looking)
     refused = pressure.recent()
     parts["front"] = {"ok": not refused, **({"refused": refused} if refused else {})}
     ready = all(part["ok"] for name, part in parts.items() if name not in DEGRADES)
@@ -66,16 +73,6 @@ routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
 
 _latest: tuple[float, dict[str, Part]] = (-FRESH_SECS, {})
 _looking: asyncio.Task[dict[str, Part]] | None = None
-
-
-async def _look_once() -> dict[str, Part]:
-    """Return the result of every part, at most a second old. Concurrent requests share one check."""
-    global _looking
-    if time.monotonic() - _latest[0] < FRESH_SECS:
-        return _latest[1]
-    if _looking is None or _looking.done():
-        _looking = asyncio.create_task(_look())
-    return await asyncio.shield(_looking)
 
 
 async def _look() -> dict[str, Part]:

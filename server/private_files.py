@@ -20,13 +20,10 @@ def close_to_others(folder: Path) -> None:
     """Set every folder to 0700 and every file to 0600, keeping the owner's own bits. Links are not followed."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            _close(Path(place, name))
+            path = Path(place, name)
+            with contextlib.suppress(FileNotFoundError):  # A running part may remove its files.
+                mode = path.lstat().st_mode
+                if not stat.S_ISLNK(mode) and mode & 0o077:
+                    path.chmod(stat.S_IMODE(mode) & 0o700)
         if Path(place) == folder / CHILDREN:
             folders.clear()
-
-
-def _close(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # A running part may remove its files.
-        mode = path.lstat().st_mode
-        if not stat.S_ISLNK(mode) and mode & 0o077:
-            path.chmod(stat.S_IMODE(mode) & 0o700)

@@ -122,21 +122,22 @@ class ProcessManager:
 
         Takes at most `timeout` seconds.
         """
-        self._pass_on(timeout)
-        self._reap_adopted()
-        for running in self.running:
-            if running.process is not None and has_ended(running.process):
-                self._bury(running)
-            elif running.process is None and not self.stopping and time.monotonic() >= running.start_at:
-                self._start(running)
-
-    def _pass_on(self, timeout: float) -> None:
         due = [r.start_at - time.monotonic() for r in self.running if r.process is None]
         for key, _ in self.selector.select(max(0.0, min([timeout, *due]))):
             if key.data is None:
                 drain(self.wakeup)
             else:
                 self._read(key.data)
+        # As process 1 of a container we inherit supervisors that outlived a worker: reap them.
+        ours = {running.process.pid for running in self.running if running.process is not None}
+        with contextlib.suppress(ChildProcessError):
+            while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in ours:
+                os.waitpid(dead.si_pid, 0)
+        for running in self.running:
+            if running.process is not None and has_ended(running.process):
+                self._bury(running)
+            elif running.process is None and not self.stopping and time.monotonic() >= running.start_at:
+                self._start(running)
 
     def _read(self, running: Running) -> bool:
         """Print the whole lines that a part has written. Return False when there was no output."""
@@ -178,28 +179,18 @@ class ProcessManager:
         process.stdout.close()
         running.process, running.rest = None, b""
         if not self.stopping:
-            self._plan_return(running, status)
+            now = time.monotonic()
+            if now - running.started_at > WELL_AFTER_SECS:
+                running.delay, running.failures = FIRST_DELAY, 0
+            running.failures += 1
+            running.start_at = now + running.delay
+            self.say(f"{running.part.name} ended ({ending(status)}); it starts again in {running.delay:.1f} s")
+            running.delay = min(running.delay * 2, LONGEST_DELAY)
 
     def _hush(self, pipe: IO[bytes]) -> None:
         """Stop listening to a pipe. It may have ended before or after its process."""
         with contextlib.suppress(KeyError):
             self.selector.unregister(pipe)
-
-    def _plan_return(self, running: Running, status: int) -> None:
-        now = time.monotonic()
-        if now - running.started_at > WELL_AFTER_SECS:
-            running.delay, running.failures = FIRST_DELAY, 0
-        running.failures += 1
-        running.start_at = now + running.delay
-        self.say(f"{running.part.name} ended ({ending(status)}); it starts again in {running.delay:.1f} s")
-        running.delay = min(running.delay * 2, LONGEST_DELAY)
-
-    def _reap_adopted(self) -> None:
-        """Reap foreign processes: as process 1 of a container we inherit supervisors that outlived a worker."""
-        ours = {running.process.pid for running in self.running if running.process is not None}
-        with contextlib.suppress(ChildProcessError):
-            while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in ours:
-                os.waitpid(dead.si_pid, 0)
 
     # Stopping
 
