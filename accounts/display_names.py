@@ -16,7 +16,8 @@ def names(words: Iterable[str]) -> dict[str, str]:
     It takes three queries for any number of words.
     """
     split = {word: word.partition(":")[::2] for word in words}
-    users = {int(id) for kind, id in split.values() if kind == "user" and _is_number(id)}
+    numbers = (id for kind, id in split.values() if kind == "user" and id.isascii() and id.isdecimal())
+    users = {int(id) for id in numbers if len(id) <= MOST_DIGITS}
     keys = {id for kind, id in split.values() if kind == "key"}
     found = {f"user:{user}": name for user, name in User.objects.filter(pk__in=users).values_list("pk", "username")}
     former = FormerName.objects.filter(word__in=[f"user:{user}" for user in users])
@@ -35,7 +36,3 @@ def words(name: str) -> list[str]:
     """Return the words that rows use for the person with this name."""
     former = FormerName.objects.filter(name__iexact=name).values_list("word", flat=True)
     return [f"user:{pk}" for pk in User.objects.filter(username__iexact=name).values_list("pk", flat=True)] + [*former]
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS

@@ -96,7 +96,10 @@ def sent_with(request: Request) -> list[str]:
 def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKey, bool]:
     """Return the key's row, and True when this call created it."""
     body = hashlib.sha256(json.dumps(request.data, sort_keys=True).encode()).hexdigest()
-    identity = {"credential": view.credential, "route": _route(view, request), "key": key}
+    # The route does not depend on the spelling of the path.
+    match = request._request.resolver_match
+    route = " ".join([str(request.method), match.route if match else "", *map(str, view.kwargs.values())])[:300]
+    identity = {"credential": view.credential, "route": route, "key": key}
     try:
         with transaction.atomic():
             return IdempotencyKey.objects.create(**identity, body_hash=body), True
@@ -114,12 +117,6 @@ def _claim(view: ProjectView, request: Request, key: str) -> tuple[IdempotencyKe
             [{"field": KEY, "detail": "was used with another body"}], "This key belongs to another call."
         )
     return row, False
-
-
-def _route(view: ProjectView, request: Request) -> str:
-    """Return the called route, independent of the spelling of its path."""
-    match = request._request.resolver_match
-    return " ".join([str(request.method), match.route if match else "", *map(str, view.kwargs.values())])[:300]
 
 
 def _keep(row: IdempotencyKey, answer: Response, redact: tuple[str, ...]) -> None:

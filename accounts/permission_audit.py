@@ -35,7 +35,16 @@ def of(thing: User | Group | Project) -> Rights:
     match thing:
         case User():
             user = User.objects.filter(pk=thing.pk).first()
-            return _of_user(user) if user else NOTHING
+            if user is None:
+                return NOTHING
+            held: dict[str, bool | list[str]] = {
+                "active": user.is_active,
+                "staff": user.is_staff,
+                "superuser": user.is_superuser,
+                "groups": list(user.groups.order_by("name").values_list("name", flat=True)),
+                "permissions": _names(user.user_permissions.all()),
+            }
+            return Rights(held, frozenset(projects.visible_to(user).values_list("pk", flat=True)))
         case Group():
             named = frozenset(Project.objects.filter(groups=thing.pk).values_list("pk", flat=True))
             return Rights({"permissions": _names(Permission.objects.filter(group=thing.pk))}, named)
@@ -49,8 +58,16 @@ def changed(actor: Actor, thing: User | Group | Project, before: Rights, after: 
     if before == after:
         return
     word = type(thing).__name__.lower()
-    detail = {name: _difference(before.held.get(name), after.held.get(name)) for name in before.held | after.held}
-    differing = {name: value for name, value in detail.items() if value is not None}
+    differing: dict[str, Any] = {}
+    for name in before.held | after.held:
+        was, now = before.held.get(name), after.held.get(name)
+        if was == now:
+            continue
+        if isinstance(was, list) or isinstance(now, list):
+            had, has = set(was or ()), set(now or ())  # type: ignore[arg-type]
+            differing[name] = {"added": sorted(has - had), "removed": sorted(had - has)}
+        else:
+            differing[name] = {"before": was, "after": now}
     payload = {"name": str(thing), "gone": after is NOTHING, **differing}
     write(actor, f"rights.{word}", f"{word}:{thing.pk}", payload, before.projects | after.projects)
 
@@ -66,26 +83,6 @@ def write(actor: Actor, action: str, subject: str, detail: dict[str, Any], where
         audit_hook.audit(project_id, actor, action, subject, detail)
 
 
-def _of_user(user: User) -> Rights:
-    held: dict[str, bool | list[str]] = {
-        "active": user.is_active,
-        "staff": user.is_staff,
-        "superuser": user.is_superuser,
-        "groups": list(user.groups.order_by("name").values_list("name", flat=True)),
-        "permissions": _names(user.user_permissions.all()),
-    }
-    return Rights(held, frozenset(projects.visible_to(user).values_list("pk", flat=True)))
-
-
 def _names(permissions: QuerySet[Permission]) -> list[str]:
     rows = permissions.order_by("content_type__app_label", "codename")
     return [f"{app}.{name}" for app, name in rows.values_list("content_type__app_label", "codename")]
-
-
-def _difference(before: Any, after: Any) -> Any:
-    if before == after:
-        return None
-    if isinstance(before, list) or isinstance(after, list):
-        was, now = set(before or ()), set(after or ())
-        return {"added": sorted(now - was), "removed": sorted(was - now)}
-    return {"before": before, "after": after}

@@ -6,7 +6,6 @@ lockout writes one row, for any number of further tries and any number of web pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,18 +35,14 @@ def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
         found = list(tries.order_by("attempt_time", "pk"))
         if user is None or not found or marks.exists():
             return
-        until = _until(found)
+        # The lockout ends when enough tries have expired. They are ordered oldest first, one for each browser.
+        left = sum(each.failures_since_start for each in found)
+        for each in found:
+            last: datetime = each.attempt_time
+            left -= each.failures_since_start
+            if left < settings.AXES_FAILURE_LIMIT:
+                break
+        until = last + timedelta(seconds=settings.WARDROOM["login_lockout_secs"])
         AccessAttemptExpiration.objects.create(access_attempt=found[0], expires_at=until)
         payload = {"name": user.get_username(), "address": ip_address, "until": clock.moment(until)}
         permission_audit.write(Actor.system("sign-in"), "login.locked_out", f"user:{user.pk}", payload, ())
-
-
-def _until(tries: Sequence[AccessAttempt]) -> datetime:
-    """Return the time at which enough tries have expired. They are ordered oldest first, one for each browser."""
-    left = sum(each.failures_since_start for each in tries)
-    for each in tries:
-        last: datetime = each.attempt_time
-        left -= each.failures_since_start
-        if left < settings.AXES_FAILURE_LIMIT:
-            break
-    return last + timedelta(seconds=settings.WARDROOM["login_lockout_secs"])

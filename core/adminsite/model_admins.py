@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -97,10 +96,9 @@ class LinksThatOpen(admin.ModelAdmin):
 def _shown(field: Any, closed: set[str]) -> Any:
     if isinstance(field, list | tuple):
         return [_shown(each, closed) for each in field]
-    return _name_alone(field) if field in closed else field
+    if field not in closed:
+        return field
 
-
-def _name_alone(field: str) -> Callable[[Model], str]:
     @admin.display(description=field)
     def named(row: Model) -> str:
         value = getattr(row, field)
