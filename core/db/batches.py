@@ -17,19 +17,22 @@ def in_batches(rows: QuerySet[M], keys: Sequence[str], size: int) -> Iterator[M]
     guarantee that.
     """
     ordered = rows.order_by(*keys)
-    beyond = Q()
+    rest = Q()
     while True:
-        batch = list(ordered.filter(beyond)[:size])
+        batch = list(ordered.filter(rest)[:size])
         yield from batch
         if len(batch) < size:
             return
-        beyond = _beyond(keys, batch[-1])
+        rest = beyond(keys, [getattr(batch[-1], key) for key in keys])
 
 
-def _beyond(keys: Sequence[str], last: Any) -> Q:
+def beyond(keys: Sequence[str], values: Sequence[Any], direction: str = "gt") -> Q:
+    """Match the rows after these values in the order of `keys`; with `lt` as `direction`, those before them.
+
+    This is (a, b) > (x, y) written out: Django has no row comparison that also works on SQLite.
+    """
     found, equal = Q(), Q()
-    for key in keys:
-        value = getattr(last, key)
-        found |= equal & Q(**{f"{key}__gt": value})
+    for key, value in zip(keys, values, strict=True):
+        found |= equal & Q(**{f"{key}__{direction}": value})
         equal &= Q(**{key: value})
     return found

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db.models import DateTimeField, Field, IntegerField, Model, Q, QuerySet, UUIDField
+from django.db.models import DateTimeField, Field, IntegerField, Model, QuerySet, UUIDField
 
+from core.db.batches import beyond
 from core.web import queries
 from core.web.openapi import values
 
@@ -89,22 +90,13 @@ def walk(
     some, direction = min(most, AT_ONCE), "lt" if descending else "gt"
     ordered = rows.order_by(*(f"-{name}" if descending else name for name in key))
     while True:
-        beyond = ordered if place is None else ordered.filter(_beyond(key, place, direction))
-        found = list(beyond[:some])
+        rest = ordered if place is None else ordered.filter(beyond(key, place, direction))
+        found = list(rest[:some])
         prepare(found)
         yield from found
         if len(found) < some:
             return
         place = [getattr(found[-1], name) for name in key]
-
-
-def _beyond(key: Sequence[str], values: Sequence[Any], direction: str) -> Q:
-    # (a, b) > (x, y) written out: Django has no row comparison that also works on SQLite.
-    beyond = Q()
-    for position, name in enumerate(key):
-        equal = {before: values[index] for index, before in enumerate(key[:position])}
-        beyond |= Q(**equal, **{f"{name}__{direction}": values[position]})
-    return beyond
 
 
 def _encode(row: Model, key: Sequence[str]) -> str:
