@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from core.concurrency.threadpool import run_in_threadpool
@@ -70,7 +70,14 @@ class _LoopBatcher(Generic[Q, A]):
                 batch = [self._waiting.popleft() for _ in range(min(MOST_IN_BATCH, len(self._waiting)))]
                 answers = await self._answers([question for question, _ in batch])
                 for (_, waiter), answer in zip(batch, answers, strict=True):
-                    _resolve(waiter, answer)
+                    if waiter.done():  # The caller has left.
+                        continue
+                    if isinstance(answer, StopIteration):  # A future refuses StopIteration.
+                        waiter.set_exception(RuntimeError("the operation ran out"))
+                    elif isinstance(answer, Exception):
+                        waiter.set_exception(answer)
+                    else:
+                        waiter.set_result(answer)
         finally:
             # Decrement here and not in a done callback: a call that joins between the two would wait for ever.
             self._running -= 1
@@ -84,14 +91,3 @@ class _LoopBatcher(Generic[Q, A]):
             raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
         except Exception as error:
             return [error] * len(questions)
-
-
-def _resolve(waiter: asyncio.Future[Any], answer: Any) -> None:
-    if waiter.done():  # The caller has left.
-        return
-    if isinstance(answer, StopIteration):  # A future refuses StopIteration.
-        answer = RuntimeError("the operation ran out")
-    if isinstance(answer, Exception):
-        waiter.set_exception(answer)
-    else:
-        waiter.set_result(answer)

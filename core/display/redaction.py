@@ -29,8 +29,9 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format one record as text."""
-        return CONTROL.sub(lambda found: _escape(found.group()), redacted(super().format(record)))
 
+        def escape(found: re.Match[str]) -> str:
+            sign = ord(found.group())
+            return f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}"
 
-def _escape(sign: str) -> str:
-    return f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"\\u{ord(sign):04x}"
+        return CONTROL.sub(escape, redacted(super().format(record)))

@@ -76,13 +76,32 @@ class MixedToken(NamedTuple):
         return f"{visible(self.token)} mixes {' and '.join(self.scripts)}"
 
 
+# Scripts that ordinary words do mix, and letters that belong to no script.
+_TOGETHER = {
+    "HIRAGANA": "CJK",
+    "KATAKANA": "CJK",
+    "HALFWIDTH": "CJK",
+    "HANGUL": "CJK",
+    "BOPOMOFO": "CJK",
+    "IDEOGRAPHIC": "CJK",
+}
+_NEUTRAL = frozenset({"MICRO", "FEMININE", "MASCULINE", "MODIFIER"})
+
+
 def mixed_scripts(text: str) -> list[MixedToken]:
     """Return the words of `text` that mix scripts, each once, in order. An example is `paypal` with a Cyrillic a."""
     if text.isascii():
         return []
-    tokens = dict.fromkeys(re.findall(r"\w+", text))
-    found = ((token, tuple(sorted(_scripts(token)))) for token in tokens if not token.isascii())
-    return [MixedToken(token, scripts) for token, scripts in found if len(scripts) > 1]
+    found = []
+    for token in dict.fromkeys(re.findall(r"\w+", text)):
+        if token.isascii():
+            continue
+        # The first word of a letter's Unicode name is its script.
+        first = {unicodedata.name(c, "UNNAMED").split()[0].split("-")[0] for c in token if c.isalpha()}
+        scripts = {_TOGETHER.get(word, word).capitalize() for word in first - _NEUTRAL}
+        if len(scripts) > 1:
+            found.append(MixedToken(token, tuple(sorted(scripts))))
+    return found
 
 
 # Cyrillic and Greek letters that look like a Latin one in most fonts.
@@ -116,21 +135,3 @@ def _kind(character: str) -> int:
         floats = category == "Me" or unicodedata.combining(character) == _OVERLAY
         return _HIDDEN if floats else _MARK
     return _LETTER if category[0] == "L" else _OTHER
-
-
-# Scripts that ordinary words do mix, and letters that belong to no script.
-_TOGETHER = {
-    "HIRAGANA": "CJK",
-    "KATAKANA": "CJK",
-    "HALFWIDTH": "CJK",
-    "HANGUL": "CJK",
-    "BOPOMOFO": "CJK",
-    "IDEOGRAPHIC": "CJK",
-}
-_NEUTRAL = frozenset({"MICRO", "FEMININE", "MASCULINE", "MODIFIER"})
-
-
-def _scripts(token: str) -> set[str]:
-    """Return the scripts of a token's letters, by the first word of each letter's Unicode name."""
-    first = {unicodedata.name(c, "UNNAMED").split()[0].split("-")[0] for c in token if c.isalpha()}
-    return {_TOGETHER.get(word, word).capitalize() for word in first - _NEUTRAL}

@@ -49,25 +49,21 @@ async def _in_time(scope: Scope, receive: Receive) -> bytes:
     length = header(scope, b"content-length")
     if length.isdecimal() and int(length) > limit:
         raise too_large()
+    chunks, size, more = [], 0, True
     try:
         async with asyncio.timeout(settings.WARDROOM["body_secs"]):
-            return await _whole(receive, limit)
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > limit:
+                    raise too_large()
+                more = message.get("more_body", False)
+        return b"".join(chunks)
     except TimeoutError:
         raise Problem("too-slow", 408, "The body did not arrive in time.") from None
-
-
-async def _whole(receive: Receive, limit: int) -> bytes:
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > limit:
-            raise too_large()
-        more = message.get("more_body", False)
-    return b"".join(chunks)
 
 
 async def answer(send: Send, status: int, value: Any) -> None:

@@ -46,7 +46,14 @@ class Operation(AutoSchema):
                 parameter["schema"] = dict(
                     getattr(self.view, "in_path", {}).get(parameter["name"], parameter["schema"])
                 )
-        call = self._call(operation)
+        call = refusals.Call(
+            name=camelize(operation["operationId"]),
+            authenticated=bool(operation.get("security")),
+            in_path=any(parameter["in"] == "path" for parameter in operation.get("parameters", [])),
+            has_body=self.method not in ("GET", "HEAD"),
+            keyed=getattr(getattr(self.view, self.method.lower()), "honours_key", False),
+            own=getattr(self.view, "refuses", {}).get(self.method, {}),
+        )
         depends = list(getattr(self.view, "depends", {}).get(self.method, ()))
         # Only the server makes cursors; a client cannot invent one.
         depends = [*(each["name"] for each in operation.get("parameters", []) if each["name"] == "cursor"), *depends]
@@ -90,17 +97,6 @@ class Operation(AutoSchema):
         if self.method in getattr(self.view, "child_may", ()):
             said.append("A child's token may call it.")
         return " ".join(said)
-
-    def _call(self, operation: dict[str, Any]) -> refusals.Call:
-        handler = getattr(self.view, self.method.lower())
-        return refusals.Call(
-            name=camelize(operation["operationId"]),
-            authenticated=bool(operation.get("security")),
-            in_path=any(parameter["in"] == "path" for parameter in operation.get("parameters", [])),
-            has_body=self.method not in ("GET", "HEAD"),
-            keyed=getattr(handler, "honours_key", False),
-            own=getattr(self.view, "refuses", {}).get(self.method, {}),
-        )
 
 
 def _is_struct(described: Any) -> bool:

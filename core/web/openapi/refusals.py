@@ -75,31 +75,30 @@ class Call:
         statuses |= {404} if self.in_path else set()
         statuses |= set(OF_A_BODY) if self.has_body else set()
         statuses |= {409} if self.keyed else set()
-        return {status: self._types(status) for status in sorted(statuses)}
-
-    def _types(self, status: int) -> tuple[str, ...]:
-        # A 409 or a 410 always has types of its own.
-        common = () if status in (409, 410) else COMMON.get(status, ())
-        keyed = ("still-running",) if self.keyed and status == 409 else ()
-        return tuple(dict.fromkeys([*common, *self.own.get(status, ()), *keyed]))
+        found = {}
+        for status in sorted(statuses):
+            # A 409 or a 410 always has types of its own.
+            common = () if status in (409, 410) else COMMON.get(status, ())
+            keyed = ("still-running",) if self.keyed and status == 409 else ()
+            found[status] = tuple(dict.fromkeys([*common, *self.own.get(status, ()), *keyed]))
+        return found
 
 
 def responses(call: Call, register: Register) -> dict[str, Any]:
     """Return the `responses` entries of every refusal of a call. Shared entries are components."""
-    return {str(status): _response(call, status, types, register) for status, types in call.types().items()}
-
-
-def _response(call: Call, status: int, types: tuple[str, ...], register: Register) -> dict[str, Any]:
-    shared = types == COMMON.get(status)
-    name = f"Problem{status}" if shared else f"{call.name}Problem{status}"
-    why, listed = WHY.get(status, HTTPStatus(status).phrase), ", ".join(f"`{word}`" for word in types)
-    found = {
-        "description": f"{why} Type: {listed}.",
-        "content": {CONTENT_TYPE: {"schema": register("schemas", name, problem(status, types))}},
-    }
-    if status in HEADERS:
-        found["headers"] = HEADERS[status]
-    return register("responses", name, found) if shared else found
+    found = {}
+    for status, types in call.types().items():
+        shared = types == COMMON.get(status)
+        name = f"Problem{status}" if shared else f"{call.name}Problem{status}"
+        why, listed = WHY.get(status, HTTPStatus(status).phrase), ", ".join(f"`{word}`" for word in types)
+        answer = {
+            "description": f"{why} Type: {listed}.",
+            "content": {CONTENT_TYPE: {"schema": register("schemas", name, problem(status, types))}},
+        }
+        if status in HEADERS:
+            answer["headers"] = HEADERS[status]
+        found[str(status)] = register("responses", name, answer) if shared else answer
+    return found
 
 
 def problem(status: int, types: Sequence[str]) -> dict[str, Any]:

@@ -48,31 +48,29 @@ def add(result: dict[str, Any], routes: Iterable[Route]) -> None:
 
     for route in routes:
         call = getattr(route.endpoint, "described", None)
-        if call is not None:
-            path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
-            result["paths"][path] = {"post": _operation(route, call, register)}
-
-
-def _operation(route: Route, call: Described, register: refusals.Register) -> dict[str, Any]:
-    name = camelize(call.name)
-    body = register("schemas", f"{name}Body", _body(call))
-    answer = register("schemas", f"{name}Answer", call.answer)
-    facts = refusals.Call(name=name, in_path=True, has_body=True)
-    return {
-        "operationId": call.name,
-        "description": f"{route.endpoint.__doc__}\n\n{call.callers}",
-        "parameters": [
-            {"in": "path", "name": each, "schema": getattr(convertor, "schema", A_UUID), "required": True}
-            for each, convertor in route.param_convertors.items()
-        ],
-        "tags": [call.tag],
-        "requestBody": {"content": {"application/json": {"schema": body}}, "required": True},
-        "security": [{"bearer": []}],
-        "responses": {
-            "200": {"content": {"application/json": {"schema": answer}}, "description": ""},
-            **refusals.responses(facts, register),
-        },
-    }
+        if call is None:
+            continue
+        name = camelize(call.name)
+        body = register("schemas", f"{name}Body", _body(call))
+        answer = register("schemas", f"{name}Answer", call.answer)
+        facts = refusals.Call(name=name, in_path=True, has_body=True)
+        described = {
+            "operationId": call.name,
+            "description": f"{route.endpoint.__doc__}\n\n{call.callers}",
+            "parameters": [
+                {"in": "path", "name": each, "schema": getattr(convertor, "schema", A_UUID), "required": True}
+                for each, convertor in route.param_convertors.items()
+            ],
+            "tags": [call.tag],
+            "requestBody": {"content": {"application/json": {"schema": body}}, "required": True},
+            "security": [{"bearer": []}],
+            "responses": {
+                "200": {"content": {"application/json": {"schema": answer}}, "description": ""},
+                **refusals.responses(facts, register),
+            },
+        }
+        path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
+        result["paths"][path] = {"post": described}
 
 
 def _body(call: Described) -> values.Schema:
