@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
-from django.db.models import Model
 
 from accounts import scopes
 from config.brokers import FORGETFUL
@@ -17,8 +16,11 @@ from config.brokers import FORGETFUL
 @register(Tags.security)
 def permissions(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Report scopes with a permission that no model declares. Only superusers could grant such a scope."""
-    models = apps.get_models()
-    declared = {f"{model._meta.app_label}.{name}" for model in models for name in _permissions_of(model)}
+    declared: set[str] = set()
+    for meta in (model._meta for model in apps.get_models()):
+        names = [f"{action}_{meta.model_name}" for action in meta.default_permissions]
+        names += [name for name, _ in meta.permissions]
+        declared |= {f"{meta.app_label}.{name}" for name in names}
     missing = sorted(set(scopes.permissions()) - declared)
     return [
         Error(
@@ -27,13 +29,6 @@ def permissions(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
             id="wardroom.E008",
         )
         for name in missing
-    ]
-
-
-def _permissions_of(model: type[Model]) -> list[str]:
-    meta = model._meta
-    return [f"{action}_{meta.model_name}" for action in meta.default_permissions] + [
-        name for name, _ in meta.permissions
     ]
 
 

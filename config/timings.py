@@ -83,19 +83,15 @@ def _faults(name: str, value: Any) -> Iterator[str]:
         if not _texts(value):
             yield f"{name} is {_shown(value)}; use a list of texts"
     elif isinstance(WARDROOM[name], int | float) and not isinstance(WARDROOM[name], bool):
-        yield from _number_faults(name, value)
+        low, high = bounds(name)
+        whole = not name.endswith("_secs") and isinstance(WARDROOM[name], int)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or (isinstance(value, float) and (whole or not math.isfinite(value))):
+            yield f"{name} is {_shown(value)}; use a {'whole ' if whole else ''}number"
+        elif not low <= value <= high:
+            yield f"{name} is {_shown(value)}; use a number from {low:g} to {high:.0f}"
     elif type(value) is not type(WARDROOM[name]):
         yield f"{name} is {_shown(value)}; use a value like {_shown(WARDROOM[name])}"
-
-
-def _number_faults(name: str, value: Any) -> Iterator[str]:
-    low, high = bounds(name)
-    whole = not name.endswith("_secs") and isinstance(WARDROOM[name], int)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or (isinstance(value, float) and (whole or not math.isfinite(value))):
-        yield f"{name} is {_shown(value)}; use a {'whole ' if whole else ''}number"
-    elif not low <= value <= high:
-        yield f"{name} is {_shown(value)}; use a number from {low:g} to {high:.0f}"
 
 
 def _role_faults(roles: Any) -> Iterator[str]:
