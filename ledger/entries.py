@@ -52,33 +52,33 @@ def write(new: Sequence[NewEntry]) -> list[UUID]:
     """
     due = [entry for entry in new if isinstance(entry, NewOutbox)]
     if due:
-        rows = [OutboxEntry(project_id=o.project_id, kind=o.kind, key=o.key, payload=o.payload) for o in due]
-        OutboxEntry.objects.bulk_create(rows, ignore_conflicts=True)
+        owed = [OutboxEntry(project_id=o.project_id, kind=o.kind, key=o.key, payload=o.payload) for o in due]
+        OutboxEntry.objects.bulk_create(owed, ignore_conflicts=True)
     moved = []
     for project_id in sorted({entry.project_id for entry in new if not isinstance(entry, NewOutbox)}):
         own = [entry for entry in new if entry.project_id == project_id]
         events = [entry for entry in own if isinstance(entry, NewEvent)]
-        _write_project(project_id, events, [entry for entry in own if isinstance(entry, NewAudit)])
+        audits = [entry for entry in own if isinstance(entry, NewAudit)]
+        rows = [_row(project_id, event) for event in events]
+        head = _take(project_id, len(events), len(audits))
+        for cursor, row in enumerate(rows, head.cursor - len(events) + 1):
+            row.cursor = cursor
+        Event.objects.bulk_create(rows)
+        if audits:
+            at = read_database_clock().isoformat(timespec="milliseconds")
+            chained = audit.chain(
+                head.audit_hash,
+                head.audit_number - len(audits),
+                [
+                    audit.Entry(str(project_id), at, each.actor, each.action, each.subject, each.detail)
+                    for each in audits
+                ],
+            )
+            AuditEntry.objects.bulk_create(AuditEntry(project_id=project_id, **link) for link in chained)
+            Head.objects.filter(pk=project_id).update(audit_hash=chained[-1]["hash"])
         if events:
             moved.append(project_id)
     return moved
-
-
-def _write_project(project_id: UUID, events: list[NewEvent], audits: list[NewAudit]) -> None:
-    rows = [_row(project_id, new) for new in events]
-    head = _take(project_id, len(events), len(audits))
-    for cursor, row in enumerate(rows, head.cursor - len(events) + 1):
-        row.cursor = cursor
-    Event.objects.bulk_create(rows)
-    if audits:
-        at = read_database_clock().isoformat(timespec="milliseconds")
-        chained = audit.chain(
-            head.audit_hash,
-            head.audit_number - len(audits),
-            [audit.Entry(str(project_id), at, new.actor, new.action, new.subject, new.detail) for new in audits],
-        )
-        AuditEntry.objects.bulk_create(AuditEntry(project_id=project_id, **row) for row in chained)
-        Head.objects.filter(pk=project_id).update(audit_hash=chained[-1]["hash"])
 
 
 def _row(project_id: UUID, new: NewEvent) -> Event:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db.models import QuerySet, TextField
+from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from core.db.clock import moment
@@ -80,7 +80,11 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
         rows = rows.filter(session=session)
     sizes = list(rows.order_by("cursor").values_list("cursor", "size")[: limit + 1])
     fitting = _fitting(sizes[:limit])
-    found = _load(rows.filter(cursor__lte=sizes[fitting - 1][0])) if sizes else []
+    found = []
+    if sizes:
+        page = rows.filter(cursor__lte=sizes[fitting - 1][0]).order_by("cursor")
+        fields = ("cursor", "session", "attempt", "seq", "source", "type", "at")
+        found = [Entry(*row) for row in page.values_list(*fields, Cast("payload", TextField()))]
     # Read after the rows, so that pruning during the read is noticed too.
     newest, oldest = Head.objects.filter(pk=project_id).values_list("cursor", "oldest").first() or (0, 0)
     if after is not None and (after > newest or (after < oldest and _has_gap(after, session))):
@@ -98,12 +102,6 @@ def _fitting(sizes: Sequence[tuple[int, int]]) -> int:
         if room < 0:
             return max(number, 1)
     return len(sizes)
-
-
-def _load(rows: QuerySet[Event]) -> list[Entry]:
-    text = Cast("payload", TextField())
-    fields = ("cursor", "session", "attempt", "seq", "source", "type", "at")
-    return [Entry(*row) for row in rows.order_by("cursor").values_list(*fields, text)]
 
 
 def _has_gap(after: int, session: UUID | None) -> bool:

@@ -54,9 +54,12 @@ def _is_odd(column: str) -> Q:
 def of_sweep(sweep: Any, left: dict[str, dict[str, int]]) -> tuple[str, str]:
     """Return a word and a tone for a job from `timed`. `left` is the number of rows that each job skipped."""
     word, tone = _of_time(sweep)
-    rows = _of_rows(sweep.name, left)
-    if not rows:
+    unjudged, held = (left.get(why, {}).get(sweep.name, 0) for why in (Why.UNJUDGED, Why.HELD))
+    words = [f"{unjudged} {'row' if unjudged == 1 else 'rows'} cannot be judged"] if unjudged else []
+    words += [f"the brake holds back {held} sessions"] if held else []
+    if not words:
         return word, tone
+    rows = ", ".join(words)
     return (f"{word}, {rows}" if tone == "bad" else rows), "bad"
 
 
@@ -90,14 +93,6 @@ def sweeps() -> list[dict[str, Any]]:
         row = {"name": name, "title": title, "every": interval(name), "word": word, "tone": tone}
         found.append({**row, "ended": sweep.ended})
     return found
-
-
-def _of_rows(name: str, left: dict[str, dict[str, int]]) -> str:
-    """Describe the rows that a job skipped; empty if it skipped none."""
-    unjudged, held = (left.get(why, {}).get(name, 0) for why in (Why.UNJUDGED, Why.HELD))
-    words = [f"{unjudged} {'row' if unjudged == 1 else 'rows'} cannot be judged"] if unjudged else []
-    words += [f"the brake holds back {held} sessions"] if held else []
-    return ", ".join(words)
 
 
 def trouble() -> dict[str, str]:

@@ -54,24 +54,20 @@ class Subscription:
 
 @contextmanager
 def to(topic: str) -> Iterator[Subscription]:
-    """Subscribe from now on: commits after this wake the listener."""
+    """Subscribe from now on: commits after this wake the listener. Without Redis, nothing wakes it."""
     secs = settings.WARDROOM["wakeup_timeout_secs"]
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=secs, socket_connect_timeout=secs, retry=Retry(NoBackoff(), 0)
     )
     try:
-        yield Subscription(topic, _subscribed(client, secs))
+        channel: PubSub | None = None
+        try:
+            asked: PubSub = client.pubsub()  # type: ignore[no-untyped-call]
+            asked.subscribe(CHANNEL)
+            asked.get_message(timeout=secs)  # Redis has confirmed it.
+            channel = asked
+        except (redis.RedisError, OSError) as error:
+            log.warning("no wake-ups (%s): the poll goes on", type(error).__name__)
+        yield Subscription(topic, channel)
     finally:
         client.close()
-
-
-def _subscribed(client: redis.Redis, secs: float) -> PubSub | None:
-    """Return the channel once Redis has confirmed the subscription, or None if Redis is away."""
-    try:
-        channel: PubSub = client.pubsub()  # type: ignore[no-untyped-call]
-        channel.subscribe(CHANNEL)
-        channel.get_message(timeout=secs)
-    except (redis.RedisError, OSError) as error:
-        log.warning("no wake-ups (%s): the poll goes on", type(error).__name__)
-        return None
-    return channel

@@ -50,12 +50,19 @@ _thread = _Thread()
 @contextmanager
 def transaction() -> Iterator[None]:
     """Open a transaction. A nested one is a savepoint of the outer one."""
-    if _thread.unit is None:
+    unit = _thread.unit
+    if unit is None:
         with _outermost():
             yield
-    else:
-        with _nested(_thread.unit):
+        return
+    entry_count, hook_count, topics = len(unit.new_entries), len(unit.hooks), dict(unit.topics)
+    try:
+        with database.atomic():
             yield
+    except BaseException:
+        del unit.new_entries[entry_count:], unit.hooks[hook_count:]
+        unit.topics = topics
+        raise
 
 
 @contextmanager
@@ -77,18 +84,6 @@ def _outermost() -> Iterator[None]:
             _thread.unit = None
     finally:
         _thread.unit = None
-
-
-@contextmanager
-def _nested(unit: _UnitOfWork) -> Iterator[None]:
-    entry_count, hook_count, topics = len(unit.new_entries), len(unit.hooks), dict(unit.topics)
-    try:
-        with database.atomic():
-            yield
-    except BaseException:
-        del unit.new_entries[entry_count:], unit.hooks[hook_count:]
-        unit.topics = topics
-        raise
 
 
 def _attempt(hook: Callable[[], object]) -> None:

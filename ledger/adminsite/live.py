@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -49,7 +48,10 @@ class Viewer:
 
 async def changes(request: Request) -> Response:
     """Return the stream for one page: for staff only, from our own pages only, about their own projects only."""
-    if not _is_ours(request):
+    # A browser itself sets these headers: a page of another origin cannot.
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    is_same_host = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if site != "same-origin" if site is not None else not is_same_host:
         raise problems.forbidden("This stream is for the admin's own pages.")
     session_key = request.cookies.get(settings.SESSION_COOKIE_NAME, "")
     viewer = await run_in_threadpool(_viewer, session_key)
@@ -57,15 +59,6 @@ async def changes(request: Request) -> Response:
         raise problems.unauthenticated("Sign in to the admin first.")
     wanted = frozenset(filter(None, request.query_params.get("topics", "").split(",")))
     return EventStream(f"page:{session_key}", _frames(session_key, viewer.heads, wanted))
-
-
-def _is_ours(request: Request) -> bool:
-    """True for a request of the same origin, by the browser's own headers."""
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    if site is not None:
-        return site == "same-origin"
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 def _viewer(session_key: str) -> Viewer | None:
@@ -120,17 +113,15 @@ def _changed_topics(cursors: Cursors) -> set[str]:
     cursors.update(behind)
     if len(events) > MOST_EVENTS:
         return {EVERYTHING}
-    return set().union(*(_topics(*event) for event in events))
-
-
-def _topics(type: str, session: UUID | None, source: str, payload: Any) -> Iterable[str]:
-    if session is not None:
-        yield "sessions"
-        yield f"session:{session}"
-    # A child names its own events as it likes. Only Wardroom's events prove that an approval changed.
-    kind = KINDS.get(type.partition("_")[0]) if source == Source.WARDROOM else None
-    if kind is None:
-        return
-    yield kind
-    if kind == "approvals" and isinstance(payload, dict) and is_uuid(str(payload.get("approval_id"))):
-        yield f"approval:{payload['approval_id']}"
+    topics: set[str] = set()
+    for type, session, source, payload in events:
+        if session is not None:
+            topics |= {"sessions", f"session:{session}"}
+        # A child names its own events as it likes. Only Wardroom's events prove that an approval changed.
+        kind = KINDS.get(type.partition("_")[0]) if source == Source.WARDROOM else None
+        if kind is None:
+            continue
+        topics.add(kind)
+        if kind == "approvals" and isinstance(payload, dict) and is_uuid(str(payload.get("approval_id"))):
+            topics.add(f"approval:{payload['approval_id']}")
+    return topics
