@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from accounts.actors import Actor
 from accounts.models import IdempotencyKey
+from approvals import decisions
+from approvals.models import Approval
 from core.db.clock import later, read_database_clock
 from ledger import feed, quota
-from ledger.models import Event, Kept, OutboxEntry
+from ledger.models import AuditEntry, Event, Kept, OutboxEntry
 from mailbox import claims, delivery, quarantine, session_inbox
 from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
@@ -198,6 +201,19 @@ def test_settled_quarantine_goes_after_a_month_and_what_waits_never_does() -> No
     assert left() == {"in"}
     retention.sweep(now=days(4000))
     assert Quarantined.objects.get().state == "waiting"
+
+
+def test_settled_approvals_go_after_four_hundred_days_and_what_waits_never_does() -> None:
+    session, waiting = stages.running(), stages.running()
+    settled, kept = stages.asked(session), stages.asked(waiting)
+    decisions.withdraw(settled.project_id, settled.id, Actor.system("test"))
+    retention.sweep(now=days(399.9))
+    assert set(Approval.objects.values_list("id", flat=True)) == {settled.id, kept.id}
+    retention.sweep(now=days(400.1))
+    assert list(Approval.objects.values_list("id", flat=True)) == [kept.id]
+    assert AuditEntry.objects.filter(action="approval.cancelled").count() == 1, "the audit chain keeps its story"
+    retention.sweep(now=days(4000))
+    assert Approval.objects.get().id == kept.id
 
 
 def test_with_what_was_discarded_goes_the_message_that_was_tried_too_often() -> None:
