@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -62,6 +62,13 @@ def _complaint(seen: Callable[..., object], timeout: float, why: str, value: obj
     return f"{why or inspect.getsource(seen).strip()} did not happen within {timeout} s (last seen: {value!r})"
 
 
+def during(secs: float) -> Iterator[float]:
+    """Yield the seconds that have passed until `secs` are over: a load, or an attack, of a bounded time."""
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < secs:
+        yield passed
+
+
 def breathe(secs: float = PAUSE) -> None:
     """For the processes of a test that work in a loop: leave the machine to the others for a moment."""
     time.sleep(secs)
@@ -70,3 +77,19 @@ def breathe(secs: float = PAUSE) -> None:
 async def stay(secs: float) -> None:
     """For an attacker that holds on to what it has taken, for a bounded time."""
     await asyncio.sleep(secs)
+
+
+def outage(secs: float) -> None:
+    """Let real time pass, for a test whose rule is about how long something was away."""
+    time.sleep(secs)
+
+
+def chance(secs: float) -> None:
+    """Give a thread that would break the rule the time to do so. No test passes because of it."""
+    time.sleep(secs)
+
+
+async def all_have_begun() -> None:
+    """Let each task of this event loop run until it waits for something outside of it."""
+    for _ in range(20):
+        await asyncio.sleep(0)

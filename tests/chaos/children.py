@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from tests.chaos.target import MIB, SECS, Target, drain, ready, run_all, until_over
-from tests.waiting import stay
+from tests.waiting import during, stay
 
 Make = Callable[[int], dict[str, Any]]
 #: Just under the bound of 2,000 frames in 10 s.
@@ -70,11 +69,11 @@ async def floods(target: Target, make: Make, *, children: int = 3) -> None:
 
 async def flood(target: Target, session: dict[str, Any], make: Make, secs: float = SECS) -> None:
     """Send frames as fast as the server reads them, and no faster than it lets a child."""
-    began, sent = time.monotonic(), 0
+    sent = 0
     async with target.child(session) as socket:
         reading = asyncio.create_task(drain(socket))
         with contextlib.suppress(ConnectionClosed):
-            while (now := time.monotonic() - began) < secs:
+            for now in during(secs):
                 if sent > now * FRAMES_PER_SEC:
                     await stay(0.005)
                     continue
@@ -123,13 +122,14 @@ async def event_pages(target: Target) -> None:
                 acked = json.loads(await socket.recv()).get("seq", acked)
     path = f"/api/v1/sessions/{session['id']}/events?limit=500"
     async with target.client(session["token"]) as client:
-        end = time.monotonic() + SECS
-        await run_all(walk(target, client, path, end) for _ in range(6))
+        await run_all(walk(target, client, path) for _ in range(6))
 
 
-async def walk(target: Target, client: httpx.AsyncClient, path: str, end: float) -> None:
+async def walk(target: Target, client: httpx.AsyncClient, path: str) -> None:
     after, found = 0, 0
-    while after is not None and time.monotonic() < end:
+    for _ in during(SECS):
+        if after is None:
+            break
         answer = await target.call(client, "GET", f"{path}&after={after}")
         if answer is None or answer.status_code != 200:
             continue

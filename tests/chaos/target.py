@@ -6,7 +6,6 @@ import asyncio
 import collections
 import contextlib
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -15,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.waiting import stay
+from tests.waiting import during, stay
 
 MIB = 1024 * 1024
 SECS = 8.0
@@ -81,8 +80,7 @@ async def run_all(calls: Iterable[Awaitable[Any]], every: float = 0) -> None:
 
 
 async def until_over(act: Callable[[], Awaitable[Any]], secs: float = SECS) -> None:
-    end = time.monotonic() + secs
-    while time.monotonic() < end:
+    for _ in during(secs):
         await act()
 
 

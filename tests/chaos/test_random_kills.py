@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.runs import Ledger, runbook
-from tests.waiting import wait_until
+from tests.waiting import during, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -46,8 +46,7 @@ def test_runs_end_well_whatever_is_killed_and_whenever(houses: Any, tmp_path: Pa
     runs = [runbook(house, *(ledger.step(f"s{n}") for n in range(STEPS))) for ledger in ledgers]
     for _ in range(KILLS):
         strike(house, dice)
-        until = time.monotonic() + dice.uniform(0, 4)
-        while time.monotonic() < until:
+        for _ in during(dice.uniform(0, 4)):
             answer_all(house, runs)
     wait_until(house.is_ready, 60)
     for run, ledger in zip(runs, ledgers, strict=True):

@@ -11,6 +11,7 @@ import pytest
 
 from core.concurrency import batching
 from core.concurrency.batching import Batcher
+from tests.waiting import all_have_begun
 
 
 class Operation:
@@ -37,7 +38,7 @@ def operation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 async def asked(batcher: Any, *questions: Any) -> Any:
     """The questions as tasks that have begun to wait."""
     tasks = [asyncio.create_task(batcher.ask(each)) for each in questions]
-    await asyncio.wait(tasks, timeout=0.05)
+    await all_have_begun()
     return tasks
 
 

@@ -6,10 +6,14 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # It runs in a folder of its own.
+
+from tests.waiting import breathe
 from wardroom.identity import Identity
 
 
@@ -43,7 +47,7 @@ def wordless() -> None:
     while True:
         with contextlib.suppress(Exception):
             reading(connect_child()[1])
-        threading.Event().wait(0.5)
+        breathe(0.5)
 
 
 def silent() -> None:
@@ -61,7 +65,7 @@ def talker() -> None:
         while True:
             seq += 1
             socket.send(json.dumps({"kind": "event", "seq": seq, "event": {"type": "chatter", "n": seq}}))
-            threading.Event().wait(0.05)
+            breathe(0.05)
     signal.pause()
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.runs import Ledger, runbook
 from tests.e2e.wire import Wire
 from tests.servers import processes
-from tests.waiting import wait_until
+from tests.waiting import outage, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -142,8 +142,7 @@ def test_a_decision_made_while_the_child_is_away_reaches_it(own_house: Any, ledg
 def down_for(house: Any, secs: Any) -> None:
     """kill -9 of the supervisor (its services go with it), and that long nothing of Wardroom runs."""
     house.kill_supervisor()
-    until = time.monotonic() + secs
-    wait_until(lambda: time.monotonic() > until, secs + 5)
+    outage(secs)
 
 
 SHORT = {

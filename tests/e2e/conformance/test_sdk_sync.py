@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.conformance.conftest import Spawn
 from tests.e2e.conformance.test_sdk import ASK
+from tests.waiting import breathe
 from wardroom import sync
 from wardroom.child import Decision
 
@@ -48,7 +49,7 @@ def _go_on_after_the_grace(session: Any) -> None:
         session.client.cancel(session.id, "enough")
         assert not child.cancelled.is_set() or child.cancelled.grace_secs == 3
         while True:
-            threading.Event().wait(0.05)
+            breathe(0.05)
 
 
 def test_the_plain_face_tells_of_an_exception(spawn: Spawn) -> None:

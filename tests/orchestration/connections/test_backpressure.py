@@ -15,7 +15,7 @@ from orchestration.connections import backpressure, transport
 from orchestration.connections.backpressure import Budget
 from orchestration.connections.transport import CloseConnection, Inbox
 from tests.orchestration.connections.conftest import Server, Spawn
-from tests.waiting import wait_until
+from tests.waiting import all_have_begun, wait_until, wait_until_async
 
 
 class Work:
@@ -33,15 +33,10 @@ class Work:
         self.done += 1
 
 
-async def settled(tasks: list[asyncio.Task[Any]]) -> None:
-    await asyncio.wait(tasks, timeout=0.1)
-
-
 async def test_connections_within_their_budgets_work_at_the_same_time() -> None:
     work = Work()
     tasks = [asyncio.create_task(Budget().run(work)) for _ in range(3)]
-    await settled(tasks)
-    assert work.running == 3
+    await wait_until_async(lambda: work.running == 3)
     work.go.set()
     await asyncio.gather(*tasks)
 
@@ -52,7 +47,8 @@ async def test_connections_beyond_their_budgets_take_turns() -> None:
     for budget in budgets:
         budget.spend(0, events=100_000)
     tasks = [asyncio.create_task(budget.run(work)) for budget in budgets]
-    await settled(tasks)
+    await wait_until_async(lambda: work.running)
+    await all_have_begun()
     assert work.running == 1
     work.go.set()
     await asyncio.gather(*tasks)
@@ -65,7 +61,7 @@ async def test_a_connection_within_its_budget_waits_for_none_beyond(monkeypatch:
     flooding = Budget()
     flooding.spend(0, events=100_000)
     task = asyncio.create_task(flooding.run(slow))
-    await settled([task])
+    await wait_until_async(lambda: slow.running)
     await Budget().run(quick)
     assert (slow.running, quick.done) == (1, 1)
     slow.go.set()
@@ -101,7 +97,7 @@ async def test_few_large_frames_are_in_memory_at_a_time_and_small_ones_wait_for_
             await go.wait()
 
     tasks = [asyncio.create_task(hold("x" * 100_000)) for _ in range(3 * backpressure.LARGE_AT_ONCE)]
-    await settled(tasks)
+    await all_have_begun()
     assert held == [backpressure.LARGE_AT_ONCE]
     async with Budget().room_for("x" * 1000):
         pass
@@ -122,7 +118,7 @@ async def test_large_frames_beyond_their_budgets_leave_room_for_one_within() -> 
     for budget in flooding:
         budget.spend(0, events=100_000)
     tasks = [asyncio.create_task(take(budget, slow)) for budget in flooding]
-    await settled(tasks)
+    await wait_until_async(lambda: slow.running)
     await asyncio.wait_for(take(Budget(), quick), 5)
     assert (slow.running, quick.done) == (1, 1)
     slow.go.set()
@@ -136,7 +132,7 @@ async def test_a_large_frame_that_uses_up_its_budget_keeps_no_room_for_the_lane(
     flooding = Budget()
     flooding.spend(0, events=100_000)
     lane = asyncio.create_task(flooding.run(slow))
-    await settled([lane])
+    await wait_until_async(lambda: slow.running)
     budget = Budget()
     async with budget.room_for("x" * 100_000):
         budget.spend(0, events=100_000)
@@ -152,7 +148,7 @@ async def test_an_inbox_is_bounded_by_the_memory_of_its_texts(text: str) -> None
     for _ in range(transport.INBOX_BYTES // 300_000):
         await asyncio.wait_for(inbox.put(text), 5)
     waiting = asyncio.create_task(inbox.put(text))
-    await settled([waiting])
+    await all_have_begun()
     assert not waiting.done()
     assert await inbox.take() == text
     await asyncio.wait_for(waiting, 5)

@@ -213,7 +213,7 @@ def test_a_slow_verb_does_not_stop_the_pongs(
     def slow(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(operation, "__name__", "") == "accept":
             held.set()
-            free.wait(60)  # For longer than anybody waits for a pong.
+            assert free.wait(60)  # Longer than anybody waits for a pong.
         return accept(operation, *args, **kwargs)
 
     with server.child(child) as peer:

@@ -25,7 +25,7 @@ from orchestration.sessions import lifecycle
 from orchestration.sessions import spawn as session_spawn
 from orchestration.states import Status
 from tests.orchestration.connections.conftest import TESTS, Server, Spawn
-from tests.waiting import wait_until
+from tests.waiting import chance, wait_until
 
 
 def items(*texts: str, role: str = "assistant") -> list[dict[str, Any]]:
@@ -190,7 +190,7 @@ def test_the_end_that_a_child_declares_is_acknowledged_before_the_connection_is_
     def slow_end(*args: Any, **kwargs: Any) -> None:
         end(*args, **kwargs)
         assert looked.wait(20)
-        threading.Event().wait(0.5)  # Long enough for whoever looked to act on what it saw.
+        chance(0.5)  # Whoever looked may act on what it saw.
 
     def noted_look(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -217,7 +217,7 @@ def test_the_end_that_a_plain_child_declares_is_done_though_its_run_was_not_note
         end(*args, **kwargs)
         ended.set()
         assert refused.wait(20)
-        threading.Event().wait(0.5)  # Long enough for whoever was refused to act on it.
+        chance(0.5)  # Whoever was refused may act on it.
 
     def late_acknowledge(*args: Any, **kwargs: Any) -> None:
         assert ended.wait(20)
@@ -265,7 +265,7 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
     async def receive() -> dict[str, Any]:
         if says.empty():
             await left.wait()
-            await run_in_threadpool(threading.Event().wait, 0.3)  # Long enough for who failed to write to act on it.
+            await run_in_threadpool(chance, 0.3)  # Whoever failed to write may act on it.
             say({"kind": "terminal", "status": "completed", "result": "and gone"})
             says.put_nowait({"type": "websocket.disconnect", "code": 1001})
         return await says.get()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from tests.orchestration.houses import FAST, alive, approve, asked, event_types, over, process_of, session, spawn
 from tests.servers.stack import House, Service, beat_command
-from tests.waiting import wait_until
+from tests.waiting import outage, wait_until
 
 Stack = Callable[..., House]
 pytestmark = pytest.mark.stack
@@ -40,8 +39,7 @@ asyncio.run(main())
 def away(house: House, secs: float) -> None:
     """Everything killed at once, and back after some time."""
     house.kill(*SERVICES)
-    until = time.monotonic() + secs
-    wait_until(lambda: time.monotonic() > until, secs + 5)
+    outage(secs)
     for name in SERVICES:
         house.start(name)
 
