@@ -205,7 +205,9 @@ def test_answers_of_sessions_and_the_feed_are_what_the_document_says(document: C
     spawned = caller.post(f"{API}/sessions", {"assignment": "look", "runner": "external"})
     one = f"{API}/sessions/{document.checked('sessions_spawn', spawned)['id']}"
     for operation, place in READINGS:
-        document.checked(operation, caller.get(place.format(one=one)))
+        answer = caller.get(place.format(one=one))
+        assert answer.status_code == 200, operation
+        document.checked(operation, answer)
 
 
 def test_the_limits_of_the_mailbox_calls_are_in_the_document(document: Closed) -> None:

@@ -29,6 +29,8 @@ def test_1000_after_the_terminal_is_acknowledged(spawn: Spawn) -> None:
     with connect_child(session) as peer:
         peer.begin()
         peer.finish()
+        assert peer.closed() == 1000
+    assert session.now()["status"] == "completed"
 
 
 def test_1009_a_frame_over_twice_the_limit(spawn: Spawn) -> None:

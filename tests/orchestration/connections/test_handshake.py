@@ -172,7 +172,7 @@ def test_a_client_that_offers_nothing_is_a_plain_child(server: Server, child: Sp
 def test_an_origin_says_nothing(server: Server, child: Spawn, origin: Any) -> None:
     with server.dial(child.id, **bearer(child.token), subprotocols=["wardroom.v1"], origin=origin) as peer:
         peer.say("hello", attempt=1)
-        peer.hear("welcome")
+        assert peer.hear("welcome")["session_id"] == str(child.id)
 
 
 def test_any_other_address_is_4404_for_whoever_has_a_token(server: Server, child: Spawn) -> None:
