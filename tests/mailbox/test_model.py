@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
+import hypothesis
 import pytest
 from django.db import transaction
 from hypothesis import HealthCheck
@@ -291,6 +292,6 @@ def test_a_mailbox_behaves_as_its_model(settings: Any) -> None:
     # Many random walks; the first on which the two differ is shown, made as short as it can be.
     MailboxMachine.steps = 0
     slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-    effort = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=slow)
+    effort = hypothesis.settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=slow)
     run_state_machine_as_test(MailboxMachine, settings=effort)
     assert MailboxMachine.steps > 40, "the walks went nowhere"
