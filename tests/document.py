@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -27,7 +27,7 @@ class Document:
         self._paths = [(_pattern(path), path) for path in sorted(said["paths"], key=lambda path: path.count("{"))]
 
     @classmethod
-    def read(cls) -> Document:
+    def read(cls) -> Self:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         return cls(yaml.load(PATH.read_text(), loader))
 

@@ -17,7 +17,7 @@ class NeverHappened(AssertionError):
     """The deadline passed first. The text names what was waited for and what was last seen."""
 
 
-def wait_until(seen: Callable[[], T], timeout: float = PATIENCE, *, why: str = "") -> T:
+def wait_until(seen: Callable[..., T], timeout: float = PATIENCE, *, why: str = "") -> T:
     """Call `seen` until it returns something true, and return that.
 
     An exception from `seen` counts as not yet; the last one is shown when the deadline passes.
@@ -26,13 +26,13 @@ def wait_until(seen: Callable[[], T], timeout: float = PATIENCE, *, why: str = "
     while True:
         value, trouble = _look(seen)
         if value:
-            return value  # type: ignore[return-value]
+            return value
         if time.monotonic() > deadline:
             raise NeverHappened(_complaint(seen, timeout, why, value)) from trouble
         time.sleep(PAUSE)
 
 
-async def wait_until_async(seen: Callable[[], T | Awaitable[T]], timeout: float = PATIENCE, *, why: str = "") -> T:
+async def wait_until_async(seen: Callable[..., T | Awaitable[T]], timeout: float = PATIENCE, *, why: str = "") -> T:
     """`wait_until` for async tests; `seen` may be a plain function or a coroutine function."""
     deadline = time.monotonic() + timeout
     while True:

@@ -183,7 +183,7 @@ def test_no_page_is_wider_than_its_window_or_breaks_the_policy(house: House, pag
     paths += ["/admin/accounts/user/add/", "/admin/accounts/project/add/", "/admin/password_change/"]
     for width, scheme in ((1280, "light"), (390, "dark")):
         page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         for path in paths + [f"/admin/{name}/" for name in LISTS]:
             page.goto(path)
             over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -21,7 +21,7 @@ def fields(model: type[Model], depth: int = 2) -> Iterator[str]:
     """Every field of a model, and of what it leads to, either way."""
     for field in model._meta.get_fields():
         yield field.name
-        if depth and field.is_relation and field.related_model not in (None, "self"):
+        if depth and field.is_relation and field.related_model and field.related_model != "self":
             yield from (f"{field.name}__{further}" for further in fields(field.related_model, depth - 1))
 
 

@@ -30,7 +30,7 @@ def client() -> Client:
 
 def write(actor: object, subject: str = "thing:1") -> AuditEntry:
     with unit_of_work.transaction():
-        unit_of_work.audit(projects.default().pk, actor, "test.done", subject)  # type: ignore[arg-type]
+        unit_of_work.audit(projects.default().pk, actor, "test.done", subject)
     return AuditEntry.objects.latest("id")
 
 

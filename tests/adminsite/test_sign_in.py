@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,6 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from accounts.login import sign_in
 from accounts.login.staff_sessions import user_of
 from accounts.models import User
 
@@ -36,8 +36,8 @@ def ends_in(client: Client) -> float:
 
 def later(monkeypatch: pytest.MonkeyPatch, secs: float) -> None:
     """As if so much time had passed since the login."""
-    now = sign_in.time.time()
-    monkeypatch.setattr(sign_in.time, "time", lambda: now + secs)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + secs)
 
 
 def test_a_login_ends_after_the_idle_limit(client: Client, settings: Any) -> None:

@@ -70,9 +70,9 @@ def test_no_path_of_rest_is_too_odd(server: Server, token: str) -> None:
     found = []
     for path, inside, _ in odd.rest():
         found += faults(server, in_paths(path, inside), Authorization=f"Bearer {token}")
-    for path, inside in odd.posts():
-        found += faults(server, in_paths(path, inside), "POST", Authorization=f"Bearer {token}")
-        found += faults(server, in_paths(path, inside), "POST")
+    for path, within in odd.posts():
+        found += faults(server, in_paths(path, within), "POST", Authorization=f"Bearer {token}")
+        found += faults(server, in_paths(path, within), "POST")
     assert not found, "\n".join(found)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
 
 from config import schema
 from tests.house.sources import ROOT
@@ -19,13 +20,13 @@ SCHEMA = "/api/v1/schema"
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Each time that the document is made."""
     times: list[Any] = []
-    real = schema.SchemaGenerator.get_schema
+    real = SchemaGenerator.get_schema
 
     def counted(self: Any, **options: Any) -> Any:
         times.append(options)
         return real(self, **options)
 
-    monkeypatch.setattr(schema.SchemaGenerator, "get_schema", counted)
+    monkeypatch.setattr(SchemaGenerator, "get_schema", counted)
     for cached in (schema._said, schema._rendered):
         cached.cache_clear()
     return times

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
-from django.test import Client
 from playwright.sync_api import expect
 
 from tests.e2e.browser import QUEUE, press, staff
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 PROMPT_MS = 5_000
 
 
-def ask(client: Client, **said: Any) -> Any:
+def ask(client: httpx.Client, **said: Any) -> Any:
     body = {
         "request_id": f"r-{time.monotonic_ns()}",
         "tool_name": "shell",
@@ -64,7 +64,7 @@ def counted(count: Any) -> Any:
     return re.compile(rf"^\({count}\) ")
 
 
-def decide(client: Client, approval: Any, decision: Any) -> None:
+def decide(client: httpx.Client, approval: Any, decision: Any) -> None:
     body = {"decision": decision, "digest": approval["digest"]}
     client.post(f"/api/v1/approvals/{approval['id']}/decide", json=body).raise_for_status()
 

@@ -113,7 +113,7 @@ def expect_one_winner(house: Any, rounds: int) -> None:
     broken.sort(key=lambda error: isinstance(error, threading.BrokenBarrierError))
     assert not broken, broken[0]
     said = list(zip(*[run.result() for run in running], strict=True))
-    winners = Counter()
+    winners: Counter[str] = Counter()
     for approval, answers in zip(approvals, said, strict=True):
         standing = house.client().get(f"/api/v1/approvals/{approval['id']}").json()
         assert [answer.won for answer in answers].count(True) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -22,7 +22,6 @@ from approvals.models import Approval, Subject
 from core.web.problems import Problem
 from ledger import audit
 from tests.approvals.conftest import NOON, child
-from tests.approvals.test_many_answers import Person
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Expected:
 class Life(RuleBasedStateMachine):
     """One session: its attempts come and go, its clock is set by hand, and everybody acts in any order."""
 
-    project = None
+    project: ClassVar[Any] = None
     people: list[Actor] = []
 
     def __init__(self) -> None:
@@ -74,7 +73,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data(), decision=st.sampled_from(["approve", "deny", "edit"]), person=st.integers(0, 1))
-    def decide(self, data: Any, decision: Any, person: Person) -> None:
+    def decide(self, data: Any, decision: Any, person: int) -> None:
         approval_id = self.some(data)
         expected, row = self.asked[approval_id], Approval.objects.get(id=approval_id)
         arguments = {"n": self.clock} if decision == "edit" else None

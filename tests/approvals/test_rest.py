@@ -371,7 +371,7 @@ def test_a_superuser_outside_the_projects_groups_may_decide(
     assert Caller(bearer(project, root)).post(f"/{asked().id}/decide", {"decision": "deny"}).status_code == 200
 
 
-STRANGE = [None, True, 0, -1, 1.5, 10**15, "", "x", "x" * 70_000, "\u202e", [], [[]], [None], {}, {"a": {"b": []}}]
+STRANGE: Any = [None, True, 0, -1, 1.5, 10**15, "", "x", "x" * 70_000, "\u202e", [], [[]], [None], {}, {"a": {"b": []}}]
 
 
 @pytest.mark.parametrize("field", [*BODY, "session", "question", "risk", "expires_in_secs", "allowed_decisions"])

@@ -90,7 +90,7 @@ async def test_two_waiters_both_get_it(
     approval = await run_in_threadpool(asked, via="rest")
     key = await run_in_threadpool(bearer, project, alice)
     waits = [asyncio.create_task(wait(approval.id, headers)) for headers in (mine, key)]
-    await wait_until_async(lambda: _two_waiters())
+    await wait_until_async(_two_waiters)
     shown = await wait(approval.id, key, timeout=0)
     assert shown.json()["waiters"] == 2
     await deny(approval)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
-from django.test import Client
 
 from tests.servers.stack import House
 from tests.waiting import wait_until
@@ -18,16 +18,16 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 BODY = {"tool_name": "shell", "permission": "execute", "resource": "ls", "arguments": {"command": "ls"}}
 
 
-def ask(client: Client, request_id: Any) -> Any:
+def ask(client: httpx.Client, request_id: Any) -> Any:
     return client.post("/api/v1/approvals", json=BODY | {"request_id": request_id}).raise_for_status().json()
 
 
-def approve(client: Client, approval: Any) -> Any:
+def approve(client: httpx.Client, approval: Any) -> Any:
     body = {"decision": "approve", "digest": approval["digest"]}
     return client.post(f"/api/v1/approvals/{approval['id']}/decide", json=body).raise_for_status().json()
 
 
-def waiters(client: Client, approval: Any) -> Any:
+def waiters(client: httpx.Client, approval: Any) -> Any:
     return client.get(f"/api/v1/approvals/{approval['id']}").json()["waiters"]
 
 

@@ -86,8 +86,10 @@ class Bystander:
             turn += 1
             self._round(clients[turn % len(clients)], f"bystander-{turn}")
             self._event(children[turn % len(clients)])
-        for each in (*clients, *children):
-            each.close()
+        for client in clients:
+            client.close()
+        for child in children:
+            child.close()
 
     def _round(self, client: httpx.Client, name: str) -> None:
         self._call(client, "POST", "sessions", {"runner": "external", "assignment": name})

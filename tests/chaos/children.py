@@ -126,7 +126,8 @@ async def event_pages(target: Target) -> None:
 
 
 async def walk(target: Target, client: httpx.AsyncClient, path: str) -> None:
-    after, found = 0, 0
+    found = 0
+    after: int | None = 0
     for _ in during(SECS):
         if after is None:
             break

@@ -47,7 +47,7 @@ def module_stack() -> Iterator[Callable[..., House]]:
     made: list[House] = []
 
     def make(**options: object) -> House:
-        made.append(House(RUN, database="postgres", broker="redis", **options))  # type: ignore[arg-type]
+        made.append(House(RUN, database="postgres", broker="redis", **options))
         return made[-1].open()
 
     yield make
@@ -120,7 +120,7 @@ def test_the_watchdog_ends_a_silent_child(house: House, client: Client) -> None:
 
 
 def test_a_lock_that_is_held_is_a_503(house: House) -> None:
-    with house._databases.connect(house._database) as database, database.transaction():
+    with house._databases.connect(house._database) as database, database.transaction():  # type: ignore[attr-defined]
         database.execute("SELECT 1 FROM accounts_project FOR UPDATE")
         answer = house.client().post("/api/v1/sessions", json={"runner": "external", "assignment": "wait"})
         assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "unavailable", "5")

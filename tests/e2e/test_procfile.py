@@ -43,7 +43,7 @@ class Dyno:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.queue_url = self.redis.url()
-        self.running = []
+        self.running: list[Any] = []
         self.environment = {name: os.environ[name] for name in CLEAN if name in os.environ} | {
             "SECRET_KEY": secrets.token_urlsafe(50),
             "WARDROOM_URL": self.url,
@@ -195,7 +195,8 @@ def sent(url: Any, message: Any) -> bool:
     """To the default project's queue, once ingest has made it."""
     with kombu.Connection(url) as broker:
         queue = "wardroom.ingest.default"
-        broker.default_channel.queue_declare(queue, passive=True)
+        channel: Any = broker.default_channel
+        channel.queue_declare(queue, passive=True)
         kombu.Producer(broker).publish(message, routing_key=queue, delivery_mode=2)
     return True
 
@@ -204,7 +205,7 @@ def test_web_concurrency_is_so_many_web_processes_of_one_dyno_which_all_end(migr
     migrated.environment["WEB_CONCURRENCY"] = "2"
     web = migrated.process("web")
     wait_until(migrated.is_ready, 60)
-    started = [web.pid, *wait_until(lambda: len(found := processes.descendants(web.pid)) >= 2 and found, 30)]
+    started = [web.pid, *wait_until(lambda: found if len(found := processes.descendants(web.pid)) >= 2 else None, 30)]
     assert sigterm(web) < DRAIN_SECS
     wait_until(lambda: not any(processes.alive(pid) for pid in started), 10)
 
@@ -259,4 +260,5 @@ def blocked(dyno: Any) -> Any:
 
 def queued(url: Any) -> Any:
     with kombu.Connection(url, transport_options={"global_keyprefix": "wardroom:"} if "redis" in url else {}) as broker:
-        return broker.default_channel.queue_declare("celery", passive=url.startswith("amqp")).message_count
+        channel: Any = broker.default_channel
+        return channel.queue_declare("celery", passive=url.startswith("amqp")).message_count

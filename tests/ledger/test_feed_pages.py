@@ -88,7 +88,11 @@ def test_a_page_loads_no_payload_that_it_does_not_show(project: Project, django_
 
 
 def test_a_payload_reads_back_as_it_was_sent_and_takes_no_more_room(project: Project) -> None:
-    payload = {"n": [1e300, 1.5, 2**70, -0.0, True, None], "text": "\u2028 é \U0001f600", "deep": [[{}]]}
+    payload: dict[str, Any] = {
+        "n": [1e300, 1.5, 2**70, -0.0, True, None],
+        "text": "\u2028 é \U0001f600",
+        "deep": [[{}]],
+    }
     with unit_of_work.transaction():
         unit_of_work.event(project.pk, "odd", payload)
     answer = caller(project, "feed:read")(FEED)

@@ -74,7 +74,9 @@ def write_events(project_id: Any, count: int, failures: list[BaseException]) -> 
 
 def test_a_reader_by_cursor_skips_nothing_while_many_write() -> None:
     """I13: reading while eight writers commit, in any order, finds every event once and in order."""
-    project, seen, failures = projects.default(), [], []
+    project = projects.default()
+    seen: list[Any] = []
+    failures: list[Any] = []
     writers = [threading.Thread(target=write_events, args=(project.pk, 25, failures)) for _ in range(8)]
     for writer in writers:
         writer.start()

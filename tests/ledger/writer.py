@@ -38,7 +38,7 @@ def write(project_id: object, each: int, seed: int) -> None:
         try:
             with unit_of_work.transaction():
                 for _ in range(dice.randint(1, 3)):
-                    unit_of_work.event(project_id, "written", {"by": seed})  # type: ignore[arg-type]
+                    unit_of_work.event(project_id, "written", {"by": seed})
                 if dice.random() < 0.1:
                     raise TakenBack
         except TakenBack:

@@ -27,7 +27,7 @@ def foreign(db: None) -> UUID:
 
 def task(text: str = "do it", id: str | None = None, **more: object) -> NewMessage:
     """A message as good as any."""
-    return NewMessage(message_kind="task", body=text, id=id, **more)  # type: ignore[arg-type]
+    return NewMessage(message_kind="task", body=text, id=id, **more)
 
 
 @pytest.fixture(autouse=True)

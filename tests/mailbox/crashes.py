@@ -199,7 +199,7 @@ class Ward:
         self.plan, self.page, self.findings = plan, Page(), Findings()
         self.random = random.Random(plan.seed)
         self.jobs: list[tuple[str, Callable[[Life], None]]] = [
-            *((f"producer-{n}", lambda life, n=n: produce(life, n)) for n in range(plan.producers)),  # type: ignore[misc]
+            *((f"producer-{n}", lambda life, n=n: produce(life, n)) for n in range(plan.producers)),
             *((f"consumer-{n}", consume) for n in range(plan.consumers)),
         ]
         self.pids: dict[int, int] = {}

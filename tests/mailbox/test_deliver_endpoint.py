@@ -133,7 +133,8 @@ def connection(web_server: Server) -> Iterator[Any]:
 
 def heard(connection: Any, answers: int = 1) -> Any:
     """As many whole answers as were asked for: status and body."""
-    data, found = b"", []
+    data = b""
+    found: list[Any] = []
     while len(found) < answers:
         chunk = connection.recv(65536)
         assert chunk, data

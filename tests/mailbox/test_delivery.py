@@ -188,7 +188,7 @@ def test_an_id_of_wardrooms_own_is_nobody_elses(project: UUID) -> None:
 
 def test_sixty_four_levels_are_taken_and_one_more_is_not(project: UUID) -> None:
     def nested(levels: Any) -> Any:
-        body = "core"
+        body: Any = "core"
         for _ in range(levels):
             body = {"in": body}
         return body

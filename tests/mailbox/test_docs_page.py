@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from mailbox.api import bodies
+from mailbox import claims
 from tests.mailbox.faces import Caller
 from tests.mailbox.test_api import DESK, GOOD
 
@@ -28,8 +28,8 @@ def pause(secs: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_its_python_runs_from_top_to_bottom(project: UUID, capsys: pytest.CaptureFixture[str]) -> None:
-    handled = []
-    names = {"handle": handled.append, "time": SimpleNamespace(sleep=pause)}
+    handled: list[Any] = []
+    names: dict[str, Any] = {"handle": handled.append, "time": SimpleNamespace(sleep=pause)}
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == 5
     for block in blocks:
@@ -70,5 +70,5 @@ def test_who_it_is_from_is_content_and_when_it_was_made_is_not(caller: Caller) -
 
 
 def test_the_bounds_it_names_are_those_of_the_calls() -> None:
-    for bound in (bodies.LONGEST_LEASE, bodies.LONGEST_DELAY):
+    for bound in (claims.LONGEST_LEASE, claims.LONGEST_DELAY):
         assert f"{bound:,}" in PAGE

@@ -223,7 +223,8 @@ def test_a_leader_that_breaks_off_leaves_the_others_to_the_next(project: UUID, m
     class Stopped(BaseException):
         pass
 
-    commit, begun, finish, stopped = group_commit.commit, Event(), Event(), []
+    commit, begun, finish = group_commit.commit, Event(), Event()
+    stopped: list[Any] = []
 
     def broken(batch: Any) -> None:
         if not begun.is_set():
@@ -250,7 +251,7 @@ def test_callers_that_share_a_thread_are_settled_over_as_many_commits_as_they_ne
     project: UUID, commits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "MOST", 2)
-    outcomes = delivery.deliver_posts(posts(project, 5))
+    outcomes: list[Any] = delivery.deliver_posts(posts(project, 5))
     assert [outcome.seq for [outcome] in outcomes] == [1, 2, 3, 4, 5]
     assert commits == [2, 2, 1]
 
@@ -258,9 +259,9 @@ def test_callers_that_share_a_thread_are_settled_over_as_many_commits_as_they_ne
 def test_of_callers_that_share_a_thread_each_has_its_own_refusal(project: UUID) -> None:
     wrong = delivery.Post(project, "a b", [task()])
     mixed = delivery.Post(project, "desk", [task("other", id="m-0"), Problem("invalid", 422, "unread"), task("new")])
-    good, refused, several, nothing = delivery.deliver_posts(
-        [*posts(project, 1), wrong, mixed, delivery.Post(project, "desk", [])]
-    )
+    together = [*posts(project, 1), wrong, mixed, delivery.Post(project, "desk", [])]
+    outcomes: list[Any] = delivery.deliver_posts(together)
+    good, refused, several, nothing = outcomes
     assert (good[0].id, refused.status, nothing) == ("m-0", 422, [])
     assert [getattr(each, "status", 201) for each in several] == [409, 422, 201]
 
@@ -272,7 +273,8 @@ def test_a_commit_that_breaks_off_leaves_no_caller_of_its_thread_unsettled(
         pass
 
     monkeypatch.setattr(group_commit, "MOST", 2)
-    commit, broken = group_commit.commit, []
+    commit = group_commit.commit
+    broken: list[Any] = []
 
     def breaking(batch: Any) -> None:
         if not broken:

@@ -90,7 +90,8 @@ class Sender:
     def waiting(self, queue: Any = None) -> Any:
         """How many the broker still holds, handed out or not."""
         with kombu.Connection(self.url) as broker:
-            return (queue or self.queue).bind(broker.channel()).queue_declare(passive=True).message_count
+            bound: Any = (queue or self.queue).bind(broker.channel())
+            return bound.queue_declare(passive=True).message_count
 
 
 def test_messages_arrive_in_the_order_of_the_queue(project: UUID, url: str) -> None:

@@ -112,7 +112,7 @@ def publish(
 ) -> None:
     """With confirms, so that what the broker refuses is no test of ours."""
     with kombu.Connection(sender.url, transport_options={"confirm_publish": True}) as broker:
-        channel = broker.channel()
+        channel: Any = broker.channel()
         for body in bodies:
             channel.basic_publish(
                 Raw(body, raw), exchange=exchange, routing_key=sender.queue.name if routing_key is None else routing_key
@@ -154,10 +154,10 @@ def test_a_message_id_that_is_not_utf8_counts_only_where_the_message_has_none(pr
 def test_a_route_that_is_not_utf8_does_no_harm(project: UUID, url: str) -> None:
     sender = Sender(url)
     with kombu.Connection(url) as broker:
-        channel = broker.channel()
+        channel: Any = broker.channel()
         channel.exchange_declare("everything", "fanout", durable=True, auto_delete=False)
         channel.queue_bind(sender.queue.name, "everything")
-    publish(sender, [as_bytes(1)], properties(), "everything", NOT_UTF8)  # type: ignore[arg-type]
+    publish(sender, [as_bytes(1)], properties(), "everything", NOT_UTF8)
     with taking(url) as worker:
         wait_until(lambda: worker.taken == 1, 30)
     assert Message.objects.count() == 1
@@ -182,7 +182,8 @@ def test_a_body_beyond_the_limit_is_kept_by_the_broker_and_only_begun_in_quarant
 def test_a_queue_that_was_declared_otherwise_stops_no_other_project(project: UUID, url: str) -> None:
     Project.objects.create(slug="other")
     with kombu.Connection(url) as broker:
-        broker.channel().queue_declare(ingest_amqp.queue_of("default").name, durable=True, auto_delete=False)
+        asking: Any = broker.channel()
+        asking.queue_declare(ingest_amqp.queue_of("default").name, durable=True, auto_delete=False)
     beside = Sender(url, "other")
     beside.send([new_message(1)])
     with taking(url) as worker:

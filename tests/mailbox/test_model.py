@@ -194,7 +194,7 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule(address=ADDRESSES, one=taken, delay=st.sampled_from([0, 7]))
     def nack(self, address: Any, one: Any, delay: Any) -> None:
         wanted = self.held_by(address, *one)
-        settled = claims.nack(self.project, address, *one, delay, now=self.now)
+        settled = claims.nack(self.project, address, one[0], one[1], delay, now=self.now)
         assert set(settled.done) == {each.id for each in wanted}
         for each in wanted:
             if each.tries >= TRIES:

@@ -40,7 +40,7 @@ def asks(mailbox: Mailbox, question: str = "green?", **options: Any) -> Future[A
     return ThreadPoolExecutor(1).submit(call)
 
 
-def drained(mailbox: Mailbox) -> Message:
+def drained(mailbox: Mailbox) -> Any:
     return wait_until(lambda: mailbox.drain(limit=1).messages)[0]
 
 

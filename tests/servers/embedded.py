@@ -132,7 +132,7 @@ class Embedded:
 
     def all_parts(self) -> list[int]:
         """Every service process, once the worker has its pool."""
-        return wait_until(lambda: len(found := processes.descendants(self.pid)) >= 6 and found)
+        return wait_until(lambda: found if len(found := processes.descendants(self.pid)) >= 6 else None)
 
     def part(self, name: str) -> int:
         """The process of a part; 0 while it has none."""

@@ -7,5 +7,5 @@ from tests.servers.databases import ADMIN
 name, password = ADMIN
 admin = User.objects.create_superuser(name, "staff@example.test", password)
 project, _ = Project.objects.get_or_create(slug="default")
-_, token = credentials.mint(kind="api", project=project, scopes=scopes.ALL, user=admin, name="tests")
+_credential, token = credentials.mint(kind="api", project=project, scopes=scopes.ALL, user=admin, name="tests")
 print(token)

@@ -102,7 +102,7 @@ def test_admitted_ids_are_bounded_and_come_back_from_their_list() -> None:
 def test_a_decision_is_neither_true_nor_false() -> None:
     for state in ("approved", "denied", "pending"):
         with pytest.raises(TypeError, match=r"\.state"):
-            bool(Decision("r", state))  # type: ignore[arg-type]
+            bool(Decision("r", state))
     assert Decision("r", "approved").approved
     assert not Decision("r", "expired").approved
 

@@ -122,7 +122,7 @@ STEPS = st.lists(st.sampled_from(["durable", "token", "runner_progress", "ack", 
 
 @given(STEPS)
 def test_within_a_connection_numbers_only_grow_and_nothing_durable_is_forgotten(steps: list[str]) -> None:
-    buffer, online, sent, owed, number = EventBuffer(), True, [], {}, 0  # type: ignore[var-annotated]
+    buffer, online, sent, owed, number = EventBuffer(), True, [], {}, 0
     for step in steps:
         if step == "durable":
             frames = buffer.durable(event("x", n=number), online=online)

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -182,7 +182,7 @@ JSON = st.recursive(
 
 @given(kind=st.sampled_from([*CHILD, *SERVER]), data=st.data())
 def test_whatever_the_fields_hold_there_is_a_frame_or_a_refusal(kind: str, data: st.DataObject) -> None:
-    known = {**CHILD, **SERVER}[kind]
+    known = cast(dict[str, Any], {**CHILD, **SERVER}[kind])
     fields = {name: data.draw(JSON | st.just(value)) for name, value in known.items()}
     for decode in (protocol.decode_child, protocol.decode_server):
         with contextlib.suppress(ProtocolError, UnknownKind):

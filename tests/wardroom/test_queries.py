@@ -41,7 +41,7 @@ def test_only_an_ask_that_is_no_steer_is_a_query() -> None:
     for kind, body in (("task", {"question": "x"}), ("ask", "a text"), ("reply", {"answer": 1})):
         other = Message(id="x", sender=Sender(), message_kind=kind, body=body, text="", created_at="")
         assert not is_query(other)
-    assert not Queries(None).take(ask()), "without a handler it waits for the checkpoint"  # type: ignore[arg-type]
+    assert not Queries(None).take(ask()), "without a handler it waits for the checkpoint"
 
 
 async def test_the_handler_gets_a_copy_as_it_was_when_the_question_came() -> None:

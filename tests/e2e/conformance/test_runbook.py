@@ -45,7 +45,7 @@ class Run:
             return next((each for each in waiting if each["arguments"]["command"] == command), None)
 
         try:
-            return wait_until(found, 60, why=f"being asked for {command!r}")  # type: ignore[return-value]
+            return wait_until(found, 60, why=f"being asked for {command!r}")
         except AssertionError:
             attempts = self.client.get(f"sessions/{self.id}/attempts")["results"]
             raise AssertionError(f"{self.client.session(self.id)}\n{attempts}") from None
@@ -244,7 +244,7 @@ def test_a_cancel_ends_the_running_step_and_what_it_started(start: Start, tmp_pa
     assert over["status"] == "cancelled"
     assert run.outcomes() == {1: "cancelled", 2: "cancelled"}
     for name in ("pid", "other"):
-        wait_until(lambda name=name: not Path(f"/proc/{lines(tmp_path / name)[0]}").exists())  # type: ignore[misc]
+        wait_until(lambda name=name: not Path(f"/proc/{lines(tmp_path / name)[0]}").exists())
 
 
 def test_a_runbook_that_dies_is_an_error_with_its_last_words_and_leaves_nothing(start: Start, tmp_path: Path) -> None:

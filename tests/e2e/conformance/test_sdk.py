@@ -352,7 +352,8 @@ async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house:
         asking = asyncio.create_task(child.approve("shell", {"command": "ls"}, **ASK))
         approval = await threaded(session.decide, "approve")
         decision = await asking
-        arrived, lost = child._wire.connection._arrived, []
+        arrived = child._wire.connection._arrived
+        lost: list[Any] = []
 
         def lose_the_answer(frame: Any) -> None:
             if isinstance(frame, ApprovalConsumed) and not lost:
@@ -360,7 +361,7 @@ async def test_a_kill_between_consume_and_its_answer_is_told_by_the_claim(house:
             else:
                 arrived(frame)
 
-        child._wire.connection._arrived = lose_the_answer  # type: ignore[method-assign]
+        child._wire.connection._arrived = lose_the_answer
         consuming = asyncio.create_task(child.consume(decision))
         await wait_until_async(lambda: lost)
         assert session.client.approval(approval["id"])["consumed_at"]

@@ -62,7 +62,7 @@ def test_the_run_comes_again_until_it_is_acknowledged_and_then_only_when_needed(
 
 def test_an_origin_means_nothing_here(spawn: Spawn) -> None:
     session = spawn()
-    with connect_child(session, origin="https://evil.example") as peer:  # type: ignore[arg-type]
+    with connect_child(session, origin="https://evil.example") as peer:
         assert peer.begin()["assignment"] == session.now()["assignment"]
 
 

@@ -88,7 +88,7 @@ def caller(server: Server) -> Iterator[Asker]:
 
 @pytest.fixture
 def asker(caller: Asker) -> Caller:
-    return caller()  # type: ignore[no-any-return]
+    return caller()
 
 
 def reply(peer: Peer, message: dict[str, Any], answer: Any, **more: Any) -> dict[str, Any]:

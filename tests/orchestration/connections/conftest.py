@@ -172,7 +172,7 @@ class Server:
 
     def knock(self, child: Spawn, token: str | None = None, dialect: str = "wardroom.v1") -> Peer:
         headers = {"Authorization": f"Bearer {token or child.token}"}
-        return self.dial(child.id, additional_headers=headers, subprotocols=[dialect])  # type: ignore[list-item]
+        return self.dial(child.id, additional_headers=headers, subprotocols=[dialect])
 
     def child(self, child: Spawn, *, run: bool = True, **hello: Any) -> Peer:
         """A v1 child that is welcome; `run` says whether its run is to be read away and acknowledged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from threading import Event
 from typing import Any
 from uuid import uuid4
@@ -70,7 +71,7 @@ async def test_a_connection_within_its_budget_waits_for_none_beyond(monkeypatch:
 
 async def test_a_budget_comes_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(backpressure.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     budget = Budget()
     budget.spend(0, events=10**9)
     assert not budget.is_free
@@ -261,7 +262,7 @@ def test_a_session_that_connects_all_the_time_is_told_to_wait(
 def test_what_is_remembered_of_connections_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "REMEMBERED_SESSIONS", 5)
     now = 1000.0
-    monkeypatch.setattr(backpressure.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(backpressure, "_connections", {})
     for _ in range(20):
         now += 100

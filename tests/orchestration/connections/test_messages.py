@@ -126,7 +126,7 @@ async def test_a_cancel_overtakes_messages_that_are_being_written(child: Spawn, 
             says.put_nowait({"type": "websocket.disconnect", "code": 1005})
 
     headers = [(b"authorization", f"Bearer {child.token}".encode())]
-    scope = {"type": "websocket", "headers": headers, "subprotocols": ["wardroom.v1"]}
+    scope: dict[str, Any] = {"type": "websocket", "headers": headers, "subprotocols": ["wardroom.v1"]}
     scope["url_route"] = {"kwargs": {"session_id": str(child.id)}}
     try:
         await asyncio.wait_for(ChildConsumer()(scope, says.get, send), PATIENCE)

@@ -68,7 +68,7 @@ def test_queued_when_the_web_process_that_held_the_connection_is_dead(
 
 def test_queued_while_it_is_suspended_and_read_when_it_goes_on(server: Server, child: Spawn, asker: Caller) -> None:
     lifecycle.started(child.id, 1)
-    transitions.move(child.id, 1, "suspended")  # type: ignore[arg-type]
+    transitions.move(child.id, 1, "suspended")
     assert send(asker, child) == "queued"
     assert child.session.status == "suspended"
 

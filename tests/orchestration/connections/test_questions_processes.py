@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 @pytest.fixture
 def house(stack: Any) -> House:
     # The poll behind the wake-ups is put out of reach: what comes soon came by a wake-up.
-    return stack(web=2, worker=False, beat=False, timings={"hub_poll_secs": 20})  # type: ignore[no-any-return]
+    return stack(web=2, worker=False, beat=False, timings={"hub_poll_secs": 20})
 
 
 class Ask:

@@ -95,7 +95,7 @@ def test_of_events_that_go_together_only_the_one_at_fault_is_refused(
     with server.child(child) as peer:
         for seq in range(1, 41):
             peer.say("event", seq=seq, event={"type": "note", "bad": seq == 20})
-        told = []
+        told: list[Any] = []
         while not told or told[-1] != ("event_ack", 40):
             frame = json.loads(peer.socket.recv(timeout=15))
             told.append((frame["kind"], frame.get("seq")))

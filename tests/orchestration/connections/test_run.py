@@ -274,7 +274,7 @@ async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_b
     if dialect == "wardroom.v1":
         say({"kind": "hello", "attempt": 1}, {"kind": "event", "seq": 1, "event": {"type": "note"}})
     headers = [(b"authorization", f"Bearer {child.token}".encode())]
-    scope = {"type": "websocket", "headers": headers, "subprotocols": [dialect]}
+    scope: dict[str, Any] = {"type": "websocket", "headers": headers, "subprotocols": [dialect]}
     scope["url_route"] = {"kwargs": {"session_id": str(child.id)}}
     try:
         await asyncio.wait_for(ChildConsumer()(scope, receive, send), 30)

@@ -51,7 +51,7 @@ def ago(secs: float) -> Any:
 
 def spoil(row: models.Model, column: str) -> Callable[[], object]:
     """Give the row a moment that its database keeps and Python cannot read. The answer mends it."""
-    rows = type(row)._default_manager.filter(pk=row.pk)  # type: ignore[attr-defined]
+    rows = type(row)._default_manager.filter(pk=row.pk)
     odd = "infinity" if connection.vendor == "postgresql" else "2026-13-45 99:99:99"
     field, table = type(row)._meta.get_field(column), type(row)._meta.db_table
     key = type(row)._meta.pk.get_db_prep_value(row.pk, connection)

@@ -30,7 +30,7 @@ def sweep(secs: float) -> int:
 
 @pytest.mark.parametrize("stage", [stages.queued, stages.suspended])
 def test_what_does_not_run_ends_at_once(stage: object) -> None:
-    session = cancel(stage())  # type: ignore[operator]
+    session = cancel(stage())
     assert (session.status, session.error) == ("cancelled", "enough")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -104,7 +105,7 @@ def test_trees_are_cancelled_while_everybody_in_them_is_written_to() -> None:
             finally:
                 done.set()
 
-        calls: list[Callable[[], Any]] = [lambda tree=tree, done=done: write(tree, done)] * writers
+        calls: list[Callable[[], Any]] = [functools.partial(write, tree, done)] * writers
         race(*calls, cancel)
         assert not Session.objects.filter(root=top.pk).exclude(status__in=sorted(TERMINAL)).exists()
         assert Message.objects.filter(address__name=top.address, message_kind="completion").count() == 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +58,7 @@ def test_orders_hold_no_secret_of_the_server(started: list[runners.LaunchSpec]) 
     launch(stages.queued())
     (orders,) = started
     assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BROKER_URL"} & set(orders.env)
-    assert orders.env["PATH"].startswith(str(runners.Path(runners.sys.executable).parent))
+    assert orders.env["PATH"].startswith(str(Path(sys.executable).parent))
     assert orders.token not in repr(orders)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accounts import credentials
+from core.web.problems import Problem
 from ledger.models import Event, OutboxEntry
 from mailbox import session_inbox
 from mailbox.envelope import NewMessage
@@ -79,7 +80,7 @@ def test_the_end_of_an_attempt_settles_its_approvals_and_no_other(end: str) -> N
 def test_a_new_attempt_may_ask_and_an_old_one_may_not() -> None:
     session = stages.running()
     transitions.requeue(session.pk, 1, "again")
-    with pytest.raises(lifecycle.problems.Problem):
+    with pytest.raises(Problem):
         stages.asked(session)
     assert stages.asked(stages.again(session)).status == "pending"
 
@@ -124,7 +125,7 @@ def test_a_child_that_takes_the_id_of_its_own_completion_is_refused_and_can_be_e
     parent = stages.running()
     child = stages.running(parent=parent.pk)
     squatting = NewMessage(id=completion.message_id(child.pk, 1), message_kind="reply", body={"answer": "hello"})
-    with pytest.raises(lifecycle.problems.Problem):
+    with pytest.raises(Problem):
         messages.send(stages.project(), parent.pk, squatting, stages.ACTOR)
     assert lifecycle.finish(child.pk, 1, Status.TIMEOUT, error="too long")
     (message,) = session_inbox.unadmitted(parent.project_id, parent.address)
@@ -151,7 +152,7 @@ def test_a_requeued_or_suspended_attempt_is_not_a_completion() -> None:
 
 def test_a_result_that_is_too_long_is_refused_and_nothing_changes() -> None:
     session = stages.running()
-    with pytest.raises(lifecycle.problems.Problem):
+    with pytest.raises(Problem):
         lifecycle.finish(session.pk, 1, Status.COMPLETED, result="x" * (128 * 1024 + 1))
     assert stages.again(session).status == "running"
     assert stages.attempt(session).ended_at is None

@@ -114,7 +114,8 @@ def test_children_outlive_a_worker_and_leave_no_zombies(stack: Stack) -> None:
 
 
 def _children_of(top: int) -> list[int]:
-    found, waiting = [], [top]
+    found: list[Any] = []
+    waiting = [top]
     while waiting:
         parent = waiting.pop()
         text = Path(f"/proc/{parent}/task/{parent}/children").read_text()

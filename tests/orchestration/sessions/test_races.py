@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -175,7 +176,7 @@ def test_two_watchdogs_at_once_tell_once(monkeypatch: pytest.MonkeyPatch) -> Non
     session = stages.running(metadata={"child_watchdog.max_total_secs": 1, "child_watchdog.check_interval_secs": 1})
     began = stages.attempt(session).running_at
     assert began is not None
-    moment = began + watchdog.timedelta(seconds=5)
+    moment = began + timedelta(seconds=5)
     assert sum(race(*[lambda: watchdog.sweep(now=moment)] * 8)) == 1
     assert completions(session) == 1
 

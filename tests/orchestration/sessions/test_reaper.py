@@ -11,7 +11,7 @@ from core.db.clock import read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage, SkippedRow
 from orchestration.models import Session, WebProcess
-from orchestration.sessions import reaper
+from orchestration.sessions import lifecycle, reaper
 from tests.orchestration import stages
 
 pytestmark = pytest.mark.django_db
@@ -127,14 +127,14 @@ def test_one_session_that_cannot_be_judged_does_not_keep_the_others(
     start: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, fine = lost(start), lost(start)
-    real = reaper.lifecycle.fail
+    real = lifecycle.fail
 
     def fail(session_id: uuid.UUID, *args: object, **kwargs: object) -> bool:
         if session_id == poisoned.pk:
             raise RuntimeError("poison\0\ud800")
-        return real(session_id, *args, **kwargs)  # type: ignore[arg-type]
+        return real(session_id, *args, **kwargs)
 
-    monkeypatch.setattr(reaper.lifecycle, "fail", fail)
+    monkeypatch.setattr(lifecycle, "fail", fail)
     assert sweep(start, 61) == 1
     assert SkippedRow.objects.get().error == "RuntimeError: poison\\0\\ud800"
     assert stages.again(fine).status == "error"

@@ -20,7 +20,7 @@ FAILED = supervisor_reports.Exit(exit_status=3, exit_signal=None, stderr_tail="b
 
 
 def kept(stage: object = stages.running) -> tuple[Session, str]:
-    session = stage()  # type: ignore[operator]
+    session = stage()
     return session, spawn.mint(session)
 
 

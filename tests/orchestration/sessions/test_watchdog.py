@@ -13,6 +13,7 @@ from ledger import outages
 from ledger.models import Outage
 from orchestration.models import Session
 from orchestration.sessions import watchdog
+from orchestration.sessions.limits import Limits, limits
 from tests.orchestration import stages
 
 pytestmark = pytest.mark.django_db
@@ -61,24 +62,24 @@ def test_silence_is_an_idle_timeout_with_its_text() -> None:
 
 def test_the_defaults_hold_without_overrides() -> None:
     session = stages.running()
-    assert watchdog.limits({}) == watchdog.Limits(15, 3600, 900)
+    assert limits({}) == Limits(15, 3600, 900)
     assert judged(session, 899)[0] == "running"
     assert judged(session, 900)[0] == "timeout"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", 0, -1, 1.5, True, None, "", "1e3", "²", "1e400", [5]])
 def test_an_override_that_is_no_positive_integer_is_ignored(value: Any) -> None:
-    assert watchdog.limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 900
+    assert limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 900
 
 
 @pytest.mark.parametrize("value", [5, "5", " 5 ", "005"])
 def test_a_positive_integer_or_its_decimal_string_overrides(value: Any) -> None:
-    assert watchdog.limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 5
+    assert limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 5
 
 
 @pytest.mark.parametrize("value", [10**14, "9" * 20, "9" * 5000, 2592001], ids=lambda value: str(value)[:20])
 def test_a_stored_override_beyond_the_bound_counts_as_the_bound(value: Any) -> None:
-    assert watchdog.limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 30 * 86400
+    assert limits({"child_watchdog.max_idle_secs": value}).max_idle_secs == 30 * 86400
 
 
 @pytest.mark.parametrize("metadata", [{"child_watchdog.max_total_secs": 10**14}, [1], "text", 5])

@@ -28,7 +28,7 @@ def without_collector() -> Iterator[None]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("path", "body", "status"), [("sessions", {}, 422), ("approvals?limit=1", None, 200)])
-def test_no_cycle_keeps_a_request_or_its_answer(without_collector, path, body, status):
+def test_no_cycle_keeps_a_request_or_its_answer(without_collector: None, path: str, body: Any, status: int) -> None:
     scopes = ["approvals:read", "sessions:write"]
     _, token = credentials.mint(kind="api", user=owner(), project=projects.default(), scopes=scopes)
     method = "get" if body is None else "post"
@@ -44,7 +44,7 @@ def test_no_cycle_keeps_a_request_or_its_answer(without_collector, path, body, s
     assert [each() for each in kept] == [None, None]
 
 
-async def test_the_gate_leaves_no_body_in_the_scope_of_the_request():
+async def test_the_gate_leaves_no_body_in_the_scope_of_the_request() -> None:
     seen: dict[str, Any] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -96,7 +96,7 @@ def test_a_lock_of_postgresql_that_is_held_is_a_503_and_said(stack: Callable[...
     client = house.client()
     made = faces.spawned(client)
     name = house.environment["DATABASE_URL"].rpartition("/")[2]
-    with house._databases.connect(name) as database, database.transaction():
+    with house._databases.connect(name) as database, database.transaction():  # type: ignore[attr-defined]
         # A row, and whole tables, also from those who only read.
         database.execute("SELECT 1 FROM mailbox_address FOR UPDATE")
         database.execute("LOCK TABLE orchestration_session, mailbox_message, django_session IN ACCESS EXCLUSIVE MODE")
@@ -139,7 +139,7 @@ def fill(disk: Path) -> Path:
 def test_a_full_disk_is_a_503_and_said(stack: Callable[..., House], small_disk: Path) -> None:
     template, _ = RUN.furnished("sqlite")
     database = small_disk / "wardroom.sqlite3"
-    shutil.copyfile(RUN.databases("sqlite").path(template), database)
+    shutil.copyfile(RUN.databases("sqlite").path(template), database)  # type: ignore[attr-defined]
     house = stack(worker=False, beat=False, env={"DATABASE_URL": f"sqlite:///{database}"})
     client = house.client()
     made = faces.spawned(client)
@@ -164,7 +164,7 @@ def test_a_database_that_is_away_is_a_503_and_said(stack: Callable[..., House], 
     client = house.client()
     made = faces.spawned(client)
     name = house.environment["DATABASE_URL"].rpartition("/")[2]
-    with house._databases.connect() as database:
+    with house._databases.connect() as database:  # type: ignore[attr-defined]
         database.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         wait_until(lambda: faces.parts(house)["status"] == "unavailable", 30)
@@ -182,7 +182,7 @@ def test_a_pool_without_a_free_connection_is_a_503(stack: Callable[..., House], 
     client, other = house.client(), house.client()
     made = faces.spawned(client)
     name = house.environment["DATABASE_URL"].rpartition("/")[2]
-    with house._databases.connect(name) as database, database.transaction():
+    with house._databases.connect(name) as database, database.transaction():  # type: ignore[attr-defined]
         database.execute("LOCK TABLE orchestration_session IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(httpx.ReadTimeout):
             client.get(f"/api/v1/sessions/{made['id']}", timeout=0.5)

@@ -88,7 +88,7 @@ async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(monkeypatch: pyt
 @pytest.fixture
 async def occupy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """`occupy(turns, caller)` has a request of this caller hold a turn until the test ends, or wait for one."""
-    tasks = []
+    tasks: list[Any] = []
 
     async def hold(turns: Any, caller: Any) -> None:
         async with turns.turn(caller):

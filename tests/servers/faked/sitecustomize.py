@@ -2,9 +2,10 @@
 
 import threading
 import time
+from typing import Any
 
 
-def sleep(secs: float) -> None:
+def sleep(secs: Any, /) -> None:
     threading.Event().wait(secs)
 
 
