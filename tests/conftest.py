@@ -75,6 +75,19 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return None
 
 
+#: These know nothing of a database: one run of them, beside SQLite, says all they have to say.
+ONCE = ("tests/house", "tests/wardroom")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what was run with SQLite, unless it is asked for by name."""
+    if RUN.backend == "sqlite" or any(name.startswith(ONCE) for name in config.args):
+        return
+    again = [item for item in items if item.nodeid.startswith(ONCE)]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if not item.nodeid.startswith(ONCE)]
+
+
 # --- the database -----------------------------------------------------------------------------------------------
 
 
