@@ -19,20 +19,8 @@ MAX_TEXT = 16 * 1024
 MAX_EXPIRES_SECS = 400 * 24 * 3600
 
 
-def storable(text: str) -> bool:
-    """Return True if both databases can store the text: no NUL, no lone surrogate.
-
-    Text from forms and frames may not have been checked yet.
-    """
-    try:
-        strict.check(text)
-    except strict.StrictJSONError:
-        return False
-    return True
-
-
 def _unstorable(value: str) -> str | None:
-    return None if storable(value) else "holds a character that cannot be stored"
+    return None if strict.is_storable(value) else "holds a character that cannot be stored"
 
 
 def _mixed(value: list[str]) -> str | None:

@@ -103,6 +103,15 @@ def check(value: Any, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS, m
             raise StrictJSONError(f"more than {max_depth} levels")
 
 
+def is_storable(text: str) -> bool:
+    """Return True if both databases can store the text: no NUL, no lone surrogate."""
+    try:
+        _check_string(text)
+    except StrictJSONError:
+        return False
+    return True
+
+
 def _refuse_structure(text: str, max_depth: int, max_values: int) -> None:
     """Count brackets and commas outside strings before any recursion, so that a wall of `[` is refused early.
 
@@ -140,8 +149,11 @@ def _parse(text: str, max_keys: int) -> Any:
             raise StrictJSONError(f"duplicate key {twice!r}"[:200])
         return found
 
+    def refuse_constant(name: str) -> NoReturn:
+        raise StrictJSONError(f"{name} is not JSON")
+
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=refuse_constant)
     except json.JSONDecodeError as error:
         raise StrictJSONError(f"not JSON: {error.msg}", error.pos) from None
     except RecursionError:
@@ -150,10 +162,6 @@ def _parse(text: str, max_keys: int) -> Any:
         raise
     except ValueError:  # int() refuses more than 4,300 digits.
         raise StrictJSONError("a number with too many digits") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise StrictJSONError(f"{name} is not JSON")
 
 
 def _check_scalar(item: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,11 @@ from uuid import UUID
 from django.http import HttpRequest
 
 from accounts import projects
-from approvals.bodies import storable
 from approvals.models import ApprovalQuerySet
 from approvals.selectors import with_session_name, with_waiters
 from approvals.states import Risk, Status
 from core.adminsite.model_admins import MOST_COUNTED, BoundedPaginator
+from wardroom import strict
 
 PER_PAGE = 50
 
@@ -73,16 +74,30 @@ COUNTED = ("pending", "unconsumed")
 def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     """Return everything that the queue's template shows, for these rows and this address."""
     chosen = {name: request.GET.get(name, "").strip() for name in ("session", "tool", "risk", "project")}
-    rows = _filtered(rows, chosen)
+    session_id = None
+    with contextlib.suppress(ValueError):
+        session_id = UUID(chosen["session"])
+    if (chosen["session"] and not session_id) or not all(map(strict.is_storable, chosen.values())):
+        rows = rows.none()
+    columns = {"session": session_id, "tool_name": chosen["tool"], "risk": chosen["risk"]}
+    columns["project__slug"] = chosen["project"]
+    rows = rows.filter(**{name: value for name, value in columns.items() if value})
     tab = next((tab for tab in TABS if tab.name == request.GET.get("status")), TABS[0])
     # Count plain rows, and annotate only the page that is shown: a long queue opens as fast as a short one.
     ordered = tab.rows(rows).order_by(*tab.order)
     page = BoundedPaginator(ordered, PER_PAGE).get_page(request.GET.get("page"))
     page.object_list = with_session_name(with_waiters(ordered))[max(0, page.start_index() - 1) : page.end_index()]
     user: Any = request.user
+    tabs = []
+    for other in TABS:
+        address = request.GET.copy()
+        address["status"] = other.name
+        address.pop("page", None)
+        number = _number(other.rows(rows)) if other.name in COUNTED else None
+        tabs.append({"tab": other, "current": other is tab, "address": address.urlencode(), "number": number})
     return {
         "tab": tab,
-        "tabs": [_heading(other, tab, rows, request) for other in TABS],
+        "tabs": tabs,
         "page": page,
         "chosen": chosen,
         "filtered": any(chosen.values()),
@@ -93,34 +108,5 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _heading(tab: Tab, current: Tab, rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
-    address = request.GET.copy()
-    address["status"] = tab.name
-    address.pop("page", None)
-    number = _number(tab.rows(rows)) if tab.name in COUNTED else None
-    return {"tab": tab, "current": tab is current, "address": address.urlencode(), "number": number}
-
-
-def _filtered(rows: ApprovalQuerySet, chosen: dict[str, str]) -> ApprovalQuerySet:
-    if not all(map(storable, chosen.values())):
-        return rows.none()
-    if chosen["session"]:
-        rows = rows.filter(session=_uuid(chosen["session"])) if _uuid(chosen["session"]) else rows.none()
-    if chosen["tool"]:
-        rows = rows.filter(tool_name=chosen["tool"])
-    if chosen["risk"]:
-        rows = rows.filter(risk=chosen["risk"])
-    if chosen["project"]:
-        rows = rows.filter(project__slug=chosen["project"])
-    return rows
-
-
 def _number(rows: ApprovalQuerySet) -> int:
     return rows.order_by()[:MOST_COUNTED].count()
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
