@@ -97,8 +97,17 @@ class Child:
     # --- lifecycle --------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._body = asyncio.current_task()
-        self._tasks = [asyncio.create_task(self._hold()), asyncio.create_task(self._stop_body_in_the_end())]
+        body = self._body = asyncio.current_task()
+
+        async def stop_body() -> None:
+            """Cancel the body when it still runs after the grace."""
+            await self.cancelled
+            await asyncio.sleep(self.cancelled.grace_secs)
+            if body is not None and not self._finished:
+                self._stopped_body = True
+                body.cancel()
+
+        self._tasks = [asyncio.create_task(self._hold()), asyncio.create_task(stop_body())]
         try:
             await self._wire.until(lambda: self._wire.run is not None, heed_cancel=True)
         except BaseException as error:
@@ -143,14 +152,6 @@ class Child:
         self._wire.wake()
         if not self._finished:
             self.cancelled.set(end.reason, self.cancelled.grace_secs)
-
-    async def _stop_body_in_the_end(self) -> None:
-        """Cancel the body when it still runs after the grace."""
-        await self.cancelled
-        await asyncio.sleep(self.cancelled.grace_secs)
-        if self._body is not None and not self._finished:
-            self._stopped_body = True
-            self._body.cancel()
 
     # --- events and history -----------------------------------------------------------------------
 

@@ -178,7 +178,12 @@ class Client:
         try:
             response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout)
         except urllib.error.HTTPError as error:
-            raise Problem(error.code, _object(error.read())) from None
+            raw = error.read()
+            try:
+                body = json.loads(raw)
+            except ValueError:
+                body = raw.decode(errors="replace")[:500]
+            raise Problem(error.code, body if isinstance(body, dict) else {"detail": body}) from None
         return response
 
     def _pages(self, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -226,11 +231,3 @@ def server_sent_events(lines: Iterator[bytes] | http.client.HTTPResponse) -> Ite
         elif not name and not value and data:
             yield kind, id, "\n".join(data)
             kind, data = "", []
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        return {"detail": raw.decode(errors="replace")[:500]}
-    return value if isinstance(value, dict) else {"detail": value}

@@ -105,11 +105,26 @@ class Connection:
                 self._outgoing.put_nowait(frame)
 
     async def run(self) -> End:
-        """Keep the connection until its end."""
+        """Connect and converse again and again, until there will be no further connection."""
         failures = 0
         while True:
             before, began = self._reached, time.monotonic()
-            code, reason = await self._connect()
+            try:
+                async with connect(
+                    self._identity.websocket_url,
+                    additional_headers={"Authorization": f"Bearer {self._identity.token}"},
+                    subprotocols=[Subprotocol(protocol.V1)],
+                    proxy=None if self._identity.is_local else True,
+                    compression=None,
+                    max_size=LARGEST_ANSWER,
+                    close_timeout=2,
+                ) as self.socket:
+                    code, reason = await self._converse(self.socket)
+            except InvalidStatus as error:
+                code, reason = Close.LOST, refused_handshake(error.response.status_code, self._identity.websocket_url)
+                log.warning("%s", reason)
+            except (OSError, TimeoutError, WebSocketException) as error:
+                code, reason = Close.LOST, f"{type(error).__name__}: {error}"
             if not protocol.comes_back(code):
                 return End(code, reason)
             silent = time.monotonic() - self._reached
@@ -122,26 +137,6 @@ class Connection:
             log.info("connection closed (%s %s), next try in %.1f s", code, reason, pause)
             await asyncio.sleep(min(pause, self._unreachable_secs))
 
-    async def _connect(self) -> tuple[int, str]:
-        """Run one connection, from its handshake to its close code."""
-        try:
-            async with connect(
-                self._identity.websocket_url,
-                additional_headers={"Authorization": f"Bearer {self._identity.token}"},
-                subprotocols=[Subprotocol(protocol.V1)],
-                proxy=None if self._identity.is_local else True,
-                compression=None,
-                max_size=LARGEST_ANSWER,
-                close_timeout=2,
-            ) as self.socket:
-                return await self._converse(self.socket)
-        except InvalidStatus as error:
-            why = refused_handshake(error.response.status_code, self._identity.websocket_url)
-            log.warning("%s", why)
-            return Close.LOST, why
-        except (OSError, TimeoutError, WebSocketException) as error:
-            return Close.LOST, f"{type(error).__name__}: {error}"
-
     async def _converse(self, socket: ClientConnection) -> tuple[int, str]:
         writer: asyncio.Task[None] | None = None
         try:
@@ -149,7 +144,11 @@ class Connection:
             text = await asyncio.wait_for(socket.recv(), WELCOME_SECS)
             while True:
                 self._reached = time.monotonic()
-                frame = _read(text)
+                try:
+                    frame = protocol.decode_server(text)
+                except (ProtocolError, UnknownKind) as error:
+                    log.warning("ignored a frame of the server: %s", error)
+                    frame = None
                 if isinstance(frame, Welcome) and writer is None:
                     self._outgoing = asyncio.Queue()
                     self._in_flight.clear()
@@ -200,12 +199,3 @@ class Connection:
         """Return the events that the server just refused. It handles them in order, so they are the oldest."""
         self._acked.set()
         return self._in_flight.popleft() if self._in_flight else (0, 0)
-
-
-def _read(text: str | bytes) -> Frame | None:
-    """Return the server's frame, or None for one that this child does not understand."""
-    try:
-        return protocol.decode_server(text)
-    except (ProtocolError, UnknownKind) as error:
-        log.warning("ignored a frame of the server: %s", error)
-        return None

@@ -40,7 +40,23 @@ class Identity:
             raise NotAChild(
                 f"WARDROOM_URL ({url[:200]!r}) is not an http address, or WARDROOM_ATTEMPT is not an attempt's number"
             )
-        return cls(url.rstrip("/"), session, int(attempt or 0), _token(environ))
+        descriptor, path = environ.pop("WARDROOM_TOKEN_FD", ""), environ.get("WARDROOM_TOKEN_FILE", "")
+        try:
+            if descriptor:
+                with open(int(descriptor)) as file:
+                    token = file.read().strip()
+            else:
+                token = Path(path).read_text().strip() if path else environ.pop("WARDROOM_TOKEN", "")
+        except (OSError, ValueError) as error:
+            place = (
+                f"descriptor {descriptor} (WARDROOM_TOKEN_FD)"
+                if descriptor
+                else f"the file {path} (WARDROOM_TOKEN_FILE)"
+            )
+            raise NotAChild(f"{place} holds no token: {error}") from None
+        if not token and not descriptor:
+            raise NotAChild("no token: set WARDROOM_TOKEN_FD, WARDROOM_TOKEN_FILE or WARDROOM_TOKEN")
+        return cls(url.rstrip("/"), session, int(attempt or 0), token)
 
     @property
     def websocket_url(self) -> str:
@@ -64,21 +80,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _token(environ: MutableMapping[str, str]) -> str:
-    descriptor = environ.pop("WARDROOM_TOKEN_FD", "")
-    if descriptor:
-        try:
-            with open(int(descriptor)) as file:
-                return file.read().strip()
-        except (OSError, ValueError) as error:
-            raise NotAChild(f"descriptor {descriptor} (WARDROOM_TOKEN_FD) holds no token: {error}") from None
-    path = environ.get("WARDROOM_TOKEN_FILE", "")
-    try:
-        token = Path(path).read_text().strip() if path else environ.pop("WARDROOM_TOKEN", "")
-    except (OSError, ValueError) as error:
-        raise NotAChild(f"the file {path} (WARDROOM_TOKEN_FILE) holds no token: {error}") from None
-    if not token:
-        raise NotAChild("no token: set WARDROOM_TOKEN_FD, WARDROOM_TOKEN_FILE or WARDROOM_TOKEN")
-    return token

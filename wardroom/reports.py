@@ -52,16 +52,13 @@ class Reporter:
             try:
                 connection.request("POST", f"{self._path}/{what}", json.dumps(report), self._headers)
                 response = connection.getresponse()
-                return Answer(response.status, _object(response.read(_LARGEST_ANSWER)))
+                raw = response.read(_LARGEST_ANSWER)
+                try:
+                    body = json.loads(raw)
+                except (ValueError, RecursionError):
+                    body = {}
+                return Answer(response.status, body if isinstance(body, dict) else {})
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError):
             return Answer(0)
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

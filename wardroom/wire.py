@@ -81,10 +81,13 @@ class Wire:
         self.refused_events: Refused | None = None
         self.buffer = EventBuffer()
         self.queries = Queries(self.reply)
+
+        def hello() -> Hello:
+            return Hello(attempt=identity.attempt, client=client, need_run=True if self.run is None else None)
+
         self.connection = Connection(
-            identity, self._hello, self._opened, self._arrived, self.buffer.connection_lost, unreachable_secs
+            identity, hello, self._opened, self._arrived, self.buffer.connection_lost, unreachable_secs
         )
-        self._client = client
         self._tracked: dict[tuple[str, str], Frame] = {}
         self._answers: dict[tuple[str, str], Any] = {}
         self._waiting: set[asyncio.Future[None]] = set()
@@ -190,9 +193,6 @@ class Wire:
         self._answers[kind, id] = answer
 
     # --- receiving ---------------------------------------------------------------------------------------------------
-
-    def _hello(self) -> Hello:
-        return Hello(attempt=self.identity.attempt, client=self._client, need_run=True if self.run is None else None)
 
     def _opened(self, welcome: Welcome) -> Iterable[Frame]:
         """Return the first frames of a new connection, in order: events, history, then all tracked frames."""
