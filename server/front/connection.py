@@ -103,7 +103,12 @@ class FrontConnection(HttpToolsProtocol):
         self._is_known = False
         self._patience = settings.WARDROOM["send_timeout_secs"]
         super().on_message_begin()
-        self.scope[KNOWN] = self._caller_is_known  # type: ignore[literal-required]
+
+        def caller_is_known() -> None:
+            self._is_known = True
+            self._speaks()
+
+        self.scope[KNOWN] = caller_is_known  # type: ignore[literal-required]
         # Of pipelined requests this is the latest: the bodies of those before it are whole.
         self.scope[WHOLE] = lambda: not self.cycle.more_body  # type: ignore[literal-required]
 
@@ -153,10 +158,6 @@ class FrontConnection(HttpToolsProtocol):
         )
         self._is_silent = True
         _silent[self._address][self] = _everybody_silent[self] = None
-
-    def _caller_is_known(self) -> None:
-        self._is_known = True
-        self._speaks()
 
     def _make_room(self) -> None:
         silent = _silent[self._address]

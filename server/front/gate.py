@@ -47,8 +47,12 @@ class Gate:
     """An ASGI app in front of the one that `find` returns for a request."""
 
     def __init__(self, find: Callable[[Scope], Target]) -> None:
+        def are_live(tokens: Sequence[str]) -> list[bool | Exception]:
+            found: dict[str, Any] = bulk_authentication.check_all(set(tokens))
+            return [found[token] is not None for token in tokens]
+
         self._find = find
-        self._authenticate: Batcher[str, bool] = Batcher(_are_live)
+        self._authenticate: Batcher[str, bool] = Batcher(are_live)
         self._reads, self._writes = Turns(), Turns()
         self._proven = callers.Proven()
 
@@ -57,7 +61,17 @@ class Gate:
         head = RequestHead(scope)
         exchange = Exchange(scope, receive, send, has_body=head.has_body)
         try:
-            await self._serve(scope, head, exchange)
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            is_open = path in PUBLIC and not head.has_body
+            if path.startswith(API) and not is_open and not credentials.SHAPE.match(head.token):
+                raise problems.unauthenticated()
+            if not head.has_body:
+                await self._answer(scope, head, exchange.receive, exchange)
+            elif path.startswith(API):
+                await self._with_json(scope, head, exchange)
+            else:
+                body = await self._form(head, exchange) if path.startswith(ADMIN) else b""
+                await self._pass_on(scope, head, body, exchange)
         except ClientDisconnect:
             return  # The caller has left.
         except Exception as error:
@@ -68,17 +82,6 @@ class Gate:
         finally:
             exchange.release()
         await exchange.finish()
-
-    async def _serve(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path.startswith(API) and not credentials.SHAPE.match(head.token) and (path not in PUBLIC or head.has_body):
-            raise problems.unauthenticated()
-        if not head.has_body:
-            return await self._answer(scope, head, exchange.receive, exchange)
-        if path.startswith(API):
-            return await self._with_json(scope, head, exchange)
-        body = await self._form(head, exchange) if path.startswith(ADMIN) else b""
-        await self._pass_on(scope, head, body, exchange)
 
     async def _with_json(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
         parsers.refuse_encoded(head.text(b"content-encoding"))
@@ -170,8 +173,3 @@ async def _read(exchange: Exchange, most: int) -> bytes:
 
 def _too_slow() -> Problem:
     return Problem("too-slow", 408, "The body did not arrive in time.")
-
-
-def _are_live(tokens: Sequence[str]) -> list[bool | Exception]:
-    found: dict[str, Any] = bulk_authentication.check_all(set(tokens))
-    return [found[token] is not None for token in tokens]

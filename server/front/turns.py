@@ -46,7 +46,17 @@ class Turns:
         most = most_at_once()
         if self._in_use < most and self._held[caller] < share(most):
             return self._start(caller)
-        self._make_room(caller)
+        if self._count >= settings.WARDROOM["waiting_requests"]:
+            # All places are taken. The newest request of the caller with most waiting requests gives way.
+            pressure.note("waiting_requests")
+            refusal = problems.busy("Too many requests wait for their turn.")
+            longest = max(self._waiting.values(), key=len, default=OrderedDict())
+            if len(self._waiting.get(caller, ())) + 1 >= len(longest):
+                raise refusal
+            newest, _ = longest.popitem()
+            self._count -= 1
+            if not newest.done():
+                newest.set_exception(refusal)
         place = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, OrderedDict())[place] = None
         self._count += 1
@@ -92,20 +102,6 @@ class Turns:
             if not first.done():
                 self._start(following)
                 first.set_result(None)
-
-    def _make_room(self, caller: str) -> None:
-        """Refuse the newest request of the caller with most waiting requests (503) when all places are taken."""
-        if self._count < settings.WARDROOM["waiting_requests"]:
-            return
-        pressure.note("waiting_requests")
-        refusal = problems.busy("Too many requests wait for their turn.")
-        longest = max(self._waiting.values(), key=len, default=OrderedDict())
-        if len(self._waiting.get(caller, ())) + 1 >= len(longest):
-            raise refusal
-        newest, _ = longest.popitem()
-        self._count -= 1
-        if not newest.done():
-            newest.set_exception(refusal)
 
 
 def share(most: int) -> int:
