@@ -122,8 +122,14 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str, now: 
         changed = available.update(pending=F("pending") + 1, waiting_since=since)
     else:
         changed = available.update(pending_aside=F("pending_aside") + 1)
-    if not changed:
-        raise _refusal(subjects, session_id)
+    if changed:
+        return
+    subject = subjects.first()
+    if subject is None:
+        raise problems.not_found()
+    if subject.closed_at is not None:
+        raise over(session_id)
+    raise problems.too_many("Too many approvals are already pending for this attempt.", RETRY_SECS)
 
 
 def wait_ends(approval: Approval, now: datetime | None) -> None:
@@ -131,10 +137,17 @@ def wait_ends(approval: Approval, now: datetime | None) -> None:
     if approval.session is None or approval.attempt is None:
         return
     subjects = Subject.objects.filter(session=approval.session, attempt=approval.attempt, closed_at__isnull=True)
-    if approval.via == RequestVia.CONNECTION:
-        _resume(subjects.filter(pending__gt=0), 1, now)
-    else:
+    if approval.via != RequestVia.CONNECTION:
         subjects.filter(pending_aside__gt=0).update(pending_aside=F("pending_aside") - 1)
+        return
+    at = database_now(now)
+    last = {"pending__lte": 1}
+    subjects.filter(pending__gt=0).update(
+        pending=F("pending") - 1,
+        waited=_waited(at, **last),
+        waiting_since=Case(When(**last, then=None), default=F("waiting_since"), output_field=DateTimeField(null=True)),
+        last_settled_at=at,
+    )
 
 
 def settle(
@@ -150,7 +163,17 @@ def settle(
     with unit_of_work.transaction():
         cancelled = _cancel_pending(session_id, attempt, reason, now, skip_locked=False)
         subjects = Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=True)
-        if _close(subjects, now):
+        at = database_now(now)
+        settled = Case(When(waiting_since__isnull=False, then=at), default=F("last_settled_at"))
+        settled.output_field = DateTimeField()
+        if subjects.update(
+            closed_at=at,
+            pending=0,
+            pending_aside=0,
+            waited=_waited(at),
+            waiting_since=None,
+            last_settled_at=settled,
+        ):
             cancelled += _cancel_pending(session_id, attempt, reason, now, skip_locked=True)
         for approval in cancelled:
             audit_events.record_change(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
@@ -181,32 +204,6 @@ def _cancel_pending(
     return list(Approval.objects.filter(id__in=ids, status=Status.CANCELLED).order_by("requested_at", "id"))
 
 
-def _close(subjects: Any, now: datetime | None) -> int:
-    at = database_now(now)
-    changed: int = subjects.update(
-        closed_at=at,
-        pending=0,
-        pending_aside=0,
-        waited=_waited(at),
-        waiting_since=None,
-        last_settled_at=Case(
-            When(waiting_since__isnull=False, then=at), default=F("last_settled_at"), output_field=DateTimeField()
-        ),
-    )
-    return changed
-
-
-def _resume(subjects: Any, settled: int, now: datetime | None) -> None:
-    at = database_now(now)
-    last = {"pending__lte": settled}
-    subjects.update(
-        pending=F("pending") - settled,
-        waited=_waited(at, **last),
-        waiting_since=Case(When(**last, then=None), default=F("waiting_since"), output_field=DateTimeField(null=True)),
-        last_settled_at=at,
-    )
-
-
 def _waited(at: Any, **when: Any) -> Case:
     """Return the SQL for `waited` plus the wait that ends now.
 
@@ -214,12 +211,3 @@ def _waited(at: Any, **when: Any) -> Case:
     """
     longer = ExpressionWrapper(F("waited") + (at - F("waiting_since")), output_field=DurationField())
     return Case(When(waiting_since__lte=at, **when, then=longer), default=F("waited"))
-
-
-def _refusal(subjects: Any, session_id: UUID) -> problems.Problem:
-    subject = subjects.first()
-    if subject is None:
-        return problems.not_found()
-    if subject.closed_at is not None:
-        return over(session_id)
-    return problems.too_many("Too many approvals are already pending for this attempt.", RETRY_SECS)

@@ -51,7 +51,16 @@ def prepare(project: str, ask: Ask) -> Prepared:
         }
     )
     allowed = allowed_decisions(ask.allowed_decisions)
-    return Prepared(ask, action, jcs.digest_of(action), _asked_digest(ask, action, allowed), allowed)
+    # The digest of the whole request tells a repeated request from another one with the same id.
+    request = {
+        "action": action,
+        "question": ask.question,
+        "tool_call_id": ask.tool_call_id,
+        "risk": ask.risk,
+        "expires_in_secs": ask.expires_in_secs,
+        "allowed_decisions": allowed,
+    }
+    return Prepared(ask, action, jcs.digest_of(action), jcs.digest_of(jcs.canonical(request)), allowed)
 
 
 def edited(action: str, arguments: Any) -> str:
@@ -79,22 +88,6 @@ def allowed_decisions(asked: list[str] | None) -> list[str]:
     if Decision.RESPOND not in wanted:
         wanted.add(Decision.DENY)
     return [kind.value for kind in Decision if kind in wanted]
-
-
-def _asked_digest(ask: Ask, action: str, allowed: list[str]) -> str:
-    """Return the digest of the whole request. It tells a repeated request from another one with the same id."""
-    return jcs.digest_of(
-        jcs.canonical(
-            {
-                "action": action,
-                "question": ask.question,
-                "tool_call_id": ask.tool_call_id,
-                "risk": ask.risk,
-                "expires_in_secs": ask.expires_in_secs,
-                "allowed_decisions": allowed,
-            }
-        )
-    )
 
 
 def _error(field: str, detail: str) -> dict[str, str]:

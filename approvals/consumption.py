@@ -111,30 +111,28 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: date
 
 
 def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, now: datetime | None) -> Approval:
+    """Consume the approval, or repeat the answer to its consumer."""
     at = database_now(now)
     free = Approval.objects.filter(id=approval.id, consumed_at__isnull=True, digest=digest)
     if not free.filter(status=Status.APPROVED, decision_kind__in=sorted(RUNS)).update(
         consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)
     ):
-        return _consumed_before(Approval.objects.get(id=approval.id), digest, claim)
+        approval = Approval.objects.get(id=approval.id)
+        if digest != approval.digest:
+            raise problems.conflict("This is not the action that was decided.", "digest-mismatch")
+        if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
+            raise problems.conflict(
+                schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
+            )
+        if claim is None or claim != approval.consume_claim:
+            raise problems.conflict("This approval has been consumed already.", "consumed")
+        # Only to a running attempt: a run that had not begun when the attempt ended must not begin now.
+        refuse_over(approval)
+        return approval
     refuse_over(approval)
     taken = Approval.objects.get(id=approval.id)
     audit_events.record_change(taken, "consumed", actor)
     return taken
-
-
-def _consumed_before(approval: Approval, digest: str, claim: str | None) -> Approval:
-    if digest != approval.digest:
-        raise problems.conflict("This is not the action that was decided.", "digest-mismatch")
-    if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
-        raise problems.conflict(
-            schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
-        )
-    if claim is None or claim != approval.consume_claim:
-        raise problems.conflict("This approval has been consumed already.", "consumed")
-    # Repeat the answer only to a running attempt: a run that had not begun when the attempt ended must not begin now.
-    refuse_over(approval)
-    return approval
 
 
 def refuse_over(approval: Approval) -> None:

@@ -37,7 +37,8 @@ def validate(approval: Approval, answer: Answer) -> Change:
     """
     if answer.digest is not None and answer.digest != approval.digest:
         raise problems.conflict("The action is not the one that you were shown.", "digest-mismatch")
-    if _is_number(answer.version) and answer.version != approval.version:
+    is_number = isinstance(answer.version, int) and not isinstance(answer.version, bool)
+    if is_number and answer.version != approval.version:
         raise problems.conflict(
             f"The request changed: it is at version {approval.version}.",
             "version-conflict",
@@ -85,10 +86,6 @@ def check_reason(reason: Any) -> None:
     """Raise invalid unless the reason of a withdrawal is absent or a text that can be stored."""
     if errors := list(request_body.errors({"reason": reason}, ApprovalWithdrawal)):
         raise problems.invalid(errors)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _error(field: str, detail: str) -> dict[str, str]:

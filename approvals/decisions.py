@@ -120,7 +120,13 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, now: dat
                 proposed_digest=approval.proposed_digest,
             )
             return approval
-    if _repeats(approval, answer, actor):
+    # The same person may repeat the decision that was already taken.
+    by, kind = (approval.decided_by or {}).get("user_id"), approval.decision_kind
+    repeats = actor.user_id is not None and by == actor.user_id and kind == answer.decision
+    if repeats and kind == Decision.EDIT:
+        ran, asked = (json.dumps(each.arguments, sort_keys=True) for each in (approval, answer))
+        repeats = ran == asked
+    if repeats:
         return with_waiters(Approval.objects.filter(id=approval.id), now).get()
     raise _settled_already(approval)
 
@@ -136,16 +142,6 @@ def _settle(approval: Approval, to: Status, now: datetime | None, **columns: Any
     if to is not Status.CANCELLED:
         rows = rows.in_time(database_now(now))
     return rows.update(status=to, settled_at=database_now(now), **columns)
-
-
-def _repeats(approval: Approval, answer: Answer, actor: Actor) -> bool:
-    """Return True if the same person repeats the decision that was already taken."""
-    by = approval.decided_by or {}
-    if actor.user_id is None or by.get("user_id") != actor.user_id or approval.decision_kind != answer.decision:
-        return False
-    if approval.decision_kind != Decision.EDIT:
-        return True
-    return json.dumps(approval.arguments, sort_keys=True) == json.dumps(answer.arguments, sort_keys=True)
 
 
 def _settled_already(approval: Approval) -> problems.Problem:

@@ -92,7 +92,11 @@ def with_waiters(rows: ApprovalQuerySet, now: datetime | None = None) -> Approva
         .annotate(number=Count("pk"))
         .values("number")
     )
-    count = Coalesce(Subquery(waiting, output_field=IntegerField()), 0) + _blocked(now)
+    count: Any = Coalesce(Subquery(waiting, output_field=IntegerField()), 0)
+    if _is_connected is not None:
+        over_connection = Q(status=Status.PENDING, via=RequestVia.CONNECTION)
+        blocked = When(over_connection & Q(_is_connected(now)), then=Value(1))
+        count = count + Case(blocked, default=Value(0), output_field=IntegerField())
     # The model declares it for readers; only here it gets a value.
     return with_overdue(rows, now).annotate(waiters=count)  # type: ignore[no-redef]
 
@@ -103,11 +107,3 @@ def with_overdue(rows: ApprovalQuerySet, now: datetime | None = None) -> Approva
     return rows.annotate(  # type: ignore[no-redef]
         is_overdue=Case(overdue, default=Value(False), output_field=BooleanField())
     )
-
-
-def _blocked(now: datetime | None) -> Case | Value:
-    """Return 1 for a row with a child that waits over its connection, else 0."""
-    if _is_connected is None:
-        return Value(0)
-    pending = Q(status=Status.PENDING, via=RequestVia.CONNECTION)
-    return Case(When(pending & Q(_is_connected(now)), then=Value(1)), default=Value(0), output_field=IntegerField())

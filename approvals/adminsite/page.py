@@ -70,6 +70,10 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
     """Return the facts of an approval and its outcome, for the template."""
     action = json.loads(approval.action)
     user: Any = request.user
+    never_runs = False
+    if approval.status == Status.APPROVED and approval.consumed_at is None:
+        session, attempt = approval.session, approval.attempt
+        never_runs = session is not None and attempt is not None and attempt_clock.is_over(session, attempt)
     return {
         "extent": extent(approval),
         "approval": approval,
@@ -84,7 +88,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "warnings": warnings(approval),
         "is_question": Decision.RESPOND in approval.allowed_decisions,
         "repeats_command": approval.resource == (action["arguments"] or {}).get("command"),
-        "never_runs": _never_runs(approval),
+        "never_runs": never_runs,
         "may_decide": permissions.may_decide(user, approval.project_id),
     }
 
@@ -162,41 +166,29 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
     missing = [name for name in ("version", "digest") if not posted.get(name)]
     if missing:
         raise problems.invalid([{"field": name, "detail": "is missing"} for name in missing])
-    version = posted["version"]
+    version, arguments = posted["version"], None
+    if posted.get("decision") == Decision.EDIT:
+        try:
+            arguments = strict.loads(posted.get("arguments") or "{}")
+        except strict.StrictJSONError as error:
+            raise problems.invalid([{"field": "arguments", "detail": str(error)}]) from None
+        command = _text(posted.get("command"))
+        if command is not None and isinstance(arguments, dict):
+            arguments = {"command": command, **arguments}
     unchecked: dict[str, Any] = {
         "decision": posted.get("decision"),
         "digest": posted["digest"],
         "version": int(version) if version.isascii() and version.isdigit() and len(version) < 10 else version,
         "message": _text(posted.get("message")),
         "note": _text(posted.get("note")),
-        "arguments": _arguments(posted) if posted.get("decision") == Decision.EDIT else None,
+        "arguments": arguments,
     }
     return Answer(**unchecked)
-
-
-def _arguments(posted: Mapping[str, str]) -> Any:
-    """Return the edited arguments. Raises invalid, with the place, for a text that is not JSON."""
-    try:
-        arguments = strict.loads(posted.get("arguments") or "{}")
-    except strict.StrictJSONError as error:
-        raise problems.invalid([{"field": "arguments", "detail": str(error)}]) from None
-    command = _text(posted.get("command"))
-    if command is not None and isinstance(arguments, dict):
-        return {"command": command, **arguments}
-    return arguments
 
 
 def _text(value: str | None) -> str | None:
     # Browsers send a text area's lines with CR LF.
     return None if value is None else value.replace("\r\n", "\n")
-
-
-def _never_runs(approval: Approval) -> bool:
-    """Return True for an approved action that did not run before its attempt ended."""
-    waits = approval.status == Status.APPROVED and approval.consumed_at is None
-    if not waits or approval.session is None or approval.attempt is None:
-        return False
-    return attempt_clock.is_over(approval.session, approval.attempt)
 
 
 def alike_names(value: Any) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -41,29 +42,19 @@ def risk(word: str) -> SafeString:
 def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeString:
     """Show the session that asked: its name, and its id as a link.
 
-    A reader that may not open the session's page gets the id alone.
+    A reader that may not open the session's page gets the id alone, as does one without the sessions app.
     """
     id = str(approval.session)
     shown = id if whole else id[:SHORT]
-    address = _session_page(context["request"], id)
+    address = ""
+    if context["request"].user.has_perm("orchestration.view_session"):
+        with contextlib.suppress(NoReverseMatch):
+            address = reverse("admin:orchestration_session_change", args=[id])
     if not address:
         return format_html('<span class="wr-mono">{}</span>', shown)
     link = format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, id, shown)
     name = shortened(getattr(approval, "session_name", ""), LONGEST_NAME)
     return format_html('<span class="ap-session">{}</span> {}', name, link) if name else link
-
-
-def _session_page(request: Any, session: str) -> str:
-    """Return the address of the session's page, or an empty string.
-
-    It is empty if the sessions app is not installed, or if the reader may not view sessions.
-    """
-    if not request.user.has_perm("orchestration.view_session"):
-        return ""
-    try:
-        return reverse("admin:orchestration_session_change", args=[session])
-    except NoReverseMatch:
-        return ""
 
 
 @register.filter
@@ -85,11 +76,10 @@ def preview(approval: Any) -> str:
     command = arguments.get("command")
     text = command if isinstance(command, str) else approval.resource
     first, *more = text.strip("\n").split("\n")
-    others = [f"{name}: {_compact(value)}" for name, value in arguments.items() if value != text]
+    others = []
+    for name, value in arguments.items():
+        if value != text:
+            words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            others.append(f"{name}: {words}" if len(words) <= LONGEST_VALUE else f"{name}: {words[:LONGEST_VALUE]}…")
     shown = f"{first} … ({len(more) + 1} lines)" if more else first
     return " · ".join([shown, ", ".join(others)]) if others else shown
-
-
-def _compact(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
