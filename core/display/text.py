@@ -11,13 +11,11 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, which the standard library lacks.
-_IGNORABLE = (
-    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
-    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164),
-    (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3),
-    (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
-)  # fmt: skip
+import regex
+
+# Characters that show as nothing though their category is a letter's or a mark's. Only the category is asked of the
+# standard library: the two know different editions of Unicode, and `visible` must not differ from other checks here.
+_IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}")
 # Blank to the eye, though Unicode calls them symbols or marks: Braille blank, null notehead, Khitan filler.
 _BLANK = frozenset({0x2800, 0x1D159, 0x16FE4})
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
@@ -126,10 +124,10 @@ def _escape(character: str) -> str:
 
 @functools.lru_cache(maxsize=8192)
 def _kind(character: str) -> int:
-    code, category = ord(character), unicodedata.category(character)
+    category = unicodedata.category(character)
     if character == " ":
         return _OTHER
-    if category in _HIDDEN_CATEGORIES or code in _BLANK or any(low <= code <= high for low, high in _IGNORABLE):
+    if category in _HIDDEN_CATEGORIES or ord(character) in _BLANK or _IGNORABLE.match(character):
         return _HIDDEN
     if category[0] == "M":
         floats = category == "Me" or unicodedata.combining(character) == _OVERLAY
