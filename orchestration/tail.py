@@ -5,13 +5,14 @@ Without a terminal the output is plain lines. Text of agents goes through `visib
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 from uuid import UUID
+
+from rich.console import Console
+from rich.text import Text
 
 from approvals import attempt_clock
 from core.display.text import shortened, visible
@@ -20,45 +21,41 @@ from orchestration.models import Session
 from orchestration.states import Status
 
 POLL_SECS = 0.3
-CLEAR = "\r\x1b[2K"
-TONES = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[33m", "dim": "\x1b[2m", "": ""}
-RESET = "\x1b[0m"
-FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+TONES = {"good": "green", "bad": "red", "ask": "yellow", "dim": "dim", "": ""}
 
 #: The exit status for each outcome.
 EXITS = {Status.COMPLETED: 0, Status.ERROR: 1, Status.TIMEOUT: 3, Status.CANCELLED: 4, Status.SKIPPED: 5}
 
 
-@dataclasses.dataclass(slots=True)
 class Screen:
     """The output. `live` means a terminal: with colours, and a status line that is overwritten."""
 
-    out: TextIO
-    live: bool
-    turns: int = 0
+    def __init__(self, out: TextIO, *, live: bool) -> None:
+        self._out = out
+        self._console = Console(file=out, force_terminal=live, emoji=False, markup=False, highlight=False)
+        self._status = self._console.status("") if live else None
 
     def line(self, text: str, tone: str = "") -> None:
         """Print a line that stays."""
-        if self.live:
-            self.out.write(f"{CLEAR}{TONES[tone]}{text}{RESET}\n")
+        if self._status is None:
+            # Not by the console: it would expand tabs, and a program may read this.
+            self._out.write(text + "\n")
+            self._out.flush()
         else:
-            self.out.write(text + "\n")
-        self.out.flush()
+            self._console.print(Text(text, TONES[tone]), soft_wrap=True)
 
     def status(self, text: str) -> None:
         """Overwrite the status line. Do nothing without a terminal."""
-        if not self.live:
-            return
-        self.turns += 1
-        width = shutil.get_terminal_size().columns - 3
-        self.out.write(f"{CLEAR}{FRAMES[self.turns % len(FRAMES)]} {text[:width]}")
-        self.out.flush()
+        if self._status is not None:
+            shown = Text(text)
+            shown.truncate(self._console.width - 2, overflow="ellipsis")
+            self._status.update(shown)
+            self._status.start()
 
     def close(self) -> None:
         """Remove the status line."""
-        if self.live:
-            self.out.write(CLEAR)
-            self.out.flush()
+        if self._status is not None:
+            self._status.stop()
 
 
 def follow(session_id: UUID, screen: Screen, pause: Callable[[float], None] = time.sleep) -> Session:

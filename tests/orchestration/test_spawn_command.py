@@ -132,11 +132,47 @@ def test_following_shows_every_event_and_ends_with_the_session() -> None:
     assert "\x1b" not in shown
 
 
-def test_a_terminal_gets_a_live_connection_that_says_what_is_waited_for() -> None:
+def test_a_terminal_gets_a_status_line_that_says_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
     session = stages.running()
     shown = lines(session, live=True, then=lambda: lifecycle.finish(session.pk, 1, Status.COMPLETED))
     assert "running, attempt 1" in shown
-    assert shown.endswith(tail.CLEAR)
+    assert "\x1b[?25h" in shown, "the cursor is shown again"
+    assert shown.endswith("\x1b[2K"), "the status line is erased"
+
+
+def test_a_status_wider_than_the_terminal_stays_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "40")
+    out = io.StringIO()
+    screen = tail.Screen(out, live=True)
+    screen.status("字" * 30)
+    screen.close()
+    # Two of the 40 cells are the spinner's.
+    assert "字" * 18 + " …\n" in out.getvalue()
+    assert out.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
+def test_a_terminal_that_wants_no_colour_gets_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv(name, "dumb")
+    out = io.StringIO()
+    tail.Screen(out, live=True).line("it broke", "bad")
+    assert out.getvalue() == "it broke\n"
+
+
+def test_a_program_reads_tabs_and_brackets_as_they_are() -> None:
+    out = io.StringIO()
+    tail.Screen(out, live=False).line("[red]a\tb[/red] :smile:", "bad")
+    assert out.getvalue() == "[red]a\tb[/red] :smile:\n"
+
+
+def test_text_that_looks_like_markup_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    out = io.StringIO()
+    tail.Screen(out, live=True).line("[red]a[/red] :smile:")
+    assert out.getvalue() == "[red]a[/red] :smile:\n"
 
 
 def test_what_an_agent_writes_cannot_move_the_cursor() -> None:
