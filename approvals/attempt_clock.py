@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Case, DateTimeField, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, When
 from django.db.models.functions import Coalesce
 
@@ -19,6 +18,7 @@ from approvals import audit_events
 from approvals.models import Approval, Subject
 from approvals.states import CancelReason, RequestVia, Status, sources
 from core.db.clock import database_now, later
+from core.limits import LIMITS
 from core.web import problems
 from ledger import sweep_batch, unit_of_work
 from ledger.outages import STEP_SECS
@@ -115,7 +115,7 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str, now: 
     """
     subjects = Subject.objects.filter(project_id=project_id, session=session_id, attempt=attempt)
     available = subjects.alias(total=F("pending") + F("pending_aside")).filter(
-        closed_at__isnull=True, total__lt=settings.WARDROOM["pending_approvals_per_attempt"]
+        closed_at__isnull=True, total__lt=LIMITS.pending_approvals_per_attempt
     )
     if via == RequestVia.CONNECTION:
         since = Coalesce(F("waiting_since"), database_now(now), output_field=DateTimeField())

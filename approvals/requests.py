@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from django.conf import settings
 from django.db import IntegrityError
 
 from accounts.actors import Actor
@@ -15,6 +14,7 @@ from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
 from core.db.clock import database_now, later
+from core.limits import LIMITS
 from core.web import problems
 from ledger import quota, unit_of_work
 
@@ -65,11 +65,11 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
     Project.objects.select_for_update(no_key=True).get(pk=project_id)
     alone = Approval.objects.pending().filter(project_id=project_id, session=None)
     own = alone.filter(requested_by__kind=actor.kind, requested_by__id=actor.id)
-    for rows, setting, whose in (
-        (own, "pending_approvals_per_key", "by you"),
-        (alone, "pending_approvals_per_project", "in this project"),
+    for rows, most, whose in (
+        (own, LIMITS.pending_approvals_per_key, "by you"),
+        (alone, LIMITS.pending_approvals_per_project, "in this project"),
     ):
-        if rows.count() >= settings.WARDROOM[setting]:
+        if rows.count() >= most:
             detail = f"Too many approvals without a session are already pending, asked {whose}."
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 

@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from accounts.actors import Actor
 from approvals import consumption, decisions
 from approvals.models import Approval, Waiter
 from approvals.selectors import find
 from approvals.states import Status
 from core.db.clock import later
+from core.limits import LIMITS
 
 # A lease outlives the longest held call by this, so that it expires only if its server died.
 SPARE_SECS = 5
@@ -33,7 +32,7 @@ def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | No
 
 def begin(approval_id: UUID, *, now: datetime | None = None) -> int:
     """Record a waiter and return the id of its lease."""
-    lease = later(settings.WARDROOM["held_call_secs"] + SPARE_SECS, now)
+    lease = later(LIMITS.held_call_secs + SPARE_SECS, now)
     return Waiter.objects.create(approval_id=approval_id, lease_until=lease).pk
 
 

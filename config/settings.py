@@ -13,8 +13,9 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config import addresses, brokers, defaults, timings
-from core import environment
+from config import addresses, brokers, schedule
+from core import environment, limits
+from core.limits import LIMITS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -86,7 +87,7 @@ TEMPLATES = [
     },
 ]
 
-WARDROOM = timings.checked(environment.mapping("WARDROOM_TIMINGS"))
+limits.load(environment.mapping(limits.NAME))
 
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = environment.required(
@@ -99,10 +100,10 @@ if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that may write takes the write lock at its start, so none fails half-way with "locked".
     # FULL: an answered commit survives a power cut.
     _options |= {
-        "timeout": WARDROOM["write_lock_secs"],
+        "timeout": LIMITS.write_lock_secs,
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-        f"PRAGMA busy_timeout={round(1000 * WARDROOM['write_lock_secs'])};",
+        f"PRAGMA busy_timeout={round(1000 * LIMITS.write_lock_secs)};",
     }
 else:
     _options |= {
@@ -188,7 +189,7 @@ else:
         "global_keyprefix": "wardroom:",
     }
 
-CELERY_BEAT_SCHEDULE = defaults.schedule(WARDROOM)
+CELERY_BEAT_SCHEDULE = schedule.schedule(LIMITS)
 CELERY_BEAT_SCHEDULER = "server.liveness:WatchedScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
@@ -208,8 +209,8 @@ LOGIN_URL = "/admin/login/"
 # the address alone, everybody behind one proxy would be locked out; by the account alone, anybody could lock it.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_FAILURE_LIMIT = int(WARDROOM["login_failures"])
-AXES_COOLOFF_TIME = timedelta(seconds=WARDROOM["login_lockout_secs"])
+AXES_FAILURE_LIMIT = int(LIMITS.login_failures)
+AXES_COOLOFF_TIME = timedelta(seconds=LIMITS.login_lockout_secs)
 AXES_LOCKOUT_CALLABLE = "accounts.login.sign_in.locked_out"
 AXES_RESET_ON_SUCCESS = True
 # A try during the lockout writes nothing and does not extend it.
@@ -220,7 +221,7 @@ AXES_VERBOSE = False
 # The target of a login with a refused `next`.
 LOGIN_REDIRECT_URL = "/admin/"
 # Applies until `accounts.login.sign_in` has seen the first page after a login.
-SESSION_COOKIE_AGE = int(WARDROOM["login_idle_secs"])
+SESSION_COOKIE_AGE = int(LIMITS.login_idle_secs)
 CSRF_FAILURE_VIEW = "core.web.csrf.refused"
 _secure = _address.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure

@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from core.db.clock import moment
+from core.limits import LIMITS
 from ledger.models import Event, Head
 
 #: The most bytes of an event in an answer, without its payload.
@@ -96,7 +96,7 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
 
 def _fitting(sizes: Sequence[tuple[int, int]]) -> int:
     """Return the number of these events that fit into one page."""
-    room = settings.WARDROOM["max_page_bytes"]
+    room = LIMITS.max_page_bytes
     for number, (_, size) in enumerate(sizes):
         room -= size + ROW_BYTES
         if room < 0:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from django.conf import settings
-
 from accounts.models import Credential
 from core.concurrency.threadpool import run_in_threadpool
+from core.limits import LIMITS
 from core.web import problems, queries
 from ledger import hub, shutdown
 
@@ -40,7 +39,7 @@ def place(credential: Credential, secs: float | None) -> Iterator[None]:
     if secs is not None and secs <= 0:
         yield
         return
-    most = settings.WARDROOM["held_calls_per_credential"]
+    most = LIMITS.held_calls_per_credential
     if _held[credential.pk] >= most:
         raise problems.too_many(f"{most} calls of yours wait here. Let one of them end first.", RETRY_SECS)
     _held[credential.pk] += 1
@@ -64,7 +63,7 @@ async def until(
     """Call `look` in a thread until its result is `ready`, or until `secs` have passed. None: the longest wait of a
     call.
     """
-    most = float(settings.WARDROOM["held_call_secs"])
+    most = float(LIMITS.held_call_secs)
     end = time.monotonic() + (most if secs is None else min(secs, most))
     shutdown.watch()
     # Listen first, then look, then wait: an answer that comes in between is not missed.
@@ -75,6 +74,6 @@ async def until(
             left = end - time.monotonic()
             if left <= 0:
                 break
-            await subscription.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
+            await subscription.wait(timeout=min(left, LIMITS.hub_poll_secs))
             found = await run_in_threadpool(look)
     return found

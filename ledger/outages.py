@@ -12,10 +12,10 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from django.conf import settings
 from django.db.models import Max, Q
 
 from core.db.clock import database_now, later, read_database_clock
+from core.limits import LIMITS
 from ledger import unit_of_work
 from ledger.models import Downtime, Outage
 
@@ -45,7 +45,7 @@ def note_life(name: str = SWEEPS, *, now: datetime | None = None) -> None:
 
 
 def _usual(now: datetime | None) -> tuple[object, object]:
-    return later(-settings.WARDROOM["outage_gap_secs"], now), later(STEP_SECS, now)
+    return later(-LIMITS.outage_gap_secs, now), later(STEP_SECS, now)
 
 
 def _end_gap(name: str, now: datetime | None) -> None:

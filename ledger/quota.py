@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.db.models import F
 
+from core.limits import LIMITS
 from core.web import problems
 from ledger.models import Kept
 
@@ -21,7 +21,7 @@ def keep(session: UUID, *values: Any, rows: int = 1) -> None:
     Call it in the transaction that adds them. In the order of locks this row comes right after the session and its
     attempt, before approvals, subjects and addresses.
     """
-    most_rows, most_bytes = settings.WARDROOM["session_kept_rows"], settings.WARDROOM["session_kept_bytes"]
+    most_rows, most_bytes = LIMITS.session_kept_rows, LIMITS.session_kept_bytes
     size = sum(len(msgspec.json.encode(value)) for value in values)
     kept = Kept.objects.filter(pk=session)
     room = kept.filter(rows__lte=most_rows - rows, bytes__lte=most_bytes - size)

@@ -15,13 +15,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.conf import settings
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from core.concurrency.batching import Batcher
+from core.limits import LIMITS
 from core.web import problems
 from ledger import ephemeral_events, feed, hub, shutdown
 
@@ -56,7 +56,7 @@ class EventStream(StreamingResponse):
     media_type = MEDIA_TYPE
 
     def __init__(self, reader: str, frames: AsyncGenerator[bytes, None]) -> None:
-        most = settings.WARDROOM["streams_per_credential"]
+        most = LIMITS.streams_per_credential
         if _open[reader] >= most:
             raise problems.too_many(f"You have {most} event streams open. Close one first.", RETRY_SECS)
         self._reader = reader
@@ -82,7 +82,7 @@ class EventStream(StreamingResponse):
         """Stream as Starlette does, with a deadline on each write, and close the generator at the end."""
 
         async def hurried(message: Message) -> None:
-            async with asyncio.timeout(settings.WARDROOM["send_timeout_secs"]):
+            async with asyncio.timeout(LIMITS.send_timeout_secs):
                 await send(message)
 
         try:
@@ -156,7 +156,7 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
     3. Wait for a wake-up, the poll or the next beat. Every beat checks the reader's permission again.
     """
     shutdown.watch()
-    beat_secs = settings.WARDROOM["stream_beat_secs"]
+    beat_secs = LIMITS.stream_beat_secs
     beat_at = time.monotonic() + beat_secs
     cursor = reading.after
     topic = f"feed:{reading.project_id}"
@@ -180,7 +180,7 @@ async def frames(reading: Reading, still_allowed: Callable[[], Awaitable[bool]])
                 yield b": beat\n\n"
             if not batch.more:
                 due = beat_at - time.monotonic()
-                await subscription.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
+                await subscription.wait(max(0.0, min(float(LIMITS.hub_poll_secs), due)))
 
 
 def _frame(data: object, *, cursor: int | None = None, event: str = "") -> bytes:

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.client import PubSub
 from redis.retry import Retry
 
+from core.limits import LIMITS
 from ledger.wakeups import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Subscription:
 @contextmanager
 def to(topic: str) -> Iterator[Subscription]:
     """Subscribe from now on: commits after this wake the listener. Without Redis, nothing wakes it."""
-    secs = settings.WARDROOM["wakeup_timeout_secs"]
+    secs = LIMITS.wakeup_timeout_secs
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=secs, socket_connect_timeout=secs, retry=Retry(NoBackoff(), 0)
     )

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Count, QuerySet
 
 from core.db.clock import database_now
+from core.limits import LIMITS
 from ledger.models import SkippedRow, Why
 
 Found = TypeVar("Found")
@@ -148,9 +148,9 @@ def brake(work: Work, rows: Sequence[Found], of: int, *, moment: datetime) -> li
     Too many are more than a tenth of the `of` running sessions, and more than `brake_floor`. They are held back until a
     later sweep finds the same rows: a clock that was wrong for a moment is then right again.
     """
-    most = max(settings.WARDROOM["brake_floor"], of // 10)
+    most = max(LIMITS.brake_floor, of // 10)
     held = dict(work.skipped(Why.HELD).filter(since__lte=moment).values_list("row", "since"))
-    agreed_since = moment - timedelta(seconds=settings.WARDROOM["sweep_secs"] / 2)
+    agreed_since = moment - timedelta(seconds=LIMITS.sweep_secs / 2)
     agreed = {name for name, since in held.items() if since <= agreed_since}
     # Rows that could not be judged before end nothing now. Counted, they would hold the others back each time.
     agreed |= set(work.skipped(Why.UNJUDGED).values_list("row", flat=True))

@@ -15,6 +15,8 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from core.limits import LIMITS
+
 CHANNEL = "wardroom:wake-ups"
 BRAKE_SECS = 2.0
 log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ _silent_until = 0.0
 def _client(pid: int) -> redis.Redis:
     # One client per process. By default redis-py 8 retries ten times, which takes minutes with a server that hangs.
     # So there are no retries, and a deadline of our own.
-    wait = settings.WARDROOM["wakeup_timeout_secs"]
+    wait = LIMITS.wakeup_timeout_secs
     return redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=wait, socket_connect_timeout=wait, retry=Retry(NoBackoff(), 0)
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 
+from core.limits import LIMITS
 from core.web import problems
 from ledger import subscription
 from mailbox import delivery, questions
@@ -72,4 +72,4 @@ def _wait(asked: Asked, timeout_secs: float) -> Asked:
             left = until - time.monotonic()
             if reply is not None or left <= 0:
                 return Asked(asked.project_id, asked.address, asked.id, reply)
-            listener.wait(min(left, settings.WARDROOM["hub_poll_secs"]))
+            listener.wait(min(left, LIMITS.hub_poll_secs))

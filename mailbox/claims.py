@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from core.display import names
+from core.limits import LIMITS
 from core.web import faults, problems
 from ledger import sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
@@ -303,7 +303,7 @@ def _quarantine_overdue(project_id: UUID, address: str, now: datetime | None) ->
 
 def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> set[int]:
     """Quarantine the claimed rows of `where` without tries left, so that the address goes on without them (I10)."""
-    most = settings.WARDROOM["claim_tries"]
+    most = LIMITS.claim_tries
     spent = Fragment(f"{where.text} AND state = 'claimed' AND tries >= %s", (*where.params, most))
     if not _run(Fragment(f"SELECT 1 FROM mailbox_waiting WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
         return set()
@@ -347,7 +347,7 @@ def _free(now: datetime | None) -> Fragment:
     return Fragment(
         f"CASE state WHEN 'new' THEN due_at IS NULL OR due_at <= {clock.text} "
         f"WHEN 'claimed' THEN claim_expires_at <= {clock.text} AND tries < %s ELSE false END",
-        (*clock.params, *clock.params, settings.WARDROOM["claim_tries"]),
+        (*clock.params, *clock.params, LIMITS.claim_tries),
     )
 
 
@@ -357,7 +357,7 @@ def _overdue(now: datetime | None) -> Fragment:
 
 
 def _lease(lease_secs: float | None) -> float:
-    usual = float(settings.WARDROOM["claim_lease_secs"])
+    usual = float(LIMITS.claim_lease_secs)
     return usual if lease_secs is None else _secs("lease_secs", lease_secs, LONGEST_LEASE, SHORTEST_LEASE)
 
 
@@ -370,7 +370,7 @@ def _secs(field: str, secs: float, most: float, least: float = 0) -> float:
 def _most(limit: int) -> Most:
     if not isinstance(limit, int) or limit < 1:
         raise problems.invalid([faults.wrong("limit", limit, faults.whole(1))])
-    return Most(min(limit, MOST), settings.WARDROOM["claim_bytes"])
+    return Most(min(limit, MOST), LIMITS.claim_bytes)
 
 
 def _as_claim(token: UUID, found: list[ClaimedMessage]) -> Claim:

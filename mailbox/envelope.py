@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from msgspec import Meta
 
 from core.display.names import UNSEEN, is_name
+from core.limits import LIMITS
 from core.web import faults, problems, request_body
 from core.web.fields import Body, one_of, says, shaped, text
 from core.web.openapi import values
@@ -126,7 +126,7 @@ class ValidatedMessage:
 
 def most_bytes() -> int:
     """Return the size limit of a message to read. The envelope needs some room beside the body."""
-    return 2 * int(settings.WARDROOM["max_body_bytes"])
+    return 2 * int(LIMITS.max_body_bytes)
 
 
 def read(value: Any, *, closed: bool = False) -> NewMessage:
@@ -176,11 +176,8 @@ def validate(address: str, message: NewMessage, *, internal: bool = False) -> Va
     if errors:
         raise problems.invalid(errors, INVALID)
     text = body_text(message.body)
-    if (
-        len(text) > settings.WARDROOM["max_body_bytes"] // 4
-        and len(text.encode()) > settings.WARDROOM["max_body_bytes"]
-    ):
-        limit = settings.WARDROOM["max_body_bytes"]
+    if len(text) > LIMITS.max_body_bytes // 4 and len(text.encode()) > LIMITS.max_body_bytes:
+        limit = LIMITS.max_body_bytes
         detail = f"must be at most {limit} bytes as JSON, and is longer"
         raise problems.invalid([{"field": "body", "detail": detail}], "The message is too large.")
     return ValidatedMessage(message.id or _new_id(), message, text, _content_hash(address, message))
@@ -216,7 +213,7 @@ def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
         yield faults.wrong("message_kind", message.message_kind, faults.one_of(sorted(kinds)))
         return
     try:
-        strict.check(message.body, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"])
+        strict.check(message.body, max_depth=LIMITS.max_depth, max_keys=LIMITS.max_keys)
     except strict.StrictJSONError as error:
         yield {"field": "body", "detail": f"must be strict JSON: {error}"}
         return

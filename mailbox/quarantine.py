@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from accounts import projects
 from accounts.actors import Actor
 from accounts.scopes import STEER
 from core.db.clock import database_now
+from core.limits import LIMITS
 from core.web import faults, problems
 from core.web.problems import Problem
 from ledger import unit_of_work
@@ -226,12 +226,11 @@ def _revive(message: Message, address: str, edited: NewMessage, now: datetime | 
 
 
 def _parse(raw: bytes) -> Mapping[str, Any]:
-    limits = settings.WARDROOM
     found = strict.loads(
         raw,
         max_bytes=envelope.most_bytes(),
-        max_depth=limits["max_depth"] + 1,
-        max_keys=limits["max_keys"],
+        max_depth=LIMITS.max_depth + 1,
+        max_keys=LIMITS.max_keys,
     )
     if not isinstance(found, Mapping):
         raise problems.invalid([faults.wrong("", found, faults.OBJECT)], "The message is not valid.")

@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from core.display import names
+from core.limits import LIMITS
 from core.web import faults, problems
 from core.web.problems import Problem
 from ledger import unit_of_work
@@ -35,7 +34,7 @@ ASKED = f"{OWN}ask:"
 def question(text: str, mode: str = "query", *, id: str | None = None) -> NewMessage:
     """Return the ask as a message, with its id as its correlation id. 422 for an invalid question."""
     errors = []
-    most = settings.WARDROOM["max_question_bytes"]
+    most = LIMITS.max_question_bytes
     if not isinstance(text, str) or not text.strip():
         errors.append(faults.wrong("question", text, message_kinds.QUESTION))
     elif len(text.encode(errors="replace")) > most:

@@ -13,11 +13,11 @@ import threading
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db import connections
 from django.db.models import Q
 
 from core.db.clock import database_now, later
+from core.limits import LIMITS
 from orchestration.models import WebProcess
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def begin() -> Lease:
     global _lease
     with _guard:
         if _lease is None or _lease.pid != os.getpid():
-            _lease = Lease(settings.WARDROOM["heartbeat_secs"])
+            _lease = Lease(LIMITS.heartbeat_secs)
             _lease.begin()
         return _lease
 
@@ -94,7 +94,7 @@ def renew(process: UUID, *, now: datetime | None = None) -> None:
 
 def is_live(prefix: str = "", *, now: datetime | None = None) -> Q:
     """Return a filter for attempts with a live connection. `prefix` is the path from another model ("attempts__")."""
-    fresh = later(-settings.WARDROOM["heartbeat_lease_secs"], now)
+    fresh = later(-LIMITS.heartbeat_lease_secs, now)
     return Q(
         **{
             f"{prefix}ended_at__isnull": True,

@@ -23,6 +23,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from core.limits import LIMITS
 from wardroom import processes
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def supervisors_folder() -> Path:
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return the allowed part of our environment and `extra`, with Wardroom's interpreter first on PATH."""
-    names = {*_ALLOWED, *settings.WARDROOM["child_environment"]}
+    names = {*_ALLOWED, *LIMITS.child_environment}
     kept = {name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")}
     return {**kept, **extra, "PATH": child_path()}
 
@@ -103,7 +104,6 @@ def launch_spec(
     session_id: UUID, attempt: int, token: str, command: list[str], options: Mapping[str, Any]
 ) -> LaunchSpec:
     """Return the launch spec of one attempt."""
-    timings = settings.WARDROOM
     url = settings.WARDROOM_URL
     named = {"WARDROOM_URL": url, "WARDROOM_SESSION": str(session_id), "WARDROOM_ATTEMPT": str(attempt)}
     return LaunchSpec(
@@ -115,10 +115,10 @@ def launch_spec(
         cwd=str(options.get("cwd") or working_folder(session_id)),
         env=child_environment({**options.get("env", {}), **named}),
         state_dir=str(supervisors_folder()),
-        alive_secs=timings["supervisor_alive_secs"],
-        silence_secs=timings["supervisor_orphan_secs"],
-        grace_secs=timings["kill_grace_secs"],
-        stderr_tail_bytes=timings["stderr_tail_bytes"],
+        alive_secs=LIMITS.supervisor_alive_secs,
+        silence_secs=LIMITS.supervisor_orphan_secs,
+        grace_secs=LIMITS.kill_grace_secs,
+        stderr_tail_bytes=LIMITS.stderr_tail_bytes,
     )
 
 

@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from core.db import outages
 from core.db.clock import read_database_clock
+from core.limits import LIMITS
 from ledger import health as ledger_health
 from ledger import wakeups
 from ledger.models import Sweep
@@ -172,7 +173,7 @@ def beat() -> Part:
     age = round((read_database_clock() - latest).total_seconds(), 1)
     if age < -STEP_SECS:
         return {"ok": False, "age_secs": age, "error": "the last run lies in the future: the clock was set back"}
-    return {"ok": age < settings.WARDROOM["beat_stale_secs"], "age_secs": max(0.0, age)}
+    return {"ok": age < LIMITS.beat_stale_secs, "age_secs": max(0.0, age)}
 
 
 def sweeps() -> Part:

@@ -16,7 +16,8 @@ from typing import Any
 
 from celery import signals
 from celery.beat import Scheduler
-from django.conf import settings
+
+from core.limits import LIMITS
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class WatchedScheduler(Scheduler):
         One job a round: a hanging broker delays each send, and every round must be a sign of life.
         """
         if self.liveness is None:
-            self.liveness = Liveness("beat has run no round", settings.WARDROOM["beat_stuck_secs"])
+            self.liveness = Liveness("beat has run no round", LIMITS.beat_stuck_secs)
             self.liveness.watch()
         self.liveness.beat()
         now = time.monotonic()
@@ -81,7 +82,7 @@ class WatchedScheduler(Scheduler):
 
 def watch_worker(**_: Any) -> None:
     """Start to watch this worker's main process. Runs just before it starts."""
-    liveness = Liveness("this worker received no task", settings.WARDROOM["worker_deaf_secs"])
+    liveness = Liveness("this worker received no task", LIMITS.worker_deaf_secs)
     signals.task_received.connect(liveness.beat, weak=False)
     liveness.watch()
 

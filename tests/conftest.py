@@ -228,3 +228,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.when == "call":
         item.report_of_call = report  # type: ignore[attr-defined]
     return report
+
+
+@pytest.fixture
+def timings() -> Iterator[Any]:
+    """Other numbers of the design: `timings(claim_tries=1)`, for the rest of the test or for a `with` block."""
+    from tests.limits import Timings
+
+    change = Timings()
+    yield change
+    change.restore()

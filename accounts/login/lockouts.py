@@ -16,6 +16,7 @@ from accounts import audit_hook, permission_audit
 from accounts.actors import Actor
 from accounts.models import User
 from core.db import clock
+from core.limits import LIMITS
 
 
 def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
@@ -42,7 +43,7 @@ def record(*, username: str | None, ip_address: str | None, **_: Any) -> None:
             left -= each.failures_since_start
             if left < settings.AXES_FAILURE_LIMIT:
                 break
-        until = last + timedelta(seconds=settings.WARDROOM["login_lockout_secs"])
+        until = last + timedelta(seconds=LIMITS.login_lockout_secs)
         AccessAttemptExpiration.objects.create(access_attempt=found[0], expires_at=until)
         payload = {"name": user.get_username(), "address": ip_address, "until": clock.moment(until)}
         permission_audit.write(Actor.system("sign-in"), "login.locked_out", f"user:{user.pk}", payload, ())

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts import callers
+from core.limits import LIMITS
 
 #: Seconds between two writes of a session, so that viewing pages rarely writes.
 RENEWED_EVERY_SECS = 60
@@ -42,7 +42,7 @@ def locked_out(request: HttpRequest, response: HttpResponse | None, credentials:
 
     django-axes counts them in the database.
     """
-    secs = settings.WARDROOM["login_lockout_secs"]
+    secs = LIMITS.login_lockout_secs
     context = {"title": "Too many tries", "minutes": max(1, round(secs / 60))}
     answer = render(request, "admin/accounts/locked_out.html", context, status=429)
     answer["Retry-After"] = str(int(secs))
@@ -54,9 +54,9 @@ def _renew(session: Any, now: float) -> bool:
     since, seen = session.get(SINCE, now), session.get(SEEN, 0.0)
     if abs(now - seen) < RENEWED_EVERY_SECS:
         return True
-    left = since + settings.WARDROOM["login_longest_secs"] - now
+    left = since + LIMITS.login_longest_secs - now
     if left <= 0:
         return False
     session[SINCE], session[SEEN] = since, now
-    session.set_expiry(int(min(settings.WARDROOM["login_idle_secs"], left)) or 1)
+    session.set_expiry(int(min(LIMITS.login_idle_secs, left)) or 1)
     return True

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -20,6 +19,7 @@ from approvals import schemas, selectors, waiting
 from approvals.models import Approval
 from approvals.states import Status
 from core.concurrency.threadpool import run_in_threadpool
+from core.limits import LIMITS
 from core.web.renderers import StructResponse
 from ledger import hub, long_poll, shutdown
 
@@ -51,7 +51,7 @@ def may_look(credential: Credential, *, child: bool = True) -> None:
 
 def patience(params: Mapping[str, Any]) -> float:
     """Return the seconds of `?timeout=`, at most `held_call_secs`. That is also the default."""
-    longest = float(settings.WARDROOM["held_call_secs"])
+    longest = float(LIMITS.held_call_secs)
     return min(long_poll.patience(params, longest), longest)
 
 
@@ -71,7 +71,7 @@ async def _wait_for_answer(credential: Credential, approval_id: UUID, secs: floa
                 left = until - time.monotonic()
                 if left <= 0:
                     break
-                await subscription.wait(timeout=min(left, settings.WARDROOM["hub_poll_secs"]))
+                await subscription.wait(timeout=min(left, LIMITS.hub_poll_secs))
                 approval = await run_in_threadpool(waiting.look, project_id, approval_id, actor)
             return approval
         finally:

@@ -9,9 +9,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-from django.conf import settings
 from django.db import connection as current
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from core.limits import LIMITS
 
 #: The bound of each pooled connection, in milliseconds.
 _bounds: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()
@@ -44,5 +45,5 @@ def is_shared(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _milliseconds() -> int:
-    most: float = settings.WARDROOM["write_lock_secs"]
+    most: float = LIMITS.write_lock_secs
     return round(1000 * most)

@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.conf import settings
 from django.db import OperationalError, connection
+
+from core.limits import LIMITS
 
 
 class _Turn:
@@ -40,7 +41,7 @@ class _Queue:
                 self._holder = turn
                 return
             self._waiting.append(turn)
-        if turn.came.acquire(timeout=settings.WARDROOM["write_lock_secs"]):
+        if turn.came.acquire(timeout=LIMITS.write_lock_secs):
             return
         with self._guard:
             if self._holder is not turn:

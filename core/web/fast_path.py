@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.utils.mediatypes import media_type_matches
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from core.limits import LIMITS
 from core.web.parsers import StrictJSONParser, too_large
 from core.web.problems import Problem
 
@@ -36,7 +36,7 @@ async def body(scope: Scope, receive: Receive) -> bytes:
     raw: bytes | None = scope.get(BODY)
     if raw is None:
         raw = await _in_time(scope, receive)
-    elif len(raw) > settings.WARDROOM["max_request_bytes"]:
+    elif len(raw) > LIMITS.max_request_bytes:
         raise too_large()
     said = header(scope, b"content-type")
     if raw and said != StrictJSONParser.media_type and not media_type_matches(StrictJSONParser.media_type, said):
@@ -45,13 +45,13 @@ async def body(scope: Scope, receive: Receive) -> bytes:
 
 
 async def _in_time(scope: Scope, receive: Receive) -> bytes:
-    limit = settings.WARDROOM["max_request_bytes"]
+    limit = LIMITS.max_request_bytes
     length = header(scope, b"content-length")
     if length.isdecimal() and int(length) > limit:
         raise too_large()
     chunks, size, more = [], 0, True
     try:
-        async with asyncio.timeout(settings.WARDROOM["body_secs"]):
+        async with asyncio.timeout(LIMITS.body_secs):
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":

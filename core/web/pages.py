@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, IntegerField, Model, QuerySet, UUIDField
 
 from core.db.batches import beyond
+from core.limits import LIMITS
 from core.web import queries
 from core.web.openapi import values
 
@@ -36,7 +36,7 @@ class Room:
     """The byte budget of one answer. The first row always fits, so a reader makes progress."""
 
     def __init__(self) -> None:
-        self._left = settings.WARDROOM["max_page_bytes"]
+        self._left = LIMITS.max_page_bytes
         self._is_empty = True
 
     def takes(self, shown: Any) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-from django.conf import settings
 from rest_framework.parsers import BaseParser
 
+from core.limits import LIMITS
 from core.web.problems import Problem
 from wardroom import strict
 
@@ -19,7 +19,7 @@ class StrictJSONParser(BaseParser):
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
         """Decode the body. An empty body is an empty object. 413 over the limit, 422 unless it is strict JSON."""
         refuse_encoded(parser_context["request"].headers.get("Content-Encoding", ""))
-        limit = settings.WARDROOM["max_request_bytes"]
+        limit = LIMITS.max_request_bytes
         raw = stream.read(limit + 1)
         if len(raw) > limit:
             raise too_large()
@@ -30,7 +30,7 @@ def decode(raw: bytes) -> Any:
     """Return the value of a body. An empty body is an empty object. 422 unless it is strict JSON."""
     if not raw.strip():
         return {}
-    return strict.loads(raw, max_depth=settings.WARDROOM["max_depth"], max_keys=settings.WARDROOM["max_keys"])
+    return strict.loads(raw, max_depth=LIMITS.max_depth, max_keys=LIMITS.max_keys)
 
 
 def refuse_encoded(encoding: str) -> None:
@@ -42,4 +42,4 @@ def refuse_encoded(encoding: str) -> None:
 
 def too_large() -> Problem:
     """Return the 413 for a body over the limit."""
-    return Problem("too-large", 413, f"The body is over {settings.WARDROOM['max_request_bytes']} bytes.")
+    return Problem("too-large", 413, f"The body is over {LIMITS.max_request_bytes} bytes.")

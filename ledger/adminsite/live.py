@@ -26,6 +26,7 @@ from accounts import projects
 from accounts.login import staff_sessions
 from core.concurrency.threadpool import run_in_threadpool
 from core.db.fields import JSONText
+from core.limits import LIMITS
 from core.web import problems
 from ledger import hub, shutdown
 from ledger.health import is_uuid
@@ -77,7 +78,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
     When projects are added or removed, the stream ends. The browser opens a new one, which sees the new set.
     """
     shutdown.watch()
-    recheck_secs, beat_secs = settings.WARDROOM["page_recheck_secs"], settings.WARDROOM["stream_beat_secs"]
+    recheck_secs, beat_secs = LIMITS.page_recheck_secs, LIMITS.stream_beat_secs
     recheck_at, beat_at = time.monotonic() + recheck_secs, time.monotonic() + beat_secs
     async with hub.get().listen(*(f"feed:{project}" for project in cursors)) as subscription:
         yield b"retry: 1000\n\n: open\n\n"
@@ -95,7 +96,7 @@ async def _frames(session_key: str, cursors: Cursors, wanted: frozenset[str]) ->
                 yield b": beat\n\n"
                 beat_at = time.monotonic() + beat_secs
             due = min(recheck_at, beat_at) - time.monotonic()
-            await subscription.wait(max(0.0, min(float(settings.WARDROOM["hub_poll_secs"]), due)))
+            await subscription.wait(max(0.0, min(float(LIMITS.hub_poll_secs), due)))
 
 
 def _changed_topics(cursors: Cursors) -> set[str]:

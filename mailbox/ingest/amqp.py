@@ -20,11 +20,11 @@ from typing import Any
 from uuid import UUID
 
 import kombu
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from accounts.models import Project
 from core.db import sql
+from core.limits import LIMITS
 from core.web.problems import Problem
 from ledger import unit_of_work
 from mailbox import addresses, delivery, envelope, quarantine
@@ -96,14 +96,13 @@ def read(arrival: Arrival) -> tuple[str, NewMessage] | Unreadable:
 
 
 def _read(raw: bytes, message_id: str | None, without_id: str = "") -> tuple[str, NewMessage] | Unreadable:
-    limits = settings.WARDROOM
     try:
         # The envelope itself takes one level.
         value = strict.loads(
             raw,
             max_bytes=envelope.most_bytes(),
-            max_depth=limits["max_depth"] + 1,
-            max_keys=limits["max_keys"],
+            max_depth=LIMITS.max_depth + 1,
+            max_keys=LIMITS.max_keys,
         )
     except strict.StrictJSONError as error:
         return Unreadable(error.reason, error.position)

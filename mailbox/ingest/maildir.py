@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
+from core.limits import LIMITS
 from core.web.problems import Problem
 from ledger import unit_of_work
 from mailbox import addresses, bamboo, delivery, envelope, quarantine
@@ -219,10 +219,9 @@ def _store(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
 def _read(path: Path, raw: bytes) -> NewMessage | Problem:
     if path.parent.name == "corrupt":
         return Problem("invalid", 422, "It was among the corrupt ones.")
-    limits = settings.WARDROOM
     try:
         value = strict.loads(
-            raw, max_bytes=envelope.most_bytes(), max_depth=limits["max_depth"] + 1, max_keys=limits["max_keys"]
+            raw, max_bytes=envelope.most_bytes(), max_depth=LIMITS.max_depth + 1, max_keys=LIMITS.max_keys
         )
         return envelope.read(bamboo.to_envelope(value))
     except strict.StrictJSONError as error:

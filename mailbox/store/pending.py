@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from django.conf import settings
-
+from core.limits import LIMITS
 from mailbox.store import sql
 from mailbox.store.sql import Fragment
 
@@ -58,7 +57,7 @@ def pick(where: Fragment, most: Most | None = None) -> Fragment:
     rows = f"FROM mailbox_waiting WHERE {where.text} ORDER BY address_id, seq"
     if most is None:
         return Fragment(f"SELECT message_id {rows} {sql.for_update()}", where.params)
-    if most.messages * settings.WARDROOM["max_body_bytes"] <= most.bytes:
+    if most.messages * LIMITS.max_body_bytes <= most.bytes:
         return Fragment(f"SELECT message_id {rows} LIMIT %s {sql.for_update()}", (*where.params, most.messages))
     locked = f"SELECT message_id, address_id, seq, size {rows} LIMIT %s {sql.for_update()}"
     so_far = "sum(size) OVER (ORDER BY address_id, seq ROWS UNBOUNDED PRECEDING)"

@@ -6,9 +6,9 @@ import re
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from django.conf import settings
 from msgspec import Meta, structs
 
+from core.limits import LIMITS
 from core.web import faults
 from core.web.fields import Body, one_of, says, shaped, text
 from core.web.openapi import values
@@ -22,9 +22,9 @@ from orchestration.states import Runner, WaitFor
 ROLE = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ROLE_WORDS = "1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit"
 
-_WITH_A_COMMAND = sorted(role for role, means in settings.WARDROOM["roles"].items() if "command" in means)
+_WITH_A_COMMAND = sorted(role for role, means in LIMITS.roles.items() if "command" in means)
 # Bounds numbers only. Other values are the caller's own and are not checked.
-_WATCHDOG = {PREFIX + name: {"maximum": settings.WARDROOM["max_watchdog_secs"]} for name in NAMES}
+_WATCHDOG = {PREFIX + name: {"maximum": LIMITS.max_watchdog_secs} for name in NAMES}
 _METADATA = (
     "At most 64 KiB and 1,000 keys; numbers from -(2^53 - 1) to 2^53 - 1. The watchdog reads "
     "`child_watchdog.check_interval_secs`, `child_watchdog.max_total_secs` and `child_watchdog.max_idle_secs`: "

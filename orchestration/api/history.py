@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from msgspec import UNSET, Struct, UnsetType
 from rest_framework.request import Request
@@ -13,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
+from core.limits import LIMITS
 from core.web import queries
 from core.web.openapi import values
 from core.web.openapi.values import in_query
@@ -56,5 +56,5 @@ class History(ProjectView):
         after = history.Place.read(cursor) if cursor else None
         if cursor and after is None:
             raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")])
-        found, rest = history.page(session, settings.WARDROOM["run_history_bytes"], after)
+        found, rest = history.page(session, LIMITS.run_history_bytes, after)
         return Response(HistoryPage([HistoryEntry(**entry) for entry in found], None if rest is None else str(rest)))

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -16,6 +15,7 @@ from accounts.authentication import of_asgi_request
 from accounts.idempotency import REPLAYED
 from accounts.models import Credential
 from core.concurrency.threadpool import run_in_threadpool
+from core.limits import LIMITS
 from core.web import request_body
 from core.web.problems import Problem
 from core.web.renderers import StructResponse
@@ -31,7 +31,7 @@ async def ask(request: Request) -> StructResponse:
     credential = await of_asgi_request(request)
     may_ask(credential)
     key = asgi_calls.check(request, takes_key=True)
-    body = await request_body.read(request, AskBody, 8 * settings.WARDROOM["max_question_bytes"])
+    body = await request_body.read(request, AskBody, 8 * LIMITS.max_question_bytes)
     with long_poll.place(credential, body.timeout_secs):
         asked = await run_in_threadpool(put_question, credential, request.path_params["session_id"], body, key)
         current = await _settled(asked, body.timeout_secs)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from msgspec import Meta
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -15,6 +14,7 @@ from starlette.routing import Route
 
 from accounts import asgi_calls, authentication, credentials
 from core.concurrency.threadpool import run_in_threadpool
+from core.limits import LIMITS
 from core.web import problems, request_body
 from core.web.openapi.routes import Described, described
 from orchestration.sessions import supervisor_reports
@@ -109,7 +109,7 @@ async def exited(request: Request) -> Response:
     body = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
     if (body.exit_status is None) == (body.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "needs exactly one of exit_status and exit_signal"}])
-    tail = body.stderr_tail[-settings.WARDROOM["stderr_tail_bytes"] :]
+    tail = body.stderr_tail[-LIMITS.stderr_tail_bytes :]
     how = supervisor_reports.Exit(exit_status=body.exit_status, exit_signal=body.exit_signal, stderr_tail=tail)
     return JSONResponse({"status": await run_in_threadpool(supervisor_reports.exited, *_target(request), how)})
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from django.conf import settings
-
 from core.concurrency.threadpool import run_in_threadpool
 from core.db import sql
+from core.limits import LIMITS
 from orchestration.connections.transport import CloseConnection
 from wardroom.protocol import Close
 
@@ -147,8 +146,8 @@ def count_socket(session: UUID) -> Iterator[None]:
 @contextmanager
 def count_handshake(address: str) -> Iterator[None]:
     """Count one token check of a handshake. Raises CloseConnection 1013 when too many are running already."""
-    total: int = settings.WARDROOM["unproven_handshakes"]
-    per_address: int = settings.WARDROOM["unproven_handshakes_per_address"]
+    total: int = LIMITS.unproven_handshakes
+    per_address: int = LIMITS.unproven_handshakes_per_address
     if _handshakes.total() >= total or _handshakes[address] >= per_address:
         raise CloseConnection(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait for authentication")
     _handshakes[address] += 1

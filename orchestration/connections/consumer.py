@@ -16,12 +16,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from channels.consumer import AsyncConsumer
-from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError
 
 from accounts import callers
 from core.concurrency.threadpool import run_in_threadpool
 from core.db import outages
+from core.limits import LIMITS
 from core.web.problems import Problem
 from ledger import ephemeral_events, hub
 from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal
@@ -51,8 +51,7 @@ class ChildConsumer(AsyncConsumer):
 
         Channels' own loop is not used: it costs a thread hop and two tasks for each frame.
         """
-        self.limits = settings.WARDROOM
-        self.transport = Transport(receive, send, self.limits)
+        self.transport = Transport(receive, send)
         self.inbox = Inbox()
         self.state = ConnectionState()
         self.budget = backpressure.Budget()
@@ -107,15 +106,15 @@ class ChildConsumer(AsyncConsumer):
                 return
             except DatabaseError:
                 log.warning("the end of a connection could not be recorded", exc_info=True)
-            await asyncio.sleep(self.limits["heartbeat_secs"])
+            await asyncio.sleep(LIMITS.heartbeat_secs)
 
     async def _hello(self, principal: Principal) -> None:
         try:
-            async with asyncio.timeout(self.limits["hello_secs"]):
+            async with asyncio.timeout(LIMITS.hello_secs):
                 while isinstance(hello := self._decode(await self.inbox.take()), UnknownKind):
                     await self.transport.send(_unknown(hello))
         except TimeoutError:
-            raise CloseConnection(Close.NO_HELLO, f"no hello in {self.limits['hello_secs']} s") from None
+            raise CloseConnection(Close.NO_HELLO, f"no hello in {LIMITS.hello_secs} s") from None
         if not isinstance(hello, protocol.Hello):
             raise CloseConnection(Close.NOT_PROTOCOL, "the first frame must be hello")
         if hello.attempt != principal.attempt:
@@ -124,7 +123,7 @@ class ChildConsumer(AsyncConsumer):
 
     def _decode(self, text: str) -> Frame | UnknownKind:
         try:
-            return protocol.decode_child(text, plain=self.offer.plain, max_bytes=self.limits["max_frame_bytes"])
+            return protocol.decode_child(text, plain=self.offer.plain, max_bytes=LIMITS.max_frame_bytes)
         except UnknownKind as unknown:
             return unknown
         except protocol.ProtocolError as error:
@@ -294,7 +293,7 @@ class ChildConsumer(AsyncConsumer):
                 more = await self._messages()
             except ConnectionRejected:
                 if self.ending:  # The worker is about to close with the better reason.
-                    await asyncio.sleep(self.limits["send_timeout_secs"])
+                    await asyncio.sleep(LIMITS.send_timeout_secs)
                 raise
             except PeerDisconnected:  # The worker handles the last frames and ends the connection.
                 return
@@ -303,7 +302,7 @@ class ChildConsumer(AsyncConsumer):
                 log.warning("a connection could not read its rows", exc_info=True)
                 more = False
             if not more:
-                await self.subscription.wait(self.limits["connection_poll_secs"])
+                await self.subscription.wait(LIMITS.connection_poll_secs)
 
     async def _messages(self) -> bool:
         """Write the next messages. Stop at a wake-up, because a cancel never waits behind messages.

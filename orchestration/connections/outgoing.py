@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.conf import settings
-
 from core.db.clock import database_now
+from core.limits import LIMITS
 from orchestration.connections import approvals
 from orchestration.connections import run as connection_run
 from orchestration.connections.fencing import Connection, fenced_transaction, running_attempt
@@ -70,4 +69,4 @@ def note_cancel(connection: Connection, *, now: datetime | None = None) -> None:
 
 
 def _grace() -> float:
-    return float(settings.WARDROOM["cancel_grace_secs"])
+    return float(LIMITS.cancel_grace_secs)

@@ -10,6 +10,7 @@ import msgspec
 from django.conf import settings
 
 from core.db.clock import database_now, moment, read_database_clock
+from core.limits import LIMITS
 from core.web import problems
 from ledger import quota
 from orchestration.connections.fencing import Connection, fenced_transaction
@@ -22,17 +23,14 @@ ROLE_CHARACTERS = 40
 
 def welcome(connection: Connection) -> Welcome:
     """Return the `welcome` frame. The child continues from `acked_event_seq`."""
-    limits = settings.WARDROOM
     acked, kept = Attempt.objects.values_list("acked_event_seq", "transcript_next").get(**connection.row())
     return Welcome(
         session_id=str(connection.session_id),
         attempt=connection.attempt,
         acked_event_seq=acked,
         transcript_next=kept,
-        limits=ConnectionLimits(
-            max_frame_bytes=limits["max_frame_bytes"], max_unacked_events=limits["max_unacked_events"]
-        ),
-        ping_secs=limits["ping_secs"],
+        limits=ConnectionLimits(max_frame_bytes=LIMITS.max_frame_bytes, max_unacked_events=LIMITS.max_unacked_events),
+        ping_secs=LIMITS.ping_secs,
         server_time=moment(read_database_clock()),
     )
 
@@ -45,7 +43,7 @@ def run(connection: Connection) -> Run:
     model = {name: options.get(name) for name in ("provider", "model", "provider_type")}
     own = limits.limits(session.metadata)
     history_url = f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history"
-    messages, rest = history.page(session, settings.WARDROOM["run_history_bytes"])
+    messages, rest = history.page(session, LIMITS.run_history_bytes)
     return Run(
         assignment=session.assignment,
         attempt=connection.attempt,

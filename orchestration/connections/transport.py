@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from core.limits import LIMITS
 from wardroom import protocol
 from wardroom.protocol import Close
 
@@ -107,12 +108,11 @@ class Rate:
 class Transport:
     """One WebSocket, with the `receive` and `send` that ASGI gives an application."""
 
-    def __init__(self, receive: Receive, send: Send, limits: MutableMapping[str, Any]) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._limits = limits
         self._writing = asyncio.Lock()
-        self._rate = Rate(limits["max_frames_per_10_secs"])
+        self._rate = Rate(LIMITS.max_frames_per_10_secs)
 
     async def accept(self, subprotocol: str | None) -> None:
         """Accept the handshake, also one that will be refused: a client can read a close code only after it."""
@@ -152,7 +152,7 @@ class Transport:
 
     async def _push(self, event: MutableMapping[str, Any]) -> None:
         try:
-            async with asyncio.timeout(self._limits["send_timeout_secs"]), self._writing:
+            async with asyncio.timeout(LIMITS.send_timeout_secs), self._writing:
                 await self._send(event)
         except TimeoutError:
             self._abort()

@@ -1,6 +1,6 @@
 """Delete rows that are past their retention period: in small batches, each in a transaction of its own.
 
-Two concurrent workers delete each row once. The retention periods are in `config.defaults`.
+Two concurrent workers delete each row once. The retention periods are in `core.limits`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 
 from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
 from core.db.clock import later, read_database_clock
+from core.limits import LIMITS
 from ledger import sweep_batch, unit_of_work
 from ledger.models import Downtime, Event, Head, Kept, OutboxEntry
 from ledger.sweep_batch import Work
@@ -46,8 +46,8 @@ def sweep(*, now: datetime | None = None) -> int:
 
     A failing kind does not stop the others.
     """
-    admitted = _ago("keep_admitted_secs", now)
-    settled = _ago("keep_settled_quarantine_secs", now)
+    admitted = later(-LIMITS.keep_admitted_secs, now)
+    settled = later(-LIMITS.keep_settled_quarantine_secs, now)
     kinds: dict[str, Callable[[], int]] = {
         "old rows": lambda: sum(_delete(due) for due in _due(now)),
         "receipts": lambda: _clear("receipts", lambda last: receipts.due(admitted, BATCH, last or 0), receipts.forget),
@@ -93,22 +93,18 @@ def _after(rows: QuerySet[Any], last: Any) -> Sequence[Any]:
 
 def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
     """Yield the rows that depend on their age only."""
-    yield IdempotencyKey.objects.filter(created_at__lt=_ago("keep_idempotency_secs", now))
-    yield Approval.objects.filter(settled_at__lt=_ago("keep_settled_approvals_secs", now))
+    yield IdempotencyKey.objects.filter(created_at__lt=later(-LIMITS.keep_idempotency_secs, now))
+    yield Approval.objects.filter(settled_at__lt=later(-LIMITS.keep_settled_approvals_secs, now))
     # Waiters of calls whose server died. Other waiters are deleted with their call.
     yield Waiter.objects.filter(lease_until__lt=later(0, now))
-    yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, settings.WARDROOM["max_total_secs"]), now))
+    yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, LIMITS.max_total_secs), now))
     # A session's quota counts until its events are deleted.
-    over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=_ago("keep_events_secs", now))
+    over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=later(-LIMITS.keep_events_secs, now))
     yield Kept.objects.filter(Exists(over.filter(pk=OuterRef("pk"))))
     yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY, now))
     # While an attempt is open, the last heartbeat of its web process tells when the connection was lost.
     held = Attempt.objects.filter(web_process=OuterRef("pk")).exclude(status__in=sorted(ENDED))
     yield WebProcess.objects.filter(~Exists(held), heartbeat_at__lt=later(-DAY, now))
-
-
-def _ago(setting: str, now: datetime | None) -> Any:
-    return later(-settings.WARDROOM[setting], now)
 
 
 def _delete(due: QuerySet[Any]) -> int:
@@ -121,7 +117,7 @@ def _delete(due: QuerySet[Any]) -> int:
 
 def _dead_messages(now: datetime | None) -> int:
     """Delete messages that were never admitted, at the addresses of sessions that ended long ago."""
-    old = _ago("keep_dead_messages_secs", now)
+    old = later(-LIMITS.keep_dead_messages_secs, now)
     waiting = Waiting.objects.filter(
         state=MessageState.NEW, address__name__startswith="session:", message__received_at__lt=old
     )
@@ -145,7 +141,7 @@ def _dead_messages(now: datetime | None) -> int:
 def _events(now: datetime | None) -> int:
     """Delete old events, except those of open sessions. Each project's head records the newest deleted cursor."""
     going_on = Session.objects.filter(pk=OuterRef("session")).exclude(status__in=sorted(TERMINAL))
-    old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=_ago("keep_events_secs", now))
+    old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=later(-LIMITS.keep_events_secs, now))
 
     def forget(keys: Sequence[Any]) -> int:
         events = Event.objects.filter(pk__in=keys)
@@ -164,7 +160,7 @@ def _cancels(now: datetime | None) -> int:
 
     First clear the references from sessions, in batches.
     """
-    old = Cancellation.objects.filter(finished_at__lt=_ago("keep_events_secs", now))
+    old = Cancellation.objects.filter(finished_at__lt=later(-LIMITS.keep_events_secs, now))
     visited = Session.objects.filter(cancellation__in=old)
 
     def leave(keys: Sequence[Any]) -> int:

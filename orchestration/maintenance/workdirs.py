@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db.models import QuerySet
 
 from core.db.clock import later
+from core.limits import LIMITS
 from ledger import sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
 from orchestration import runners
@@ -65,7 +65,7 @@ def _long_over(top: int, now: datetime | None) -> list[UUID]:
 
 
 def _ended(now: datetime | None) -> QuerySet[Session]:
-    old = later(-settings.WARDROOM["keep_work_folders_secs"], now)
+    old = later(-LIMITS.keep_work_folders_secs, now)
     return Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
 
 

@@ -20,13 +20,13 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from accounts.actors import Actor
 from accounts.models import Project
 from core.db.clock import database_now
+from core.limits import LIMITS
 from ledger import sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
 from orchestration.models import Cancellation, Session
@@ -67,7 +67,7 @@ def cancel(
     with unit_of_work.transaction():
         transitions.fence(actor)
         top = lifecycle.own(project, session_id)
-        if cascade and _is_large(top, settings.WARDROOM["cancel_at_once_sessions"]):
+        if cascade and _is_large(top, LIMITS.cancel_at_once_sessions):
             is_covered = top.cancellation is not None and top.cancellation.finished_at is None
             # An upper estimate: it looks at the depth of `top` and below, not at its descendants alone.
             deeper = Session.objects.filter(root=top.root, depth__gte=top.depth)

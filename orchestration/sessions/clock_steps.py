@@ -9,11 +9,11 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 
 from approvals import attempt_clock
 from core.db.clock import database_now, later
+from core.limits import LIMITS
 from ledger import sweep_batch
 from ledger.outages import STEP_SECS
 from ledger.sweep_batch import Work
@@ -69,6 +69,6 @@ def _columns() -> dict[tuple[str, str], tuple[QuerySet[Any], float]]:
     return {
         **{("attempt", column): (open_attempts, 0.0) for column in ATTEMPT},
         ("session", "cancel_requested_at"): (sessions, 0.0),
-        ("session", "wait_until"): (sessions, float(settings.WARDROOM["wait_lease_secs"])),
+        ("session", "wait_until"): (sessions, float(LIMITS.wait_lease_secs)),
         ("web process", "heartbeat_at"): (WebProcess.objects.all(), 0.0),
     }

@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from core.db.clock import moment
+from core.limits import LIMITS
 from ledger import unit_of_work
 from mailbox import delivery
 from mailbox.addresses import OWN, session_address
@@ -78,7 +77,7 @@ def _fitting(body: dict[str, Any]) -> dict[str, Any]:
 
     A result may be six times as large in a message as in the session, because it is escaped there.
     """
-    most = settings.WARDROOM["max_body_bytes"]
+    most = LIMITS.max_body_bytes
     if len(body_text(body).encode()) <= most:
         return body
     short = {**body, "result": "", "result_cut": True}

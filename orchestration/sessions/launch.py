@@ -5,10 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from core.db.clock import database_now, later, read_database_clock
 from core.display.redaction import redacted
+from core.limits import LIMITS
 from ledger import outages, sweep_batch, unit_of_work
 from ledger.sweep_batch import Work, storable
 from mailbox import session_inbox
@@ -38,7 +37,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
     waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED)
     if not waiting.exists() or _may_still_run(session_id, attempt, now):
         return False
-    runners.end_earlier(session_id, attempt, settings.WARDROOM["kill_grace_secs"] + 1)
+    runners.end_earlier(session_id, attempt, LIMITS.kill_grace_secs + 1)
     claimed = _claim(session_id, attempt, now)
     if claimed is None:
         return False
@@ -68,8 +67,7 @@ def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool
     It asks every `supervisor_alive_secs`, so this ends by itself. A host that is lost for good delays the next attempt
     by the same time at most.
     """
-    timings = settings.WARDROOM
-    notices = 2 * timings["supervisor_alive_secs"] + 2 * timings["kill_grace_secs"]
+    notices = 2 * LIMITS.supervisor_alive_secs + 2 * LIMITS.kill_grace_secs
     earlier = Attempt.objects.filter(session=session_id, number__lt=attempt, exited_at=None)
     elsewhere = earlier.exclude(host="").exclude(host=runners.this_host())
     return elsewhere.filter(ended_at__gt=later(-notices, now)).exists()
@@ -122,7 +120,7 @@ def _silent(moment: datetime) -> list[tuple[UUID, int]]:
     found: list[tuple[UUID, int]] = []
     away = outages.spans()
     for runner, secs in _first_word_secs().items():
-        if outages.just_back(min(secs, settings.WARDROOM["first_frame_secs"]), now=moment):
+        if outages.just_back(min(secs, LIMITS.first_frame_secs), now=moment):
             continue
         starting = Attempt.objects.filter(status=Status.STARTING, session__runner=runner)
         late = starting.filter(launched_at__lt=later(-secs, moment)).order_by("launched_at")
@@ -134,10 +132,9 @@ def _silent(moment: datetime) -> list[tuple[UUID, int]]:
 
 
 def _first_word_secs() -> dict[str, float]:
-    timings = settings.WARDROOM
     return {
-        Runner.PROCESS: timings["first_frame_secs"],
-        Runner.EXTERNAL: timings["external_first_frame_secs"],
+        Runner.PROCESS: LIMITS.first_frame_secs,
+        Runner.EXTERNAL: LIMITS.external_first_frame_secs,
     }
 
 

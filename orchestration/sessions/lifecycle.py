@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
 from accounts.models import Project
 from core.db.clock import database_now
+from core.limits import LIMITS
 from core.web import problems
 from ledger import unit_of_work
 from orchestration.models import Attempt, Session
@@ -72,14 +72,14 @@ def finish(
     process has `kill_in` seconds (by default the grace of a cancel) to exit by itself. An error that is too long is
     cut, with a mark. Raises Problem 422 for a result that is too long.
     """
-    most = settings.WARDROOM["max_result_bytes"]
+    most = LIMITS.max_result_bytes
     if result is not None and len(result.encode()) > most:
         raise problems.invalid([{"field": "result", "detail": f"is longer than {most} bytes"}])
-    error = None if error is None else cut(error, settings.WARDROOM["max_error_bytes"], "")
+    error = None if error is None else cut(error, LIMITS.max_error_bytes, "")
     to = Status(status)
     if to not in TERMINAL:
         raise ValueError(f"{to} is not a terminal status.")
-    grace = settings.WARDROOM["cancel_grace_secs"] if kill_in is None else kill_in
+    grace = LIMITS.cancel_grace_secs if kill_in is None else kill_in
     with unit_of_work.transaction():
         try:
             changes = {"result": result, "error": error}
@@ -133,7 +133,7 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
             return False
         if wait is not None or session.waiting_for is None:
             session = waits.record(session, wait or Wait(), now=now)
-        grace = settings.WARDROOM["cancel_grace_secs"]
+        grace = LIMITS.cancel_grace_secs
         transitions.end(session, attempt, Status.SUSPENDED, "", kill_in=grace, now=now)
         if session.cancel_requested_at:
             return _end_suspended(session, session.cancel_reason, now)

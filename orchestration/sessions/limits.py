@@ -11,8 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.conf import settings
-
+from core.limits import LIMITS
 from wardroom import strict
 from wardroom.frames import MAX_INTEGER
 
@@ -34,12 +33,12 @@ NAMES = tuple(field.name for field in dataclasses.fields(Limits))
 
 def limits(metadata: Mapping[str, Any]) -> Limits:
     """Return the default limits, with the overrides of the session's metadata."""
-    return Limits(*(_override(metadata.get(PREFIX + name)) or settings.WARDROOM[name] for name in NAMES))
+    return Limits(*(_override(metadata.get(PREFIX + name)) or getattr(LIMITS, name) for name in NAMES))
 
 
 def _override(value: object) -> int | None:
     """Return a positive whole number or its decimal string, capped at the bound. Return None for any other value."""
-    most: int = settings.WARDROOM["max_watchdog_secs"]
+    most: int = LIMITS.max_watchdog_secs
     if isinstance(value, str):
         digits = _digits(value)
         # Python refuses to parse thousands of digits. Twenty digits are over the bound already.
@@ -60,18 +59,18 @@ def _digits(text: str) -> str:
 def errors(metadata: Mapping[str, Any]) -> list[Error]:
     """Return the errors that prevent this metadata from being stored: one for each field."""
     try:
-        strict.check(dict(metadata), max_depth=settings.WARDROOM["max_depth"])
+        strict.check(dict(metadata), max_depth=LIMITS.max_depth)
     except strict.StrictJSONError as error:
         return [_error("metadata", error.reason)]
     found: list[Error] = []
     if not all(-MAX_INTEGER <= number <= MAX_INTEGER for number in _numbers(metadata)):
         found.append(_error("metadata", f"a number beyond {MAX_INTEGER}; write it as a string"))
     # Python refuses to write integers of more than 4,300 digits, so a number out of range has no size in bytes.
-    elif len(json.dumps(metadata)) > (most := settings.WARDROOM["max_metadata_bytes"]):
+    elif len(json.dumps(metadata)) > (most := LIMITS.max_metadata_bytes):
         found.append(_error("metadata", f"more than {most} bytes"))
-    if _keys(metadata) > (most := settings.WARDROOM["max_metadata_keys"]):
+    if _keys(metadata) > (most := LIMITS.max_metadata_keys):
         found.append(_error("metadata", f"more than {most} keys"))
-    most = settings.WARDROOM["max_watchdog_secs"]
+    most = LIMITS.max_watchdog_secs
     for name in NAMES:
         value = metadata.get(PREFIX + name)
         if isinstance(value, str):

@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from accounts.actors import Actor
 from accounts.models import Project
+from core.limits import LIMITS
 from core.web import problems
 from ledger import quota, unit_of_work
 from mailbox import delivery, questions, session_inbox
@@ -90,7 +89,7 @@ def refuse_if_full(session: Session) -> None:
 
     Call it under the session's lock, so that concurrent questions count each other.
     """
-    most = settings.WARDROOM["open_asks_per_session"]
+    most = LIMITS.open_asks_per_session
     if questions.count_open(session.project_id, session.address, most) >= most:
         raise problems.too_many(f"{most} questions already wait for this session. Try again later.", RETRY_SECS)
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import LessThan
 
 from core.db.clock import later, read_database_clock
+from core.limits import LIMITS
 from ledger import outages, sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
 from orchestration.models import Attempt, Session, WebProcess
@@ -53,7 +53,7 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
 
 def is_web_alive(moment: datetime, *, now: datetime | None = None) -> bool:
     """Return whether a web process is alive, and has been for long enough that children could reconnect."""
-    lease, grace = settings.WARDROOM["heartbeat_lease_secs"], settings.WARDROOM["connection_grace_secs"]
+    lease, grace = LIMITS.heartbeat_lease_secs, LIMITS.connection_grace_secs
     if WebProcess.objects.filter(heartbeat_at__gt=later(-lease, moment)).exists():
         outages.note_life(outages.HEARTBEATS, now=now)
     return not outages.silent_now(outages.HEARTBEATS, now=now) and not outages.just_back(grace, now=moment)
@@ -61,7 +61,7 @@ def is_web_alive(moment: datetime, *, now: datetime | None = None) -> bool:
 
 def _overdue(moment: datetime) -> QuerySet[Attempt]:
     """Return the running attempts without a connection for longer than the grace."""
-    grace = settings.WARDROOM["connection_grace_secs"]
+    grace = LIMITS.connection_grace_secs
     running = Attempt.objects.filter(status=Status.RUNNING, session__attempt=F("number"))
     return running.filter(LessThan(LAST_CONNECTED_AT, later(-grace, moment)))
 
@@ -72,18 +72,18 @@ def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime |
         transitions.lock(session_id)
         if not _overdue(moment).filter(session=session_id, number=number).exists():
             return False
-        secs = settings.WARDROOM["connection_grace_secs"]
+        secs = LIMITS.connection_grace_secs
         return lifecycle.fail(session_id, number, f"connection lost for {secs} s", now=now)
 
 
 def _told_to_stop(moment: datetime) -> QuerySet[Session]:
-    grace = settings.WARDROOM["cancel_grace_secs"]
+    grace = LIMITS.cancel_grace_secs
     running = Session.objects.filter(status__in=[Status.STARTING, Status.RUNNING])
     return running.filter(cancel_requested_at__lt=later(-grace, moment))
 
 
 def _uncooperative(limit: int, moment: datetime) -> list[Row]:
-    if outages.just_back(settings.WARDROOM["cancel_grace_secs"], now=moment):
+    if outages.just_back(LIMITS.cancel_grace_secs, now=moment):
         return []
     return list(_told_to_stop(moment).order_by("cancel_requested_at").values_list("pk", "attempt")[:limit])
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
-
 from accounts.actors import Actor
+from core.limits import LIMITS
 from orchestration.models import Session
 from orchestration.states import Runner
 
@@ -24,7 +23,7 @@ COMMAND = "sessions:command"
 
 def named(role: str) -> Mapping[str, Any]:
     """Return the role's entry in the table of roles, or an empty one for a name that is only a label."""
-    found: Mapping[str, Any] = settings.WARDROOM["roles"].get(role, {})
+    found: Mapping[str, Any] = LIMITS.roles.get(role, {})
     return found
 
 
@@ -55,7 +54,7 @@ def may_use(actor: Actor, role: str) -> bool:
 def gives_reach(actor: Actor, role: str, runner: Runner, command: tuple[str, ...] | None) -> bool:
     """Return whether a new session receives the grants of its role. `command` is the caller's own command, if any."""
     runs_the_role = runner == Runner.PROCESS and command is None
-    return role in settings.WARDROOM["roles"] and (runs_the_role or may_use(actor, role))
+    return role in LIMITS.roles and (runs_the_role or may_use(actor, role))
 
 
 def restrain(session: Session, actor: Actor) -> None:

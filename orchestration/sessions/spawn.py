@@ -13,6 +13,7 @@ from django.conf import settings
 from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import CredentialKind, Project
+from core.limits import LIMITS
 from core.web import problems
 from ledger import quota, unit_of_work
 from orchestration import runners
@@ -154,14 +155,14 @@ def check(order: SpawnOrder, actor: Actor) -> _Plan:
     command = list(order.command) if order.command is not None else role.get("command")
     runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
     errors = [
-        *_runner_errors(order, runner, command, settings.WARDROOM["roles"]),
+        *_runner_errors(order, runner, command, LIMITS.roles),
         *_assignment_errors(order, runner, command),
     ]
     errors += limits.errors(order.metadata)
     if errors:
         raise problems.invalid(errors, errors[0]["detail"])
     has_reach = roles.gives_reach(actor, order.role, Runner(runner), order.command)
-    retries = (role if has_reach else {}).get("retries", settings.WARDROOM["retries"])
+    retries = (role if has_reach else {}).get("retries", LIMITS.retries)
     return _Plan(Runner(runner), command if runner == Runner.PROCESS else None, retries, has_reach)
 
 
@@ -224,7 +225,7 @@ def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None
     parent = Session.objects.select_for_update(no_key=True).filter(pk=wanted, project=project).first()
     if parent is None:
         raise problems.not_found("There is no session with the id of `parent`.")
-    deepest, most = settings.WARDROOM["spawn_depth"], settings.WARDROOM["children_per_parent"]
+    deepest, most = LIMITS.spawn_depth, LIMITS.children_per_parent
     if parent.is_terminal or parent.cancel_requested_at is not None:
         raise problems.conflict("The parent is over or is being cancelled.", "not-running")
     if parent.depth >= deepest:
@@ -233,7 +234,7 @@ def _parent(project: Project, order: SpawnOrder, actor: Actor) -> Session | None
         raise problems.too_many(
             f"The parent has {most} open children, which is the limit. Try again after one has ended.", 30
         )
-    tree = settings.WARDROOM["sessions_per_tree"]
+    tree = LIMITS.sessions_per_tree
     if Session.objects.filter(root=parent.root).count() >= tree:
         raise problems.too_many(f"The tree has {tree} sessions, which is the limit. Start a new root session.", 3600)
     return parent

@@ -11,12 +11,12 @@ import signal
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Q
 
 from accounts import credentials
 from accounts.models import CredentialKind
 from core.db.clock import database_now, later
+from core.limits import LIMITS
 from core.web import problems
 from ledger import unit_of_work
 from ledger.outages import STEP_SECS
@@ -61,7 +61,7 @@ def alive(token: str, session_id: UUID, number: int, life: Life, *, now: datetim
     attempts.update(supervisor_seen_at=database_now(now), supervisor_pid=life.pid, pid=life.pgid, host=life.host)
     # A kill is due after the grace of a cancel at the latest. A later time means that the clock was set back after the
     # request, so the kill is due now.
-    odd = Q(kill_requested_at__gt=later(settings.WARDROOM["cancel_grace_secs"] + STEP_SECS, now))
+    odd = Q(kill_requested_at__gt=later(LIMITS.cancel_grace_secs + STEP_SECS, now))
     over = attempts.filter(Q(kill_requested_at__lte=database_now(now)) | odd).values_list("status", "reason").first()
     return f"{over[0]}: {over[1]}" if over else None
 

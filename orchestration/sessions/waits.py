@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from core.db.clock import database_now, later, read_database_clock
+from core.limits import LIMITS
 from core.web import problems
 from ledger import outages, sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
@@ -51,7 +51,7 @@ def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Sess
             detail = f"not children of this session: {', '.join(strangers[:5])}"
             raise problems.invalid([{"field": "children", "detail": detail}])
     noted = {"wait_for": WaitFor(wait.wait_for).value, "children": [str(child) for child in named]}
-    lease = settings.WARDROOM["wait_lease_secs"]
+    lease = LIMITS.wait_lease_secs
     until = later(min(wait.timeout_secs or lease, lease), now)
     Session.objects.filter(pk=session.pk).update(waiting_for=noted, wait_until=until, wait_extended_secs=0)
     session.refresh_from_db()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from django.conf import settings
-
+from core.limits import LIMITS
 from core.web import problems
 from server.front import pressure
 
@@ -25,12 +24,12 @@ class Budget:
     @property
     def is_tight(self) -> bool:
         """True when more than half of the budget is in use."""
-        most: int = settings.WARDROOM[self._setting]
+        most: int = getattr(LIMITS, self._setting)
         return 2 * self._held > most
 
     def take(self, owner: str, size: int) -> None:
         """Raise 503 when all owners together would hold too much, and 429 when this owner would."""
-        most: int = settings.WARDROOM[self._setting]
+        most: int = getattr(LIMITS, self._setting)
         if self._held + size > most:
             pressure.note(self._setting)
             raise problems.busy("The memory for request bodies is full.")

@@ -12,10 +12,10 @@ import resource
 from collections import defaultdict
 from typing import Any
 
-from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from accounts import callers
+from core.limits import LIMITS
 from core.web import problems
 from core.web.problems import Problem
 from server.front import pressure
@@ -30,7 +30,7 @@ _everybody_silent: Silent = {}
 
 def most_sockets() -> int:
     """Return the limit of connections: the setting, or less when the limit of open files is lower."""
-    wanted: int = settings.WARDROOM["connections"]
+    wanted: int = LIMITS.connections
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return wanted
@@ -88,9 +88,9 @@ class FrontConnection(HttpToolsProtocol):
                 self._is_silent = True
                 _silent[self._address][self] = _everybody_silent[self] = None
             # Chunks, their extensions and trailers add to the size of the body.
-            if self._bytes > 4 * settings.WARDROOM["max_request_bytes"]:
+            if self._bytes > 4 * LIMITS.max_request_bytes:
                 self.transport.close()
-        elif self._bytes > settings.WARDROOM["max_head_bytes"]:
+        elif self._bytes > LIMITS.max_head_bytes:
             self._give_up(Problem("too-large", 431, "The head of the request is too long."))
         elif self._deadline is None:
             self._make_room()
@@ -101,7 +101,7 @@ class FrontConnection(HttpToolsProtocol):
         self._bytes = 0
         self._in_head = True
         self._is_known = False
-        self._patience = settings.WARDROOM["send_timeout_secs"]
+        self._patience = LIMITS.send_timeout_secs
         super().on_message_begin()
 
         def caller_is_known() -> None:
@@ -137,15 +137,15 @@ class FrontConnection(HttpToolsProtocol):
         if self._write_deadline is None:
             waits = self.transport.get_write_buffer_size()
             self._paused_at, self._unread = self.loop.time(), waits
-            secs = self._patience + waits / settings.WARDROOM["send_bytes_per_sec"]
+            secs = self._patience + waits / LIMITS.send_bytes_per_sec
             self._write_deadline = self.loop.call_later(secs, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Stop the deadline. A reader slower than the lowest rate loses grace, and a faster one regains it."""
         if self._write_deadline is not None:
             taken = self._unread - self.transport.get_write_buffer_size()
-            late = self.loop.time() - self._paused_at - taken / settings.WARDROOM["send_bytes_per_sec"]
-            self._patience = min(self._patience - late, settings.WARDROOM["send_timeout_secs"])
+            late = self.loop.time() - self._paused_at - taken / LIMITS.send_bytes_per_sec
+            self._patience = min(self._patience - late, LIMITS.send_timeout_secs)
         self._writing_goes_on()
         super().resume_writing()
 
@@ -153,15 +153,13 @@ class FrontConnection(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         late = "The head of the request did not arrive in time."
-        self._deadline = self.loop.call_later(
-            settings.WARDROOM["head_secs"], lambda: self._give_up(Problem("too-slow", 408, late))
-        )
+        self._deadline = self.loop.call_later(LIMITS.head_secs, lambda: self._give_up(Problem("too-slow", 408, late)))
         self._is_silent = True
         _silent[self._address][self] = _everybody_silent[self] = None
 
     def _make_room(self) -> None:
         silent = _silent[self._address]
-        if len(silent) >= settings.WARDROOM["silent_connections_per_address"]:
+        if len(silent) >= LIMITS.silent_connections_per_address:
             _close_oldest(silent)
 
     def _speaks(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from accounts.login import staff_sessions
 from accounts.request_head import RequestHead
 from core.concurrency.batching import Batcher
 from core.concurrency.threadpool import run_in_threadpool
+from core.limits import LIMITS
 from core.web import fast_path, parsers, problems
 from core.web.problems import Problem
 from server.front import answers, budget
@@ -86,7 +86,7 @@ class Gate:
     async def _with_json(self, scope: Scope, head: RequestHead, exchange: Exchange) -> None:
         parsers.refuse_encoded(head.text(b"content-encoding"))
         if _is_short(head):
-            short: int = settings.WARDROOM["unproven_body_bytes"]
+            short: int = LIMITS.unproven_body_bytes
             body = None
             # Unauthenticated slow senders must not fill the memory of other callers.
             if not budget.unproven.is_tight:
@@ -100,7 +100,7 @@ class Gate:
         target = self._find(scope)
         if target.reads_body:
             return await target.app(scope, exchange.receive, exchange.send)
-        most = settings.WARDROOM["max_request_bytes"]
+        most = LIMITS.max_request_bytes
         if (head.length or 0) > most:
             raise parsers.too_large()
         await self._pass_on(scope, head, await _read(exchange, most), exchange)
@@ -117,14 +117,14 @@ class Gate:
             refusal = problems.busy("The memory for request bodies is full.")
         elif _is_short(head):
             try:
-                return await exchange.read(settings.WARDROOM["unproven_body_bytes"], AT_ONCE_SECS) or b""
+                return await exchange.read(LIMITS.unproven_body_bytes, AT_ONCE_SECS) or b""
             except TimeoutError:
                 refusal = _too_slow()
         user = await run_in_threadpool(staff_sessions.user_of, staff_sessions.key_of(head.text(b"cookie")))
         if user is None:
             raise refusal
         exchange.prove(f"user:{user.pk}")
-        most = settings.WARDROOM["max_request_bytes"]
+        most = LIMITS.max_request_bytes
         if (head.length or 0) > most:
             raise parsers.too_large()
         return await _read(exchange, most)
@@ -157,13 +157,13 @@ class Gate:
 
 
 def _is_short(head: RequestHead) -> bool:
-    return head.length is not None and head.length <= settings.WARDROOM["unproven_body_bytes"]
+    return head.length is not None and head.length <= LIMITS.unproven_body_bytes
 
 
 async def _read(exchange: Exchange, most: int) -> bytes:
     """Return the whole body. 413 over the limit, 408 unless all of it arrives in time."""
     try:
-        body = await exchange.read(most, settings.WARDROOM["body_secs"])
+        body = await exchange.read(most, LIMITS.body_secs)
     except TimeoutError:
         raise _too_slow() from None
     if body is None:

@@ -13,8 +13,7 @@ import resource
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 
-from django.conf import settings
-
+from core.limits import LIMITS
 from core.web import problems
 from server.front import pressure
 
@@ -46,7 +45,7 @@ class Turns:
         most = most_at_once()
         if self._in_use < most and self._held[caller] < share(most):
             return self._start(caller)
-        if self._count >= settings.WARDROOM["waiting_requests"]:
+        if self._count >= LIMITS.waiting_requests:
             # All places are taken. The newest request of the caller with most waiting requests gives way.
             pressure.note("waiting_requests")
             refusal = problems.busy("Too many requests wait for their turn.")
@@ -61,7 +60,7 @@ class Turns:
         self._waiting.setdefault(caller, OrderedDict())[place] = None
         self._count += 1
         try:
-            async with asyncio.timeout(settings.WARDROOM["turn_secs"]):
+            async with asyncio.timeout(LIMITS.turn_secs):
                 await place
         except BaseException as error:
             requests = self._waiting.get(caller, OrderedDict())
@@ -111,6 +110,6 @@ def share(most: int) -> int:
 
 def most_at_once() -> int:
     """Return the setting, or less when the limit of open files is lower."""
-    wanted: int = settings.WARDROOM["requests_at_once"]
+    wanted: int = LIMITS.requests_at_once
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if files == resource.RLIM_INFINITY else max(2, min(wanted, files // 32))

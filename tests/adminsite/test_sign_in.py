@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.login.staff_sessions import user_of
 from accounts.models import User
+from core.limits import LIMITS
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/"
@@ -42,7 +43,7 @@ def later(monkeypatch: pytest.MonkeyPatch, secs: float) -> None:
 
 def test_a_login_ends_after_the_idle_limit(client: Client, settings: Any) -> None:
     client.get(PAGE)
-    limit = settings.WARDROOM["login_idle_secs"]
+    limit = LIMITS.login_idle_secs
     assert limit - 60 < ends_in(client) <= limit
     Session.objects.update(expire_date=timezone.now())
     assert client.get(PAGE).status_code == 302
@@ -63,7 +64,7 @@ def test_a_page_that_a_person_asks_for_keeps_them_signed_in_and_one_that_updates
 
 def test_no_login_lasts_longer_than_the_longest(client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     client.get(PAGE)
-    longest = settings.WARDROOM["login_longest_secs"]
+    longest = LIMITS.login_longest_secs
     later(monkeypatch, longest - 600)
     assert client.get(PAGE).status_code == 200
     assert ends_in(client) <= 600

@@ -12,7 +12,7 @@ from accounts import scopes
 from ledger import long_poll
 from mailbox.models import Message
 from tests.orchestration.connections.callers import Caller, caller, pending, refusal
-from tests.orchestration.connections.conftest import Server, Spawn, _uvicorn, server, spawn, timings  # noqa: F401 - fixtures
+from tests.orchestration.connections.conftest import Server, Spawn, _uvicorn, server, spawn  # noqa: F401 - fixtures
 from tests.waiting import wait_until
 
 __all__ = ["caller"]
@@ -61,7 +61,7 @@ def ask_session(by: Caller, child: Spawn) -> tuple[Call, Callable[[], Any]]:
 def test_one_caller_has_so_many_waiting_calls_and_keeps_none_of_another_from_waiting(
     server: Server,  # noqa: F811
     spawn: Any,  # noqa: F811
-    timings: Any,  # noqa: F811
+    timings: Any,
     caller: Any,
     pool: ThreadPoolExecutor,
     prepare: Any,
@@ -90,7 +90,7 @@ def questions() -> int:
 def test_a_call_that_waits_for_no_second_takes_no_place(
     server: Server,  # noqa: F811
     spawn: Any,  # noqa: F811
-    timings: Any,  # noqa: F811
+    timings: Any,
     caller: Any,
 ) -> None:
     timings(held_calls_per_credential=0)

@@ -132,8 +132,8 @@ def test_a_spawn_is_not_replayed_to_who_may_no_longer_order_it() -> None:
     assert told(keyed(caller, "sessions", RUNBOOK)) == (403, "forbidden")
 
 
-def test_a_spawn_is_replayed_when_its_parent_has_all_the_children_that_it_may_have(settings: Any) -> None:
-    settings.WARDROOM = {**settings.WARDROOM, "children_per_parent": 1}
+def test_a_spawn_is_replayed_when_its_parent_has_all_the_children_that_it_may_have(timings: Any) -> None:
+    timings(children_per_parent=1)
     order = {"runner": "external", "parent": str(session().pk)}
     answers = [keyed(key_once, "sessions", order) for key_once in [key()] * 2]
     assert [answer.status_code for answer in answers] == [201, 201]

@@ -34,9 +34,9 @@ def counted(node: dict[str, Any]) -> int:
 
 
 @pytest.fixture
-def small(settings: Any) -> None:
+def small(timings: Any) -> None:
     """Room for a few sessions of 20 kB."""
-    settings.WARDROOM = {**settings.WARDROOM, "max_page_bytes": 100_000}
+    timings(max_page_bytes=100_000)
 
 
 def walked(caller: Caller, path: str, **query: Any) -> list[dict[str, Any]]:

@@ -133,8 +133,8 @@ def test_the_same_request_asked_at_once_is_one_row(asked: Asked, session: UUID) 
     assert attempt_clock.clock(session, 1).pending == 1
 
 
-def test_asks_at_once_stay_within_the_bound(asked: Asked, session: UUID, settings: Any) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"pending_approvals_per_attempt": 5}
+def test_asks_at_once_stay_within_the_bound(asked: Asked, session: UUID, timings: Any) -> None:
+    timings(pending_approvals_per_attempt=5)
     outcomes = all_at_once([asked for _ in range(12)])
     assert outcomes.count("too-many") == 7
     assert attempt_clock.clock(session, 1).pending == 5

@@ -16,9 +16,9 @@ ASK = ["approvals:ask"]
 
 
 @pytest.fixture
-def bounds(settings: Any) -> Any:
+def bounds(timings: Any) -> Any:
     def set_(**wanted: int) -> None:
-        settings.WARDROOM = settings.WARDROOM | {f"pending_approvals_per_{name}": many for name, many in wanted.items()}
+        timings(**{f"pending_approvals_per_{name}": many for name, many in wanted.items()})
 
     return set_
 

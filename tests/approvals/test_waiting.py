@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from django.conf import settings as django_settings
 
 from accounts.actors import Actor
 from accounts.models import Project, User
@@ -40,9 +39,9 @@ async def wait() -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def no_poll(settings: Any) -> None:
+def no_poll(timings: Any) -> None:
     """The poll behind the wake-ups is out of reach, and so is the end of a held call: what comes soon was woken."""
-    settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 60, "held_call_secs": 25}
+    timings(hub_poll_secs=60, held_call_secs=25)
 
 
 @pytest.fixture
@@ -110,9 +109,9 @@ async def test_a_wait_that_ends_says_pending_and_writes_nothing(wait: Any, asked
 
 
 async def test_a_deadline_that_passes_during_the_wait_is_expired_not_denied(
-    wait: Any, asked: Asked, mine: Any, settings: Any
+    wait: Any, asked: Asked, mine: Any, timings: Any
 ) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.1}
+    timings(hub_poll_secs=0.1)
     approval = await run_in_threadpool(asked, via="rest", expires_in_secs=1)
     answer = (await wait(approval.id, mine, timeout=5)).json()
     assert (answer["status"], answer["timed_out"], answer["decision"]) == ("expired", False, None)
@@ -152,8 +151,8 @@ async def test_a_timeout_is_a_number_of_seconds(wait: Any, asked: Asked, mine: A
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid")
 
 
-def test_a_lease_outlives_the_longest_held_call(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(django_settings.WARDROOM, "held_call_secs", 300)
+def test_a_lease_outlives_the_longest_held_call(asked: Asked, timings: Any) -> None:
+    timings(held_call_secs=300)
     lease = Waiter.objects.get(pk=waiting.begin(asked().id, now=NOON))
     assert (lease.lease_until - NOON).total_seconds() > 300
 

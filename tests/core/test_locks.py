@@ -19,11 +19,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def impatient(backend: str, settings: Any) -> Iterator[None]:
+def impatient(backend: str, timings: Any) -> Iterator[None]:
     """Connections of PostgreSQL that wait for 0.3 s."""
     if backend != "postgres":
         pytest.skip("SQLite has one lock, and its own timeout")
-    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 0.3}
+    timings(write_lock_secs=0.3)
     connection.close()
     yield
     connection.close()
@@ -70,18 +70,18 @@ def test_a_job_that_meets_a_held_table_ends_and_says_so(rival: Any) -> None:
     assert Sweep.objects.get(pk="waits_sweep").error == ""
 
 
-def test_a_connection_of_the_pool_follows_the_setting(impatient: None, settings: Any) -> None:
+def test_a_connection_of_the_pool_follows_the_setting(impatient: None, timings: Any) -> None:
     assert shown() == "300ms"
-    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 7}
+    timings(write_lock_secs=7)
     connection.close()
     assert shown() == "7s"
 
 
 def test_behind_a_pooler_each_transaction_has_the_bound_and_leaves_nothing_behind(
-    impatient: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+    impatient: None, timings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = shown()
-    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 4}
+    timings(write_lock_secs=4)
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "prepare_threshold", None)
     connection.close()
     assert shown() == before

@@ -72,8 +72,8 @@ def test_a_transaction_within_a_turn_needs_no_other(waiting: list[object]) -> No
         assert not waiting
 
 
-def test_a_turn_that_does_not_come_is_a_locked_database_and_blocks_nobody(waiting: list[object], settings: Any) -> None:
-    settings.WARDROOM = {**settings.WARDROOM, "write_lock_secs": 0.05}
+def test_a_turn_that_does_not_come_is_a_locked_database_and_blocks_nobody(waiting: list[object], timings: Any) -> None:
+    timings(write_lock_secs=0.05)
     order: list[int] = []
     first = Writer(order, 0)
     wait_until(lambda: order == [0])

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 #: Sweeps of every kind, and what reads many rows, while others use the same three connections.
 ROUNDS = """
-from config.defaults import JOBS
+from config.schedule import JOBS
 from core.db.batches import in_batches
 from ledger.models import AuditEntry, Event
 import orchestration.tasks

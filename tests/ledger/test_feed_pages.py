@@ -62,8 +62,8 @@ def test_pages_follow_one_another_and_say_where_to_go_on(project: Project) -> No
     assert get(FEED, after=3).json() == {"results": [], "next": None, "cursor": 3}
 
 
-def test_a_page_ends_at_its_bytes_and_the_next_one_goes_on_there(project: Project, settings: Any) -> None:
-    settings.WARDROOM = {**settings.WARDROOM, "max_page_bytes": 10_000}
+def test_a_page_ends_at_its_bytes_and_the_next_one_goes_on_there(project: Project, timings: Any) -> None:
+    timings(max_page_bytes=10_000)
     with unit_of_work.transaction():
         for size in (4000, 4000, 4000, 50_000, 10, 10):
             unit_of_work.event(project.pk, "large", {"text": "x" * size})

@@ -154,8 +154,8 @@ def test_a_key_without_the_scope_and_nobody_at_all_are_refused_before_the_stream
     assert (bad.status_code, bad.json()["errors"][0]["field"]) == (422, "after")
 
 
-async def test_a_reader_that_stops_reading_is_let_go(settings: Any) -> None:
-    settings.WARDROOM = {**settings.WARDROOM, "send_timeout_secs": 0.2}
+async def test_a_reader_that_stops_reading_is_let_go(timings: Any) -> None:
+    timings(send_timeout_secs=0.2)
     closed = asyncio.Event()
 
     async def endless() -> AsyncGenerator[bytes, None]:

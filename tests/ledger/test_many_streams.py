@@ -12,7 +12,7 @@ from accounts import projects
 from ledger import ephemeral_events, feed, streams, unit_of_work
 from ledger.streams import Reading
 from tests.ledger.reading import events
-from tests.orchestration.connections.conftest import Server, Spawn, _uvicorn, server, spawn, timings  # noqa: F401 - fixtures
+from tests.orchestration.connections.conftest import Server, Spawn, _uvicorn, server, spawn  # noqa: F401 - fixtures
 from tests.waiting import wait_until
 
 
@@ -26,7 +26,7 @@ def opened(server: Server, child: Spawn, stack: contextlib.ExitStack) -> httpx.R
 def test_one_credential_opens_so_many_streams_and_one_that_closes_makes_room(
     server: Server,  # noqa: F811
     spawn: Any,  # noqa: F811
-    timings: Any,  # noqa: F811
+    timings: Any,
 ) -> None:
     timings(streams_per_credential=3)
     child, other = spawn(), spawn()

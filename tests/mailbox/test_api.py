@@ -110,10 +110,8 @@ def test_messages_can_be_looked_at_page_by_page(caller: Caller, project: UUID) -
     assert caller.get(f"{DESK}/messages", state="lost").status_code == 422
 
 
-def test_a_page_of_messages_ends_at_its_bytes_and_has_at_least_one(
-    caller: Caller, project: UUID, settings: Any
-) -> None:
-    settings.WARDROOM = {**settings.WARDROOM, "max_page_bytes": 100_000}
+def test_a_page_of_messages_ends_at_its_bytes_and_has_at_least_one(caller: Caller, project: UUID, timings: Any) -> None:
+    timings(max_page_bytes=100_000)
     sizes = [30_000, 60_000, 20_000, 150_000, 1, 1]
     delivery.deliver(project, "desk", [task("x" * size, id=str(place)) for place, size in enumerate(sizes)])
     pages, cursor = [], ""

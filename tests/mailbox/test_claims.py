@@ -281,8 +281,8 @@ def test_an_id_that_can_be_nobodys_is_unknown(project: UUID, odd: str) -> None:
 
 
 @pytest.fixture
-def small_claims(settings: Any) -> None:
-    settings.WARDROOM = {**settings.WARDROOM, "claim_bytes": 100}
+def small_claims(timings: Any) -> None:
+    timings(claim_bytes=100)
 
 
 def put(project: Any, *sizes: Any) -> None:

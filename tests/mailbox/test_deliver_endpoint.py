@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.conf import settings
 from django.db import OperationalError
 
 from accounts import credentials, scopes
 from accounts.actors import Actor
 from accounts.models import Credential
+from core.limits import LIMITS
 from core.web import fast_path
 from core.web.problems import Problem
 from mailbox import delivery
@@ -168,7 +168,7 @@ def test_a_chunked_body_is_a_body(caller: Caller, connection: Any) -> None:
 def test_an_endless_body_is_refused_when_it_is_too_long(caller: Caller, connection: Any) -> None:
     connection.sendall(request(caller, b"", JSON, "Transfer-Encoding: chunked"))
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    for _ in range(settings.WARDROOM["max_request_bytes"] // 0x10000 + 1):
+    for _ in range(LIMITS.max_request_bytes // 0x10000 + 1):
         connection.sendall(piece)
     status, problem = heard(connection)[0]
     assert (status, problem["type"]) == (413, "too-large")
@@ -186,10 +186,8 @@ def test_who_may_not_deliver_learns_nothing_of_the_body(web_server: Server, proj
     assert heard(connection)[0][0] == 403
 
 
-def test_a_body_that_does_not_come_is_given_up(
-    caller: Caller, connection: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
+def test_a_body_that_does_not_come_is_given_up(caller: Caller, connection: Any, timings: Any) -> None:
+    timings(body_secs=0.2)
     connection.sendall(request(caller, BODY[:5], JSON, length(BODY)))
     status, problem = heard(connection)[0]
     assert (status, problem["type"]) == (408, "too-slow")
@@ -241,8 +239,8 @@ def test_a_short_body_needs_no_timer_of_its_own(
     assert heard(connection)[0][0] == 201
 
 
-async def test_a_short_body_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "max_request_bytes", len(BODY) - 1)
+async def test_a_short_body_over_the_limit_is_refused(timings: Any) -> None:
+    timings(max_request_bytes=len(BODY) - 1)
     with pytest.raises(Problem) as refused:
         await fast_path.body({"headers": [], fast_path.BODY: BODY}, None)
     assert refused.value.status == 413

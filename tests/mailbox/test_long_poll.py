@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,14 +23,6 @@ DESK = "/api/v1/mailboxes/desk"
 def caller(web_server: Any, project: Any) -> Iterator[Caller]:
     yield Caller(web_server, project, scopes=scopes.ALL)
     operations_have_ended()
-
-
-@pytest.fixture
-def timings(settings: Any) -> Callable[..., None]:
-    def change(**values: Any) -> None:
-        settings.WARDROOM = {**settings.WARDROOM, **values}
-
-    return change
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ def test_every_field_that_is_wrong_in_a_message_is_named_also_among_many(caller:
     assert [each["field"] for each in results[2]["problem"]["errors"]] == ["messages[2]"]
 
 
-def test_a_message_among_many_that_cannot_be_stored_is_named_too(caller: Caller, settings: Any) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"max_body_bytes": 1000}
+def test_a_message_among_many_that_cannot_be_stored_is_named_too(caller: Caller, timings: Any) -> None:
+    timings(max_body_bytes=1000)
     large, own = GOOD | {"id": "large", "body": "x" * 2000}, GOOD | {"id": "x\u202e"}
     results = caller.post(f"{DESK}/messages", {"messages": [GOOD, large, own]}).json()["results"]
     assert [each["status"] for each in results] == [201, 422, 422]

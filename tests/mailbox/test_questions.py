@@ -199,8 +199,10 @@ def test_what_is_no_question(question: str, mode: str, field: str) -> None:
     assert not Message.objects.exists()
 
 
-def test_without_wake_ups_the_poll_finds_the_answer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"hub_poll_secs": 0.2}
+def test_without_wake_ups_the_poll_finds_the_answer(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, timings: Any
+) -> None:
+    timings(hub_poll_secs=0.2)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     monkeypatch.setattr(wakeups, "publish", lambda topics: False)
     desk = Mailbox("desk")
@@ -236,7 +238,7 @@ def test_an_answer_outlives_the_asker_that_is_killed_while_it_waits(settings: An
         process.kill()
 
 
-def test_an_answer_goes_when_admitted_messages_go(settings: Any) -> None:
+def test_an_answer_goes_when_admitted_messages_go(timings: Any) -> None:
     desk = Mailbox("desk")
     asked = desk.ask("green?", timeout_secs=0)
     claim = desk.drain()
@@ -245,7 +247,7 @@ def test_an_answer_goes_when_admitted_messages_go(settings: Any) -> None:
     assert desk.asked(asked.id).status == "answered"
     retention.sweep()
     assert Message.objects.count() == 2
-    settings.WARDROOM = settings.WARDROOM | {"keep_admitted_secs": -1}
+    timings(keep_admitted_secs=-1)
     retention.sweep()
     assert not Message.objects.exists()
 

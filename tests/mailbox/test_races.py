@@ -192,8 +192,8 @@ def test_sweeps_side_by_side_bring_each_message_back_once(project: UUID) -> None
     assert sum(counted) == len(ids)
 
 
-def test_a_spent_message_is_quarantined_once_by_sweeps_side_by_side(project: UUID, settings: Any) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"claim_tries": 1}
+def test_a_spent_message_is_quarantined_once_by_sweeps_side_by_side(project: UUID, timings: Any) -> None:
+    timings(claim_tries=1)
     delivery.deliver(project, "desk", [task(str(n)) for n in range(10)])
     claims.drain(project, "desk", lease_secs=0.001)
     at_once(6, lambda number: claims.expire_due())

@@ -23,10 +23,10 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 @pytest.fixture
-def session(settings: Any, tmp_path: Path) -> Iterator[UUID]:
+def session(settings: Any, tmp_path: Path, timings: Any) -> Iterator[UUID]:
     settings.DATA_FOLDER = tmp_path
     settings.WARDROOM_URL = "http://127.0.0.1:9"
-    settings.WARDROOM = settings.WARDROOM | {"kill_grace_secs": 0.3, "supervisor_alive_secs": 0.2}
+    timings(kill_grace_secs=0.3, supervisor_alive_secs=0.2)
     yield uuid4()
     for file in (tmp_path / "supervisors").glob("*.json"):
         runners.end_supervisor(file, 1)
@@ -136,8 +136,8 @@ def test_a_state_file_that_says_nothing_keeps_no_other_from_being_ended(session:
     assert not runs(old) and not runs(old, "pgid", "pgid_start")
 
 
-def test_only_named_variables_reach_a_child(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"child_environment": ["EXTRA"]}
+def test_only_named_variables_reach_a_child(timings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    timings(child_environment=["EXTRA"])
     for name in ("SECRET_KEY", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "EXTRA", "LC_ALL", "HOME"):
         monkeypatch.setenv(name, "x")
     found = runners.child_environment({"MINE": "y", "PATH": "/evil"})

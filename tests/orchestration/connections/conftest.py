@@ -212,13 +212,3 @@ def spawn(transactional_db: None) -> Callable[..., Spawn]:
 @pytest.fixture
 def child(spawn: Callable[..., Spawn]) -> Spawn:
     return spawn()
-
-
-@pytest.fixture
-def timings(settings: Any) -> Callable[..., None]:
-    """Change numbers of design for one test."""
-
-    def change(**values: Any) -> None:
-        settings.WARDROOM = {**settings.WARDROOM, **values}
-
-    return change

@@ -14,6 +14,7 @@ import pytest
 from accounts import projects
 from accounts.models import Project
 from core.concurrency.threadpool import run_in_threadpool
+from core.limits import LIMITS
 from ledger import hub
 from mailbox import delivery
 from mailbox.envelope import NewMessage
@@ -240,7 +241,7 @@ def test_nothing_outside_its_tree_can_be_written_to(
 
 
 def test_a_role_names_plain_addresses(server: Server, spawn: Callable[..., Spawn], timings: Any, settings: Any) -> None:
-    timings(roles={**settings.WARDROOM["roles"], "clerk": {"addresses": ["ledger-desk"]}})
+    timings(roles={**LIMITS.roles, "clerk": {"addresses": ["ledger-desk"]}})
     with server.child(spawn(role="clerk")) as peer:
         assert send(peer, to="ledger-desk")["outcome"] == "pending"
         assert send(peer, to="other-desk")["code"] == "forbidden"
@@ -250,7 +251,7 @@ def test_a_role_that_a_child_only_claims_opens_no_address(
     server: Server, child: Spawn, timings: Callable[..., None], settings: Any
 ) -> None:
     """The child has a token of its own, and names the role for a child that it will itself be."""
-    timings(roles={**settings.WARDROOM["roles"], "clerk": {"addresses": ["ledger-desk"], "command": ["sleep", "9"]}})
+    timings(roles={**LIMITS.roles, "clerk": {"addresses": ["ledger-desk"], "command": ["sleep", "9"]}})
     asked = {"role": "clerk", "runner": "external", "assignment": "x"}
     answer = httpx.post(
         f"http://127.0.0.1:{server.port}/api/v1/sessions",

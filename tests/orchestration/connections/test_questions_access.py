@@ -13,6 +13,7 @@ import pytest
 
 from accounts import projects
 from accounts.models import Project
+from core.limits import LIMITS
 from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration.connections import messages as connection_messages
@@ -131,7 +132,7 @@ def test_a_connection_that_was_replaced_cannot_answer(server: Server, child: Spa
 def test_a_role_cannot_name_wardrooms_own_address(
     server: Server, spawn: Callable[..., Spawn], timings: Any, settings: Any
 ) -> None:
-    timings(roles={**settings.WARDROOM["roles"], "clerk": {"addresses": [addresses.ANSWERS]}})
+    timings(roles={**LIMITS.roles, "clerk": {"addresses": [addresses.ANSWERS]}})
     with server.child(spawn(role="clerk")) as peer:
         assert reply(peer, {"correlation_id": "x"}, "forged", to=addresses.ANSWERS)["code"] == "reserved-address"
 

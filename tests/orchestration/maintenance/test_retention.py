@@ -107,9 +107,9 @@ def cancelled_tree() -> Cancellation:
 
 
 def test_a_cancel_goes_a_month_after_its_end_and_its_sessions_stay(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
+    timings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
+    timings(cancel_at_once_sessions=1)
     done, going_on = cancelled_tree(), cancelled_tree()
     cancel.work(done.pk, 60)
     monkeypatch.setattr(retention, "BATCH", 2)
@@ -121,8 +121,8 @@ def test_a_cancel_goes_a_month_after_its_end_and_its_sessions_stay(
     assert Session.objects.filter(cancellation=going_on).count() == 1
 
 
-def test_a_cancel_of_a_very_large_tree_goes_in_several_rounds(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 1}
+def test_a_cancel_of_a_very_large_tree_goes_in_several_rounds(timings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    timings(cancel_at_once_sessions=1)
     row = cancelled_tree()
     cancel.work(row.pk, 60)
     monkeypatch.setattr(retention, "BATCH", 3)

@@ -25,8 +25,8 @@ MINUTE = 60.0
 
 
 @pytest.fixture(autouse=True)
-def three_are_many(settings: Any) -> None:
-    settings.WARDROOM = settings.WARDROOM | {"cancel_at_once_sessions": 3}
+def three_are_many(timings: Any) -> None:
+    timings(cancel_at_once_sessions=3)
 
 
 def tree() -> tuple[Session, list[Session], list[Session]]:

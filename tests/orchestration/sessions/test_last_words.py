@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from core.limits import LIMITS
 from core.web.problems import Problem
 from mailbox import envelope, session_inbox
 from orchestration.sessions import lifecycle
@@ -19,8 +19,7 @@ from orchestration.states import Status
 from tests.orchestration import stages
 
 pytestmark = pytest.mark.django_db
-LIMITS = settings.WARDROOM
-RESULT, ERROR = LIMITS["max_result_bytes"], LIMITS["max_error_bytes"]
+RESULT, ERROR = LIMITS.max_result_bytes, LIMITS.max_error_bytes
 
 pattern = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
 of_any_size = st.one_of(st.integers(0, 2000), st.integers(0, RESULT), st.integers(RESULT - 50, RESULT))
@@ -46,14 +45,14 @@ def test_a_terminal_within_the_limits_is_accepted(
     assert (row.status, row.result) == ("completed", result)
     assert stored_bytes(row.error or "") <= ERROR
     (message,) = session_inbox.unadmitted(parent.project_id, parent.address)
-    assert len(message.body_text.encode()) <= LIMITS["max_body_bytes"]
+    assert len(message.body_text.encode()) <= LIMITS.max_body_bytes
     told: dict[str, Any] = message.body
     if told.get("result_cut"):
         kept, _, mark = told["result"].partition("\n[cut by Wardroom: ")
         assert result.startswith(kept)
         assert mark == f"{len(result)} characters in all; the whole is the session's result]"
         # As much as fits: another character, six bytes at most, would not.
-        assert len(message.body_text.encode()) > LIMITS["max_body_bytes"] - 6
+        assert len(message.body_text.encode()) > LIMITS.max_body_bytes - 6
     else:
         assert told["result"] == result
 

@@ -93,10 +93,10 @@ def test_a_supervisor_that_cannot_be_started_is_an_error_that_says_why(monkeypat
 
 @pytest.mark.parametrize("env", ["odd", {"B": object()}], ids=["no mapping", "no text"])
 def test_a_launch_that_fails_after_its_claim_ends_the_attempt_at_once_with_the_reason(
-    settings: Any, tmp_path: Any, env: Any
+    settings: Any, tmp_path: Any, env: Any, timings: Any
 ) -> None:
     settings.DATA_FOLDER = tmp_path
-    settings.WARDROOM = settings.WARDROOM | {"roles": {"odd": {"command": ["sleep", "60"], "env": env}}}
+    timings(roles={"odd": {"command": ["sleep", "60"], "env": env}})
     session = stages.queued(role="odd", command=None)
     assert not launch(session)
     ended = stages.again(session)

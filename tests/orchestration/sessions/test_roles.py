@@ -10,6 +10,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts.models import Credential
+from core.limits import LIMITS
 from ledger.models import AuditEntry
 from orchestration.connections import messages
 from orchestration.models import Session
@@ -33,8 +34,8 @@ KeyOf = Callable[..., APIClient]
 
 
 @pytest.fixture(autouse=True)
-def release(settings: Any) -> None:
-    settings.WARDROOM = {**settings.WARDROOM, "roles": {**settings.WARDROOM["roles"], "release": RELEASE}}
+def release(timings: Any) -> None:
+    timings(roles={**LIMITS.roles, "release": RELEASE})
 
 
 def spawn(client: APIClient, **order: Any) -> Session:
@@ -92,9 +93,9 @@ def test_an_external_child_that_a_child_spawns_has_nothing_of_a_role(
     assert given(spawn(child_of(parent), runner="external")) == NOTHING
 
 
-def test_a_label_becomes_no_role_when_the_table_changes(key: KeyOf, settings: Any) -> None:
+def test_a_label_becomes_no_role_when_the_table_changes(key: KeyOf, timings: Any) -> None:
     session = spawn(key(), runner="external", role="later")
-    settings.WARDROOM = {**settings.WARDROOM, "roles": {"later": RELEASE}}
+    timings(roles={"later": RELEASE})
     assert given(session) == NOTHING
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.test import Client
 
+from core.limits import LIMITS
 from mailbox.models import Message
 from orchestration.models import Session
 from server.front import budget
@@ -30,7 +30,7 @@ MOST_TAKEN = 24 * MIB
 @pytest.fixture
 def strangers_memory() -> Iterator[None]:
     """All the memory for the bodies of callers that were not judged is in use, by many of them."""
-    most = settings.WARDROOM["unproven_bytes_at_once"]
+    most = LIMITS.unproven_bytes_at_once
     held = [(f"address {number}", most // 4) for number in range(4)]
     for owner, size in held:
         budget.unproven.take(owner, size)
@@ -76,23 +76,23 @@ def test_a_length_over_the_limit_is_refused_unread(caller: Caller, connection: W
 def test_chunks_over_the_limit_are_refused_when_they_are_too_many(caller: Caller, connection: Wire) -> None:
     connection.head("POST", DRF, JSON, CHUNKED, token=caller.token)
     connection.socket.sendall(f"{HUGE:x}\r\n".encode())
-    connection.pour(settings.WARDROOM["max_request_bytes"] + 65536)
+    connection.pour(LIMITS.max_request_bytes + 65536)
     assert connection.answer().problem == (413, "too-large")
 
 
 @pytest.mark.parametrize("framing", [length(100), CHUNKED])
 @pytest.mark.parametrize("path", [DRF, HOT])
 def test_a_body_that_does_not_come_is_given_up(
-    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch, path: Any, framing: Any
+    caller: Caller, connection: Wire, timings: Any, path: Any, framing: Any
 ) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
+    timings(body_secs=0.2)
     connection.head("POST", path, JSON, framing, token=caller.token)
     assert connection.answer().problem == (408, "too-slow")
     assert connection.is_closed()
 
 
-def test_a_form_that_does_not_come_is_given_up(connection: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "body_secs", 0.2)
+def test_a_form_that_does_not_come_is_given_up(connection: Wire, timings: Any) -> None:
+    timings(body_secs=0.2)
     connection.head("POST", ADMIN, "Content-Type: application/x-www-form-urlencoded", length(100))
     assert connection.answer().status == 408
 
@@ -102,7 +102,7 @@ def test_a_form_has_the_time_of_a_stranger_until_its_sender_is_known(web_server:
     with wire(web_server.port) as stranger, wire(web_server.port) as staff:
         staff.head("POST", ADMIN, form, length(10), f"Cookie: sessionid={admin_client.cookies['sessionid'].value}")
         stranger.head("POST", ADMIN, form, length(10), f"Cookie: sessionid={'a' * 32}")
-        stranger.socket.settimeout(settings.WARDROOM["body_secs"] / 2)
+        stranger.socket.settimeout(LIMITS.body_secs / 2)
         assert stranger.answer().status == 408
         staff.socket.sendall(b"0123456789")
         assert staff.answer().status == 403  # Django reads it, and asks for the form's token.
@@ -147,10 +147,8 @@ def test_a_compressed_body_is_refused_by_name(caller: Caller, connection: Wire) 
         connection.__init__(caller.face.port)  # type: ignore[misc, union-attr]
 
 
-def test_one_key_holds_a_quarter_of_the_memory_for_bodies(
-    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 800_000)
+def test_one_key_holds_a_quarter_of_the_memory_for_bodies(caller: Caller, connection: Wire, timings: Any) -> None:
+    timings(body_bytes_at_once=800_000)
     connection.head("POST", HOT, JSON, length(300_000), token=caller.token)
     connection.pour(196_608 + 65_536)
     answer = connection.answer()
@@ -158,10 +156,10 @@ def test_one_key_holds_a_quarter_of_the_memory_for_bodies(
 
 
 def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(
-    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch
+    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch, timings: Any
 ) -> None:
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 0.2)
-    monkeypatch.setitem(settings.WARDROOM, "body_bytes_at_once", 1000)
+    timings(body_bytes_at_once=1000)
     connection.head("POST", HOT, JSON, length(600), token=caller.token)
     connection.socket.sendall(b"x" * 500)
     answer = connection.answer()
@@ -170,9 +168,9 @@ def test_what_a_key_has_sent_before_it_is_known_counts_as_its_own(
 
 
 def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(
-    connection: Wire, stranger: str, monkeypatch: pytest.MonkeyPatch
+    connection: Wire, stranger: str, timings: Any
 ) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 1000)
+    timings(unproven_bytes_at_once=1000)
     connection.head("POST", HOT, JSON, length(501), token=stranger)
     connection.socket.sendall(b"x" * 501)
     answer = connection.answer()
@@ -180,10 +178,9 @@ def test_one_address_holds_half_of_the_memory_for_bodies_of_strangers(
 
 
 def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(
-    caller: Caller, connection: Wire, monkeypatch: pytest.MonkeyPatch
+    caller: Caller, connection: Wire, timings: Any
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setitem(settings.WARDROOM, "unproven_bytes_at_once", 10)
+    with timings(unproven_bytes_at_once=10):
         answer = caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x" * 100})
         assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "busy", "1")
         told = caller.face.call("GET", "/readyz", b"", {}, {}).json()

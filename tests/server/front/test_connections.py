@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from django.conf import settings
 from websockets.sync.client import connect
 
+from core.limits import LIMITS
 from server.front import connection as front_connection
 from server.front.exchange import Exchange
 from server.up import web_options
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "head_secs", 0.3)
+def hurried(timings: Any) -> None:
+    timings(head_secs=0.3)
 
 
 def test_a_connection_without_a_request_is_closed(hurried: Any, connection: Wire) -> None:
@@ -65,7 +65,7 @@ def test_a_head_that_comes_byte_by_byte_has_one_deadline(hurried: Any, connectio
 
 def test_a_head_without_end_is_refused(connection: Wire) -> None:
     connection.socket.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
-    connection.pour(2 * settings.WARDROOM["max_head_bytes"])
+    connection.pour(2 * LIMITS.max_head_bytes)
     assert connection.answer().problem == (431, "too-large")
     assert connection.is_closed()
 
@@ -73,7 +73,7 @@ def test_a_head_without_end_is_refused(connection: Wire) -> None:
 def test_trailers_without_end_are_cut_off(caller: Caller, connection: Wire) -> None:
     connection.head("POST", "/api/v1/sessions", JSON, "Transfer-Encoding: chunked", token=caller.token)
     connection.socket.sendall(b"0\r\nX: ")
-    most = 16 * settings.WARDROOM["max_request_bytes"]
+    most = 16 * LIMITS.max_request_bytes
     assert connection.pour(most) < most
 
 
@@ -98,10 +98,8 @@ def test_what_is_no_http_is_a_problem(connection: Wire) -> None:
     assert connection.answer().problem == (400, "invalid")
 
 
-def test_silent_connections_of_one_address_make_room_for_the_next(
-    monkeypatch: pytest.MonkeyPatch, web_server: Server
-) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+def test_silent_connections_of_one_address_make_room_for_the_next(timings: Any, web_server: Server) -> None:
+    timings(silent_connections_per_address=5)
     with ExitStack() as opened:
         opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(8)]
         assert all(each.is_closed() for each in opened_connections[:3])
@@ -110,9 +108,9 @@ def test_silent_connections_of_one_address_make_room_for_the_next(
 
 
 def test_connections_that_fall_silent_behind_a_head_make_room_too(
-    monkeypatch: pytest.MonkeyPatch, web_server: Server, stranger: str
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, stranger: str, timings: Any
 ) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+    timings(silent_connections_per_address=5)
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with ExitStack() as opened:
         opened_connections = []
@@ -125,11 +123,9 @@ def test_connections_that_fall_silent_behind_a_head_make_room_too(
             assert each.answer().problem == (401, "unauthenticated")
 
 
-def test_connections_that_fall_silent_in_a_second_head_make_room_too(
-    monkeypatch: pytest.MonkeyPatch, web_server: Server
-) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "head_secs", 600)  # The deadline must not close them.
-    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 5)
+def test_connections_that_fall_silent_in_a_second_head_make_room_too(timings: Any, web_server: Server) -> None:
+    timings(head_secs=600)  # The deadline must not close them.
+    timings(silent_connections_per_address=5)
     with ExitStack() as opened:
         opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(5)]
         for each in opened_connections:
@@ -147,7 +143,7 @@ def test_connections_that_fall_silent_in_a_second_head_make_room_too(
 
 
 def test_a_second_request_that_falls_silent_is_counted_too(
-    monkeypatch: pytest.MonkeyPatch, web_server: Server, stranger: str
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, stranger: str, timings: Any
 ) -> None:
     monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 60.0)
     with wire(web_server.port) as first, wire(web_server.port) as second:
@@ -155,7 +151,7 @@ def test_a_second_request_that_falls_silent_is_counted_too(
             each.head("GET", "/healthz")
             assert each.answer().status == 200
         wait_until(lambda: not front_connection._everybody_silent)
-        monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
+        timings(silent_connections_per_address=1)
         first.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
         wait_until(lambda: front_connection._everybody_silent)
         second.head("POST", "/api/v1/sessions", JSON, length(2), token=stranger)
@@ -165,10 +161,10 @@ def test_a_second_request_that_falls_silent_is_counted_too(
 
 
 def test_who_is_known_may_take_the_time_for_a_body(
-    monkeypatch: pytest.MonkeyPatch, web_server: Server, caller: Caller
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, caller: Caller, timings: Any
 ) -> None:
     wait_until(lambda: not front_connection._everybody_silent)
-    monkeypatch.setitem(settings.WARDROOM, "silent_connections_per_address", 1)
+    timings(silent_connections_per_address=1)
     proven = []
     prove = Exchange.prove
     monkeypatch.setattr(Exchange, "prove", lambda *told: (prove(*told), proven.append(told)))
@@ -183,29 +179,23 @@ def test_who_is_known_may_take_the_time_for_a_body(
             assert each.answer().status == 422
 
 
-def test_silent_connections_make_room_when_there_are_too_many(
-    monkeypatch: pytest.MonkeyPatch, web_server: Server
-) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "connections", 6)
+def test_silent_connections_make_room_when_there_are_too_many(timings: Any, web_server: Server) -> None:
+    timings(connections=6)
     with ExitStack() as opened:
         opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(30)]
         opened_connections[-1].head("GET", "/healthz")
         assert opened_connections[-1].answer().status == 200
 
 
-def test_busy_connections_are_kept_and_the_next_is_refused(
-    monkeypatch: pytest.MonkeyPatch, caller: Caller, web_server: Server
-) -> None:
+def test_busy_connections_are_kept_and_the_next_is_refused(timings: Any, caller: Caller, web_server: Server) -> None:
     with ExitStack() as opened:
         opened_connections = [opened.enter_context(wire(web_server.port)) for _ in range(4)]
         for each in opened_connections:
             each.head("GET", "/api/v1/feed", "Accept: text/event-stream", token=caller.token)
             assert each.socket.recv(12) == b"HTTP/1.1 200"
-        monkeypatch.setitem(settings.WARDROOM, "connections", 4)
-        with wire(web_server.port) as late:
+        with timings(connections=4), wire(web_server.port) as late:
             answer = late.answer()
         assert (answer.problem, answer.headers["retry-after"]) == ((503, "busy"), "1")
-        monkeypatch.undo()
         told = httpx.get(f"http://127.0.0.1:{web_server.port}/readyz", timeout=30).json()
         assert told["parts"]["front"]["refused"]["connections"] >= 1
 

@@ -6,7 +6,6 @@ import socket
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from server.front.connection import FrontConnection
 from tests.mailbox.faces import Caller, Server
@@ -53,7 +52,7 @@ def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("floor", "whole"), [(50 * 1024 * 1024, False), (1024, True)])
 def test_a_reader_below_the_floor_is_cut_off_and_one_above_it_is_not(
-    monkeypatch: pytest.MonkeyPatch,
+    timings: Any,
     caller: Caller,
     web_server: Server,
     long_answer: Any,
@@ -61,8 +60,8 @@ def test_a_reader_below_the_floor_is_cut_off_and_one_above_it_is_not(
     floor: int,
     whole: bool,
 ) -> None:
-    monkeypatch.setitem(settings.WARDROOM, "send_timeout_secs", 0.5)
-    monkeypatch.setitem(settings.WARDROOM, "send_bytes_per_sec", floor)
+    timings(send_timeout_secs=0.5)
+    timings(send_bytes_per_sec=floor)
     with wire(web_server.port, window=PIECE) as connection:
         connection.head("GET", long_answer, "Connection: close", token=caller.token)
         assert (read_slowly(connection) > 1_000_000) is whole

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from django.conf import settings
 from django.test import Client
 
 from core.web.problems import Problem
@@ -43,15 +42,17 @@ async def test_callers_take_turns_and_not_requests(monkeypatch: pytest.MonkeyPat
     assert is_empty(turns)
 
 
-async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waits_too_long_or_behind_too_many_is_told_to_come_back(
+    monkeypatch: pytest.MonkeyPatch, timings: Any
+) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
-    monkeypatch.setitem(settings.WARDROOM, "turn_secs", 0.1)
-    monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
+    timings(turn_secs=0.1)
+    timings(waiting_requests=0)
     turns = Turns()
     async with turns.turn("first"):
         with pytest.raises(Problem) as full:
             await turns._take("second")
-        monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 1)
+        timings(waiting_requests=1)
         with pytest.raises(Problem) as late:
             await turns._take("second")
     for refused in (full, late):
@@ -129,10 +130,10 @@ async def test_a_turn_goes_to_whoever_may_have_one(monkeypatch: pytest.MonkeyPat
 
 
 async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(
-    monkeypatch: pytest.MonkeyPatch, occupy: Any
+    monkeypatch: pytest.MonkeyPatch, occupy: Any, timings: Any
 ) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
-    monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 4)
+    timings(waiting_requests=4)
     turns = Turns()
     occupy(turns, "first")
     newest = occupy(turns, "many", 4)
@@ -148,10 +149,10 @@ async def test_the_newest_of_the_longest_queue_makes_room_for_another_caller(
 
 
 async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(
-    monkeypatch: pytest.MonkeyPatch, occupy: Any
+    monkeypatch: pytest.MonkeyPatch, occupy: Any, timings: Any
 ) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
-    monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 2)
+    timings(waiting_requests=2)
     turns = Turns()
     for caller in ("first", "one", "two"):
         occupy(turns, caller)
@@ -223,11 +224,11 @@ def test_who_has_signed_in_is_one_caller_with_any_number_of_sessions(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(
-    monkeypatch: pytest.MonkeyPatch, web_server: Server
+    monkeypatch: pytest.MonkeyPatch, web_server: Server, timings: Any
 ) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 1)
     monkeypatch.setattr("server.front.exchange.LINGER_SECS", 20.0)
-    monkeypatch.setitem(settings.WARDROOM, "turn_secs", 1)
+    timings(turn_secs=1)
     with wire(web_server.port) as sends, wire(web_server.port) as next_one:
         sends.head("GET", "/", length(1000))
         assert sends.answer().status == 302
@@ -241,10 +242,10 @@ def test_a_turn_is_given_back_before_the_rest_of_a_body_is_thrown_away(
 @pytest.mark.parametrize("size", [0, 1000])
 @pytest.mark.parametrize("path", ["/nix", "/nix/", "/admins", "/healthz/"])
 def test_an_address_that_nobody_knows_takes_no_turn(
-    monkeypatch: pytest.MonkeyPatch, connection: Wire, path: str, size: int
+    monkeypatch: pytest.MonkeyPatch, connection: Wire, path: str, size: int, timings: Any
 ) -> None:
     monkeypatch.setattr("server.front.turns.most_at_once", lambda: 0)
-    monkeypatch.setitem(settings.WARDROOM, "waiting_requests", 0)
+    timings(waiting_requests=0)
     connection.head("POST", path, length(size))
     assert connection.answer().problem == (404, "not-found")
 
