@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from accounts.models import Credential
@@ -19,7 +19,10 @@ LONGEST_WAIT = 300
 #: The query parameters of a long poll.
 PARAMETERS = ("timeout",)
 #: The description in the OpenAPI document.
-BOUND = "A key or child may have 256 waiting calls per web process (`held_calls_per_credential`); one more is a 429."
+BOUND = (
+    "A key or child may have 256 such calls at once per web process (`held_calls_per_credential`), calls with "
+    "`timeout=0` included; one more is a 429."
+)
 
 RETRY_SECS = 5
 
@@ -30,15 +33,12 @@ _held: Counter[object] = Counter()
 
 
 @contextmanager
-def place(credential: Credential, secs: float | None) -> Iterator[None]:
-    """Count a call while it waits. A call that waits for 0 seconds is not counted. Raises 429 if its caller has too
-    many.
+def place(credential: Credential) -> Iterator[None]:
+    """Count a call from its first look to its answer. Raises 429 if its caller has too many.
 
-    Call it before anything is written, so that a refused call has had no effect.
+    A call that waits for 0 seconds counts too: a caller that repeats it in a loop costs as much as one that waits. Call
+    it before anything is written, so that a refused call has had no effect.
     """
-    if secs is not None and secs <= 0:
-        yield
-        return
     most = LIMITS.held_calls_per_credential
     if _held[credential.pk] >= most:
         raise problems.too_many(f"{most} calls of yours wait here. Let one of them end first.", RETRY_SECS)
@@ -51,17 +51,23 @@ def place(credential: Credential, secs: float | None) -> Iterator[None]:
             del _held[credential.pk]
 
 
-def patience(params: Mapping[str, Any], usual: float = 0) -> float:
-    """Return the seconds of `?timeout=`, or `usual` without it. 422 for an invalid value."""
+def patience(params: Mapping[str, Any], usual: float | None = 0) -> float | None:
+    """Return the seconds of `?timeout=`, or `usual` without it. None: the longest wait. 422 for an invalid value."""
     given = queries.seconds(params, "timeout", most=LONGEST_WAIT)
     return usual if given is None else given
 
 
 async def until(
-    ready: Callable[[Found], bool], look: Callable[[], Found], topics: tuple[str, ...], secs: float | None
+    ready: Callable[[Found], bool],
+    look: Callable[[], Found],
+    topics: tuple[str, ...],
+    secs: float | None,
+    waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> Found:
-    """Call `look` in a thread until its result is `ready`, or until `secs` have passed. None: the longest wait of a
-    call.
+    """Call `look` in a thread until its result is `ready`, or until `secs` have passed. 0: look once. None: the longest
+    wait of a call.
+
+    `waiting` is entered only if the first look is not ready.
     """
     most = float(LIMITS.held_call_secs)
     end = time.monotonic() + (most if secs is None else min(secs, most))
@@ -69,11 +75,14 @@ async def until(
     # Listen first, then look, then wait: an answer that comes in between is not missed.
     async with hub.get().listen(*topics) as subscription:
         found = await run_in_threadpool(look)
-        # On shutdown, answer the waiting callers: pending is a correct answer, and they ask again.
-        while not ready(found) and not shutdown.asked():
-            left = end - time.monotonic()
-            if left <= 0:
-                break
-            await subscription.wait(timeout=min(left, LIMITS.hub_poll_secs))
-            found = await run_in_threadpool(look)
+        if ready(found) or time.monotonic() >= end:
+            return found
+        async with waiting():
+            # On shutdown, answer the waiting callers: pending is a correct answer, and they ask again.
+            while not ready(found) and not shutdown.asked():
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                await subscription.wait(timeout=min(left, LIMITS.hub_poll_secs))
+                found = await run_in_threadpool(look)
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from uuid import UUID
 
 from starlette.requests import Request
@@ -16,12 +16,10 @@ from accounts.authentication import of_asgi_request
 from accounts.models import Credential
 from accounts.permissions import allow
 from approvals import schemas, selectors, waiting
-from approvals.models import Approval
 from approvals.states import Status
 from core.concurrency.threadpool import run_in_threadpool
-from core.limits import LIMITS
 from core.web.renderers import StructResponse
-from ledger import hub, long_poll, shutdown
+from ledger import long_poll
 
 
 async def wait(request: Request) -> StructResponse:
@@ -29,14 +27,18 @@ async def wait(request: Request) -> StructResponse:
     credential = await of_asgi_request(request)
     may_look(credential)
     asgi_calls.check(request, long_poll.PARAMETERS)
-    secs = patience(request.query_params)
-    if request.method == "HEAD":
-        # A HEAD does not wait and delivers no answer.
-        approval_id, actor = request.path_params["approval_id"], Actor.of_credential(credential)
-        found = await run_in_threadpool(selectors.find, credential.project_id, approval_id, actor)
-        return StructResponse(schemas.waited(found))
-    with long_poll.place(credential, secs):
-        approval = await _wait_for_answer(credential, request.path_params["approval_id"], secs)
+    secs = long_poll.patience(request.query_params, usual=None)
+    # A HEAD does not wait and delivers no answer.
+    look, secs = (selectors.find, 0) if request.method == "HEAD" else (waiting.look, secs)
+    approval_id: UUID = request.path_params["approval_id"]
+    with long_poll.place(credential):
+        approval = await long_poll.until(
+            lambda current: current.status != Status.PENDING,
+            partial(look, credential.project_id, approval_id, Actor.of_credential(credential)),
+            (f"approval:{approval_id}",),
+            secs,
+            waiting=partial(_waiter, approval_id),
+        )
     return StructResponse(schemas.waited(approval))
 
 
@@ -49,33 +51,14 @@ def may_look(credential: Credential, *, child: bool = True) -> None:
     allow(credential, held[0] if held else "approvals:read", child=child)
 
 
-def patience(params: Mapping[str, Any]) -> float:
-    """Return the seconds of `?timeout=`, at most `held_call_secs`. That is also the default."""
-    longest = float(LIMITS.held_call_secs)
-    return min(long_poll.patience(params, longest), longest)
-
-
-async def _wait_for_answer(credential: Credential, approval_id: UUID, secs: float) -> Approval:
-    actor, project_id = Actor.of_credential(credential), credential.project_id
-    until = time.monotonic() + secs
-    shutdown.watch()
-    # Subscribe first, then read, then wait: an answer between two of these steps is not missed.
-    async with hub.get().listen(f"approval:{approval_id}") as subscription:
-        approval = await run_in_threadpool(waiting.look, project_id, approval_id, actor)
-        if approval.status != Status.PENDING or secs <= 0:
-            return approval
-        lease = await run_in_threadpool(waiting.begin, approval_id)
-        try:
-            # At shutdown, end the wait: pending is a true answer, and the caller asks again.
-            while approval.status == Status.PENDING and not shutdown.asked():
-                left = until - time.monotonic()
-                if left <= 0:
-                    break
-                await subscription.wait(timeout=min(left, LIMITS.hub_poll_secs))
-                approval = await run_in_threadpool(waiting.look, project_id, approval_id, actor)
-            return approval
-        finally:
-            await run_in_threadpool(waiting.end, lease)
+@asynccontextmanager
+async def _waiter(approval_id: UUID) -> AsyncIterator[None]:
+    """Show the caller among the waiters."""
+    lease = await run_in_threadpool(waiting.begin, approval_id)
+    try:
+        yield
+    finally:
+        await run_in_threadpool(waiting.end, lease)
 
 
 routes: list[Route] = [

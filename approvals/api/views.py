@@ -105,7 +105,7 @@ class Wait(ProjectView):
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
         asgi_routes.may_look(self.credential)
-        asgi_routes.patience(request.query_params)
+        long_poll.patience(request.query_params)
         return Response(schemas.waited(waiting.look(self.project.pk, approval_id, self.actor)))
 
 

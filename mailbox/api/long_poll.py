@@ -26,8 +26,8 @@ async def answer_status(request: Request) -> StructResponse:
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     project_id, ask_id = credential.project_id, request.path_params["ask_id"]
-    await run_in_threadpool(check_ask, project_id, request.path_params["address"], ask_id)
-    with long_poll.place(credential, secs):
+    with long_poll.place(credential):
+        await run_in_threadpool(check_ask, project_id, request.path_params["address"], ask_id)
         reply = await long_poll.until(
             lambda reply: reply is not None,
             lambda: questions.answer_to(project_id, ask_id),

@@ -32,7 +32,7 @@ async def ask(request: Request) -> StructResponse:
     may_ask(credential)
     key = asgi_calls.check(request, takes_key=True)
     body = await request_body.read(request, AskBody, 8 * LIMITS.max_question_bytes)
-    with long_poll.place(credential, body.timeout_secs):
+    with long_poll.place(credential):
         asked = await run_in_threadpool(put_question, credential, request.path_params["session_id"], body, key)
         current = await _settled(asked, body.timeout_secs)
     return StructResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
@@ -46,8 +46,8 @@ async def show_ask(request: Request) -> StructResponse:
     secs = long_poll.patience(request.query_params)
     secs = 0 if request.method == "HEAD" else secs
     session_id, ask_id = request.path_params["session_id"], request.path_params["ask_id"]
-    asked = await run_in_threadpool(questions.find, credential, session_id, ask_id)
-    with long_poll.place(credential, secs):
+    with long_poll.place(credential):
+        asked = await run_in_threadpool(questions.find, credential, session_id, ask_id)
         current = await _settled(asked, secs)
     return StructResponse(questions.shape(current))
 

@@ -87,14 +87,31 @@ def questions() -> int:
     return Message.objects.filter(message_kind="ask").count()
 
 
-def test_a_call_that_waits_for_no_second_takes_no_place(
+@pytest.mark.parametrize("timeout", ["", "?timeout=0"])
+@pytest.mark.parametrize("prepare", [wait_for_approval, wait_at_mailbox, wait_for_late_answer])
+def test_a_call_that_waits_for_no_second_is_counted_like_any_other(
     server: Server,  # noqa: F811
     spawn: Any,  # noqa: F811
     timings: Any,
     caller: Any,
+    prepare: Any,
+    timeout: str,
 ) -> None:
+    somebody, paths = caller(*scopes.ALL), Paths()
+    prepare(somebody, spawn())[0](paths)
+    with timings(held_call_secs=0.05):
+        assert somebody.get(paths.last + timeout).status_code == 200
     timings(held_calls_per_credential=0)
-    somebody, child = caller(*scopes.ALL), spawn()
-    ask_id = pending(somebody, child.id)
-    assert somebody.look(child.id, ask_id).status_code == 200
-    assert refusal(somebody.look(child.id, ask_id, timeout=1)) == (429, "too-many")
+    assert refusal(somebody.get(paths.last + timeout)) == (429, "too-many")
+
+
+class Paths:
+    """Takes the place of a caller, and keeps the path of its call."""
+
+    last = ""
+
+    def get(self, path: str) -> None:
+        self.last = path.partition("?")[0]
+
+    def look(self, session: object, ask_id: str, **_: Any) -> None:
+        self.last = f"/sessions/{session}/asks/{ask_id}"
