@@ -157,7 +157,7 @@ def _message(planted: Planted, session: Session) -> Message:
     )
     with unit_of_work.transaction():
         delivery.deliver(planted.project.pk, session.address, [message])
-    # The door refuses such words; a page does not trust that it always did.
+    # The API refuses such words. A page does not trust that it always did.
     hostile = {"correlation_id": planted.text("correlation", 200), "sender_role": planted.text("sender", 64)}
     Message.objects.filter(project=planted.project).update(**hostile)
     return Message.objects.get(project=planted.project)

@@ -16,14 +16,14 @@ from mailbox import Mailbox, claims
 pytestmark = pytest.mark.django_db
 
 
-def letter(id: Any, body: str = "do it") -> dict[str, Any]:
+def new_message(id: Any, body: str = "do it") -> dict[str, Any]:
     return {"id": id, "message_kind": "task", "body": body}
 
 
 def test_the_example_of_its_docstring(project: UUID) -> None:
     desk = Mailbox("desk", consumer="worker-1")
     assert desk.is_empty()
-    desk.deliver(letter("1"), letter("2"))
+    desk.deliver(new_message("1"), new_message("2"))
     claim = desk.drain(limit=10)
     assert [message.body for message in claim.messages] == ["do it", "do it"]
     assert desk.ack(claim, ["1"]).done == ["1"]
@@ -34,7 +34,7 @@ def test_the_example_of_its_docstring(project: UUID) -> None:
 
 def test_next_acknowledges_and_goes_on_in_order(project: UUID) -> None:
     desk = Mailbox("desk")
-    desk.deliver(*(letter(str(number)) for number in range(5)))
+    desk.deliver(*(new_message(str(number)) for number in range(5)))
     seen, claim = [], desk.drain(limit=2)
     while claim.messages:
         seen.append([message.message_id for message in claim.messages])
@@ -53,7 +53,7 @@ def test_next_acknowledges_and_goes_on_in_order(project: UUID) -> None:
 
 def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(project: UUID) -> None:
     desk = Mailbox("desk")
-    desk.deliver(letter("1"), letter("2"))
+    desk.deliver(new_message("1"), new_message("2"))
     dead = claims.drain(project, "desk", 1, now=datetime.now(UTC) - timedelta(hours=1))
     claim = desk.next(dead)
     assert claim.acked.unknown == ["1"] and claim.acked.done == []
@@ -62,7 +62,7 @@ def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(projec
 
 def test_next_acknowledges_what_is_left_of_a_claim(project: UUID) -> None:
     desk = Mailbox("desk")
-    desk.deliver(letter("1"), letter("2"), letter("3"))
+    desk.deliver(new_message("1"), new_message("2"), new_message("3"))
     claim = desk.drain(limit=3)
     assert desk.ack(claim, ["1"]).done == ["1"] and desk.nack(claim, ["2"]).done == ["2"]
     following = desk.next(claim)
@@ -72,7 +72,7 @@ def test_next_acknowledges_what_is_left_of_a_claim(project: UUID) -> None:
 
 def test_next_within_a_transaction_belongs_to_it(project: UUID) -> None:
     desk = Mailbox("desk")
-    desk.deliver(letter("1"), letter("2"))
+    desk.deliver(new_message("1"), new_message("2"))
     claim = desk.drain(limit=1)
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         desk.next(claim)
@@ -82,7 +82,7 @@ def test_next_within_a_transaction_belongs_to_it(project: UUID) -> None:
 
 def test_a_whole_claim_says_nothing_about_another_address(project: UUID) -> None:
     desk, shelf = Mailbox("desk"), Mailbox("shelf")
-    desk.deliver(letter("1"))
+    desk.deliver(new_message("1"))
     claim = desk.drain()
     assert shelf.ack(claim).unknown == ["1"] and shelf.nack(claim).unknown == ["1"]
     assert shelf.next(claim).acked.unknown == ["1"]
@@ -90,7 +90,7 @@ def test_a_whole_claim_says_nothing_about_another_address(project: UUID) -> None
 
 
 def test_a_new_life_of_a_consumer_gets_back_what_the_old_one_held(project: UUID) -> None:
-    Mailbox("desk").deliver(letter("1"))
+    Mailbox("desk").deliver(new_message("1"))
     old = Mailbox("desk", consumer="worker-1").drain()
     new = Mailbox("desk", consumer="worker-1")
     recovered = new.recover(lease_secs=30)
@@ -103,7 +103,7 @@ def test_a_new_life_of_a_consumer_gets_back_what_the_old_one_held(project: UUID)
 def test_a_delivery_belongs_to_the_callers_own_transaction(project: UUID) -> None:
     desk = Mailbox("desk")
     with transaction.atomic():
-        desk.deliver(letter("1"))
+        desk.deliver(new_message("1"))
         transaction.set_rollback(True)
     assert desk.is_empty()
 
@@ -118,7 +118,7 @@ def test_refusals_name_what_is_wrong(project: UUID) -> None:
 
 def test_projects_are_apart(project: UUID) -> None:
     other = Project.objects.create(slug="other")
-    Mailbox("desk", project=other).deliver(letter("1"))
+    Mailbox("desk", project=other).deliver(new_message("1"))
     assert Mailbox("desk").is_empty() and not Mailbox("desk", project=other.pk).is_empty()
 
 

@@ -72,7 +72,7 @@ Start = Callable[..., Run]
 
 
 def wrapped(house: House, text: str) -> Run:
-    """A runbook that nobody at the door can tell to be one."""
+    """A runbook that the API cannot recognise as one."""
     client = Client(house.url, house.key)
     return Run.of(client, client.spawn(text, command=["sh", "-c", "exec python -m wardroom.children.runbook"])["id"])
 

@@ -24,15 +24,15 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[runners.LaunchSpec]:
-    """The orders of supervisors that would have been started; real ones are in test_processes."""
-    orders: list[runners.LaunchSpec] = []
+    """The launch specs of supervisors that would have been started. Real ones are in test_processes."""
+    specs: list[runners.LaunchSpec] = []
 
     def note(told: runners.LaunchSpec) -> int:
-        orders.append(told)
+        specs.append(told)
         return 4711
 
     monkeypatch.setattr(runners, "start_supervisor", note)
-    return orders
+    return specs
 
 
 def launch(session: Session, **options: Any) -> bool:
@@ -47,22 +47,22 @@ def test_a_launch_claims_mints_and_starts_once(started: list[runners.LaunchSpec]
     session = stages.queued()
     assert launch(session)
     assert not launch(session)
-    (orders,) = started
-    assert (orders.session, orders.attempt, orders.command) == (str(session.pk), 1, ["sleep", "60"])
-    assert orders.token.startswith("wr_child_")
+    (specs,) = started
+    assert (specs.session, specs.attempt, specs.command) == (str(session.pk), 1, ["sleep", "60"])
+    assert specs.token.startswith("wr_child_")
     assert (stages.again(session).status, stages.attempt(session).supervisor_pid) == ("starting", 4711)
     assert OutboxEntry.objects.get(key=f"launch:{session.pk}:1").sent_at
 
 
-def test_orders_hold_no_secret_of_the_server(started: list[runners.LaunchSpec]) -> None:
+def test_launch_specs_hold_no_secret_of_the_server(started: list[runners.LaunchSpec]) -> None:
     launch(stages.queued())
-    (orders,) = started
-    assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BROKER_URL"} & set(orders.env)
-    assert orders.env["PATH"].startswith(str(Path(sys.executable).parent))
-    assert orders.token not in repr(orders)
+    (specs,) = started
+    assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BROKER_URL"} & set(specs.env)
+    assert specs.env["PATH"].startswith(str(Path(sys.executable).parent))
+    assert specs.token not in repr(specs)
 
 
-def test_an_old_hint_launches_nothing(started: list[runners.LaunchSpec]) -> None:
+def test_an_old_task_message_launches_nothing(started: list[runners.LaunchSpec]) -> None:
     session = stages.running()
     transitions.requeue(session.pk, 1, "again")
     assert not session_launch.launch(session.pk, 1)
