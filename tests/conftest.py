@@ -1,4 +1,4 @@
-"""The tests' own house: a backend, private servers, a migrated database, and `stack` for a whole Wardroom.
+"""Backends, private servers, a migrated database, and `stack` for a whole Wardroom.
 
 `--backend sqlite` (the default) or `--backend postgres` chooses the database and broker; see tests/servers/run.py.
 """

@@ -1,4 +1,4 @@
-"""People for tests that are not about rights."""
+"""People for tests about other subjects than rights."""
 
 from accounts.models import User
 

@@ -1,4 +1,4 @@
-"""The one place where tests wait: poll until something is true, with a deadline."""
+"""The only place where tests wait: poll until a condition is true, with a deadline."""
 
 import asyncio
 import inspect

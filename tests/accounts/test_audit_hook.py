@@ -1,4 +1,4 @@
-"""Who gets or loses a key or a right: each leaves a row in the audit chain, in the transaction that does it."""
+"""Each change of keys or rights writes a row into the audit chain, in the same transaction."""
 
 from __future__ import annotations
 

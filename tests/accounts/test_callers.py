@@ -1,4 +1,4 @@
-"""Whom a request counts for, before and after its caller is proven."""
+"""The caller that a request counts for, before and after its authentication."""
 
 from __future__ import annotations
 

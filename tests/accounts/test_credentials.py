@@ -1,4 +1,4 @@
-"""Tokens: shown once, kept as a hash, ended for ever; and none can be guessed from what is answered."""
+"""Tokens: shown once, stored as a hash, ended for ever, and never guessable from an answer."""
 
 from __future__ import annotations
 

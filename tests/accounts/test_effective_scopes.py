@@ -1,4 +1,4 @@
-"""A key is worth at most what its owner could mint now, at every entrance, from the next call on."""
+"""A key is worth at most the scopes that its owner could mint now, on every route, from the next call on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every address of the admin, filled in from the URLconf; and what a page consists of."""
+"""Every address of the admin, filled in from the URLconf, and the parts of a page."""
 
 from __future__ import annotations
 

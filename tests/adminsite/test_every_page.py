@@ -1,4 +1,4 @@
-"""Every address of the admin, found from the URLconf, for everybody who may come by."""
+"""Every address of the admin, found from the URLconf, for every kind of visitor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys and projects in the admin: who may mint what, that a secret is shown once, and that walls stay."""
+"""API keys and projects in the admin: the right to mint, secrets shown once, and the walls between projects."""
 
 from __future__ import annotations
 

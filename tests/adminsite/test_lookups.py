@@ -1,4 +1,4 @@
-"""No address of a list filters by what no page shows: a reader could guess a hash or a secret letter by letter."""
+"""No list of the admin filters by a hidden field: a reader could guess a hash or a secret step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows keep `user:7`; staff read what that person, or that key, is called now."""
+"""Rows store `user:7`. Staff read the current name of that person or key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exists and what does not are answered alike."""
+"""Existing and unknown rows get the same answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list and the page of sessions, their two buttons, and the front page: who may press, and what is shown."""
+"""The list and the page of sessions, their two buttons, and the front page: rights and contents."""
 
 from __future__ import annotations
 

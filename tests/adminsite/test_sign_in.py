@@ -1,4 +1,4 @@
-"""How long a login lasts, and where it leads."""
+"""The length of a login, and the page after it."""
 
 from __future__ import annotations
 

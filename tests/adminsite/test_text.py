@@ -1,4 +1,4 @@
-"""What people see of text that others wrote."""
+"""Text of others as people see it."""
 
 import sys
 import time

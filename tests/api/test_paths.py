@@ -1,4 +1,4 @@
-"""What stands for an id in a path is found however RFC 9562 lets it be written, and whatever its sender put into it."""
+"""An id in a path is found in every form that RFC 9562 allows, and any other text is refused or unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A refusal of a body speaks in one way, whichever reader refuses it: where, what is right, and what came."""
+"""Every reader refuses a body in the same form: the field, the rule, and the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A replay of an `Idempotency-Key` gives what the first call gave, and never what its caller could not get now."""
+"""A replay of an `Idempotency-Key` returns the first answer, and never more than its caller could get now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET schema` is made once for each process, and who has it is told so."""
+"""`GET schema` is made once for each process. A caller that has it gets a 304."""
 
 from __future__ import annotations
 

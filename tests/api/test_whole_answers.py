@@ -1,4 +1,4 @@
-"""An answer that does not hold everything says so, and there is a way on. None grows with what others keep."""
+"""A cut answer says so and leads to the rest. No answer grows with the number of rows."""
 
 from __future__ import annotations
 

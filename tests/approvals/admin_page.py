@@ -1,4 +1,4 @@
-"""Staff at the admin: where the page of a request is, how a button is pressed, what is shown."""
+"""Staff at the admin: the page of a request, its buttons, and its text."""
 
 from __future__ import annotations
 

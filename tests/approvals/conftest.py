@@ -1,4 +1,4 @@
-"""Life stages of an approval, and the people around it: who may answer, who may only look, who must see nothing."""
+"""Stages of an approval, and people with the right to answer, to look, or to see nothing."""
 
 from __future__ import annotations
 

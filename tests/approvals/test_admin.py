@@ -1,4 +1,4 @@
-"""The admin: a queue of one's own projects, a page that shows everything, and an answer that carries what was shown."""
+"""The admin: a queue of one's own projects, a complete page, and an answer that names the shown digest."""
 
 from __future__ import annotations
 

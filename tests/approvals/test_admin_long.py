@@ -1,4 +1,4 @@
-"""A long action in the admin: what is said of it, and that its end is seen before it runs."""
+"""A long action in the admin: its size is shown, and its end must be seen before it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was approved is what runs, at most once, by who holds the claim."""
+"""The approved action runs, at most once, by the holder of the claim."""
 
 from __future__ import annotations
 

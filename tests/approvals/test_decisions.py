@@ -1,4 +1,4 @@
-"""Deciding: one decision that never changes, judged in a fixed order, by a person who may."""
+"""One decision that never changes, checked in a fixed order, by a person with the right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may act on a request: who asked, or who may answer. For other askers of the same project it is not there."""
+"""The requester, or a person who may answer, acts on a request. For other requesters it does not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One winner, whoever else is there: answers, deadlines, ends of attempts, executors."""
+"""One winner among concurrent answers, deadlines, ends of attempts, and executors."""
 
 from __future__ import annotations
 

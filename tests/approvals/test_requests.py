@@ -1,4 +1,4 @@
-"""Asking: durable, idempotent, bounded, and never what two readers could read differently."""
+"""Requests are durable, idempotent, bounded, and read in one way only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The approvals by REST: who may call what, every refusal with its type, and nothing across a project."""
+"""The approvals by REST: rights, every refusal with its type, and the walls between projects."""
 
 from __future__ import annotations
 

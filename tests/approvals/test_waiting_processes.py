@@ -1,4 +1,4 @@
-"""Waiting on one web process for what is decided on another, and through the end of either."""
+"""A wait on one web process for a decision on another, and the death of either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody else goes on working while one caller attacks: how long their calls take, and what they are answered."""
+"""A second caller continues its work during an attack: the times and the status of its calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One caller does the worst that the limits let through; somebody else goes on working. Run by `make chaos`.
+"""One caller does the worst that the limits allow while another works. Run by `make chaos`.
 
 Printed for each attack: by how much the greediest web process grew over its rest, the others' p95, and what the
 attacker was answered. The ceilings are those that docs/operations.md promises. CHAOS_ATTACKS names some of the

@@ -1,4 +1,4 @@
-"""System checks say what would otherwise be seen by nobody."""
+"""System checks report faults that nobody would see otherwise."""
 
 from __future__ import annotations
 

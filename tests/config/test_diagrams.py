@@ -1,4 +1,4 @@
-"""docs/states.md is what the tables of arrows say."""
+"""docs/states.md is made from the tables of transitions."""
 
 from django.conf import settings
 

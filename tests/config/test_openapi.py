@@ -1,4 +1,4 @@
-"""The OpenAPI document: it is what the code says now, and real answers are what it says."""
+"""The OpenAPI document is made from the current code, and real answers agree with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Production refuses to start half-configured, and its checks find what is wrong."""
+"""Production refuses an incomplete configuration, and its checks find faults."""
 
 import os
 import subprocess

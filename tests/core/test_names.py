@@ -1,4 +1,4 @@
-"""Names: what may be in one, and that the document's pattern says the same."""
+"""The characters of a name, and the same pattern in the OpenAPI document."""
 
 import re
 from typing import Any

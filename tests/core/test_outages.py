@@ -1,4 +1,4 @@
-"""A fault that passes is told from a bug, whatever library it comes from."""
+"""A passing fault is told from a bug, for every library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusals have one shape, whoever raises them."""
+"""Every refusal has the same shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations off the event loop: what becomes of the connections of their threads."""
+"""Operations off the event loop, and the database connections of their threads."""
 
 from __future__ import annotations
 

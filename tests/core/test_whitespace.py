@@ -1,4 +1,4 @@
-"""Whitespace that could push text out of sight is counted in its place, and nothing else changes."""
+"""Whitespace that could hide text is counted in its place. Nothing else changes."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Children that do what none should: `python bad_child.py KIND`. They speak the protocol by hand."""
+"""Children that break the rules: `python bad_child.py KIND`. They speak the protocol by hand."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What import contracts cannot say: inside an app, nouns know no operations, and operations know no edges."""
+"""Rules beyond the import contracts: nouns import no operations, and operations import no edges."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What a stranger gets: the SDK alone from pip, and documents whose commands exist."""
+"""The SDK alone from pip, and documents with existing commands."""
 
 import re
 import shutil

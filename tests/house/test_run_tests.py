@@ -1,4 +1,4 @@
-"""The runner of the whole suite: what it runs again, what it calls flaky, and what it never forgives."""
+"""The runner of the whole suite: reruns, flaky tests, and failures that it always reports."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The tail is the whole difference: no file over 400 lines, no function over 60."""
+"""No file has more than 400 lines, no function more than 60."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""Whoever waits for the operations to end waits for those whose caller has left, too."""
+"""A wait for the operations includes operations of callers that have left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feed as a stream, over real web processes: no gap, no duplicate, whatever process answers, and quick ends."""
+"""The feed as a stream over real web processes: no gap, no duplicate, on any process, with quick ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a beat job is on time: against its own schedule, by the database's clock."""
+"""A beat job is on time or late against its own schedule, by the database's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin pages' own stream: staff, same origin, own projects; and it says only that something changed."""
+"""The stream of the admin pages: staff, same origin, own projects. It only says that something changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many streams at once: so many of one reader, one read and one formatting for all that stand at the same place."""
+"""Many streams: a bound for each reader, and one read and one formatting for all readers at the same place."""
 
 from __future__ import annotations
 

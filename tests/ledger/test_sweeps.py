@@ -1,4 +1,4 @@
-"""Sweeps record themselves: when they ran, what they did, and what stopped them."""
+"""Sweeps record their times, their results, and their errors."""
 
 from __future__ import annotations
 

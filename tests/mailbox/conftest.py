@@ -1,4 +1,4 @@
-"""What the tests of the mailbox share."""
+"""Fixtures shared by the tests of the mailbox."""
 
 from __future__ import annotations
 

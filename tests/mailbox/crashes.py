@@ -1,4 +1,4 @@
-"""Producers and consumers of real mailboxes that are killed and stopped at random, over and over.
+"""Producers and consumers of real mailboxes, killed and stopped at random.
 
 Run as `python -m tests.mailbox.crashes FOLDER OPTIONS` with a Wardroom's environment: every process is a fork of this
 one, which has Django loaded and no connection open, so that a life costs milliseconds. Each process writes what it

@@ -1,4 +1,4 @@
-"""The mailbox in the admin: who may look, who may settle, and hostile bytes that do nothing to the page."""
+"""The mailbox in the admin: the rights to look and to settle, and hostile bytes without effect on the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settling many quarantined messages at once: who may, that it is asked once more, and that each stands alone."""
+"""Settling many quarantined messages at once: the rights, the confirmation, and no effect of one on another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ask at a plain address by REST: sent as a message, answered once by whoever drains, found by its id."""
+"""An ask at a plain address by REST: sent as a message, answered once by its reader, found by its id."""
 
 from __future__ import annotations
 

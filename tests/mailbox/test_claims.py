@@ -1,4 +1,4 @@
-"""Leases: who holds what until when, by the database's clock, and what a dead claim can still do (nothing)."""
+"""Leases by the database's clock: the holder, the end, and no effect of a dead claim."""
 
 from __future__ import annotations
 

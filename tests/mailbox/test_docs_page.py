@@ -1,4 +1,4 @@
-"""docs/mailbox.md: what its page of Python does when it is run, and the bounds that it names."""
+"""docs/mailbox.md: its Python runs, and its bounds are those of the code."""
 
 from __future__ import annotations
 

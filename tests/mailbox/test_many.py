@@ -1,4 +1,4 @@
-"""One of many that is wrong is named with its place, and harms no other."""
+"""One wrong message among many is named with its place, and harms no other."""
 
 from __future__ import annotations
 

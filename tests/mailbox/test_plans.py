@@ -1,4 +1,4 @@
-"""What PostgreSQL does for the hot statements: the ordered index and nothing else, whatever it knows of the table."""
+"""PostgreSQL's plans for the hot statements: the ordered index and nothing else, for any statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an acknowledgement leaves behind: one receipt, by which it is known again until both are let go."""
+"""An acknowledgement leaves one receipt, and is recognised by it until both are deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session's mailbox: sent as often as connections come, admitted once."""
+"""A session's mailbox: sent once on each connection, admitted once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of whole Wardrooms ask and look for."""
+"""Calls and lookups shared by the tests of whole Wardrooms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting, finding and ending supervisors on this host, with real processes and nobody who answers them."""
+"""Starting, finding and ending supervisors on this host, with real processes and without a server."""
 
 from __future__ import annotations
 

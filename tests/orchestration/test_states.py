@@ -1,4 +1,4 @@
-"""Every arrow of a session's states: what the table has is allowed, what it does not have is refused."""
+"""Every transition of a session: those of the table are allowed, all others are refused."""
 
 from __future__ import annotations
 

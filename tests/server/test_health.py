@@ -1,4 +1,4 @@
-"""/healthz says that the process lives; /readyz says which part behind it does not."""
+"""/healthz reports the process. /readyz names the failing part."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a web process has freed of large bodies and answers does not stay with it."""
+"""A web process returns the memory of large bodies and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process manager, with small real processes in the place of services."""
+"""The process manager, with small real processes in place of services."""
 
 import ctypes
 import io

@@ -1,4 +1,4 @@
-"""`manage.py up` with real processes: what it makes, what it prints, how it refuses, how it ends."""
+"""`manage.py up` with real processes: files, output, refusals, and its end."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Run inside `manage.py shell`: a first admin and an API key with every scope, whose token is printed last."""
+"""Run inside `manage.py shell`: a first admin and an API key with every scope. The token is printed last."""
 
 from accounts import credentials, scopes
 from accounts.models import Project, User

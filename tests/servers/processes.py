@@ -1,4 +1,4 @@
-"""Looking at real processes through /proc; zombies count as gone, because nobody can run them any more."""
+"""Reads of real processes through /proc. Zombies count as gone, because nobody can run them again."""
 
 import os
 from pathlib import Path

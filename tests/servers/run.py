@@ -1,4 +1,4 @@
-"""One run of the tests: which backend, and which private servers this process of it has started.
+"""One run of the tests: its backend, and the private servers that this process has started.
 
     sqlite    SQLite (a file) and the wheel's Valkey: what `make run` gives
     postgres  PostgreSQL and Debian's Redis: what a deployment has

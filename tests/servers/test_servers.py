@@ -1,4 +1,4 @@
-"""The private servers keep what they promised their clients, and leave nothing behind."""
+"""The private servers keep their promises and leave nothing behind."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What schemathesis has to know beside docs/openapi.yaml; `schemathesis.toml` names this file.
+"""Hooks for schemathesis beside docs/openapi.yaml. `schemathesis.toml` names this file.
 
 A valid call can be refused for what stands now: an `Idempotency-Key` that meant another call, a program that is not
 installed, a parent that is too deep. The document lists such fields of an operation under `x-depends-on-state`; every

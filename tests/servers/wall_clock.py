@@ -1,4 +1,4 @@
-"""A wall clock that a test can set, for real processes: Debian's libfaketime, loaded into each of them.
+"""A wall clock that a test sets for real processes, by Debian's libfaketime.
 
 The monotonic clock stays what it is, as it does when somebody sets the time of a machine.
 """

@@ -1,4 +1,4 @@
-"""The small parts of the SDK: who am I, what do I know already, when do I come back, what does an answer mean."""
+"""The small parts of the SDK: identity, memory, reconnection, and decisions."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Events: durable ones are owed until committed, lossy ones may go, and no number is used twice or out of order."""
+"""Events: durable ones stay until committed, others may be lost, and numbers are unique and in order."""
 
 from collections import deque
 from typing import Any

@@ -1,4 +1,4 @@
-"""The history that a child hands over is kept, or given up where it was refused; the rest finds its new place."""
+"""A child's history is stored or refused in parts, and the rest keeps its place."""
 
 from __future__ import annotations
 

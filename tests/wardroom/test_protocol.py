@@ -1,4 +1,4 @@
-"""Frames: what each may be, what closes the socket, what is only answered."""
+"""Frames: their fields, the errors that close the socket, and the errors that are only answered."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A runbook's text, its table, its memory, and its shell: what needs no server."""
+"""A runbook's text, its table, its memory and its shell, without a server."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What is refused before it is stored, and how fast."""
+"""Values that are refused before they are stored, and the speed of the check."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The supervisor of a child with real processes: what it hands over, what it reports, and that nothing is left."""
+"""The supervisor with real processes: its environment, its reports, and no process left behind."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A web server that takes what a supervisor posts, and answers as a test tells it to."""
+"""A web server that records a supervisor's reports, and answers as a test wants."""
 
 import json
 import threading

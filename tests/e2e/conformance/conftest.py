@@ -1,4 +1,4 @@
-"""One real Wardroom for all the scripts, and sessions whose child is the test itself."""
+"""One real Wardroom for all scripts, and sessions with the test itself as their child."""
 
 from __future__ import annotations
 

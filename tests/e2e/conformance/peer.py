@@ -1,4 +1,4 @@
-"""A child that does exactly what a script says, frame by frame, in either dialect."""
+"""A child that follows a script frame by frame, in either dialect."""
 
 from __future__ import annotations
 

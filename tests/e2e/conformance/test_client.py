@@ -1,4 +1,4 @@
-"""The REST client against a real server: what programs that spawn, watch and answer do."""
+"""The REST client against a real server: programs that spawn, watch and answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same protocol from Node, with nothing but what Node brings; and the examples, as a reader would run them."""
+"""The same protocol from Node without packages, and the examples of the repository."""
 
 from __future__ import annotations
 

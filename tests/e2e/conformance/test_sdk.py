@@ -1,4 +1,4 @@
-"""The SDK's child against a real server: the walk-throughs as a person who writes a child sees them."""
+"""The SDK's child against a real server: the walk-throughs from the author's side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK and what is asked of its child over REST: beside the work, as a turn of it, and after a restart."""
+"""The SDK's child and questions by REST: beside the work, as a turn of it, and after a restart."""
 
 from __future__ import annotations
 

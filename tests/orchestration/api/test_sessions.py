@@ -1,4 +1,4 @@
-"""The session calls: each for its owner, a stranger who must see nothing, and a child that may do little."""
+"""The session calls for their owner, for a stranger who must see nothing, and for a child with few rights."""
 
 from __future__ import annotations
 

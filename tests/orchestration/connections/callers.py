@@ -1,4 +1,4 @@
-"""Somebody who asks over REST, on the real server, and how a child answers over its connection."""
+"""A caller that asks by REST on the real server, and a child that answers over its connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One live connection per session: newer ones replace older ones, and what is old changes nothing."""
+"""One live connection per session: a newer one replaces an older one, and an old one changes nothing."""
 
 from __future__ import annotations
 

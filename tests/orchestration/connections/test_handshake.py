@@ -1,4 +1,4 @@
-"""Who may open a connection: one test for each refusal of the handshake, each a close code that a client can read."""
+"""The refusals of the handshake, one test each, each with a close code that a client can read."""
 
 from __future__ import annotations
 

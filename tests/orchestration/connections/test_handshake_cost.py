@@ -1,4 +1,4 @@
-"""What handshakes cost before their token is judged: nothing for what is no token, and few places for the others."""
+"""The cost of a handshake before authentication: none for a malformed token, few places for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not the protocol, what is too much, and who does not read: each ends with its own code."""
+"""Frames out of protocol, too many frames, and peers that do not read: each ends with its own code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sender is told of a message to a session, each word on the real connection, and what then becomes of it."""
+"""The outcome of a message to a session, each over a real connection, and its effect."""
 
 from __future__ import annotations
 

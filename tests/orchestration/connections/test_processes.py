@@ -1,4 +1,4 @@
-"""Connections in a house of real processes: web processes that stop or are killed, a Redis that is away."""
+"""Connections with real processes: web processes that stop or are killed, a Redis that is away."""
 
 from __future__ import annotations
 

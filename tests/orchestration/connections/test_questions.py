@@ -1,4 +1,4 @@
-"""A question to a session over REST, answered over its connection: held, late, once."""
+"""A question to a session by REST, answered over its connection: held, late, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask a session, who may answer, who may know the answer; and what is no question."""
+"""The rights to ask a session, to answer, and to read the answer, and invalid questions."""
 
 from __future__ import annotations
 

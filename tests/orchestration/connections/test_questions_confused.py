@@ -1,4 +1,4 @@
-"""One ask's answer never becomes another's, and an ask is answered once: whatever ids its neighbours have."""
+"""An answer belongs to one ask, and each ask has one answer, whatever ids other asks have."""
 
 from __future__ import annotations
 

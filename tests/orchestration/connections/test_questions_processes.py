@@ -1,4 +1,4 @@
-"""Asking on one web process whom another holds the connection of, and through the death of either."""
+"""A question on one web process to a child on another, and the death of either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a child can make others keep is bounded, whatever it sends; and a full session can still end."""
+"""The stored rows of a child are bounded, and a full session can still end."""
 
 from __future__ import annotations
 

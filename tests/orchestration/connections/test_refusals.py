@@ -1,4 +1,4 @@
-"""A value that cannot be kept is an `error` frame for its frame. It closes nothing, and harms no other frame."""
+"""A value that cannot be stored is an `error` frame. It closes nothing and harms no other frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The straight road: a child connects, gets its work, tells what it does, and ends."""
+"""The simple case: a child connects, gets its work, reports, and ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a child's token may do to the sessions around it: the same over its connection and by REST."""
+"""A child's token has the same rights over its connection and by REST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is let go, and what is not: each at its age, in batches."""
+"""Rows are deleted at their age, in batches, and others stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Working folders go when their session has long been over; nothing else does, whatever a child left in its own."""
+"""Working folders of long ended sessions are deleted, and nothing else, whatever a child left in its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every scheduled job runs over a row that cannot be judged, does its work for the others, and says so."""
+"""Every scheduled job meets a row that cannot be processed, does its work for the others, and reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hints to the workers: bounded when the broker is away or hangs, owed until sent, sent again by the sweeper."""
+"""Task messages to the workers: bounded while the broker is away or hangs, and sent again by the sweep."""
 
 from __future__ import annotations
 

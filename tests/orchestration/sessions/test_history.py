@@ -1,4 +1,4 @@
-"""The history of a session, page by page: every entry once, and never more loaded than a page."""
+"""The history of a session, page by page: every entry once, with bounded memory."""
 
 from __future__ import annotations
 

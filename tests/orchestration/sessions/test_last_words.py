@@ -1,4 +1,4 @@
-"""Whatever a child says last, within the limits of a frame: its end is taken, and its parent hears of it."""
+"""The end of a child within the limits of a frame is always stored, and its parent gets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launching: who claims, what is skipped, and what happens when no first word comes."""
+"""Launching: the claim, skipped attempts, and attempts without a first frame."""
 
 from __future__ import annotations
 

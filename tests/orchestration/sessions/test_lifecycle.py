@@ -1,4 +1,4 @@
-"""The operations of a session's life: who may change what, and what each change takes with it."""
+"""The operations of a session's life: their guards and their effects."""
 
 from __future__ import annotations
 

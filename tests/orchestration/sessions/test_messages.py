@@ -1,4 +1,4 @@
-"""Messages to a session, and the truth of each outcome."""
+"""Messages to a session, and the outcome of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metadata of a session: every value that is stored is one that every sweep and every reader can bear."""
+"""The metadata of a session: every stored value is safe for every sweep and every reader."""
 
 from __future__ import annotations
 

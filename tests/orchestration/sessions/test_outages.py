@@ -1,4 +1,4 @@
-"""Wardroom itself away, with real processes: nobody is declared dead for it, and what ended meanwhile is known."""
+"""Outages of Wardroom with real processes: no attempt ends for them, and ends meanwhile are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many threads on one attempt, on a real database: one winner, and everything that goes with it once."""
+"""Many threads on one attempt, on a real database: one winner, and each effect once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lost connection: its grace, what it counts from, and what starts it anew."""
+"""A lost connection: its grace, the start of the grace, and its restart."""
 
 from __future__ import annotations
 

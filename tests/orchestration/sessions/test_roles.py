@@ -1,4 +1,4 @@
-"""What a role gives, to whom: the reach belongs to what runs, and never to a name."""
+"""The rights of a role belong to its own command, and never to its name."""
 
 from __future__ import annotations
 

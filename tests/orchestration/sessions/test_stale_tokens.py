@@ -1,4 +1,4 @@
-"""A token is judged before the transaction that acts on it: what ends the attempt in between ends the act as well."""
+"""A token is checked before its transaction: an attempt that ends in between ends the act too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a supervisor says and is told, live token or dead."""
+"""Reports of a supervisor and their answers, with a live or a dead token."""
 
 from __future__ import annotations
 

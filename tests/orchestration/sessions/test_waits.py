@@ -1,4 +1,4 @@
-"""Suspending, what is waited for, and the one resume."""
+"""Suspending, the condition of the wait, and the one resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watchdog: both clocks, their order, their overrides, and what stops them. `now=` moves the time."""
+"""The watchdog: both clocks, their order, their overrides, and their stops. `now=` moves the time."""
 
 from __future__ import annotations
 

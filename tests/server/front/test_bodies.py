@@ -1,4 +1,4 @@
-"""A body is read only after its caller was judged, and only up to its bounds, on every route."""
+"""A body is read after its caller's authentication, and only up to its bounds, on every route."""
 
 from __future__ import annotations
 

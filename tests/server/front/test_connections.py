@@ -1,4 +1,4 @@
-"""A connection that only waits is closed after a documented time, and too many harm nobody else."""
+"""An idle connection is closed after a documented time, and too many harm no other caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HEAD is GET without its body, OPTIONS names the methods, and `Allow` names what works, on every route."""
+"""HEAD is GET without its body, OPTIONS names the methods, and `Allow` is correct, on every route."""
 
 from __future__ import annotations
 

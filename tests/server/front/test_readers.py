@@ -1,4 +1,4 @@
-"""A reader has one deadline for an answer, with a lowest rate: who takes a bit at a time holds nothing for long."""
+"""A reader has a deadline for an answer, with a lowest rate. A slow reader is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests beyond what the machine bears wait for a turn, callers take turns, and beyond a bound it is a 503."""
+"""Requests beyond the bound wait for a turn, callers take turns, and beyond a second bound it is a 503."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP written by hand, for what a client library would never send."""
+"""HTTP written by hand, for requests that a client library would never send."""
 
 from __future__ import annotations
 
