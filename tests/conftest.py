@@ -109,7 +109,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
 
 
 class InitialRows:
-    """What migrations put into tables, which the flush after a transactional test takes away."""
+    """Rows from migrations. The flush after a transactional test deletes them."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[Any, list[Any]]] = []
@@ -153,7 +153,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def is_transactional(item: pytest.Item) -> bool:
-    """Whether pytest-django flushed the database after it."""
+    """Return True if pytest-django flushes the database after the test."""
     marker = item.get_closest_marker("django_db")
     asked = marker is not None and (marker.kwargs.get("transaction") or marker.args[:1] == (True,))
     return bool(asked) or "transactional_db" in getattr(item, "fixturenames", ())
@@ -208,7 +208,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Callable[..., House]]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable(config: pytest.Config, report: Any) -> Any:
-    """What a test printed may hold lone surrogates, which no worker can send: they would end the whole run."""
+    """Escape lone surrogates in the output of a test. A worker cannot send them, and the whole run would end."""
     return _sendable((yield))
 
 

@@ -42,14 +42,14 @@ class Document:
         return self.said["paths"][template].get(method.lower()) if template else None
 
     def resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """What a `$ref` stands for."""
+        """Return the schema behind a `$ref`."""
         while "$ref" in schema:
             _, _, kind, name = schema["$ref"].split("/")
             schema = self.components[kind][name]
         return schema
 
     def untrue(self, method: str, path: str, status: int, headers: Any, body: Any) -> str | None:
-        """What is said nowhere of an answer: its status, its media type, a header that it lacks, its problem type."""
+        """Return the undocumented parts of an answer: status, media type, missing header, problem type."""
         operation = self.operation(method, path)
         if operation is None or status == 405:
             return None

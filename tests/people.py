@@ -4,5 +4,5 @@ from accounts.models import User
 
 
 def owner(name: str = "owner") -> User:
-    """Somebody who may do everything everywhere: a key of theirs is worth all of its scopes."""
+    """Return a person with every right, so that their keys have all of their scopes."""
     return User.objects.get_or_create(username=name, defaults={"is_superuser": True, "is_staff": True})[0]

@@ -14,7 +14,7 @@ PATIENCE = 30.0
 
 
 class NeverHappened(AssertionError):
-    """The deadline passed first. The text names what was waited for and what was last seen."""
+    """The deadline passed first. The text names the condition and the last value."""
 
 
 def wait_until(seen: Callable[..., T], timeout: float = PATIENCE, *, why: str = "") -> T:
@@ -75,7 +75,7 @@ def breathe(secs: float = PAUSE) -> None:
 
 
 async def stay(secs: float) -> None:
-    """For an attacker that holds on to what it has taken, for a bounded time."""
+    """Stay for a bounded time, as an attacker that holds resources."""
     await asyncio.sleep(secs)
 
 

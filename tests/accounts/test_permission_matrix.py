@@ -28,7 +28,7 @@ STEER, STOP, DRAIN = scopes.STEER, scopes.STOP, scopes.DRAIN
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One call: `METHOD path`, the scopes of which one is enough, what the owner needs beside it, and a good body."""
+    """One call: `METHOD path`, the sufficient scopes, the owner's further permissions, and a valid body."""
 
     call: str
     any_of: tuple[str, ...]
@@ -164,7 +164,7 @@ def key_of(user: User, *wanted: str) -> str:
 
 
 def faults(face: Django | Server, row: Row) -> list[str]:
-    """Whom the call answers otherwise than the table says: by scope, then by the permissions behind it."""
+    """Return the callers whose answer differs from the table: by scope, then by the permissions behind it."""
     targets, found = plant(), []
 
     def expect(who: str, token: str, statuses: set[int], on: Targets = targets) -> None:

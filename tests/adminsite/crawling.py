@@ -100,7 +100,7 @@ class Page(HTMLParser):
             self.inline.append(f"<{self._within}> {data.strip()[:80]}")
 
     def faults(self) -> list[str]:
-        """What a strict policy would block, and what only planted text could have put there."""
+        """Return the parts that a strict policy would block, and parts that only planted text can have made."""
         found = list(self.inline)
         for tag, attributes in self.elements:
             found += [f"{tag} {name}" for name in attributes if name.startswith("on") or name == "style"]

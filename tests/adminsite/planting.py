@@ -176,7 +176,7 @@ def _history(planted: Planted, model: type[Model], row: Any) -> None:
 
 
 def staff(name: str, *projects: Project, permissions: bool = True) -> User:
-    """A member of the staff who sees these projects, with every permission there is or with none."""
+    """Return a member of the staff for these projects, with every permission or with none."""
     user = User.objects.create_user(name, password=f"{name}-password", is_staff=True)
     group = Group.objects.create(name=f"{name}s")
     user.groups.add(group)

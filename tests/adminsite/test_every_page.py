@@ -62,7 +62,7 @@ def get(client: Client, address: Address) -> Any:
 
 
 def checksum() -> str:
-    """Everything that is stored, except who is signed in."""
+    """Return a checksum of all rows except logins."""
     rows = hashlib.sha256()
     for model in sorted(apps.get_models(include_auto_created=True), key=lambda model: model._meta.label):
         if model is not BrowserSession:
@@ -190,7 +190,7 @@ def test_hidden_characters_of_every_field_are_visible_on_its_page(
 
 
 def json_form(escape: str) -> str:
-    """How JSON itself writes a control character."""
+    """Return a control character as JSON writes it."""
     code = int(escape[3:-1], 16)
     return {13: "\\r"}.get(code, f"\\u{code:04x}")
 

@@ -18,7 +18,7 @@ ASKS = ("__startswith", "__gt", "__regex", "__isnull", "__in", "__contains")
 
 
 def fields(model: type[Model], depth: int = 2) -> Iterator[str]:
-    """Every field of a model, and of what it leads to, either way."""
+    """Return every field of a model and of its related models, in both directions."""
     for field in model._meta.get_fields():
         yield field.name
         if depth and field.is_relation and field.related_model and field.related_model != "self":

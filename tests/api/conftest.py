@@ -18,11 +18,11 @@ def server(transactional_db: None) -> Iterator[Server]:
 
 @pytest.fixture
 def caller(db: None) -> Caller:
-    """Somebody who may do everything, at Django's views."""
+    """A caller with every right, at Django's views."""
     return Caller(Django(), projects.default().pk, scopes=scopes.ALL)
 
 
 @pytest.fixture
 def far(server: Server) -> Caller:
-    """Somebody who may do everything, at a web process."""
+    """A caller with every right, at a web process."""
     return Caller(server, projects.default().pk, scopes=scopes.ALL)

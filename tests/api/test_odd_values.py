@@ -30,7 +30,7 @@ def token() -> str:
 
 
 def faults(server: Server, addresses: Iterator[tuple[str, str]], method: str = "GET", **headers: str) -> list[str]:
-    """Those of the addresses that are answered with a 5xx, by what was put where."""
+    """Return the addresses with a 5xx answer, by value and place."""
     found = []
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         for what, address in addresses:

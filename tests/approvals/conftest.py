@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 
 
 def staff(name: str, project: Project | None = None, *permissions: str) -> User:
-    """A member of the staff who sees `project` and holds these permissions of approvals."""
+    """Return a member of the staff for `project` with these permissions of approvals."""
     user = User.objects.create_user(name, is_staff=True)
     group, _ = Group.objects.get_or_create(name=f"team of {project}")
     user.groups.add(group)
@@ -77,7 +77,7 @@ def stranger(elsewhere: Project) -> User:
 
 @pytest.fixture
 def session(project: Project) -> UUID:
-    """A session whose first attempt runs."""
+    """A session with a running first attempt."""
     session = uuid4()
     attempt_clock.open(project.pk, session, 1)
     return session

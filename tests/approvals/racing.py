@@ -13,7 +13,7 @@ from core.web.problems import Problem
 
 
 def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What each call gave: its value, or the type of its refusal. Anything else is raised."""
+    """Return each call's value, or the type of its refusal. Raise any other error."""
     start = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:

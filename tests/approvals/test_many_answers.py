@@ -43,7 +43,7 @@ print("PEOPLE", json.dumps(people))
 
 @dataclass
 class Said:
-    """What one person was told: that they decided, or what stands."""
+    """One person's answer: their own decision, or the current one."""
 
     won: bool
     told: str

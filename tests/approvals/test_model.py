@@ -26,7 +26,7 @@ from tests.approvals.conftest import NOON, child
 
 @dataclass
 class Expected:
-    """What the model believes of one approval."""
+    """The model's state of one approval."""
 
     attempt: int
     via: str

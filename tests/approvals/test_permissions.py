@@ -33,7 +33,7 @@ ACTS = ("withdraw", "consume")
 
 @pytest.fixture
 def executor(bearer: Any, project: Project) -> Caller:
-    """One team's executor, that asks and runs what was approved."""
+    """One team's executor. It asks, and runs the approved action."""
     return Caller(bearer(project, staff("executor", project, "ask"), scopes=ASK))
 
 

@@ -40,7 +40,7 @@ async def wait() -> AsyncIterator[Any]:
 
 @pytest.fixture
 def no_poll(timings: Any) -> None:
-    """The poll behind the wake-ups is out of reach, and so is the end of a held call: what comes soon was woken."""
+    """Move the poll and the end of a held call out of reach, so that an early answer came by a wake-up."""
     timings(hub_poll_secs=60, held_call_secs=25)
 
 

@@ -74,7 +74,7 @@ class Bystander:
 
     @property
     def bad(self) -> list[tuple[str, int]]:
-        """Answers that nobody should get who does nothing wrong."""
+        """Return the answers that a correct caller must not get."""
         return [(call, status) for call, status in self.answers if status >= 500 or status in (0, 429)]
 
     def _work(self) -> None:

@@ -32,7 +32,7 @@ class Form:
         return httpx.request(method, f"{self.urls[web]}/api/v1/{path}", json=body, headers=headers, timeout=60)
 
     def external(self) -> dict[str, Any]:
-        """Spawn a session whose child the test plays: `{id, token, url}`."""
+        """Spawn an external session for a test: `{id, token, url}`."""
         spawned = self.call("POST", "sessions", {"runner": "external", "assignment": "be a child"})
         assert spawned.status_code == 201, spawned.text
         told = spawned.json()
@@ -78,5 +78,5 @@ def embedded() -> Iterator[Form]:
 
 
 def as_json(form: Form) -> str:
-    """What an attacker's process needs to know of it."""
+    """Return the facts for an attacker's process."""
     return json.dumps({"urls": form.urls, "key": form.key, "password": form.password})

@@ -53,13 +53,13 @@ def test_the_worst_that_one_caller_can_do_neither_stops_nor_slows_nor_swells_any
 
 
 def warm_up(form: Form) -> None:
-    """What a web process loads with its first calls is part of its rest."""
+    """Make a web process load its modules, so that they count as its memory at rest."""
     with Bystander(form) as somebody:
         wait_until(lambda: len(somebody.took) > 200, 60)
 
 
 def attacked(form: Form, name: str, rest: dict[int, int]) -> dict[str, Any]:
-    """One attack while a bystander works: what it cost, as a row of the table."""
+    """Run one attack beside a bystander, and return its cost as a row of the table."""
     command = [sys.executable, "-m", "tests.chaos.attacks", name]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as attacker:
         assert attacker.stdin is not None and attacker.stdout is not None

@@ -13,7 +13,7 @@ from tests.servers import Redis, Valkey
 
 
 class TLSRedis(Redis):
-    """A Redis whose certificate nobody but itself has signed, as some platforms have it."""
+    """A Redis with a self-signed certificate, as on some platforms."""
 
     name = "Redis (TLS)"
 

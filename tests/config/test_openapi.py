@@ -146,7 +146,7 @@ def test_an_answer_that_is_not_in_the_document_is_found(
 
 def test_an_answer_that_is_not_in_the_document_fails_the_test_that_got_it(caller: Caller) -> None:
     class Confused(ProjectView):
-        """It answers what nobody said."""
+        """A view with an undocumented answer."""
 
         permission_classes = []
 

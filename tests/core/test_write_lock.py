@@ -88,7 +88,7 @@ def test_a_turn_that_does_not_come_is_a_locked_database_and_blocks_nobody(waitin
 
 @pytest.mark.django_db(transaction=True)
 class TestAfterTheCommit:
-    """What runs after COMMIT may wait for a broker that is away. It keeps no other writer waiting."""
+    """Work after COMMIT may wait for an absent broker, and no other writer waits for it."""
 
     def slow(self, wrote: threading.Event, seen: list[bool]) -> None:
         """A hook that ends when another thread has written, or never will."""

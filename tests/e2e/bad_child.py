@@ -81,7 +81,7 @@ def deaf() -> None:
 
 
 def garbage() -> None:
-    """Sends what is no frame, and stays when it is hung up on."""
+    """Send garbage, and stay after the server has closed."""
     socket = hello()
     socket.send("\x07 not json {{{")
     reading(socket)

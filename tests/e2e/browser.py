@@ -50,6 +50,6 @@ def open_request(page: Page, text: str) -> None:
 
 
 def press(page: Page, button: str) -> None:
-    """Press a button, and wait for the page that says what came of it."""
+    """Press a button, and wait for the page with the result."""
     with page.expect_navigation():
         page.get_by_role("button", name=button, exact=True).click()

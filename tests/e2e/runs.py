@@ -17,7 +17,7 @@ class Answering(Protocol):
 
 
 class Run:
-    """A session, what it waits for, and what became of it. Calls are repeated while a web process is away."""
+    """A session, its pending request and its end. Calls are repeated while a web process is away."""
 
     def __init__(self, house: Answering, **order: Any) -> None:
         self.house = house
@@ -68,7 +68,7 @@ def runbook(house: Answering, *lines: str) -> Run:
 
 
 class Ledger:
-    """A file that steps write a word into: what ran, how often, in which order."""
+    """A file for the words of the steps. It shows their number and their order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -54,7 +54,7 @@ def test_a_generated_client_spawns_waits_for_an_approval_and_decides_it(
 
 
 def work(generated: Any, client: Any) -> Any:
-    """Spawn, ask, wait, decide, consume; give what a second answer gets."""
+    """Spawn, ask, wait, decide and consume. Return the refusal of a second answer."""
     models: ModuleType = generated("models")
     spawn, get = generated("api.sessions.sessions_spawn"), generated("api.sessions.sessions_get")
     ask, wait = generated("api.approvals.approvals_ask"), generated("api.approvals.approvals_wait")

@@ -37,7 +37,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def three_steps(house: Any, ledger: Any) -> Any:
-    """A run whose first step has run and whose second waits for a person."""
+    """Return a run after its first step. The second step waits for a person."""
     run = runbook(house, "!" + ledger.step("one"), ledger.step("two"), ledger.step("three"))
     return run, run.pending()
 
@@ -94,7 +94,7 @@ FRAMES = ("approval_registered", "approval_reply", "approval_consumed", "event_a
 
 @pytest.fixture(scope="module")
 def wired(houses: Any) -> Iterator[Any]:
-    """A house whose children talk to it through a wire that can be cut."""
+    """A Wardroom behind a wire that a test can cut."""
     house = houses(timings=QUICK)
     with Wire(house.port) as wire:
         house.environment["WARDROOM_URL"] = wire.url

@@ -102,7 +102,7 @@ class Dyno:
 
 @pytest.fixture(scope="module")
 def static(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Where the build collects what the admin looks like."""
+    """The folder for collected static files."""
     return tmp_path_factory.mktemp("static")
 
 

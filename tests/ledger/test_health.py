@@ -75,7 +75,7 @@ def test_a_last_run_in_the_future_degrades_readyz_with_its_negative_age() -> Non
 
 
 def part(name: str) -> dict[str, Any]:
-    """What a part of /readyz says."""
+    """Return one part of /readyz."""
     return {"ok": True} | CHECKS[name]()
 
 

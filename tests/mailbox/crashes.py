@@ -101,7 +101,7 @@ class Life:
         os.write(self.log, (" ".join(map(str, words)) + "\n").encode())
 
     def insist(self, operation: Callable[[], T]) -> T:
-        """Call until the database answers. What its outage left undecided is said again, with the same ids."""
+        """Call until the database answers. After an outage, repeat the call with the same ids."""
         from django.db import Error, connection
 
         while True:
@@ -142,7 +142,7 @@ def _sent(log: Path) -> int:
 
 
 def consume(life: Life) -> None:
-    """Drain, and acknowledge what came; first take back what an earlier life of the same name held."""
+    """Recover the claims of an earlier life of the same name, then drain and acknowledge."""
     from mailbox import claims, delivery
 
     plan = life.plan
@@ -193,7 +193,7 @@ def fork(job: Callable[[Life], None], life: Callable[[], Life]) -> int:
 
 
 class Ward:
-    """The processes, and what is done to them."""
+    """The processes, with the kills and stops of the run."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.page, self.findings = plan, Page(), Findings()
@@ -276,7 +276,7 @@ class Ward:
 
 
 def examine(plan: Plan, findings: Findings) -> None:
-    """Hold what the processes were told against the tables."""
+    """Compare the answers of the processes with the tables."""
     from mailbox.models import Message, Receipt
 
     kept = Message.objects.order_by("address", "seq")

@@ -43,7 +43,7 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """A server in a thread of this process, so that what a test changes here is so there too."""
+    """Run a server in a thread of this process, so that changes of a test apply to it."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(WEB, **IN_A_THREAD | {"port": port}))
     thread = Thread(target=server.run)

@@ -88,7 +88,7 @@ class Sender:
                 producer.publish(raw, routing_key=self.queue.name, delivery_mode=2, **options)
 
     def waiting(self, queue: Any = None) -> Any:
-        """How many the broker still holds, handed out or not."""
+        """Return the number of messages in the broker, delivered or not."""
         with kombu.Connection(self.url) as broker:
             bound: Any = (queue or self.queue).bind(broker.channel())
             return bound.queue_declare(passive=True).message_count

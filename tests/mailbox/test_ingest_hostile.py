@@ -41,7 +41,7 @@ SHORT_TEXTS = sorted(
 
 
 class Raw(amqp.Message):
-    """A message whose properties are sent as these bytes."""
+    """A message with these bytes as its properties."""
 
     def __init__(self, body: bytes, properties: bytes) -> None:
         super().__init__(body)
@@ -110,7 +110,7 @@ ODD = {
 def publish(
     sender: Sender, bodies: list[bytes], raw: bytes, exchange: str = "", routing_key: str | None = None
 ) -> None:
-    """With confirms, so that what the broker refuses is no test of ours."""
+    """Publish with confirms, so that a refusal of the broker is an error."""
     with kombu.Connection(sender.url, transport_options={"confirm_publish": True}) as broker:
         channel: Any = broker.channel()
         for body in bodies:
@@ -230,7 +230,7 @@ def test_a_row_that_is_beyond_a_limit_of_the_database_is_not_waited_for(
 
 
 def received(*raw_frames: tuple[int, bytes], most: int = 1000) -> list[frames.Arrival]:
-    """What a connection makes of these frames of one channel."""
+    """Return the messages that a connection reads from these frames of one channel."""
     found: list[frames.Arrival] = []
     connection = SimpleNamespace(bytes_recv=0)
     on_frame = frames.reader(most)(connection, lambda channel, method, payload, content: found.append(content))

@@ -86,5 +86,5 @@ def test_many_wait_at_once_and_cost_no_thread(caller: Caller, aside: ThreadPoolE
 
 
 def listening() -> set[str]:
-    """What the server's hub is asked to listen to."""
+    """Return the topics of the server's hub."""
     return {topic for each in hub._hubs.values() for topic in each._subscriptions if topic.startswith("ask:")}

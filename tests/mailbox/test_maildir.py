@@ -113,7 +113,7 @@ def test_a_folder_that_is_none_and_a_project_that_is_none_are_said(project: UUID
 
 
 def left_out(folder: Any, **options: Any) -> Any:
-    """What an import that leaves something out says of each, and in the end."""
+    """Return the lines and the error of an import that leaves files out."""
     complaints = StringIO()
     with pytest.raises(CommandError) as refusal:
         bring(folder, stderr=complaints, **options)
@@ -206,7 +206,7 @@ def test_only_so_many_are_named(project: UUID, folder: Any, monkeypatch: pytest.
 def test_the_command_brings_the_good_one_whatever_lies_beside_it_and_reads_no_large_file(
     transactional_db: None, folder: Any
 ) -> None:
-    """As the command runs: as a user who may not read everything, beside files larger than the memory it may take."""
+    """Run the command as a user without all read permissions, beside files larger than its memory."""
     projects.default()
     put(folder, "new", 1, "good")
     put(folder, "new", 2, "locked")

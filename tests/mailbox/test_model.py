@@ -44,7 +44,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 @dataclass
 class Held:
-    """What the model knows of one message."""
+    """The model's state of one message."""
 
     id: str
     address: str

@@ -51,7 +51,7 @@ def plan(statement: Any) -> set[Any]:
 
 
 def tables(found: Any) -> set[Any]:
-    """What is read by a scan of the whole."""
+    """Return the tables that a plan scans completely."""
     return {where for step, where in found if step == "Seq Scan"}
 
 

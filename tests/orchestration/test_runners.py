@@ -33,7 +33,7 @@ def session(settings: Any, tmp_path: Path, timings: Any) -> Iterator[UUID]:
 
 
 def start(session: UUID, attempt: int = 1, *command: str) -> dict[str, Any]:
-    """A supervisor and its child; what it says of itself once it keeps."""
+    """Start a supervisor and its child, and return the state file."""
     told = runners.launch_spec(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
     runners.start_supervisor(told)
     return wait_until(lambda: keeping(session, attempt), 30, why="the supervisor's own state file")

@@ -74,6 +74,6 @@ def test_a_crowd_of_probes_costs_one_look_a_second(lonely: Any) -> None:
 
 
 def pings(house: Any) -> Any:
-    """How often the broker was asked whether it is there. Nobody but /readyz asks it more than once in 15 s."""
+    """Count the checks of the broker. Only /readyz checks it more than once in 15 s."""
     with house.broker.client() as client:
         return client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]

@@ -81,7 +81,7 @@ def test_what_it_inherits_as_the_first_process_of_a_container_does_not_pile_up(m
 
 @pytest.fixture
 def adopting() -> Iterator[None]:
-    """This process becomes what process 1 is: whoever loses its parent is its child."""
+    """Make this process a subreaper: orphans become its children."""
     subreaper = 36
     prctl = ctypes.CDLL(None).prctl
     prctl(subreaper, 1, 0, 0, 0)

@@ -24,7 +24,7 @@ ADMIN = ("staff", "correct-horse-battery")
 
 
 class Databases(Protocol):
-    """Where databases of one kind live."""
+    """The databases of one kind."""
 
     folder: Path
     kind: str
@@ -121,7 +121,7 @@ def furnished(databases: Databases, environment: dict[str, str]) -> tuple[str, s
 
 
 def _make(databases: Databases, name: str, build: Callable[[], None]) -> None:
-    """Make the database `name`: from what an earlier run kept, else by `build`, which calls it *making*."""
+    """Make the database `name`: from a kept copy, else by `build`, which calls it *making*."""
     keep = kept_folder()
     with _alone(keep):
         file = keep / f"{name}.{databases.kind}"
@@ -153,7 +153,7 @@ def _key_file(databases: Databases) -> Path:
 
 @cache
 def kept_folder() -> Path:
-    """Where migrated databases are kept from run to run: one private folder for each state of what makes them."""
+    """Return the folder of kept databases: one private folder for each version of their sources."""
     makers = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/models*.py"), *ROOT.glob("*/states.py")]
     makers += [path for app in ("core", "accounts", "ledger") for path in ROOT.glob(f"{app}/**/*.py")]
     makers += [ROOT / "config" / "settings.py"]
@@ -172,7 +172,7 @@ def kept_folder() -> Path:
 
 
 def manage(environment: dict[str, str], *words: str, timeout: float = 60) -> str:
-    """Run a management command in its own process, and give what it printed."""
+    """Run a management command in its own process, and return its output."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *words],
         env=environment,
@@ -187,7 +187,7 @@ def manage(environment: dict[str, str], *words: str, timeout: float = 60) -> str
 
 
 def base_environment() -> dict[str, str]:
-    """What every Wardroom of the tests is started with, before its URLs; nothing of the caller's own Wardroom."""
+    """Return the environment of every Wardroom of the tests, without its URLs and without the caller's own settings."""
     ours = ("WARDROOM_", "DATABASE_URL", "REDIS_URL", "BROKER_URL", "CLOUDAMQP_URL", "DJANGO_", "SECRET_KEY")
     kept = {name: value for name, value in os.environ.items() if not name.startswith((*ours, "PYTEST_"))}
     return {
@@ -201,7 +201,7 @@ def base_environment() -> dict[str, str]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time: the first makes what the others copy."""
+    """Hold a lock between processes: the first one makes the database that the others copy."""
     with (folder / "making.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

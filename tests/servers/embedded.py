@@ -82,7 +82,7 @@ class Embedded:
             )
 
     def parts(self) -> dict[str, Any]:
-        """What /readyz says of each part."""
+        """Return each part of /readyz."""
         told: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=5).json()["parts"]
         return told
 

@@ -15,7 +15,7 @@ POOL_PORT = 6432  # Only part of the socket's file name.
 
 
 class PgBouncer(Server):
-    """The pooler of the PostgreSQL whose socket is in `behind`; few connections, so that nobody keeps one."""
+    """The pooler of the PostgreSQL with its socket in `behind`. It has few connections, so that none is kept."""
 
     name = "PgBouncer"
 

@@ -29,7 +29,7 @@ def program(name: str) -> str:
 
 
 class Cluster:
-    """The databases of a running PostgreSQL, for whoever knows its folder."""
+    """The databases of a running PostgreSQL, found by its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -77,7 +77,7 @@ def spawn(
 
 
 def end_group(process: "subprocess.Popen[bytes]", sig: signal.Signals, timeout: float = STOP_SECONDS) -> None:
-    """Send `sig` to the process itself, wait for it, then kill what is left of its group."""
+    """Send `sig` to the process, wait for it, then kill the rest of its group."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.send_signal(sig)
@@ -114,13 +114,13 @@ class Server:
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """What must exist before the first start."""
+        """Prepare files before the first start."""
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
 
     def start(self) -> Self:
-        """Start it, and return when it answers. What it kept on its disk is there again."""
+        """Start it, and return when it answers. It reads its files of earlier starts."""
         if self.running:
             return self
         if not self._prepared:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs, or could (a zombie cannot)."""
+    """Return True if it runs, or could. A zombie cannot."""
     return _stat(pid)[:1] not in ([], ["Z"], ["X"])
 
 
@@ -38,7 +38,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Its living children, theirs, and so on; not those who left it for init."""
+    """Return its living descendants, without orphans that init adopted."""
     found: list[int] = []
     for child in children(pid):
         found += [child, *descendants(child)]

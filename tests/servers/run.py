@@ -83,7 +83,7 @@ class Run:
         return RabbitMQ()
 
     def databases(self, kind: str) -> Databases:
-        """Where databases of this kind are made. Starts PostgreSQL when it is needed."""
+        """Return the maker of databases of this kind. Start PostgreSQL if it is needed."""
         if kind == "sqlite":
             return SqliteFiles(self.folder)
         return PostgresDatabases(self._cluster(start=True))

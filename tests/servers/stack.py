@@ -49,7 +49,7 @@ IN_A_THREAD = WEB_OPTIONS | {"lifespan": "off", "log_level": "warning"}
 
 @dataclass
 class Service:
-    """One process of the house: what starts it, and the process that runs now."""
+    """One service of the Wardroom: its command, and the running process."""
 
     command: list[str]
     process: subprocess.Popen[bytes] | None = None
@@ -203,21 +203,21 @@ class House:
         return self.urls[web - 1].replace("http", "ws", 1) + path
 
     def manage(self, *words: str, timeout: float = 60) -> str:
-        """Run a management command on this house, and give what it printed."""
+        """Run a management command on this Wardroom, and return its output."""
         return manage(self.environment, *words, timeout=timeout)
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
     def logs(self, *names: str) -> str:
-        """What these services wrote, or all of them."""
+        """Return the logs of these services, or of all."""
         parts = [f"--- {name}\n{_read(self.log(name))}" for name in names or self.services]
         return "\n".join(parts)
 
     # --- the end ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End every process of the house by its id: services, broker, supervisors, and what those started."""
+        """End every process of the Wardroom by its id: services, broker, supervisors, and their children."""
         for client in self._clients:
             client.close()
         for service in self.services.values():
@@ -263,7 +263,7 @@ def supervisors_in(data: Path) -> list[int]:
 
 
 def processes_naming(text: str) -> list[int]:
-    """Every process whose command, environment or folder names `text`.
+    """Return every process with `text` in its command, environment or folder.
 
     Supervisors outlive the services on purpose, each in a session of its own: this is how a test finds them again.
     """

@@ -16,7 +16,7 @@ def ask(id: str = "q", **body: Any) -> Message:
 
 
 class Answers:
-    """A child's questions, and what was answered."""
+    """A child's questions and their answers."""
 
     def __init__(self, handler: Handler | None, state: Any = None) -> None:
         self.sent: list[tuple[str, Any]] = []

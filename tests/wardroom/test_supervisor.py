@@ -202,7 +202,7 @@ def test_sigterm_ends_the_child_reports_once_and_leaves_nothing(front: Stub, sta
 
 @pytest.fixture
 def without_kill(tmp_path: Path) -> Iterator[tuple[str, ...]]:
-    """What starts a supervisor that may kill its own user's processes only, though it may start those of another.
+    """Return a prefix that limits a supervisor to signals for its own user's processes.
 
     So it stands before `sudo` in a command as a supervisor of a plain user does.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Stub:
-    """What came in, and what to answer: (status, body) by the last word of the path."""
+    """The recorded reports, and the answers: (status, body) by the last word of the path."""
 
     url: str = ""
     posts: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)

@@ -30,7 +30,7 @@ TIMINGS = {"hello_secs": 2, "connection_poll_secs": 1, "cancel_grace_secs": 3, "
 
 @dataclass(frozen=True)
 class Session:
-    """An external session: its child is whoever holds the token."""
+    """An external session. The holder of the token is its child."""
 
     client: Client
     id: str

@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE
 
 
 def announce(socket: ClientConnection, length: int) -> None:
-    """Begin a text frame of so many bytes, and send none of them.
+    """Begin a text frame of this many bytes, and send none of them.
 
     A server that refuses the length closes while the rest is still under way; what it has not read by then makes its
     kernel reset the connection, and the close code can be lost with it (RFC 6455, 7.1.1). Nothing is under way here.
@@ -29,7 +29,7 @@ class Peer:
         self.socket = socket
 
     def say(self, kind: str, **fields: Any) -> None:
-        """Send a frame. The server may have closed already: who listens next hears that."""
+        """Send a frame. The server may have closed already; the next read reports that."""
         with suppress(ConnectionClosed):
             self.socket.send(json.dumps({"kind": kind, **fields}))
 

@@ -24,7 +24,7 @@ RUNBOOK = ["python", "-m", "wardroom.children.runbook"]
 
 
 class Run:
-    """One runbook session, and somebody who answers it."""
+    """One runbook session, with a person who answers it."""
 
     def __init__(self, client: Client, text: str, *options: str) -> None:
         self.client = client
@@ -298,7 +298,7 @@ def strike(house: House, kill: str) -> None:
 
 
 def stand_in_for_the_watcher(house: House) -> None:
-    """A worker that loses its broker may end, or hear nothing afterwards and end itself; its watcher starts it again.
+    """Restart a worker that ended after the loss of its broker, as its process manager does.
 
     Nobody watches this one, and the tests after this share it. Only what was sent after the loss proves that it hears.
     """

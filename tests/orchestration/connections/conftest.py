@@ -49,14 +49,14 @@ class Spawn:
 
 
 class Peer:
-    """One socket of a child that does exactly what the test says."""
+    """One socket of a child, controlled by the test."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
         self.socket: ClientConnection = context.__enter__()
 
     def say(self, kind: str, **fields: Any) -> None:
-        """Send a frame. The server may have closed already: who listens next hears that."""
+        """Send a frame. The server may have closed already; the next read reports that."""
         with contextlib.suppress(ConnectionClosed):
             self.socket.send(json.dumps({"kind": kind, **fields}))
 
@@ -98,7 +98,7 @@ class Peer:
             return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
 
     def is_closed(self) -> bool:
-        """Whether the other side has gone, seen without waiting."""
+        """Return True if the other side has closed, without waiting."""
         try:
             self.socket.recv(timeout=0)
         except ConnectionClosed:
@@ -144,11 +144,11 @@ class Server:
         return self
 
     def tasks(self) -> int:
-        """How many connections are being served."""
+        """Return the number of served connections."""
         return len(self._server.server_state.tasks)
 
     def connections(self) -> int:
-        """How many sockets are open, served or not."""
+        """Return the number of open sockets, served or not."""
         return len(self._server.server_state.connections)
 
     def stop(self) -> None:
@@ -156,7 +156,7 @@ class Server:
         self._thread.join(timeout=15)
 
     def get(self, url: str, child: Spawn, **options: Any) -> Any:
-        """What REST answers to the child's token, at the path of this address."""
+        """Return the REST answer to the child's token at the path of this address."""
         headers = {"Authorization": f"Bearer {child.token}", "Host": "testserver"}
         path = urlsplit(url)._replace(scheme="http", netloc=f"127.0.0.1:{self.port}").geturl()
         answer = httpx.get(path, headers=headers, **options)

@@ -109,7 +109,7 @@ TERMINAL = frame(
 
 
 def passes(frame: dict[str, Any]) -> bool:
-    """Whether the frame is the protocol at all."""
+    """Return True if the frame is valid."""
     try:
         protocol.decode_child(json.dumps(frame))
     except protocol.ProtocolError:
@@ -150,7 +150,7 @@ async def talk(child: Spawn, frames: list[dict[str, Any]], dialect: str) -> tupl
 
 
 def readers_still_read(child: Spawn) -> None:
-    """What the child left behind can be looked at."""
+    """Read the child's rows in every way."""
     session = Session.objects.get(pk=child.id)
     for event in feed.beyond(session.project_id, 0, session=session.pk, limit=500).events:
         assert json.loads(event.encode())["payload"] == event.payload

@@ -82,7 +82,7 @@ def test_only_so_many_questions_wait_for_one_session(server: Server, child: Spaw
 def test_who_waits_is_not_woken_by_what_others_ask_and_are_answered(
     server: Server, child: Spawn, asker: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a hundred who wait for one session would look ten thousand times."""
+    """Otherwise a hundred waiters for one session would read ten thousand times."""
     mine = session_questions.Ask(projects.default().pk, child.id, pending(asker, child.id, "mine"))
     heard: list[str] = []
     monkeypatch.setattr("ledger.wakeups.publish", lambda topics: bool(heard.extend(topics)))
@@ -178,7 +178,7 @@ def test_an_answer_and_then_the_end_is_an_answer(server: Server, child: Spawn, a
 def test_an_answer_that_comes_with_the_end_is_not_taken_for_an_end_without_one(
     child: Spawn, asker: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both are committed between the two looks of whoever waits."""
+    """Both commit between the two reads of the waiter."""
     lifecycle.started(child.id, 1)
     ask = session_questions.Ask(projects.default().pk, child.id, pending(asker, child.id))
     look = questions.answer_to

@@ -30,7 +30,7 @@ def house(stack: Any) -> House:
 
 
 class Ask:
-    """A session whose child is on web 2, and a caller on web 1."""
+    """A session with its child on web 2, and a caller on web 1."""
 
     def __init__(self, house: House) -> None:
         self.house = house

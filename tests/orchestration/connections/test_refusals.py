@@ -19,7 +19,7 @@ GOOD = {"role": "user", "content": "hello"}
 
 
 def live(peer: Peer) -> bool:
-    """Whether the connection still answers."""
+    """Return True if the connection still answers."""
     peer.say("anything")
     return peer.hear_until("error")["code"] == "unknown-kind"
 

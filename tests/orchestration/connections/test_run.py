@@ -248,7 +248,7 @@ def test_a_terminal_that_was_sent_before_the_socket_went_is_taken(server: Server
 async def test_an_end_that_is_said_while_leaving_is_taken_though_something_was_being_written(
     child: Spawn, broker: object, dialect: str, written: str
 ) -> None:
-    """The consumer with a transport of ours: what it writes finds nobody, and what was said before is still to read."""
+    """Use a consumer with a fake transport: its writes reach nobody, and earlier frames are still unread."""
     await run_in_threadpool(_post, child)
     says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     left = asyncio.Event()

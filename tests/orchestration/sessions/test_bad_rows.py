@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is planted: the work that leaves it, whether the others had their work done, and how it is mended."""
+    """A planted bad row: the work that skips it, the check of the other rows, and its repair."""
 
     work: str
     is_done: Callable[[], bool]

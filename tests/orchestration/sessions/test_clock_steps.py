@@ -52,7 +52,7 @@ def live(at: At, first: float, last: float, every: float = 20) -> int:
 
 
 def connected(**order: object) -> Session:
-    """A running session whose connection is there."""
+    """Make a running session with a live connection."""
     session = stages.running(**order)
     stages.set_attempt(session, web_process=WebProcess.objects.get(host="a"))
     return session

@@ -81,7 +81,7 @@ def test_a_cancel_takes_its_addresses_as_a_delivery_does(key: Caller, backend: s
 
 
 def test_trees_are_cancelled_while_everybody_in_them_is_written_to() -> None:
-    """What was answered is there: every message of every batch, every end, and every completion once."""
+    """Every answered message, end and completion is stored once."""
     rounds, writers = 12, 3
     accepted: list[str] = []
 

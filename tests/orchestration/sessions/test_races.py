@@ -28,7 +28,7 @@ THREADS = 32
 
 
 def race(*calls: Callable[[], Any]) -> list[Any]:
-    """All of them at once; what each returned, or the refusal that it raised."""
+    """Run all of them at once. Return each result, or its refusal."""
     gate = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
@@ -45,7 +45,7 @@ def race(*calls: Callable[[], Any]) -> list[Any]:
 
 
 def completions(session: Session) -> int:
-    """How often its own end was told on its own stream; its parent's stream has it once more."""
+    """Count the completions on its own stream. Its parent's stream has one more."""
     told = Event.objects.filter(session=session.pk, type="sub_agent_completed")
     return sum(event.payload["child_session_id"] == str(session.pk) for event in told)
 

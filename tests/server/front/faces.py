@@ -61,5 +61,5 @@ def close_code(house: House, child: Any, session: str) -> int:
 
 
 def parts(house: House) -> Any:
-    """What `/readyz` says."""
+    """Return the parts of `/readyz`."""
     return httpx.get(f"{house.url}/readyz", timeout=30).json()

@@ -193,7 +193,7 @@ def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(
 def test_who_can_prove_themselves_are_served_while_strangers_fill_their_memory(
     caller: Caller, strangers_memory: Any
 ) -> None:
-    """Strangers who send slowly hold all of it: a short body is read beside it, once its caller was judged."""
+    """Slow strangers fill the memory. A short body of an authenticated caller is still read."""
     answer = caller.post(HOT, {"id": "one", "message_kind": "task", "body": "x"})
     assert answer.status_code == 201, answer.text
 

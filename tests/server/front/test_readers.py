@@ -18,7 +18,7 @@ PIECE = 4096
 
 
 def read_slowly(connection: Any) -> int:
-    """Take what comes in small bits with pauses; how many bytes there were."""
+    """Read in small pieces with pauses, and return the number of bytes."""
     taken = 0
     try:
         while bit := connection.socket.recv(PIECE):

@@ -76,7 +76,7 @@ class Wire:
         return sent
 
     def is_closed(self) -> bool:
-        """Wait for the other side to close. What it still says is thrown away."""
+        """Wait for the other side to close, and drop its last bytes."""
         try:
             while self.socket.recv(65536):
                 pass
