@@ -54,8 +54,8 @@ def _is_odd(column: str) -> Q:
 def of_sweep(sweep: Any, left: dict[str, dict[str, int]]) -> tuple[str, str]:
     """Return a word and a tone for a job from `timed`. `left` is the number of rows that each job skipped."""
     word, tone = _of_time(sweep)
-    unjudged, held = (left.get(why, {}).get(sweep.name, 0) for why in (Why.UNJUDGED, Why.HELD))
-    words = [f"{unjudged} {'row' if unjudged == 1 else 'rows'} cannot be judged"] if unjudged else []
+    failed, held = (left.get(why, {}).get(sweep.name, 0) for why in (Why.FAILED, Why.HELD))
+    words = [f"{failed} {'row' if failed == 1 else 'rows'} cannot be processed"] if failed else []
     words += [f"the brake holds back {held} sessions"] if held else []
     if not words:
         return word, tone
@@ -96,7 +96,7 @@ def sweeps() -> list[dict[str, Any]]:
 
 
 def trouble() -> dict[str, str]:
-    """Return the jobs that need attention, with the reason: failing, late, or with rows that cannot be judged or are
+    """Return the jobs that need attention, with the reason: failing, late, or with rows that cannot be processed or are
     held back.
     """
     return {sweep["name"]: sweep["word"] for sweep in sweeps() if sweep["tone"] == "bad"}

@@ -153,7 +153,7 @@ class Downtime(models.Model):
 
 
 class Why(models.TextChoices):
-    UNJUDGED = "unjudged", "it could not be judged"
+    FAILED = "failed", "it could not be processed"
     HELD = "held", "the brake holds it back"
 
 

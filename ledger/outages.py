@@ -78,7 +78,7 @@ def _note_step_back(name: str, now: datetime | None) -> None:
 
 
 def silent_now(name: str, *, now: datetime | None = None) -> bool:
-    """True if this sign of life has been missing for over 30 s, or never came. Then no session may be judged by it."""
+    """True if this sign of life has been missing for over 30 s, or never came. Then no session may end by it."""
     return not Outage.objects.filter(name=name, seen_at__range=_usual(now)).exists()
 
 

@@ -1,8 +1,9 @@
 """One kind of work of a sweep over many rows: each row independently, so that a bad one does not stop the others.
 
-A row that cannot be judged is left, counted and named: on the front page, in `/readyz`, in the log. It is retried after
-all others, so that failing rows never fill a batch. Its record is deleted once the row has been judged, or is no longer
-found. The brake is for work that ends sessions: if one sweep would end too many, it waits for the next sweep to
+A row that cannot be processed is left, counted and named: on the front page, in `/readyz`, in the log. It is retried
+after all others, so that failing rows never fill a batch. Its record is deleted once the row is processed or gone.
+
+The brake is for work that ends sessions: if one sweep would end too many, it waits for the next sweep to
 confirm.
 """
 
@@ -62,7 +63,7 @@ def each(
     round's time are left to the next round. If `find` finds all rows (up to the number), records of rows that it no
     longer finds are deleted. Raises the errors of `find`, and the error of a database that is away.
     """
-    failed_before = dict(work.skipped(Why.UNJUDGED).order_by("tried_at").values_list("row", "times"))
+    failed_before = dict(work.skipped(Why.FAILED).order_by("tried_at").values_list("row", "times"))
     most = 2**31 - 1 if limit is None else limit + len(failed_before)
     rows = {name_of(row): row for row in find(most)}
     fresh = [row for name, row in rows.items() if name not in failed_before][:limit]
@@ -81,12 +82,12 @@ def each(
             trouble[name_of(row)] = error
     _note(work, trouble, failed_before)
     if finished := sorted(over & failed_before.keys()):
-        work.skipped(Why.UNJUDGED).filter(row__in=finished).delete()
-        log.info("%s: judged after all, or no longer to be judged: %s", work, _named(finished))
+        work.skipped(Why.FAILED).filter(row__in=finished).delete()
+        log.info("%s: processed after all, or gone: %s", work, _named(finished))
     return total
 
 
-def together(work: Work, rows: Sequence[Found], act: Callable[[Sequence[Found]], int]) -> int:
+def in_bulk(work: Work, rows: Sequence[Found], act: Callable[[Sequence[Found]], int]) -> int:
     """Act on all of these rows at once or, if that fails, on each alone. Return the sum of the results of `act`."""
     try:
         return act(rows)
@@ -97,7 +98,7 @@ def together(work: Work, rows: Sequence[Found], act: Callable[[Sequence[Found]],
 
 def forget_untried(work: Work, since: datetime) -> None:
     """Delete the records of rows that were not tried since then: a whole round no longer found them."""
-    work.skipped(Why.UNJUDGED).filter(tried_at__lt=since).delete()
+    work.skipped(Why.FAILED).filter(tried_at__lt=since).delete()
 
 
 def name_of(row: object) -> str:
@@ -115,14 +116,14 @@ def _note(work: Work, trouble: dict[str, Exception], before: dict[str, int]) -> 
         return
     for name, error in trouble.items():
         if name not in before:
-            log.error("%s: %s cannot be judged", work, name, exc_info=error)
+            log.error("%s: %s cannot be processed", work, name, exc_info=error)
     SkippedRow.objects.bulk_create(
         [
             SkippedRow(
                 sweep=work.sweep,
                 work=work.name,
                 row=name,
-                why=Why.UNJUDGED,
+                why=Why.FAILED,
                 error=storable(f"{type(error).__name__}: {error}")[:2000],
                 # A lock timeout may be another transaction's fault. If it fails again, the row is at fault.
                 times=before.get(name, -1 if isinstance(error, OperationalError) else 0) + 1,
@@ -134,7 +135,7 @@ def _note(work: Work, trouble: dict[str, Exception], before: dict[str, int]) -> 
         unique_fields=["sweep", "work", "row", "why"],
         update_fields=["error", "times", "tried_at"],
     )
-    log.warning("%s: %d rows cannot be judged: %s", work, len(trouble), _named(trouble))
+    log.warning("%s: %d rows cannot be processed: %s", work, len(trouble), _named(trouble))
 
 
 def _named(names: Iterable[str]) -> str:
@@ -152,8 +153,8 @@ def brake(work: Work, rows: Sequence[Found], of: int, *, moment: datetime) -> li
     held = dict(work.skipped(Why.HELD).filter(since__lte=moment).values_list("row", "since"))
     agreed_since = moment - timedelta(seconds=LIMITS.sweep_secs / 2)
     agreed = {name for name, since in held.items() if since <= agreed_since}
-    # Rows that could not be judged before end nothing now. Counted, they would hold the others back each time.
-    agreed |= set(work.skipped(Why.UNJUDGED).values_list("row", flat=True))
+    # Rows that could not be processed before end nothing now. Counted, they would hold the others back each time.
+    agreed |= set(work.skipped(Why.FAILED).values_list("row", flat=True))
     waiting = [name for name in map(name_of, rows) if name not in agreed]
     if len(waiting) <= most:
         work.skipped(Why.HELD).delete()

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def run(name: str, job: Callable[[datetime], int], *, now: datetime | None = None) -> int:
     """Run one sweep and record it. Several copies at once are safe, because every sweep's writes are guarded.
 
-    The job judges by one moment, which is read before the sign of life is left. So a clock that is set forward is
+    The job uses one moment, which is read before the sign of life is left. So a clock that is set forward is
     either recorded as an outage before the job reads any row, or comes after the moment and is seen by the next run.
     """
     moment = read_database_clock(now)

@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                 ('sweep', models.CharField(max_length=60)),
                 ('work', models.CharField(help_text="Which of the sweep's kinds of work.", max_length=60)),
                 ('row', models.CharField(help_text='What the work names the row by.', max_length=300)),
-                ('why', models.CharField(choices=[('unjudged', 'it could not be judged'), ('held', 'the brake holds it back')], max_length=8)),
+                ('why', models.CharField(choices=[('failed', 'it could not be processed'), ('held', 'the brake holds it back')], max_length=8)),
                 ('error', models.TextField(blank=True, default='')),
                 ('times', models.PositiveIntegerField(default=0, help_text="0: once, by a fault that may have been the database's.")),
                 ('since', models.DateTimeField(db_default=core.db.clock.Now())),

@@ -78,7 +78,7 @@ def _clear(kind: str, due: Callable[[Any], Sequence[Any]], forget: Callable[[Seq
     work, began = Work("retention_sweep", kind), read_database_clock()
     gone, last, end = 0, None, time.monotonic() + SHARE_SECS
     while batch := list(due(last)):
-        gone, last = gone + sweep_batch.together(work, batch, forget), batch[-1]
+        gone, last = gone + sweep_batch.in_bulk(work, batch, forget), batch[-1]
         if time.monotonic() >= end:
             return gone
     sweep_batch.forget_untried(work, began)

@@ -267,12 +267,12 @@ def test_a_job_does_its_work_beside_a_row_that_cannot_be_judged(
         run(job)
     assert case.is_done()
     (left,) = SkippedRow.objects.all()
-    assert (left.sweep, left.work, left.why) == (job, case.work, "unjudged")
+    assert (left.sweep, left.work, left.why) == (job, case.work, "failed")
     assert case.work in WORKS[job]
     assert left.row in caplog.text
-    assert health.trouble()[job] == "1 row cannot be judged"
+    assert health.trouble()[job] == "1 row cannot be processed"
     part = CHECKS["sweeps"]()
-    assert (part["ok"], part["trouble"][job]) == (False, "1 row cannot be judged")
+    assert (part["ok"], part["trouble"][job]) == (False, "1 row cannot be processed")
     run(job)
     assert SkippedRow.objects.get().pk == left.pk, "it is tried again, and stays one record"
     case.mend()
@@ -299,11 +299,11 @@ def test_the_front_page_counts_such_rows_and_the_page_of_the_sweep_names_them(ad
     run("waits_sweep")
     row = SkippedRow.objects.get().row
     front = admin_client.get("/admin/").content.decode()
-    assert "waits (1 row cannot be judged)" in front
+    assert "waits (1 row cannot be processed)" in front
     assert row in admin_client.get("/admin/ledger/sweep/waits_sweep/change/").content.decode()
     case.mend()
     run("waits_sweep")
-    assert "cannot be judged" not in admin_client.get("/admin/").content.decode()
+    assert "cannot be processed" not in admin_client.get("/admin/").content.decode()
 
 
 def test_only_superusers_see_which_rows_they_are(client: Client) -> None:

@@ -109,6 +109,6 @@ def test_rows_that_cannot_be_judged_hold_nobody_back(start: datetime) -> None:
     odd = silent(6)
     Session.objects.filter(pk__in=[session.pk for session in odd]).update(metadata=[1])
     assert [watchdog.sweep(now=at(start, secs)) for secs in (60, 65)] == [0, 0]
-    assert "6 rows cannot be judged" in health.trouble()["watchdog_sweep"]
+    assert "6 rows cannot be processed" in health.trouble()["watchdog_sweep"]
     silent(1)
     assert watchdog.sweep(now=at(start, 120)) == 1
