@@ -132,7 +132,7 @@ def measure(rounds: int) -> Table:
         stage.insist_on_durability(run.postgres)
 
         def settle() -> None:
-            # As autovacuum does it before long: neither is judged by plans for an empty table, or by the dead rows of
+            # As autovacuum does it before long: neither is measured with plans for an empty table, or with dead rows of
             # the figure before.
             database.execute("VACUUM (ANALYZE)")
 

@@ -1,4 +1,4 @@
-"""Many tokens at once: each is judged as it would be alone, in one query, and nothing is remembered."""
+"""Many tokens at once: each is checked as it would be alone, in one query, and nothing is remembered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def token(**more: Any) -> Any:
     return credentials.mint(**wanted)[1]
 
 
-def test_each_is_judged_as_it_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_is_checked_as_it_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     child = {"kind": "child", "user": None, "subject": str(uuid4()), "attempt": 1}
     live, expired, ended, orphan = token(), token(expires_at=NOON), token(), token(user=None)
     credentials.end(credentials.check(ended).pk, Actor.system("test"))

@@ -127,7 +127,7 @@ def test_a_childs_token_has_no_owner_and_keeps_its_scopes() -> None:
     assert worth(token) == wanted
 
 
-def test_all_of_it_is_judged_in_one_query(ann: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_all_of_it_is_checked_in_one_query(ann: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     token = key_of(ann)
     with django_assert_num_queries(1):
         assert credentials.check(token)

@@ -196,7 +196,7 @@ def test_a_key_may_what_its_scopes_and_its_owner_may(row: Row) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_calls_in_front_of_django_judge_alike(broker: object) -> None:
+def test_the_calls_before_django_check_alike(broker: object) -> None:
     held = {
         shape_of(f"{method} {route.path.removeprefix(f'/{API}')}")
         for route in asgi_routes()

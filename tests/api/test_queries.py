@@ -159,7 +159,7 @@ def test_what_is_no_number_of_seconds_is_refused(caller: Caller, seconds: str) -
 
 
 @pytest.mark.parametrize("path", [f"/api/v1/approvals/{odd.NEVER}", f"/api/v1/approvals/{odd.NEVER}/wait?timeout=0"])
-def test_a_method_that_an_address_lacks_is_405_before_its_query_is_judged(caller: Caller, path: str) -> None:
+def test_a_method_that_an_address_lacks_is_405_before_its_query_is_checked(caller: Caller, path: str) -> None:
     for method in ("POST", "DELETE", "TRACE", "QUERY"):
         answer = caller.call(method, path)
         assert (answer.status_code, "GET" in answer.headers["Allow"]) == (405, True), method

@@ -151,7 +151,7 @@ def test_what_a_child_did_below_it_is_not_replayed_once_its_attempt_is_over(
         assert token.post(f"/api/v1/sessions/{below.pk}/cancel", {}).status_code == 200
     assert keyed(token, f"sessions/{below.pk}/{operation}").status_code < 300
     assert keyed(token, f"sessions/{below.pk}/{operation}").headers["Idempotency-Replayed"] == "true"
-    # Its token is judged before its attempt is: what ends between the two is met by the fence.
+    # Its token is checked before its attempt is: what ends between the two is met by the fence.
     monkeypatch.setattr(credentials, "end_for_attempt", lambda *_, **__: 0)
     transitions.end(mine, 1, Status.ERROR, "lost", kill_in=0)
     assert told(keyed(token, f"sessions/{below.pk}/{operation}")) == (409, "not-running")

@@ -183,7 +183,7 @@ def test_a_question_is_not_approved_and_an_answer_needs_words(asked: Asked, deci
     assert refusal_of(decide, question, "respond").status == 422
 
 
-def test_the_deadline_is_judged_by_the_databases_clock(asked: Asked, decide: Any) -> None:
+def test_the_deadline_is_checked_by_the_databases_clock(asked: Asked, decide: Any) -> None:
     approval = asked(expires_in_secs=60, now=NOON)
     refusal = refusal_of(decide, approval, now=NOON + timedelta(seconds=60))
     assert (refusal.type, refusal.status) == ("expired", 410)

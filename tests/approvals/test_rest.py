@@ -280,7 +280,7 @@ def test_a_field_that_a_call_does_not_know_is_named_and_nothing_is_done(key: Any
     approval.refresh_from_db()
     assert approval.status == "pending"
     assert key.post(f"/{approval.id}/decide", right | {"versoin": None}).status_code == 200
-    # What stands is judged before the answer is read.
+    # What stands is checked before the answer is read.
     assert key.post(f"/{approval.id}/decide", right | {"decision": "deny", "versoin": 1}).status_code == 409
 
 

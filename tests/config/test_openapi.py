@@ -100,9 +100,9 @@ def test_what_is_answered_before_django_is_in_the_document_too(document: Closed)
     rest = {path for path in answered if path.startswith("/api/")}
     assert rest <= set(document.said["paths"])
     report = document.resolved({"$ref": "#/components/schemas/AttemptExitedBody"})
-    judged = jsonschema.Draft202012Validator(report)
-    assert judged.is_valid({"exit_status": 3, "stderr_tail": "x"}) and judged.is_valid({"exit_signal": 9})
-    assert not judged.is_valid({}) and not judged.is_valid({"exit_status": 3, "exit_signal": 9})
+    checked = jsonschema.Draft202012Validator(report)
+    assert checked.is_valid({"exit_status": 3, "stderr_tail": "x"}) and checked.is_valid({"exit_signal": 9})
+    assert not checked.is_valid({}) and not checked.is_valid({"exit_status": 3, "exit_signal": 9})
 
 
 def test_calls_that_honour_a_key_say_so_with_what_comes_of_it(document: Closed) -> None:

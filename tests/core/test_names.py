@@ -28,10 +28,10 @@ def test_a_name_is_at_most_so_long() -> None:
     assert not is_name("x" * 257, 256)
 
 
-def test_the_pattern_and_the_judge_agree_on_every_character() -> None:
-    judged = re.compile(PATTERN)
+def test_the_pattern_and_the_check_agree_on_every_character() -> None:
+    checked = re.compile(PATTERN)
     codes = (code for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF)
-    assert [code for code in codes if bool(judged.search(chr(code))) != is_name(chr(code), 1)] == []
+    assert [code for code in codes if bool(checked.search(chr(code))) != is_name(chr(code), 1)] == []
     assert not is_name("\ud800", 1)
 
 

@@ -57,7 +57,7 @@ def test_the_same_message_again_gets_the_same_answer(caller: Caller) -> None:
     assert other.headers["Content-Type"] == "application/problem+json"
 
 
-def test_many_at_once_are_judged_one_by_one(caller: Caller) -> None:
+def test_many_at_once_are_checked_one_by_one(caller: Caller) -> None:
     many = [GOOD, {"message_kind": "gossip"}, GOOD, GOOD | {"body": "other"}, "text", {"id": "z", "message_kind": 3}]
     answer = caller.post(f"{DESK}/messages", {"messages": many})
     assert answer.status_code == 200

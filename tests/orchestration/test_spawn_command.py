@@ -60,7 +60,7 @@ def test_an_external_one_prints_token_and_socket_once() -> None:
     assert f"/ws/children/{Session.objects.get().pk}" in shown
 
 
-def test_only_what_runs_the_runbook_is_judged_as_one() -> None:
+def test_only_what_runs_the_runbook_is_checked_as_one() -> None:
     spawn("it's prose", "--role", "runbook", "--command", "true")
     with pytest.raises(CommandError, match="line 1 has a ' without its end"):
         spawn("it's prose", "--command", "python -m wardroom.children.runbook --on-deny stop")

@@ -123,10 +123,10 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_text_and_value_are_judged_alike(value: object) -> None:
-    def refused(judge: object, *args: object) -> bool:
+def test_text_and_value_are_checked_alike(value: object) -> None:
+    def refused(check: object, *args: object) -> bool:
         try:
-            judge(*args)
+            check(*args)
         except strict.StrictJSONError:
             return True
         return False

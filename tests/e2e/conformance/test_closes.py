@@ -122,7 +122,7 @@ def test_4404_no_such_session(spawn: Spawn, id: str) -> None:
         assert peer.closed() == 4404
 
 
-def test_the_token_is_judged_before_the_session(spawn: Spawn) -> None:
+def test_the_token_is_checked_before_the_session(spawn: Spawn) -> None:
     session = spawn()
     with connect_child(session, url=session.url.replace(session.id, str(uuid4())), token="nonsense") as peer:
         assert peer.closed() == 4401

@@ -83,7 +83,7 @@ def test_a_foreign_session_looks_like_an_absent_one(server: Server, child: Spawn
     assert foreign_end[0] == 4404
 
 
-def test_the_token_is_judged_before_the_session(server: Server, child: Spawn) -> None:
+def test_the_token_is_checked_before_the_session(server: Server, child: Spawn) -> None:
     with server.dial(uuid.uuid4(), **bearer("nonsense"), subprotocols=["wardroom.v1"]) as peer:
         assert peer.code() == 4401
 

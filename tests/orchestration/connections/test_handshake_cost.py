@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 STRANGER = "wr_child_" + "a" * 16 + "_" + "b" * 43
 
 
-class Judge:
+class SlowCheck:
     """The real one, which can be held, and is counted."""
 
     def __init__(self) -> None:
@@ -31,8 +31,8 @@ class Judge:
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
-    held = Judge()
+def slow_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowCheck]:
+    held = SlowCheck()
     monkeypatch.setattr(handshake, "authenticate", held)
     yield held
     held.go.set()
@@ -43,26 +43,28 @@ def bearer(token: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", STRANGER + "x", STRANGER.upper()])
-def test_what_is_no_token_is_refused_without_a_query(server: Server, child: Spawn, judge: Judge, token: str) -> None:
-    judge.go.set()
+def test_what_is_no_token_is_refused_without_a_query(
+    server: Server, child: Spawn, slow_check: SlowCheck, token: str
+) -> None:
+    slow_check.go.set()
     with server.dial(child.id, **bearer(token)) as peer:
         assert peer.end() == (4401, "unknown token")
-    assert judge.asked == 0
+    assert slow_check.asked == 0
 
 
 @pytest.mark.parametrize("bound", ["unproven_handshakes", "unproven_handshakes_per_address"])
-def test_few_handshakes_are_judged_at_a_time(
-    server: Server, child: Spawn, judge: Judge, timings: Callable[..., None], bound: str
+def test_few_handshakes_are_checked_at_a_time(
+    server: Server, child: Spawn, slow_check: SlowCheck, timings: Callable[..., None], bound: str
 ) -> None:
     timings(**{bound: 2})
     with ExitStack() as opened:
-        judged = [opened.enter_context(server.dial(child.id, **bearer(STRANGER))) for _ in range(2)]
-        wait_until(lambda: judge.asked == 2)
+        checked = [opened.enter_context(server.dial(child.id, **bearer(STRANGER))) for _ in range(2)]
+        wait_until(lambda: slow_check.asked == 2)
         with server.knock(child) as late:
             code, reason = late.end()
         assert (code, reason.startswith("retry after 2 seconds")) == (1013, True)
-        judge.go.set()
-        assert [each.code() for each in judged] == [4401, 4401]
+        slow_check.go.set()
+        assert [each.code() for each in checked] == [4401, 4401]
     with server.knock(child) as again:
         again.say("hello", attempt=1)
         again.hear("welcome")

@@ -259,7 +259,7 @@ def test_every_job_of_the_schedule_has_its_bad_row() -> None:
 
 
 @pytest.mark.parametrize(("job", "plant"), [(job, plant) for job, plants in CASES.items() for plant in plants])
-def test_a_job_does_its_work_beside_a_row_that_cannot_be_judged(
+def test_a_job_does_its_work_beside_a_row_that_cannot_be_processed(
     job: str, plant: Callable[[], Case], caplog: pytest.LogCaptureFixture
 ) -> None:
     case = plant()
@@ -281,7 +281,7 @@ def test_a_job_does_its_work_beside_a_row_that_cannot_be_judged(
     assert job not in health.trouble()
 
 
-def test_rows_that_cannot_be_judged_never_fill_a_batch() -> None:
+def test_rows_that_cannot_be_processed_never_fill_a_batch() -> None:
     bad = [stages.suspended() for _ in range(3)]
     Session.objects.filter(pk__in=[session.pk for session in bad]).update(
         waiting_for={"children": 5}, wait_until=ago(200)

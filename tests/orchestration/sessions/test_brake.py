@@ -105,7 +105,7 @@ def test_a_brake_whose_record_lies_in_the_future_does_not_hold_for_ever(start: d
     assert [watchdog.sweep(now=at(start, secs)) for secs in (0, 5)] == [0, 6]
 
 
-def test_rows_that_cannot_be_judged_hold_nobody_back(start: datetime) -> None:
+def test_rows_that_cannot_be_processed_hold_nobody_back(start: datetime) -> None:
     odd = silent(6)
     Session.objects.filter(pk__in=[session.pk for session in odd]).update(metadata=[1])
     assert [watchdog.sweep(now=at(start, secs)) for secs in (60, 65)] == [0, 0]

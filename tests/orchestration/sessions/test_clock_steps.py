@@ -127,7 +127,7 @@ def test_a_wait_is_longer_by_the_time_that_wardroom_was_away(at: At) -> None:
     assert status(session) == "queued"
 
 
-def test_a_sweep_that_began_before_the_clock_was_set_forward_judges_by_the_time_before(at: At) -> None:
+def test_a_sweep_that_began_before_the_clock_was_set_forward_uses_the_time_before(at: At) -> None:
     session, before = stages.running(), read_database_clock()
     assert watchdog.sweep(moment=before, now=at(2 * HOUR)) == 0
     assert reaper.sweep(moment=before, now=at(2 * HOUR)) == 0
@@ -146,7 +146,7 @@ def test_a_step_back_ends_nobody(at: At, step: int) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_after_a_step_back_silence_is_judged_in_its_usual_time(at: At, step: int) -> None:
+def test_after_a_step_back_silence_is_measured_in_its_usual_time(at: At, step: int) -> None:
     session = connected(metadata={"child_watchdog.max_idle_secs": 60})
     stages.set_attempt(session, last_event_at=at(0))
     assert live(at, -step, -step + 40) == 0

@@ -96,7 +96,7 @@ def alone(start: datetime, secs: float) -> int:
     return reaper.sweep(now=start + timedelta(seconds=secs))
 
 
-def test_nobody_is_judged_while_no_web_process_lives(start: datetime) -> None:
+def test_nobody_is_ended_while_no_web_process_lives(start: datetime) -> None:
     lost(start)
     assert alone(start, 200) == 0
 
@@ -123,7 +123,7 @@ def test_services_that_were_down_for_three_minutes_declare_nobody_dead(start: da
     assert run(241) == 1
 
 
-def test_one_session_that_cannot_be_judged_does_not_keep_the_others(
+def test_one_session_that_cannot_be_processed_does_not_keep_the_others(
     start: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, fine = lost(start), lost(start)

@@ -48,20 +48,20 @@ ENDS: dict[str, Callable[[UUID], Any]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("act", ACTS)
-def test_an_attempt_that_ends_after_its_token_was_judged_does_nothing_more(
+def test_an_attempt_that_ends_after_its_token_was_checked_does_nothing_more(
     monkeypatch: pytest.MonkeyPatch, act: str, end: str
 ) -> None:
     mine = stages.running()
     # Something below it that is over, and something that is not: a suspended one goes on waiting.
     below = stages.ended(parent=mine.pk) if act == "retry" else stages.queued(parent=mine.pk)
     client = bearer(spawn.mint(stages.again(mine)))
-    locked, judged = threading.Event(), threading.Event()
+    locked, checked = threading.Event(), threading.Event()
     check = credentials.check
 
     def seen(*args: Any, **options: Any) -> Any:
         assert locked.wait(30)
         found = check(*args, **options)
-        judged.set()
+        checked.set()
         return found
 
     def finish() -> int:
@@ -69,7 +69,7 @@ def test_an_attempt_that_ends_after_its_token_was_judged_does_nothing_more(
             transitions.lock(mine.pk)
             Session.objects.filter(pk=mine.pk).update(title="locked, on both databases")
             locked.set()
-            assert judged.wait(30)
+            assert checked.wait(30)
             ENDS[end](mine.pk)
         return 200
 

@@ -34,37 +34,37 @@ def running(**limits: Any) -> Session:
     return stages.running(metadata={f"child_watchdog.{name}": value for name, value in limits.items()})
 
 
-def judged(session: Session, secs: float) -> tuple[str, str | None]:
+def checked(session: Session, secs: float) -> tuple[str, str | None]:
     watchdog.sweep(now=since(session, secs))
     row = stages.again(session)
     return row.status, row.error
 
 
-def test_total_is_judged_before_idle_with_its_text() -> None:
+def test_total_is_checked_before_idle_with_its_text() -> None:
     session = running(max_total_secs=30, max_idle_secs=30)
-    assert judged(session, 31) == ("timeout", "Child session timed out after 30 seconds (max_total_secs=30)")
+    assert checked(session, 31) == ("timeout", "Child session timed out after 30 seconds (max_total_secs=30)")
 
 
 def test_events_keep_it_from_being_idle_but_not_from_its_total() -> None:
     session = running(max_total_secs=60, max_idle_secs=30)
     stages.set_attempt(session, last_event_at=since(session, 40))
-    assert judged(session, 45)[0] == "running"
-    assert judged(session, 60)[1] == "Child session timed out after 60 seconds (max_total_secs=60)"
+    assert checked(session, 45)[0] == "running"
+    assert checked(session, 60)[1] == "Child session timed out after 60 seconds (max_total_secs=60)"
 
 
 def test_silence_is_an_idle_timeout_with_its_text() -> None:
     session = running(max_idle_secs=30)
     stages.set_attempt(session, last_event_at=since(session, 10))
-    assert judged(session, 39)[0] == "running"
+    assert checked(session, 39)[0] == "running"
     text = "Child session idle timeout after 35 seconds without events (max_idle_secs=30)"
-    assert judged(session, 45) == ("timeout", text)
+    assert checked(session, 45) == ("timeout", text)
 
 
 def test_the_defaults_hold_without_overrides() -> None:
     session = stages.running()
     assert limits({}) == Limits(15, 3600, 900)
-    assert judged(session, 899)[0] == "running"
-    assert judged(session, 900)[0] == "timeout"
+    assert checked(session, 899)[0] == "running"
+    assert checked(session, 900)[0] == "timeout"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", 0, -1, 1.5, True, None, "", "1e3", "²", "1e400", [5]])
@@ -83,7 +83,7 @@ def test_a_stored_override_beyond_the_bound_counts_as_the_bound(value: Any) -> N
 
 
 @pytest.mark.parametrize("metadata", [{"child_watchdog.max_total_secs": 10**14}, [1], "text", 5])
-def test_a_session_with_absurd_metadata_keeps_no_other_from_being_judged(metadata: Any) -> None:
+def test_a_session_with_absurd_metadata_keeps_no_other_from_being_checked(metadata: Any) -> None:
     odd, silent = stages.running(), running(max_idle_secs=30)
     Session.objects.filter(pk=odd.pk).update(metadata=metadata)
     watchdog.sweep(now=since(silent, 45))
@@ -91,26 +91,26 @@ def test_a_session_with_absurd_metadata_keeps_no_other_from_being_judged(metadat
     assert stages.again(odd).status == "running"
 
 
-def test_it_is_judged_at_its_own_interval_only() -> None:
+def test_it_is_checked_at_its_own_interval_only() -> None:
     session = running(check_interval_secs=60, max_idle_secs=10)
-    assert judged(session, 59)[0] == "running"
-    assert judged(session, 61)[1] == "Child session idle timeout after 60 seconds without events (max_idle_secs=10)"
+    assert checked(session, 59)[0] == "running"
+    assert checked(session, 61)[1] == "Child session idle timeout after 60 seconds without events (max_idle_secs=10)"
 
 
 def test_both_clocks_stand_still_while_a_person_is_waited_for() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
     stages.asked(session)
-    assert judged(session, 5000)[0] == "running"
+    assert checked(session, 5000)[0] == "running"
     seen = watchdog.clocks(session, stages.attempt(session), now=since(session, 5000))
     assert seen is not None and seen.stopped_since is not None
     assert seen.total_secs < 60 and seen.idle_secs < 30
 
 
-def test_a_limit_that_passed_before_the_wait_is_not_judged_during_it() -> None:
+def test_a_limit_that_passed_before_the_wait_is_not_checked_during_it() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
     stages.asked(session)
     stages.set_attempt(session, running_at=since(session, -100))
-    assert judged(session, 500)[0] == "running"
+    assert checked(session, 500)[0] == "running"
 
 
 def test_after_the_answer_idle_begins_anew_and_the_wait_does_not_count() -> None:
@@ -118,8 +118,8 @@ def test_after_the_answer_idle_begins_anew_and_the_wait_does_not_count() -> None
     approval = stages.asked(session)
     answered = since(session, 1000)
     decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=answered)
-    assert judged(session, 1029)[0] == "running"
-    assert (judged(session, 1031)[1] or "").startswith("Child session idle timeout after 3")
+    assert checked(session, 1029)[0] == "running"
+    assert (checked(session, 1031)[1] or "").startswith("Child session idle timeout after 3")
 
 
 def test_the_wait_is_taken_off_the_total() -> None:
@@ -127,18 +127,18 @@ def test_the_wait_is_taken_off_the_total() -> None:
     approval = stages.asked(session)
     decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=since(session, 1000))
     stages.set_attempt(session, last_event_at=since(session, 1040))
-    assert judged(session, 1058)[0] == "running"
-    assert (judged(session, 1063)[1] or "").startswith("Child session timed out after 6")
+    assert checked(session, 1058)[0] == "running"
+    assert (checked(session, 1063)[1] or "").startswith("Child session timed out after 6")
 
 
 def test_an_outage_of_ours_starts_the_idle_clock_anew_but_not_the_total() -> None:
     session = running(check_interval_secs=1, max_total_secs=500, max_idle_secs=30)
     Outage.objects.create(name=outages.SWEEPS, ended_at=since(session, 200))
-    assert judged(session, 229)[0] == "running"
-    assert judged(session, 231)[0] == "timeout"
+    assert checked(session, 229)[0] == "running"
+    assert checked(session, 231)[0] == "timeout"
     other = running(check_interval_secs=1, max_total_secs=50)
     Outage.objects.update(ended_at=since(other, 60))
-    assert "max_total_secs=50" in (judged(other, 61)[1] or "")
+    assert "max_total_secs=50" in (checked(other, 61)[1] or "")
 
 
 def test_a_verdict_ends_the_attempt_and_the_kill_follows_the_grace() -> None:
@@ -156,7 +156,7 @@ def test_two_sweeps_at_once_end_it_once() -> None:
     assert watchdog.sweep(now=moment) == 0
 
 
-def test_what_does_not_run_is_not_judged() -> None:
+def test_what_does_not_run_is_not_checked() -> None:
     session = stages.starting(metadata={"child_watchdog.max_total_secs": 1})
     later = read_database_clock() + timedelta(days=1)
     assert watchdog.sweep(now=later) == 0

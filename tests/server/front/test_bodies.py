@@ -29,7 +29,7 @@ MOST_TAKEN = 24 * MIB
 
 @pytest.fixture
 def strangers_memory() -> Iterator[None]:
-    """All the memory for the bodies of callers that were not judged is in use, by many of them."""
+    """All the memory for the bodies of callers that were not checked is in use, by many of them."""
     most = LIMITS.unproven_bytes_at_once
     held = [(f"address {number}", most // 4) for number in range(4)]
     for owner, size in held:
@@ -55,14 +55,14 @@ def test_nothing_of_a_strangers_body_is_read(connection: Wire, path: Any, framin
 
 @pytest.mark.parametrize("framing", [length(HUGE), length(70_000), CHUNKED])
 @pytest.mark.parametrize("path", [DRF, HOT])
-def test_a_token_of_nobody_is_judged_before_a_long_body_is_read(
+def test_a_token_of_nobody_is_checked_before_a_long_body_is_read(
     connection: Wire, stranger: str, path: Any, framing: Any
 ) -> None:
     connection.head("POST", path, JSON, framing, token=stranger)
     assert connection.answer().problem == (401, "unauthenticated")
 
 
-def test_a_token_of_nobody_is_judged_when_a_short_body_does_not_come(connection: Wire, stranger: str) -> None:
+def test_a_token_of_nobody_is_checked_when_a_short_body_does_not_come(connection: Wire, stranger: str) -> None:
     connection.head("POST", DRF, JSON, length(10), token=stranger)
     assert connection.answer().problem == (401, "unauthenticated")
 
@@ -198,7 +198,7 @@ def test_who_can_prove_themselves_are_served_while_strangers_fill_their_memory(
     assert answer.status_code == 201, answer.text
 
 
-def test_a_stranger_is_judged_first_while_strangers_fill_their_memory(
+def test_a_stranger_is_checked_first_while_strangers_fill_their_memory(
     connection: Wire, stranger: str, strangers_memory: Any
 ) -> None:
     connection.head("POST", DRF, JSON, length(10), token=stranger)
