@@ -10,11 +10,11 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from starlette.requests import Request as StarletteRequest
 
-from accounts import bulk_authentication, callers, credentials
+from accounts import bulk_authentication, credentials
 from accounts.models import Credential
 from core.concurrency.batching import Batcher
 from core.concurrency.threadpool import run_in_threadpool
-from core.web import problems
+from core.web import callers, problems
 
 
 class BearerAuthentication(BaseAuthentication):

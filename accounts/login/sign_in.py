@@ -10,8 +10,8 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from accounts import callers
 from core.limits import LIMITS
+from core.web import callers
 
 #: Seconds between two writes of a session, so that viewing pages rarely writes.
 RENEWED_EVERY_SECS = 60

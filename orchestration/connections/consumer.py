@@ -18,10 +18,10 @@ from typing import Any
 from channels.consumer import AsyncConsumer
 from django.db import DatabaseError, DataError, IntegrityError
 
-from accounts import callers
 from core.concurrency.threadpool import run_in_threadpool
 from core.db import outages
 from core.limits import LIMITS
+from core.web import callers
 from core.web.problems import Problem
 from ledger import ephemeral_events, hub
 from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal

@@ -14,9 +14,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from accounts import callers
 from core.limits import LIMITS
-from core.web import problems
+from core.web import callers, problems
 from core.web.problems import Problem
 from server.front import pressure
 from server.front.exchange import KNOWN, WHOLE

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from accounts import callers
+from core.web import callers
 from server.front import budget
 from server.front.budget import Budget
 

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from accounts import bulk_authentication, callers, credentials
+from accounts import bulk_authentication, credentials
 from accounts.login import staff_sessions
 from accounts.request_head import RequestHead
 from core.concurrency.batching import Batcher
 from core.concurrency.threadpool import run_in_threadpool
 from core.limits import LIMITS
-from core.web import fast_path, parsers, problems
+from core.web import callers, fast_path, parsers, problems
 from core.web.problems import Problem
 from server.front import answers, budget
 from server.front.exchange import Exchange, with_body_length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts import callers
+from core.web import callers
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_one_host_counts_as_one_address(host: str, address: str) -> None:
 
 def test_a_secret_names_its_caller_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("accounts.callers.time.monotonic", lambda: now)
+    monkeypatch.setattr("core.web.callers.time.monotonic", lambda: now)
     proven = callers.Proven()
     assert proven.name("") == proven.name("secret") == ""
     proven.remember("secret", "key:a")
