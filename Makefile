@@ -45,17 +45,18 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 servers:
 	@scripts/install_test_servers.sh
 
-# Both backends run, also when the first one fails; ARGS goes to pytest (ARGS="tests/mailbox -k drain"). Up to RERUN
+# Every backend runs, also when one before failed; ARGS goes to pytest (ARGS="tests/mailbox -k drain"). Up to RERUN
 # failed tests run once more, alone, and are named as FLAKY when they pass then.
 RERUN ?= 0
+BACKENDS ?= sqlite postgres
 test: install-dev servers
-	@$(BIN)/python scripts/run_tests.py --rerun $(RERUN) sqlite postgres -- $(PARALLEL) $(ARGS)
+	@$(BIN)/python scripts/run_tests.py --rerun $(RERUN) $(BACKENDS) -- $(PARALLEL) $(ARGS)
 
 test-slow: install-dev servers
-	@$(BIN)/python scripts/run_tests.py sqlite postgres -- -m slow $(ARGS)
+	@$(BIN)/python scripts/run_tests.py $(BACKENDS) -- -m slow $(ARGS)
 
 chaos: install-dev servers
-	@$(BIN)/python scripts/run_tests.py sqlite postgres -- -m chaos $(ARGS)
+	@$(BIN)/python scripts/run_tests.py $(BACKENDS) -- -m chaos $(ARGS)
 
 bench: install-dev servers
 	@$(BIN)/python -m benchmarks $(ARGS)
