@@ -1,13 +1,37 @@
-"""The database's clock. Deadlines are compared with it in SQL. The clocks of two hosts are never compared."""
+"""The database's clock. Deadlines are compared with it in SQL. The clocks of two hosts are never compared.
+
+Only tests set another time, by `clock_at`. It replaces the database's clock in this context: in this thread, or in this
+task and the threads that it runs functions in.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, models
 from django.db.models import Expression, ExpressionWrapper, F, Value
 from django.db.models.functions import Now as DjangosNow
+
+_override: ContextVar[datetime | None] = ContextVar("clock_override", default=None)
+
+
+@contextmanager
+def clock_at(moment: datetime | None) -> Iterator[None]:
+    """Replace the database's clock by this moment. None changes nothing."""
+    token = _override.set(moment or _override.get())
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+def overridden() -> datetime | None:
+    """Return the moment that a test has set, or None: then the database's clock counts."""
+    return _override.get()
 
 
 class Now(DjangosNow):
@@ -24,7 +48,8 @@ class Now(DjangosNow):
 
 
 def database_now(now: datetime | None = None) -> Expression:
-    """Return the database's time as an SQL expression. A test's `now` replaces it."""
+    """Return the database's time as an SQL expression."""
+    now = now or _override.get()
     if now is not None:
         return Value(now, output_field=models.DateTimeField())
     return Now()
@@ -53,7 +78,7 @@ def moment(at: datetime) -> str:
 
 def read_database_clock(now: datetime | None = None) -> datetime:
     """Return the database's time as a value, to compute in Python with columns of the same database."""
-    if now is not None:
+    if now := now or _override.get():
         return now
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Func, IntegerField
 
+from core.db.clock import overridden
 from core.db.sql import Row, run, run_each, run_prepared
 
 __all__ = [
@@ -54,8 +55,8 @@ class Fragment:
 
 
 def at(now: datetime | None = None, plus: float = 0.0) -> Fragment:
-    """Return the database's time, plus `plus` seconds, as it is stored. A test's `now` replaces it."""
-    if now is not None:
+    """Return the database's time, plus `plus` seconds, as it is stored."""
+    if now := now or overridden():
         return Fragment("%s", (moment(now + timedelta(seconds=plus)),))
     if connection.vendor == "postgresql":
         if not plus:

@@ -14,6 +14,7 @@ from accounts import bulk_authentication, credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential, User
 from core.db import sql
+from core.db.clock import clock_at
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db
@@ -49,8 +50,10 @@ def test_what_is_asked_of_a_holder_needs_no_more_queries(django_assert_num_queri
 
 def test_a_token_expires_by_the_databases_clock() -> None:
     mine = token(expires_at=NOON)
-    assert bulk_authentication.check_all([mine], now=NOON - timedelta(seconds=1))[mine] is not None
-    assert bulk_authentication.check_all([mine], now=NOON)[mine] is None
+    with clock_at(NOON - timedelta(seconds=1)):
+        assert bulk_authentication.check_all([mine])[mine] is not None
+    with clock_at(NOON):
+        assert bulk_authentication.check_all([mine])[mine] is None
 
 
 def test_a_key_that_was_ended_opens_nothing_at_the_next_asking() -> None:

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential, User
+from core.db.clock import clock_at
 from core.display.redaction import LineFormatter, TokenFilter, redacted
 from tests.people import owner
 
@@ -57,8 +58,10 @@ def test_an_ended_token_is_recognised_but_opens_nothing() -> None:
 
 def test_a_token_expires_by_the_databases_clock() -> None:
     _, token = credentials.mint(kind="api", user=owner(), project=projects.default(), expires_at=NOON)
-    assert credentials.check(token, now=NOON - timedelta(seconds=1)) is not None
-    assert credentials.recognise(token, now=NOON).state == "expired"
+    with clock_at(NOON - timedelta(seconds=1)):
+        assert credentials.check(token) is not None
+    with clock_at(NOON):
+        assert credentials.recognise(token).state == "expired"
 
 
 def test_the_keys_of_a_person_who_left_open_nothing() -> None:

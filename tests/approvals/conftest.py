@@ -19,6 +19,7 @@ from approvals import attempt_clock, decisions, requests
 from approvals.canonical_action import Ask
 from approvals.decision_validation import Answer
 from approvals.models import Approval
+from core.db.clock import clock_at
 from tests.people import owner
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -102,7 +103,8 @@ def asked(project: Project, session: UUID) -> Asked:
             "resource": "ls -l",
             "arguments": {"command": "ls -l", "folder": "/tmp"},
         }
-        return requests.ask(project.pk, Ask(**words | said), actor=actor or child(session), via=via, now=now)[0]
+        with clock_at(now):
+            return requests.ask(project.pk, Ask(**words | said), actor=actor or child(session), via=via)[0]
 
     return ask
 

@@ -13,6 +13,7 @@ from accounts.models import Project, User
 from approvals import attempt_clock, consumption, decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from tests.approvals.conftest import NOON, Asked
 
@@ -26,7 +27,8 @@ def after(secs: float) -> Any:
 @pytest.fixture
 def deny(project: Project, alice: User) -> Any:
     def answer(approval: Any, now: Any) -> None:
-        decisions.decide(project.pk, approval.id, Answer(decision="deny"), Actor.of_user(alice), "admin", now=now)
+        with clock_at(now):
+            decisions.decide(project.pk, approval.id, Answer(decision="deny"), Actor.of_user(alice), "admin")
 
     return answer
 
@@ -58,10 +60,12 @@ def test_withdrawing_and_expiring_start_the_clock_again(
     asked: Asked, session: UUID, project: Project, alice: User
 ) -> None:
     first = asked(now=after(0))
-    decisions.withdraw(project.pk, first.id, Actor.of_user(alice), now=after(3))
+    with clock_at(after(3)):
+        decisions.withdraw(project.pk, first.id, Actor.of_user(alice))
     assert attempt_clock.clock(session, 1).waited_secs == 3
     asked(expires_in_secs=4, now=after(10))
-    assert decisions.expire_due(now=after(15)) == 1
+    with clock_at(after(15)):
+        assert decisions.expire_due() == 1
     assert attempt_clock.clock(session, 1) == (0, None, 8.0, after(15))
 
 
@@ -80,8 +84,10 @@ def test_the_end_of_an_attempt_cancels_what_is_pending_and_nothing_else(
 
 def test_settling_twice_changes_nothing_more(asked: Asked, session: UUID) -> None:
     asked(now=after(0))
-    assert attempt_clock.settle(session, 1, now=after(5)) == 1
-    assert attempt_clock.settle(session, 1, now=after(9)) == 0
+    with clock_at(after(5)):
+        assert attempt_clock.settle(session, 1) == 1
+    with clock_at(after(9)):
+        assert attempt_clock.settle(session, 1) == 0
     assert attempt_clock.clock(session, 1) == (0, None, 5.0, after(5))
 
 

@@ -15,6 +15,7 @@ from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.states import Status
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import NOON, Asked, child
@@ -27,7 +28,8 @@ def decide(project: Project, alice: User) -> Any:
     def answer(approval: Any, decision: str = "approve", by: Any = alice, now: Any = None, **said: Any) -> Any:
         actor = Actor.of_user(by) if isinstance(by, User) else by
         said.setdefault("digest", approval.digest)
-        return decisions.decide(project.pk, approval.id, Answer(decision=decision, **said), actor, "admin", now=now)
+        with clock_at(now):
+            return decisions.decide(project.pk, approval.id, Answer(decision=decision, **said), actor, "admin")
 
     return answer
 
@@ -202,9 +204,11 @@ def test_the_update_itself_looks_at_the_deadline(asked: Asked) -> None:
 
 def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(asked: Asked) -> None:
     due, later, never = asked(expires_in_secs=10, now=NOON), asked(expires_in_secs=99, now=NOON), asked(now=NOON)
-    assert decisions.expire_due(now=NOON + timedelta(seconds=9)) == 0
-    assert decisions.expire_due(now=NOON + timedelta(seconds=10)) == 1
-    assert decisions.expire_due(now=NOON + timedelta(seconds=10)) == 0
+    with clock_at(NOON + timedelta(seconds=9)):
+        assert decisions.expire_due() == 0
+    with clock_at(NOON + timedelta(seconds=10)):
+        assert decisions.expire_due() == 1
+        assert decisions.expire_due() == 0
     statuses = [Approval.objects.get(id=row.id).status for row in (due, later, never)]
     assert statuses == ["expired", "pending", "pending"]
     assert Event.objects.filter(type="approval_expired").count() == 1
@@ -213,7 +217,8 @@ def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(ask
 
 def test_expired_is_not_denied(asked: Asked) -> None:
     approval = asked(expires_in_secs=1, now=NOON)
-    decisions.expire_due(now=NOON + timedelta(seconds=2))
+    with clock_at(NOON + timedelta(seconds=2)):
+        decisions.expire_due()
     approval.refresh_from_db()
     assert (approval.status, approval.decision_kind, approval.decided_by) == ("expired", None, None)
 

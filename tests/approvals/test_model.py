@@ -19,6 +19,7 @@ from approvals import attempt_clock, consumption, decisions, requests
 from approvals.canonical_action import Ask
 from approvals.decision_validation import Answer
 from approvals.models import Approval, Subject
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from ledger import audit
 from tests.approvals.conftest import NOON, child
@@ -64,9 +65,8 @@ class Life(RuleBasedStateMachine):
     def ask(self, via: Any, expires: Any) -> None:
         words = {"request_id": f"r-{next(self.names)}", "tool_name": "t", "permission": "p", "resource": ""}
         ask = Ask(session=self.session, attempt=self.attempt, expires_in_secs=expires, **words)
-        approval, created = requests.ask(
-            self.project.pk, ask, actor=child(self.session, self.attempt), via=via, now=self.now
-        )
+        with clock_at(self.now):
+            approval, created = requests.ask(self.project.pk, ask, actor=child(self.session, self.attempt), via=via)
         assert created
         deadline = None if expires is None else self.clock + expires
         self.asked[approval.id] = Expected(self.attempt, via, deadline)
@@ -79,7 +79,8 @@ class Life(RuleBasedStateMachine):
         arguments = {"n": self.clock} if decision == "edit" else None
         answer = Answer(decision=decision, digest=row.digest, version=row.version, arguments=arguments)
         try:
-            decisions.decide(self.project.pk, approval_id, answer, self.people[person], "rest", now=self.now)
+            with clock_at(self.now):
+                decisions.decide(self.project.pk, approval_id, answer, self.people[person], "rest")
             said = "decided"
         except Problem as refusal:
             said = refusal.type
@@ -102,7 +103,8 @@ class Life(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         due = [one for one in self.asked.values() if one.status == "pending" and self.is_late(one)]
-        assert decisions.expire_due(now=self.now) == len(due)
+        with clock_at(self.now):
+            assert decisions.expire_due() == len(due)
         for one in due:
             one.status = "expired"
 
@@ -112,7 +114,8 @@ class Life(RuleBasedStateMachine):
         approval_id = self.some(data)
         expected = self.asked[approval_id]
         try:
-            decisions.withdraw(self.project.pk, approval_id, Actor.system("test"), now=self.now)
+            with clock_at(self.now):
+                decisions.withdraw(self.project.pk, approval_id, Actor.system("test"))
             assert expected.status in ("pending", "cancelled")
             expected.status = "cancelled"
         except Problem as refusal:
@@ -126,9 +129,8 @@ class Life(RuleBasedStateMachine):
         expected, row = self.asked[approval_id], Approval.objects.get(id=approval_id)
         digest = "0" * 64 if stale else row.digest
         try:
-            consumption.consume(
-                self.project.pk, approval_id, digest=digest, claim=claim, actor=Actor.system("t"), now=self.now
-            )
+            with clock_at(self.now):
+                consumption.consume(self.project.pk, approval_id, digest=digest, claim=claim, actor=Actor.system("t"))
             said = "yours"
         except Problem as refusal:
             said = refusal.type
@@ -147,7 +149,8 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def end_the_attempt(self) -> None:
-        attempt_clock.settle(self.session, self.attempt, now=self.now)
+        with clock_at(self.now):
+            attempt_clock.settle(self.session, self.attempt)
         for one in self.asked.values():
             if one.attempt == self.attempt and one.status == "pending":
                 one.status = "cancelled"
@@ -171,7 +174,8 @@ class Life(RuleBasedStateMachine):
             assert subject.waited.total_seconds() <= self.clock
 
     def teardown(self) -> None:
-        attempt_clock.settle(self.session, self.attempt, now=self.now)  # Leave the next life nothing to expire.
+        with clock_at(self.now):
+            attempt_clock.settle(self.session, self.attempt)  # Leave the next life nothing to expire.
         assert audit.verify(self.project.pk) is None
 
 

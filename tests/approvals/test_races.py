@@ -15,11 +15,13 @@ from accounts.models import Project
 from approvals import attempt_clock, consumption, decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval, Subject
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from ledger import audit
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import NOON, Asked, child, staff
 from tests.approvals.racing import all_at_once
+from tests.clock import call_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +37,8 @@ def deciding(approval: Any, decision: Any, actor: Any, now: Any = None) -> Any:
 
 
 def _status(project_id: Any, approval_id: str, answer: Any, actor: Any, now: Any) -> Any:
-    return decisions.decide(project_id, approval_id, answer, actor, "rest", now=now).status
+    with clock_at(now):
+        return decisions.decide(project_id, approval_id, answer, actor, "rest").status
 
 
 def test_of_eight_answers_at_once_one_wins(asked: Asked, people: Any, project: Project) -> None:
@@ -75,7 +78,7 @@ def test_an_answer_and_the_deadline_end_in_one_word(asked: Asked, people: Any) -
             deciding(approval, "approve", people[0], NOON),
             functools.partial(decisions.expire, approval.id),
         )
-        outcome, expired = all_at_once([answer, functools.partial(expire, now=late)])
+        outcome, expired = all_at_once([answer, functools.partial(call_at, late, expire)])
         approval.refresh_from_db()
         assert (outcome, expired) in {("approved", False), ("expired", True)}
         assert approval.status == outcome
@@ -143,7 +146,7 @@ def test_asks_at_once_stay_within_the_bound(asked: Asked, session: UUID, timings
 def test_sweepers_in_several_copies_expire_each_once(asked: Asked, session: UUID) -> None:
     for _ in range(10):
         asked(expires_in_secs=1, now=NOON)
-    late = functools.partial(decisions.expire_due, now=NOON + timedelta(seconds=2))
+    late = functools.partial(call_at, NOON + timedelta(seconds=2), decisions.expire_due)
     assert sum(all_at_once([late] * 4)) == 10
     assert Event.objects.filter(type="approval_expired").count() == 10
     assert attempt_clock.clock(session, 1).pending == 0

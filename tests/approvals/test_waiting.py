@@ -18,6 +18,7 @@ from approvals.decision_validation import Answer
 from approvals.models import Approval, Waiter
 from config.asgi import application
 from core.concurrency.threadpool import run_in_threadpool
+from core.db.clock import clock_at
 from orchestration.maintenance import retention
 from tests.approvals.conftest import NOON, Asked
 from tests.waiting import wait_until_async
@@ -153,13 +154,15 @@ async def test_a_timeout_is_a_number_of_seconds(wait: Any, asked: Asked, mine: A
 
 def test_a_lease_outlives_the_longest_held_call(asked: Asked, timings: Any) -> None:
     timings(held_call_secs=300)
-    lease = Waiter.objects.get(pk=waiting.begin(asked().id, now=NOON))
+    with clock_at(NOON):
+        lease = Waiter.objects.get(pk=waiting.begin(asked().id))
     assert (lease.lease_until - NOON).total_seconds() > 300
 
 
 def test_a_lease_of_a_server_that_died_lapses(asked: Asked, project: Project, alice: User) -> None:
     approval = asked()
-    waiting.begin(approval.id, now=NOON)
+    with clock_at(NOON):
+        waiting.begin(approval.id)
     waiting.begin(approval.id)
     assert waiting.look(project.pk, approval.id, Actor.of_user(alice)).waiters == 1
     retention.sweep()

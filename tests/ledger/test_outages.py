@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.db.clock import clock_at
 from ledger import outages, sweeps
 from ledger.models import Downtime, Outage
 
@@ -19,56 +20,73 @@ def at(secs: float) -> datetime:
 
 @pytest.mark.parametrize(("gap", "outage"), [(5, False), (30, False), (31, True), (600, True)])
 def test_a_gap_of_over_thirty_seconds_is_an_outage_that_ends_with_the_next_sign_of_life(gap: int, outage: bool) -> None:
-    outages.note_life(now=NOON)
-    outages.note_life(now=at(gap))
+    with clock_at(NOON):
+        outages.note_life()
+    with clock_at(at(gap)):
+        outages.note_life()
     assert outages.ended_at() == (at(gap) if outage else None)
     assert outages.spans() == ([(NOON, at(gap))] if outage else [])
 
 
 def test_the_first_sweep_after_an_outage_knows_of_it_before_its_job_looks_at_a_clock() -> None:
-    outages.note_life(now=NOON)
+    with clock_at(NOON):
+        outages.note_life()
     known: list[tuple[datetime, datetime | None]] = []
 
     def job(moment: datetime) -> int:
         known.append((moment, outages.ended_at()))
         return 0
 
-    sweeps.run("watchdog_sweep", job, now=at(180))
+    with clock_at(at(180)):
+        sweeps.run("watchdog_sweep", job)
     assert known == [(at(180), at(180))]
 
 
 def test_heartbeats_that_were_never_seen_are_old_or_lie_in_the_future_are_silent() -> None:
-    assert outages.silent_now(outages.HEARTBEATS, now=NOON)
-    outages.note_life(outages.HEARTBEATS, now=NOON)
-    assert not outages.silent_now(outages.HEARTBEATS, now=at(30))
-    assert outages.silent_now(outages.HEARTBEATS, now=at(31))
-    assert outages.silent_now(outages.HEARTBEATS, now=at(-120))
+    with clock_at(NOON):
+        assert outages.silent_now(outages.HEARTBEATS)
+        outages.note_life(outages.HEARTBEATS)
+    with clock_at(at(30)):
+        assert not outages.silent_now(outages.HEARTBEATS)
+    with clock_at(at(31)):
+        assert outages.silent_now(outages.HEARTBEATS)
+    with clock_at(at(-120)):
+        assert outages.silent_now(outages.HEARTBEATS)
 
 
 @pytest.mark.parametrize("back", [120, 3600, 86400])
 def test_a_step_back_of_the_clock_is_noted_with_the_next_sign_of_life(back: int) -> None:
-    outages.note_life(now=NOON)
-    outages.note_life(now=at(-back))
+    with clock_at(NOON):
+        outages.note_life()
+    with clock_at(at(-back)):
+        outages.note_life()
     assert Outage.objects.get(name=outages.SWEEPS).seen_at == at(-back)
     assert outages.ended_at() == at(-back), "every grace and idle clock restarts"
-    outages.note_life(now=at(-back + 31))
+    with clock_at(at(-back + 31)):
+        outages.note_life()
     assert outages.ended_at() == at(-back + 31), "the next outage is noticed, too"
 
 
 def test_after_a_step_back_no_noted_outage_lies_in_the_future() -> None:
-    outages.note_life(outages.HEARTBEATS, now=at(-600))
-    outages.note_life(outages.HEARTBEATS, now=at(-10))
-    outages.note_life(now=NOON)
+    with clock_at(at(-600)):
+        outages.note_life(outages.HEARTBEATS)
+    with clock_at(at(-10)):
+        outages.note_life(outages.HEARTBEATS)
+    with clock_at(NOON):
+        outages.note_life()
     assert outages.ended_at() == at(-10)
-    outages.note_life(now=at(-300))
+    with clock_at(at(-300)):
+        outages.note_life()
     assert outages.ended_at() == at(-300)
     assert outages.spans() == [(at(-600), at(-300))]
 
 
 def test_an_outage_that_two_kinds_of_life_missed_counts_once() -> None:
     for name, gone, back in [(outages.SWEEPS, 0, 100), (outages.HEARTBEATS, 20, 110)]:
-        outages.note_life(name, now=at(gone))
-        outages.note_life(name, now=at(back))
+        with clock_at(at(gone)):
+            outages.note_life(name)
+        with clock_at(at(back)):
+            outages.note_life(name)
     assert Downtime.objects.count() == 2
     assert outages.spans() == [(NOON, at(110))]
     assert outages.overlap_secs(outages.spans(), at(50), at(500)) == 60
@@ -76,5 +94,6 @@ def test_an_outage_that_two_kinds_of_life_missed_counts_once() -> None:
 
 def test_a_sign_of_life_that_no_calendar_has_stops_no_sweep() -> None:
     Outage.objects.create(name=outages.SWEEPS, seen_at=datetime(9999, 12, 31, tzinfo=UTC))
-    assert sweeps.run("launch_sweep", lambda moment: 3, now=NOON) == 3
+    with clock_at(NOON):
+        assert sweeps.run("launch_sweep", lambda moment: 3) == 3
     assert Outage.objects.get().seen_at == NOON

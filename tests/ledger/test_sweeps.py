@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.db.clock import clock_at
 from ledger import sweeps
 from ledger.models import Sweep
 
@@ -14,15 +15,17 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_a_sweep_says_when_it_ran_and_what_it_did() -> None:
-    assert sweeps.run("launch_sweep", lambda moment: 3, now=NOON) == 3
+    with clock_at(NOON):
+        assert sweeps.run("launch_sweep", lambda moment: 3) == 3
     row = Sweep.objects.get(pk="launch_sweep")
     assert (row.started_at, row.finished_at, row.did, row.error) == (NOON, NOON, 3, "")
 
 
 def test_a_sweep_that_raises_says_why_and_does_not_pretend_to_have_finished() -> None:
-    sweeps.run("launch_sweep", lambda moment: 0, now=NOON)
-    with pytest.raises(ZeroDivisionError):
-        sweeps.run("launch_sweep", lambda moment: 1 // 0, now=NOON + timedelta(seconds=5))
+    with clock_at(NOON):
+        sweeps.run("launch_sweep", lambda moment: 0)
+    with pytest.raises(ZeroDivisionError), clock_at(NOON + timedelta(seconds=5)):
+        sweeps.run("launch_sweep", lambda moment: 1 // 0)
     row = Sweep.objects.get(pk="launch_sweep")
     assert row.finished_at == NOON
     assert "ZeroDivisionError" in row.error

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from accounts.actors import Actor
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from ledger.models import Event
 from mailbox import Mailbox, claims, delivery, quarantine
@@ -26,7 +27,8 @@ def after(secs: Any) -> Any:
 
 
 def fill(project: Any, count: int = 3, address: str = "desk") -> list[Any]:
-    return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)], now=NOON)]
+    with clock_at(NOON):
+        return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)])]
 
 
 def drain(project: Any, **more: Any) -> Any:
@@ -52,9 +54,11 @@ def test_a_claim_ends_at_the_lease_by_the_databases_clock(project: UUID) -> None
     fill(project)
     claim = drain(project, lease_secs=30)
     assert claim.lease_expires_at == after(30)
-    now = claims.drain(project, "desk", now=after(29.9))
+    with clock_at(after(29.9)):
+        now = claims.drain(project, "desk")
     assert now.messages == []
-    assert bodies(claims.drain(project, "desk", now=after(30.1))) == ["0", "1", "2"]
+    with clock_at(after(30.1)):
+        assert bodies(claims.drain(project, "desk")) == ["0", "1", "2"]
 
 
 def test_without_a_test_clock_the_lease_is_counted_from_the_databases_own(project: UUID) -> None:
@@ -67,138 +71,169 @@ def test_without_a_test_clock_the_lease_is_counted_from_the_databases_own(projec
 def test_what_is_acknowledged_is_gone(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
-    assert claims.ack(project, "desk", claim.token, ids[:2], now=after(1)).done == ids[:2]
-    assert bodies(claims.drain(project, "desk", now=after(61))) == ["2"]
+    with clock_at(after(1)):
+        assert claims.ack(project, "desk", claim.token, ids[:2]).done == ids[:2]
+    with clock_at(after(61)):
+        assert bodies(claims.drain(project, "desk")) == ["2"]
 
 
 def test_an_ack_said_again_is_true_again_even_after_the_lease(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
     for when in (1, 2, 3600):
-        assert claims.ack(project, "desk", claim.token, ids, now=after(when)) == claims.Settled(ids, [])
+        with clock_at(after(when)):
+            assert claims.ack(project, "desk", claim.token, ids) == claims.Settled(ids, [])
 
 
 def test_an_ack_after_the_lease_is_a_no_op_that_says_so(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project, lease_secs=30)
-    assert claims.ack(project, "desk", claim.token, ids, now=after(31)) == claims.Settled([], ids)
+    with clock_at(after(31)):
+        assert claims.ack(project, "desk", claim.token, ids) == claims.Settled([], ids)
     assert not Message.objects.in_state("admitted").exists()
 
 
 def test_an_ack_by_a_claim_that_another_replaced_changes_nothing(project: UUID) -> None:
     ids = fill(project)
     old = drain(project, lease_secs=30)
-    new = claims.drain(project, "desk", lease_secs=60, now=after(31))
-    assert claims.ack(project, "desk", old.token, ids, now=after(32)).unknown == ids
-    assert claims.ack(project, "desk", new.token, ids, now=after(32)).done == ids
+    with clock_at(after(31)):
+        new = claims.drain(project, "desk", lease_secs=60)
+    with clock_at(after(32)):
+        assert claims.ack(project, "desk", old.token, ids).unknown == ids
+        assert claims.ack(project, "desk", new.token, ids).done == ids
 
 
 def test_an_ack_names_what_the_claim_does_not_hold(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project, limit=1)
-    assert claims.ack(project, "desk", claim.token, [*ids, "stranger"], now=after(1)) == claims.Settled(
-        ids[:1], [*ids[1:], "stranger"]
-    )
+    with clock_at(after(1)):
+        assert claims.ack(project, "desk", claim.token, [*ids, "stranger"]) == claims.Settled(
+            ids[:1], [*ids[1:], "stranger"]
+        )
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", str(uuid4())])
 def test_a_token_that_never_was_changes_nothing(project: UUID, token: Any) -> None:
     ids = fill(project)
     drain(project)
-    assert claims.ack(project, "desk", token, ids, now=after(1)).unknown == ids
-    assert claims.nack(project, "desk", token, ids, now=after(1)).unknown == ids
-    assert claims.extend(project, "desk", token, now=after(1)).token is None
+    with clock_at(after(1)):
+        assert claims.ack(project, "desk", token, ids).unknown == ids
+        assert claims.nack(project, "desk", token, ids).unknown == ids
+        assert claims.extend(project, "desk", token).token is None
 
 
 def test_a_claim_of_one_address_says_nothing_about_another(project: UUID) -> None:
     fill(project)
     other = fill(project, address="shelf")
     claim = drain(project)
-    assert claims.ack(project, "shelf", claim.token, other, now=after(1)).unknown == other
+    with clock_at(after(1)):
+        assert claims.ack(project, "shelf", claim.token, other).unknown == other
 
 
 def test_another_project_sees_and_settles_nothing(project: UUID, foreign: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
-    assert claims.drain(foreign, "desk", now=after(99)).messages == []
-    assert claims.recover(foreign, "desk", now=after(99)).messages == []
-    assert claims.ack(foreign, "desk", claim.token, ids, now=after(1)).unknown == ids
-    assert claims.nack(foreign, "desk", claim.token, ids, now=after(1)).unknown == ids
+    with clock_at(after(99)):
+        assert claims.drain(foreign, "desk").messages == []
+        assert claims.recover(foreign, "desk").messages == []
+    with clock_at(after(1)):
+        assert claims.ack(foreign, "desk", claim.token, ids).unknown == ids
+        assert claims.nack(foreign, "desk", claim.token, ids).unknown == ids
 
 
 def test_what_is_given_back_comes_again_in_its_place(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project)
-    assert claims.nack(project, "desk", claim.token, ids[:1], now=after(1)).done == ids[:1]
-    assert bodies(claims.drain(project, "desk", now=after(2))) == ["0"]
-    assert claims.ack(project, "desk", claim.token, ids[:1], now=after(2)).unknown == ids[:1]
+    with clock_at(after(1)):
+        assert claims.nack(project, "desk", claim.token, ids[:1]).done == ids[:1]
+    with clock_at(after(2)):
+        assert bodies(claims.drain(project, "desk")) == ["0"]
+        assert claims.ack(project, "desk", claim.token, ids[:1]).unknown == ids[:1]
 
 
 def test_a_delay_lets_others_pass(project: UUID) -> None:
     ids = fill(project, 2)
     claim = drain(project, limit=1)
-    claims.nack(project, "desk", claim.token, ids[:1], delay_secs=10, now=after(1))
-    assert bodies(claims.drain(project, "desk", now=after(2))) == ["1"]
-    assert bodies(claims.drain(project, "desk", now=after(10.9))) == []
-    assert bodies(claims.drain(project, "desk", now=after(11.1))) == ["0"]
+    with clock_at(after(1)):
+        claims.nack(project, "desk", claim.token, ids[:1], delay_secs=10)
+    with clock_at(after(2)):
+        assert bodies(claims.drain(project, "desk")) == ["1"]
+    with clock_at(after(10.9)):
+        assert bodies(claims.drain(project, "desk")) == []
+    with clock_at(after(11.1)):
+        assert bodies(claims.drain(project, "desk")) == ["0"]
 
 
 def test_an_extended_lease_counts_from_now(project: UUID) -> None:
     ids = fill(project)
     claim = drain(project, lease_secs=30)
-    assert claims.extend(project, "desk", claim.token, 60, now=after(20)).lease_expires_at == after(80)
-    assert claims.ack(project, "desk", claim.token, ids, now=after(79)).done == ids
+    with clock_at(after(20)):
+        assert claims.extend(project, "desk", claim.token, 60).lease_expires_at == after(80)
+    with clock_at(after(79)):
+        assert claims.ack(project, "desk", claim.token, ids).done == ids
 
 
 def test_a_lapsed_claim_cannot_be_extended(project: UUID) -> None:
     fill(project)
     claim = drain(project, lease_secs=30)
-    assert claims.extend(project, "desk", claim.token, 60, now=after(31)).token is None
-    assert len(claims.drain(project, "desk", now=after(32)).messages) == 3
+    with clock_at(after(31)):
+        assert claims.extend(project, "desk", claim.token, 60).token is None
+    with clock_at(after(32)):
+        assert len(claims.drain(project, "desk").messages) == 3
 
 
 def test_recover_takes_the_same_consumers_own_and_kills_its_old_claim(project: UUID) -> None:
     ids = fill(project)
     old = drain(project, consumer="me", limit=2)
     drain(project, consumer="you")
-    mine = claims.recover(project, "desk", 60, "me", now=after(1))
+    with clock_at(after(1)):
+        mine = claims.recover(project, "desk", 60, "me")
     assert bodies(mine) == ["0", "1"]
-    assert claims.ack(project, "desk", old.token, ids[:2], now=after(2)).unknown == ids[:2]
-    assert claims.ack(project, "desk", mine.token, ids[:2], now=after(2)).done == ids[:2]
+    with clock_at(after(2)):
+        assert claims.ack(project, "desk", old.token, ids[:2]).unknown == ids[:2]
+        assert claims.ack(project, "desk", mine.token, ids[:2]).done == ids[:2]
 
 
 def test_recover_takes_what_lapsed_whoever_held_it(project: UUID) -> None:
     fill(project)
     drain(project, consumer="you", lease_secs=30)
-    assert claims.recover(project, "desk", consumer="me", now=after(29)).messages == []
-    assert len(claims.recover(project, "desk", consumer="me", now=after(31)).messages) == 3
+    with clock_at(after(29)):
+        assert claims.recover(project, "desk", consumer="me").messages == []
+    with clock_at(after(31)):
+        assert len(claims.recover(project, "desk", consumer="me").messages) == 3
 
 
 def test_nobody_in_particular_recovers_only_what_lapsed(project: UUID) -> None:
     fill(project)
     drain(project, lease_secs=30)
-    assert claims.recover(project, "desk", now=after(1)).messages == []
+    with clock_at(after(1)):
+        assert claims.recover(project, "desk").messages == []
 
 
 def test_the_sweep_brings_lapsed_claims_back_and_leaves_live_ones(project: UUID) -> None:
     fill(project)
     drain(project, limit=1, lease_secs=30)
     live = drain(project, limit=1, lease_secs=90)
-    assert claims.expire_due(now=after(31)) == 1
+    with clock_at(after(31)):
+        assert claims.expire_due() == 1
     assert set(Waiting.objects.filter(state="claimed").values_list("claim", flat=True)) == {live.token}
-    assert claims.expire_due(now=after(32)) == 0
+    with clock_at(after(32)):
+        assert claims.expire_due() == 0
 
 
 def test_after_five_tries_a_message_is_quarantined_and_the_address_goes_on(project: UUID) -> None:
     ids = fill(project, 2)
     for turn in range(5):
-        claim = claims.drain(project, "desk", limit=1, lease_secs=10, now=after(turn * 20))
+        with clock_at(after(turn * 20)):
+            claim = claims.drain(project, "desk", limit=1, lease_secs=10)
         assert bodies(claim) == ["0"]
-    assert bodies(claims.drain(project, "desk", lease_secs=10, now=after(100))) == ["1"]
+    with clock_at(after(100)):
+        assert bodies(claims.drain(project, "desk", lease_secs=10)) == ["1"]
     row = Quarantined.objects.get()
     assert (row.message_id, row.address, row.accepted.state) == (ids[0], "desk", "quarantined")
     assert "5 times" in row.reason
-    assert delivery.counts(project, "desk", now=after(100))["quarantined"] == 1
+    with clock_at(after(100)):
+        assert delivery.counts(project, "desk")["quarantined"] == 1
     assert Event.objects.get(type="message_quarantined").payload["message_id"] == ids[0]
 
 
@@ -208,20 +243,26 @@ def test_every_way_back_counts_the_tries(project: UUID, way: str) -> None:
     claim = drain(project, consumer="me")
     for turn in range(1, 5):
         if way == "nack":
-            claims.nack(project, "desk", claim.token, ids, now=after(turn))
-            claim = claims.drain(project, "desk", consumer="me", now=after(turn))
+            with clock_at(after(turn)):
+                claims.nack(project, "desk", claim.token, ids)
+                claim = claims.drain(project, "desk", consumer="me")
         elif way == "recover":
-            claim = claims.recover(project, "desk", consumer="me", now=after(turn))
+            with clock_at(after(turn)):
+                claim = claims.recover(project, "desk", consumer="me")
         else:
-            claims.expire_due(now=after(turn * 100))
-            claim = claims.drain(project, "desk", now=after(turn * 100))
+            with clock_at(after(turn * 100)):
+                claims.expire_due()
+                claim = claims.drain(project, "desk")
         assert len(claim.messages) == 1
     if way == "nack":
-        assert claims.nack(project, "desk", claim.token, ids, now=after(9)).done == ids
+        with clock_at(after(9)):
+            assert claims.nack(project, "desk", claim.token, ids).done == ids
     elif way == "recover":
-        assert claims.recover(project, "desk", consumer="me", now=after(9)).messages == []
+        with clock_at(after(9)):
+            assert claims.recover(project, "desk", consumer="me").messages == []
     else:
-        claims.expire_due(now=after(900))
+        with clock_at(after(900)):
+            claims.expire_due()
     assert Message.objects.get().state == "quarantined"
     assert Quarantined.objects.count() == 1
 
@@ -346,7 +387,8 @@ def test_a_row_that_somebody_else_broke_is_handed_out_as_it_is_and_stops_no_othe
 def test_what_cannot_be_put_away_stops_no_drain(project: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(project, 2)
     for turn in range(5):
-        claims.drain(project, "desk", limit=1, lease_secs=1, now=after(2 * turn))
+        with clock_at(after(2 * turn)):
+            claims.drain(project, "desk", limit=1, lease_secs=1)
 
     def failing(*_: Any, **__: Any) -> None:
         raise ValueError("odd")

@@ -10,6 +10,7 @@ import pytest
 from django.db import transaction
 
 from accounts.models import Project
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from mailbox import Mailbox, claims
 
@@ -54,7 +55,8 @@ def test_next_acknowledges_and_goes_on_in_order(project: UUID) -> None:
 def test_next_of_a_claim_that_lapsed_says_so_and_claims_its_messages_anew(project: UUID) -> None:
     desk = Mailbox("desk")
     desk.deliver(new_message("1"), new_message("2"))
-    dead = claims.drain(project, "desk", 1, now=datetime.now(UTC) - timedelta(hours=1))
+    with clock_at(datetime.now(UTC) - timedelta(hours=1)):
+        dead = claims.drain(project, "desk", 1)
     claim = desk.next(dead)
     assert claim.acked.unknown == ["1"] and claim.acked.done == []
     assert [(message.message_id, message.tries) for message in claim.messages] == [("1", 2), ("2", 1)]

@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 
 from accounts import projects
 from accounts.actors import Actor
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from mailbox import claims, delivery, quarantine
 from mailbox.envelope import NewMessage
@@ -121,10 +122,11 @@ class MailboxMachine(RuleBasedStateMachine):
         known = self.messages.get(id)
         message = NewMessage(id=id, message_kind="task", body=body)
         if known and (known.address, known.body) != (address, body):
-            with pytest.raises(Problem, match="another message"):
-                delivery.deliver(self.project, address, [message], now=self.now)
+            with pytest.raises(Problem, match="another message"), clock_at(self.now):
+                delivery.deliver(self.project, address, [message])
             return multiple()
-        [accepted] = delivery.deliver(self.project, address, [message], now=self.now)
+        with clock_at(self.now):
+            [accepted] = delivery.deliver(self.project, address, [message])
         assert accepted.duplicate == bool(known)
         if not known:
             self.messages[id] = Held(id, address, body, next(self.seqs))
@@ -133,7 +135,8 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule(target=taken, address=ADDRESSES, limit=st.integers(1, 4), lease=LEASES, consumer=CONSUMERS)
     def drain(self, address: Any, limit: Any, lease: Any, consumer: Any) -> Any:
         free = self.free(address, limit)
-        claim = claims.drain(self.project, address, limit, lease, consumer, now=self.now)
+        with clock_at(self.now):
+            claim = claims.drain(self.project, address, limit, lease, consumer)
         if len(free) < limit:
             self.put_away_spent(address)
         return self.hold(free, claim, consumer, lease)
@@ -145,7 +148,8 @@ class MailboxMachine(RuleBasedStateMachine):
             for each in self.at(address)
             if self.expired(each) or (each.state == "claimed" and consumer and each.consumer == consumer)
         ]
-        claim = claims.recover(self.project, address, lease, consumer, now=self.now)
+        with clock_at(self.now):
+            claim = claims.recover(self.project, address, lease, consumer)
         for each in mine:
             if each.tries >= TRIES:
                 self.dead_letter(each)
@@ -170,7 +174,8 @@ class MailboxMachine(RuleBasedStateMachine):
             and self.messages[id].claim == token
             and self.messages[id].address == address
         ]
-        settled = claims.ack(self.project, address, token, ids, now=self.now)
+        with clock_at(self.now):
+            settled = claims.ack(self.project, address, token, ids)
         assert set(settled.done) == {each.id for each in wanted + before}
         assert set(settled.done) | set(settled.unknown) == set(ids)
         for each in wanted:
@@ -182,7 +187,8 @@ class MailboxMachine(RuleBasedStateMachine):
         acked = [self.messages[id] for id in held if self.messages[id].address == address]
         wanted = self.held_by(address, one[0], held)
         before = [each for each in acked if each.state == "admitted" and each.claim == one[0]]
-        claim = claims.ack_and_claim(self.project, address, self.claims_given[one[0]], limit, lease, now=self.now)
+        with clock_at(self.now):
+            claim = claims.ack_and_claim(self.project, address, self.claims_given[one[0]], limit, lease)
         assert set(claim.acked.done) == {each.id for each in wanted + before}
         for each in wanted:
             each.state = "admitted"
@@ -194,7 +200,8 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule(address=ADDRESSES, one=taken, delay=st.sampled_from([0, 7]))
     def nack(self, address: Any, one: Any, delay: Any) -> None:
         wanted = self.held_by(address, *one)
-        settled = claims.nack(self.project, address, one[0], one[1], delay, now=self.now)
+        with clock_at(self.now):
+            settled = claims.nack(self.project, address, one[0], one[1], delay)
         assert set(settled.done) == {each.id for each in wanted}
         for each in wanted:
             if each.tries >= TRIES:
@@ -209,7 +216,8 @@ class MailboxMachine(RuleBasedStateMachine):
             for each in self.at(address)
             if each.state == "claimed" and each.claim == one[0] and each.until > self.secs
         ]
-        held = claims.extend(self.project, address, one[0], lease, now=self.now)
+        with clock_at(self.now):
+            held = claims.extend(self.project, address, one[0], lease)
         assert [row.message_id for row in held.messages] == [each.id for each in wanted]
         for each in wanted:
             each.until = self.secs + lease
@@ -220,7 +228,8 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        claims.expire_due(now=self.now)
+        with clock_at(self.now):
+            claims.expire_due()
         for address in self.first_seen:
             self.put_away_spent(address)
         for each in self.messages.values():
@@ -240,7 +249,8 @@ class MailboxMachine(RuleBasedStateMachine):
         row = Quarantined.objects.get(message_id=id, state="waiting")
         raw = json.dumps(json.loads(bytes(row.raw)) | {"body": "b"}).encode() if mended else None
         for _ in range(1 + again):
-            quarantine.requeue(row.pk, Actor.system("machine"), raw, now=self.now)
+            with clock_at(self.now):
+                quarantine.requeue(row.pk, Actor.system("machine"), raw)
         each.state, each.tries, each.due = "new", 0, 0.0
         each.body = "b" if mended else each.body
 
@@ -251,7 +261,8 @@ class MailboxMachine(RuleBasedStateMachine):
         for address in self.first_seen:
             mine = self.at(address)
             free = [each for each in mine if each.state == "new" or self.expired(each)]
-            found = delivery.counts(self.project, address, now=self.now)
+            with clock_at(self.now):
+                found = delivery.counts(self.project, address)
             found.pop("oldest_age_secs")
             assert found == {
                 "new": len(free),

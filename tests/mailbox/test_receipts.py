@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from core.db.clock import clock_at
 from mailbox import claims, delivery, session_inbox
 from mailbox.addresses import session_address
 from mailbox.models import Message, Receipt, Waiting
@@ -27,13 +28,16 @@ def after(secs: Any) -> Any:
 
 
 def fill(project: Any, count: int = 3, address: str = "desk") -> list[Any]:
-    return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)], now=NOON)]
+    with clock_at(NOON):
+        return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)])]
 
 
 def test_one_receipt_for_all_that_an_ack_took_and_nothing_waits(project: UUID) -> None:
     ids = fill(project)
-    claim = claims.drain(project, "desk", now=NOON)
-    claims.ack(project, "desk", claim, ids[1:], now=after(7))
+    with clock_at(NOON):
+        claim = claims.drain(project, "desk")
+    with clock_at(after(7)):
+        claims.ack(project, "desk", claim, ids[1:])
     assert list(Waiting.objects.values_list("seq", flat=True)) == [1]
     [receipt] = Receipt.objects.all()
     assert (receipt.claim, receipt.admitted_at) == (claim.token, after(7))
@@ -42,37 +46,49 @@ def test_one_receipt_for_all_that_an_ack_took_and_nothing_waits(project: UUID) -
 
 def test_what_changes_nothing_leaves_no_receipt(project: UUID) -> None:
     ids = fill(project)
-    claim = claims.drain(project, "desk", lease_secs=30, now=NOON)
-    claims.ack(project, "desk", claim, now=after(31))
-    claims.ack(project, "desk", claim, [], now=NOON)
+    with clock_at(NOON):
+        claim = claims.drain(project, "desk", lease_secs=30)
+    with clock_at(after(31)):
+        claims.ack(project, "desk", claim)
+    with clock_at(NOON):
+        claims.ack(project, "desk", claim, [])
     assert not Receipt.objects.exists()
     for _ in range(2):
-        assert claims.ack(project, "desk", claim, ids, now=after(1)).done == ids
+        with clock_at(after(1)):
+            assert claims.ack(project, "desk", claim, ids).done == ids
     assert Receipt.objects.count() == 1
 
 
 def test_an_ack_in_parts_is_known_again_by_its_claim_alone(project: UUID) -> None:
     ids = fill(project, 4)
-    mine = claims.drain(project, "desk", 3, now=NOON)
-    other = claims.drain(project, "desk", 1, now=NOON)
+    with clock_at(NOON):
+        mine = claims.drain(project, "desk", 3)
+        other = claims.drain(project, "desk", 1)
     for part in (ids[2:3], ids[:1]):
-        claims.ack(project, "desk", mine.token, part, now=after(1))
-    claims.ack(project, "desk", other, now=after(1))
-    again = claims.ack(project, "desk", mine.token, [ids[0], ids[2], ids[3]], now=after(3600))
+        with clock_at(after(1)):
+            claims.ack(project, "desk", mine.token, part)
+    with clock_at(after(1)):
+        claims.ack(project, "desk", other)
+    with clock_at(after(3600)):
+        again = claims.ack(project, "desk", mine.token, [ids[0], ids[2], ids[3]])
     assert again == claims.Settled([ids[0], ids[2]], [ids[3]])
 
 
 def test_an_admitted_message_says_when_after_how_many_tries_and_for_which_attempt(project: UUID) -> None:
     fill(project, 2)
-    claims.drain(project, "desk", 1, lease_secs=10, now=NOON)
-    claim = claims.drain(project, "desk", now=after(11))
-    claims.ack(project, "desk", claim, now=after(12))
+    with clock_at(NOON):
+        claims.drain(project, "desk", 1, lease_secs=10)
+    with clock_at(after(11)):
+        claim = claims.drain(project, "desk")
+    with clock_at(after(12)):
+        claims.ack(project, "desk", claim)
     first, second = Message.objects.order_by("seq")
     assert (first.state, first.tries, first.admitted_at) == ("admitted", 2, after(12))
     assert (second.tries, second.admitted_attempt) == (1, None)
     address = session_address("11111111-1111-4111-8111-111111111111")
     delivery.deliver(project, address, [task("steer", id="s")])
-    session_inbox.admit(project, address, ["s"], 3, now=after(13))
+    with clock_at(after(13)):
+        session_inbox.admit(project, address, ["s"], 3)
     read = Message.objects.get(message_id="s")
     assert (read.state, read.admitted_at, read.admitted_attempt) == ("admitted", after(13), 3)
 
@@ -109,7 +125,8 @@ def test_letting_go_takes_the_oldest_in_bounded_steps_and_nothing_that_is_young_
     ids = fill(project, 8)
     for day in range(3):
         when = after(86400 * day)
-        claims.ack(project, "desk", claims.drain(project, "desk", 2, now=when), now=when)
+        with clock_at(when):
+            claims.ack(project, "desk", claims.drain(project, "desk", 2))
     moment = after(86400 + 1)
     assert receipts.purge(moment, 2) == 2
     assert set(Message.objects.values_list("message_id", flat=True)) == set(ids[2:])

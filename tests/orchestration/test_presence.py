@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from orchestration import presence
 from orchestration.connections import fencing
 from orchestration.lifespan import lifespan
@@ -62,8 +62,10 @@ def test_a_connection_is_live_while_its_process_is(child: Spawn) -> None:
     mine = fencing.claim(fencing.authenticate(child.token, str(child.id)))
     assert live()
     now = read_database_clock()
-    assert live(now=now + timedelta(seconds=15))
-    assert not live(now=now + timedelta(seconds=25))
+    with clock_at(now + timedelta(seconds=15)):
+        assert live()
+    with clock_at(now + timedelta(seconds=25)):
+        assert not live()
     fencing.disconnect(mine)
     assert not live()
 

@@ -12,7 +12,7 @@ from accounts.actors import Actor
 from accounts.models import IdempotencyKey
 from approvals import decisions
 from approvals.models import Approval
-from core.db.clock import later, read_database_clock
+from core.db.clock import clock_at, later, read_database_clock
 from ledger import feed, quota
 from ledger.models import AuditEntry, Event, Kept, OutboxEntry
 from mailbox import claims, delivery, quarantine, session_inbox
@@ -45,9 +45,11 @@ def test_admitted_messages_go_after_a_week_and_unread_ones_do_not() -> None:
     post(session, "read")
     post(session, "unread")
     session_inbox.admit(session.project_id, session.address, ["read"], 1)
-    retention.sweep(now=days(6.9))
+    with clock_at(days(6.9)):
+        retention.sweep()
     assert left() == {"read", "unread"}
-    retention.sweep(now=days(7.1))
+    with clock_at(days(7.1)):
+        retention.sweep()
     assert left() == {"unread"}
 
 
@@ -58,11 +60,13 @@ def test_a_round_goes_on_for_as_long_as_it_has_time(monkeypatch: pytest.MonkeyPa
         session_inbox.admit(session.project_id, session.address, [str(number)], 1)
     monkeypatch.setattr(retention, "BATCH", 1)
     monkeypatch.setattr(retention, "SHARE_SECS", 0)
-    retention.sweep(now=days(7.1))
+    with clock_at(days(7.1)):
+        retention.sweep()
     assert len(left()) == 59
     monkeypatch.undo()
     monkeypatch.setattr(retention, "BATCH", 1)
-    retention.sweep(now=days(7.1))
+    with clock_at(days(7.1)):
+        retention.sweep()
     assert not left()
 
 
@@ -71,17 +75,21 @@ def test_unread_messages_go_a_month_after_their_session_ended_and_no_others() ->
     post(over, "dead")
     post(going_on, "waiting")
     delivery.deliver(over.project_id, "inbox", [NewMessage(message_kind="task", body={"text": "x"}, id="plain")])
-    retention.sweep(now=days(29.9))
+    with clock_at(days(29.9)):
+        retention.sweep()
     assert left() == {"dead", "waiting", "plain"}
-    retention.sweep(now=days(30.1))
+    with clock_at(days(30.1)):
+        retention.sweep()
     assert left() == {"waiting", "plain"}
 
 
 def test_events_go_after_a_month_but_not_those_of_what_goes_on() -> None:
     over, going_on = stages.ended(), stages.running()
-    retention.sweep(now=days(29))
+    with clock_at(days(29)):
+        retention.sweep()
     assert Event.objects.filter(session=over.pk).exists()
-    retention.sweep(now=days(31))
+    with clock_at(days(31)):
+        retention.sweep()
     assert not Event.objects.filter(session=over.pk).exists()
     assert Event.objects.filter(session=going_on.pk).exists()
 
@@ -91,9 +99,11 @@ def test_what_a_session_was_made_to_keep_is_counted_until_a_month_after_its_end(
     for session in (over, going_on):
         quota.keep(session.pk, "x")
     lifecycle.finish(over.pk, 1, Status.COMPLETED)
-    retention.sweep(now=days(29.9))
+    with clock_at(days(29.9)):
+        retention.sweep()
     assert Kept.objects.count() == 2
-    retention.sweep(now=days(30.1))
+    with clock_at(days(30.1)):
+        retention.sweep()
     assert list(Kept.objects.values_list("pk", flat=True)) == [going_on.pk]
 
 
@@ -113,9 +123,11 @@ def test_a_cancel_goes_a_month_after_its_end_and_its_sessions_stay(
     done, going_on = cancelled_tree(), cancelled_tree()
     cancel.work(done.pk, 60)
     monkeypatch.setattr(retention, "BATCH", 2)
-    retention.sweep(now=days(29.9))
+    with clock_at(days(29.9)):
+        retention.sweep()
     assert Cancellation.objects.count() == 2
-    retention.sweep(now=days(30.1))
+    with clock_at(days(30.1)):
+        retention.sweep()
     assert list(Cancellation.objects.all()) == [going_on]
     assert Session.objects.filter(root=done.top_id, cancellation=None).count() == 4
     assert Session.objects.filter(cancellation=going_on).count() == 1
@@ -127,28 +139,34 @@ def test_a_cancel_of_a_very_large_tree_goes_in_several_rounds(timings: Any, monk
     cancel.work(row.pk, 60)
     monkeypatch.setattr(retention, "BATCH", 3)
     monkeypatch.setattr(retention, "SHARE_SECS", 0)
-    retention.sweep(now=days(30.1))
+    with clock_at(days(30.1)):
+        retention.sweep()
     assert Session.objects.filter(cancellation=row).count() == 1
-    retention.sweep(now=days(30.1))
+    with clock_at(days(30.1)):
+        retention.sweep()
     assert not Cancellation.objects.exists()
 
 
 def test_a_reader_whose_next_event_is_gone_is_told_so() -> None:
     session = stages.ended()
     assert not feed.beyond(session.project_id, 1).resync
-    retention.sweep(now=days(31))
+    with clock_at(days(31)):
+        retention.sweep()
     assert feed.beyond(session.project_id, 1).resync
 
 
 def test_answers_and_outbox_rows_go_when_nobody_asks_for_them(owner: Any) -> None:
     order = {"role": "runbook", "assignment": "echo"}
     owner.post("/api/v1/sessions", order, format="json", headers={"Idempotency-Key": "k"})
-    retention.sweep(now=days(0.9))
+    with clock_at(days(0.9)):
+        retention.sweep()
     assert IdempotencyKey.objects.count() == 1
-    retention.sweep(now=days(1.1))
+    with clock_at(days(1.1)):
+        retention.sweep()
     assert IdempotencyKey.objects.count() == 0
     OutboxEntry.objects.update(sent_at=read_database_clock())
-    retention.sweep(now=days(8))
+    with clock_at(days(8)):
+        retention.sweep()
     assert OutboxEntry.objects.count() == 0
     assert Session.objects.count() == 1
 
@@ -158,10 +176,12 @@ def test_a_web_process_stays_while_its_heartbeat_still_says_something() -> None:
     old = WebProcess.objects.create(host="a", pid=1)
     stages.set_attempt(session, web_process=old)
     WebProcess.objects.create(host="b", pid=2)
-    retention.sweep(now=days(2))
+    with clock_at(days(2)):
+        retention.sweep()
     assert list(WebProcess.objects.all()) == [old]
     lifecycle.finish(session.pk, 1, Status.COMPLETED)
-    retention.sweep(now=days(2))
+    with clock_at(days(2)):
+        retention.sweep()
     assert not WebProcess.objects.exists()
 
 
@@ -170,7 +190,8 @@ def test_it_goes_on_over_several_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     session = stages.ended()
     for number in range(10):
         post(session, f"m{number}")
-    retention.sweep(now=days(31))
+    with clock_at(days(31)):
+        retention.sweep()
     assert left() == set()
 
 
@@ -194,12 +215,15 @@ def test_settled_quarantine_goes_after_a_month_and_what_waits_never_does() -> No
     good = quarantine.put(project, b'{"message_kind": "task", "body": "x", "id": "in"}', "rest", "why", address="desk")
     quarantine.discard(rows[0].pk, stages.ACTOR, "not ours")
     quarantine.requeue(good.pk, stages.ACTOR)
-    retention.sweep(now=days(29.9))
+    with clock_at(days(29.9)):
+        retention.sweep()
     assert Quarantined.objects.count() == 3
-    retention.sweep(now=days(30.1))
+    with clock_at(days(30.1)):
+        retention.sweep()
     assert list(Quarantined.objects.values_list("message_id", flat=True)) == ["waiting"]
     assert left() == {"in"}
-    retention.sweep(now=days(4000))
+    with clock_at(days(4000)):
+        retention.sweep()
     assert Quarantined.objects.get().state == "waiting"
 
 
@@ -207,12 +231,15 @@ def test_settled_approvals_go_after_four_hundred_days_and_what_waits_never_does(
     session, waiting = stages.running(), stages.running()
     settled, kept = stages.asked(session), stages.asked(waiting)
     decisions.withdraw(settled.project_id, settled.id, Actor.system("test"))
-    retention.sweep(now=days(399.9))
+    with clock_at(days(399.9)):
+        retention.sweep()
     assert set(Approval.objects.values_list("id", flat=True)) == {settled.id, kept.id}
-    retention.sweep(now=days(400.1))
+    with clock_at(days(400.1)):
+        retention.sweep()
     assert list(Approval.objects.values_list("id", flat=True)) == [kept.id]
     assert AuditEntry.objects.filter(action="approval.cancelled").count() == 1, "the audit chain keeps its story"
-    retention.sweep(now=days(4000))
+    with clock_at(days(4000)):
+        retention.sweep()
     assert Approval.objects.get().id == kept.id
 
 
@@ -221,11 +248,14 @@ def test_with_what_was_discarded_goes_the_message_that_was_tried_too_often() -> 
     for name in ("discarded", "waiting"):
         delivery.deliver(project, name, [NewMessage(message_kind="task", body={"text": "x"}, id=name)])
         for tries in range(5):
-            claims.drain(project, name, now=days(tries / 100))
-            claims.expire(project, name, now=days(tries / 100 + 0.005))
+            with clock_at(days(tries / 100)):
+                claims.drain(project, name)
+            with clock_at(days(tries / 100 + 0.005)):
+                claims.expire(project, name)
     first = Quarantined.objects.get(message_id="discarded")
     quarantine.discard(first.pk, stages.ACTOR, "hopeless")
-    retention.sweep(now=days(31))
+    with clock_at(days(31)):
+        retention.sweep()
     assert left() == {"waiting"}
     assert Quarantined.objects.get().message_id == "waiting"
 
@@ -234,5 +264,6 @@ def test_settled_quarantine_goes_in_batches(monkeypatch: pytest.MonkeyPatch) -> 
     project = stages.project().pk
     for number in range(5):
         quarantine.discard(quarantine.put(project, b"x", "rest", str(number)).pk, stages.ACTOR, "no")
-    before = later(-30 * 86400, days(31))
+    with clock_at(days(31)):
+        before = later(-30 * 86400)
     assert [quarantine.purge(before, 2) for _ in range(4)] == [2, 2, 1, 0]

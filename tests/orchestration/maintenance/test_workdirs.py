@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from orchestration import runners
 from orchestration.maintenance import retention, workdirs
 from orchestration.models import Session
@@ -46,9 +46,11 @@ def test_a_folder_goes_a_month_after_its_session_ended_and_no_other() -> None:
     named = runners.work_folder() / "mine"
     stranger.mkdir()
     named.mkdir()
-    retention.sweep(now=days(29.9))
+    with clock_at(days(29.9)):
+        retention.sweep()
     assert over.is_dir()
-    retention.sweep(now=days(30.1))
+    with clock_at(days(30.1)):
+        retention.sweep()
     assert sorted(os.listdir(runners.work_folder())) == sorted([going_on.name, stranger.name, named.name])
     assert (going_on / "notes" / "found.txt").exists()
 
@@ -57,7 +59,8 @@ def test_a_session_that_was_started_again_keeps_its_folder() -> None:
     session = stages.ended()
     mine = folder(session)
     lifecycle.retry(session.project, session.pk, stages.ACTOR)
-    workdirs.sweep(now=days(31))
+    with clock_at(days(31)):
+        workdirs.sweep()
     assert mine.is_dir()
 
 
@@ -69,7 +72,8 @@ def test_links_in_a_folder_are_removed_and_what_they_lead_to_is_not(tmp_path: Pa
     mine = folder(stages.ended())
     (mine / "elsewhere").symlink_to(precious)
     (mine / "notes" / "deeper").symlink_to(precious / "letter")
-    assert workdirs.sweep(now=days(31)) == 1
+    with clock_at(days(31)):
+        assert workdirs.sweep() == 1
     assert not mine.exists()
     assert (precious / "letter").read_text() == "dear"
     assert precious.stat().st_mode & 0o777 == 0o500
@@ -82,7 +86,8 @@ def test_a_link_that_stands_for_a_folder_is_not_followed(tmp_path: Path) -> None
     (precious / "letter").write_text("dear")
     runners.work_folder().mkdir()
     (runners.work_folder() / str(session.pk)).symlink_to(precious)
-    assert workdirs.sweep(now=days(31)) == 0
+    with clock_at(days(31)):
+        assert workdirs.sweep() == 0
     assert (precious / "letter").exists()
 
 
@@ -91,7 +96,8 @@ def test_a_link_that_stands_for_all_of_them_is_not_followed(tmp_path: Path) -> N
     precious = tmp_path / "precious"
     (precious / str(session.pk)).mkdir(parents=True)
     runners.work_folder().symlink_to(precious)
-    assert workdirs.sweep(now=days(31)) == 0
+    with clock_at(days(31)):
+        assert workdirs.sweep() == 0
     assert (precious / str(session.pk)).is_dir()
 
 
@@ -99,7 +105,8 @@ def test_what_a_child_made_unwritable_goes_too() -> None:
     mine = folder(stages.ended())
     (mine / "notes").chmod(0o500)
     mine.chmod(0o500)
-    assert workdirs.sweep(now=days(31)) == 1
+    with clock_at(days(31)):
+        assert workdirs.sweep() == 1
     assert not mine.exists()
 
 
@@ -113,7 +120,8 @@ def test_no_depth_is_too_deep() -> None:
         here = inner
     os.close(here)
     try:
-        assert workdirs.sweep(now=days(31)) == 2
+        with clock_at(days(31)):
+            assert workdirs.sweep() == 2
         assert os.listdir(runners.work_folder()) == [], [mine, other]
     finally:
         subprocess.run(["rm", "-rf", runners.work_folder()], check=True)  # Nor are pytest's own hands deep enough.
@@ -128,4 +136,5 @@ def test_what_an_earlier_round_put_aside_is_finished() -> None:
 
 def test_a_host_without_such_folders_has_nothing_to_do() -> None:
     stages.ended(Status.ERROR)
-    assert workdirs.sweep(now=days(31)) == 0
+    with clock_at(days(31)):
+        assert workdirs.sweep() == 0

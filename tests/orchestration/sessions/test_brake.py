@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from ledger import health, outages
 from ledger.models import Outage, SkippedRow
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.sessions import reaper, watchdog
 from server.health import CHECKS
+from tests.clock import call_at
 from tests.orchestration import stages
 
 pytestmark = pytest.mark.django_db
@@ -41,74 +42,91 @@ def ended() -> int:
 
 def test_five_sessions_may_end_at_once_however_few_run(start: datetime) -> None:
     silent(5)
-    assert watchdog.sweep(now=at(start, 60)) == 5
+    with clock_at(at(start, 60)):
+        assert watchdog.sweep() == 5
     assert not SkippedRow.objects.exists()
 
 
 def test_a_mass_expiry_waits_for_the_next_sweep_and_is_named(start: datetime, caplog: pytest.LogCaptureFixture) -> None:
     silent(6)
-    with caplog.at_level(logging.ERROR):
-        assert watchdog.sweep(now=at(start, 60)) == 0
+    with caplog.at_level(logging.ERROR), clock_at(at(start, 60)):
+        assert watchdog.sweep() == 0
     assert "6 of 6 sessions would end at once" in caplog.text
     assert HELD in health.trouble()["watchdog_sweep"]
     assert HELD in CHECKS["sweeps"]()["trouble"]["watchdog_sweep"]
-    assert watchdog.sweep(now=at(start, 60)) == 0, "a second worker at the same moment is not the next sweep"
-    assert watchdog.sweep(now=at(start, 65)) == 6
-    assert watchdog.sweep(now=at(start, 70)) == 0
+    with clock_at(at(start, 60)):
+        assert watchdog.sweep() == 0, "a second worker at the same moment is not the next sweep"
+    with clock_at(at(start, 65)):
+        assert watchdog.sweep() == 6
+    with clock_at(at(start, 70)):
+        assert watchdog.sweep() == 0
     assert not SkippedRow.objects.exists()
 
 
 def test_a_clock_that_was_wrong_for_a_moment_ends_nobody(start: datetime) -> None:
     silent(6)
-    assert watchdog.sweep(now=at(start, 3000)) == 0
-    assert watchdog.sweep(now=at(start, 5)) == 0
+    with clock_at(at(start, 3000)):
+        assert watchdog.sweep() == 0
+    with clock_at(at(start, 5)):
+        assert watchdog.sweep() == 0
     assert not SkippedRow.objects.exists(), "they are held back no longer"
-    assert watchdog.sweep(now=at(start, 3010)) == 0, "and a later error of the clock is held back anew"
+    with clock_at(at(start, 3010)):
+        assert watchdog.sweep() == 0, "and a later error of the clock is held back anew"
     assert ended() == 0
 
 
 def test_what_was_held_back_ends_though_others_come_after_it(start: datetime) -> None:
     early, late = silent(6), silent(7)
     Attempt.objects.filter(session__in=late).update(running_at=at(start, 40))
-    assert watchdog.sweep(now=at(start, 60)) == 0
-    assert watchdog.sweep(now=at(start, 75)) == 6
+    with clock_at(at(start, 60)):
+        assert watchdog.sweep() == 0
+    with clock_at(at(start, 75)):
+        assert watchdog.sweep() == 6
     assert {stages.again(session).status for session in early} == {"timeout"}
-    assert watchdog.sweep(now=at(start, 80)) == 7
+    with clock_at(at(start, 80)):
+        assert watchdog.sweep() == 7
 
 
 def test_a_tenth_of_many_may_end_at_once(start: datetime) -> None:
     silent(7)
     for _ in range(3):
         stages.running()
-    assert watchdog.sweep(now=at(start, 60)) == 0
+    with clock_at(at(start, 60)):
+        assert watchdog.sweep() == 0
     SkippedRow.objects.all().delete()
     others = [stages.running() for _ in range(60)]
     assert len(others) == 60
-    assert watchdog.sweep(now=at(start, 60)) == 7
+    with clock_at(at(start, 60)):
+        assert watchdog.sweep() == 7
 
 
 def test_lost_connections_of_many_wait_for_the_next_sweep(start: datetime) -> None:
     WebProcess.objects.create(host="a", pid=1, heartbeat_at=at(start, 100))
-    outages.note_life(outages.HEARTBEATS, now=at(start, 95))
+    with clock_at(at(start, 95)):
+        outages.note_life(outages.HEARTBEATS)
     for _ in range(6):
         stages.set_attempt(stages.running(), connection_since=at(start, -30), connection_lost_at=start)
-    assert reaper.sweep(now=at(start, 100)) == 0
+    with clock_at(at(start, 100)):
+        assert reaper.sweep() == 0
     assert HELD in health.trouble()["connections_sweep"]
     WebProcess.objects.update(heartbeat_at=at(start, 105))
-    assert reaper.sweep(now=at(start, 105)) == 6
+    with clock_at(at(start, 105)):
+        assert reaper.sweep() == 6
 
 
 def test_a_brake_whose_record_lies_in_the_future_does_not_hold_for_ever(start: datetime) -> None:
     silent(6)
-    assert watchdog.sweep(now=at(start, 4000)) == 0
+    with clock_at(at(start, 4000)):
+        assert watchdog.sweep() == 0
     Attempt.objects.update(running_at=at(start, -100))
-    assert [watchdog.sweep(now=at(start, secs)) for secs in (0, 5)] == [0, 6]
+    assert [call_at(at(start, secs), watchdog.sweep) for secs in (0, 5)] == [0, 6]
 
 
 def test_rows_that_cannot_be_processed_hold_nobody_back(start: datetime) -> None:
     odd = silent(6)
     Session.objects.filter(pk__in=[session.pk for session in odd]).update(metadata=[1])
-    assert [watchdog.sweep(now=at(start, secs)) for secs in (60, 65)] == [0, 0]
+    assert [call_at(at(start, secs), watchdog.sweep) for secs in (60, 65)] == [0, 0]
     assert "6 rows cannot be processed" in health.trouble()["watchdog_sweep"]
     silent(1)
-    assert watchdog.sweep(now=at(start, 120)) == 1
+    with clock_at(at(start, 120)):
+        assert watchdog.sweep() == 1

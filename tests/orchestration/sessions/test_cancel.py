@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from accounts.models import Project
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Outage
 from orchestration.models import Session
@@ -25,7 +25,8 @@ def cancel(session: Session, **options: bool) -> Session:
 
 
 def sweep(secs: float) -> int:
-    return reaper.sweep(now=read_database_clock() + timedelta(seconds=secs))
+    with clock_at(read_database_clock() + timedelta(seconds=secs)):
+        return reaper.sweep()
 
 
 @pytest.mark.parametrize("stage", [stages.queued, stages.suspended])
@@ -59,8 +60,10 @@ def test_the_grace_starts_anew_after_an_outage() -> None:
     session = cancel(stages.running())
     now = read_database_clock()
     Outage.objects.create(name="sweeps", ended_at=now + timedelta(seconds=100))
-    assert reaper.sweep(now=now + timedelta(seconds=119)) == 0
-    assert reaper.sweep(now=now + timedelta(seconds=121)) == 1
+    with clock_at(now + timedelta(seconds=119)):
+        assert reaper.sweep() == 0
+    with clock_at(now + timedelta(seconds=121)):
+        assert reaper.sweep() == 1
     assert stages.again(session).status == "cancelled"
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from approvals import attempt_clock, decisions
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage
 from orchestration.models import Attempt, Session, WebProcess
@@ -28,22 +28,25 @@ def at(db: None) -> At:
     Outage.objects.all().delete()
     start = read_database_clock()
     WebProcess.objects.create(host="a", pid=1, heartbeat_at=start)
-    outages.note_life(now=start)
-    outages.note_life(outages.HEARTBEATS, now=start)
+    with clock_at(start):
+        outages.note_life()
+        outages.note_life(outages.HEARTBEATS)
     return lambda secs: start + timedelta(seconds=secs)
 
 
 def sweep(now: datetime) -> int:
     """Every sweep that can end a child, as beat would run it at that time."""
     did = watch(now)
-    return did + sweeps.run("launch_sweep", lambda moment: launch.sweep(moment=moment, now=now), now=now)
+    with clock_at(now):
+        return did + sweeps.run("launch_sweep", lambda moment: launch.sweep(moment=moment))
 
 
 def watch(now: datetime) -> int:
     """Those of children that run; nothing is launched."""
     WebProcess.objects.filter(host="a").update(heartbeat_at=now)
-    did = sweeps.run("connections_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
-    return did + sweeps.run("watchdog_sweep", lambda moment: watchdog.sweep(moment=moment, now=now), now=now)
+    with clock_at(now):
+        did = sweeps.run("connections_sweep", lambda moment: reaper.sweep(moment=moment))
+        return did + sweeps.run("watchdog_sweep", lambda moment: watchdog.sweep(moment=moment))
 
 
 def live(at: At, first: float, last: float, every: float = 20) -> int:
@@ -83,7 +86,8 @@ def test_the_seconds_of_an_outage_do_not_count_for_the_total(at: At, step: int) 
     session = connected(metadata={"child_watchdog.max_total_secs": 300, "child_watchdog.max_idle_secs": 2000})
     assert live(at, 0, 100) == 0
     assert live(at, 100 + step, 100 + step + 180) == 0
-    seen = watchdog.clocks(stages.again(session), stages.attempt(session), now=at(100 + step + 180))
+    with clock_at(at(100 + step + 180)):
+        seen = watchdog.clocks(stages.again(session), stages.attempt(session))
     assert seen is not None and 275 < seen.total_secs < 285
     assert live(at, 100 + step + 200, 100 + step + 220) == 1
     assert "max_total_secs=300" in (stages.again(session).error or "")
@@ -94,25 +98,31 @@ def test_an_outage_while_a_person_was_waited_for_is_taken_off_once(at: At) -> No
     approval = stages.asked(session)
     assert live(at, 0, 40) == 0
     assert sweep(at(HOUR)) == 0
-    decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=at(HOUR + 100))
-    seen = watchdog.clocks(stages.again(session), stages.attempt(session), now=at(HOUR + 600))
+    with clock_at(at(HOUR + 100)):
+        decisions.withdraw(session.project_id, approval.pk, stages.ACTOR)
+    with clock_at(at(HOUR + 600)):
+        seen = watchdog.clocks(stages.again(session), stages.attempt(session))
     assert seen is not None and 495 < seen.total_secs < 505
 
 
 def test_half_of_an_outage_in_a_wait_is_taken_off_once(at: At) -> None:
     session = stages.running()
     approval = stages.asked(session)
-    decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=at(1000))
+    with clock_at(at(1000)):
+        decisions.withdraw(session.project_id, approval.pk, stages.ACTOR)
     assert sweep(at(2000)) == 0
-    seen = watchdog.clocks(stages.again(session), stages.attempt(session), now=at(2100))
+    with clock_at(at(2100)):
+        seen = watchdog.clocks(stages.again(session), stages.attempt(session))
     assert seen is not None and 95 < seen.total_secs < 105
 
 
 def test_an_external_child_has_its_whole_day_though_wardroom_was_away(at: At) -> None:
     session = stages.queued(runner="external", command=None)
     assert sweep(at(40 * HOUR)) == 0
-    assert launch.sweep(now=at(40 * HOUR + 23 * HOUR)) == 0
-    assert launch.sweep(now=at(40 * HOUR + 24 * HOUR + 60)) == 1
+    with clock_at(at(40 * HOUR + 23 * HOUR)):
+        assert launch.sweep() == 0
+    with clock_at(at(40 * HOUR + 24 * HOUR + 60)):
+        assert launch.sweep() == 1
     assert status(session) == "error"
 
 
@@ -120,17 +130,21 @@ def test_a_wait_is_longer_by_the_time_that_wardroom_was_away(at: At) -> None:
     session = stages.suspended()
     Session.objects.filter(pk=session.pk).update(wait_until=at(HOUR))
     assert watch(at(2 * HOUR)) == 0
-    assert waits.sweep(now=at(2 * HOUR)) == 0
-    assert waits.sweep(now=at(3 * HOUR - 60)) == 0
+    with clock_at(at(2 * HOUR)):
+        assert waits.sweep() == 0
+    with clock_at(at(3 * HOUR - 60)):
+        assert waits.sweep() == 0
     assert status(session) == "suspended"
-    assert waits.sweep(now=at(3 * HOUR + 60)) == 1
+    with clock_at(at(3 * HOUR + 60)):
+        assert waits.sweep() == 1
     assert status(session) == "queued"
 
 
 def test_a_sweep_that_began_before_the_clock_was_set_forward_uses_the_time_before(at: At) -> None:
     session, before = stages.running(), read_database_clock()
-    assert watchdog.sweep(moment=before, now=at(2 * HOUR)) == 0
-    assert reaper.sweep(moment=before, now=at(2 * HOUR)) == 0
+    with clock_at(at(2 * HOUR)):
+        assert watchdog.sweep(moment=before) == 0
+        assert reaper.sweep(moment=before) == 0
     assert status(session) == "running"
 
 
@@ -183,7 +197,8 @@ def test_after_a_step_back_a_cancel_and_its_kill_come_in_their_usual_time(at: At
     assert status(session) == "cancelled"
     stages.set_attempt(session, kill_requested_at=at(20))
     life = supervisor_reports.Life(pid=1, pgid=1, host="here")
-    assert supervisor_reports.alive(token, session.pk, 1, life, now=at(-step + 40)) == "cancelled: enough"
+    with clock_at(at(-step + 40)):
+        assert supervisor_reports.alive(token, session.pk, 1, life) == "cancelled: enough"
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -199,16 +214,19 @@ def test_a_person_who_is_waited_for_over_a_step_back_makes_no_child_older(at: At
     session = stages.running(metadata={"child_watchdog.max_total_secs": 600})
     approval = stages.asked(session)
     assert sweep(at(-HOUR)) == 0
-    decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=at(-HOUR + 100))
+    with clock_at(at(-HOUR + 100)):
+        decisions.withdraw(session.project_id, approval.pk, stages.ACTOR)
     assert attempt_clock.clock(session.pk, 1).waited_secs >= 0
-    seen = watchdog.clocks(stages.again(session), stages.attempt(session), now=at(-HOUR + 200))
+    with clock_at(at(-HOUR + 200)):
+        seen = watchdog.clocks(stages.again(session), stages.attempt(session))
     assert seen is not None and seen.total_secs <= 200
 
 
 def test_a_wait_that_ends_before_it_began_has_taken_no_time(at: At) -> None:
     session = stages.running()
     approval = stages.asked(session)
-    decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=at(-HOUR))
+    with clock_at(at(-HOUR)):
+        decisions.withdraw(session.project_id, approval.pk, stages.ACTOR)
     assert attempt_clock.clock(session.pk, 1).waited_secs == 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from celery import current_app
 
+from core.db.clock import clock_at
 from ledger.models import OutboxEntry
 from orchestration.sessions import dispatch
 from tests.orchestration import stages
@@ -40,7 +41,8 @@ def owed() -> Any:
 def test_a_hint_goes_out_with_the_commit_and_is_no_longer_owed() -> None:
     stages.queued()
     assert owed().sent_at
-    assert dispatch.sweep(now=owed().due_at + timedelta(seconds=6)) == 0
+    with clock_at(owed().due_at + timedelta(seconds=6)):
+        assert dispatch.sweep() == 0
 
 
 def test_a_broker_that_hangs_holds_nobody_for_long_and_leaves_the_hint_owed(silent_broker: None) -> None:
@@ -59,6 +61,8 @@ def test_the_sweeper_sends_what_was_not_sent(silent_broker: None, monkeypatch: p
     monkeypatch.undo()
     monkeypatch.setattr(dispatch, "_silent_until", 0.0)
     since = owed().due_at
-    assert dispatch.sweep(now=since + timedelta(seconds=4)) == 0, "a fresh one may still be on its way"
-    assert dispatch.sweep(now=since + timedelta(seconds=6)) == 1
+    with clock_at(since + timedelta(seconds=4)):
+        assert dispatch.sweep() == 0, "a fresh one may still be on its way"
+    with clock_at(since + timedelta(seconds=6)):
+        assert dispatch.sweep() == 1
     assert owed().sent_at

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from ledger.models import Outage, OutboxEntry
 from mailbox import delivery
 from mailbox.envelope import NewMessage
@@ -108,8 +108,9 @@ def test_the_sweeper_launches_what_is_queued_for_too_long(started: list[runners.
     stages.queued()
     stages.queued(runner="external", command=None)
     assert session_launch.sweep() == 0
-    assert session_launch.sweep(now=later(6)) == 1
-    assert session_launch.sweep(now=later(6)) == 0
+    with clock_at(later(6)):
+        assert session_launch.sweep() == 1
+        assert session_launch.sweep() == 0
     assert len(started) == 1
 
 
@@ -118,7 +119,8 @@ def test_it_waits_for_another_host_to_notice_that_its_attempt_is_over(started: l
     stages.set_attempt(session, host="elsewhere")
     transitions.requeue(session.pk, 1, "connection lost")
     assert not launch(session)
-    assert launch(session, now=later(41))
+    with clock_at(later(41)):
+        assert launch(session)
     other = stages.running()
     stages.set_attempt(other, host="elsewhere")
     transitions.requeue(other.pk, 1, "connection lost")
@@ -134,13 +136,17 @@ def silent(started: list[runners.LaunchSpec]) -> Session:
 
 def test_no_first_word_is_one_relaunch_and_then_an_error(started: list[runners.LaunchSpec]) -> None:
     session = silent(started)
-    assert session_launch.sweep(now=later(59)) == 0
-    assert session_launch.sweep(now=later(61)) == 1
+    with clock_at(later(59)):
+        assert session_launch.sweep() == 0
+    with clock_at(later(61)):
+        assert session_launch.sweep() == 1
     again = stages.again(session)
     assert (again.status, again.attempt) == ("queued", 2)
     assert stages.attempt(session, 1).kill_requested_at <= later(61)
-    assert launch(session, now=later(61))
-    assert session_launch.sweep(now=later(125)) == 1
+    with clock_at(later(61)):
+        assert launch(session)
+    with clock_at(later(125)):
+        assert session_launch.sweep() == 1
     assert (stages.again(session).status, stages.again(session).error) == (
         "error",
         "no first frame from the child in 60 s",
@@ -150,7 +156,8 @@ def test_no_first_word_is_one_relaunch_and_then_an_error(started: list[runners.L
 def test_a_first_word_disarms_it(started: list[runners.LaunchSpec]) -> None:
     session = silent(started)
     lifecycle.started(session.pk, 1)
-    assert session_launch.sweep(now=later(3600)) == 0
+    with clock_at(later(3600)):
+        assert session_launch.sweep() == 0
 
 
 def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[runners.LaunchSpec]) -> None:
@@ -166,15 +173,19 @@ def test_a_first_word_that_comes_while_the_sweeper_looks_is_seen(started: list[r
 def test_an_outage_of_ours_gives_it_its_time_again(started: list[runners.LaunchSpec]) -> None:
     silent(started)
     Outage.objects.create(name="sweeps", ended_at=later(100))
-    assert session_launch.sweep(now=later(159)) == 0
-    assert session_launch.sweep(now=later(161)) == 1
+    with clock_at(later(159)):
+        assert session_launch.sweep() == 0
+    with clock_at(later(161)):
+        assert session_launch.sweep() == 1
 
 
 def test_an_external_attempt_waits_a_day_for_its_child() -> None:
     session = stages.queued(runner="external", command=None)
     assert stages.again(session).status == "starting"
-    assert session_launch.sweep(now=later(24 * 3600 - 60)) == 0
-    assert session_launch.sweep(now=later(24 * 3600 + 60)) == 1
+    with clock_at(later(24 * 3600 - 60)):
+        assert session_launch.sweep() == 0
+    with clock_at(later(24 * 3600 + 60)):
+        assert session_launch.sweep() == 1
     assert stages.again(session).error == "no first frame from the child in 86400 s"
 
 

@@ -20,6 +20,7 @@ from orchestration import runners
 from orchestration.models import Attempt, Session
 from orchestration.sessions import cancel, launch, lifecycle, messages, transitions, waits, watchdog
 from orchestration.states import ENDED, Status
+from tests.clock import call_at
 from tests.orchestration import stages
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -177,7 +178,7 @@ def test_two_watchdogs_at_once_tell_once(monkeypatch: pytest.MonkeyPatch) -> Non
     began = stages.attempt(session).running_at
     assert began is not None
     moment = began + timedelta(seconds=5)
-    assert sum(race(*[lambda: watchdog.sweep(now=moment)] * 8)) == 1
+    assert sum(race(*[lambda: call_at(moment, watchdog.sweep)] * 8)) == 1
     assert completions(session) == 1
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from ledger import outages, sweeps
 from ledger.models import Outage, SkippedRow
 from orchestration.models import Session, WebProcess
@@ -41,7 +41,8 @@ def beat(start: datetime, secs: float) -> None:
 
 def sweep(start: datetime, secs: float) -> int:
     beat(start, secs)
-    return reaper.sweep(now=start + timedelta(seconds=secs))
+    with clock_at(start + timedelta(seconds=secs)):
+        return reaper.sweep()
 
 
 def test_a_connection_lost_for_a_minute_is_an_error_that_says_so(start: datetime) -> None:
@@ -93,7 +94,8 @@ def test_the_grace_starts_anew_where_an_outage_ended(start: datetime) -> None:
 
 def alone(start: datetime, secs: float) -> int:
     """A sweep while no web process lives."""
-    return reaper.sweep(now=start + timedelta(seconds=secs))
+    with clock_at(start + timedelta(seconds=secs)):
+        return reaper.sweep()
 
 
 def test_nobody_is_ended_while_no_web_process_lives(start: datetime) -> None:
@@ -116,7 +118,8 @@ def test_services_that_were_down_for_three_minutes_declare_nobody_dead(start: da
     def run(secs: float) -> int:
         now = start + timedelta(seconds=secs)
         WebProcess.objects.filter(host="a").update(heartbeat_at=now)
-        return sweeps.run("connections_sweep", lambda moment: reaper.sweep(moment=moment, now=now), now=now)
+        with clock_at(now):
+            return sweeps.run("connections_sweep", lambda moment: reaper.sweep(moment=moment))
 
     assert [run(secs) for secs in (0, 180, 200, 220, 239)] == [0, 0, 0, 0, 0]
     assert stages.again(session).status == "running"

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from core.web.problems import Problem
 from orchestration.models import Session, WebProcess
 from orchestration.sessions import lifecycle, reaper, spawn, supervisor_reports, transitions
@@ -41,8 +41,10 @@ def test_an_ended_attempt_is_killed_after_its_grace_and_a_replaced_one_at_once()
     session, token = kept()
     lifecycle.finish(session.pk, 1, Status.TIMEOUT, error="too long")
     now = read_database_clock()
-    assert supervisor_reports.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=18)) is None
-    assert supervisor_reports.alive(token, session.pk, 1, LIFE, now=now + timedelta(seconds=21)) == "timeout: too long"
+    with clock_at(now + timedelta(seconds=18)):
+        assert supervisor_reports.alive(token, session.pk, 1, LIFE) is None
+    with clock_at(now + timedelta(seconds=21)):
+        assert supervisor_reports.alive(token, session.pk, 1, LIFE) == "timeout: too long"
     other, old = kept()
     transitions.requeue(other.pk, 1, "connection lost")
     assert supervisor_reports.alive(old, other.pk, 1, LIFE) == "error: connection lost"
@@ -93,14 +95,17 @@ def test_last_words_on_a_live_connection_have_two_seconds_to_arrive() -> None:
     connected(session)
     assert supervisor_reports.exited(token, session.pk, 1, FAILED) == "running"
     now = read_database_clock()
-    assert reaper.sweep(now=now + timedelta(seconds=1)) == 0
+    with clock_at(now + timedelta(seconds=1)):
+        assert reaper.sweep() == 0
     assert lifecycle.finish(session.pk, 1, Status.COMPLETED, result="last words")
-    assert reaper.sweep(now=now + timedelta(seconds=9)) == 0
+    with clock_at(now + timedelta(seconds=9)):
+        assert reaper.sweep() == 0
     assert stages.again(session).status == "completed"
     late, token = kept()
     connected(late)
     supervisor_reports.exited(token, late.pk, 1, FAILED)
-    assert reaper.sweep(now=now + timedelta(seconds=9)) == 1
+    with clock_at(now + timedelta(seconds=9)):
+        assert reaper.sweep() == 1
     assert stages.again(late).status == "error"
 
 

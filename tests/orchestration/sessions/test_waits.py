@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from accounts.actors import Actor
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from core.web.problems import Problem
 from mailbox import session_inbox
 from orchestration.models import Session
@@ -143,8 +143,10 @@ def test_the_lease_ends_a_wait_that_nothing_else_ends() -> None:
     parent, _ = family(1)
     suspend(parent, timeout_secs=30)
     now = read_database_clock()
-    assert waits.sweep(now=now + timedelta(seconds=29)) == 0
-    assert waits.sweep(now=now + timedelta(seconds=32)) == 1
+    with clock_at(now + timedelta(seconds=29)):
+        assert waits.sweep() == 0
+    with clock_at(now + timedelta(seconds=32)):
+        assert waits.sweep() == 1
     told = resumed(parent)
     assert told is not None and told["reason"] == "timeout"
     assert [child["status"] for child in told["children"]] == ["running"]
@@ -154,8 +156,10 @@ def test_the_longest_lease_is_six_hours() -> None:
     parent, _ = family(1)
     suspend(parent, timeout_secs=7 * 86400)
     now = read_database_clock()
-    assert waits.sweep(now=now + timedelta(hours=5, minutes=59)) == 0
-    assert waits.sweep(now=now + timedelta(hours=6, seconds=5)) == 1
+    with clock_at(now + timedelta(hours=5, minutes=59)):
+        assert waits.sweep() == 0
+    with clock_at(now + timedelta(hours=6, seconds=5)):
+        assert waits.sweep() == 1
 
 
 def test_the_sweeper_finds_what_the_hint_after_the_commit_did_not() -> None:

@@ -1,4 +1,4 @@
-"""The watchdog: both clocks, their order, their overrides, and their stops. `now=` moves the time."""
+"""The watchdog: both clocks, their order, their overrides, and their stops. `clock_at` moves the time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from approvals import decisions
-from core.db.clock import read_database_clock
+from core.db.clock import clock_at, read_database_clock
 from ledger import outages
 from ledger.models import Outage
 from orchestration.models import Session
@@ -35,7 +35,8 @@ def running(**limits: Any) -> Session:
 
 
 def checked(session: Session, secs: float) -> tuple[str, str | None]:
-    watchdog.sweep(now=since(session, secs))
+    with clock_at(since(session, secs)):
+        watchdog.sweep()
     row = stages.again(session)
     return row.status, row.error
 
@@ -86,7 +87,8 @@ def test_a_stored_override_beyond_the_bound_counts_as_the_bound(value: Any) -> N
 def test_a_session_with_absurd_metadata_keeps_no_other_from_being_checked(metadata: Any) -> None:
     odd, silent = stages.running(), running(max_idle_secs=30)
     Session.objects.filter(pk=odd.pk).update(metadata=metadata)
-    watchdog.sweep(now=since(silent, 45))
+    with clock_at(since(silent, 45)):
+        watchdog.sweep()
     assert stages.again(silent).status == "timeout"
     assert stages.again(odd).status == "running"
 
@@ -101,7 +103,8 @@ def test_both_clocks_stand_still_while_a_person_is_waited_for() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
     stages.asked(session)
     assert checked(session, 5000)[0] == "running"
-    seen = watchdog.clocks(session, stages.attempt(session), now=since(session, 5000))
+    with clock_at(since(session, 5000)):
+        seen = watchdog.clocks(session, stages.attempt(session))
     assert seen is not None and seen.stopped_since is not None
     assert seen.total_secs < 60 and seen.idle_secs < 30
 
@@ -117,7 +120,8 @@ def test_after_the_answer_idle_begins_anew_and_the_wait_does_not_count() -> None
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=30)
     approval = stages.asked(session)
     answered = since(session, 1000)
-    decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=answered)
+    with clock_at(answered):
+        decisions.withdraw(session.project_id, approval.pk, stages.ACTOR)
     assert checked(session, 1029)[0] == "running"
     assert (checked(session, 1031)[1] or "").startswith("Child session idle timeout after 3")
 
@@ -125,7 +129,8 @@ def test_after_the_answer_idle_begins_anew_and_the_wait_does_not_count() -> None
 def test_the_wait_is_taken_off_the_total() -> None:
     session = running(check_interval_secs=1, max_total_secs=60, max_idle_secs=50)
     approval = stages.asked(session)
-    decisions.withdraw(session.project_id, approval.pk, stages.ACTOR, now=since(session, 1000))
+    with clock_at(since(session, 1000)):
+        decisions.withdraw(session.project_id, approval.pk, stages.ACTOR)
     stages.set_attempt(session, last_event_at=since(session, 1040))
     assert checked(session, 1058)[0] == "running"
     assert (checked(session, 1063)[1] or "").startswith("Child session timed out after 6")
@@ -143,7 +148,8 @@ def test_an_outage_of_ours_starts_the_idle_clock_anew_but_not_the_total() -> Non
 
 def test_a_verdict_ends_the_attempt_and_the_kill_follows_the_grace() -> None:
     session = running(max_idle_secs=30)
-    watchdog.sweep(now=since(session, 45))
+    with clock_at(since(session, 45)):
+        watchdog.sweep()
     attempt = stages.attempt(session)
     assert attempt.status == "timeout"
     assert attempt.kill_requested_at == since(session, 45 + 20)
@@ -152,12 +158,14 @@ def test_a_verdict_ends_the_attempt_and_the_kill_follows_the_grace() -> None:
 def test_two_sweeps_at_once_end_it_once() -> None:
     session = running(max_idle_secs=30)
     moment = since(session, 45)
-    assert watchdog.sweep(now=moment) == 1
-    assert watchdog.sweep(now=moment) == 0
+    with clock_at(moment):
+        assert watchdog.sweep() == 1
+        assert watchdog.sweep() == 0
 
 
 def test_what_does_not_run_is_not_checked() -> None:
     session = stages.starting(metadata={"child_watchdog.max_total_secs": 1})
     later = read_database_clock() + timedelta(days=1)
-    assert watchdog.sweep(now=later) == 0
+    with clock_at(later):
+        assert watchdog.sweep() == 0
     assert watchdog.clocks(session, stages.attempt(session)) is None
