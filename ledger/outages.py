@@ -29,47 +29,47 @@ Span = tuple[datetime, datetime]
 log = logging.getLogger(__name__)
 
 
-def note_life(name: str = SWEEPS, *, now: datetime | None = None) -> None:
+def note_life(name: str = SWEEPS) -> None:
     """Leave a sign of life. Detect the end of an outage after a gap, and a clock that was set back.
 
     Each comparison is one statement in the database: a process that is suspended between two lines of this must not
     take its own pause for a step of the clock.
     """
     own = Outage.objects.filter(name=name)
-    seen = own.filter(Q(seen_at=None) | Q(seen_at__range=_usual(now))).update(seen_at=database_now(now))
+    seen = own.filter(Q(seen_at=None) | Q(seen_at__range=_usual())).update(seen_at=database_now())
     if not seen and not own.exists():
-        Outage.objects.bulk_create([Outage(name=name, seen_at=database_now(now))], ignore_conflicts=True)
+        Outage.objects.bulk_create([Outage(name=name, seen_at=database_now())], ignore_conflicts=True)
     elif not seen:
-        _end_gap(name, now)
-        _note_step_back(name, now)
+        _end_gap(name)
+        _note_step_back(name)
 
 
-def _usual(now: datetime | None) -> tuple[object, object]:
-    return later(-LIMITS.outage_gap_secs, now), later(STEP_SECS, now)
+def _usual() -> tuple[object, object]:
+    return later(-LIMITS.outage_gap_secs), later(STEP_SECS)
 
 
-def _end_gap(name: str, now: datetime | None) -> None:
+def _end_gap(name: str) -> None:
     """End the gap. If several workers see it, one ends it; the others wait for its COMMIT, so they know of it too."""
-    silent = Outage.objects.filter(name=name, seen_at__lt=_usual(now)[0])
+    silent = Outage.objects.filter(name=name, seen_at__lt=_usual()[0])
     with unit_of_work.transaction():
         row = silent.select_for_update().first()
         if row is None or row.seen_at is None:
             return
-        moment = read_database_clock(now)
+        moment = read_database_clock()
         away = (moment - row.seen_at).total_seconds()
         Outage.objects.filter(pk=name).update(seen_at=moment, ended_at=moment, lasted_secs=away)
         Downtime.objects.create(began_at=row.seen_at, ended_at=moment)
     log.warning("no %s for %.0f s: every grace and idle clock restarts", name, away)
 
 
-def _note_step_back(name: str, now: datetime | None) -> None:
+def _note_step_back(name: str) -> None:
     """Move all stored moments out of the future after a step back. Otherwise they would stop every clock."""
-    ahead = Outage.objects.filter(name=name, seen_at__gt=_usual(now)[1])
+    ahead = Outage.objects.filter(name=name, seen_at__gt=_usual()[1])
     with unit_of_work.transaction():
         # The moment itself is not read: a database may store moments after the year 9999, and Python cannot.
         if ahead.select_for_update().values_list("pk").first() is None:
             return
-        moment = read_database_clock(now)
+        moment = read_database_clock()
         Outage.objects.filter(ended_at__gt=moment).update(ended_at=moment)
         Outage.objects.filter(pk=name).update(seen_at=moment, ended_at=moment, lasted_secs=0)
         Downtime.objects.filter(began_at__gte=moment).delete()
@@ -77,9 +77,9 @@ def _note_step_back(name: str, now: datetime | None) -> None:
     log.warning("the clock was set back: every grace and idle clock restarts")
 
 
-def silent_now(name: str, *, now: datetime | None = None) -> bool:
+def silent_now(name: str) -> bool:
     """True if this sign of life has been missing for over 30 s, or never came. Then no session may end by it."""
-    return not Outage.objects.filter(name=name, seen_at__range=_usual(now)).exists()
+    return not Outage.objects.filter(name=name, seen_at__range=_usual()).exists()
 
 
 def ended_at() -> datetime | None:
@@ -88,9 +88,9 @@ def ended_at() -> datetime | None:
     return latest
 
 
-def just_back(secs: float, *, now: datetime | None = None) -> bool:
+def just_back(secs: float, moment: datetime | None = None) -> bool:
     """True if an outage of Wardroom itself ended less than `secs` ago. Then every grace has restarted."""
-    return Outage.objects.filter(ended_at__gte=later(-secs, now)).exists()
+    return Outage.objects.filter(ended_at__gte=later(-secs, moment)).exists()
 
 
 def spans() -> list[Span]:

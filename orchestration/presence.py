@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import threading
-from datetime import datetime
 from uuid import UUID, uuid4
 
 from django.db import connections
@@ -84,17 +83,17 @@ def current() -> UUID:
     return lease.id
 
 
-def renew(process: UUID, *, now: datetime | None = None) -> None:
+def renew(process: UUID) -> None:
     """Write one heartbeat. Insert the row again if retention has deleted it meanwhile."""
-    if not WebProcess.objects.filter(pk=process).update(heartbeat_at=database_now(now)):
+    if not WebProcess.objects.filter(pk=process).update(heartbeat_at=database_now()):
         # The renewing thread and a connecting child may both insert it.
-        row = WebProcess(id=process, host=socket.gethostname(), pid=os.getpid(), heartbeat_at=database_now(now))
+        row = WebProcess(id=process, host=socket.gethostname(), pid=os.getpid(), heartbeat_at=database_now())
         WebProcess.objects.bulk_create([row], ignore_conflicts=True)
 
 
-def is_live(prefix: str = "", *, now: datetime | None = None) -> Q:
+def is_live(prefix: str = "") -> Q:
     """Return a filter for attempts with a live connection. `prefix` is the path from another model ("attempts__")."""
-    fresh = later(-LIMITS.heartbeat_lease_secs, now)
+    fresh = later(-LIMITS.heartbeat_lease_secs)
     return Q(
         **{
             f"{prefix}ended_at__isnull": True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,7 +23,7 @@ from wardroom.protocol import (
 )
 
 
-def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | None = None) -> list[Frame]:
+def register(connection: Connection, frame: ApprovalRequest) -> list[Frame]:
     """Store the request. Return its registration, and the decision if there is one already.
 
     A child that repeats a request, for example after a restart, gets the decision again.
@@ -32,7 +31,7 @@ def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | 
     body = msgspec.structs.asdict(frame.body)
     with fenced_transaction(connection):
         ask = Ask(session=connection.session_id, attempt=connection.attempt, request_id=frame.id, **body)
-        approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, via="connection", now=now)
+        approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, via="connection")
     decision: list[Frame] = [] if created or approval.status == "pending" else [reply(approval)]
     if connection.plain:
         return decision
@@ -47,14 +46,14 @@ def register(connection: Connection, frame: ApprovalRequest, *, now: datetime | 
     return [registered, *decision]
 
 
-def acknowledge(connection: Connection, frame: ApprovalAck, *, now: datetime | None = None) -> list[Frame]:
+def acknowledge(connection: Connection, frame: ApprovalAck) -> list[Frame]:
     """Record the child's acknowledgement of a decision.
 
     `received`: the decision need not be sent again. `consumed`: take the one execution, for the one claim.
     """
     with fenced_transaction(connection):
         if frame.state == "received":
-            consumption.acknowledge(connection.session_id, connection.attempt, frame.id, now=now)
+            consumption.acknowledge(connection.session_id, connection.attempt, frame.id)
             return []
         consumption.consume_request(
             connection.session_id,
@@ -63,36 +62,28 @@ def acknowledge(connection: Connection, frame: ApprovalAck, *, now: datetime | N
             digest=frame.digest,
             claim=frame.claim,
             actor=connection.actor,
-            now=now,
         )
     return [ApprovalConsumed(id=frame.id)]
 
 
-def withdraw(connection: Connection, frame: ApprovalWithdraw, *, now: datetime | None = None) -> None:
+def withdraw(connection: Connection, frame: ApprovalWithdraw) -> None:
     """Withdraw a request that the tool no longer needs."""
     with fenced_transaction(connection):
-        decisions.withdraw_request(
-            connection.session_id, connection.attempt, frame.id, connection.actor, frame.reason, now=now
-        )
+        decisions.withdraw_request(connection.session_id, connection.attempt, frame.id, connection.actor, frame.reason)
 
 
-def settle_plain(connection: Connection, frame: ApprovalReply, *, now: datetime | None = None) -> None:
+def settle_plain(connection: Connection, frame: ApprovalReply) -> None:
     """Record a reply that was written to a plain child: it counts as received, and an approval as consumed.
 
     The child may have got the same reply before, because it repeated its request. Then the execution is taken already,
     and that refusal is ignored.
     """
     with fenced_transaction(connection):
-        consumption.acknowledge(connection.session_id, connection.attempt, frame.id, now=now)
+        consumption.acknowledge(connection.session_id, connection.attempt, frame.id)
         if frame.approved:
             with suppress(Problem):
                 consumption.consume_request(
-                    connection.session_id,
-                    connection.attempt,
-                    frame.id,
-                    digest=frame.digest,
-                    actor=connection.actor,
-                    now=now,
+                    connection.session_id, connection.attempt, frame.id, digest=frame.digest, actor=connection.actor
                 )
 
 

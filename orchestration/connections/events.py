@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from approvals import consumption
@@ -59,34 +58,34 @@ def numbered(frames: Iterable[EventFrame | EventBatch | PlainEvent]) -> list[Num
     return events
 
 
-def accept(connection: Connection, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
+def accept(connection: Connection, events: Sequence[Numbered]) -> int:
     """Store the events in one transaction. Return the number up to which every durable event is committed.
 
     A durable event is new if its number is above the highest committed one: numbers grow within a connection, and after
     a reconnect the child continues from that number. An older event was sent again, and is acknowledged again.
     """
     with fenced_transaction(connection):
-        return _keep(connection, events, now)
+        return _keep(connection, events)
 
 
-def accept_plain(connection: Connection, events: Sequence[Numbered], *, now: datetime | None = None) -> int:
+def accept_plain(connection: Connection, events: Sequence[Numbered]) -> int:
     """Number the events of a plain child and store them as `accept` does."""
     with fenced_transaction(connection):
         first = _acked(connection) + 1
-        return _keep(connection, [Numbered(first + offset, each.event) for offset, each in enumerate(events)], now)
+        return _keep(connection, [Numbered(first + offset, each.event) for offset, each in enumerate(events)])
 
 
-def touch(connection: Connection, *, now: datetime | None = None) -> None:
+def touch(connection: Connection) -> None:
     """Record that the child is active, without storing an event."""
     with fenced_transaction(connection):
-        _advance(connection, None, [], now)
+        _advance(connection, None, [])
 
 
 def _acked(connection: Connection) -> int:
     return int(Attempt.objects.values_list("acked_event_seq", flat=True).get(**connection.row()))
 
 
-def _keep(connection: Connection, events: Sequence[Numbered], now: datetime | None) -> int:
+def _keep(connection: Connection, events: Sequence[Numbered]) -> int:
     acked = _acked(connection)
     fresh = []
     for event in events:
@@ -107,7 +106,7 @@ def _keep(connection: Connection, events: Sequence[Numbered], now: datetime | No
         )
         _note_unknown_outcome(connection, event)
     _keep_snapshots(connection, [event for event in events if event.qos == "snapshot"])
-    _advance(connection, acked, fresh, now)
+    _advance(connection, acked, fresh)
     return acked
 
 
@@ -133,9 +132,9 @@ def _keep_snapshots(connection: Connection, events: Sequence[Numbered]) -> None:
         )
 
 
-def _advance(connection: Connection, acked: int | None, fresh: Sequence[Numbered], now: datetime | None) -> None:
+def _advance(connection: Connection, acked: int | None, fresh: Sequence[Numbered]) -> None:
     """Update the attempt and the session: the last event time, the acknowledged number, the round and the last tool."""
-    at = database_now(now)
+    at = database_now()
     Attempt.objects.filter(**connection.row()).update(
         last_event_at=at, **({} if acked is None else {"acked_event_seq": acked})
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from django.db.models import F
@@ -84,12 +83,12 @@ class Connection:
         return {"session_id": self.session_id, "number": self.attempt}
 
 
-def authenticate(token: str, session: str, *, now: datetime | None = None) -> Principal:
+def authenticate(token: str, session: str) -> Principal:
     """Authenticate a token for the connection of `session`. Raises ConnectionRejected with the code of the handshake.
 
     The token is checked first: without a valid one, a caller does not learn which sessions exist.
     """
-    found = credentials.recognise(token, now=now)
+    found = credentials.recognise(token)
     credential = found.credential
     if credential is None or credential.kind != CredentialKind.CHILD:
         raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
@@ -103,7 +102,7 @@ def authenticate(token: str, session: str, *, now: datetime | None = None) -> Pr
     return Principal(credential.project_id, UUID(credential.subject), credential.attempt or 0, token)
 
 
-def claim(principal: Principal, *, plain: bool = False, now: datetime | None = None) -> Connection:
+def claim(principal: Principal, *, plain: bool = False) -> Connection:
     """Make this the session's one live connection. The number grows, and the former connection is fenced off.
 
     Two connections may claim at once. The session's lock puts them in order, and the later one wins.
@@ -114,7 +113,7 @@ def claim(principal: Principal, *, plain: bool = False, now: datetime | None = N
         taken = Attempt.objects.filter(session_id=principal.session_id, number=principal.attempt, ended_at=None).update(
             connection=F("connection") + 1,
             web_process_id=web_process,
-            connection_since=database_now(now),
+            connection_since=database_now(),
             connection_lost_at=None,
         )
         if not taken:
@@ -147,7 +146,7 @@ def fenced_transaction(connection: Connection, *, also: UUID | None = None) -> I
         yield session
 
 
-def disconnect(connection: Connection, *, now: datetime | None = None) -> bool:
+def disconnect(connection: Connection) -> bool:
     """Record that the socket is closed; the grace period begins.
 
     Return False when a newer connection is live or the attempt is over.
@@ -156,11 +155,11 @@ def disconnect(connection: Connection, *, now: datetime | None = None) -> bool:
         transitions.lock(connection.session_id)
         lost = Attempt.objects.filter(
             **connection.row(), ended_at=None, connection=connection.number, connection_lost_at=None
-        ).update(connection_lost_at=database_now(now))
+        ).update(connection_lost_at=database_now())
         if lost:
             _record_event(connection, "connection_lost")
             # A process that has ended cannot reconnect, and all its frames are handled by now.
-            supervisor_reports.end_exited(connection.session_id, connection.attempt, now=now)
+            supervisor_reports.end_exited(connection.session_id, connection.attempt)
         return bool(lost)
 
 

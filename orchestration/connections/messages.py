@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from core.db.clock import moment
@@ -20,10 +19,10 @@ from wardroom.protocol import Message, Send, Sender
 CHUNK = 16
 
 
-def admit(connection: Connection, ids: list[str], *, now: datetime | None = None) -> None:
+def admit(connection: Connection, ids: list[str]) -> None:
     """Record that these messages entered the agent's history. None is sent again, to this or another attempt (I2)."""
     with fenced_transaction(connection) as session:
-        session_inbox.admit(connection.project_id, session.address, ids, connection.attempt, now=now)
+        session_inbox.admit(connection.project_id, session.address, ids, connection.attempt)
 
 
 def waiting(connection: Connection, after_seq: int) -> list[tuple[int, Message]]:
@@ -55,7 +54,7 @@ def frame(message: StoredMessage) -> Message:
     )
 
 
-def send(connection: Connection, frame: Send, *, now: datetime | None = None) -> str:
+def send(connection: Connection, frame: Send) -> str:
     """Put a message into another mailbox. Return its outcome, as `POST sessions/{id}/messages` does.
 
     The sender is this session, whatever the frame says. The same id again is the same message.
@@ -63,7 +62,7 @@ def send(connection: Connection, frame: Send, *, now: datetime | None = None) ->
     own = Session.objects.get(pk=connection.session_id)
     ask = _ask(own, frame)
     if ask is not None and questions.reply_address(ask) == addresses.ANSWERS:
-        return _answer(connection, ask, frame, now)
+        return _answer(connection, ask, frame)
     address = _address(own, frame, ask)
     target = addresses.session_of(address)
     with fenced_transaction(connection, also=target) as session:
@@ -77,20 +76,20 @@ def send(connection: Connection, frame: Send, *, now: datetime | None = None) ->
         )
         if target is not None:
             answers = ask if frame.message_kind == "reply" else None
-            sent = messages.send(session.project, target, message, connection.actor, answers=answers, now=now)
+            sent = messages.send(session.project, target, message, connection.actor, answers=answers)
             return str(sent.outcome)
         quota.keep(session.pk, frame.body)
-        delivery.deliver(connection.project_id, address, [message], now=now)
+        delivery.deliver(connection.project_id, address, [message])
         return messages.Outcome.PENDING.value
 
 
-def _answer(connection: Connection, ask: StoredMessage, frame: Send, now: datetime | None) -> str:
+def _answer(connection: Connection, ask: StoredMessage, frame: Send) -> str:
     """Answer an ask that came by REST, not from a mailbox. Its caller waits for the answer or fetches it later."""
     if frame.message_kind != "reply":
         raise problems.invalid([{"field": "message_kind", "detail": "must be `reply` to answer an ask"}])
     with fenced_transaction(connection) as session:
         quota.keep(session.pk, frame.body)
-        questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None, now=now)
+        questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None)
         unit_of_work.wake(f"session:{session.pk}")
     return messages.Outcome.PENDING.value
 

@@ -7,7 +7,6 @@ thing is sent once within a connection. `ConnectionState` records that.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from core.db.clock import database_now
 from core.limits import LIMITS
@@ -62,10 +61,10 @@ def final_frames(connection: Connection, state: ConnectionState) -> list[Frame]:
     return [Cancel(reason=attempt.reason or attempt.status, grace_secs=_grace())]
 
 
-def note_cancel(connection: Connection, *, now: datetime | None = None) -> None:
+def note_cancel(connection: Connection) -> None:
     """Record that the cancel was written to the socket."""
     with fenced_transaction(connection):
-        Attempt.objects.filter(**connection.row(), cancel_sent_at=None).update(cancel_sent_at=database_now(now))
+        Attempt.objects.filter(**connection.row(), cancel_sent_at=None).update(cancel_sent_at=database_now())
 
 
 def _grace() -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -65,10 +64,10 @@ def run(connection: Connection) -> Run:
     )
 
 
-def acknowledge(connection: Connection, *, now: datetime | None = None) -> None:
+def acknowledge(connection: Connection) -> None:
     """Record that the child has the run. It is not sent again unless the child asks for it."""
     with fenced_transaction(connection):
-        Attempt.objects.filter(**connection.row(), run_acked_at=None).update(run_acked_at=database_now(now))
+        Attempt.objects.filter(**connection.row(), run_acked_at=None).update(run_acked_at=database_now())
 
 
 def keep_transcript(connection: Connection, frame: Transcript) -> int:

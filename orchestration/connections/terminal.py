@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from ledger import quota
 from orchestration.connections import run
 from orchestration.connections.fencing import Connection, fenced_transaction
@@ -13,7 +11,7 @@ from wardroom.protocol import Terminal, text_of
 ROWS_OF_AN_ATTEMPT = 10
 
 
-def end(connection: Connection, frame: Terminal, *, now: datetime | None = None) -> None:
+def end(connection: Connection, frame: Terminal) -> None:
     """Store the rest of the transcript and end or suspend the attempt, all in one transaction."""
     with fenced_transaction(connection):
         if frame.transcript:
@@ -22,13 +20,8 @@ def end(connection: Connection, frame: Terminal, *, now: datetime | None = None)
             # Each suspension may begin another attempt, with its rows and events.
             quota.keep(connection.session_id, rows=ROWS_OF_AN_ATTEMPT)
             wait = lifecycle.as_wait(frame.wait_for, frame.children, frame.timeout_secs)
-            lifecycle.suspend(connection.session_id, connection.attempt, wait, now=now)
+            lifecycle.suspend(connection.session_id, connection.attempt, wait)
             return
         lifecycle.finish(
-            connection.session_id,
-            connection.attempt,
-            frame.status,
-            result=text_of(frame.result),
-            error=frame.error,
-            now=now,
+            connection.session_id, connection.attempt, frame.status, result=text_of(frame.result), error=frame.error
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +40,24 @@ DAY = 86400
 log = logging.getLogger(__name__)
 
 
-def sweep(*, now: datetime | None = None) -> int:
+def sweep() -> int:
     """Run one round over every kind, and return the number of deleted rows and files.
 
     A failing kind does not stop the others.
     """
-    admitted = later(-LIMITS.keep_admitted_secs, now)
-    settled = later(-LIMITS.keep_settled_quarantine_secs, now)
+    admitted = later(-LIMITS.keep_admitted_secs)
+    settled = later(-LIMITS.keep_settled_quarantine_secs)
     kinds: dict[str, Callable[[], int]] = {
-        "old rows": lambda: sum(_delete(due) for due in _due(now)),
+        "old rows": lambda: sum(_delete(due) for due in _due()),
         "receipts": lambda: _clear("receipts", lambda last: receipts.due(admitted, BATCH, last or 0), receipts.forget),
         "quarantine": lambda: _clear(
             "quarantine", lambda last: quarantine.due(settled, BATCH, last), quarantine.forget
         ),
-        "dead messages": lambda: _dead_messages(now),
-        "events": lambda: _events(now),
-        "cancels": lambda: _cancels(now),
+        "dead messages": lambda: _dead_messages(),
+        "events": lambda: _events(),
+        "cancels": lambda: _cancels(),
         "logs": _logs,
-        "work folders": lambda: workdirs.sweep(now=now),
+        "work folders": lambda: workdirs.sweep(),
     }
     trouble: list[Exception] = []
     gone = 0
@@ -91,20 +90,20 @@ def _after(rows: QuerySet[Any], last: Any) -> Sequence[Any]:
     return list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
 
 
-def _due(now: datetime | None) -> Iterator[QuerySet[Any]]:
+def _due() -> Iterator[QuerySet[Any]]:
     """Yield the rows that depend on their age only."""
-    yield IdempotencyKey.objects.filter(created_at__lt=later(-LIMITS.keep_idempotency_secs, now))
-    yield Approval.objects.filter(settled_at__lt=later(-LIMITS.keep_settled_approvals_secs, now))
+    yield IdempotencyKey.objects.filter(created_at__lt=later(-LIMITS.keep_idempotency_secs))
+    yield Approval.objects.filter(settled_at__lt=later(-LIMITS.keep_settled_approvals_secs))
     # Waiters of calls whose server died. Other waiters are deleted with their call.
-    yield Waiter.objects.filter(lease_until__lt=later(0, now))
-    yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, LIMITS.max_total_secs), now))
+    yield Waiter.objects.filter(lease_until__lt=later(0))
+    yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, LIMITS.max_total_secs)))
     # A session's quota counts until its events are deleted.
-    over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=later(-LIMITS.keep_events_secs, now))
+    over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=later(-LIMITS.keep_events_secs))
     yield Kept.objects.filter(Exists(over.filter(pk=OuterRef("pk"))))
-    yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY, now))
+    yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY))
     # While an attempt is open, the last heartbeat of its web process tells when the connection was lost.
     held = Attempt.objects.filter(web_process=OuterRef("pk")).exclude(status__in=sorted(ENDED))
-    yield WebProcess.objects.filter(~Exists(held), heartbeat_at__lt=later(-DAY, now))
+    yield WebProcess.objects.filter(~Exists(held), heartbeat_at__lt=later(-DAY))
 
 
 def _delete(due: QuerySet[Any]) -> int:
@@ -115,9 +114,9 @@ def _delete(due: QuerySet[Any]) -> int:
     return _clear(due.model._meta.model_name, lambda last: _after(due, last), forget)
 
 
-def _dead_messages(now: datetime | None) -> int:
+def _dead_messages() -> int:
     """Delete messages that were never admitted, at the addresses of sessions that ended long ago."""
-    old = later(-LIMITS.keep_dead_messages_secs, now)
+    old = later(-LIMITS.keep_dead_messages_secs)
     waiting = Waiting.objects.filter(
         state=MessageState.NEW, address__name__startswith="session:", message__received_at__lt=old
     )
@@ -138,10 +137,10 @@ def _dead_messages(now: datetime | None) -> int:
     return _clear("dead messages", lambda last: _after(waiting, last), forget)
 
 
-def _events(now: datetime | None) -> int:
+def _events() -> int:
     """Delete old events, except those of open sessions. Each project's head records the newest deleted cursor."""
     going_on = Session.objects.filter(pk=OuterRef("session")).exclude(status__in=sorted(TERMINAL))
-    old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=later(-LIMITS.keep_events_secs, now))
+    old = Event.objects.filter(Q(session=None) | ~Exists(going_on), at__lt=later(-LIMITS.keep_events_secs))
 
     def forget(keys: Sequence[Any]) -> int:
         events = Event.objects.filter(pk__in=keys)
@@ -155,12 +154,12 @@ def _events(now: datetime | None) -> int:
     return _clear("events", lambda last: _after(old, last), forget)
 
 
-def _cancels(now: datetime | None) -> int:
+def _cancels() -> int:
     """Delete finished cancels of large trees together with their events.
 
     First clear the references from sessions, in batches.
     """
-    old = Cancellation.objects.filter(finished_at__lt=later(-LIMITS.keep_events_secs, now))
+    old = Cancellation.objects.filter(finished_at__lt=later(-LIMITS.keep_events_secs))
     visited = Session.objects.filter(cancellation__in=old)
 
     def leave(keys: Sequence[Any]) -> int:

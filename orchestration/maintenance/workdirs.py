@@ -10,7 +10,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from datetime import datetime
 from uuid import UUID, uuid4
 
 from django.db.models import QuerySet
@@ -28,7 +27,7 @@ MOST = 200
 GONE = ".gone-"
 
 
-def sweep(*, now: datetime | None = None) -> int:
+def sweep() -> int:
     """Remove some folders of sessions that ended `keep_work_folders_secs` ago, and return the number removed.
 
     1. Rename the folder under the session's lock, so that no retry begins meanwhile. The next attempt makes a new
@@ -41,13 +40,13 @@ def sweep(*, now: datetime | None = None) -> int:
         return 0
     try:
         work = Work("retention_sweep", "work folders")
-        sweep_batch.each(work, lambda most: _long_over(top, now), lambda session_id: _put_aside(top, session_id, now))
+        sweep_batch.each(work, lambda most: _long_over(top), lambda session_id: _put_aside(top, session_id))
         return sum(_remove(top, name) for name in os.listdir(top) if name.startswith(GONE))
     finally:
         os.close(top)
 
 
-def _long_over(top: int, now: datetime | None) -> list[UUID]:
+def _long_over(top: int) -> list[UUID]:
     """Return the sessions that ended long ago and have a real folder, named by their id in canonical form."""
     here: list[UUID] = []
     with os.scandir(top) as entries:
@@ -58,21 +57,21 @@ def _long_over(top: int, now: datetime | None) -> list[UUID]:
                     here.append(named)
     found: list[UUID] = []
     for start in range(0, len(here), MOST):
-        found += _ended(now).filter(pk__in=here[start : start + MOST]).values_list("pk", flat=True)
+        found += _ended().filter(pk__in=here[start : start + MOST]).values_list("pk", flat=True)
         if len(found) >= MOST:
             break
     return found[:MOST]
 
 
-def _ended(now: datetime | None) -> QuerySet[Session]:
-    old = later(-LIMITS.keep_work_folders_secs, now)
+def _ended() -> QuerySet[Session]:
+    old = later(-LIMITS.keep_work_folders_secs)
     return Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
 
 
-def _put_aside(top: int, session_id: UUID, now: datetime | None) -> int:
+def _put_aside(top: int, session_id: UUID) -> int:
     with unit_of_work.transaction():
         transitions.lock(session_id)
-        if _ended(now).filter(pk=session_id).exists():
+        if _ended().filter(pk=session_id).exists():
             with contextlib.suppress(OSError):
                 os.rename(str(session_id), f"{GONE}{session_id}", src_dir_fd=top, dst_dir_fd=top)
                 return 1

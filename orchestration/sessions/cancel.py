@@ -17,7 +17,6 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
@@ -47,15 +46,7 @@ log = logging.getLogger(__name__)
 DOES_NOT_RUN = Q(status__in=[Status.QUEUED, Status.SUSPENDED]) | Q(status=Status.STARTING, runner=Runner.EXTERNAL)
 
 
-def cancel(
-    project: Project,
-    session_id: UUID,
-    reason: str,
-    actor: Actor,
-    cascade: bool = True,
-    *,
-    now: datetime | None = None,
-) -> Session:
+def cancel(project: Project, session_id: UUID, reason: str, actor: Actor, cascade: bool = True) -> Session:
     """Tell the session, and with `cascade` everything below it, to stop.
 
     A session that does not run ends at once. A running child is told over its connection and has the grace period. If
@@ -73,20 +64,20 @@ def cancel(
             deeper = Session.objects.filter(root=top.root, depth__gte=top.depth)
             if is_covered or not deeper.exclude(status__in=sorted(TERMINAL)).exists():
                 return top
-            cancellation = _begin(top, reason, now)
+            cancellation = _begin(top, reason)
             unit_of_work.audit(
                 project.pk, actor, "session.cancel", str(session_id), {"reason": reason, "cascade": True}
             )
             unit_of_work.after_commit(functools.partial(work, cancellation.pk))
         else:
-            count = _cancel_at_once(top, reason, cascade, now)
+            count = _cancel_at_once(top, reason, cascade)
             if count:
                 detail = {"reason": reason, "cascade": cascade, "sessions": count}
                 unit_of_work.audit(project.pk, actor, "session.cancel", str(session_id), detail)
         return Session.objects.get(pk=session_id)
 
 
-def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | None) -> int:
+def _cancel_at_once(top: Session, reason: str, cascade: bool) -> int:
     """Cancel a small tree in the open transaction, and return the number of sessions that were told.
 
     1. Lock the tree level by level, parents first. A spawn locks its parent too, so no new child is missed.
@@ -101,7 +92,7 @@ def _cancel_at_once(top: Session, reason: str, cascade: bool, now: datetime | No
     open_sessions = [session for session in tree if not session.is_terminal]
     completion.lock_addresses([session for session in open_sessions if lifecycle.does_not_run(session)])
     for session in reversed(open_sessions):
-        lifecycle.stop(session, reason, now=now)
+        lifecycle.stop(session, reason)
     return len(open_sessions)
 
 
@@ -117,17 +108,17 @@ def _is_large(top: Session, most: int) -> bool:
     return len(below.values_list("pk")[: most + 1]) > most
 
 
-def _begin(top: Session, reason: str, now: datetime | None) -> Cancellation:
+def _begin(top: Session, reason: str) -> Cancellation:
     """Tell `top` to stop and store a cancellation for everything below it.
 
     The caller's transaction holds the row of `top`.
     """
-    row = Cancellation.objects.create(project_id=top.project_id, top=top, reason=reason, requested_at=database_now(now))
-    _tell(row.pk, top, reason, now)
+    row = Cancellation.objects.create(project_id=top.project_id, top=top, reason=reason, requested_at=database_now())
+    _tell(row.pk, top, reason)
     return row
 
 
-def sweep(*, now: datetime | None = None) -> int:
+def sweep() -> int:
     """Continue unfinished cancellations in rounds of short pieces, and return how many made progress.
 
     A tree of any size delays another tree by one round at most. A cancellation that fails waits for the next sweep.
@@ -139,7 +130,7 @@ def sweep(*, now: datetime | None = None) -> int:
 
         def act(pk: UUID, secs: float = piece) -> int:
             failed.add(pk)
-            moved = work(pk, secs, now=now) > 0
+            moved = work(pk, secs) > 0
             failed.remove(pk)
             went_on.update([pk] if moved else [])
             return moved
@@ -160,7 +151,7 @@ def in_turn() -> list[UUID]:
     return list(waiting.order_by("place", "requested_at", "pk").values_list("pk", flat=True))
 
 
-def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None = None) -> int:
+def work(cancellation: UUID, secs: float = AT_ONCE_SECS) -> int:
     """Work on one cancellation for about `secs` seconds, and return the number of sessions that were told or ended.
 
     Pause after each transaction for as long as it took, because SQLite's write lock is not fair. A session that fails
@@ -170,16 +161,16 @@ def work(cancellation: UUID, secs: float = AT_ONCE_SECS, *, now: datetime | None
     if row is None:
         return 0
     turn = _Turn(until=time.monotonic() + secs)
-    turn.each(lambda: _unvisited(row, turn.failed), lambda pk: tell(row.pk, pk, now=now))
+    turn.each(lambda: _unvisited(row, turn.failed), lambda pk: tell(row.pk, pk))
     idle = _told_but_idle(row.pk).order_by("-depth").values_list("pk", flat=True)
-    turn.each(lambda: list(idle.exclude(pk__in=turn.failed)[:BATCH]), lambda pk: end(row.pk, pk, now=now))
+    turn.each(lambda: list(idle.exclude(pk__in=turn.failed)[:BATCH]), lambda pk: end(row.pk, pk))
     if turn.trouble:
         raise turn.trouble
     if turn.is_over:
         return turn.changed
     with unit_of_work.transaction():
         unfinished = Cancellation.objects.filter(pk=row.pk, finished_at=None)
-        if unfinished.update(finished_at=database_now(now)):
+        if unfinished.update(finished_at=database_now()):
             done = Cancellation.objects.get(pk=row.pk)
             counts = {"told": done.told, "ended": done.ended}
             unit_of_work.event(done.project_id, "session_cancel_finished", counts, session=done.top_id)
@@ -231,31 +222,31 @@ def _told_but_idle(cancellation: UUID) -> QuerySet[Session]:
     return Session.objects.filter(DOES_NOT_RUN, cancellation=cancellation, cancel_requested_at__isnull=False)
 
 
-def tell(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
+def tell(cancellation: UUID, session_id: UUID) -> bool:
     """Tell one session to stop and mark it as visited. Return False when it was visited before."""
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if session.cancellation_id == cancellation:
             return False
         reason = Cancellation.objects.values_list("reason", flat=True).get(pk=cancellation)
-        _tell(cancellation, session, reason, now)
+        _tell(cancellation, session, reason)
         return True
 
 
-def _tell(cancellation: UUID, session: Session, reason: str, now: datetime | None) -> None:
+def _tell(cancellation: UUID, session: Session, reason: str) -> None:
     Session.objects.filter(pk=session.pk).update(cancellation=cancellation, cancellation_attempt=session.attempt)
     if not session.is_terminal:
-        lifecycle.request_stop(session, reason, now=now)
+        lifecycle.request_stop(session, reason)
         Cancellation.objects.filter(pk=cancellation).update(told=F("told") + 1)
 
 
-def end(cancellation: UUID, session_id: UUID, *, now: datetime | None = None) -> bool:
+def end(cancellation: UUID, session_id: UUID) -> bool:
     """End one session that was told to stop and does not run. Return False when it ended or started again meanwhile."""
     with unit_of_work.transaction():
         transitions.lock(session_id)
         session = _told_but_idle(cancellation).filter(pk=session_id).first()
         if session is None:
             return False
-        lifecycle.stop(session, session.cancel_reason, now=now)
+        lifecycle.stop(session, session.cancel_reason)
         Cancellation.objects.filter(pk=cancellation).update(ended=F("ended") + 1)
         return True

@@ -6,7 +6,6 @@ Every grace period and idle clock counts from such a time, and would stand still
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 Row = tuple[str, str, Any]
 
 
-def correct_future(*, now: datetime | None = None) -> int:
+def correct_future() -> int:
     """Move future times of open rows to the present, and return how many values were moved.
 
     Each UPDATE changes one row, so it never waits for a second lock while it holds a first. A value is compared and
@@ -46,17 +45,17 @@ def correct_future(*, now: datetime | None = None) -> int:
     def find(most: int) -> list[Row]:
         found: list[Row] = []
         for (kind, column), (rows, ahead) in _columns().items():
-            future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS, now)})
+            future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS)})
             found += [(kind, column, pk) for pk in future.values_list("pk", flat=True)[:MOST]]
         return found
 
     def correct(row: Row) -> int:
         kind, column, pk = row
         rows, ahead = _columns()[kind, column]
-        future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS, now)}, pk=pk)
-        return future.update(**{column: later(ahead, now) if ahead else database_now(now)})
+        future = rows.filter(**{f"{column}__gt": later(ahead + STEP_SECS)}, pk=pk)
+        return future.update(**{column: later(ahead) if ahead else database_now()})
 
-    moved = sweep_batch.each(WORK, find, correct) + attempt_clock.mend_future(now)
+    moved = sweep_batch.each(WORK, find, correct) + attempt_clock.mend_future()
     if moved:
         log.warning("%d times lay in the future because the clock was set back: moved them to now", moved)
     return moved

@@ -4,7 +4,6 @@ A completion never starts a session. It is an event in the feed and, while the p
 """
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from orchestration.sessions.truncate import cut, json_bytes
 KIND = "completion"
 
 
-def complete(session: Session, attempt: int, *, now: datetime | None = None) -> None:
+def complete(session: Session, attempt: int) -> None:
     """Report the end of `session` with this attempt. Call it inside the transaction that ended the session."""
     body: dict[str, Any] = {
         "child_session_id": str(session.pk),
@@ -49,7 +48,7 @@ def complete(session: Session, attempt: int, *, now: datetime | None = None) -> 
         sender_role=session.role,
     )
     address = session_address(session.parent_id)
-    delivery.deliver(session.project_id, address, [message], internal=True, now=now)
+    delivery.deliver(session.project_id, address, [message], internal=True)
 
 
 def lock_addresses(ending: Collection[Session]) -> None:

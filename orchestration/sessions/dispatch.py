@@ -3,7 +3,6 @@
 import functools
 import logging
 import time
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,9 +35,9 @@ def enqueue_launch(session: Session) -> None:
     unit_of_work.after_commit(functools.partial(_send, key, session.pk, session.attempt))
 
 
-def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
+def sweep(limit: int = 100) -> int:
     """Publish task messages that were never sent, and return their number."""
-    waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5, now)).order_by("due_at")
+    waiting = OutboxEntry.objects.filter(kind=LAUNCH, sent_at=None, due_at__lt=later(-5)).order_by("due_at")
     found = waiting.values_list("pk", flat=True)
 
     def send_again(pk: int) -> bool:
@@ -48,10 +47,10 @@ def sweep(limit: int = 100, *, now: datetime | None = None) -> int:
     return sweep_batch.each(WORK, lambda most: found[:most], send_again, limit=limit)
 
 
-def mark_begun(session_id: UUID, attempt: int, *, now: datetime | None = None) -> None:
+def mark_begun(session_id: UUID, attempt: int) -> None:
     """Mark the launch as begun, so that its task message is not sent again."""
     key = f"{LAUNCH}:{session_id}:{attempt}"
-    OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now(now))
+    OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now())
 
 
 def _connection() -> Any:

@@ -24,7 +24,7 @@ LOST_SECS = 5
 LOST, SILENT = Work("launch_sweep", "launches"), Work("launch_sweep", "first words")
 
 
-def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+def launch(session_id: UUID, attempt: int) -> bool:
     """Claim a queued process attempt, start its supervisor, and return. Return False when there is nothing to do.
 
     The task message may come twice, or after the sweeper. The claim lets one call through.
@@ -35,10 +35,10 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
     3. Claim in one transaction: queued -> starting, and mint the token. Then start the supervisor.
     """
     waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED)
-    if not waiting.exists() or _may_still_run(session_id, attempt, now):
+    if not waiting.exists() or _may_still_run(session_id, attempt):
         return False
     runners.end_earlier(session_id, attempt, LIMITS.kill_grace_secs + 1)
-    claimed = _claim(session_id, attempt, now)
+    claimed = _claim(session_id, attempt)
     if claimed is None:
         return False
     session, token = claimed
@@ -50,7 +50,7 @@ def launch(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bo
         log.exception("the launch of %s/%s failed", session_id, attempt)
         known = isinstance(problem, runners.NotStarted | OSError)
         why = str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"
-        lifecycle.finish(session_id, attempt, Status.ERROR, error=storable(redacted(why)), kill_in=0, now=now)
+        lifecycle.finish(session_id, attempt, Status.ERROR, error=storable(redacted(why)), kill_in=0)
         return False
     Attempt.objects.filter(session=session_id, number=attempt, supervisor_pid=None).update(supervisor_pid=pid)
     return True
@@ -61,7 +61,7 @@ def _process_options(session: Session) -> dict[str, Any]:
     return {"env": role.get("env", {}), "cwd": role.get("cwd")}
 
 
-def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool:
+def _may_still_run(session_id: UUID, attempt: int) -> bool:
     """Return whether a supervisor on another host may not have noticed yet that its attempt is over.
 
     It asks every `supervisor_alive_secs`, so this ends by itself. A host that is lost for good delays the next attempt
@@ -70,13 +70,13 @@ def _may_still_run(session_id: UUID, attempt: int, now: datetime | None) -> bool
     notices = 2 * LIMITS.supervisor_alive_secs + 2 * LIMITS.kill_grace_secs
     earlier = Attempt.objects.filter(session=session_id, number__lt=attempt, exited_at=None)
     elsewhere = earlier.exclude(host="").exclude(host=runners.this_host())
-    return elsewhere.filter(ended_at__gt=later(-notices, now)).exists()
+    return elsewhere.filter(ended_at__gt=later(-notices)).exists()
 
 
-def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Session, str] | None:
+def _claim(session_id: UUID, attempt: int) -> tuple[Session, str] | None:
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
-        dispatch.mark_begun(session_id, attempt, now=now)
+        dispatch.mark_begun(session_id, attempt)
         if session.cancel_requested_at is not None:
             return None  # The cancel ends it.
         if (
@@ -84,23 +84,23 @@ def _claim(session_id: UUID, attempt: int, now: datetime | None) -> tuple[Sessio
             and not session.assignment.strip()
             and not session_inbox.unadmitted(session.project_id, session.address, limit=1)
         ):
-            lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0, now=now)
+            lifecycle.finish(session_id, attempt, Status.SKIPPED, error="nothing to do", kill_in=0)
             return None
         try:
-            session = transitions.move(session_id, attempt, Status.STARTING, now=now)
+            session = transitions.move(session_id, attempt, Status.STARTING)
         except StaleState:
             return None
         row = Attempt.objects.filter(session=session, number=attempt)
-        row.update(launched_at=database_now(now), host=runners.this_host())
+        row.update(launched_at=database_now(), host=runners.this_host())
         return session, spawn.mint(session)
 
 
 # --- the launch sweeper -------------------------------------------------------------------------------------
 
 
-def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | None = None) -> int:
+def sweep(limit: int = 50, *, moment: datetime | None = None) -> int:
     """Launch attempts with a lost task message, and handle children that never send a first frame."""
-    at = moment or read_database_clock(now)
+    at = moment or read_database_clock()
     queued = Attempt.objects.filter(
         status=Status.QUEUED,
         session__runner=Runner.PROCESS,
@@ -108,8 +108,8 @@ def sweep(limit: int = 50, *, moment: datetime | None = None, now: datetime | No
         created_at__lt=later(-LOST_SECS, at),
     )
     lost = queued.order_by("created_at").values_list("session_id", "number")
-    launched = sweep_batch.each(LOST, lambda most: lost[:most], lambda row: launch(*row, now=now), limit=limit)
-    return launched + sweep_batch.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row, now=now))
+    launched = sweep_batch.each(LOST, lambda most: lost[:most], lambda row: launch(*row), limit=limit)
+    return launched + sweep_batch.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row))
 
 
 def _silent(moment: datetime) -> list[tuple[UUID, int]]:
@@ -120,7 +120,7 @@ def _silent(moment: datetime) -> list[tuple[UUID, int]]:
     found: list[tuple[UUID, int]] = []
     away = outages.spans()
     for runner, secs in _first_word_secs().items():
-        if outages.just_back(min(secs, LIMITS.first_frame_secs), now=moment):
+        if outages.just_back(min(secs, LIMITS.first_frame_secs), moment):
             continue
         starting = Attempt.objects.filter(status=Status.STARTING, session__runner=runner)
         late = starting.filter(launched_at__lt=later(-secs, moment)).order_by("launched_at")
@@ -138,7 +138,7 @@ def _first_word_secs() -> dict[str, float]:
     }
 
 
-def give_up_waiting(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
+def give_up_waiting(session_id: UUID, number: int) -> bool:
     """Handle a missing first frame.
 
     Relaunch a process once, after its old group is ended. Otherwise end the session.
@@ -151,6 +151,6 @@ def give_up_waiting(session_id: UUID, number: int, *, now: datetime | None = Non
         why = f"no first frame from the child in {secs} s"
         again = session.runner == Runner.PROCESS and not session.attempts.get(number=number).relaunched
         if again and session.cancel_requested_at is None:
-            transitions.requeue(session_id, number, why, relaunched=True, now=now)
+            transitions.requeue(session_id, number, why, relaunched=True)
             return True
-        return lifecycle.give_up(session_id, number, why, now=now)
+        return lifecycle.give_up(session_id, number, why)

@@ -6,7 +6,6 @@ Several callers may run an operation at once: the connection, the supervisor, a 
 
 import functools
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -44,14 +43,14 @@ __all__ = [
 STOPPED = "stopped with the server"
 
 
-def started(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+def started(session_id: UUID, attempt: int) -> bool:
     """Record the first frame of the child: starting -> running. Return True while this attempt is the running one."""
     with unit_of_work.transaction():
         try:
-            move(session_id, attempt, Status.RUNNING, now=now, started_at=Coalesce("started_at", database_now(now)))
+            move(session_id, attempt, Status.RUNNING, started_at=Coalesce("started_at", database_now()))
         except StaleState:
             return Session.objects.filter(pk=session_id, attempt=attempt, status=Status.RUNNING).exists()
-        Attempt.objects.filter(session=session_id, number=attempt).update(running_at=database_now(now))
+        Attempt.objects.filter(session=session_id, number=attempt).update(running_at=database_now())
         return True
 
 
@@ -64,7 +63,6 @@ def finish(
     error: str | None = None,
     kill_in: float | None = None,
     out_of: Collection[Status] = transitions.OPEN,
-    now: datetime | None = None,
 ) -> bool:
     """End the session with this attempt: state, attempt, tokens, approvals, completion and events in one transaction.
 
@@ -83,43 +81,43 @@ def finish(
     with unit_of_work.transaction():
         try:
             changes = {"result": result, "error": error}
-            session = move(session_id, attempt, to, out_of=out_of, reason=error or "", now=now, **changes)
+            session = move(session_id, attempt, to, out_of=out_of, reason=error or "", **changes)
         except StaleState:
             return False
-        transitions.end(session, attempt, to, error or "", kill_in=grace, now=now)
+        transitions.end(session, attempt, to, error or "", kill_in=grace)
         if not (session.restart and to == Status.CANCELLED):
-            completion.complete(session, attempt, now=now)
+            completion.complete(session, attempt)
         if session.restart:
-            requeue(session_id, attempt, "interrupted by a message", out_of=TERMINAL, now=now)
+            requeue(session_id, attempt, "interrupted by a message", out_of=TERMINAL)
         elif session.parent_id:
             unit_of_work.after_commit(functools.partial(waits.resume_if_due, session.parent_id))
         return True
 
 
-def fail(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
+def fail(session_id: UUID, attempt: int, reason: str) -> bool:
     """Handle a lost attempt: retry if a retry is left, else give up. Return False when it was already over."""
     with unit_of_work.transaction():
         try:
-            requeue(session_id, attempt, reason, spend_retry=True, now=now)
+            requeue(session_id, attempt, reason, spend_retry=True)
             return True
         except StaleState:
-            return give_up(session_id, attempt, reason, now=now)
+            return give_up(session_id, attempt, reason)
 
 
-def give_up(session_id: UUID, attempt: int, reason: str, *, now: datetime | None = None) -> bool:
+def give_up(session_id: UUID, attempt: int, reason: str) -> bool:
     """End in error without a report of the child, or as cancelled when a cancel was requested."""
     asked = Session.objects.filter(pk=session_id, attempt=attempt).exclude(cancel_requested_at=None)
     why = asked.values_list("cancel_reason", flat=True).first()
     end, error = (Status.ERROR, reason) if why is None else (Status.CANCELLED, why)
-    return finish(session_id, attempt, end, error=error, kill_in=0, now=now)
+    return finish(session_id, attempt, end, error=error, kill_in=0)
 
 
-def stopped_with_server(session_id: UUID, attempt: int, *, now: datetime | None = None) -> bool:
+def stopped_with_server(session_id: UUID, attempt: int) -> bool:
     """Handle an attempt that was ended by a clean stop of the server."""
-    return fail(session_id, attempt, STOPPED, now=now)
+    return fail(session_id, attempt, STOPPED)
 
 
-def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: datetime | None = None) -> bool:
+def suspend(session_id: UUID, attempt: int, wait: Wait | None = None) -> bool:
     """Move running -> suspended: end the attempt; the next one begins when the wait is over.
 
     Without `wait`, use the wait that `POST .../wait` recorded, else wait for every child that is not over now. When
@@ -128,20 +126,20 @@ def suspend(session_id: UUID, attempt: int, wait: Wait | None = None, *, now: da
     """
     with unit_of_work.transaction():
         try:
-            session = move(session_id, attempt, Status.SUSPENDED, now=now)
+            session = move(session_id, attempt, Status.SUSPENDED)
         except StaleState:
             return False
         if wait is not None or session.waiting_for is None:
-            session = waits.record(session, wait or Wait(), now=now)
+            session = waits.record(session, wait or Wait())
         grace = LIMITS.cancel_grace_secs
-        transitions.end(session, attempt, Status.SUSPENDED, "", kill_in=grace, now=now)
+        transitions.end(session, attempt, Status.SUSPENDED, "", kill_in=grace)
         if session.cancel_requested_at:
-            return _end_suspended(session, session.cancel_reason, now)
-        waits.resume_if_over(session, now=now)
+            return _end_suspended(session, session.cancel_reason)
+        waits.resume_if_over(session)
         return True
 
 
-def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now: datetime | None = None) -> Session:
+def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor) -> Session:
     """Record the wait of the running attempt. A child may record only its own. Raises 404, 409 `not-running`, 422."""
     with unit_of_work.transaction():
         session = own(project, session_id)
@@ -149,26 +147,26 @@ def wait(project: Project, session_id: UUID, wanted: Wait, actor: Actor, *, now:
             raise problems.conflict(f"Attempt {actor.attempt} is over.", "not-running")
         if session.status != Status.RUNNING:
             raise problems.conflict(f"The session is {session.status}: no attempt of it is running.", "not-running")
-        return waits.record(session, wanted, now=now)
+        return waits.record(session, wanted)
 
 
-def stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
+def stop(session: Session, reason: str, *, restart: bool = False) -> None:
     """Record a stop request, and end a session that does not run. The caller's transaction holds its row.
 
     With `restart` only the attempt is stopped: the next attempt begins when it ends.
     """
-    request_stop(session, reason, restart=restart, now=now)
+    request_stop(session, reason, restart=restart)
     if session.status == Status.SUSPENDED:
-        _end_suspended(session, reason, now)
+        _end_suspended(session, reason)
     elif does_not_run(session):
-        finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0, now=now)
+        finish(session.pk, session.attempt, Status.CANCELLED, error=reason, kill_in=0)
 
 
-def request_stop(session: Session, reason: str, *, restart: bool = False, now: datetime | None = None) -> None:
+def request_stop(session: Session, reason: str, *, restart: bool = False) -> None:
     """Record a stop request and wake the session's connection. The caller's transaction holds its row."""
     queryset = Session.objects.filter(pk=session.pk)
     queryset.update(restart=restart)
-    if queryset.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(now), cancel_reason=reason):
+    if queryset.filter(cancel_requested_at=None).update(cancel_requested_at=database_now(), cancel_reason=reason):
         payload = {"reason": reason}
         unit_of_work.event(
             session.project_id, "session_cancelling", payload, session=session.pk, attempt=session.attempt
@@ -176,10 +174,10 @@ def request_stop(session: Session, reason: str, *, restart: bool = False, now: d
         unit_of_work.wake(f"session:{session.pk}")
 
 
-def _end_suspended(session: Session, reason: str, now: datetime | None) -> bool:
+def _end_suspended(session: Session, reason: str) -> bool:
     """Cancel a session between two attempts. The earlier attempt keeps its own end."""
     here = {Status.SUSPENDED}
-    return finish(session.pk, session.attempt, Status.CANCELLED, error=reason, out_of=here, now=now)
+    return finish(session.pk, session.attempt, Status.CANCELLED, error=reason, out_of=here)
 
 
 def does_not_run(session: Session) -> bool:
@@ -189,7 +187,7 @@ def does_not_run(session: Session) -> bool:
     return session.status in (Status.QUEUED, Status.SUSPENDED)
 
 
-def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Session:
+def retry(project: Project, session_id: UUID, actor: Actor) -> Session:
     """Start a finished session again, with the same assignment. Raises 404, 409."""
     with unit_of_work.transaction():
         transitions.fence(actor)
@@ -198,7 +196,7 @@ def retry(project: Project, session_id: UUID, actor: Actor, *, now: datetime | N
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
         unit_of_work.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
         roles.restrain(session, actor)
-        return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL, now=now)
+        return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL)
 
 
 def own(project: Project, session_id: UUID) -> Session:

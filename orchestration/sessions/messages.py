@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -49,7 +48,6 @@ def send(
     *,
     interrupt: bool = False,
     answers: Message | None = None,
-    now: datetime | None = None,
 ) -> Sent:
     """Deliver a message to the session's mailbox, in one transaction with its effects. Raises 404, 409, 422, 429.
 
@@ -73,13 +71,13 @@ def send(
             refuse_if_full(session)
         if answers:
             delivered = questions.answer(
-                answers, message.body, sender_session=message.sender_session, sender_role=message.sender_role, now=now
+                answers, message.body, sender_session=message.sender_session, sender_role=message.sender_role
             )
         else:
-            (delivered,) = delivery.deliver(project.pk, session.address, [message], now=now)
+            (delivered,) = delivery.deliver(project.pk, session.address, [message])
         if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
-            return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session, now))
-        outcome = _set_off(session, message, actor, interrupt, now)
+            return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session))
+        outcome = _set_off(session, message, actor, interrupt)
         unit_of_work.wake(f"session:{session.pk}")
         return Sent(delivered.id, outcome)
 
@@ -99,32 +97,32 @@ def _waits_to_be_read(session: Session, seq: int) -> bool:
     return bool(waiting) and waiting[0].seq == seq
 
 
-def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool, now: datetime | None) -> Outcome:
+def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool) -> Outcome:
     why = f"a message from {actor.name}"
     if session.is_terminal and message.message_kind in STARTING_KINDS and access.may_start(actor, session):
         roles.restrain(session, actor)
-        transitions.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL, now=now)
+        transitions.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL)
         return Outcome.STARTED
     if session.is_terminal:
         return Outcome.PENDING
     if interrupt and session.status == Status.SUSPENDED and session.cancel_requested_at is None:
         roles.restrain(session, actor)
         resume: dict[str, Any] = {"reason": "message", "wait_for": None, "children": []}
-        waits.resume(session, f"resumed by {why}", resume, now=now)
+        waits.resume(session, f"resumed by {why}", resume)
         return Outcome.STARTED
     if interrupt and session.cancel_requested_at is None and not lifecycle.does_not_run(session):
         roles.restrain(session, actor)
-        lifecycle.stop(session, f"interrupted by {why}", restart=True, now=now)
+        lifecycle.stop(session, f"interrupted by {why}", restart=True)
         return Outcome.QUEUED
-    return _current_outcome(session, now)
+    return _current_outcome(session)
 
 
-def _current_outcome(session: Session, now: datetime | None) -> Outcome:
+def _current_outcome(session: Session) -> Outcome:
     """Return the outcome of a message that changed nothing: a child reads it now or later, or was told to stop."""
     if session.cancel_requested_at is not None:
         return Outcome.QUEUED if session.restart else Outcome.PENDING
     running = Attempt.objects.filter(session=session, number=session.attempt, status=Status.RUNNING)
-    return Outcome.DELIVERED_LIVE if running.filter(presence.is_live(now=now)).exists() else Outcome.QUEUED
+    return Outcome.DELIVERED_LIVE if running.filter(presence.is_live()).exists() else Outcome.QUEUED
 
 
 def signed(message: NewMessage, actor: Actor) -> NewMessage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from datetime import datetime
 from uuid import UUID
 
 from accounts.actors import Actor
@@ -49,14 +48,7 @@ class AskState:
         return "ended" if self.session_status in TERMINAL else "pending"
 
 
-def ask(
-    project: Project,
-    session_id: UUID,
-    question: NewMessage,
-    actor: Actor,
-    *,
-    now: datetime | None = None,
-) -> Ask:
+def ask(project: Project, session_id: UUID, question: NewMessage, actor: Actor) -> Ask:
     """Deliver the question to the session's mailbox. Raises 404, 422, 409 and 429.
 
     409 `not-running`: the session is over, because a question alone starts nothing. 429: too many questions wait there.
@@ -78,7 +70,7 @@ def ask(
             raise problems.conflict(detail, "not-running", session_status=session.status)
         if known is None:
             messages.refuse_if_full(session)
-        (delivered,) = delivery.deliver(project.pk, session.address, [message], internal=True, now=now)
+        (delivered,) = delivery.deliver(project.pk, session.address, [message], internal=True)
     return Ask(project.pk, session_id, delivered.id, is_repeated=delivered.duplicate)
 
 

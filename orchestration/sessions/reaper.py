@@ -28,12 +28,12 @@ CANCELS, EXITS, CONNECTIONS = (Work("connections_sweep", name) for name in ("can
 LAST_CONNECTED_AT = Coalesce("connection_lost_at", "web_process__heartbeat_at", "connection_since", "running_at")
 
 
-def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | None = None) -> int:
+def sweep(limit: int = 200, *, moment: datetime | None = None) -> int:
     """End cancels with an expired grace, then silent exits, then connections with an expired grace."""
-    at = moment or read_database_clock(now)
-    clock_steps.correct_future(now=now)
-    stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at, now=now)  # noqa: E731
-    end_exited: Callable[[Row], int] = lambda row: supervisor_reports.end_exited(*row, now=now)  # noqa: E731
+    at = moment or read_database_clock()
+    clock_steps.correct_future()
+    stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at)  # noqa: E731
+    end_exited: Callable[[Row], int] = lambda row: supervisor_reports.end_exited(*row)  # noqa: E731
     done = sweep_batch.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
     # The last frames of an exited process had time to arrive over the connection.
     silent = Attempt.objects.filter(
@@ -41,22 +41,20 @@ def sweep(limit: int = 200, *, moment: datetime | None = None, now: datetime | N
     )
     exits = silent.order_by("exited_at").values_list("session_id", "number")
     done += sweep_batch.each(EXITS, lambda most: list(exits[:most]), end_exited, limit=limit)
-    if is_web_alive(at, now=now):
+    if is_web_alive(at):
         running = Attempt.objects.filter(status=Status.RUNNING).count()
         lost = list(_overdue(at).order_by(LAST_CONNECTED_AT).values_list("session_id", "number"))
         ending = sweep_batch.brake(CONNECTIONS, lost, running, moment=at)
-        done += sweep_batch.each(
-            CONNECTIONS, lambda most: ending[:most], lambda row: end_lost(*row, at, now=now), limit=limit
-        )
+        done += sweep_batch.each(CONNECTIONS, lambda most: ending[:most], lambda row: end_lost(*row, at), limit=limit)
     return done
 
 
-def is_web_alive(moment: datetime, *, now: datetime | None = None) -> bool:
+def is_web_alive(moment: datetime) -> bool:
     """Return whether a web process is alive, and has been for long enough that children could reconnect."""
     lease, grace = LIMITS.heartbeat_lease_secs, LIMITS.connection_grace_secs
     if WebProcess.objects.filter(heartbeat_at__gt=later(-lease, moment)).exists():
-        outages.note_life(outages.HEARTBEATS, now=now)
-    return not outages.silent_now(outages.HEARTBEATS, now=now) and not outages.just_back(grace, now=moment)
+        outages.note_life(outages.HEARTBEATS)
+    return not outages.silent_now(outages.HEARTBEATS) and not outages.just_back(grace, moment)
 
 
 def _overdue(moment: datetime) -> QuerySet[Attempt]:
@@ -66,14 +64,14 @@ def _overdue(moment: datetime) -> QuerySet[Attempt]:
     return running.filter(LessThan(LAST_CONNECTED_AT, later(-grace, moment)))
 
 
-def end_lost(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
+def end_lost(session_id: UUID, number: int, moment: datetime) -> bool:
     """Retry the attempt or end it in error, unless the child has reconnected: its reconnect takes the same lock."""
     with unit_of_work.transaction():
         transitions.lock(session_id)
         if not _overdue(moment).filter(session=session_id, number=number).exists():
             return False
         secs = LIMITS.connection_grace_secs
-        return lifecycle.fail(session_id, number, f"connection lost for {secs} s", now=now)
+        return lifecycle.fail(session_id, number, f"connection lost for {secs} s")
 
 
 def _told_to_stop(moment: datetime) -> QuerySet[Session]:
@@ -83,16 +81,16 @@ def _told_to_stop(moment: datetime) -> QuerySet[Session]:
 
 
 def _uncooperative(limit: int, moment: datetime) -> list[Row]:
-    if outages.just_back(LIMITS.cancel_grace_secs, now=moment):
+    if outages.just_back(LIMITS.cancel_grace_secs, moment):
         return []
     return list(_told_to_stop(moment).order_by("cancel_requested_at").values_list("pk", "attempt")[:limit])
 
 
-def end_cancelled(session_id: UUID, number: int, moment: datetime, *, now: datetime | None = None) -> bool:
+def end_cancelled(session_id: UUID, number: int, moment: datetime) -> bool:
     """End a session with an expired cancel grace: its kill is due at once, and it is cancelled."""
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if not _told_to_stop(moment).filter(pk=session_id).exists():
             return False
         why = session.cancel_reason
-        return lifecycle.finish(session_id, number, Status.CANCELLED, error=why, kill_in=0, now=now)
+        return lifecycle.finish(session_id, number, Status.CANCELLED, error=why, kill_in=0)

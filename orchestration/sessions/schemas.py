@@ -17,9 +17,9 @@ from orchestration.models import Attempt, Session
 from orchestration.states import Runner, Status
 
 
-def with_liveness(sessions: QuerySet[Session], *, now: datetime | None = None) -> QuerySet[Any]:
+def with_liveness(sessions: QuerySet[Session]) -> QuerySet[Any]:
     """Annotate sessions with `live`: whether the current attempt has a live connection."""
-    current = Attempt.objects.filter(presence.is_live(now=now), session=OuterRef("pk"), number=OuterRef("attempt"))
+    current = Attempt.objects.filter(presence.is_live(), session=OuterRef("pk"), number=OuterRef("attempt"))
     return sessions.annotate(live=Exists(current))
 
 

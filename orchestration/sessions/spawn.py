@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -69,7 +68,7 @@ class _Plan:
     has_role_reach: bool
 
 
-def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | None = None) -> Spawned:
+def spawn(project: Project, order: SpawnOrder, actor: Actor) -> Spawned:
     """Store the session and its first attempt, and record its pending launch, in one transaction.
 
     Everything is checked before anything is stored. Raises Problem: 422 with every error, 403 for a command without its
@@ -89,7 +88,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor, *, now: datetime | 
         audited = ("role", "runner", "has_role_reach", "may_run_unasked")
         detail = {name: getattr(session, name) for name in audited}
         unit_of_work.audit(project.pk, actor, "session.spawn", str(session.pk), detail)
-        session = transitions.new_attempt(session, now=now)
+        session = transitions.new_attempt(session)
         token = mint(session) if plan.runner == Runner.EXTERNAL else None
     return Spawned(session, session.attempt, token, websocket_url(session.pk) if token else None)
 
@@ -114,7 +113,7 @@ def websocket_url(session_id: UUID) -> str:
     return base._replace(scheme=scheme, path=f"{base.path.rstrip('/')}/ws/children/{session_id}").geturl()
 
 
-def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: datetime | None = None) -> Spawned:
+def fresh_token(project: Project, session_id: UUID, actor: Actor) -> Spawned:
     """Mint a new token for the current attempt of an `external` session and revoke the old one.
 
     Raises 403, 404, 409.
@@ -134,7 +133,7 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor, *, now: dateti
                 f"This session has what the role {session.role!r} gives, so its token needs the scope "
                 "mailboxes:write and the role's own scopes, or sessions:command."
             )
-        credentials.end_for_attempt(project.pk, str(session.pk), session.attempt, now=now)
+        credentials.end_for_attempt(project.pk, str(session.pk), session.attempt)
         unit_of_work.audit(project.pk, actor, "session.token", str(session.pk), {"attempt": session.attempt})
         unit_of_work.wake(f"session:{session.pk}")
         return Spawned(session, session.attempt, mint(session), websocket_url(session.pk))

@@ -8,7 +8,6 @@ still have a process to report or to kill.
 
 import dataclasses
 import signal
-from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Q
@@ -54,19 +53,19 @@ class Exit:
             return f"killed by signal {self.exit_signal}"
 
 
-def alive(token: str, session_id: UUID, number: int, life: Life, *, now: datetime | None = None) -> str | None:
+def alive(token: str, session_id: UUID, number: int, life: Life) -> str | None:
     """Record that the process lives. Return the reason to kill it, or None while it may continue. Raises 401."""
     _recognise(token, session_id, number)
     attempts = Attempt.objects.filter(session=session_id, number=number)
-    attempts.update(supervisor_seen_at=database_now(now), supervisor_pid=life.pid, pid=life.pgid, host=life.host)
+    attempts.update(supervisor_seen_at=database_now(), supervisor_pid=life.pid, pid=life.pgid, host=life.host)
     # A kill is due after the grace of a cancel at the latest. A later time means that the clock was set back after the
     # request, so the kill is due now.
-    odd = Q(kill_requested_at__gt=later(LIMITS.cancel_grace_secs + STEP_SECS, now))
-    over = attempts.filter(Q(kill_requested_at__lte=database_now(now)) | odd).values_list("status", "reason").first()
+    odd = Q(kill_requested_at__gt=later(LIMITS.cancel_grace_secs + STEP_SECS))
+    over = attempts.filter(Q(kill_requested_at__lte=database_now()) | odd).values_list("status", "reason").first()
     return f"{over[0]}: {over[1]}" if over else None
 
 
-def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetime | None = None) -> str:
+def exited(token: str, session_id: UUID, number: int, how: Exit) -> str:
     """Record the end of the process once, and return the session's status after it. Raises 401.
 
     The end of the process also ends an open attempt: at once, or, while its connection is still open, by the sweeper
@@ -76,17 +75,17 @@ def exited(token: str, session_id: UUID, number: int, how: Exit, *, now: datetim
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         attempts = Attempt.objects.filter(session=session, number=number)
-        news = attempts.filter(exited_at=None).update(exited_at=database_now(now), **dataclasses.asdict(how))
+        news = attempts.filter(exited_at=None).update(exited_at=database_now(), **dataclasses.asdict(how))
         if news:
             payload = {"exit_status": how.exit_status, "exit_signal": how.exit_signal}
             unit_of_work.event(session.project_id, "process_exited", payload, session=session.pk, attempt=number)
-        if not attempts.filter(presence.is_live(now=now)).exists():
-            end_exited(session_id, number, now=now)
+        if not attempts.filter(presence.is_live()).exists():
+            end_exited(session_id, number)
         session.refresh_from_db()
         return session.status
 
 
-def end_exited(session_id: UUID, number: int, *, now: datetime | None = None) -> bool:
+def end_exited(session_id: UUID, number: int) -> bool:
     """End an attempt after its process exited without a terminal frame. Return False when it was over or still runs."""
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
@@ -94,7 +93,7 @@ def end_exited(session_id: UUID, number: int, *, now: datetime | None = None) ->
         if attempt is None:
             return False
         how = Exit(exit_status=attempt.exit_status, exit_signal=attempt.exit_signal, stderr_tail=attempt.stderr_tail)
-        return lifecycle.give_up(session_id, number, "\n".join(filter(None, [str(how), how.stderr_tail])), now=now)
+        return lifecycle.give_up(session_id, number, "\n".join(filter(None, [str(how), how.stderr_tail])))
 
 
 def _recognise(token: str, session_id: UUID, number: int) -> None:

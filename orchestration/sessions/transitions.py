@@ -5,7 +5,6 @@ ledger head. The second caller of a transition finds zero rows to update and get
 """
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +45,6 @@ def move(
     *,
     out_of: Collection[Status] = OPEN,
     reason: str = "",
-    now: datetime | None = None,
     **changes: Any,
 ) -> Session:
     """Enter `to`, if the transition is allowed, starts in `out_of`, and the attempt is current. Raises StaleState.
@@ -57,7 +55,7 @@ def move(
     if to == Status.QUEUED:
         raise ValueError("A session is queued by requeue() alone.")
     if to in TERMINAL:
-        changes |= {"finished_at": database_now(now), "waiting_for": None, "wait_until": None}
+        changes |= {"finished_at": database_now(), "waiting_for": None, "wait_until": None}
     with unit_of_work.transaction():
         queryset = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
         if not queryset.update(status=to, **changes):
@@ -76,7 +74,6 @@ def requeue(
     spend_retry: bool = False,
     relaunched: bool = False,
     resume: dict[str, Any] | None = None,
-    now: datetime | None = None,
 ) -> Session:
     """Move from one of `out_of` back to queued with attempt n+1, in one transaction. Raises StaleState.
 
@@ -98,17 +95,11 @@ def requeue(
         if not queryset.update(status=Status.QUEUED, attempt=attempt + 1, **fresh):
             raise StaleState(session_id, attempt, Status.QUEUED)
         session = _tell(session_id, Status.QUEUED, reason)
-        end(session, attempt, Status.ERROR, reason, kill_in=0, now=now)
-        return new_attempt(session, relaunched=relaunched, resume=resume, now=now)
+        end(session, attempt, Status.ERROR, reason, kill_in=0)
+        return new_attempt(session, relaunched=relaunched, resume=resume)
 
 
-def new_attempt(
-    session: Session,
-    *,
-    relaunched: bool = False,
-    resume: dict[str, Any] | None = None,
-    now: datetime | None = None,
-) -> Session:
+def new_attempt(session: Session, *, relaunched: bool = False, resume: dict[str, Any] | None = None) -> Session:
     """Open attempt `session.attempt` of a queued session, without a token.
 
     A process gets its token at its launch. An external child gets it from the answer of the spawn or from `POST
@@ -118,18 +109,16 @@ def new_attempt(
     attempt_clock.open(session.project_id, session.pk, session.attempt)
     if session.runner == Runner.EXTERNAL:
         # There is nothing to launch: the attempt waits until its caller starts the child.
-        session = move(session.pk, session.attempt, Status.STARTING, now=now)
+        session = move(session.pk, session.attempt, Status.STARTING)
         launched = Attempt.objects.filter(session=session, number=session.attempt)
-        launched.update(launched_at=database_now(now))
+        launched.update(launched_at=database_now())
         unit_of_work.event(session.project_id, "attempt_ready", session=session.pk, attempt=session.attempt)
     else:
         dispatch.enqueue_launch(session)
     return session
 
 
-def end(
-    session: Session, number: int, status: Status, reason: str, *, kill_in: float, now: datetime | None = None
-) -> bool:
+def end(session: Session, number: int, status: Status, reason: str, *, kill_in: float) -> bool:
     """End one attempt for ever: its row, its tokens, its pending approvals. Return False when it had already ended.
 
     Its supervisor kills the process after `kill_in` seconds, unless the process exits by itself before.
@@ -137,12 +126,12 @@ def end(
     ended = Attempt.objects.filter(session=session, number=number, ended_at=None).update(
         status=status,
         reason=reason,
-        ended_at=database_now(now),
-        kill_requested_at=Coalesce("kill_requested_at", later(kill_in, now)),
+        ended_at=database_now(),
+        kill_requested_at=Coalesce("kill_requested_at", later(kill_in)),
     )
     if ended:
-        credentials.end_for_attempt(session.project_id, str(session.pk), number, now=now)
-        attempt_clock.settle(session.pk, number, now=now)
+        credentials.end_for_attempt(session.project_id, str(session.pk), number)
+        attempt_clock.settle(session.pk, number)
     return bool(ended)
 
 

@@ -8,7 +8,7 @@ third.
 
 import dataclasses
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +36,7 @@ class Wait:
     timeout_secs: int | None = None
 
 
-def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Session:
+def record(session: Session, wait: Wait) -> Session:
     """Store the wait of the session. The caller's transaction holds its row. Raises Problem 422."""
     children = Session.objects.filter(parent=session)
     if wait.children is None:
@@ -52,7 +52,7 @@ def record(session: Session, wait: Wait, *, now: datetime | None = None) -> Sess
             raise problems.invalid([{"field": "children", "detail": detail}])
     noted = {"wait_for": WaitFor(wait.wait_for).value, "children": [str(child) for child in named]}
     lease = LIMITS.wait_lease_secs
-    until = later(min(wait.timeout_secs or lease, lease), now)
+    until = later(min(wait.timeout_secs or lease, lease))
     Session.objects.filter(pk=session.pk).update(waiting_for=noted, wait_until=until, wait_extended_secs=0)
     session.refresh_from_db()
     return session
@@ -76,13 +76,13 @@ def _statuses(children: list[str]) -> dict[str, str]:
     return {str(pk): status for pk, status in rows}
 
 
-def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
+def resume_if_over(session: Session) -> bool:
     """Queue a suspended session after its wait ended or timed out. The caller's transaction holds its row."""
     if session.status != Status.SUSPENDED or session.waiting_for is None or session.cancel_requested_at is not None:
         return False  # The cancel ends it.
     if is_over(session.waiting_for):
         reason = "children"
-    elif _has_lasted(session, now):
+    elif _has_lasted(session):
         reason = "timeout"
     else:
         return False
@@ -91,19 +91,19 @@ def resume_if_over(session: Session, *, now: datetime | None = None) -> bool:
     statuses = _statuses(named)
     children = [{"session_id": child, "status": statuses.get(child)} for child in named]
     payload = {"reason": reason, "wait_for": session.waiting_for["wait_for"], "children": children}
-    resume(session, f"resumed: {reason}", payload, now=now)
+    resume(session, f"resumed: {reason}", payload)
     return True
 
 
-def _has_lasted(session: Session, now: datetime | None) -> bool:
+def _has_lasted(session: Session) -> bool:
     """Return whether the wait has timed out. First extend it by the seconds of Wardroom's own outages."""
     queryset = Session.objects.filter(pk=session.pk)
-    if not queryset.filter(wait_until__lte=database_now(now)).exists():
+    if not queryset.filter(wait_until__lte=database_now()).exists():
         return False
     since = session.attempts.filter(number=session.attempt).values_list("ended_at", flat=True).first()
     if session.wait_until is None or since is None:
         return True
-    moment = read_database_clock(now)
+    moment = read_database_clock()
     away = outages.overlap_secs(outages.spans(), since, moment)
     until = session.wait_until + timedelta(seconds=away - session.wait_extended_secs)
     if until <= moment:
@@ -112,23 +112,23 @@ def _has_lasted(session: Session, now: datetime | None) -> bool:
     return False
 
 
-def resume(session: Session, reason: str, payload: dict[str, Any], *, now: datetime | None = None) -> Session:
+def resume(session: Session, reason: str, payload: dict[str, Any]) -> Session:
     """Queue the next attempt of a suspended session. Its `run` frame carries `payload`."""
-    return transitions.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=payload, now=now)
+    return transitions.requeue(session.pk, session.attempt, reason, out_of={Status.SUSPENDED}, resume=payload)
 
 
-def resume_if_due(session_id: UUID, *, now: datetime | None = None) -> bool:
+def resume_if_due(session_id: UUID) -> bool:
     """Resume this session if its wait is over. Of several concurrent callers one does it."""
     with unit_of_work.transaction():
-        return resume_if_over(transitions.lock(session_id), now=now)
+        return resume_if_over(transitions.lock(session_id))
 
 
-def sweep(limit: int = 200, *, now: datetime | None = None) -> int:
+def sweep(limit: int = 200) -> int:
     """Check every suspended session with a finished child or an expired wait."""
     over = Session.objects.filter(parent=OuterRef("pk"), status__in=sorted(TERMINAL))
     due = Session.objects.filter(
-        Q(wait_until__lte=database_now(now)) | Exists(over), status=Status.SUSPENDED, cancel_requested_at=None
+        Q(wait_until__lte=database_now()) | Exists(over), status=Status.SUSPENDED, cancel_requested_at=None
     )
     # The earliest end comes first, so that many long waits cannot hide one that is over.
     found = due.order_by("wait_until").values_list("pk", flat=True)
-    return sweep_batch.each(WORK, lambda most: found[:most], lambda pk: resume_if_due(pk, now=now), limit=limit)
+    return sweep_batch.each(WORK, lambda most: found[:most], lambda pk: resume_if_due(pk), limit=limit)

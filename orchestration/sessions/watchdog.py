@@ -50,11 +50,11 @@ def away() -> Away:
     return Away(outages.ended_at(), outages.spans())
 
 
-def clocks(session: Session, attempt: Attempt, *, now: datetime | None = None) -> Clocks | None:
+def clocks(session: Session, attempt: Attempt) -> Clocks | None:
     """Return the clocks of a running attempt, or None when it does not run."""
     if attempt.running_at is None or attempt.ended_at is not None:
         return None
-    return _clocks(session, attempt, read_database_clock(now), away())
+    return _clocks(session, attempt, read_database_clock(), away())
 
 
 def _clocks(session: Session, attempt: Attempt, moment: datetime, away: Away) -> Clocks:
@@ -100,9 +100,9 @@ def verdict(seen: Clocks) -> str | None:
     return None
 
 
-def sweep(*, moment: datetime | None = None, now: datetime | None = None) -> int:
+def sweep(*, moment: datetime | None = None) -> int:
     """Check every running session once, as of `moment`, and return how many were ended."""
-    at, gaps = moment or read_database_clock(now), away()
+    at, gaps = moment or read_database_clock(), away()
     found = [session_id for session_id in _suspects(at) if _may_be_over(session_id, at, gaps)]
     running = Attempt.objects.filter(status=Status.RUNNING).count()
     ending = sweep_batch.brake(WORK, found, running, moment=at)
@@ -163,4 +163,4 @@ def check(session_id: UUID, moment: datetime, away: Away) -> bool:
     """Check one session under its lock, so that a concurrent event or ask is either seen or too late."""
     with unit_of_work.transaction():
         attempt, why = _verdict(transitions.lock(session_id), moment, away)
-        return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why, now=moment)
+        return why is not None and lifecycle.finish(session_id, attempt.number, Status.TIMEOUT, error=why)
