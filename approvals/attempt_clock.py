@@ -65,7 +65,7 @@ def waits_within(session_id: UUID, attempt: int, since: datetime, until: datetim
     return [(began, ended or until) for began, ended in found]
 
 
-def mend_future(now: datetime | None = None) -> int:
+def mend_future() -> int:
     """Repair the clocks after the database's clock was set back: no open wait may begin in the future.
 
     Return the number of repaired times.
@@ -73,9 +73,9 @@ def mend_future(now: datetime | None = None) -> int:
     going_on = Subject.objects.filter(closed_at__isnull=True)
     moved = 0
     for column in ("waiting_since", "last_settled_at"):
-        future = {f"{column}__gt": later(STEP_SECS, now)}
+        future = {f"{column}__gt": later(STEP_SECS)}
         for pk in list(going_on.filter(**future).values_list("pk", flat=True)):
-            moved += going_on.filter(pk=pk, **future).update(**{column: database_now(now)})
+            moved += going_on.filter(pk=pk, **future).update(**{column: database_now()})
     return moved
 
 
@@ -108,7 +108,7 @@ def is_over(session_id: UUID, attempt: int) -> bool:
     return Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=False).exists()
 
 
-def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str, now: datetime | None) -> None:
+def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str) -> None:
     """Count one more pending ask. Raises not-found, not-running or too-many.
 
     Call it before the approval is inserted: the row lock keeps `settle` out until the ask is committed.
@@ -118,7 +118,7 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str, now: 
         closed_at__isnull=True, total__lt=LIMITS.pending_approvals_per_attempt
     )
     if via == RequestVia.CONNECTION:
-        since = Coalesce(F("waiting_since"), database_now(now), output_field=DateTimeField())
+        since = Coalesce(F("waiting_since"), database_now(), output_field=DateTimeField())
         changed = available.update(pending=F("pending") + 1, waiting_since=since)
     else:
         changed = available.update(pending_aside=F("pending_aside") + 1)
@@ -132,7 +132,7 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str, now: 
     raise problems.too_many("Too many approvals are already pending for this attempt.", RETRY_SECS)
 
 
-def wait_ends(approval: Approval, now: datetime | None) -> None:
+def wait_ends(approval: Approval) -> None:
     """Count one pending ask less. The last one over the connection starts the clock again."""
     if approval.session is None or approval.attempt is None:
         return
@@ -140,7 +140,7 @@ def wait_ends(approval: Approval, now: datetime | None) -> None:
     if approval.via != RequestVia.CONNECTION:
         subjects.filter(pending_aside__gt=0).update(pending_aside=F("pending_aside") - 1)
         return
-    at = database_now(now)
+    at = database_now()
     last = {"pending__lte": 1}
     subjects.filter(pending__gt=0).update(
         pending=F("pending") - 1,
@@ -150,9 +150,7 @@ def wait_ends(approval: Approval, now: datetime | None) -> None:
     )
 
 
-def settle(
-    session_id: UUID, attempt: int, reason: str = CancelReason.ATTEMPT_ENDED, *, now: datetime | None = None
-) -> int:
+def settle(session_id: UUID, attempt: int, reason: str = CancelReason.ATTEMPT_ENDED) -> int:
     """Close the subject, cancel its pending approvals and return their number. Joins the caller's transaction.
 
     An ask that is being committed right now holds the subject's row. The order of locks is approval, then subject, so
@@ -161,9 +159,9 @@ def settle(
     rolled back.
     """
     with unit_of_work.transaction():
-        cancelled = _cancel_pending(session_id, attempt, reason, now, skip_locked=False)
+        cancelled = _cancel_pending(session_id, attempt, reason, skip_locked=False)
         subjects = Subject.objects.filter(session=session_id, attempt=attempt, closed_at__isnull=True)
-        at = database_now(now)
+        at = database_now()
         settled = Case(When(waiting_since__isnull=False, then=at), default=F("last_settled_at"))
         settled.output_field = DateTimeField()
         if subjects.update(
@@ -174,13 +172,13 @@ def settle(
             waiting_since=None,
             last_settled_at=settled,
         ):
-            cancelled += _cancel_pending(session_id, attempt, reason, now, skip_locked=True)
+            cancelled += _cancel_pending(session_id, attempt, reason, skip_locked=True)
         for approval in cancelled:
             audit_events.record_change(approval, "cancelled", Actor.system("approvals"), reason=str(reason))
         return len(cancelled)
 
 
-def settle_left(limit: int = 200, *, now: datetime | None = None) -> int:
+def settle_left(limit: int = 200) -> int:
     """Sweeper: settle attempts that ended and still have pending approvals. Return the number of approvals.
 
     Such rows remain when the transaction that was deciding at the second look of `settle` was rolled back or died.
@@ -188,18 +186,16 @@ def settle_left(limit: int = 200, *, now: datetime | None = None) -> int:
     closed = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at__isnull=False)
     left = Approval.objects.pending().filter(Exists(closed)).order_by("session", "attempt")
     found = left.filter(session__isnull=False, attempt__isnull=False).values_list("session", "attempt").distinct()
-    act: Callable[[Any], int] = lambda row: settle(*row, now=now)  # noqa: E731
+    act: Callable[[Any], int] = lambda row: settle(*row)  # noqa: E731
     return sweep_batch.each(LEFT, lambda most: found[:most], act, limit=limit)
 
 
-def _cancel_pending(
-    session_id: UUID, attempt: int, reason: str, now: datetime | None, *, skip_locked: bool
-) -> list[Approval]:
+def _cancel_pending(session_id: UUID, attempt: int, reason: str, *, skip_locked: bool) -> list[Approval]:
     pending = Approval.objects.of(session_id, attempt).pending()
     ids = list(pending.order_by("id").select_for_update(skip_locked=skip_locked).values_list("id", flat=True))
     if ids:
         Approval.objects.filter(id__in=ids, status__in=sources(Status.CANCELLED)).update(
-            status=Status.CANCELLED, cancel_reason=reason, settled_at=database_now(now)
+            status=Status.CANCELLED, cancel_reason=reason, settled_at=database_now()
         )
     return list(Approval.objects.filter(id__in=ids, status=Status.CANCELLED).order_by("requested_at", "id"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,9 +31,7 @@ def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = Fa
     return list(settled.filter(due).order_by("settled_at", "id"))
 
 
-def acknowledge(
-    session_id: UUID, attempt: int, request_id: str, *, actor: Actor | None = None, now: datetime | None = None
-) -> Approval:
+def acknowledge(session_id: UUID, attempt: int, request_id: str, *, actor: Actor | None = None) -> Approval:
     """Record that the answer reached the child. Repeating it changes nothing.
 
     Raises not-found, and conflict while there is no answer.
@@ -43,26 +40,18 @@ def acknowledge(
         approval = _asked(session_id, attempt, request_id)
         if approval.status == Status.PENDING:
             raise problems.conflict("There is no answer yet to acknowledge.")
-        return _delivered(approval, actor or audit_events.child(approval), now)
+        return _delivered(approval, actor or audit_events.child(approval))
 
 
-def hand_over(approval: Approval, actor: Actor, *, now: datetime | None = None) -> Approval:
+def hand_over(approval: Approval, actor: Actor) -> Approval:
     """Record the delivery when the asker's own wait returns the answer. A read by another caller delivers nothing."""
     if approval.status == Status.PENDING or approval.delivered_at or not permissions.is_requester(approval, actor):
         return approval
     with unit_of_work.transaction():
-        return _delivered(approval, actor, now)
+        return _delivered(approval, actor)
 
 
-def consume(
-    project_id: Any,
-    approval_id: UUID,
-    *,
-    digest: Any,
-    claim: Any = None,
-    actor: Actor,
-    now: datetime | None = None,
-) -> Approval:
+def consume(project_id: Any, approval_id: UUID, *, digest: Any, claim: Any = None, actor: Actor) -> Approval:
     """Take the one execution of exactly this action (I7). The same claim again gets the same answer again.
 
     Raises not-found, forbidden (the caller neither asked nor may answer), invalid, digest-mismatch, not-approved,
@@ -70,29 +59,22 @@ def consume(
     """
     _check_words(digest, claim)
     with unit_of_work.transaction():
-        approval = find(project_id, approval_id, actor, now)
+        approval = find(project_id, approval_id, actor)
         permissions.check_act(approval, actor)
-        return _consumed(approval, digest, claim, actor, now)
+        return _consumed(approval, digest, claim, actor)
 
 
 def consume_request(
-    session_id: UUID,
-    attempt: int,
-    request_id: str,
-    *,
-    digest: Any,
-    claim: Any = None,
-    actor: Actor | None = None,
-    now: datetime | None = None,
+    session_id: UUID, attempt: int, request_id: str, *, digest: Any, claim: Any = None, actor: Actor | None = None
 ) -> Approval:
     """Consume as `consume` does, with the request named by (session, attempt, request id)."""
     _check_words(digest, claim)
     with unit_of_work.transaction():
         approval = _asked(session_id, attempt, request_id)
-        return _consumed(approval, digest, claim, actor or audit_events.child(approval), now)
+        return _consumed(approval, digest, claim, actor or audit_events.child(approval))
 
 
-def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: datetime | None = None) -> bool:
+def note_unknown_outcome(session_id: UUID, named: str, detail: str) -> bool:
     """Record for staff that the child does not know how the run of this request ended, once for each request.
 
     Return False for a request that this session never made, and for one that is recorded already.
@@ -103,16 +85,16 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str, *, now: date
         if approval is None:
             return False
         fresh = Approval.objects.filter(id=approval.id, outcome_unknown_at=None)
-        if not fresh.update(outcome_unknown_at=database_now(now)):
+        if not fresh.update(outcome_unknown_at=database_now()):
             return False
         noted = {"approval": str(approval.id), "detail": detail}
         unit_of_work.audit(approval.project_id, audit_events.child(approval), "approval.unknown_outcome", named, noted)
         return True
 
 
-def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor, now: datetime | None) -> Approval:
+def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor) -> Approval:
     """Consume the approval, or repeat the answer to its consumer."""
-    at = database_now(now)
+    at = database_now()
     free = Approval.objects.filter(id=approval.id, consumed_at__isnull=True, digest=digest)
     if not free.filter(status=Status.APPROVED, decision_kind__in=sorted(RUNS)).update(
         consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)
@@ -141,9 +123,9 @@ def refuse_over(approval: Approval) -> None:
         raise attempt_clock.over(approval.session)
 
 
-def _delivered(approval: Approval, actor: Actor, now: datetime | None) -> Approval:
+def _delivered(approval: Approval, actor: Actor) -> Approval:
     fresh = Approval.objects.filter(id=approval.id, delivered_at__isnull=True).exclude(status=Status.PENDING)
-    changed = fresh.update(delivered_at=database_now(now))
+    changed = fresh.update(delivered_at=database_now())
     approval.refresh_from_db()
     if changed:
         audit_events.record_change(approval, "delivered", actor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,9 +23,7 @@ SWEEPER = Actor.system("expiry")
 EXPIRY = Work("approvals_expiry_sweep", "deadlines")
 
 
-def decide(
-    project_id: Any, approval_id: UUID, answer: Answer, actor: Actor, via: str, *, now: datetime | None = None
-) -> Approval:
+def decide(project_id: Any, approval_id: UUID, answer: Answer, actor: Actor, via: str) -> Approval:
     """Decide a pending approval. The same decision again by the same person returns the same row.
 
     The checks run in this order, and the first refusal is the answer: 1. may the caller see it (not-found), 2. may the
@@ -35,18 +32,16 @@ def decide(
     """
     try:
         with unit_of_work.transaction():
-            approval = find(project_id, approval_id, actor, now, waiters=False)
+            approval = find(project_id, approval_id, actor, waiters=False)
             permissions.check_decide(actor, project_id, via)
-            return _decide(approval, answer, actor, via, now)
+            return _decide(approval, answer, actor, via)
     except problems.Problem as refusal:
         if refusal.type == "expired":
-            expire(approval_id, now=now)
+            expire(approval_id)
         raise
 
 
-def withdraw(
-    project_id: Any, approval_id: UUID, actor: Actor, reason: str | None = None, *, now: datetime | None = None
-) -> Approval:
+def withdraw(project_id: Any, approval_id: UUID, actor: Actor, reason: str | None = None) -> Approval:
     """Cancel a request that nobody needs any more. Withdrawing twice is the same as withdrawing once.
 
     Raises not-found, forbidden for a caller that neither asked nor may answer, and already-decided or expired when the
@@ -54,12 +49,12 @@ def withdraw(
     """
     decision_validation.check_reason(reason)
     with unit_of_work.transaction():
-        approval = find(project_id, approval_id, actor, now)
+        approval = find(project_id, approval_id, actor)
         permissions.check_act(approval, actor)
-        changed = _settle(approval, Status.CANCELLED, now, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)
-        approval = find(project_id, approval_id, actor, now)
+        changed = _settle(approval, Status.CANCELLED, cancel_reason=CancelReason.WITHDRAWN, cancel_detail=reason)
+        approval = find(project_id, approval_id, actor)
         if changed:
-            attempt_clock.wait_ends(approval, now)
+            attempt_clock.wait_ends(approval)
             audit_events.record_change(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
         elif approval.cancel_reason != CancelReason.WITHDRAWN:
             raise _settled_already(approval)
@@ -67,50 +62,40 @@ def withdraw(
 
 
 def withdraw_request(
-    session_id: UUID,
-    attempt: int,
-    request_id: str,
-    actor: Actor,
-    reason: str | None = None,
-    *,
-    now: datetime | None = None,
+    session_id: UUID, attempt: int, request_id: str, actor: Actor, reason: str | None = None
 ) -> Approval:
     """Withdraw as `withdraw` does, with the request named by (session, attempt, request id)."""
     approval = Approval.objects.of(session_id, attempt).filter(request_id=request_id).first()
     if approval is None:
         raise problems.not_found("This attempt has no approval request with this id.")
-    return withdraw(approval.project_id, approval.id, actor, reason, now=now)
+    return withdraw(approval.project_id, approval.id, actor, reason)
 
 
-def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
+def expire_due(limit: int = 500) -> int:
     """Sweeper: expire overdue approvals, each in its own transaction. Return their number."""
-    due = Approval.objects.overdue(database_now(now)).order_by("expires_at").values_list("id", flat=True)
-    return sweep_batch.each(
-        EXPIRY, lambda most: due[:most], lambda approval_id: expire(approval_id, now=now), limit=limit
-    )
+    due = Approval.objects.overdue(database_now()).order_by("expires_at").values_list("id", flat=True)
+    return sweep_batch.each(EXPIRY, lambda most: due[:most], lambda approval_id: expire(approval_id), limit=limit)
 
 
-def expire(approval_id: UUID, *, now: datetime | None = None) -> bool:
+def expire(approval_id: UUID) -> bool:
     """Expire one approval if it is pending and overdue by the database's clock."""
     with unit_of_work.transaction():
-        due = Approval.objects.overdue(database_now(now)).filter(id=approval_id)
-        if not due.update(status=Status.EXPIRED, settled_at=database_now(now)):
+        due = Approval.objects.overdue(database_now()).filter(id=approval_id)
+        if not due.update(status=Status.EXPIRED, settled_at=database_now()):
             return False
         approval = Approval.objects.get(id=approval_id)
-        attempt_clock.wait_ends(approval, now)
+        attempt_clock.wait_ends(approval)
         audit_events.record_change(approval, "expired", SWEEPER)
         return True
 
 
-def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, now: datetime | None) -> Approval:
+def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Approval:
     while approval.status == Status.PENDING and not approval.is_overdue:
         change = decision_validation.validate(approval, answer)
-        won = _settle(
-            approval, change.status, now, **change.columns, decided_by=audit_events.person(actor), decided_via=via
-        )
-        approval = with_waiters(Approval.objects.filter(id=approval.id), now).get()
+        won = _settle(approval, change.status, **change.columns, decided_by=audit_events.person(actor), decided_via=via)
+        approval = with_waiters(Approval.objects.filter(id=approval.id)).get()
         if won:
-            attempt_clock.wait_ends(approval, now)
+            attempt_clock.wait_ends(approval)
             audit_events.record_change(
                 approval,
                 "decided",
@@ -127,11 +112,11 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, now: dat
         ran, asked = (json.dumps(each.arguments, sort_keys=True) for each in (approval, answer))
         repeats = ran == asked
     if repeats:
-        return with_waiters(Approval.objects.filter(id=approval.id), now).get()
+        return with_waiters(Approval.objects.filter(id=approval.id)).get()
     raise _settled_already(approval)
 
 
-def _settle(approval: Approval, to: Status, now: datetime | None, **columns: Any) -> int:
+def _settle(approval: Approval, to: Status, **columns: Any) -> int:
     """Run the one UPDATE that ends a pending approval (I4).
 
     It applies only to the version and digest that were shown, before the deadline, and only while the row is pending.
@@ -140,8 +125,8 @@ def _settle(approval: Approval, to: Status, now: datetime | None, **columns: Any
         id=approval.id, status__in=sources(to), version=approval.version, digest=approval.digest
     )
     if to is not Status.CANCELLED:
-        rows = rows.in_time(database_now(now))
-    return rows.update(status=to, settled_at=database_now(now), **columns)
+        rows = rows.in_time(database_now())
+    return rows.update(status=to, settled_at=database_now(), **columns)
 
 
 def _settled_already(approval: Approval) -> problems.Problem:

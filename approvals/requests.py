@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from django.db import IntegrityError
@@ -19,9 +18,7 @@ from core.web import problems
 from ledger import quota, unit_of_work
 
 
-def ask(
-    project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "rest"], now: datetime | None = None
-) -> tuple[Approval, bool]:
+def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "rest"]) -> tuple[Approval, bool]:
     """Register a request and return `(approval, created)`. The same request_id with the same body is the same row.
 
     Raises invalid, conflict (same id, other body), not-found (no such session here), not-running, too-many.
@@ -33,7 +30,7 @@ def ask(
             return _checked(existing, prepared, actor), False
         try:
             with unit_of_work.transaction():
-                return _register(project_id, prepared, actor, via, now), True
+                return _register(project_id, prepared, actor, via), True
         except IntegrityError:
             # The same request was inserted between our SELECT and our INSERT. Any other conflict is raised.
             existing = _existing(project_id, ask)
@@ -74,12 +71,12 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 
 
-def _register(project_id: Any, prepared: Prepared, actor: Actor, via: str, now: datetime | None) -> Approval:
+def _register(project_id: Any, prepared: Prepared, actor: Actor, via: str) -> Approval:
     ask = prepared.ask
     if actor.session is not None:
         quota.keep(actor.session, prepared.action, ask.question or "")
     if ask.session is not None and ask.attempt is not None:
-        attempt_clock.wait_begins(project_id, ask.session, ask.attempt, via, now)
+        attempt_clock.wait_begins(project_id, ask.session, ask.attempt, via)
     else:
         _refuse_too_many(project_id, actor)
     approval = Approval.objects.create(
@@ -90,8 +87,8 @@ def _register(project_id: Any, prepared: Prepared, actor: Actor, via: str, now: 
         via=via,
         asked_digest=prepared.asked_digest,
         requested_by=audit_events.person(actor),
-        requested_at=database_now(now),
-        expires_at=None if ask.expires_in_secs is None else later(ask.expires_in_secs, now),
+        requested_at=database_now(),
+        expires_at=None if ask.expires_in_secs is None else later(ask.expires_in_secs),
         tool_name=ask.tool_name,
         tool_call_id=ask.tool_call_id,
         permission=ask.permission,

@@ -6,7 +6,6 @@ A caller sees the approvals of its project. A child, and a key that may only ask
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -38,15 +37,13 @@ def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
     return Approval.objects.filter(permissions.seen_by(actor), project_id=project_id)
 
 
-def find(
-    project_id: Any, approval_id: UUID, actor: Actor, now: datetime | None = None, *, waiters: bool = True
-) -> Approval:
+def find(project_id: Any, approval_id: UUID, actor: Actor, *, waiters: bool = True) -> Approval:
     """Return one visible approval, with `is_overdue` and, unless `waiters` is false, `waiters`.
 
     Raises not-found, both for an unknown approval and for one that the caller may not see.
     """
     rows = seen_by(project_id, actor)
-    found = (with_waiters(rows, now) if waiters else with_overdue(rows, now)).filter(id=approval_id).first()
+    found = (with_waiters(rows) if waiters else with_overdue(rows)).filter(id=approval_id).first()
     if found is None:
         raise problems.not_found()
     return found
@@ -54,10 +51,10 @@ def find(
 
 #: The condition that the child which asked is connected. The app that has connections registers it at start-up.
 #: Without it only callers of REST are counted.
-_is_connected: Callable[[datetime | None], Exists] | None = None
+_is_connected: Callable[[], Exists] | None = None
 
 
-def count_connected(is_connected: Callable[[datetime | None], Exists]) -> None:
+def count_connected(is_connected: Callable[[], Exists]) -> None:
     """Count a child that asked over its connection, and is still connected, as a waiter."""
     global _is_connected
     _is_connected = is_connected
@@ -79,12 +76,12 @@ def with_session_name(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     return rows.annotate(session_name=Coalesce(name, Value(""), output_field=TextField()))
 
 
-def with_waiters(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
+def with_waiters(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     """Annotate `is_overdue` (pending past its deadline) and the number of live `waiters`, by the database's clock.
 
     A waiter is a call that is held for the answer, or a child that asked over a connection that it still holds.
     """
-    at = database_now(now)
+    at = database_now()
     waiting = (
         Waiter.objects.filter(approval=OuterRef("pk"), lease_until__gt=at)
         .order_by()
@@ -95,15 +92,15 @@ def with_waiters(rows: ApprovalQuerySet, now: datetime | None = None) -> Approva
     count: Any = Coalesce(Subquery(waiting, output_field=IntegerField()), 0)
     if _is_connected is not None:
         over_connection = Q(status=Status.PENDING, via=RequestVia.CONNECTION)
-        blocked = When(over_connection & Q(_is_connected(now)), then=Value(1))
+        blocked = When(over_connection & Q(_is_connected()), then=Value(1))
         count = count + Case(blocked, default=Value(0), output_field=IntegerField())
     # The model declares it for readers; only here it gets a value.
-    return with_overdue(rows, now).annotate(waiters=count)  # type: ignore[no-redef]
+    return with_overdue(rows).annotate(waiters=count)  # type: ignore[no-redef]
 
 
-def with_overdue(rows: ApprovalQuerySet, now: datetime | None = None) -> ApprovalQuerySet:
+def with_overdue(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     """Annotate `is_overdue`: pending past its deadline, by the database's clock."""
-    overdue = When(Q(status=Status.PENDING, expires_at__lte=database_now(now)), then=Value(True))
+    overdue = When(Q(status=Status.PENDING, expires_at__lte=database_now()), then=Value(True))
     return rows.annotate(  # type: ignore[no-redef]
         is_overdue=Case(overdue, default=Value(False), output_field=BooleanField())
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,21 +17,21 @@ from core.limits import LIMITS
 SPARE_SECS = 5
 
 
-def look(project_id: Any, approval_id: UUID, actor: Actor, *, now: datetime | None = None) -> Approval:
+def look(project_id: Any, approval_id: UUID, actor: Actor) -> Approval:
     """Return the approval as it is now. If the asker reads an answer, record its delivery. Raises not-found."""
-    approval = find(project_id, approval_id, actor, now)
+    approval = find(project_id, approval_id, actor)
     if approval.is_overdue:
-        decisions.expire(approval_id, now=now)
-        approval = find(project_id, approval_id, actor, now)
+        decisions.expire(approval_id)
+        approval = find(project_id, approval_id, actor)
     if approval.status == Status.PENDING:
         return approval
-    consumption.hand_over(approval, actor, now=now)
+    consumption.hand_over(approval, actor)
     return approval
 
 
-def begin(approval_id: UUID, *, now: datetime | None = None) -> int:
+def begin(approval_id: UUID) -> int:
     """Record a waiter and return the id of its lease."""
-    lease = later(LIMITS.held_call_secs + SPARE_SECS, now)
+    lease = later(LIMITS.held_call_secs + SPARE_SECS)
     return Waiter.objects.create(approval_id=approval_id, lease_until=lease).pk
 
 

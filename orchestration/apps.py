@@ -1,4 +1,3 @@
-from datetime import datetime
 from uuid import UUID
 
 from django.apps import AppConfig
@@ -23,9 +22,9 @@ class OrchestrationConfig(AppConfig):
         def has_session(project_id: UUID, session_id: UUID) -> bool:
             return Session.objects.filter(pk=session_id, project=project_id).exists()
 
-        def is_connected(now: datetime | None) -> Exists:
+        def is_connected() -> Exists:
             asking = Attempt.objects.filter(session=OuterRef("session"), number=OuterRef("attempt"))
-            return Exists(asking.filter(presence.is_live(now=now)))
+            return Exists(asking.filter(presence.is_live()))
 
         def session_name() -> Subquery:
             asking = Session.objects.filter(pk=OuterRef("session"))

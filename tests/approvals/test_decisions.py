@@ -197,9 +197,11 @@ def test_the_update_itself_looks_at_the_deadline(asked: Asked) -> None:
     """The deadline may pass between the look and the UPDATE."""
     seen = asked(expires_in_secs=60, now=NOON)
     columns = {"decision_kind": "approve", "decided_by": {}, "decided_via": "rest"}
-    assert decisions._settle(seen, Status.APPROVED, NOON + timedelta(seconds=60), **columns) == 0
-    assert decisions._settle(seen, Status.APPROVED, NOON + timedelta(seconds=59), **columns) == 1
-    assert decisions._settle(seen, Status.DENIED, NOON + timedelta(seconds=59), **columns) == 0
+    with clock_at(NOON + timedelta(seconds=60)):
+        assert decisions._settle(seen, Status.APPROVED, **columns) == 0
+    with clock_at(NOON + timedelta(seconds=59)):
+        assert decisions._settle(seen, Status.APPROVED, **columns) == 1
+        assert decisions._settle(seen, Status.DENIED, **columns) == 0
 
 
 def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(asked: Asked) -> None:
