@@ -63,13 +63,7 @@ Token = Claim | UUID | str
 
 
 def drain(
-    project_id: UUID,
-    address: str,
-    limit: int = 100,
-    lease_secs: float | None = None,
-    consumer: str = "",
-    *,
-    now: datetime | None = None,
+    project_id: UUID, address: str, limit: int = 100, lease_secs: float | None = None, consumer: str = ""
 ) -> Claim:
     """Claim up to `limit` messages, oldest first, up to the one that reaches `claim_bytes`. 403 at a session's address.
 
@@ -78,68 +72,54 @@ def drain(
     """
     plain(address)
     token = uuid.uuid4()
-    where, change = pending.waiting(project_id, address, _free(now)), _held(token, lease_secs, consumer, now)
+    where, change = pending.waiting(project_id, address, _free()), _held(token, lease_secs, consumer)
     found = claimed_message.take(where, change, _most(limit))
     if len(found) < limit:
-        _quarantine_overdue(project_id, address, now)
+        _quarantine_overdue(project_id, address)
     return _as_claim(token, found)
 
 
 def ack_and_claim(
-    project_id: UUID,
-    address: str,
-    claim: Claim,
-    limit: int = 100,
-    lease_secs: float | None = None,
-    consumer: str = "",
-    *,
-    now: datetime | None = None,
+    project_id: UUID, address: str, claim: Claim, limit: int = 100, lease_secs: float | None = None, consumer: str = ""
 ) -> Claim:
     """Run `ack` on all of this claim and `drain` the next messages, in one commit. `acked` holds the ack's result."""
     if not claim.token or connection.vendor != "postgresql":
         with unit_of_work.transaction():
-            acked = ack(project_id, address, claim, now=now)
-            following = drain(project_id, address, limit, lease_secs, consumer, now=now)
+            acked = ack(project_id, address, claim)
+            following = drain(project_id, address, limit, lease_secs, consumer)
             return dataclasses.replace(following, acked=acked)
     plain(address)
     token, keys = uuid.uuid4(), [message.pk for message in claim.messages]
     # `picked` reads from `done`, so that acknowledged rows are locked first. Two of these calls cannot deadlock.
-    free = _free(now)
+    free = _free()
     free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
     parts = {
-        **_acknowledging(pending.numbered(project_id, address, keys, _live(claim.token, now)), claim.token, now),
+        **_acknowledging(pending.numbered(project_id, address, keys, _live(claim.token)), claim.token),
         "picked": pending.pick(pending.waiting(project_id, address, free), _most(limit)),
-        "held": pending.changing("picked", _held(token, lease_secs, consumer, now), claimed_message.HELD),
+        "held": pending.changing("picked", _held(token, lease_secs, consumer), claimed_message.HELD),
     }
     rows = _run(sql.together(parts, claimed_message.select_messages("held", ", (SELECT count(*) FROM done)")))
     if len(rows) < limit:
-        _quarantine_overdue(project_id, address, now)
+        _quarantine_overdue(project_id, address)
     whole = rows and rows[0][-1] == len(keys)
     done = set(keys) if whole else receipts.acknowledged(project_id, address, claim.token, keys)
     found = _as_claim(token, claimed_message.read([row[:-1] for row in rows]))
     return dataclasses.replace(found, acked=_settled(claim.keys(), done))
 
 
-def recover(
-    project_id: UUID,
-    address: str,
-    lease_secs: float | None = None,
-    consumer: str = "",
-    *,
-    now: datetime | None = None,
-) -> Claim:
+def recover(project_id: UUID, address: str, lease_secs: float | None = None, consumer: str = "") -> Claim:
     """Claim expired messages again, and all messages of this consumer. The old claim is dead from here on."""
     plain(address)
-    clock = sql.at(now)
+    clock = sql.at()
     held = Fragment(
         f"state = 'claimed' AND (claim_expires_at <= {clock.text} OR (consumer <> '' AND consumer = %s))",
         (*clock.params, consumer),
     )
     where = pending.waiting(project_id, address, held)
-    _quarantine_spent(where, address, now)
+    _quarantine_spent(where, address)
     token = uuid.uuid4()
     with unit_of_work.transaction():
-        found = claimed_message.take(where, _held(token, lease_secs, consumer, now), _most(MOST))
+        found = claimed_message.take(where, _held(token, lease_secs, consumer), _most(MOST))
         # The old claim of the messages that do not fit is dead too: the next drain gets them.
         rest = Fragment(f"{where.text} AND claim <> %s", (*where.params, sql.uid(token)))
         if pending.change(rest, _back_to_new()):
@@ -147,9 +127,7 @@ def recover(
     return _as_claim(token, found)
 
 
-def ack(
-    project_id: UUID, address: str, claim: Token, ids: Collection[str] | None = None, *, now: datetime | None = None
-) -> Settled:
+def ack(project_id: UUID, address: str, claim: Token, ids: Collection[str] | None = None) -> Settled:
     """Mark these messages as done; without `ids`, all messages of a `Claim`.
 
     A repeat by the same claim has the same result. A dead claim changes nothing.
@@ -159,66 +137,58 @@ def ack(
     if token is None or not named:
         return _settled(named, set())
     keys = [key for key in named.values() if key]
-    live = pending.numbered(project_id, address, keys, _live(token, now))
-    done = _acknowledge(live, token, now)
+    live = pending.numbered(project_id, address, keys, _live(token))
+    done = _acknowledge(live, token)
     if len(done) < len(keys):
         done |= receipts.acknowledged(project_id, address, token, keys)
     return _settled(named, done)
 
 
 def nack(
-    project_id: UUID,
-    address: str,
-    claim: Token,
-    ids: Collection[str] | None = None,
-    delay_secs: float = 0,
-    *,
-    now: datetime | None = None,
+    project_id: UUID, address: str, claim: Token, ids: Collection[str] | None = None, delay_secs: float = 0
 ) -> Settled:
     """Return these messages. They can be claimed again after the delay; until then, later messages may pass them.
 
     A message without tries left goes into quarantine instead.
     """
     plain(address)
-    due = sql.at(now, _secs("delay_secs", delay_secs, LONGEST_DELAY))
+    due = sql.at(_secs("delay_secs", delay_secs, LONGEST_DELAY))
     token, named = _token(claim), _keys(project_id, claim, ids)
     if token is None or not named:
         return _settled(named, set())
-    live = pending.numbered(project_id, address, [key for key in named.values() if key], _live(token, now))
-    spent = _quarantine_spent(live, address, now)
+    live = pending.numbered(project_id, address, [key for key in named.values() if key], _live(token))
+    spent = _quarantine_spent(live, address)
     rows = pending.change(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)))
     if rows and not delay_secs:
         _wake(project_id, address)
     return _settled(named, {row.message for row in rows} | spent)
 
 
-def extend(
-    project_id: UUID, address: str, claim: Token, lease_secs: float | None = None, *, now: datetime | None = None
-) -> Claim:
+def extend(project_id: UUID, address: str, claim: Token, lease_secs: float | None = None) -> Claim:
     """Extend the lease of every message that this claim holds to `lease_secs` from now. An expired claim stays dead."""
     plain(address)
     token = _token(claim)
     if token is None:
         return Claim()
-    end = sql.at(now, _lease(lease_secs))
+    end = sql.at(_lease(lease_secs))
     longer = Fragment(f"claim_expires_at = {end.text}", end.params)
-    live = pending.waiting(project_id, address, _live(token, now))
+    live = pending.waiting(project_id, address, _live(token))
     return _as_claim(token, claimed_message.take(live, longer))
 
 
-def expire(project_id: UUID, address: str, *, now: datetime | None = None) -> int:
+def expire(project_id: UUID, address: str) -> int:
     """Return one address's expired claims to `new`. Quarantine the messages without tries left."""
-    return _expire_where(pending.waiting(project_id, address, _overdue(now)), address, now)
+    return _expire_where(pending.waiting(project_id, address, _overdue()), address)
 
 
-def _expire_where(overdue: Fragment, address: str, now: datetime | None) -> int:
-    spent = _quarantine_spent(overdue, address, now)
+def _expire_where(overdue: Fragment, address: str) -> int:
+    spent = _quarantine_spent(overdue, address)
     return len(pending.change(overdue, _back_to_new())) + len(spent)
 
 
-def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
+def expire_due(limit: int = 500) -> int:
     """Expire overdue claims of every address, at most `limit` addresses a run. Return the number of messages."""
-    clock = sql.at(now)
+    clock = sql.at()
     statement = f"""
         SELECT DISTINCT a.id, a.project_id, a.name FROM mailbox_waiting w JOIN mailbox_address a ON a.id = w.address_id
         WHERE w.state = 'claimed' AND w.claim_expires_at <= {clock.text} ORDER BY a.id LIMIT %s
@@ -228,21 +198,21 @@ def expire_due(limit: int = 500, *, now: datetime | None = None) -> int:
         due = sql.run(statement, [*clock.params, most])
         return [(project if isinstance(project, UUID) else UUID(project), name) for _, project, name in due]
 
-    return sweep_batch.each(EXPIRED, find, lambda at: _expire_at(*at, now), limit=limit)
+    return sweep_batch.each(EXPIRED, find, lambda at: _expire_at(*at), limit=limit)
 
 
-def _expire_at(project_id: UUID, address: str, now: datetime | None) -> int:
+def _expire_at(project_id: UUID, address: str) -> int:
     """Expire all overdue claims of one address at once; if that fails, each alone. Raise the first error at the end."""
     trouble: Exception | None = None
     try:
-        expired = expire(project_id, address, now=now)
+        expired = expire(project_id, address)
     except Exception as error:
         expired, trouble = 0, error
-        overdue = pending.waiting(project_id, address, _overdue(now))
+        overdue = pending.waiting(project_id, address, _overdue())
         statement = f"SELECT message_id FROM mailbox_waiting WHERE {overdue.text} ORDER BY seq"  # noqa: S608
         for (key,) in sql.run(statement, overdue.params):
             try:
-                expired += _expire_where(pending.numbered(project_id, address, [key], _overdue(now)), address, now)
+                expired += _expire_where(pending.numbered(project_id, address, [key], _overdue()), address)
             except Exception:
                 log.exception("the claim of message %s at %s cannot expire", key, address)
     if expired:
@@ -261,9 +231,9 @@ def plain(address: str) -> None:
         raise problems.forbidden(owner if addresses.is_session(address) else own, "reserved-address")
 
 
-def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | None) -> Fragment:
+def _held(token: UUID, lease_secs: float | None, consumer: str) -> Fragment:
     """Return the SET clause that puts rows under a new claim. Each new claim counts as one try."""
-    end = sql.at(now, _lease(lease_secs))
+    end = sql.at(_lease(lease_secs))
     return Fragment(
         "state = 'claimed', claim = %s, consumer = %s, tries = tries + 1, due_at = NULL, "
         f"claim_expires_at = {end.text}",
@@ -271,37 +241,37 @@ def _held(token: UUID, lease_secs: float | None, consumer: str, now: datetime | 
     )
 
 
-def _acknowledging(live: Fragment, token: UUID | None, now: datetime | None) -> dict[str, Fragment]:
+def _acknowledging(live: Fragment, token: UUID | None) -> dict[str, Fragment]:
     """Return the parts of a statement that admits these rows. `done` is the result of `pending.removing`."""
     return {
         "known": pending.pick(live),
         "done": pending.removing("known"),
-        "noted": receipts.noting("done", token, now),
+        "noted": receipts.noting("done", token),
     }
 
 
-def _acknowledge(live: Fragment, token: UUID, now: datetime | None) -> set[int]:
+def _acknowledge(live: Fragment, token: UUID) -> set[int]:
     """Admit these rows under one receipt. Return the keys of the admitted messages."""
     if connection.vendor == "postgresql":
         done = Fragment("SELECT message_id FROM done")
-        return {key for (key,) in _run(sql.together(_acknowledging(live, token, now), done))}
+        return {key for (key,) in _run(sql.together(_acknowledging(live, token), done))}
     with unit_of_work.transaction():
         rows = pending.remove(live)
-        receipts.note(rows, claim=token, now=now)
+        receipts.note(rows, claim=token)
     return {row.message for row in rows}
 
 
-def _quarantine_overdue(project_id: UUID, address: str, now: datetime | None) -> None:
+def _quarantine_overdue(project_id: UUID, address: str) -> None:
     """Quarantine spent messages before a claim. A failure is logged and the claim goes on: the sweep reports it."""
     try:
-        _quarantine_spent(pending.waiting(project_id, address, _overdue(now)), address, now)
+        _quarantine_spent(pending.waiting(project_id, address, _overdue()), address)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         log.exception("messages without tries left at %s cannot be quarantined", address)
 
 
-def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> set[int]:
+def _quarantine_spent(where: Fragment, address: str) -> set[int]:
     """Quarantine the claimed rows of `where` without tries left, so that the address goes on without them (I10)."""
     most = LIMITS.claim_tries
     spent = Fragment(f"{where.text} AND state = 'claimed' AND tries >= %s", (*where.params, most))
@@ -310,7 +280,7 @@ def _quarantine_spent(where: Fragment, address: str, now: datetime | None) -> se
     with unit_of_work.transaction():
         rows = pending.remove(spent)
         for row in rows:
-            quarantine.dead_letter(row, address, f"claimed {row.tries} times and never acknowledged", now=now)
+            quarantine.dead_letter(row, address, f"claimed {row.tries} times and never acknowledged")
     return {row.message for row in rows}
 
 
@@ -319,9 +289,9 @@ def _back_to_new(due: Fragment | None = None) -> Fragment:
     return Fragment(f"state = 'new', claim = NULL, consumer = '', claim_expires_at = NULL, {due.text}", due.params)
 
 
-def _live(token: UUID, now: datetime | None) -> Fragment:
+def _live(token: UUID) -> Fragment:
     """Match rows under this claim with a running lease. This is the fence of every operation of a claim's owner."""
-    clock = sql.at(now)
+    clock = sql.at()
     return Fragment(
         f"state = 'claimed' AND claim = %s AND claim_expires_at > {clock.text}", (sql.uid(token), *clock.params)
     )
@@ -339,9 +309,9 @@ def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[s
     return dict.fromkeys(ids) | dict(rows.values_list("message_id", "pk"))
 
 
-def _free(now: datetime | None) -> Fragment:
+def _free() -> Fragment:
     """Match rows that a drain may take: new and due, or with an expired claim and tries left."""
-    clock = sql.at(now)
+    clock = sql.at()
     # A CASE, because a planner makes no estimate of how many rows meet one. From an OR it concludes that hardly any
     # rows match. Then it reads and sorts the whole address for a hundred rows, instead of walking the index.
     return Fragment(
@@ -351,8 +321,8 @@ def _free(now: datetime | None) -> Fragment:
     )
 
 
-def _overdue(now: datetime | None) -> Fragment:
-    clock = sql.at(now)
+def _overdue() -> Fragment:
+    clock = sql.at()
     return Fragment(f"state = 'claimed' AND claim_expires_at <= {clock.text}", clock.params)
 
 

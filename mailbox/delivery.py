@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Count, Min, Q
 
-from core.db.clock import database_now, read_database_clock
+from core.db.clock import database_now, overridden, read_database_clock
 from core.web.problems import Problem
 from ledger import unit_of_work
 from mailbox import addresses, envelope
@@ -36,12 +35,7 @@ __all__ = [
 
 
 def deliver(
-    project_id: UUID,
-    address: str,
-    messages: Sequence[NewMessage],
-    *,
-    internal: bool = False,
-    now: datetime | None = None,
+    project_id: UUID, address: str, messages: Sequence[NewMessage], *, internal: bool = False
 ) -> list[Delivered]:
     """Accept all of the messages, in their order, or accept none and raise the first refusal.
 
@@ -52,7 +46,7 @@ def deliver(
     address = _checked(project_id, address, internal)
     validated = [(address, envelope.validate(address, message, internal=internal)) for message in messages]
     delivered: list[Delivered] = []
-    for outcome in _post(project_id, validated, whole=True, now=now):
+    for outcome in _post(project_id, validated, whole=True):
         if isinstance(outcome, Problem):
             raise outcome
         delivered.append(outcome)
@@ -60,33 +54,24 @@ def deliver(
 
 
 def deliver_each(
-    project_id: UUID,
-    address: str,
-    messages: Sequence[NewMessage | Problem],
-    *,
-    internal: bool = False,
-    now: datetime | None = None,
+    project_id: UUID, address: str, messages: Sequence[NewMessage | Problem], *, internal: bool = False
 ) -> list[Outcome]:
     """Accept each message independently: one refusal does not affect the others. Return the outcomes in the same order.
 
     An error of the address itself is raised: 422, or 404 for the address of a session that does not exist.
     """
     address = _checked(project_id, address, internal)
-    return _deliver_each(project_id, [(address, each) for each in messages], internal, now)
+    return _deliver_each(project_id, [(address, each) for each in messages], internal)
 
 
 def deliver_each_to(
-    project_id: UUID,
-    messages: Sequence[tuple[str, NewMessage | Problem]],
-    *,
-    internal: bool = False,
-    now: datetime | None = None,
+    project_id: UUID, messages: Sequence[tuple[str, NewMessage | Problem]], *, internal: bool = False
 ) -> list[Outcome]:
     """`deliver_each` for messages of many addresses, in one transaction, with their locks taken in one order."""
     messages = [(addresses.canonical(to), message) for to, message in messages]
     wrong = {address: _refusal(project_id, address, internal) for address in dict.fromkeys(to for to, _ in messages)}
     checked = [(address, wrong[address] or message) for address, message in messages]
-    return _deliver_each(project_id, checked, internal, now)
+    return _deliver_each(project_id, checked, internal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +123,21 @@ def _in_order(validated: _Validated, outcomes: Sequence[Outcome]) -> list[Outcom
 
 
 def _deliver_each(
-    project_id: UUID, messages: Sequence[tuple[str, NewMessage | Problem]], internal: bool, now: datetime | None
+    project_id: UUID, messages: Sequence[tuple[str, NewMessage | Problem]], internal: bool
 ) -> list[Outcome]:
     validated: _Validated = [(address, _validate(address, message, internal)) for address, message in messages]
     good = _good(validated)
-    return _in_order(validated, _post(project_id, good, whole=False, now=now) if good else [])
+    return _in_order(validated, _post(project_id, good, whole=False) if good else [])
 
 
-def _post(
-    project_id: UUID, validated: Sequence[tuple[str, ValidatedMessage]], *, whole: bool, now: datetime | None
-) -> list[Outcome]:
+def _post(project_id: UUID, validated: Sequence[tuple[str, ValidatedMessage]], *, whole: bool) -> list[Outcome]:
     """Accept into the open transaction if there is one, otherwise in a commit shared with other callers of this
     process.
     """
-    if now is None and not connection.in_atomic_block:
+    if overridden() is None and not connection.in_atomic_block:
         return group_commit.post(Pending(project_id, validated, whole))
     with unit_of_work.transaction():
-        outcomes = insert.accept(project_id, validated, now)
+        outcomes = insert.accept(project_id, validated)
         refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
         if whole and refusal:
             raise refusal
@@ -185,10 +168,10 @@ def _refusal(project_id: UUID, address: str, internal: bool) -> Problem | None:
     return None
 
 
-def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> dict[str, Any]:
+def counts(project_id: UUID, address: str) -> dict[str, Any]:
     """Count the new, claimed (by a live claim), admitted and quarantined messages, with the age of the oldest new."""
     address = addresses.check(address)
-    moment = database_now(now)
+    moment = database_now()
     live = Q(waiting__state=MessageState.CLAIMED, waiting__claim_expires_at__gt=moment)
     found = Message.objects.filter(project_id=project_id, address__name=address).aggregate(
         new=Count("pk", filter=Q(waiting__isnull=False) & ~live),
@@ -197,7 +180,7 @@ def counts(project_id: UUID, address: str, *, now: datetime | None = None) -> di
         oldest=Min("received_at", filter=Q(waiting__isnull=False) & ~live),
     )
     oldest = found.pop("oldest")
-    age = (read_database_clock(now) - oldest).total_seconds() if oldest else None
+    age = (read_database_clock() - oldest).total_seconds() if oldest else None
     kept = Quarantined.objects.filter(project_id=project_id, address=address, state=QuarantineState.WAITING)
     return {**found, "quarantined": kept.count(), "oldest_age_secs": age}
 

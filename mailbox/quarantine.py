@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -84,7 +83,7 @@ def reason_of(refusal: Problem) -> str:
     return str(refusal)
 
 
-def dead_letter(moved: Moved, address: str, reason: str, *, now: datetime | None = None) -> Quarantined:
+def dead_letter(moved: Moved, address: str, reason: str) -> Quarantined:
     """Quarantine an accepted message. The caller has just deleted its pending row."""
     Message.objects.filter(pk=moved.message).update(dead_lettered=True, spent_tries=moved.tries)
     message = Message.objects.get(pk=moved.message)
@@ -97,7 +96,7 @@ def dead_letter(moved: Moved, address: str, reason: str, *, now: datetime | None
         address=address,
         message_id=message.message_id,
         accepted=message,
-        created_at=database_now(now),
+        created_at=database_now(),
     )
     _record(row, "message_quarantined")
     return row
@@ -110,7 +109,6 @@ def requeue(
     *,
     address: str | None = None,
     project_id: UUID | None = None,
-    now: datetime | None = None,
 ) -> Quarantined:
     """Validate again, as stored or as edited, and deliver to the mailbox under its own id. A repeat changes nothing.
 
@@ -118,7 +116,7 @@ def requeue(
     the actor may not send messages to that session.
     """
     with unit_of_work.transaction():
-        if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id, now):
+        if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id):
             return _expect_state(quarantine_id, QuarantineState.REQUEUED, project_id)
         row = _get(quarantine_id, project_id)
         found = _parse(bytes(row.raw) if raw is None else raw)
@@ -127,23 +125,21 @@ def requeue(
         if addresses.is_session(target) and not actor.holds(STEER):
             raise problems.forbidden(f"A message to a session needs the permission {STEER}.")
         if row.accepted:
-            _revive(row.accepted, target, message, now)
+            _revive(row.accepted, target, message)
         else:
-            delivery.deliver(_project(row), target, [message], now=now)
+            delivery.deliver(_project(row), target, [message])
         Quarantined.objects.filter(pk=row.pk).update(address=target, message_id=message.id)
         row.refresh_from_db()
         _record(row, "message_requeued", actor, edited=raw is not None)
     return row
 
 
-def discard(
-    quarantine_id: UUID, actor: Actor, note: str, *, project_id: UUID | None = None, now: datetime | None = None
-) -> Quarantined:
+def discard(quarantine_id: UUID, actor: Actor, note: str, *, project_id: UUID | None = None) -> Quarantined:
     """Discard it for good, with a note that says why. A repeat changes nothing; 409 if it was requeued."""
     if not note.strip():
         raise problems.invalid([faults.wrong("note", note, "a string that is not blank")], "A note is required.")
     with unit_of_work.transaction():
-        if not _settle(quarantine_id, QuarantineState.DISCARDED, actor, note, project_id, now):
+        if not _settle(quarantine_id, QuarantineState.DISCARDED, actor, note, project_id):
             return _expect_state(quarantine_id, QuarantineState.DISCARDED, project_id)
         row = _get(quarantine_id, project_id)
         _record(row, "message_discarded", actor, note=note)
@@ -176,14 +172,12 @@ def forget(keys: Sequence[UUID]) -> int:
     return gone
 
 
-def _settle(
-    quarantine_id: UUID, to: QuarantineState, actor: Actor, note: str, project_id: UUID | None, now: datetime | None
-) -> bool:
+def _settle(quarantine_id: UUID, to: QuarantineState, actor: Actor, note: str, project_id: UUID | None) -> bool:
     """Run the one guarded UPDATE of a quarantined row's state."""
     rows = Quarantined.objects.filter(pk=quarantine_id, state__in=sources(QUARANTINE_ARROWS, to))
     if project_id:
         rows = rows.filter(project_id=project_id)
-    return bool(rows.update(state=to, settled_at=database_now(now), settled_by=str(actor), note=note))
+    return bool(rows.update(state=to, settled_at=database_now(), settled_by=str(actor), note=note))
 
 
 def _expect_state(quarantine_id: UUID, wanted: QuarantineState, project_id: UUID | None) -> Quarantined:
@@ -201,7 +195,7 @@ def _get(quarantine_id: UUID, project_id: UUID | None) -> Quarantined:
     return found
 
 
-def _revive(message: Message, address: str, edited: NewMessage, now: datetime | None) -> None:
+def _revive(message: Message, address: str, edited: NewMessage) -> None:
     """Return an accepted message to its own row and number, with its edits and with no tries used."""
     edited = dataclasses.replace(
         edited,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -80,12 +79,7 @@ def about(ask: Message) -> str:
 
 
 def answer(
-    ask: Message,
-    body: Any,
-    *,
-    sender_session: UUID | str | None = None,
-    sender_role: str | None = None,
-    now: datetime | None = None,
+    ask: Message, body: Any, *, sender_session: UUID | str | None = None, sender_role: str | None = None
 ) -> Delivered:
     """Answer the ask once. The same answer again is no error; another one raises 409 `already-answered` and changes
     nothing.
@@ -103,7 +97,7 @@ def answer(
     address = reply_address(ask)
     with unit_of_work.transaction():
         try:
-            (delivered,) = delivery.deliver(ask.project_id, address, [message], internal=True, now=now)
+            (delivered,) = delivery.deliver(ask.project_id, address, [message], internal=True)
         except Problem as refusal:
             if refusal.type != "conflict":
                 raise
@@ -116,7 +110,7 @@ def answer(
             kept = Message.objects.filter(project_id=ask.project_id, message_id=delivered.id)
             keys = list(kept.values_list("pk", flat=True))
             answers = pending.numbered(ask.project_id, address, keys, Fragment("true"))
-            receipts.note(pending.remove(answers), now=now)
+            receipts.note(pending.remove(answers))
         unit_of_work.wake(topic(ask.project_id, ask.message_id))
     return delivered
 

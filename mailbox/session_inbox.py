@@ -73,9 +73,7 @@ def _admissions(
                 yield Admission(key, *by_number[number], admitted_at)
 
 
-def admit(
-    project_id: UUID, address: str, ids: Collection[str], attempt: int, *, now: datetime | None = None
-) -> list[str]:
+def admit(project_id: UUID, address: str, ids: Collection[str], attempt: int) -> list[str]:
     """Admit these messages to the history of this attempt. Return the newly admitted ones: each is admitted once (I2).
 
     The caller must have checked that the attempt is current; it holds the session's row in the same transaction.
@@ -86,7 +84,7 @@ def admit(
     names = dict(found.values_list("pk", "message_id"))
     with unit_of_work.transaction():
         rows = pending.remove(pending.numbered(project_id, address, list(names), Fragment("state = 'new'")))
-        receipts.note(rows, attempt=attempt, now=now)
+        receipts.note(rows, attempt=attempt)
     return [names[row.message] for row in rows]
 
 

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import count
 from typing import Any, cast
 from uuid import UUID
@@ -14,7 +13,7 @@ from uuid import UUID
 from django.db import connection
 
 from core.db import locks
-from core.db.clock import read_database_clock
+from core.db.clock import overridden, read_database_clock
 from core.web import problems
 from core.web.problems import Problem
 from ledger import unit_of_work, wakeups
@@ -44,9 +43,7 @@ Outcome = Delivered | Problem
 _Accepted = tuple[list[Outcome | None], set[str]]
 
 
-def accept(
-    project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]], now: datetime | None = None
-) -> list[Outcome]:
+def accept(project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]]) -> list[Outcome]:
     """Number and insert the messages, in this order. Return their outcomes in the same order.
 
     1. Lock the address rows, sorted by name, and advance their counters. A second delivery waits here until the
@@ -59,10 +56,10 @@ def accept(
     """
     if not messages:
         return []
-    if now is None and can_at_once(messages):
+    if overridden() is None and can_at_once(messages):
         outcomes, named = _retry_conflicts(messages, lambda some: _accept_at_once(project_id, some))
     else:
-        outcomes, named = _retry_conflicts(messages, lambda some: _accept_in_steps(project_id, some, now))
+        outcomes, named = _retry_conflicts(messages, lambda some: _accept_in_steps(project_id, some))
     wake(project_id, named)
     return outcomes
 
@@ -103,16 +100,14 @@ def _retry_conflicts(
     return cast("list[Outcome]", outcomes), named
 
 
-def _accept_in_steps(
-    project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]], now: datetime | None
-) -> _Accepted:
+def _accept_in_steps(project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]]) -> _Accepted:
     """Accept with one statement for each step."""
     places = _take_places(project_id, [address for address, _ in messages])
     rows = [(place, each) for place, (_, each) in zip(places, messages, strict=True)]
     insert = _insert_each if connection.vendor == "sqlite" else _insert
     fresh: dict[str, Place] = {}
     for start in range(0, len(rows), CHUNK):
-        fresh |= insert(project_id, rows[start : start + CHUNK], now)
+        fresh |= insert(project_id, rows[start : start + CHUNK])
     existing = _existing(project_id, {each.id for place, each in rows if fresh.get(each.id) != place})
     named = {address for address, each in messages if each.id in fresh}
     return [_outcome(each, place, fresh, existing) for place, each in rows], named
@@ -234,9 +229,9 @@ COLUMNS = (
 )
 
 
-def _insert(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]], now: datetime | None) -> dict[str, Place]:
+def _insert(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]]) -> dict[str, Place]:
     """Insert the messages. Return id -> place of the new ids."""
-    clock = sql.at(now)
+    clock = sql.at()
     values = f"({sql.marks([0] * 11)}, COALESCE({sql.timestamp()}, {clock.text}), {clock.text}, false, 0)"
     project = sql.uid(project_id)
     params: list[Any] = []
@@ -259,11 +254,9 @@ def _insert(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]], no
     return {name: (address, seq) for _, address, seq, _, name in inserted}
 
 
-def _insert_each(
-    project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]], now: datetime | None
-) -> dict[str, Place]:
+def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]]) -> dict[str, Place]:
     """`_insert` for SQLite, which runs one short statement many times faster than one statement for many rows."""
-    clock, project = sql.moment(read_database_clock(now)), sql.uid(project_id)
+    clock, project = sql.moment(read_database_clock()), sql.uid(project_id)
     values = []
     for place, each in rows:
         created = each.message.created_at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +20,11 @@ from mailbox.store.sql import Fragment
 ATTACHED = 1000
 
 
-def noting(done: str, claim: UUID | None, now: datetime | None) -> Fragment:
+def noting(done: str, claim: UUID | None) -> Fragment:
     """Return the INSERT of a receipt for the rows that the `pending.removing` of this name returned. It inserts nothing
     for no rows. PostgreSQL only.
     """
-    clock = sql.at(now)
+    clock = sql.at()
     return Fragment(
         "INSERT INTO mailbox_receipt (address_id, claim, admitted_at, first_seq, last_seq, taken) "  # noqa: S608
         f"SELECT address_id, %s::uuid, {clock.text}, min(seq), max(seq), jsonb_object_agg(seq, tries) "
@@ -34,16 +33,14 @@ def noting(done: str, claim: UUID | None, now: datetime | None) -> Fragment:
     )
 
 
-def note(
-    rows: Sequence[Moved], *, claim: UUID | None = None, attempt: int | None = None, now: datetime | None = None
-) -> None:
+def note(rows: Sequence[Moved], *, claim: UUID | None = None, attempt: int | None = None) -> None:
     """Write the receipt of these rows. They belong to one address and were removed in the same transaction."""
     if rows:
         Receipt.objects.create(
             address_id=rows[0].address,
             claim=claim,
             attempt=attempt,
-            admitted_at=database_now(now),
+            admitted_at=database_now(),
             first_seq=min(row.seq for row in rows),
             last_seq=max(row.seq for row in rows),
             taken={str(row.seq): row.tries for row in rows},

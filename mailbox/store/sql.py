@@ -54,9 +54,9 @@ class Fragment:
     params: tuple[Any, ...] = ()
 
 
-def at(now: datetime | None = None, plus: float = 0.0) -> Fragment:
+def at(plus: float = 0.0) -> Fragment:
     """Return the database's time, plus `plus` seconds, as it is stored."""
-    if now := now or overridden():
+    if now := overridden():
         return Fragment("%s", (moment(now + timedelta(seconds=plus)),))
     if connection.vendor == "postgresql":
         if not plus:

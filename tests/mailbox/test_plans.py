@@ -63,8 +63,8 @@ def steps(node: Any) -> list[Any]:
 
 
 def drain_of(project: Any) -> Any:
-    held = pending.changing("picked", claims._held(uuid4(), 60, "", None), claimed_message.HELD)
-    picked = pending.pick(pending.waiting(project, "desk", claims._free(None)), pending.Most(100, 4_000_000))
+    held = pending.changing("picked", claims._held(uuid4(), 60, ""), claimed_message.HELD)
+    picked = pending.pick(pending.waiting(project, "desk", claims._free()), pending.Most(100, 4_000_000))
     return sql.together({"picked": picked, "held": held}, claimed_message.select_messages("held"))
 
 
@@ -84,7 +84,7 @@ def test_an_ack_looks_for_its_keys_and_not_through_the_backlog(crowded: Any, ana
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE mailbox_waiting, mailbox_message")
     token = uuid4()
-    live = pending.numbered(crowded, "desk", [1], claims._live(token, None))
+    live = pending.numbered(crowded, "desk", [1], claims._live(token))
     found = plan(sql.together(claims._acknowledging(live, token, None), sql.Fragment("SELECT message_id FROM done")))
     assert "mailbox_waiting_pkey" in {where for _, where in found}
     assert tables(found) <= {"mailbox_address"} and "waiting_in_order" not in {where for _, where in found}
