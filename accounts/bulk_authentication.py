@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from accounts import credentials, effective_scopes
 from accounts.models import Credential, User
 from core.concurrency.batching import MOST_IN_BATCH
 from core.db import sql
-from core.db.clock import database_now
+from core.db.clock import database_now, overridden
 
 log = logging.getLogger(__name__)
 
@@ -39,29 +38,29 @@ FIND = """
 """
 
 
-def check_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[str, Credential | None]:
+def check_all(tokens: Collection[str]) -> dict[str, Credential | None]:
     """Return the credential of each token that is live now. Its project and owner are not loaded.
 
     An unreadable row authenticates nobody and does not affect the others.
     """
-    found = recognise_all(tokens, now=now)
+    found = recognise_all(tokens)
     return {token: each.credential if each.state == "live" else None for token, each in found.items()}
 
 
-def recognise_all(tokens: Collection[str], *, now: datetime | None = None) -> dict[str, credentials.Recognised]:
+def recognise_all(tokens: Collection[str]) -> dict[str, credentials.Recognised]:
     """Return the state of each token, and its credential unless it is unknown."""
     split = {token: credentials.parts(token) for token in tokens}
-    found = _find_sound(sorted({public_id for _, public_id, _ in split.values()}), now)
+    found = _find_sound(sorted({public_id for _, public_id, _ in split.values()}))
     return {token: _check(found.get(public_id), word, secret) for token, (word, public_id, secret) in split.items()}
 
 
-def _find_sound(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
+def _find_sound(public_ids: Sequence[str]) -> dict[str, Credential]:
     """Find the readable rows. One bad value fails the whole query, so each row is then read alone."""
     try:
-        return _find(public_ids, now)
+        return _find(public_ids)
     except UNREADABLE as error:
         if len(public_ids) > 1:
-            return {name: row for each in public_ids for name, row in _find_sound([each], now).items()}
+            return {name: row for each in public_ids for name, row in _find_sound([each]).items()}
         log.error("the row of credential %s cannot be read: it is refused", public_ids[0], exc_info=error)
         return {}
 
@@ -75,19 +74,19 @@ def _check(credential: Credential | None, word: str, secret: str) -> credentials
         return credentials.Recognised(None, "unknown")
 
 
-def _find(public_ids: Sequence[str], now: datetime | None) -> dict[str, Credential]:
+def _find(public_ids: Sequence[str]) -> dict[str, Credential]:
     """Return the rows of these ids, annotated like those of `credentials.recognise`."""
     alias, vendor = connection.alias, connection.vendor
     # On PostgreSQL the ids are one parameter: the statement is constant, and is planned once per connection.
     count = 1 if vendor == "postgresql" else len(public_ids)
-    statement, params = _statement(vendor, count) if now is None else _build(vendor, count, now)
+    statement, params = _statement(vendor, count) if overridden() is None else _build(vendor, count)
     found = sql.run_prepared(statement, [*params, *([list(public_ids)] if vendor == "postgresql" else public_ids)])
     return {row.public_id: row for row in (_row(alias, values) for values in found)}
 
 
-def _build(vendor: str, count: int, now: datetime | None = None) -> tuple[str, tuple[Any, ...]]:
+def _build(vendor: str, count: int) -> tuple[str, tuple[Any, ...]]:
     """Return the query for this number of ids, and the parameters before the ids."""
-    clock, moment = Credential.objects.all().query.get_compiler(connection=connection).compile(database_now(now))
+    clock, moment = Credential.objects.all().query.get_compiler(connection=connection).compile(database_now())
     holds, names = effective_scopes.holds()
     among = "= ANY(%s)" if vendor == "postgresql" else f"IN ({', '.join(['%s'] * count)})"
     text = FIND.format(columns=COLUMNS, clock=clock, sees=effective_scopes.SEES, holds=holds, among=among)

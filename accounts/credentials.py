@@ -78,14 +78,14 @@ def mint(
     return credential, f"wr_{WORDS[kind]}_{public_id}_{secret}"
 
 
-def recognise(token: str, *, now: datetime | None = None) -> Recognised:
+def recognise(token: str) -> Recognised:
     """Return the credential of a token and its state, also when it is no longer live.
 
     The socket needs the state to distinguish 4401 from 4410. The credential's `scopes` are those that its owner could
     still grant; see `accounts.effective_scopes`.
     """
     word, public_id, secret = parts(token)
-    rows = dated(Credential.objects.select_related("project", "user"), now)
+    rows = dated(Credential.objects.select_related("project", "user"))
     # A child's token has no owner, and each of its frames runs this query.
     rows = rows if word == WORDS[CredentialKind.CHILD] else effective_scopes.annotated(rows)
     return verdict(rows.filter(public_id=public_id).first(), word, secret)
@@ -112,39 +112,39 @@ def verdict(credential: Credential | None, word: str, secret: str) -> Recognised
     return Recognised(credential, "ended")
 
 
-def dated(rows: QuerySet[Credential], now: datetime | None = None) -> QuerySet[Credential]:
+def dated(rows: QuerySet[Credential]) -> QuerySet[Credential]:
     """Annotate each credential with `has_expired`, by the database's clock."""
     # The model declares it for readers. Only this function sets it.
     return rows.annotate(  # type: ignore[no-redef]
         has_expired=Case(
-            When(Q(expires_at__lte=database_now(now)), then=Value(True)),
+            When(Q(expires_at__lte=database_now()), then=Value(True)),
             default=Value(False),
             output_field=BooleanField(),
         )
     )
 
 
-def check(token: str, *, now: datetime | None = None) -> Credential | None:
+def check(token: str) -> Credential | None:
     """Return the credential when the token is live now, else None."""
-    found = recognise(token, now=now)
+    found = recognise(token)
     return found.credential if found.state == "live" else None
 
 
-def end(credential_id: int, actor: Actor, *, now: datetime | None = None) -> bool:
+def end(credential_id: int, actor: Actor) -> bool:
     """End one credential and write an audit row. Return False when it had already ended."""
     with audit_hook.transaction():
-        if not Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now(now)):
+        if not Credential.objects.filter(pk=credential_id, ended_at=None).update(ended_at=database_now()):
             return False
         _record(Credential.objects.select_related("user").get(pk=credential_id), actor, "key.ended")
         return True
 
 
-def end_for_attempt(project_id: UUID, subject: str, attempt: int, *, now: datetime | None = None) -> int:
+def end_for_attempt(project_id: UUID, subject: str, attempt: int) -> int:
     """End every token of one attempt of one session. Return their number."""
     queryset = Credential.objects.filter(
         project_id=project_id, kind=CredentialKind.CHILD, subject=subject, attempt=attempt, ended_at=None
     )
-    return queryset.update(ended_at=database_now(now))
+    return queryset.update(ended_at=database_now())
 
 
 def bearer(header: str) -> str:
