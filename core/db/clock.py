@@ -47,17 +47,18 @@ class Now(DjangosNow):
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-def database_now(now: datetime | None = None) -> Expression:
+def database_now() -> Expression:
     """Return the database's time as an SQL expression."""
-    now = now or _override.get()
-    if now is not None:
-        return Value(now, output_field=models.DateTimeField())
-    return Now()
+    moment = _override.get()
+    return Now() if moment is None else Value(moment, output_field=models.DateTimeField())
 
 
-def later(secs: float, now: datetime | None = None) -> Expression:
-    """Return the database's time plus `secs` seconds as an SQL expression. Negative seconds lie in the past."""
-    return shifted(database_now(now), secs)
+def later(secs: float, moment: datetime | None = None) -> Expression:
+    """Return the database's time plus `secs` seconds as an SQL expression. Negative seconds lie in the past.
+
+    A sweep judges all its rows by the `moment` at which it began.
+    """
+    return shifted(database_now() if moment is None else Value(moment, output_field=models.DateTimeField()), secs)
 
 
 def shifted(when: Any, secs: float) -> Expression:
@@ -76,10 +77,10 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def read_database_clock(now: datetime | None = None) -> datetime:
+def read_database_clock() -> datetime:
     """Return the database's time as a value, to compute in Python with columns of the same database."""
-    if now := now or _override.get():
-        return now
+    if there := _override.get():
+        return there
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT statement_timestamp()")
