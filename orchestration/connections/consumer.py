@@ -334,15 +334,13 @@ class ChildConsumer(AsyncConsumer):
 
 async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:
     """Run all coroutines. The first exception cancels the others and is raised."""
-    tasks = [asyncio.ensure_future(each) for each in work]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as failed:
+        # Later exceptions are of tasks that were being cancelled.
+        raise failed.exceptions[0] from None
 
 
 def _closing(error: Exception) -> CloseConnection:
