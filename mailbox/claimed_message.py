@@ -12,8 +12,6 @@ from django.db import connection
 from ledger import unit_of_work
 from mailbox.states import MessageState
 from mailbox.store import pending, sql
-from mailbox.store.pending import Most
-from mailbox.store.sql import Fragment
 
 
 class ClaimedMessage(NamedTuple):
@@ -68,45 +66,17 @@ class ClaimedMessage(NamedTuple):
         return _aware(self.claim_ends)
 
 
-#: The columns of a `ClaimedMessage`, from a pending row and its message.
-COLUMNS = (
-    "{0}.seq, m.id, m.message_id, m.message_kind, m.body_text, m.correlation_id, m.sender_session, m.sender_role, "
-    "m.claimed_sender, {0}.tries, m.created_at, m.received_at, {0}.claim_expires_at"
-)
-#: The columns of a pending row that a `ClaimedMessage` needs.
-HELD = "message_id, seq, tries, claim_expires_at"
-
-
-def take(where: Fragment, to: Fragment, most: Most | None = None) -> list[ClaimedMessage]:
-    """Run `pending.change`, and return the messages of the changed rows in the order of acceptance."""
+def take(statement: str, params: dict[str, Any]) -> list[ClaimedMessage]:
+    """Run a statement that puts pending rows under a claim, and return their messages in the order of acceptance."""
     if connection.vendor == "postgresql":
-        held = pending.changing("picked", to, HELD)
-        found = sql.together({"picked": pending.pick(where, most), "held": held}, select_messages("held"))
-        return read(sql.run_prepared(found.text, found.params))
+        return read(sql.query(statement, params))
     with unit_of_work.transaction():
-        keys = sql.among("w.message_id", [row.message for row in pending.change(where, to, most)])
-        columns = COLUMNS.format("w")
-        return read(
-            sql.run(
-                f"SELECT {columns} FROM mailbox_waiting w JOIN mailbox_message m ON m.id = w.message_id "  # noqa: S608
-                f"WHERE {keys.text}",
-                keys.params,
-            )
-        )
-
-
-def select_messages(held: str, more: str = "") -> Fragment:
-    """Return the SELECT of the messages of the `HELD` rows of that name.
-
-    LATERAL with OFFSET 0 reads each message by its key, whatever number of rows the planner expects.
-    """
-    columns = COLUMNS.format(held)
-    one = f"SELECT * FROM mailbox_message WHERE id = {held}.message_id OFFSET 0"  # noqa: S608 - our own words
-    return Fragment(f"SELECT {columns}{more} FROM {held}, LATERAL ({one}) m")  # noqa: S608
+        keys = [row.message for row in pending.move(statement, params)]
+        return read(sql.query("claimed_messages", {"keys": sql.several(keys)}))
 
 
 def read(rows: list[sql.Row]) -> list[ClaimedMessage]:
-    """Build messages from rows of `COLUMNS`, in the order of acceptance."""
+    """Build messages from rows with these columns, in the order of acceptance."""
     return sorted(map(ClaimedMessage._make, rows), key=itemgetter(0))
 
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
@@ -26,7 +27,6 @@ from mailbox.claimed_message import ClaimedMessage
 from mailbox.models import Message
 from mailbox.store import pending, receipts, sql
 from mailbox.store.pending import Most
-from mailbox.store.sql import Fragment
 
 MOST = 1000
 SHORTEST_LEASE, LONGEST_LEASE = 0.001, 12 * 3600
@@ -71,9 +71,9 @@ def drain(
     rows: its later messages would overtake ours if we were rolled back (I3).
     """
     plain(address)
-    token = uuid.uuid4()
-    where, change = pending.waiting(project_id, address, _free()), _held(token, lease_secs, consumer)
-    found = claimed_message.take(where, change, _most(limit))
+    token, most = uuid.uuid4(), _most(limit)
+    params = pending.params(project_id, address, **_claiming(token, lease_secs, consumer, most))
+    found = claimed_message.take(_by_size("drain", most), params)
     if len(found) < limit:
         _quarantine_overdue(project_id, address)
     return _as_claim(token, found)
@@ -89,16 +89,10 @@ def ack_and_claim(
             following = drain(project_id, address, limit, lease_secs, consumer)
             return dataclasses.replace(following, acked=acked)
     plain(address)
-    token, keys = uuid.uuid4(), [message.pk for message in claim.messages]
-    # `picked` reads from `done`, so that acknowledged rows are locked first. Two of these calls cannot deadlock.
-    free = _free()
-    free = Fragment(f"{free.text} AND (SELECT count(*) FROM done) >= 0", free.params)  # noqa: S608
-    parts = {
-        **_acknowledging(pending.numbered(project_id, address, keys, _live(claim.token)), claim.token),
-        "picked": pending.pick(pending.waiting(project_id, address, free), _most(limit)),
-        "held": pending.changing("picked", _held(token, lease_secs, consumer), claimed_message.HELD),
-    }
-    rows = _run(sql.together(parts, claimed_message.select_messages("held", ", (SELECT count(*) FROM done)")))
+    token, keys, most = uuid.uuid4(), [message.pk for message in claim.messages], _most(limit)
+    claiming = _claiming(token, lease_secs, consumer, most)
+    params = pending.params(project_id, address, keys=sql.several(keys), old_claim=sql.uid(claim.token), **claiming)
+    rows = sql.query(_by_size("ack_and_claim", most), params)
     if len(rows) < limit:
         _quarantine_overdue(project_id, address)
     whole = rows and rows[0][-1] == len(keys)
@@ -110,19 +104,12 @@ def ack_and_claim(
 def recover(project_id: UUID, address: str, lease_secs: float | None = None, consumer: str = "") -> Claim:
     """Claim expired messages again, and all messages of this consumer. The old claim is dead from here on."""
     plain(address)
-    clock = sql.at()
-    held = Fragment(
-        f"state = 'claimed' AND (claim_expires_at <= {clock.text} OR (consumer <> '' AND consumer = %s))",
-        (*clock.params, consumer),
-    )
-    where = pending.waiting(project_id, address, held)
-    _quarantine_spent(where, address)
     token = uuid.uuid4()
+    params = pending.params(project_id, address, **_claiming(token, lease_secs, consumer, _most(MOST)))
+    _quarantine_spent("recoverable", address, params)
     with unit_of_work.transaction():
-        found = claimed_message.take(where, _held(token, lease_secs, consumer), _most(MOST))
-        # The old claim of the messages that do not fit is dead too: the next drain gets them.
-        rest = Fragment(f"{where.text} AND claim <> %s", (*where.params, sql.uid(token)))
-        if pending.change(rest, _back_to_new()):
+        found = claimed_message.take("recover", params)
+        if pending.move("recover_rest", params):
             unit_of_work.wake(f"mailbox:{project_id}:{address}")
     return _as_claim(token, found)
 
@@ -137,8 +124,7 @@ def ack(project_id: UUID, address: str, claim: Token, ids: Collection[str] | Non
     if token is None or not named:
         return _settled(named, set())
     keys = [key for key in named.values() if key]
-    live = pending.numbered(project_id, address, keys, _live(token))
-    done = _acknowledge(live, token)
+    done = _acknowledge(project_id, address, keys, token)
     if len(done) < len(keys):
         done |= receipts.acknowledged(project_id, address, token, keys)
     return _settled(named, done)
@@ -152,13 +138,14 @@ def nack(
     A message without tries left goes into quarantine instead.
     """
     plain(address)
-    due = sql.at(_secs("delay_secs", delay_secs, LONGEST_DELAY))
+    delay = sql.seconds(_secs("delay_secs", delay_secs, LONGEST_DELAY))
     token, named = _token(claim), _keys(project_id, claim, ids)
     if token is None or not named:
         return _settled(named, set())
-    live = pending.numbered(project_id, address, [key for key in named.values() if key], _live(token))
-    spent = _quarantine_spent(live, address)
-    rows = pending.change(live, _back_to_new(Fragment(f"due_at = {due.text}", due.params)))
+    keys = sql.several([key for key in named.values() if key])
+    params = pending.params(project_id, address, keys=keys, claim=sql.uid(token), secs=delay)
+    spent = _quarantine_spent("named_live", address, params)
+    rows = pending.move("nack", params)
     if rows and not delay_secs:
         _wake(project_id, address)
     return _settled(named, {row.message for row in rows} | spent)
@@ -170,32 +157,23 @@ def extend(project_id: UUID, address: str, claim: Token, lease_secs: float | Non
     token = _token(claim)
     if token is None:
         return Claim()
-    end = sql.at(_lease(lease_secs))
-    longer = Fragment(f"claim_expires_at = {end.text}", end.params)
-    live = pending.waiting(project_id, address, _live(token))
-    return _as_claim(token, claimed_message.take(live, longer))
+    secs = sql.seconds(_lease(lease_secs))
+    params = pending.params(project_id, address, claim=sql.uid(token), secs=secs)
+    return _as_claim(token, claimed_message.take("extend", params))
 
 
 def expire(project_id: UUID, address: str) -> int:
     """Return one address's expired claims to `new`. Quarantine the messages without tries left."""
-    return _expire_where(pending.waiting(project_id, address, _overdue()), address)
-
-
-def _expire_where(overdue: Fragment, address: str) -> int:
-    spent = _quarantine_spent(overdue, address)
-    return len(pending.change(overdue, _back_to_new())) + len(spent)
+    params = pending.params(project_id, address)
+    spent = _quarantine_spent("overdue", address, params)
+    return len(pending.move("expire", params)) + len(spent)
 
 
 def expire_due(limit: int = 500) -> int:
     """Expire overdue claims of every address, at most `limit` addresses a run. Return the number of messages."""
-    clock = sql.at()
-    statement = f"""
-        SELECT DISTINCT a.id, a.project_id, a.name FROM mailbox_waiting w JOIN mailbox_address a ON a.id = w.address_id
-        WHERE w.state = 'claimed' AND w.claim_expires_at <= {clock.text} ORDER BY a.id LIMIT %s
-    """  # noqa: S608 - our own words
 
     def find(most: int) -> list[tuple[UUID, str]]:
-        due = sql.run(statement, [*clock.params, most])
+        due = sql.query("overdue_addresses", {"now": sql.now(), "most": most})
         return [(project if isinstance(project, UUID) else UUID(project), name) for _, project, name in due]
 
     return sweep_batch.each(EXPIRED, find, lambda at: _expire_at(*at), limit=limit)
@@ -208,11 +186,11 @@ def _expire_at(project_id: UUID, address: str) -> int:
         expired = expire(project_id, address)
     except Exception as error:
         expired, trouble = 0, error
-        overdue = pending.waiting(project_id, address, _overdue())
-        statement = f"SELECT message_id FROM mailbox_waiting WHERE {overdue.text} ORDER BY seq"  # noqa: S608
-        for (key,) in sql.run(statement, overdue.params):
+        for (key,) in sql.query("overdue_keys", pending.params(project_id, address)):
             try:
-                expired += _expire_where(pending.numbered(project_id, address, [key], _overdue()), address)
+                params = pending.params(project_id, address, keys=sql.several([key]))
+                spent = _quarantine_spent("named_overdue", address, params)
+                expired += len(pending.move("expire_named", params)) + len(spent)
             except Exception:
                 log.exception("the claim of message %s at %s cannot expire", key, address)
     if expired:
@@ -231,32 +209,25 @@ def plain(address: str) -> None:
         raise problems.forbidden(owner if addresses.is_session(address) else own, "reserved-address")
 
 
-def _held(token: UUID, lease_secs: float | None, consumer: str) -> Fragment:
-    """Return the SET clause that puts rows under a new claim. Each new claim counts as one try."""
-    end = sql.at(_lease(lease_secs))
-    return Fragment(
-        "state = 'claimed', claim = %s, consumer = %s, tries = tries + 1, due_at = NULL, "
-        f"claim_expires_at = {end.text}",
-        (sql.uid(token), consumer, *end.params),
-    )
+def _claiming(token: UUID, lease_secs: float | None, consumer: str, most: Most) -> dict[str, Any]:
+    """Return the parameters that put rows under a new claim."""
+    secs = sql.seconds(_lease(lease_secs))
+    return {"claim": sql.uid(token), "consumer": consumer, "secs": secs, "most": most.messages, "bytes": most.bytes}
 
 
-def _acknowledging(live: Fragment, token: UUID | None) -> dict[str, Fragment]:
-    """Return the parts of a statement that admits these rows. `done` is the result of `pending.removing`."""
-    return {
-        "known": pending.pick(live),
-        "done": pending.removing("known"),
-        "noted": receipts.noting("done", token),
-    }
+def _by_size(name: str, most: Most) -> str:
+    """Return the name of the statement that counts bytes, unless so few messages cannot be too many bytes."""
+    return name if most.messages * LIMITS.max_body_bytes <= most.bytes else f"{name}_bytes"
 
 
-def _acknowledge(live: Fragment, token: UUID) -> set[int]:
+def _acknowledge(project_id: UUID, address: str, keys: Collection[int], token: UUID) -> set[int]:
     """Admit these rows under one receipt. Return the keys of the admitted messages."""
+    own = sql.uid(token)
+    params = pending.params(project_id, address, keys=sql.several(keys), claim=own, old_claim=own)
     if connection.vendor == "postgresql":
-        done = Fragment("SELECT message_id FROM done")
-        return {key for (key,) in _run(sql.together(_acknowledging(live, token), done))}
+        return {key for (key,) in sql.query("ack", params)}
     with unit_of_work.transaction():
-        rows = pending.remove(live)
+        rows = pending.move("remove_named_live", params)
         receipts.note(rows, claim=token)
     return {row.message for row in rows}
 
@@ -264,37 +235,24 @@ def _acknowledge(live: Fragment, token: UUID) -> set[int]:
 def _quarantine_overdue(project_id: UUID, address: str) -> None:
     """Quarantine spent messages before a claim. A failure is logged and the claim goes on: the sweep reports it."""
     try:
-        _quarantine_spent(pending.waiting(project_id, address, _overdue()), address)
+        _quarantine_spent("overdue", address, pending.params(project_id, address))
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         log.exception("messages without tries left at %s cannot be quarantined", address)
 
 
-def _quarantine_spent(where: Fragment, address: str) -> set[int]:
-    """Quarantine the claimed rows of `where` without tries left, so that the address goes on without them (I10)."""
-    most = LIMITS.claim_tries
-    spent = Fragment(f"{where.text} AND state = 'claimed' AND tries >= %s", (*where.params, most))
-    if not _run(Fragment(f"SELECT 1 FROM mailbox_waiting WHERE {spent.text} LIMIT 1", spent.params)):  # noqa: S608
+def _quarantine_spent(which: str, address: str, params: dict[str, Any]) -> set[int]:
+    """Quarantine the claimed rows without tries left that a statement finds, so that the address goes on without them
+    (I10).
+    """
+    if not sql.query(f"has_spent_{which}", params):
         return set()
     with unit_of_work.transaction():
-        rows = pending.remove(spent)
+        rows = pending.move(f"remove_spent_{which}", params)
         for row in rows:
             quarantine.dead_letter(row, address, f"claimed {row.tries} times and never acknowledged")
     return {row.message for row in rows}
-
-
-def _back_to_new(due: Fragment | None = None) -> Fragment:
-    due = due or Fragment("due_at = NULL")
-    return Fragment(f"state = 'new', claim = NULL, consumer = '', claim_expires_at = NULL, {due.text}", due.params)
-
-
-def _live(token: UUID) -> Fragment:
-    """Match rows under this claim with a running lease. This is the fence of every operation of a claim's owner."""
-    clock = sql.at()
-    return Fragment(
-        f"state = 'claimed' AND claim = %s AND claim_expires_at > {clock.text}", (sql.uid(token), *clock.params)
-    )
 
 
 def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[str, int | None]:
@@ -307,23 +265,6 @@ def _keys(project_id: UUID, claim: Token, ids: Collection[str] | None) -> dict[s
     known = {name for name in ids if names.is_name(name, envelope.LONGEST_ID)}
     rows = Message.objects.filter(project_id=project_id, message_id__in=known)
     return dict.fromkeys(ids) | dict(rows.values_list("message_id", "pk"))
-
-
-def _free() -> Fragment:
-    """Match rows that a drain may take: new and due, or with an expired claim and tries left."""
-    clock = sql.at()
-    # A CASE, because a planner makes no estimate of how many rows meet one. From an OR it concludes that hardly any
-    # rows match. Then it reads and sorts the whole address for a hundred rows, instead of walking the index.
-    return Fragment(
-        f"CASE state WHEN 'new' THEN due_at IS NULL OR due_at <= {clock.text} "
-        f"WHEN 'claimed' THEN claim_expires_at <= {clock.text} AND tries < %s ELSE false END",
-        (*clock.params, *clock.params, LIMITS.claim_tries),
-    )
-
-
-def _overdue() -> Fragment:
-    clock = sql.at()
-    return Fragment(f"state = 'claimed' AND claim_expires_at <= {clock.text}", clock.params)
 
 
 def _lease(lease_secs: float | None) -> float:
@@ -345,10 +286,6 @@ def _most(limit: int) -> Most:
 
 def _as_claim(token: UUID, found: list[ClaimedMessage]) -> Claim:
     return Claim(token, found[0].claim_expires_at, found) if found else Claim()
-
-
-def _run(statement: Fragment) -> list[sql.Row]:
-    return sql.run_prepared(statement.text, statement.params)
 
 
 def _settled(named: Mapping[str, int | None], done: Collection[int]) -> Settled:

@@ -24,7 +24,6 @@ from mailbox.models import Message, Waiting
 from mailbox.states import ASK_MODES
 from mailbox.store import pending, receipts
 from mailbox.store.insert import Delivered
-from mailbox.store.sql import Fragment
 
 #: The prefix of asks made by the operation `ask`. Its caller waits for the answer, and has no mailbox for it.
 ASKED = f"{OWN}ask:"
@@ -109,8 +108,7 @@ def answer(
             # An answer that was there already may have been deleted since.
             kept = Message.objects.filter(project_id=ask.project_id, message_id=delivered.id)
             keys = list(kept.values_list("pk", flat=True))
-            answers = pending.numbered(ask.project_id, address, keys, Fragment("true"))
-            receipts.note(pending.remove(answers))
+            receipts.note(pending.remove(ask.project_id, address, keys))
         unit_of_work.wake(topic(ask.project_id, ask.message_id))
     return delivered
 

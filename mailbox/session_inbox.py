@@ -13,7 +13,6 @@ from ledger import unit_of_work
 from mailbox.models import Address, Message, Receipt, Waiting
 from mailbox.states import MessageState
 from mailbox.store import pending, receipts, sql
-from mailbox.store.sql import Fragment
 
 MOST = 1000
 RECEIPTS_AT_ONCE = 20
@@ -83,7 +82,7 @@ def admit(project_id: UUID, address: str, ids: Collection[str], attempt: int) ->
     found = Message.objects.filter(project_id=project_id, message_id__in=set(ids))
     names = dict(found.values_list("pk", "message_id"))
     with unit_of_work.transaction():
-        rows = pending.remove(pending.numbered(project_id, address, list(names), Fragment("state = 'new'")))
+        rows = pending.remove_new(project_id, address, list(names))
         receipts.note(rows, attempt=attempt)
     return [names[row.message] for row in rows]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -13,11 +13,12 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 
 Row = tuple[Any, ...]
+Params = Sequence[Any] | Mapping[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def run(statement: str, params: Sequence[Any]) -> list[Row]:
+def run(statement: str, params: Params) -> list[Row]:
     """Run a statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
@@ -32,7 +33,7 @@ def run_each(statement: str, rows: Sequence[Sequence[Any]]) -> int:
         return int(cursor.rowcount)
 
 
-def run_prepared(statement: str, params: Sequence[Any]) -> list[Row]:
+def run_prepared(statement: str, params: Params) -> list[Row]:
     """Run a statement with a constant text: PostgreSQL parses and plans it once, not at each call.
 
     A plan is used for `PLAN_SECS`. A plan made for an empty table scans all of it. Without this bound it would be kept

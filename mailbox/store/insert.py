@@ -22,7 +22,7 @@ from mailbox.envelope import ValidatedMessage
 from mailbox.models import Message
 from mailbox.store import sql
 
-#: Rows of one INSERT: a statement takes at most 65,535 parameters.
+#: Messages of one INSERT.
 CHUNK = 500
 
 #: The place of a message: the key of its address, and its number there.
@@ -118,9 +118,9 @@ def _accept_at_once(project_id: UUID, messages: Sequence[tuple[str, ValidatedMes
     if len(messages) == 1:
         [(address, each)] = messages
         row = [project_id, address, project_id, *_stored(each), sql.moment(each.message.created_at)]
-        found = sql.run_prepared(ONE, row)
+        found = sql.query("accept_one", row)
     else:
-        found = sql.run_prepared(AT_ONCE, [_as_json(messages), project_id, project_id])
+        found = sql.query("accept", [_as_json(messages), project_id, project_id])
     fresh = {name: (address, seq) for name, address, seq in found}
     existing = _existing(project_id, {each.id for _, each in messages if each.id not in fresh})
     outcomes = [_outcome(each, fresh.get(each.id, NOWHERE), fresh, existing) for _, each in messages]
@@ -128,7 +128,7 @@ def _accept_at_once(project_id: UUID, messages: Sequence[tuple[str, ValidatedMes
 
 
 def _as_json(messages: Sequence[tuple[str, ValidatedMessage]]) -> str:
-    """Return the parameter of `AT_ONCE`: for each message its address, the number of later messages there, and its
+    """Return the parameter of `accept`: for each message its address, the number of later messages there, and its
     columns.
     """
     behind: dict[str, int] = {}
@@ -139,119 +139,34 @@ def _as_json(messages: Sequence[tuple[str, ValidatedMessage]]) -> str:
     return json.dumps(rows[::-1], ensure_ascii=False, default=str)
 
 
-#: One parameter holds every message, so the statement is the same for two and for five hundred. The addresses are
-#: sorted by code point, as Python sorts them in `_take_places`: a database's own collation would give another order
-#: of locks.
-AT_ONCE = """
-    WITH messages AS MATERIALIZED (
-        SELECT l ->> 0 AS name, (l ->> 1)::bigint AS behind, l ->> 2 AS message_id, l ->> 3 AS message_kind,
-            l ->> 4 AS body_text, l ->> 5 AS content_hash, l ->> 6 AS correlation_id, l ->> 7 AS sender_session,
-            l ->> 8 AS sender_role, (l ->> 9)::boolean AS claimed_sender, (l ->> 10)::timestamptz AS created_at
-        FROM jsonb_array_elements(%s::jsonb) AS l
-    ), taken AS (
-        INSERT INTO mailbox_address AS a (project_id, name, last_seq)
-        SELECT %s::uuid, name, count(*) FROM messages GROUP BY name ORDER BY name COLLATE "C"
-        ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + excluded.last_seq
-        RETURNING a.id, a.name, a.last_seq
-    ),
-    fresh AS (
-        INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at,
-            dead_lettered, spent_tries)
-        SELECT %s::uuid, t.id, t.last_seq - l.behind, l.message_id, l.message_kind, l.body_text, l.content_hash,
-            l.correlation_id, l.sender_session, l.sender_role, l.claimed_sender,
-            COALESCE(l.created_at, statement_timestamp()), statement_timestamp(), false, 0
-        FROM messages l JOIN taken t ON t.name = l.name
-        ON CONFLICT (project_id, message_id) DO NOTHING
-        RETURNING id, message_id, address_id, seq, octet_length(body_text) AS size
-    ), waiting AS (
-        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size)
-        SELECT id, address_id, seq, 'new', 0, '', size FROM fresh
-    )
-    SELECT message_id, address_id, seq FROM fresh
-"""
-#: `AT_ONCE` for one message: faster for a sender that comes alone.
-ONE = """
-    WITH taken AS (
-        INSERT INTO mailbox_address AS a (project_id, name, last_seq) VALUES (%s, %s, 1)
-        ON CONFLICT (project_id, name) DO UPDATE SET last_seq = a.last_seq + 1
-        RETURNING a.id, a.last_seq
-    ), fresh AS (
-        INSERT INTO mailbox_message (project_id, address_id, seq, message_id, message_kind, body_text, content_hash,
-            correlation_id, sender_session, sender_role, claimed_sender, created_at, received_at,
-            dead_lettered, spent_tries)
-        SELECT %s, t.id, t.last_seq, %s, %s, %s, %s, %s, %s, %s, %s::boolean,
-            COALESCE(%s::timestamptz, statement_timestamp()), statement_timestamp(), false, 0
-        FROM taken t
-        ON CONFLICT (project_id, message_id) DO NOTHING
-        RETURNING id, message_id, address_id, seq, octet_length(body_text) AS size
-    ), waiting AS (
-        INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size)
-        SELECT id, address_id, seq, 'new', 0, '', size FROM fresh
-    )
-    SELECT message_id, address_id, seq FROM fresh
-"""
 NOWHERE: Place = (0, 0)
 
 
 def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
     """Return a place for each message at the address of that name. Locks the addresses in the order of their names."""
-    wanted = Counter(sorted(names))
-    project = sql.uid(project_id)
-    taken = sql.run(
-        "INSERT INTO mailbox_address (project_id, name, last_seq) "  # noqa: S608 - placeholders
-        f"VALUES {', '.join(['(%s, %s, %s)'] * len(wanted))} "
-        "ON CONFLICT (project_id, name) DO UPDATE SET last_seq = mailbox_address.last_seq + excluded.last_seq "
-        "RETURNING name, id, last_seq",
-        [value for name, many in wanted.items() for value in (project, name, many)],
-    )
-    rows = {name: pk for name, pk, _ in taken}
-    numbers = {name: count(last - wanted[name] + 1) for name, _, last in taken}
-    return [(rows[name], next(numbers[name])) for name in names]
+    wanted = Counter(names)
+    rows = {name: (pk, count(last - wanted[name] + 1)) for name, pk, last in _advance(project_id, wanted)}
+    return [(rows[name][0], next(rows[name][1])) for name in names]
 
 
 def lock_addresses(project_id: UUID, names: Collection[str]) -> None:
     """Lock these addresses now, in the order that every delivery uses. The open transaction delivers to them later."""
-    ordered, project = sorted(set(names)), sql.uid(project_id)
-    if not ordered:
-        return
-    sql.run(
-        "INSERT INTO mailbox_address (project_id, name, last_seq) "  # noqa: S608 - placeholders
-        f"VALUES {', '.join(['(%s, %s, 0)'] * len(ordered))} "
-        "ON CONFLICT (project_id, name) DO UPDATE SET last_seq = mailbox_address.last_seq RETURNING id",
-        [value for name in ordered for value in (project, name)],
-    )
+    if names:
+        _advance(project_id, dict.fromkeys(names, 0))
 
 
-COLUMNS = (
-    "project_id, address_id, seq, message_id, message_kind, body_text, content_hash, correlation_id, "
-    "sender_session, sender_role, claimed_sender, created_at, received_at, dead_lettered, spent_tries"
-)
+def _advance(project_id: UUID, wanted: Mapping[str, int]) -> list[sql.Row]:
+    """Lock the addresses, sorted by name, and advance their counters. Return their names, keys and counters."""
+    ordered = json.dumps(sorted(wanted.items()), ensure_ascii=False)
+    return sql.query("take_places", {"project": sql.uid(project_id), "wanted": ordered})
 
 
 def _insert(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]]) -> dict[str, Place]:
     """Insert the messages. Return id -> place of the new ids."""
-    clock = sql.at()
-    values = f"({sql.marks([0] * 11)}, COALESCE({sql.timestamp()}, {clock.text}), {clock.text}, false, 0)"
-    project = sql.uid(project_id)
-    params: list[Any] = []
-    for place, each in rows:
-        params += [project, *place, *_stored(each)]
-        params += [sql.moment(each.message.created_at), *clock.params, *clock.params]
-    inserted = sql.run(
-        f"INSERT INTO mailbox_message ({COLUMNS}) VALUES {', '.join([values] * len(rows))} "  # noqa: S608
-        "ON CONFLICT (project_id, message_id) DO NOTHING "
-        "RETURNING id, address_id, seq, octet_length(body_text), message_id",
-        params,
-    )
-    if inserted:
-        waiting = ", ".join(["(%s, %s, %s, 'new', 0, '', %s)"] * len(inserted))
-        sql.run(
-            "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size) "  # noqa: S608
-            f"VALUES {waiting} RETURNING seq",
-            [value for row in inserted for value in row[:4]],
-        )
-    return {name: (address, seq) for _, address, seq, _, name in inserted}
+    messages = [[*place, *_stored(each), sql.moment(each.message.created_at)] for place, each in rows]
+    given = json.dumps(messages, ensure_ascii=False, default=str)
+    found = sql.query("insert_messages", {"now": sql.now(), "project": project_id, "messages": given})
+    return {name: (address, seq) for name, address, seq in found}
 
 
 def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]]) -> dict[str, Place]:
@@ -261,18 +176,8 @@ def _insert_each(project_id: UUID, rows: Sequence[tuple[Place, ValidatedMessage]
     for place, each in rows:
         created = each.message.created_at
         values.append([project, *place, *_stored(each), sql.moment(created) if created else clock, clock])
-    written = sql.run_each(
-        f"INSERT INTO mailbox_message ({COLUMNS}) VALUES ({sql.marks([0] * 13)}, false, 0) "  # noqa: S608
-        "ON CONFLICT (project_id, message_id) DO NOTHING",
-        values,
-    )
-    # A place that was taken for a duplicate has no message, so this adds no row for it.
-    sql.run_each(
-        "INSERT INTO mailbox_waiting (message_id, address_id, seq, state, tries, consumer, size) "
-        "SELECT id, address_id, seq, 'new', 0, '', length(CAST(body_text AS BLOB)) "
-        "FROM mailbox_message WHERE address_id = %s AND seq = %s",
-        [place for place, _ in rows],
-    )
+    written = sql.run_each(sql.STATEMENTS["insert_message"], values)
+    sql.run_each(sql.STATEMENTS["insert_waiting"], [place for place, _ in rows])
     if written == len(rows):
         return {each.id: place for place, each in rows}
     # Every message took a place: a row at another place is older.

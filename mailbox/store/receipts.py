@@ -6,31 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from core.db.clock import database_now
 from ledger import unit_of_work
 from mailbox.models import Message, Quarantined, Receipt
 from mailbox.states import MessageState
 from mailbox.store import receipt_lookup, sql
 from mailbox.store.pending import Moved
-from mailbox.store.sql import Fragment
 
 #: Messages for whose receipts one query asks.
 ATTACHED = 1000
-
-
-def noting(done: str, claim: UUID | None) -> Fragment:
-    """Return the INSERT of a receipt for the rows that the `pending.removing` of this name returned. It inserts nothing
-    for no rows. PostgreSQL only.
-    """
-    clock = sql.at()
-    return Fragment(
-        "INSERT INTO mailbox_receipt (address_id, claim, admitted_at, first_seq, last_seq, taken) "  # noqa: S608
-        f"SELECT address_id, %s::uuid, {clock.text}, min(seq), max(seq), jsonb_object_agg(seq, tries) "
-        f"FROM {done} GROUP BY address_id",
-        (claim, *clock.params),
-    )
 
 
 def note(rows: Sequence[Moved], *, claim: UUID | None = None, attempt: int | None = None) -> None:
@@ -110,23 +94,9 @@ def _forget(address: int, seqs: Sequence[int]) -> None:
     """Delete the messages with our own statements: Django's would first read every row, with its body."""
     found = keys(address, seqs)
     Quarantined.objects.filter(accepted__in=found).update(accepted=None)
-    gone = sql.among("id", found)
-    sql.run(
-        f"DELETE FROM mailbox_message WHERE {gone.text} AND "  # noqa: S608 - our own words
-        "(SELECT w.message_id FROM mailbox_waiting w WHERE w.message_id = mailbox_message.id) IS NULL RETURNING id",
-        gone.params,
-    )
-
-
-#: Each number alone: for all at once a planner may think that the address has hardly more, and read all of its rows.
-NUMBERED = """
-    SELECT m.id FROM unnest(%s::bigint[]) AS n(seq),
-        LATERAL (SELECT id FROM mailbox_message WHERE address_id = %s AND seq = n.seq OFFSET 0) m
-"""
+    sql.query("delete_messages", {"keys": sql.several(found)})
 
 
 def keys(address: int, seqs: Sequence[int]) -> list[int]:
     """Return the keys of the messages with these numbers."""
-    if connection.vendor == "postgresql":
-        return [key for (key,) in sql.run_prepared(NUMBERED, [seqs, address])]
-    return list(Message.objects.filter(address=address, seq__in=seqs).values_list("pk", flat=True))
+    return [key for (key,) in sql.query("keys_of_numbers", {"address_id": address, "seqs": sql.several(seqs)})]

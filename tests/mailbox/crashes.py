@@ -360,12 +360,11 @@ def without_fence() -> None:
     from mailbox import claims
     from mailbox.models import Message
     from mailbox.store import pending, receipts
-    from mailbox.store.sql import Fragment
 
     def unfenced(project_id: UUID, address: str, claim: UUID, ids: list[str]) -> claims.Settled:
         keys = Message.objects.filter(project_id=project_id, message_id__in=ids).values_list("pk", flat=True)
         with unit_of_work.transaction():
-            gone = pending.remove(pending.numbered(project_id, address, list(keys), Fragment("true")))
+            gone = pending.remove(project_id, address, list(keys))
             receipts.note(gone, claim=claim)
         return claims.Settled(ids, [])
 
