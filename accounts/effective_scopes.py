@@ -7,13 +7,14 @@ lost: the account, the project, a permission, or the superuser's place on the st
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
-from django.db import connection
 from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
 from accounts import scopes
 from accounts.models import Credential, CredentialKind, User
+from core.db.named_sql import NamedSQL, several
 
 #: Reasons why a key does not work, in the words that staff read.
 ENDED, EXPIRED, NO_OWNER = "ended", "expired", "no owner"
@@ -21,38 +22,24 @@ OWNER_INACTIVE, OWNER_OUTSIDE = "owner inactive", "owner does not see the projec
 OWNER_OFF_STAFF = "owner is a superuser off the staff"
 
 
-# Written by hand: every call with a key runs this, and Django takes longer to build it than the database to answer it.
-#: Same rule as `projects.visible_to`: the owner is in a group that the project names.
-SEES = """EXISTS (
-    SELECT 1 FROM accounts_project_groups named JOIN accounts_user_groups member ON member.group_id = named.group_id
-    WHERE named.project_id = accounts_credential.project_id AND member.user_id = accounts_credential.user_id)"""
-#: Same rule as `has_perm`: the members of `scopes.permissions()` that the owner holds, directly or by a group.
-HOLDS = """(
-    SELECT {joined}(app.app_label || '.' || held.codename, ',')
-    FROM auth_permission held JOIN django_content_type app ON app.id = held.content_type_id
-    WHERE held.codename IN ({names}) AND held.id IN (
-        SELECT permission_id FROM accounts_user_user_permissions WHERE user_id = accounts_credential.user_id
-        UNION ALL
-        SELECT given.permission_id FROM auth_group_permissions given
-        JOIN accounts_user_groups member ON member.group_id = given.group_id
-        WHERE member.user_id = accounts_credential.user_id))"""
+#: `accounts.bulk_authentication` reads the same facts with the key itself.
+STATEMENTS = NamedSQL(Path(__file__).parent)
 
 
 def annotated(keys: QuerySet[Credential]) -> QuerySet[Credential]:
     """Annotate each key with facts about its owner: `owner_sees` and `owner_holds`."""
-    holding, names = holds()
     # The model declares both for readers. Only this function sets them. This SQL contains no user input.
+    sees, holding = STATEMENTS["owner_sees"], STATEMENTS["owner_holds"]
     return keys.annotate(  # type: ignore[no-redef]
-        owner_sees=RawSQL(SEES, (), output_field=BooleanField()),  # noqa: S611
-        owner_holds=RawSQL(holding, names, output_field=TextField()),  # noqa: S611
+        owner_sees=RawSQL(sees, (), output_field=BooleanField()),  # noqa: S611
+        owner_holds=RawSQL(holding, (several(codenames()),), output_field=TextField()),  # noqa: S611
     )
 
 
-def holds() -> tuple[str, list[str]]:
-    """Return `HOLDS` for this database, and its parameters."""
-    names = sorted({name.partition(".")[2] for name in scopes.permissions()})
-    joined = "STRING_AGG" if connection.vendor == "postgresql" else "GROUP_CONCAT"
-    return HOLDS.format(joined=joined, names=", ".join(["%s"] * len(names))), names
+@functools.cache
+def codenames() -> tuple[str, ...]:
+    """Return the names of the permissions that scopes need, without their apps."""
+    return tuple(sorted({name.partition(".")[2] for name in scopes.permissions()}))
 
 
 def why_dead(key: Credential) -> str:
