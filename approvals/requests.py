@@ -29,7 +29,7 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
         if existing is not None:
             return _checked(existing, prepared, actor), False
         try:
-            with unit_of_work.transaction():
+            with unit_of_work.savepoint():
                 return _register(project_id, prepared, actor, via), True
         except IntegrityError:
             # The same request was inserted between our SELECT and our INSERT. Any other conflict is raised.

@@ -8,7 +8,7 @@
 
 Entries are collected until the outermost block ends. Then they are written at once, under the ledger head, *last before
 COMMIT*: the one lock that every transaction needs is held for the shortest time, and commit order is cursor order. An
-inner block that raises drops its own entries.
+operation that is called by another one joins its transaction. A part that may fail alone is a `savepoint`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class _UnitOfWork:
     new_entries: list[entries.NewEntry] = field(default_factory=list)
     topics: dict[str, None] = field(default_factory=dict)
     hooks: list[Callable[[], object]] = field(default_factory=list)
+    #: The error that left an inner operation. Its writes may be half done, so nothing may be committed.
+    failed: BaseException | None = None
 
 
 class _Thread(threading.local):
@@ -49,19 +51,46 @@ _thread = _Thread()
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Open a transaction. A nested one is a savepoint of the outer one."""
+    """Open a transaction, or join the one that is open: an operation may call another one.
+
+    There is no savepoint. So when an inner operation raises, the outer one must fail too: if it goes on, its end raises
+    RuntimeError, and nothing is committed.
+    """
+    unit = _thread.unit
+    if unit is None:
+        with _outermost():
+            yield
+        return
+    try:
+        yield
+    except BaseException as error:
+        unit.failed = error
+        raise
+
+
+@contextmanager
+def savepoint() -> Iterator[None]:
+    """Undo only this part of the open transaction when it raises, so that the rest can go on. Without one, open one.
+
+    It costs two statements, so it is only for a part that has to fail alone. These are all:
+
+    - `approvals.requests.ask`: another call may insert the same request first.
+    - `orchestration.connections.approvals.settle_plain`: an execution that is taken already is no error there.
+    - `mailbox.claims`: spent messages that cannot be quarantined must not stop a claim.
+    """
     unit = _thread.unit
     if unit is None:
         with _outermost():
             yield
         return
     entry_count, hook_count, topics = len(unit.new_entries), len(unit.hooks), dict(unit.topics)
+    failed = unit.failed
     try:
         with database.atomic():
             yield
     except BaseException:
         del unit.new_entries[entry_count:], unit.hooks[hook_count:]
-        unit.topics = topics
+        unit.topics, unit.failed = topics, failed
         raise
 
 
@@ -74,6 +103,10 @@ def _outermost() -> Iterator[None]:
             database.on_commit(hand_on)
             locks.bound_transaction()
             yield
+            if unit.failed is not None:
+                raise RuntimeError(
+                    "An inner operation failed and the outer one went on. Open a unit_of_work.savepoint() around it."
+                ) from unit.failed
             written = entries.write(unit.new_entries)
             topics = [*unit.topics, *(f"feed:{project}" for project in written)]
             for hook in unit.hooks:

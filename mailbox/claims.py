@@ -235,20 +235,20 @@ def _acknowledge(project_id: UUID, address: str, keys: Collection[int], token: U
 def _quarantine_overdue(project_id: UUID, address: str) -> None:
     """Quarantine spent messages before a claim. A failure is logged and the claim goes on: the sweep reports it."""
     try:
-        _quarantine_spent("overdue", address, pending.params(project_id, address))
+        _quarantine_spent("overdue", address, pending.params(project_id, address), alone=True)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         log.exception("messages without tries left at %s cannot be quarantined", address)
 
 
-def _quarantine_spent(which: str, address: str, params: dict[str, Any]) -> set[int]:
+def _quarantine_spent(which: str, address: str, params: dict[str, Any], *, alone: bool = False) -> set[int]:
     """Quarantine the claimed rows without tries left that a statement finds, so that the address goes on without them
-    (I10).
+    (I10). `alone`: a failure undoes nothing else.
     """
     if not sql.query(f"has_spent_{which}", params):
         return set()
-    with unit_of_work.transaction():
+    with unit_of_work.savepoint() if alone else unit_of_work.transaction():
         rows = pending.move(f"remove_spent_{which}", params)
         for row in rows:
             quarantine.dead_letter(row, address, f"claimed {row.tries} times and never acknowledged")

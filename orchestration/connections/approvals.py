@@ -11,6 +11,7 @@ from approvals import consumption, decisions, requests, schemas
 from approvals.canonical_action import Ask
 from approvals.models import Approval
 from core.web.problems import Problem
+from ledger import unit_of_work
 from orchestration.connections.fencing import Connection, fenced_transaction
 from wardroom.protocol import (
     ApprovalAck,
@@ -81,7 +82,7 @@ def settle_plain(connection: Connection, frame: ApprovalReply) -> None:
     with fenced_transaction(connection):
         consumption.acknowledge(connection.session_id, connection.attempt, frame.id)
         if frame.approved:
-            with suppress(Problem):
+            with suppress(Problem), unit_of_work.savepoint():
                 consumption.consume_request(
                     connection.session_id, connection.attempt, frame.id, digest=frame.digest, actor=connection.actor
                 )

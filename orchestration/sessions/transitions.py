@@ -58,11 +58,12 @@ def move(
         changes |= {"finished_at": database_now(), "waiting_for": None, "wait_until": None}
     with unit_of_work.transaction():
         queryset = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
-        if not queryset.update(status=to, **changes):
-            raise StaleState(session_id, attempt, to)
-        if to not in ENDED:
-            Attempt.objects.filter(session=session_id, number=attempt, ended_at=None).update(status=to)
-        return _tell(session_id, to, reason)
+        if queryset.update(status=to, **changes):
+            if to not in ENDED:
+                Attempt.objects.filter(session=session_id, number=attempt, ended_at=None).update(status=to)
+            return _tell(session_id, to, reason)
+    # Outside the block: nothing was changed, and the caller's transaction may go on.
+    raise StaleState(session_id, attempt, to)
 
 
 def requeue(
@@ -92,11 +93,12 @@ def requeue(
             status__in=set(sources(Status.QUEUED)) & set(out_of),
             retries_left__gte=1 if spend_retry else 0,
         )
-        if not queryset.update(status=Status.QUEUED, attempt=attempt + 1, **fresh):
-            raise StaleState(session_id, attempt, Status.QUEUED)
-        session = _tell(session_id, Status.QUEUED, reason)
-        end(session, attempt, Status.ERROR, reason, kill_in=0)
-        return new_attempt(session, relaunched=relaunched, resume=resume)
+        if queryset.update(status=Status.QUEUED, attempt=attempt + 1, **fresh):
+            session = _tell(session_id, Status.QUEUED, reason)
+            end(session, attempt, Status.ERROR, reason, kill_in=0)
+            return new_attempt(session, relaunched=relaunched, resume=resume)
+    # Outside the block, as in `move`.
+    raise StaleState(session_id, attempt, Status.QUEUED)
 
 
 def new_attempt(session: Session, *, relaunched: bool = False, resume: dict[str, Any] | None = None) -> Session:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import close_old_connections, connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts import projects
 from accounts.models import Project
@@ -38,17 +41,56 @@ def test_a_transaction_that_raises_leaves_no_event_no_audit_and_no_number_behind
     assert not AuditEntry.objects.exists()
 
 
-def test_an_inner_block_that_raises_takes_only_its_own_entries_with_it() -> None:
+def test_a_savepoint_that_raises_takes_only_its_own_entries_with_it() -> None:
     project = projects.default()
     with unit_of_work.transaction():
         unit_of_work.event(project.pk, "before")
-        with pytest.raises(ValueError, match="inner"), unit_of_work.transaction():
+        with pytest.raises(ValueError, match="inner"), unit_of_work.savepoint(), unit_of_work.transaction():
             unit_of_work.event(project.pk, "inner")
             unit_of_work.outbox(project.pk, "webhook", "inner", {})
             raise ValueError("inner")
         unit_of_work.event(project.pk, "after")
     assert [event.type for event in feed.beyond(project.pk, 0).events] == ["before", "after"]
     assert not OutboxEntry.objects.exists()
+
+
+def test_an_inner_operation_joins_the_transaction_without_a_savepoint() -> None:
+    project = projects.default()
+    with CaptureQueriesContext(connection) as asked, unit_of_work.transaction(), unit_of_work.transaction():
+        unit_of_work.event(project.pk, "inner")
+    assert not [each["sql"] for each in asked if "SAVEPOINT" in each["sql"]]
+    assert [event.type for event in feed.beyond(project.pk, 0).events] == ["inner"]
+
+
+def test_nothing_is_committed_when_an_inner_operation_failed_and_the_outer_one_went_on() -> None:
+    project = projects.default()
+    with pytest.raises(RuntimeError, match="savepoint"), unit_of_work.transaction():
+        unit_of_work.event(project.pk, "outer")
+        with pytest.raises(ValueError, match="inner"), unit_of_work.transaction():
+            OutboxEntry.objects.create(project=project, kind="webhook", key="half", payload={})
+            raise ValueError("inner")
+    assert feed.beyond(project.pk, 0).events == []
+    assert not OutboxEntry.objects.exists()
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "next")
+    assert [event.type for event in feed.beyond(project.pk, 0).events] == ["next"]
+
+
+def test_every_savepoint_is_listed_with_its_reason() -> None:
+    root = Path(unit_of_work.__file__).parent.parent
+    apps = ("accounts", "approvals", "ledger", "mailbox", "orchestration", "server")
+    files = [file for app in apps for file in (root / app).rglob("*.py") if file != Path(unit_of_work.__file__)]
+    opened = {
+        ".".join(file.relative_to(root).with_suffix("").parts)
+        for file in files
+        if "unit_of_work.savepoint()" in file.read_text()
+    }
+    listed = re.findall(r"- `([\w.]+)`", unit_of_work.savepoint.__doc__ or "")
+    assert sorted(opened) == sorted(module_of(name, opened) for name in listed)
+
+
+def module_of(name: str, modules: set[str]) -> str:
+    return name if name in modules else name.rpartition(".")[0]
 
 
 def test_the_same_outbox_key_is_owed_once() -> None:
