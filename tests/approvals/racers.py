@@ -22,14 +22,14 @@ def main(project: UUID, user: int, decision: str) -> None:
 
     actor = Actor.of_user(User.objects.get(pk=user))
     while approval_id := sys.stdin.readline().strip():
-        stale = selectors.find(project, UUID(approval_id), actor, None, waiters=False)
+        stale = selectors.find(project, UUID(approval_id), actor, waiters=False)
         print("read", flush=True)
         sys.stdin.readline()
         answer = decisions.Answer(decision=decision, digest=stale.digest, version=1)
         try:
             with unit_of_work.transaction():
                 # The row was read before this transaction began: only the guarded UPDATE can tell that it changed.
-                print(decisions._decide(stale, answer, actor, "rest", None).status, flush=True)
+                print(decisions._decide(stale, answer, actor, "rest").status, flush=True)
         except Problem as refusal:
             print(refusal.type, flush=True)
 

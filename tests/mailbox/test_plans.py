@@ -12,7 +12,7 @@ import pytest
 from django.db import DataError, connection
 from django.utils.timezone import now
 
-from core.db import sql as sql_of_accounts
+from core.db import sql as core_sql
 from core.db.clock import later
 from mailbox import Mailbox, claims, delivery
 from mailbox.models import Message, Receipt
@@ -151,15 +151,15 @@ def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded: Any, monke
     monkeypatch.setattr("core.db.sql._renewed", WeakKeyDictionary())
     renewed = []
 
-    def watched(cursor: Any, run: Any = sql_of_accounts._renew_plans) -> None:
-        before = sql_of_accounts._renewed.get(cursor.connection)
+    def watched(cursor: Any, run: Any = core_sql._renew_plans) -> None:
+        before = core_sql._renewed.get(cursor.connection)
         run(cursor)
-        renewed.append(sql_of_accounts._renewed[cursor.connection] != before)
+        renewed.append(core_sql._renewed[cursor.connection] != before)
 
     monkeypatch.setattr("core.db.sql._renew_plans", watched)
     for step in (0, 0.5, 0.6, 0.3):
         now[0] += step
-        sql.run_prepared("SELECT seq FROM mailbox_waiting WHERE seq = %s", [1])
+        core_sql.run_prepared("SELECT seq FROM mailbox_waiting WHERE seq = %s", [1])
     assert renewed == [True, False, True, False]
     with connection.cursor() as cursor:
         cursor.execute("SHOW plan_cache_mode")
@@ -172,4 +172,4 @@ def test_plans_are_kept_for_a_second_and_made_for_all_values(crowded: Any, monke
 
 def test_errors_of_prepared_statements_are_djangos(project: UUID) -> None:
     with pytest.raises(DataError):
-        sql.run_prepared("SELECT 1 / %s::int", [0])
+        core_sql.run_prepared("SELECT 1 / %s::int", [0])

@@ -14,7 +14,7 @@ from orchestration import presence
 from orchestration.connections import fencing
 from orchestration.lifespan import lifespan
 from orchestration.models import Attempt, WebProcess
-from tests.orchestration.connections.conftest import PATIENCE, Spawn
+from tests.orchestration.connections.conftest import PATIENCE, Spawn, child, spawn  # noqa: F401 - fixtures
 from tests.waiting import wait_until, wait_until_async
 
 
@@ -57,7 +57,7 @@ def test_a_renewal_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -
     wait_until(WebProcess.objects.exists)
 
 
-def test_a_connection_is_live_while_its_process_is(child: Spawn) -> None:
+def test_a_connection_is_live_while_its_process_is(child: Spawn) -> None:  # noqa: F811
     assert not live()
     mine = fencing.claim(fencing.authenticate(child.token, str(child.id)))
     assert live()

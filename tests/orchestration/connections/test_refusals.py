@@ -86,10 +86,10 @@ def test_of_events_that_go_together_only_the_one_at_fault_is_refused(
 ) -> None:
     keep = connection_events._keep
 
-    def refusing(connection: Any, events: Any, now: Any) -> int:
+    def refusing(connection: Any, events: Any) -> int:
         if any(event.payload.get("bad") for event in events):
             raise DataError("a value that the database refuses")
-        return keep(connection, events, now)
+        return keep(connection, events)
 
     monkeypatch.setattr(connection_events, "_keep", refusing)
     with server.child(child) as peer:

@@ -173,7 +173,7 @@ def tree() -> Case:
     below = [stages.queued(parent=top.pk) for top in tops]
     for top in tops:
         with unit_of_work.transaction():
-            cancel._begin(top, "enough", None)
+            cancel._begin(top, "enough")
     return Case("trees", has_status(below[1], "cancelled"), spoil(below[0], "created_at"))
 
 
