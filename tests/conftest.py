@@ -80,7 +80,7 @@ ONCE = ("tests/house", "tests/wardroom")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what was run with SQLite, unless it is asked for by name."""
+    """Leave out tests that ran with SQLite, unless they are named."""
     if RUN.backend == "sqlite" or any(name.startswith(ONCE) for name in config.args):
         return
     again = [item for item in items if item.nodeid.startswith(ONCE)]

@@ -11,8 +11,8 @@ from core.concurrency import threadpool
 def operations_have_ended(timeout: float = 30.0) -> None:
     """Return when no operation runs. Nobody may start one meanwhile.
 
-    Cancelling who waits for a operation does not stop it: it may still write when its connection has long ended. On
-    PostgreSQL the flush after a test and such a operation wait for each other's tables, and one of them fails.
+    Cancelling the waiter of an operation does not stop it: it may still write when its connection has long ended. On
+    PostgreSQL the flush after a test and such an operation wait for each other's tables, and one of them fails.
     """
     pool = threadpool._pool(os.getpid())
     if not pool._threads:

@@ -175,7 +175,7 @@ def test_a_body_is_in_the_document_as_it_is_checked() -> None:
 
 
 class Shown(Struct, frozen=True):
-    """What is shown."""
+    """The shown request."""
 
     id: Annotated[Id, says("Its id.")]
     at: str | None

@@ -1,7 +1,7 @@
 """One caller does the worst that the limits allow while another works. Run by `make chaos`.
 
-Printed for each attack: by how much the greediest web process grew over its rest, the others' p95, and what the
-attacker was answered. The ceilings are those that docs/operations.md promises. CHAOS_ATTACKS names some of the
+Printed for each attack: by how much the greediest web process grew over its rest, the others' p95, and the
+attacker's answers. The ceilings are those that docs/operations.md promises. CHAOS_ATTACKS names some of the
 attacks, with commas between them.
 """
 

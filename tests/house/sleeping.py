@@ -1,4 +1,4 @@
-"""Find what sleeps in a test, under whatever name: it waits for a time instead of for something to be seen."""
+"""Find the sleeps of a test, under any name: waits for a time instead of for a visible condition."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ POLLS = {"wait_until", "wait_until_async"}
 
 
 def sleeps(tree: ast.Module) -> list[tuple[int, str]]:
-    """Each place where something sleeps: its line, and what it does."""
+    """Return each sleep: its line and its call."""
     signals = _signals(tree)
     found = {
         (node.lineno, what)
@@ -69,7 +69,7 @@ def _fresh(node: ast.AST) -> Iterator[str]:
 
 
 def _unread(node: ast.AST, signals: set[str]) -> Iterator[str]:
-    """A timed wait whose answer nobody reads: the test goes on when what it waits for never comes."""
+    """Return timed waits with an unread answer: the test continues although the event never came."""
     if not isinstance(node, ast.Expr):
         return
     call = node.value.value if isinstance(node.value, ast.Await) else node.value

@@ -1,4 +1,4 @@
-"""Every test checks something, and what only looks like a check does not count."""
+"""Every test checks something, and a call that only looks like a check does not count."""
 
 import ast
 

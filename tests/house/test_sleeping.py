@@ -1,4 +1,4 @@
-"""Tests wait for what they can see. The only clocks that are slept on are those of tests/waiting.py."""
+"""Tests wait for visible conditions. Only tests/waiting.py sleeps."""
 
 import ast
 import re

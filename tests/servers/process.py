@@ -93,7 +93,7 @@ def end_group(process: "subprocess.Popen[bytes]", sig: signal.Signals, timeout: 
 class Server:
     """One private server. Use it as a context manager, or `close()` it; it can stop and start in between.
 
-    A subclass gives `command()` and `answers()`, and `prepare()` what must exist before the first start.
+    A subclass gives `command()` and `answers()`, and `prepare()` makes the files for the first start.
     """
 
     name = "server"

@@ -1,7 +1,7 @@
 """One run of the tests: its backend, and the private servers that this process has started.
 
-    sqlite    SQLite (a file) and the wheel's Valkey: what `make run` gives
-    postgres  PostgreSQL and Debian's Redis: what a deployment has
+    sqlite    SQLite (a file) and the wheel's Valkey: as for `make run`
+    postgres  PostgreSQL and Debian's Redis: as in a deployment
 
 With pytest-xdist each worker has a database and a broker of its own; PostgreSQL and the migrated template are shared.
 """

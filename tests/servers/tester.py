@@ -1,7 +1,7 @@
 """Hooks for schemathesis beside docs/openapi.yaml. `schemathesis.toml` names this file.
 
-A valid call can be refused for what stands now: an `Idempotency-Key` that meant another call, a program that is not
-installed, a parent that is too deep. The document lists such fields of an operation under `x-depends-on-state`; every
+The current state can refuse a valid call: an `Idempotency-Key` that meant another call, a program that is not
+installed, a parent that is too deep. The document lists such fields of an operation under `x-depends-on-state`. Every
 other 422 for valid data is a failure.
 """
 

@@ -1,6 +1,6 @@
 """A wall clock that a test sets for real processes, by Debian's libfaketime.
 
-The monotonic clock stays what it is, as it does when somebody sets the time of a machine.
+The monotonic clock does not change, as on a machine whose time is set.
 """
 
 from __future__ import annotations

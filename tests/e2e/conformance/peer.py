@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE
 def announce(socket: ClientConnection, length: int) -> None:
     """Begin a text frame of this many bytes, and send none of them.
 
-    A server that refuses the length closes while the rest is still under way; what it has not read by then makes its
+    A server that refuses the length closes while the rest is still under way; bytes that it has not read make its
     kernel reset the connection, and the close code can be lost with it (RFC 6455, 7.1.1). Nothing is under way here.
     """
     socket.socket.sendall(b"\x81\xff" + length.to_bytes(8, "big") + bytes(4))

@@ -300,7 +300,7 @@ def strike(house: House, kill: str) -> None:
 def stand_in_for_the_watcher(house: House) -> None:
     """Restart a worker that ended after the loss of its broker, as its process manager does.
 
-    Nobody watches this one, and the tests after this share it. Only what was sent after the loss proves that it hears.
+    Nobody watches this one, and the tests after this share it. Only a message sent after the loss proves that it hears.
     """
     probe = Run(Client(house.url, house.key), "! true")
 
