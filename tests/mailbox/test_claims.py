@@ -31,8 +31,9 @@ def fill(project: Any, count: int = 3, address: str = "desk") -> list[Any]:
         return [each.id for each in delivery.deliver(project, address, [task(str(n)) for n in range(count)])]
 
 
-def drain(project: Any, **more: Any) -> Any:
-    return claims.drain(project, "desk", **{"lease_secs": 60, "now": NOON} | more)
+def drain(project: Any, now: datetime = NOON, **more: Any) -> claims.Claim:
+    with clock_at(now):
+        return claims.drain(project, "desk", **{"lease_secs": 60} | more)
 
 
 def bodies(claim: Any) -> list[Any]:
