@@ -87,7 +87,14 @@ def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
     """`deliver_each` for many callers at once, outside a transaction, in shared commits. Each caller gets its own
     error.
     """
-    validated = [_validate_post(post) for post in posts]
+    validated: list[_Validated | Exception] = []
+    for post in posts:
+        try:
+            address = addresses.canonical(post.address)
+            refusal = _refusal(post.project_id, address, internal=False)
+            validated.append(refusal or [(address, _validate(address, each, internal=False)) for each in post.messages])
+        except Exception as error:  # Expected or not, it belongs to this caller: others share the thread.
+            validated.append(error)
     entries = [Pending(post.project_id, _good(each), whole=False) for post, each in zip(posts, validated, strict=True)]
     group_commit.settle([entry for entry in entries if entry.messages])
     return [
@@ -98,16 +105,6 @@ def deliver_posts(posts: Sequence[Post]) -> list[list[Outcome] | Exception]:
 
 #: Messages after validation, in their order, each with its address.
 _Validated = list[tuple[str, ValidatedMessage | Problem]]
-
-
-def _validate_post(post: Post) -> _Validated | Exception:
-    """Validate one caller's messages. Any error, expected or not, belongs to this caller: others share the thread."""
-    try:
-        address = addresses.canonical(post.address)
-        refusal = _refusal(post.project_id, address, internal=False)
-        return refusal or [(address, _validate(address, each, internal=False)) for each in post.messages]
-    except Exception as error:
-        return error
 
 
 def _good(validated: _Validated | Exception) -> list[tuple[str, ValidatedMessage]]:

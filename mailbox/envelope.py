@@ -62,7 +62,7 @@ def _wrong_moment(value: str) -> str | None:
 
 
 def _wrong_session(value: str) -> str | None:
-    return None if _is_storable(value) else faults.must(faults.string(LONGEST_ID), value)
+    return None if strict.is_storable(value) else faults.must(faults.string(LONGEST_ID), value)
 
 
 TIME = shaped(values.MOMENT, says=CREATED_AT, right=faults.MOMENT, check=_wrong_moment)
@@ -148,7 +148,7 @@ def new_message(sent: SentMessage) -> NewMessage:
     moment = None if sent.created_at is None else _moment(sent.created_at)
     sender = sent.from_ or MessageSender()
     session = sender.session_id or None
-    if (moment is None) != (sent.created_at is None) or not (session is None or _is_storable(session)):
+    if (moment is None) != (sent.created_at is None) or not (session is None or strict.is_storable(session)):
         raise problems.invalid(list(request_body.errors(msgspec.to_builtins(sent), type(sent))), INVALID)
     return NewMessage(
         id=sent.id,
@@ -180,27 +180,21 @@ def validate(address: str, message: NewMessage, *, internal: bool = False) -> Va
         limit = LIMITS.max_body_bytes
         detail = f"must be at most {limit} bytes as JSON, and is longer"
         raise problems.invalid([{"field": "body", "detail": detail}], "The message is too large.")
-    return ValidatedMessage(message.id or _new_id(), message, text, _content_hash(address, message))
-
-
-def _new_id() -> str:
-    """Return a UUID of version 7. Ids of one moment are neighbours, so a commit of many writes few pages of their
-    index.
-    """
-    moment, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
-    return str(UUID(int=(moment << 80 | chance) & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62))
+    # The sender's clock is left out: a retry with a new timestamp is still the same message.
+    sender = [str(message.sender_session or ""), message.sender_role or "", message.claimed_sender]
+    content = [address, message.message_kind, correlation_id, sender, message.body]
+    content_hash = hashlib.sha256(_CANON.encode(content).encode()).hexdigest()
+    id = message.id
+    if not id:
+        # A UUID of version 7. Ids of one moment are neighbours, so a commit of many writes few pages of their index.
+        moment, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
+        id = str(UUID(int=(moment << 80 | chance) & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62))
+    return ValidatedMessage(id, message, text, content_hash)
 
 
 def body_text(body: Any) -> str:
     """Return a body as it is stored, and as its size is counted."""
     return _TEXT.encode(body)
-
-
-def _content_hash(address: str, message: NewMessage) -> str:
-    # The sender's clock is left out: a retry with a new timestamp is still the same message.
-    sender = [str(message.sender_session or ""), message.sender_role or "", message.claimed_sender]
-    content = [address, message.message_kind, message.correlation_id or "", sender, message.body]
-    return hashlib.sha256(_CANON.encode(content).encode()).hexdigest()
 
 
 def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
@@ -218,11 +212,3 @@ def _errors(message: NewMessage, kinds: frozenset[str]) -> Iterator[Error]:
         yield {"field": "body", "detail": f"must be strict JSON: {error}"}
         return
     yield from message_kinds.errors(message.message_kind, message.body)
-
-
-def _is_storable(text: str) -> bool:
-    try:
-        strict.check(text)
-    except strict.StrictJSONError:
-        return False
-    return True

@@ -119,9 +119,10 @@ def requeue(
         if not _settle(quarantine_id, QuarantineState.REQUEUED, actor, "", project_id):
             return _expect_state(quarantine_id, QuarantineState.REQUEUED, project_id)
         row = _get(quarantine_id, project_id)
-        found = _parse(bytes(row.raw) if raw is None else raw)
-        message = _keep_id(row, envelope.read(bamboo.to_envelope(found) if row.source == bamboo.SOURCE else found))
-        target = row.address if row.accepted else address or row.address or _named_address(found)
+        message, named = _read(row, bytes(row.raw) if raw is None else raw)
+        target = row.address if row.accepted else address or row.address or named
+        if not isinstance(target, str):
+            raise problems.invalid([faults.wrong("address", target, faults.string())], "Its address is not known.")
         if addresses.is_session(target) and not actor.holds(STEER):
             raise problems.forbidden(f"A message to a session needs the permission {STEER}.")
         if row.accepted:
@@ -219,7 +220,11 @@ def _revive(message: Message, address: str, edited: NewMessage) -> None:
     insert.wake(message.project_id, [address])
 
 
-def _parse(raw: bytes) -> Mapping[str, Any]:
+def _read(row: Quarantined, raw: bytes) -> tuple[NewMessage, Any]:
+    """Return the message in these bytes, and the address that they name, of any type.
+
+    The message keeps its id. Without one, derive it from the quarantine row, so that a repeat is the same message.
+    """
     found = strict.loads(
         raw,
         max_bytes=envelope.most_bytes(),
@@ -228,23 +233,11 @@ def _parse(raw: bytes) -> Mapping[str, Any]:
     )
     if not isinstance(found, Mapping):
         raise problems.invalid([faults.wrong("", found, faults.OBJECT)], "The message is not valid.")
-    return found
-
-
-def _keep_id(row: Quarantined, message: NewMessage) -> NewMessage:
-    """Keep the message's id. Without one, derive it from the quarantine row, so that a repeat is the same message."""
+    message = envelope.read(bamboo.to_envelope(found) if row.source == bamboo.SOURCE else found)
     if row.message_id and message.id not in (None, row.message_id):
         raise problems.invalid([{"field": "id", "detail": f"stays {row.message_id!r}"}], "The id is kept.")
-    return dataclasses.replace(
-        message, id=row.message_id or message.id or str(uuid.uuid5(row.id, "requeued")), claimed_sender=True
-    )
-
-
-def _named_address(found: Mapping[str, Any]) -> str:
-    name = found.get("address")
-    if not isinstance(name, str):
-        raise problems.invalid([faults.wrong("address", name, faults.string())], "Its address is not known.")
-    return name
+    id = row.message_id or message.id or str(uuid.uuid5(row.id, "requeued"))
+    return dataclasses.replace(message, id=id, claimed_sender=True), found.get("address")
 
 
 def _project(row: Quarantined) -> UUID:

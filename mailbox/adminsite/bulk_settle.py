@@ -81,7 +81,16 @@ class ManyAtOnce(admin.ModelAdmin):
         """Settle each row in its own transaction: a refused or broken row does not affect the others."""
         asked = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME)))
         waiting, beyond = _bounded(chosen.filter(state=QuarantineState.WAITING))
-        refused = [(row, why) for row in waiting if (why := _refusal(row, settle))]
+        refused: list[tuple[Quarantined, str]] = []
+        for row in waiting:
+            try:
+                settle(row)
+            except Exception as error:
+                problem = problems.as_problem(error)
+                if problem is None:
+                    log.exception("quarantined message %s could not be settled", row.pk)
+                    problem = problems.internal()
+                refused.append((row, str(problem)))
         if settled := len(waiting) - len(refused):
             self.message_user(request, f"{settled} of {asked} are {done}.")
         if beyond:
@@ -102,18 +111,6 @@ def _bounded(chosen: QuerySet[Quarantined]) -> tuple[list[Quarantined], int]:
     """Return the rows to settle now, oldest first, and the number of chosen rows beyond the limit."""
     rows = list(chosen.order_by("created_at", "pk")[:MOST])
     return rows, (chosen.count() - len(rows) if len(rows) == MOST else 0)
-
-
-def _refusal(row: Quarantined, settle: Settle) -> str:
-    try:
-        settle(row)
-    except Exception as error:
-        problem = problems.as_problem(error)
-        if problem is None:
-            log.exception("quarantined message %s could not be settled", row.pk)
-            problem = problems.internal()
-        return str(problem)
-    return ""
 
 
 def _actor(request: HttpRequest) -> Actor:

@@ -27,28 +27,17 @@ class Deliver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, wait for the batch, and send the answer."""
         token = scope.get(fast_path.TOKEN) or credentials.bearer(fast_path.header(scope, b"authorization"))
-        body = _refusal(scope) or await _body(scope, receive)
+        keyed = any(name == b"idempotency-key" for name, _ in scope["headers"])
+        body: bytes | Exception
+        try:
+            if keyed or scope["query_string"]:
+                asgi_calls.check(Request(scope))
+            body = await fast_path.body(scope, receive)
+        except (Problem, APIException) as refusal:
+            # Reported only after the check of the key.
+            body = refusal
         answer = await self._turns.ask(Call(token, scope["path_params"]["address"], body))
         await fast_path.answer(send, answer.status, answer.body)
-
-
-def _refusal(scope: Scope) -> Exception | None:
-    """Return the fault of the query or the headers. Like a refused body, it is reported only after the key check."""
-    keyed = [header for header in scope["headers"] if header[0] == b"idempotency-key"]
-    if not keyed and not scope["query_string"]:
-        return None
-    try:
-        asgi_calls.check(Request(scope))
-    except Problem as refusal:
-        return refusal
-    return None
-
-
-async def _body(scope: Scope, receive: Receive) -> bytes | Exception:
-    try:
-        return await fast_path.body(scope, receive)
-    except (Problem, APIException) as refusal:
-        return refusal
 
 
 routes: list[Route] = [Route("/api/v1/mailboxes/{address}/messages", Deliver(), methods=["POST"]), *long_poll.routes]

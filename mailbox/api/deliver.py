@@ -68,23 +68,32 @@ def answer_all(calls: Sequence[Call]) -> list[Answer | Exception]:
     3. All valid messages are delivered in shared commits.
     """
     known = bulk_authentication.check_all({call.token for call in calls})
-    read = [_read(call, known[call.token]) for call in calls]
+    read: list[_Checked | Exception] = []
+    for call in calls:
+        try:
+            holder = known[call.token]
+            if holder is None:
+                raise problems.unauthenticated()
+            allow(holder, call.address)
+            if isinstance(call.body, Exception):
+                raise call.body
+            messages, many = _messages(parsers.decode(call.body))
+            read.append(_Checked(Post(holder.project_id, call.address, messages), many))
+        except Exception as error:
+            read.append(error)
     checked = [each for each in read if isinstance(each, _Checked)]
     outcomes = iter(delivery.deliver_posts([each.post for each in checked]))
-    return [_answer_or_error(each, next(outcomes)) if isinstance(each, _Checked) else each for each in read]
-
-
-def _read(call: Call, holder: Credential | None) -> _Checked | Exception:
-    try:
-        if holder is None:
-            raise problems.unauthenticated()
-        allow(holder, call.address)
-        if isinstance(call.body, Exception):
-            raise call.body
-        messages, many = _messages(parsers.decode(call.body))
-        return _Checked(Post(holder.project_id, call.address, messages), many)
-    except Exception as error:
-        return error
+    answers: list[Answer | Exception] = []
+    for each in read:
+        if isinstance(each, Exception):
+            answers.append(each)
+            continue
+        found = next(outcomes)
+        try:
+            answers.append(found if isinstance(found, Exception) else _answer_of(each, found))
+        except Exception as error:
+            answers.append(error)
+    return answers
 
 
 def _messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
@@ -100,27 +109,17 @@ def _messages(data: Any) -> tuple[list[NewMessage | Problem], bool]:
     return found, True
 
 
-def _answer_or_error(checked: _Checked, outcomes: list[Outcome] | Exception) -> Answer | Exception:
-    if isinstance(outcomes, Exception):
-        return outcomes
-    try:
-        return _answer_of(checked, outcomes)
-    except Exception as error:
-        return error
-
-
 def _answer_of(checked: _Checked, outcomes: Sequence[Outcome]) -> Answer:
     if checked.many:
-        pairs = zip(checked.post.messages, outcomes, strict=True)
-        return Answer(200, MessageResults([_result(number, *pair) for number, pair in enumerate(pairs)]))
+        results = []
+        for number, (message, outcome) in enumerate(zip(checked.post.messages, outcomes, strict=True)):
+            if isinstance(outcome, Problem):
+                named = message.id if isinstance(message, NewMessage) else None
+                results.append(MessageResult(named, outcome.status, problem=outcome.body_of(f"messages[{number}]")))
+            else:
+                results.append(MessageResult(outcome.id, 201, seq=outcome.seq))
+        return Answer(200, MessageResults(results))
     [outcome] = outcomes
     if isinstance(outcome, Problem):
         raise outcome
     return Answer(201, MessageAccepted(outcome.id, addresses.canonical(checked.post.address), outcome.seq))
-
-
-def _result(number: int, message: NewMessage | Problem, outcome: Outcome) -> MessageResult:
-    if isinstance(outcome, Problem):
-        named = message.id if isinstance(message, NewMessage) else None
-        return MessageResult(named, outcome.status, problem=outcome.body_of(f"messages[{number}]"))
-    return MessageResult(outcome.id, 201, seq=outcome.seq)

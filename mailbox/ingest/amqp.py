@@ -168,7 +168,15 @@ class Ingest:
             if time.monotonic() - looked > LOOK_FOR_PROJECTS_SECS:
                 self._look_for_projects(broker)
                 looked = time.monotonic()
-            self._gather(broker)
+            # A batch ends when it is full, or when the broker has sent nothing for a moment.
+            wait = 1.0
+            while len(self._batch) < BATCH and self._bytes < BATCH_BYTES and not self.stopping.is_set():
+                try:
+                    broker.drain_events(timeout=wait)
+                except TimeoutError:
+                    break
+                wait = LINGER_SECS
+            broker.heartbeat_check()
             self._flush(broker)
 
     def _look_for_projects(self, broker: kombu.Connection) -> None:
@@ -178,33 +186,18 @@ class Ingest:
             if name in self._queues or (self.only and slug not in self.only):
                 continue
             try:
-                self._take_from(broker, slug)
+                channel: Any = broker.channel()
+                # Bytes as they came. The sender chooses the encoding and compression, which may be a bomb.
+                channel.auto_decode = False
+                channel.basic_qos(0, PREFETCH, False)
+                dead_letters_of(slug).bind(channel).queue_declare()
+                queue_of(slug).bind(channel).queue_declare()
+                # The tag identifies the queue: the sender chooses the routing key.
+                channel.basic_consume(name, consumer_tag=name, callback=self._receive)
                 self._queues[name] = (slug, pk)
             except broker.channel_errors as error:
                 # The queue was declared with other arguments, or permissions are missing. The other projects go on.
                 log.error("cannot take messages from %s: %s", name, str(error)[:200])
-
-    def _take_from(self, broker: kombu.Connection, slug: str) -> None:
-        channel: Any = broker.channel()
-        # Bytes as they came. The sender chooses the encoding and compression, and a decompression may be a bomb.
-        channel.auto_decode = False
-        channel.basic_qos(0, PREFETCH, False)
-        queue = queue_of(slug)
-        dead_letters_of(slug).bind(channel).queue_declare()
-        queue.bind(channel).queue_declare()
-        # The tag identifies the queue: the sender chooses the routing key.
-        channel.basic_consume(queue.name, consumer_tag=queue.name, callback=self._receive)
-
-    def _gather(self, broker: kombu.Connection) -> None:
-        """Collect a batch: until it is full, or until the broker has sent nothing for a moment."""
-        wait = 1.0
-        while len(self._batch) < BATCH and self._bytes < BATCH_BYTES and not self.stopping.is_set():
-            try:
-                broker.drain_events(timeout=wait)
-            except TimeoutError:
-                break
-            wait = LINGER_SECS
-        broker.heartbeat_check()
 
     def _receive(self, arrival: Arrival) -> None:
         self._batch.append(arrival)

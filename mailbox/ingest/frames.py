@@ -129,7 +129,9 @@ def reader(most: int) -> Callable[[Any, Callable[..., Any]], Callable[[Frame], b
             kind, channel, payload = frame
             if kind == METHOD and unpack_from(">HH", payload) == spec.Basic.Deliver:
                 connection.bytes_recv += 1
-                arriving[channel] = Arrival(_without_route(payload), most)
+                # Without exchange and routing key: the sender chose them, and they may not be UTF-8.
+                end = TAG_AT + 1 + payload[TAG_AT] + AFTER_TAG
+                arriving[channel] = Arrival(bytes(payload[:end]) + b"\0\0", most)
                 return False
             if kind in (METHOD, HEARTBEAT) or channel not in arriving:
                 return bool(of_library(frame))
@@ -144,9 +146,3 @@ def reader(most: int) -> Callable[[Any, Callable[..., Any]], Callable[[Frame], b
         return on_frame
 
     return frame_handler
-
-
-def _without_route(method: Any) -> bytes:
-    """Return a `basic.deliver` without exchange and routing key. The sender chose them, and they may not be UTF-8."""
-    end = TAG_AT + 1 + method[TAG_AT] + AFTER_TAG
-    return bytes(method[:end]) + b"\0\0"

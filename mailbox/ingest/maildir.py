@@ -76,10 +76,16 @@ _File = tuple[Path, bytes]
 def import_folder(
     project_id: UUID, address: str, folder: Path, *, progress: Callable[[int, int], object] = lambda done, of: None
 ) -> Tally:
-    """Deliver everything in the folder, in order, one transaction per batch. 422 or 404 if the address is wrong."""
+    """Deliver everything in the folder, one transaction per batch. 422 or 404 if the address is wrong.
+
+    The oldest file comes first: claimed and new ones together, because both are unread. Corrupt ones follow. Hidden
+    files are skipped: a crashed sender left them behind, and never reported them as sent.
+    """
     addresses.check_deliverable(project_id, addresses.check(address))
     tally = Tally()
-    found, done = _files(folder, tally), 0
+    unread = [path for part in ("cur", "new") for path in _inside(folder / part, tally)]
+    corrupt = _inside(folder / "corrupt", tally)
+    found, done = [*sorted(unread, key=lambda path: path.name), *sorted(corrupt)], 0
     for batch in _batches(found, tally):
         _import_batch(project_id, address, batch, tally)
         done += len(batch)
@@ -95,16 +101,6 @@ def name_of(path: Path) -> str:
         .encode(errors="surrogateescape")
         .decode(errors="backslashreplace")
     )
-
-
-def _files(folder: Path, tally: Tally) -> list[Path]:
-    """Return the files to read, oldest first: claimed and new ones together, because both are unread. Corrupt ones
-    follow.
-
-    Hidden files are skipped: a crashed sender left them behind, and never reported them as sent.
-    """
-    unread = [path for part in ("cur", "new") for path in _inside(folder / part, tally)]
-    return [*sorted(unread, key=lambda path: path.name), *sorted(_inside(folder / "corrupt", tally))]
 
 
 def _inside(folder: Path, tally: Tally) -> list[Path]:
@@ -197,7 +193,11 @@ def _store(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
         outcomes = delivery.deliver_each(project_id, address, read)
         for (path, raw), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Problem):
-                name = _NAME.fullmatch(path.name)
+                name, reference = _NAME.fullmatch(path.name), f"{address}/{name_of(path)}"
+                if len(reference) > LONGEST_REFERENCE:
+                    # A broken file is recognized by this: a name that is too long ends in a hash of the whole.
+                    known = hashlib.sha256(reference.encode()).hexdigest()
+                    reference = f"{reference[: LONGEST_REFERENCE - len(known) - 1]}#{known}"
                 quarantine.put(
                     project_id,
                     raw,
@@ -206,7 +206,7 @@ def _store(project_id: UUID, address: str, batch: Sequence[_File]) -> Tally:
                     position=outcome.extra.get("position"),
                     address=address,
                     message_id=name[1] if name else "",
-                    source_ref=_reference(address, path),
+                    source_ref=reference,
                 )
                 tally.quarantined += 1
             elif outcome.duplicate:
@@ -228,12 +228,3 @@ def _read(path: Path, raw: bytes) -> NewMessage | Problem:
         return Problem("invalid", 422, error.reason, position=error.position)
     except Problem as refusal:
         return refusal
-
-
-def _reference(address: str, path: Path) -> str:
-    """Return the name by which a broken file is recognized. A name that is too long ends in a hash of the whole."""
-    whole = f"{address}/{name_of(path)}"
-    if len(whole) <= LONGEST_REFERENCE:
-        return whole
-    known = hashlib.sha256(whole.encode()).hexdigest()
-    return f"{whole[: LONGEST_REFERENCE - len(known) - 1]}#{known}"

@@ -221,7 +221,15 @@ def _borrowed_connection() -> Iterator[None]:
 def commit(batch: Sequence[Pending]) -> None:
     """Settle every entry: together, or one by one if the whole batch is refused."""
     try:
-        _with_retries(batch)
+        for attempt in range(1, TRIES + 1):
+            try:
+                found = _transaction(batch)
+                break
+            except OperationalError as error:
+                if attempt == TRIES or getattr(error.__cause__, "sqlstate", None) not in _DEADLOCKS:
+                    raise
+        for entry, outcomes in zip(batch, found, strict=True):
+            entry.outcomes = outcomes
     except Exception as error:
         # The database is away or too busy: each entry alone would fail in the same way.
         is_away = isinstance(error, OperationalError | InterfaceError) and not sql.blames_rows(error)
@@ -231,18 +239,6 @@ def commit(batch: Sequence[Pending]) -> None:
             return
         for entry in batch:
             commit([entry])
-
-
-def _with_retries(batch: Sequence[Pending]) -> None:
-    for attempt in range(1, TRIES + 1):
-        try:
-            found = _transaction(batch)
-            break
-        except OperationalError as error:
-            if attempt == TRIES or getattr(error.__cause__, "sqlstate", None) not in _DEADLOCKS:
-                raise
-    for entry, outcomes in zip(batch, found, strict=True):
-        entry.outcomes = outcomes
 
 
 def _transaction(batch: Sequence[Pending]) -> list[list[Outcome]]:
@@ -261,14 +257,12 @@ def _transaction(batch: Sequence[Pending]) -> list[list[Outcome]]:
         }
         outcomes = [[next(accepted[entry.project_id]) for _ in entry.messages] for entry in batch]
         for entry, found in zip(batch, outcomes, strict=True):
-            if entry.whole:
-                _insist(found, alone=len(batch) == 1)
+            refusal = next((outcome for outcome in found if isinstance(outcome, Problem)), None)
+            if not entry.whole or refusal is None:
+                continue
+            # All or none: an entry that is alone gets the refusal itself. Others are tried again one by one.
+            if len(batch) == 1:
+                raise refusal
+            if len(found) > 1:
+                raise Undone
     return outcomes
-
-
-def _insist(outcomes: list[Outcome], *, alone: bool) -> None:
-    """Enforce all or none. Raise the refusal itself if the entry is alone, otherwise `Undone`: retry one by one."""
-    refusal = next((outcome for outcome in outcomes if isinstance(outcome, Problem)), None)
-    if refusal is None or (not alone and len(outcomes) == 1):
-        return
-    raise refusal if alone else Undone

@@ -39,10 +39,15 @@ class Command(BaseCommand):
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
+
+        def progress(done: int, of: int) -> None:
+            filled = WIDTH * done // of if of else WIDTH
+            bar = "#" * filled + "." * (WIDTH - filled)
+            if self.stderr.isatty():
+                self.stderr.write(f"\r[{bar}] {done}/{of}", ending="\n" if done == of else "")
+
         try:
-            tally = maildir.import_folder(
-                project.pk, options["address"] or folder.name, folder, progress=self._progress
-            )
+            tally = maildir.import_folder(project.pk, options["address"] or folder.name, folder, progress=progress)
         except Problem as refusal:
             raise CommandError(f"{refusal.detail} Name another with --address.") from refusal
         except (OperationalError, InterfaceError) as error:
@@ -59,9 +64,3 @@ class Command(BaseCommand):
                 self.stderr.write(f"left out: {more} more")
             where = f"still in {visible(str(folder))}"
             raise CommandError(f"{len(tally.left_out)} left out, {where}: mend or move them, and run this again.")
-
-    def _progress(self, done: int, of: int) -> None:
-        filled = WIDTH * done // of if of else WIDTH
-        bar = "#" * filled + "." * (WIDTH - filled)
-        if self.stderr.isatty():
-            self.stderr.write(f"\r[{bar}] {done}/{of}", ending="\n" if done == of else "")
