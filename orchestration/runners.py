@@ -127,36 +127,32 @@ def start_supervisor(spec: LaunchSpec) -> int:
     folder = Path(spec.state_dir)
     log_file = folder / f"{spec.session}-{spec.attempt}.log"
     try:
-        with tempfile.TemporaryFile(dir=folder) as handed, open(log_file, "ab", opener=_private) as log:
+        with tempfile.TemporaryFile(dir=folder) as handed, open(log_file, "ab", opener=_private) as errors:
             handed.write(spec.as_json())
             handed.seek(0)
             left = subprocess.run(
                 ["/bin/sh", "-c", _LEAVE_BEHIND, "sh", sys.executable, "-m", "wardroom.supervisor"],
-                stdin=handed, stdout=subprocess.PIPE, stderr=log, check=True, timeout=10,
+                stdin=handed, stdout=subprocess.PIPE, stderr=errors, check=True, timeout=10,
                 cwd=settings.BASE_DIR, env=child_environment({}), start_new_session=True,
             )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as problem:
         raise NotStarted(f"the supervisor could not be started: {problem}") from problem
     pid = int(left.stdout)
-    _note_start(spec, pid)
-    return pid
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _note_start(spec: LaunchSpec, pid: int) -> None:
-    """Write a first state file, so that a supervisor that never writes its own can still be found and ended."""
+    # A supervisor that never writes its own state file can still be found and ended by this first one.
     state = {"session": spec.session, "attempt": spec.attempt, "pid": pid, "start": processes.start_time(pid)}
     state |= {"pgid": None, "pgid_start": None, "host": this_host(), "boot_id": processes.boot_id()}
     try:
         with open(state_file(UUID(spec.session), spec.attempt), "x", opener=_private) as file:
             json.dump(state, file)
     except FileExistsError:
-        return  # The supervisor has written its own, which says more.
+        pass  # The supervisor has written its own, which says more.
     except OSError:
         log.exception("the state file of the supervisor of %s/%s could not be written", spec.session, spec.attempt)
+    return pid
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def read_state(file: Path) -> dict[str, Any]:
@@ -201,24 +197,18 @@ def end_supervisor(file: Path, timeout: float) -> bool:
     if state["pgid"] and _runs(state, "pgid", "pgid_start"):
         processes.kill_group(state["pgid"], signal.SIGKILL)
     if _runs(state, "pid", "start"):
-        guard = _guard_of(state["pid"])
+        # Its parent, if that is one of ours, watches over it.
+        guard, named = 0, b""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            guard = int(Path(f"/proc/{state['pid']}/stat").read_bytes().rpartition(b")")[2].split()[1])
+            named = Path(f"/proc/{guard}/cmdline").read_bytes()
         _signal(state["pid"], signal.SIGKILL)
         _wait_for_end(state, 5)
         # Otherwise it would report this end until the timeout of an orphaned supervisor.
-        if guard:
+        if b"wardroom.supervisor" in named:
             _signal(guard, signal.SIGKILL)
     file.unlink(missing_ok=True)
     return there
-
-
-def _guard_of(pid: int) -> int | None:
-    """Return the pid of the process that watches over a supervisor: its parent, if that is one of ours."""
-    try:
-        parent = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
-        named = b"wardroom.supervisor" in Path(f"/proc/{parent}/cmdline").read_bytes()
-    except (OSError, ValueError, IndexError):
-        return None
-    return parent if named else None
 
 
 def _runs(state: dict[str, Any], pid: str, start: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TextIO
 from uuid import UUID
 
@@ -65,9 +65,13 @@ def follow(session_id: UUID, screen: Screen, pause: Callable[[float], None] = ti
         while True:
             # Read the state first. Then the feed has all events from before the end.
             session = Session.objects.get(pk=session_id)
-            for event in _news(session, after):
-                screen.line(*format_event(event))
-                after = event.cursor
+            more = True
+            while more:
+                page = feed.beyond(session.project_id, after, session=session.pk)
+                for event in page.events:
+                    screen.line(*format_event(event))
+                    after = event.cursor
+                more = page.more
             if session.is_terminal:
                 return session
             minutes, seconds = divmod(int(time.monotonic() - began), 60)
@@ -75,15 +79,6 @@ def follow(session_id: UUID, screen: Screen, pause: Callable[[float], None] = ti
             pause(POLL_SECS)
     finally:
         screen.close()
-
-
-def _news(session: Session, after: int) -> Iterator[feed.Entry]:
-    while True:
-        page = feed.beyond(session.project_id, after, session=session.pk)
-        yield from page.events
-        if not page.more:
-            return
-        after = page.cursor
 
 
 def describe_state(session: Session) -> str:
@@ -97,26 +92,21 @@ def describe_state(session: Session) -> str:
 
 def format_event(event: feed.Entry) -> tuple[str, str]:
     """Return an event as one visible line, and its tone."""
-    words = shortened(_words(event), 200)
-    source = " " if event.seq is None else "·"
-    return f"{event.at:%H:%M:%S} {source} {visible(event.type):<22} {words}".rstrip(), _tone(event)
-
-
-def _words(event: feed.Entry) -> str:
     payload = {key: value for key, value in event.payload.items() if key != "type"}
     if event.seq is None and event.type.startswith("session_"):
-        return str(payload.get("reason") or "")
-    if len(payload) == 1:
-        (value,) = payload.values()
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "  ".join(f"{key}={value}" for key, value in payload.items() if value not in (None, ""))
-
-
-def _tone(event: feed.Entry) -> str:
+        words = str(payload.get("reason") or "")
+    elif len(payload) == 1:
+        (only,) = payload.values()
+        words = only if isinstance(only, str) else json.dumps(only, ensure_ascii=False)
+    else:
+        words = "  ".join(f"{key}={value}" for key, value in payload.items() if value not in (None, ""))
     if event.type == "approval_requested":
-        return "ask"
-    if event.seq is not None:
-        return "dim"
-    if event.type in ("session_error", "session_timeout", "session_cancelled", "connection_lost"):
-        return "bad"
-    return "good" if event.type in ("session_completed", "approval_decided") else ""
+        tone = "ask"
+    elif event.seq is not None:
+        tone = "dim"
+    elif event.type in ("session_error", "session_timeout", "session_cancelled", "connection_lost"):
+        tone = "bad"
+    else:
+        tone = "good" if event.type in ("session_completed", "approval_decided") else ""
+    source = " " if event.seq is None else "·"
+    return f"{event.at:%H:%M:%S} {source} {visible(event.type):<22} {shortened(words, 200)}".rstrip(), tone

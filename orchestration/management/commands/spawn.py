@@ -17,7 +17,6 @@ from accounts.models import Project
 from core.display.text import visible
 from core.web.problems import Problem
 from orchestration import tail
-from orchestration.models import Session
 from orchestration.sessions import spawn
 from orchestration.sessions.spawn import SpawnOrder
 from orchestration.states import Runner, Status
@@ -43,7 +42,11 @@ class Command(BaseCommand):
         parser.add_argument("--follow", action="store_true", help="show its events until it is over")
 
     def handle(self, **options: Any) -> None:
-        _refuse_raw_bytes(options)
+        for name, value in options.items():
+            for text in value if isinstance(value, list) else [value]:
+                # It cannot be stored as text.
+                if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+                    raise CommandError(f"{name} is not UTF-8.")
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
@@ -55,31 +58,21 @@ class Command(BaseCommand):
         self.stdout.write(f"session: {spawned.session.pk}")
         if spawned.child_token:
             self.stdout.write(f"child token: {spawned.child_token}\nsocket: {spawned.websocket_url}")
-        if options["follow"]:
-            self._follow(spawned.session)
-
-    def _follow(self, session: Session) -> None:
+        if not options["follow"]:
+            return
         out = cast(TextIO, self.stdout._out)
         screen = tail.Screen(out, live=out.isatty())
         screen.line(f"watch and answer at {settings.WARDROOM_URL}/admin/", "dim")
         try:
-            ended = tail.follow(session.pk, screen)
+            ended = tail.follow(spawned.session.pk, screen)
         except KeyboardInterrupt:
             screen.line("No longer following; the session goes on.")
             sys.exit(130)
-        text = ended.result if ended.status == Status.COMPLETED else ended.error
+        shown = ended.result if ended.status == Status.COMPLETED else ended.error
         screen.line(f"{ended.status} in attempt {ended.attempt}", "good" if ended.result else "")
-        if text:
-            screen.line(visible(text, lines=True).rstrip())
+        if shown:
+            screen.line(visible(shown, lines=True).rstrip())
         sys.exit(tail.EXITS[Status(ended.status)])
-
-
-def _refuse_raw_bytes(options: dict[str, Any]) -> None:
-    """Refuse arguments that are not UTF-8, because they cannot be stored as text."""
-    for name, value in options.items():
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-                raise CommandError(f"{name} is not UTF-8.")
 
 
 def _order(options: dict[str, Any]) -> SpawnOrder:
@@ -93,8 +86,19 @@ def _order(options: dict[str, Any]) -> SpawnOrder:
         if not key or not separator:
             raise CommandError(f"--metadata {text!r}: write KEY=VALUE.")
         metadata[key] = value
+    path: Path | None = options["file"]
+    assignment: str = options["assignment"] or ""
+    if path is not None or assignment == "-":
+        try:
+            # Bytes: text mode would turn each lone carriage return into a line feed.
+            raw = path.read_bytes() if path else sys.stdin.buffer.read()
+            assignment = raw.decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{path or 'Standard input'} cannot be read: {error}") from error
+        if "\0" in assignment:
+            raise CommandError("The assignment contains a NUL character.")
     return SpawnOrder(
-        assignment=_assignment(options),
+        assignment=assignment,
         role=options["role"],
         command=command,
         runner=options["runner"],
@@ -103,21 +107,3 @@ def _order(options: dict[str, Any]) -> SpawnOrder:
         model=options["model"],
         metadata=metadata,
     )
-
-
-def _assignment(options: dict[str, Any]) -> str:
-    """Return the assignment: the argument, the content of a file, or standard input.
-
-    Read bytes, because text mode would turn each lone carriage return into a line feed.
-    """
-    path: Path | None = options["file"]
-    if path is None and options["assignment"] != "-":
-        return options["assignment"] or ""
-    try:
-        raw = path.read_bytes() if path else sys.stdin.buffer.read()
-        text = raw.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path or 'Standard input'} cannot be read: {error}") from error
-    if "\0" in text:
-        raise CommandError("The assignment contains a NUL character.")
-    return text
