@@ -40,10 +40,18 @@ def complete(session: Session, attempt: int) -> None:
     unit_of_work.event(session.project_id, "sub_agent_completed", payload, session=parent.pk, attempt=parent.attempt)
     if parent.is_terminal:
         return
+    # A result may be six times as large in a message as in the session, because it is escaped there. Cut it, so that no
+    # completion is refused for its size.
+    most = LIMITS.max_body_bytes
+    if len(body_text(body).encode()) > most:
+        short = {**body, "result": "", "result_cut": True}
+        room = most - len(body_text(short).encode())
+        whole = "; the whole is the session's result"
+        body = {**short, "result": cut(session.result or "", room, whole, json_bytes)}
     message = NewMessage(
         id=message_id(session.pk, attempt),
         message_kind=KIND,
-        body=_fitting(body),
+        body=body,
         sender_session=session.pk,
         sender_role=session.role,
     )
@@ -69,16 +77,3 @@ def message_id(session_id: UUID, attempt: int) -> str:
     No sender can use such an id. Otherwise a sender could make the transaction that ends this attempt fail for ever.
     """
     return f"{OWN}completion:{session_id}/{attempt}"
-
-
-def _fitting(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the body, with the result cut to the size of a message, so that no completion is refused for its size.
-
-    A result may be six times as large in a message as in the session, because it is escaped there.
-    """
-    most = LIMITS.max_body_bytes
-    if len(body_text(body).encode()) <= most:
-        return body
-    short = {**body, "result": "", "result_cut": True}
-    room = most - len(body_text(short).encode())
-    return {**short, "result": cut(body["result"] or "", room, "; the whole is the session's result", json_bytes)}

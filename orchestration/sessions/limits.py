@@ -32,22 +32,26 @@ NAMES = tuple(field.name for field in dataclasses.fields(Limits))
 
 
 def limits(metadata: Mapping[str, Any]) -> Limits:
-    """Return the default limits, with the overrides of the session's metadata."""
-    return Limits(*(_override(metadata.get(PREFIX + name)) or getattr(LIMITS, name) for name in NAMES))
+    """Return the default limits, with the overrides of the session's metadata.
 
-
-def _override(value: object) -> int | None:
-    """Return a positive whole number or its decimal string, capped at the bound. Return None for any other value."""
+    An override is a positive whole number or its decimal string. It is capped at the bound; any other value counts as
+    absent.
+    """
     most: int = LIMITS.max_watchdog_secs
-    if isinstance(value, str):
-        digits = _digits(value)
-        # Python refuses to parse thousands of digits. Twenty digits are over the bound already.
-        value = min(int(digits[:20]), most) if digits else None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON has one kind of number: 3.0 is 3.
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        return None
-    return min(value, most)
+    found: list[int] = []
+    for name in NAMES:
+        value = metadata.get(PREFIX + name)
+        if isinstance(value, str):
+            digits = _digits(value)
+            # Python refuses to parse thousands of digits. Twenty digits are over the bound already.
+            value = min(int(digits[:20]), most) if digits else None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON has one kind of number: 3.0 is 3.
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            found.append(min(value, most))
+        else:
+            found.append(getattr(LIMITS, name))
+    return Limits(*found)
 
 
 def _digits(text: str) -> str:

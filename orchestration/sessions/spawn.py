@@ -153,10 +153,13 @@ def check(order: SpawnOrder, actor: Actor) -> _Plan:
         raise problems.forbidden("A custom command needs the scope sessions:command. Name a role instead.")
     command = list(order.command) if order.command is not None else role.get("command")
     runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
-    errors = [
-        *_runner_errors(order, runner, command, LIMITS.roles),
-        *_assignment_errors(order, runner, command),
-    ]
+    errors = _runner_errors(order, runner, command, LIMITS.roles)
+    # An early check for the certain case only. The runbook checks its assignment again, however it was started.
+    if runner == Runner.PROCESS and RUNBOOK in (command or ()):
+        if not steps.parse(order.assignment):
+            errors.append(_error("assignment", "the runbook is empty: put one command on each line"))
+        elif why := steps.refusal(order.assignment):
+            errors.append(_error("assignment", why))
     errors += limits.errors(order.metadata)
     if errors:
         raise problems.invalid(errors, errors[0]["detail"])
@@ -192,16 +195,6 @@ def _command_errors(command: list[str] | None) -> list[dict[str, str]]:
     if shutil.which(command[0], path=runners.child_path()) is None:
         return [_error("command", f"{command[0]!r} is not a program that a child could start here")]
     return []
-
-
-def _assignment_errors(order: SpawnOrder, runner: str, command: list[str] | None) -> list[dict[str, str]]:
-    # An early check for the certain case only. The runbook checks its assignment again, however it was started.
-    if runner != Runner.PROCESS or RUNBOOK not in (command or ()):
-        return []
-    if not steps.parse(order.assignment):
-        return [_error("assignment", "the runbook is empty: put one command on each line")]
-    why = steps.refusal(order.assignment)
-    return [_error("assignment", why)] if why else []
 
 
 def _error(field: str, detail: str) -> dict[str, str]:
