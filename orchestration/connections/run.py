@@ -87,37 +87,28 @@ def append(connection: Connection, first: int | None, items: Sequence[Item]) -> 
     if first > kept:
         raise problems.conflict(f"The transcript is stored up to {kept}; a part from {first} leaves a gap.")
     fresh = items[kept - first :]
-    _refuse_unkeepable(fresh, kept - first)
-    if fresh:
-        quota.keep(connection.session_id, *(item.content for item in fresh), rows=len(fresh))
-    TranscriptItem.objects.bulk_create(_row(connection, kept + place, item) for place, item in enumerate(fresh))
-    Attempt.objects.filter(**connection.row()).update(transcript_next=kept + len(fresh))
-    return kept + len(fresh)
-
-
-def _row(connection: Connection, position: int, item: Item) -> TranscriptItem:
-    return TranscriptItem(
-        session_id=connection.session_id,
-        attempt=connection.attempt,
-        position=position,
-        role=item.role,
-        content=item.content,
-        size=len(msgspec.json.encode(item.content)),
-        item_id=item.id or "",
-    )
-
-
-def _refuse_unkeepable(items: Sequence[Item], skipped: int) -> None:
-    """Raise Problem 422 for an item that cannot be stored.
-
-    `skipped` is the number of items before these in the frame.
-    """
-    for place, item in enumerate(items, skipped):
+    for place, item in enumerate(fresh, kept - first):
         if len(item.role) > ROLE_CHARACTERS:
-            wrong = ("role", f"an item's role has at most {ROLE_CHARACTERS} characters")
+            name, why = "role", f"an item's role has at most {ROLE_CHARACTERS} characters"
         elif item.content is None:
-            wrong = ("content", "an item needs content; it may be empty text, but not null")
+            name, why = "content", "an item needs content; it may be empty text, but not null"
         else:
             continue
-        field = f"items[{place}].{wrong[0]}"
-        raise problems.invalid([{"field": field, "detail": wrong[1]}], f"{field}: {wrong[1]}")
+        field = f"items[{place}].{name}"
+        raise problems.invalid([{"field": field, "detail": why}], f"{field}: {why}")
+    if fresh:
+        quota.keep(connection.session_id, *(item.content for item in fresh), rows=len(fresh))
+    TranscriptItem.objects.bulk_create(
+        TranscriptItem(
+            session_id=connection.session_id,
+            attempt=connection.attempt,
+            position=position,
+            role=item.role,
+            content=item.content,
+            size=len(msgspec.json.encode(item.content)),
+            item_id=item.id or "",
+        )
+        for position, item in enumerate(fresh, kept)
+    )
+    Attempt.objects.filter(**connection.row()).update(transcript_next=kept + len(fresh))
+    return kept + len(fresh)

@@ -51,10 +51,17 @@ class Inbox:
 
     async def put(self, item: str | CloseConnection) -> None:
         """Add the item. An item that is heavier than the whole inbox goes in when the inbox is empty."""
+        weight = _weight(item)
+
+        def fits() -> bool:
+            if not self._items or isinstance(item, CloseConnection):
+                return True
+            return len(self._items) < INBOX_FRAMES and self._weight + weight <= INBOX_BYTES
+
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._full(item))
+            await self._changed.wait_for(fits)
             self._items.append(item)
-            self._weight += _weight(item)
+            self._weight += weight
             self._changed.notify_all()
 
     async def take(self) -> str:
@@ -72,11 +79,6 @@ class Inbox:
         """Return the text that `take` returns next, or None."""
         item = self._items[0] if self._items else None
         return item if isinstance(item, str) else None
-
-    def _full(self, item: str | CloseConnection) -> bool:
-        if not self._items or isinstance(item, CloseConnection):
-            return False
-        return len(self._items) >= INBOX_FRAMES or self._weight + _weight(item) > INBOX_BYTES
 
 
 def _weight(item: str | CloseConnection) -> int:
@@ -155,13 +157,10 @@ class Transport:
             async with asyncio.timeout(LIMITS.send_timeout_secs), self._writing:
                 await self._send(event)
         except TimeoutError:
-            self._abort()
+            # ASGI has no event for this. A normal close would wait for the peer, which does not read.
+            transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+            if transport is not None:
+                transport.abort()
             raise CloseConnection() from None
         except OSError:  # uvicorn's ClientDisconnected: the peer left while we wrote.
             raise PeerDisconnected() from None
-
-    def _abort(self) -> None:
-        # ASGI has no event for this. A normal close would wait for the peer, which does not read.
-        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if transport is not None:
-            transport.abort()
