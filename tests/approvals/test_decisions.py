@@ -204,6 +204,18 @@ def test_the_update_itself_looks_at_the_deadline(asked: Asked) -> None:
         assert decisions._settle(seen, Status.DENIED, **columns) == 0
 
 
+def test_the_update_itself_looks_at_the_version_and_the_digest(asked: Asked) -> None:
+    """The action may change between the look and the UPDATE."""
+    seen, other = asked(), asked(arguments={"command": "another"})
+    columns = {"decision_kind": "approve", "decided_by": {}, "decided_via": "rest"}
+    row = Approval.objects.filter(id=seen.id)
+    for changed in ({"version": seen.version + 1}, {"digest": other.digest}):
+        row.update(**changed)
+        assert decisions._settle(seen, Status.APPROVED, **columns) == 0
+        row.update(version=seen.version, digest=seen.digest)
+    assert decisions._settle(seen, Status.APPROVED, **columns) == 1
+
+
 def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(asked: Asked) -> None:
     due, later, never = asked(expires_in_secs=10, now=NOON), asked(expires_in_secs=99, now=NOON), asked(now=NOON)
     with clock_at(NOON + timedelta(seconds=9)):
