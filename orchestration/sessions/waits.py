@@ -58,11 +58,13 @@ def record(session: Session, wait: Wait) -> Session:
     return session
 
 
-def is_over(waiting_for: dict[str, Any]) -> bool:
-    """Return whether nothing is left to wait for. Zero children end a wait at once. A suspended child has not ended."""
-    children = waiting_for["children"]
-    ended = set(_statuses(children).values()) & TERMINAL
-    all_ended = sum(status in TERMINAL for status in _statuses(children).values()) == len(children)
+def is_over(waiting_for: dict[str, Any], statuses: dict[str, str]) -> bool:
+    """Return whether nothing is left to wait for. Zero children end a wait at once. A suspended child has not ended.
+
+    `statuses` has those of the children that exist.
+    """
+    ends = [status for status in statuses.values() if status in TERMINAL]
+    ended, all_ended = set(ends), len(ends) == len(waiting_for["children"])
     match waiting_for["wait_for"]:
         case WaitFor.ANY:
             return all_ended or bool(ended)
@@ -80,15 +82,15 @@ def resume_if_over(session: Session) -> bool:
     """Queue a suspended session after its wait ended or timed out. The caller's transaction holds its row."""
     if session.status != Status.SUSPENDED or session.waiting_for is None or session.cancel_requested_at is not None:
         return False  # The cancel ends it.
-    if is_over(session.waiting_for):
+    named = session.waiting_for["children"]
+    statuses = _statuses(named)
+    if is_over(session.waiting_for, statuses):
         reason = "children"
     elif _has_lasted(session):
         reason = "timeout"
     else:
         return False
     # After a timeout the payload does not claim that any child has ended.
-    named = session.waiting_for["children"]
-    statuses = _statuses(named)
     children = [{"session_id": child, "status": statuses.get(child)} for child in named]
     payload = {"reason": reason, "wait_for": session.waiting_for["wait_for"], "children": children}
     resume(session, f"resumed: {reason}", payload)
