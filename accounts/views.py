@@ -13,6 +13,7 @@ from accounts import idempotency
 from accounts.actors import Actor
 from accounts.models import Credential, Project
 from accounts.permissions import Methods, ScopeMap
+from core.db import sql
 from core.web import queries
 from core.web.openapi.refusals import Types
 from core.web.openapi.values import Schema
@@ -37,6 +38,13 @@ class ProjectView(APIView):
     in_path: ClassVar[Mapping[str, Schema]] = {}
     query: ClassVar[Mapping[str, Collection[str]]] = {}
     secret: ClassVar[Methods] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Run a call that writes once more after a lost race, with its idempotency key and all."""
+        super().__init_subclass__(**kwargs)
+        for method in ("post", "put", "patch", "delete"):
+            if method in cls.__dict__:
+                setattr(cls, method, sql.once_more(cls.__dict__[method]))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate the caller, then check the query: an unknown caller learns nothing about the parameters."""
