@@ -186,7 +186,7 @@ def test_an_answer_has_every_member_that_is_always_set() -> None:
     kept: dict[str, Any] = {}
     structs.reference(Shown, lambda kind, name, component: kept.setdefault(name, component), asked=False)
     shown = kept["Shown"]
-    assert (shown["description"], shown["required"]) == ("What is shown.", ["at", "id"])
+    assert (shown["description"], shown["required"]) == ("The shown request.", ["at", "id"])
     assert shown["properties"]["id"] == {"type": "string", "format": "uuid", "description": "Its id."}
     assert shown["properties"]["at"] == {"type": ["string", "null"]}
     assert "additionalProperties" not in shown
