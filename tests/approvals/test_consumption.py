@@ -138,3 +138,15 @@ def test_the_frame_says_approved_for_nothing_but_approved(
     assert frames[0]["arguments"] == {"command": "ls -l", "folder": "/tmp"}
     assert frames[1]["arguments"] is None
     assert (frames[2]["message"], frames[2]["arguments"]) == ("no", None)
+
+
+def test_an_unknown_outcome_is_recorded_once(approved: Asked, session: UUID) -> None:
+    approval = approved()
+    assert consumption.note_unknown_outcome(session, "another", "") is False
+    assert consumption.note_unknown_outcome(session, approval.request_id, "the process died") is True
+    approval.refresh_from_db()
+    first = approval.outcome_unknown_at
+    assert consumption.note_unknown_outcome(session, approval.request_id, "again") is False
+    approval.refresh_from_db()
+    assert approval.outcome_unknown_at == first is not None
+    assert AuditEntry.objects.filter(action="approval.unknown_outcome").count() == 1
