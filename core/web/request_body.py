@@ -100,8 +100,15 @@ def _errors(kind: Any, value: Any, path: str, extra: dict[str, Any] | None = Non
             yield from _errors_of_members(kind, value, path)
             return
         case inspect.ListType() if _is_right(kind, value):
-            for number, item in enumerate(value):
-                yield from _errors(kind.item_type, item, faults.step(path, number))
+            wrong = [
+                error
+                for number, item in enumerate(value)
+                for error in _errors(kind.item_type, item, faults.step(path, number))
+            ]
+            if wrong:
+                # The check of the whole list expects items of the right type.
+                yield from wrong
+                return
     if not _is_right(kind, value):
         yield faults.wrong(path, value, extra.get("right") or _right(kind))
     elif (check := extra.get("check")) and (detail := check(value)):
