@@ -17,6 +17,8 @@ from wardroom import strict
 MAX_WORD = 256
 MAX_TEXT = 16 * 1024
 MAX_EXPIRES_SECS = 400 * 24 * 3600
+#: The bound of the frame, too. Each wrong item is told, so the number of items bounds the size of a refusal.
+MAX_KINDS = 16
 
 
 def _unstorable(value: str) -> str | None:
@@ -24,7 +26,7 @@ def _unstorable(value: str) -> str | None:
 
 
 def _mixed(value: list[str]) -> str | None:
-    if Decision.RESPOND in value and set(value) & {Decision.APPROVE, Decision.EDIT}:
+    if Decision.RESPOND in value and (Decision.APPROVE in value or Decision.EDIT in value):
         return "`respond` answers a question: it cannot stand beside `approve` or `edit`"
     return None
 
@@ -38,7 +40,12 @@ AskedArguments = Annotated[Arguments, says("At most 512 KiB.")]
 AskedRisk = Annotated[str, one_of(Risk.values, says="An ask may only raise it.")]
 Kind = Annotated[str, one_of(Decision.values)]
 
-_KINDS: dict[str, Any] = {"type": "array", "minItems": 1, "items": values.choice(Decision.values)}
+_KINDS: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MAX_KINDS,
+    "items": values.choice(Decision.values),
+}
 # `respond` answers a question: it cannot stand beside `approve` or `edit`.
 _NOT_MIXED = {
     "if": {"contains": {"const": Decision.RESPOND.value}},
@@ -46,7 +53,7 @@ _NOT_MIXED = {
 }
 Kinds = Annotated[
     list[Kind],
-    Meta(min_length=1),
+    Meta(min_length=1, max_length=MAX_KINDS),
     shaped(_KINDS | _NOT_MIXED, right=f"an array of some of {', '.join(Decision.values)}", check=_mixed),
 ]
 

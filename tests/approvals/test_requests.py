@@ -113,6 +113,9 @@ def test_another_attempt_may_use_the_same_id(asked: Asked, project: Project, ses
         ("allowed_decisions", ["maybe"]),
         ("allowed_decisions", [{}]),
         ("allowed_decisions", ["respond", "approve"]),
+        ("allowed_decisions", ["respond", {}]),
+        ("allowed_decisions", ["respond", []]),
+        ("allowed_decisions", ["deny"] * 17),
     ],
 )
 def test_what_is_not_a_request_is_refused_and_nothing_is_stored(asked: Asked, field: str, value: Any) -> None:
