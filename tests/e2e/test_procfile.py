@@ -193,7 +193,8 @@ def test_ingest_takes_what_waits_or_idles_and_ends_cleanly_when_it_is_stopped(mi
 
 def sent(url: Any, message: Any) -> bool:
     """To the default project's queue, once ingest has made it."""
-    with kombu.Connection(url) as broker:
+    # Without the broker's confirm, a message to a new quorum queue is lost when the connection closes too soon.
+    with kombu.Connection(url, transport_options={"confirm_publish": True}) as broker:
         queue = "wardroom.ingest.default"
         channel: Any = broker.default_channel
         channel.queue_declare(queue, passive=True)
