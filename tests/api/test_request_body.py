@@ -190,3 +190,15 @@ def test_an_answer_has_every_member_that_is_always_set() -> None:
     assert shown["properties"]["id"] == {"type": "string", "format": "uuid", "description": "Its id."}
     assert shown["properties"]["at"] == {"type": ["string", "null"]}
     assert "additionalProperties" not in shown
+
+
+class Joined(Body, frozen=True):
+    words: Annotated[
+        list[Annotated[str, text(2)]],
+        shaped({"type": "array"}, check=lambda words: "holds an x" if "x" in "".join(words) else None),
+    ] = []
+
+
+def test_a_list_is_checked_as_a_whole_only_when_its_items_are_right() -> None:
+    assert refused({"words": ["x"]}, Joined) == {"words": "holds an x"}
+    assert list(refused({"words": ["x", {}, 1]}, Joined)) == ["words[1]", "words[2]"]
