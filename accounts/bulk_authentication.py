@@ -16,8 +16,7 @@ from django.db import DataError, connection
 
 from accounts import credentials, effective_scopes
 from accounts.models import Credential, User
-from core.db import sql
-from core.db.clock import overridden
+from core.db import clock, sql
 from core.db.named_sql import several
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,7 @@ def _check(credential: Credential | None, word: str, secret: str) -> credentials
 def _find(public_ids: Sequence[str]) -> dict[str, Credential]:
     """Return the rows of these ids, annotated like those of `credentials.recognise`."""
     alias = connection.alias
-    moment = connection.ops.adapt_datetimefield_value(overridden())
-    params = [moment, several(effective_scopes.codenames()), several(public_ids)]
+    params = [clock.parameter(), several(effective_scopes.codenames()), several(public_ids)]
     found = sql.run_prepared(effective_scopes.STATEMENTS["find_credentials"], params)
     return {row.public_id: row for row in (_row(alias, values) for values in found)}
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db.models import F
 
-from core.db.clock import read_database_clock
+from core.db import clock, sql
+from core.db.named_sql import NamedSQL
 from ledger import audit
 from ledger.models import AuditEntry, Event, Head, OutboxEntry, Source
+
+STATEMENTS = NamedSQL(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +64,14 @@ def write(new: Sequence[NewEntry]) -> list[UUID]:
         events = [entry for entry in own if isinstance(entry, NewEvent)]
         audits = [entry for entry in own if isinstance(entry, NewAudit)]
         rows = [_row(project_id, event) for event in events]
-        head = _take(project_id, len(events), len(audits))
-        for cursor, row in enumerate(rows, head.cursor - len(events) + 1):
-            row.cursor = cursor
+        cursor, number, last_hash, at = _take(project_id, len(events), len(audits))
+        for place, row in enumerate(rows, cursor - len(events) + 1):
+            row.cursor = place
         Event.objects.bulk_create(rows)
         if audits:
-            at = read_database_clock().isoformat(timespec="milliseconds")
             chained = audit.chain(
-                head.audit_hash,
-                head.audit_number - len(audits),
+                last_hash,
+                number - len(audits),
                 [
                     audit.Entry(str(project_id), at, each.actor, each.action, each.subject, each.detail)
                     for each in audits
@@ -96,12 +99,14 @@ def _row(project_id: UUID, new: NewEvent) -> Event:
     )
 
 
-def _take(project_id: UUID, events: int, audits: int) -> Head:
-    # The UPDATE is the lock, on both databases. The row read after it cannot change until COMMIT.
-    moved = Head.objects.filter(pk=project_id).update(
-        cursor=F("cursor") + events, audit_number=F("audit_number") + audits
-    )
-    if not moved:
-        Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
-        return _take(project_id, events, audits)
-    return Head.objects.get(pk=project_id)
+def _take(project_id: UUID, events: int, audits: int) -> tuple[int, int, str, str]:
+    """Lock the head. Return its new cursor and audit number, the hash of its last audit row, and the time."""
+    params = {"events": events, "audits": audits, "project": sql.uid(project_id), "now": clock.parameter()}
+    for cursor, number, last_hash, at in sql.run_prepared(STATEMENTS["take_head"], params):
+        return cursor, number, last_hash, at if isinstance(at, str) else _text(at)
+    Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
+    return _take(project_id, events, audits)
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -34,6 +34,11 @@ def overridden() -> datetime | None:
     return _override.get()
 
 
+def parameter() -> Any:
+    """Return the parameter `now` of a statement written by hand: a test's moment, or None for the database's clock."""
+    return connection.ops.adapt_datetimefield_value(_override.get())
+
+
 class Now(DjangosNow):
     """The database's time. On SQLite it has the form of Python's datetimes, with six digits or none.
 

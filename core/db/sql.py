@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -47,6 +48,13 @@ def run_prepared(statement: str, params: Params) -> list[Row]:
     with database.wrap_database_errors, psycopg.Cursor(database.connection) as cursor:
         _renew_plans(cursor)
         return cursor.execute(statement, params, prepare=True, binary=True).fetchall()
+
+
+def uid(value: UUID | None) -> Any:
+    """Return a UUID in this database's format."""
+    if value is None or connection.features.has_native_uuid_field:
+        return value
+    return value.hex
 
 
 #: SQLSTATE classes about the values or the statement, not about the server.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from django.db import connection
 from django.db.models import Func, IntegerField
 
-from core.db.clock import overridden
+from core.db import clock
 from core.db.named_sql import NamedSQL, several
-from core.db.sql import Params, Row, run_each, run_prepared
+from core.db.sql import Params, Row, run_each, run_prepared, uid
 
 __all__ = ["STATEMENTS", "Bytes", "Row", "moment", "now", "query", "run_each", "seconds", "several", "uid"]
 
@@ -37,7 +36,7 @@ class Bytes(Func):
 
 def now() -> Any:
     """Return the parameter `now`: None, for the database's clock. Only a test sets another moment."""
-    return moment(overridden())
+    return clock.parameter()
 
 
 def seconds(secs: float) -> float | str:
@@ -48,10 +47,3 @@ def seconds(secs: float) -> float | str:
 def moment(value: datetime | None) -> Any:
     """Return a moment in this database's format."""
     return connection.ops.adapt_datetimefield_value(value)
-
-
-def uid(value: UUID | None) -> Any:
-    """Return a UUID in this database's format."""
-    if value is None or connection.features.has_native_uuid_field:
-        return value
-    return value.hex

@@ -9,6 +9,7 @@ import pytest
 from accounts import effective_scopes
 from core.db import named_sql
 from core.db.named_sql import NamedSQL
+from ledger import entries
 from mailbox.store import sql
 
 #: Statements of one database: the other one takes another way.
@@ -46,7 +47,11 @@ def test_a_file_with_a_missing_or_repeated_name_is_refused(text: str, why: str) 
         named_sql.read(text)
 
 
-@pytest.mark.parametrize("statements", [sql.STATEMENTS, effective_scopes.STATEMENTS], ids=["mailbox", "accounts"])
+@pytest.mark.parametrize(
+    "statements",
+    [sql.STATEMENTS, effective_scopes.STATEMENTS, entries.STATEMENTS],
+    ids=["mailbox", "accounts", "ledger"],
+)
 def test_both_databases_have_each_statement_with_the_same_parameters(statements: NamedSQL) -> None:
     found = {
         vendor: {name: parameters(text) for name, text in of.items() if name not in ONLY[vendor]}
