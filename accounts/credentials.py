@@ -10,10 +10,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
@@ -89,6 +89,23 @@ def recognise(token: str) -> Recognised:
     # A child's token has no owner, and each of its frames runs this query.
     rows = rows if word == WORDS[CredentialKind.CHILD] else effective_scopes.annotated(rows)
     return verdict(rows.filter(public_id=public_id).first(), word, secret)
+
+
+def child_state(token: str, columns: Sequence[Any]) -> State:
+    """Return the state of a child's token from its kind, secret hash, owner, end, and whether it has expired.
+
+    An unknown id has no kind. A caller that reads other rows as well joins the columns to its own query, so that each
+    frame costs one query less.
+    """
+    word, public_id, secret = parts(token)
+    kind, secret_hash, user_id, ended_at, has_expired = columns
+    if kind is None:
+        return verdict(None, word, secret).state
+    if user_id is not None:  # No child's token has an owner. One that has is judged by its owner, too.
+        return recognise(token).state
+    row = Credential(public_id=public_id, kind=kind, secret_hash=secret_hash, ended_at=ended_at)
+    row.has_expired = bool(has_expired)
+    return verdict(row, word, secret).state
 
 
 def parts(token: str) -> tuple[str, str, str]:

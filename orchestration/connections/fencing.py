@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import F
@@ -17,12 +19,16 @@ from django.db.models import F
 from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind
+from core.db import clock, sql
 from core.db.clock import database_now
+from core.db.named_sql import NamedSQL
 from ledger import unit_of_work
 from orchestration import presence
 from orchestration.models import Attempt, Session
 from orchestration.sessions import lifecycle, supervisor_reports, transitions
 from wardroom.protocol import Close
+
+STATEMENTS = NamedSQL(Path(__file__).parent)
 
 
 class ConnectionRejected(Exception):
@@ -132,17 +138,15 @@ def claim(principal: Principal, *, plain: bool = False) -> Connection:
 def fenced_transaction(connection: Connection, *, also: UUID | None = None) -> Iterator[Session]:
     """Open a transaction in which only this connection acts for its session.
 
-    It takes three steps. 1. Lock the session, first in the order of locks, and the session `also`. 2. Check the fence:
-    a guarded UPDATE finds the attempt running and the number ours, and keeps it so until commit. 3. Check the token,
-    which may have been ended since. Raises ConnectionRejected if a check fails; then nothing is written.
+    It takes two steps. 1. Lock the session, first in the order of locks, and the session `also`. Every claim and every
+    end of an attempt takes this lock, so what step 2 finds stays true until COMMIT. 2. Check the fence. It is a
+    statement of its own, because PostgreSQL would show the attempt as it was before the wait for the lock. Raises
+    ConnectionRejected if the check fails; then nothing is written.
     """
     with unit_of_work.transaction():
         own = connection.session_id
         session = transitions.lock_in_order({own, also or own})[own]
-        ours = Attempt.objects.filter(**connection.row(), ended_at=None, connection=connection.number)
-        if not ours.update(connection=connection.number):
-            raise rejection(connection)
-        refuse_ended_token(connection)
+        check(connection)
         yield session
 
 
@@ -163,29 +167,37 @@ def disconnect(connection: Connection) -> bool:
         return bool(lost)
 
 
-def running_attempt(connection: Connection) -> Attempt:
-    """Return this connection's attempt with its session. Takes no lock.
+class Standing(NamedTuple):
+    """The facts about the attempt of a connection that may act."""
 
-    Raises ConnectionRejected when the connection may no longer act. The token is read before the attempt and checked
-    after it. An attempt and its token end in one commit, so a reader that sees the token ended also sees the attempt
-    ended, and reports that reason.
+    run_acked: bool
+    cancel_requested: bool
+    cancel_reason: str
+
+
+def check(connection: Connection) -> Standing:
+    """Check the fence: the attempt has not ended, this is its newest connection, and the token is live. Take no lock.
+
+    Raises ConnectionRejected. One statement reads all of it: an attempt and its token end in one commit, so a token
+    that has ended is never reported before the end of its attempt.
     """
-    token = _token_state(connection)
-    running = Attempt.objects.select_related("session").filter(**connection.row(), ended_at=None)
-    attempt = running.filter(connection=connection.number).first()
-    if attempt is None:
-        raise rejection(connection)
-    _refuse_ended(token)
-    return attempt
+    token = connection.principal.token
+    params = {
+        "now": clock.parameter(),
+        "token": credentials.parts(token)[1],
+        "session": sql.uid(connection.session_id),
+        "attempt": connection.attempt,
+    }
+    for number, is_open, run_acked, cancelled, reason, *columns in sql.run_prepared(STATEMENTS["standing"], params):
+        if is_open and number == connection.number:
+            _refuse_ended(credentials.child_state(token, columns))
+            return Standing(bool(run_acked), bool(cancelled), reason)
+    raise rejection(connection)
 
 
 def refuse_ended_token(connection: Connection) -> None:
     """Raise ConnectionRejected 4401 when the token of this connection was ended, was replaced or has expired."""
-    _refuse_ended(_token_state(connection))
-
-
-def _token_state(connection: Connection) -> credentials.State:
-    return credentials.recognise(connection.principal.token).state
+    _refuse_ended(credentials.recognise(connection.principal.token).state)
 
 
 def _refuse_ended(state: credentials.State) -> None:

@@ -12,7 +12,7 @@ from core.db.clock import database_now
 from core.limits import LIMITS
 from orchestration.connections import approvals
 from orchestration.connections import run as connection_run
-from orchestration.connections.fencing import Connection, fenced_transaction, running_attempt
+from orchestration.connections.fencing import Connection, check, fenced_transaction
 from orchestration.models import Attempt
 from orchestration.states import Status
 from wardroom.protocol import Cancel, Frame
@@ -35,14 +35,13 @@ def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
 
     The returned frames count as sent: the caller writes them, or loses the connection and `state` with it.
     """
-    attempt = running_attempt(connection)
-    session = attempt.session
+    standing = check(connection)
     frames: list[Frame] = []
-    if session.cancel_requested_at is not None and not state.cancel:
+    if standing.cancel_requested and not state.cancel:
         state.cancel = True
-        frames.append(Cancel(reason=session.cancel_reason, grace_secs=_grace()))
-    wants_run = connection.plain or state.need_run or attempt.run_acked_at is None
-    if wants_run and not state.run and session.cancel_requested_at is None:
+        frames.append(Cancel(reason=standing.cancel_reason, grace_secs=_grace()))
+    wants_run = connection.plain or state.need_run or not standing.run_acked
+    if wants_run and not state.run and not standing.cancel_requested:
         state.run = True
         frames.append(connection_run.run(connection))
     replies = approvals.undelivered(connection, need_run=state.need_run)

@@ -11,6 +11,7 @@ from core.db import named_sql
 from core.db.named_sql import NamedSQL
 from ledger import entries
 from mailbox.store import sql
+from orchestration.connections import fencing
 
 #: Statements of one database: the other one takes another way.
 ONLY = {
@@ -49,8 +50,8 @@ def test_a_file_with_a_missing_or_repeated_name_is_refused(text: str, why: str) 
 
 @pytest.mark.parametrize(
     "statements",
-    [sql.STATEMENTS, effective_scopes.STATEMENTS, entries.STATEMENTS],
-    ids=["mailbox", "accounts", "ledger"],
+    [sql.STATEMENTS, effective_scopes.STATEMENTS, entries.STATEMENTS, fencing.STATEMENTS],
+    ids=["mailbox", "accounts", "ledger", "connections"],
 )
 def test_both_databases_have_each_statement_with_the_same_parameters(statements: NamedSQL) -> None:
     found = {

@@ -12,6 +12,7 @@ import pytest
 from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import Credential
+from core.db import sql
 from ledger.models import Event
 from orchestration.connections import events, fencing
 from orchestration.connections.fencing import Connection, ConnectionRejected, Principal
@@ -69,7 +70,7 @@ def test_a_connection_that_looks_while_its_attempt_ends_is_told_of_the_end_and_n
     child: Spawn, monkeypatch: pytest.MonkeyPatch, end: str, code: int, early: bool
 ) -> None:
     """The end of an attempt is the end of its token as well: one commit, which comes between two looks."""
-    mine, recognise = held(child), credentials.recognise
+    mine, read = held(child), sql.run_prepared
 
     def commit() -> None:
         if end == "ended":
@@ -77,19 +78,19 @@ def test_a_connection_that_looks_while_its_attempt_ends_is_told_of_the_end_and_n
         else:
             transitions.requeue(child.id, 1, "once more")
 
-    def beside(*args: Any, **options: Any) -> credentials.Recognised:
+    def beside(*query: Any) -> list[sql.Row]:
         monkeypatch.undo()
         if early:
             commit()
-        found = recognise(*args, **options)
+        found = read(*query)
         if not early:
             commit()
         return found
 
-    monkeypatch.setattr(credentials, "recognise", beside)
+    monkeypatch.setattr(sql, "run_prepared", beside)
     with pytest.raises(ConnectionRejected) as refusal:
-        fencing.running_attempt(mine)
-        fencing.running_attempt(mine)  # What came just after the first look is seen by the next.
+        fencing.check(mine)
+        fencing.check(mine)  # What came just after the first look is seen by the next.
     assert refusal.value.code == code
 
 

@@ -232,7 +232,7 @@ def test_a_quiet_connection_outlives_a_database_that_does_not_answer(
     timings(connection_poll_secs=0.05)
     with server.child(child) as peer:
         with monkeypatch.context() as patch:
-            patch.setattr("orchestration.connections.outgoing.running_attempt", down)
+            patch.setattr("orchestration.connections.outgoing.check", down)
             wait_until(lambda: len(looked) > 3)
         peer.say("event", seq=1, event={"type": "note"})
         assert peer.hear("event_ack")["seq"] == 1

@@ -1,0 +1,13 @@
+-- What each frame and each wake-up of a connection runs, on PostgreSQL. Django takes longer to build it than the
+-- database to answer it. `core.db.named_sql` reads this file.
+
+-- The attempt, its session and the token, at one moment. The last five columns are those of `credentials.child_state`.
+-- name: standing
+SELECT attempt.connection, attempt.ended_at IS NULL, attempt.run_acked_at IS NOT NULL,
+    session.cancel_requested_at IS NOT NULL, session.cancel_reason,
+    token.kind, token.secret_hash, token.user_id, token.ended_at,
+    COALESCE(token.expires_at <= COALESCE(%(now)s::timestamptz, statement_timestamp()), FALSE)
+FROM orchestration_attempt attempt
+JOIN orchestration_session session ON session.id = attempt.session_id
+LEFT JOIN accounts_credential token ON token.public_id = %(token)s
+WHERE attempt.session_id = %(session)s AND attempt.number = %(attempt)s
