@@ -6,17 +6,19 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from accounts import asgi_calls, authentication, credentials
 from core.concurrency.threadpool import run_in_threadpool
 from core.limits import LIMITS
 from core.web import problems, request_body
+from core.web.fields import one_of, text
 from core.web.openapi.routes import Described, described
+from core.web.renderers import StructResponse
 from orchestration.sessions import supervisor_reports
 from orchestration.states import Status
 
@@ -43,51 +45,40 @@ MAX_REPORT_BYTES = 256 * 1024
 Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
-class AliveReport(msgspec.Struct):
-    """`POST .../alive`. Unknown fields are ignored: a supervisor outlives a server and may meet an older one."""
+class AttemptAliveBody(msgspec.Struct, frozen=True):
+    """Unknown fields are ignored: a supervisor outlives a server and may meet an older one."""
 
     pid: Pid
     pgid: Pid
-    host: Annotated[str, Meta(min_length=1, max_length=255)]
+    host: Annotated[str, text(255, 1)]
 
 
-class ExitReport(msgspec.Struct):
-    """`POST .../exited`. Unknown fields are ignored, as above."""
+class AttemptAliveAnswer(msgspec.Struct, frozen=True):
+    action: Annotated[str, one_of(["continue", "kill"])]
+    reason: str | UnsetType = UNSET
+
+
+class AttemptExitedBody(msgspec.Struct, frozen=True):
+    """Unknown fields are ignored: a supervisor outlives a server and may meet an older one."""
 
     exit_status: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     exit_signal: Annotated[int, Meta(ge=1, le=255)] | None = None
-    stderr_tail: Annotated[str, Meta(max_length=65536)] = ""
+    stderr_tail: Annotated[str, text(65536)] = ""
 
-
-_CALLERS = "It needs the token of this attempt."
-_WORDS: dict[str, Any] = {"type": "string"}
-ALIVE = Described(
-    name="attempt_alive",
-    tag="supervisors",
-    callers=_CALLERS,
-    body=AliveReport,
-    answer={
-        "type": "object",
-        "properties": {"action": {"type": "string", "enum": ["continue", "kill"]}, "reason": _WORDS},
-        "required": ["action"],
-    },
-)
-EXITED = Described(
-    name="attempt_exited",
-    tag="supervisors",
-    callers=_CALLERS,
-    body=ExitReport,
-    answer={
-        "type": "object",
-        "properties": {"status": {"type": "string", "enum": Status.values}},
-        "required": ["status"],
-    },
-    rules={
+    rules: ClassVar[dict[str, Any]] = {
         "if": {"properties": {"exit_status": {"type": "integer"}}, "required": ["exit_status"]},
         "then": {"properties": {"exit_signal": {"type": "null"}}},
         "else": {"properties": {"exit_signal": {"type": "integer"}}, "required": ["exit_signal"]},
-    },
-)
+    }
+
+
+class AttemptExitedAnswer(msgspec.Struct, frozen=True):
+    status: Annotated[str, one_of(Status.values)]
+
+
+_ABOUT: dict[str, Any] = {"tag": "supervisors", "callers": "It needs the token of this attempt."}
+ALIVE = Described(name="attempt_alive", body=AttemptAliveBody, answers={200: AttemptAliveAnswer}, **_ABOUT)
+EXITED = Described(name="attempt_exited", body=AttemptExitedBody, answers={200: AttemptExitedAnswer}, **_ABOUT)
 
 
 @described(ALIVE)
@@ -95,10 +86,10 @@ async def alive(request: Request) -> Response:
     """Record that the process is alive. The answer says whether it may continue."""
     await authentication.refuse_forged(request)
     asgi_calls.check(request)
-    body = await request_body.read(request, AliveReport, MAX_REPORT_BYTES)
+    body = await request_body.read(request, AttemptAliveBody, MAX_REPORT_BYTES)
     life = supervisor_reports.Life(pid=body.pid, pgid=body.pgid, host=body.host)
     reason = await run_in_threadpool(supervisor_reports.alive, *_target(request), life)
-    return JSONResponse({"action": "continue"} if reason is None else {"action": "kill", "reason": reason})
+    return StructResponse(AttemptAliveAnswer("continue") if reason is None else AttemptAliveAnswer("kill", reason))
 
 
 @described(EXITED)
@@ -106,12 +97,13 @@ async def exited(request: Request) -> Response:
     """Record the exit status of the process."""
     await authentication.refuse_forged(request)
     asgi_calls.check(request)
-    body = await request_body.read(request, ExitReport, MAX_REPORT_BYTES)
+    body = await request_body.read(request, AttemptExitedBody, MAX_REPORT_BYTES)
     if (body.exit_status is None) == (body.exit_signal is None):
         raise problems.invalid([{"field": "exit_status", "detail": "needs exactly one of exit_status and exit_signal"}])
     tail = body.stderr_tail[-LIMITS.stderr_tail_bytes :]
     how = supervisor_reports.Exit(exit_status=body.exit_status, exit_signal=body.exit_signal, stderr_tail=tail)
-    return JSONResponse({"status": await run_in_threadpool(supervisor_reports.exited, *_target(request), how)})
+    status = await run_in_threadpool(supervisor_reports.exited, *_target(request), how)
+    return StructResponse(AttemptExitedAnswer(status))
 
 
 def _target(request: Request) -> tuple[str, UUID, int]:

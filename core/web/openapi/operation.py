@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -54,21 +55,11 @@ class Operation(AutoSchema):
             keyed=getattr(getattr(self.view, self.method.lower()), "honours_key", False),
             own=getattr(self.view, "refuses", {}).get(self.method, {}),
         )
-        depends = list(getattr(self.view, "depends", {}).get(self.method, ()))
-        # Only the server makes cursors; a client cannot invent one.
-        depends = [*(each["name"] for each in operation.get("parameters", []) if each["name"] == "cursor"), *depends]
-        if call.keyed:
-            depends = ["Idempotency-Key", *depends]
-            operation["parameters"] = [IDEMPOTENCY_KEY, *operation.get("parameters", [])]
-            for answer in operation["responses"].values():
-                answer.setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
         if self.method in getattr(self.view, "streams", ()):
             operation["parameters"] = [LAST_EVENT_ID, *operation.get("parameters", [])]
             operation["responses"]["200"]["content"][EVENT_STREAM] = {"schema": {"type": "string"}}
-        operation["responses"] |= refusals.responses(call, functools.partial(register, self.registry))
-        if depends:
-            operation["x-depends-on-state"] = depends
-        return dict(operation)
+        depends = getattr(self.view, "depends", {}).get(self.method, ())
+        return completed(operation, call, functools.partial(register, self.registry), depends)
 
     def _get_request_for_media_type(self, serializer: Any, *args: Any, **kwargs: Any) -> Any:
         """Describe a body by its Struct, or by the Structs of which it is one."""
@@ -92,11 +83,33 @@ class Operation(AutoSchema):
         return [{"bearer": [scope] if scope else []}]
 
     def _callers(self) -> str:
-        scope = getattr(self.view, "scopes", {}).get(self.method)
-        said = [f"An API key needs the scope `{scope}`."] if scope else []
+        said = [needs(getattr(self.view, "scopes", {}).get(self.method))]
         if self.method in getattr(self.view, "child_may", ()):
             said.append("A child's token may call it.")
-        return " ".join(said)
+        return " ".join(filter(None, said))
+
+
+def needs(scope: str | None) -> str:
+    """Return the sentence about the scope of an API key."""
+    return f"An API key needs the scope `{scope}`." if scope else ""
+
+
+def completed(
+    operation: dict[str, Any], call: refusals.Call, register: refusals.Register, depends: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Add the refusals of a call, its key, and the parameters that the current state may refuse."""
+    parameters = operation.get("parameters", [])
+    # Only the server makes cursors; a client cannot invent one.
+    depends = [*(each["name"] for each in parameters if each["name"] == "cursor"), *depends]
+    if call.keyed:
+        depends = ["Idempotency-Key", *depends]
+        operation["parameters"] = [IDEMPOTENCY_KEY, *parameters]
+        for answer in operation["responses"].values():
+            answer.setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
+    operation["responses"] |= refusals.responses(call, register)
+    if depends:
+        operation["x-depends-on-state"] = depends
+    return dict(operation)
 
 
 def _is_struct(described: Any) -> bool:

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
+from drf_spectacular.utils import OpenApiParameter
 from inflection import camelize
 from starlette.routing import Route
 
-from core.web.openapi import operation, refusals, values
+from core.web.openapi import operation, refusals, structs
+from core.web.openapi.values import Schema
 
 A_UUID = {"type": "string", "format": "uuid"}
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """One call: the body that is read, and its answer. `rules` are keywords that bind several fields of the body."""
+    """One call: its body, the answer of each status, and what a view declares. See `ProjectView`."""
 
     name: str
     tag: str
-    callers: str
-    body: type[msgspec.Struct]
-    answer: values.Schema
-    rules: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[int, type[msgspec.Struct]]
+    method: str = "POST"
+    body: structs.Described | tuple[structs.Described, ...] | None = None
+    #: The scope that an API key needs, if one is always needed. `callers` says further who may call.
+    scope: str | None = None
+    callers: str = ""
+    query: Sequence[OpenApiParameter] = ()
+    in_path: Mapping[str, Schema] = field(default_factory=dict)
+    refuses: refusals.Types = field(default_factory=dict)
+    keyed: bool = False
 
 
 def described(call: Described) -> Callable[[Endpoint], Endpoint]:
@@ -42,47 +51,53 @@ def described(call: Described) -> Callable[[Endpoint], Endpoint]:
 def add(result: dict[str, Any], routes: Iterable[Route]) -> None:
     """Add every described route to the document."""
 
-    def register(kind: str, name: str, component: values.Schema) -> values.Schema:
+    def register(kind: str, name: str, component: Schema) -> Schema:
         result["components"].setdefault(kind, {})[name] = component
         return operation.reference(kind, name)
 
     for route in routes:
         call = getattr(route.endpoint, "described", None)
-        if call is None:
-            continue
-        name = camelize(call.name)
-        body = register("schemas", f"{name}Body", _body(call))
-        answer = register("schemas", f"{name}Answer", call.answer)
-        facts = refusals.Call(name=name, in_path=True, has_body=True)
-        described = {
-            "operationId": call.name,
-            "description": f"{route.endpoint.__doc__}\n\n{call.callers}",
-            "parameters": [
-                {"in": "path", "name": each, "schema": getattr(convertor, "schema", A_UUID), "required": True}
-                for each, convertor in route.param_convertors.items()
-            ],
-            "tags": [call.tag],
-            "requestBody": {"content": {"application/json": {"schema": body}}, "required": True},
-            "security": [{"bearer": []}],
-            "responses": {
-                "200": {"content": {"application/json": {"schema": answer}}, "description": ""},
-                **refusals.responses(facts, register),
-            },
+        if call is not None:
+            path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
+            methods = {**result["paths"].get(path, {}), call.method.lower(): _operation(route, call, register)}
+            result["paths"][path] = dict(sorted(methods.items()))
+    result["paths"] = dict(sorted(result["paths"].items()))
+
+
+def _operation(route: Route, call: Described, register: refusals.Register) -> dict[str, Any]:
+    in_path = [
+        {
+            "in": "path",
+            "name": each,
+            "schema": call.in_path.get(each) or getattr(convertor, "schema", A_UUID),
+            "required": True,
         }
-        path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
-        result["paths"][path] = {"post": described}
+        for each, convertor in route.param_convertors.items()
+    ]
+    callers = " ".join(filter(None, (operation.needs(call.scope), call.callers)))
+    made: dict[str, Any] = {
+        "operationId": call.name,
+        "description": "\n\n".join(filter(None, (inspect.getdoc(route.endpoint), callers))),
+        "parameters": [*in_path, *map(_parameter, call.query)],
+        "tags": [call.tag],
+    }
+    if call.body is not None:
+        body = structs.reference(call.body, register, asked=True)
+        made["requestBody"] = {"content": {"application/json": {"schema": body}}, "required": True}
+    made["security"] = [{"bearer": [call.scope] if call.scope else []}]
+    made["responses"] = {
+        str(status): {
+            "content": {"application/json": {"schema": structs.reference(answer, register, asked=False)}},
+            "description": "",
+        }
+        for status, answer in call.answers.items()
+    }
+    facts = refusals.Call(
+        name=camelize(call.name), in_path=True, has_body=call.method == "POST", keyed=call.keyed, own=call.refuses
+    )
+    return operation.completed(made, facts, register)
 
 
-def _body(call: Described) -> values.Schema:
-    """Return the schema of a body. Null means absent, so an optional member may be null."""
-    schema: dict[str, Any] = msgspec.json.schema(call.body)["$defs"][call.body.__name__]
-    required = schema.get("required", ())
-    for name, member in schema["properties"].items():
-        member.pop("default", None)
-        if member.get("type") == "string":
-            member["pattern"] = values.NO_NUL
-        if name not in required and "anyOf" not in member:
-            schema["properties"][name] = values.nullable(member)
-    schema.pop("title", None)
-    # Members that a newer caller adds are read and ignored.
-    return {**schema, **values.json_object(), "description": "", **call.rules}
+def _parameter(parameter: OpenApiParameter) -> dict[str, Any]:
+    found: dict[str, Any] = {"in": parameter.location, "name": parameter.name, "schema": parameter.type}
+    return found | ({"description": parameter.description} if parameter.description else {})
