@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 
 M_MMAP_THRESHOLD = -3
-#: glibc's own initial value. Setting it explicitly fixes it.
+#: Just above asyncio's read buffer: that is a new block of 256 KiB for each read, which would be mapped and returned each
+#: time. Setting the threshold explicitly fixes it.
 LARGE_BYTES = 128 * 1024
 
 
