@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 
 M_MMAP_THRESHOLD = -3
-#: Just above asyncio's read buffer: that is a new block of 256 KiB for each read, which would be mapped and returned each
-#: time. Setting the threshold explicitly fixes it.
-LARGE_BYTES = 128 * 1024
+#: Just above asyncio's read buffer, a new block of 256 KiB for each read, which would be mapped and returned each time.
+#: Setting the threshold explicitly fixes it.
+LARGE_BYTES = 264 * 1024
 
 
 def give_back_large_blocks() -> None:

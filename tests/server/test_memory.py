@@ -65,4 +65,4 @@ print(read(1000))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults")
 def test_the_buffer_of_a_read_is_not_mapped_anew_each_time() -> None:
     told = subprocess.run([sys.executable, "-c", READS], capture_output=True, text=True, check=True)
-    assert int(told.stdout) < 1000, "page faults"
+    assert int(told.stdout) < 4000, "page faults"
