@@ -15,7 +15,7 @@ from typing import Any, Self
 import httpx
 
 from tests.servers import Redis, free_port, processes
-from tests.servers.process import dies_with_parent, short_folder
+from tests.servers.process import LAST_SIGNAL, dies_with_parent, end_group, short_folder
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,8 +100,7 @@ class Embedded:
     def close(self) -> None:
         """End everything of ours, supervisors and children too, and remove the folders."""
         if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
+            end_group(self.process, LAST_SIGNAL)
         for pid in [*self.apart(), *processes.mentioning(str(self.folder))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -15,6 +15,8 @@ from typing import IO, Self
 from tests.waiting import NeverHappened, wait_until
 
 STOP_SECONDS = 15.0
+#: Ends a Wardroom whose test is over: at once, or so that its processes write down the lines that they have run.
+LAST_SIGNAL = signal.SIGTERM if "COVERAGE_PROCESS_CONFIG" in os.environ else signal.SIGKILL
 
 
 class ServerMissing(RuntimeError):

@@ -25,7 +25,7 @@ import httpx
 
 from tests.servers.databases import ADMIN, ROOT, manage
 from tests.servers.pgbouncer import PgBouncer
-from tests.servers.process import dies_with_parent, end_group, free_port, short_folder, spawn
+from tests.servers.process import LAST_SIGNAL, dies_with_parent, end_group, free_port, short_folder, spawn
 from tests.servers.redis import Redis, Valkey
 from tests.servers.run import Run
 from tests.waiting import wait_until
@@ -222,7 +222,7 @@ class House:
             client.close()
         for service in self.services.values():
             if service.process is not None:
-                end_group(service.process, signal.SIGKILL)
+                end_group(service.process, LAST_SIGNAL)
         for pid in [*supervisors_in(self.data), *processes_naming(str(self.folder))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
