@@ -1,4 +1,4 @@
-"""Kills at random, over and over, while children work. Run by `make chaos`; WARDROOM_CHAOS_SEED repeats a run."""
+"""Kills at random, over and over, while children work. Run by `make chaos`; CHAOS_SEED repeats a run."""
 
 import os
 import random
@@ -20,8 +20,8 @@ STEPS, KILLS = 6, 25
 
 @pytest.fixture
 def dice() -> Any:
-    seed = os.environ.get("WARDROOM_CHAOS_SEED") or str(random.randrange(10**6))
-    print(f"WARDROOM_CHAOS_SEED={seed}")
+    seed = os.environ.get("CHAOS_SEED") or str(random.randrange(10**6))
+    print(f"CHAOS_SEED={seed}")
     return random.Random(seed)
 
 
