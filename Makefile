@@ -19,7 +19,7 @@ export PYTHONUTF8 := 1
 export PIP_USER := 0
 export PIP_REQUIRE_VIRTUALENV := 0
 
-.PHONY: run test coverage test-slow chaos bench test-bare lint format types migrations openapi lock servers install install-dev clean
+.PHONY: run test coverage test-slow chaos slice bench test-bare lint format types migrations openapi lock servers install install-dev clean
 .DELETE_ON_ERROR:
 
 run: install
@@ -65,6 +65,11 @@ test-slow: install-dev servers
 
 chaos: install-dev servers
 	@$(BIN)/python scripts/run_tests.py $(BACKENDS) -- -m chaos $(ARGS)
+
+# A slice of both, which CI runs: the slow test that waits most and computes least, beside two attacks and a few kills.
+slice: install-dev servers
+	@CHAOS_ATTACKS=event_floods,anonymous_documents CHAOS_KILLS=5 timeout 150 \
+		$(BIN)/python scripts/run_tests.py sqlite -- -n 2 --dist loadgroup tests/chaos tests/e2e/conformance -m slice $(ARGS)
 
 bench: install-dev servers
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -42,6 +42,8 @@ def form(backend: str, stack: Callable[..., House]) -> Iterator[Form]:
             yield running
 
 
+@pytest.mark.slice
+@pytest.mark.xdist_group("chaos")
 def test_the_worst_that_one_caller_can_do_neither_stops_nor_slows_nor_swells_anything(form: Form) -> None:
     warm_up(form)
     rest = form.rest()

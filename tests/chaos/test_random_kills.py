@@ -1,4 +1,7 @@
-"""Kills at random, over and over, while children work. Run by `make chaos`; CHAOS_SEED repeats a run."""
+"""Kills at random, over and over, while children work. Run by `make chaos`.
+
+CHAOS_SEED repeats a run. CHAOS_KILLS is the number of kills.
+"""
 
 import os
 import random
@@ -15,7 +18,7 @@ from tests.waiting import during, wait_until
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 QUICK = {"sweep_secs": 1, "slow_sweep_secs": 2, "supervisor_alive_secs": 2}
-STEPS, KILLS = 6, 25
+STEPS, KILLS = 6, int(os.environ.get("CHAOS_KILLS", "25"))
 
 
 @pytest.fixture
@@ -40,6 +43,8 @@ def age(house: Any) -> Any:
     return house.parts()["beat"]["age_secs"]
 
 
+@pytest.mark.slice
+@pytest.mark.xdist_group("chaos")
 def test_runs_end_well_whatever_is_killed_and_whenever(houses: Any, tmp_path: Path, dice: Any) -> None:
     house = houses(timings=QUICK).start()
     ledgers = [Ledger(tmp_path / f"ran-{n}") for n in range(3)]

@@ -200,6 +200,7 @@ def test_1012_the_server_restarts(house: House, spawn: Spawn) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slice
 def test_1011_a_ping_that_was_not_answered(spawn: Spawn) -> None:
     """A socket that nobody reads: the ping after 20 s has 20 s to be answered."""
     session = spawn()
