@@ -74,9 +74,10 @@ slice: install-dev servers
 bench: install-dev servers
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-# In a bare Debian 12 made for the occasion: does `make run` answer, does `make test` pass? Needs root.
+# In a bare Debian 12 made for the occasion: does `make run` answer, does `make test` pass? Needs root. With ARGS only the
+# set-up and these tests (ARGS="tests/core").
 test-bare:
-	@scripts/test_bare.sh
+	@scripts/test_bare.sh $(ARGS)
 
 lint: install-dev
 	@$(BIN)/ruff check .
