@@ -16,10 +16,9 @@ log = logging.getLogger("wardroom.queries")
 Handler = Callable[[str, Any], Awaitable[Any]]
 
 
-def is_query(message: Message) -> bool:
+def is_query(kind: str, body: Any) -> bool:
     """Return True for an ask that needs an answer but no turn of the agent. A `steer` arrives as a turn."""
-    body = message.body
-    return message.message_kind == "ask" and isinstance(body, dict) and (body.get("mode") or "query") == "query"
+    return kind == "ask" and isinstance(body, dict) and (body.get("mode") or "query") == "query"
 
 
 class Queries:
@@ -36,23 +35,28 @@ class Queries:
 
         False leaves it to the next checkpoint.
         """
-        if self.handler is None or not is_query(message):
+        if self.handler is None or not is_query(message.message_kind, message.body):
             return False
         if message.id not in self._running:
+            state, trouble = None, None
             try:
                 state = copy.deepcopy(self.state)
-            except Exception as error:  # The asker gets an answer, too: it says that there is none.
-                asked = _failing(error)
-            else:
-                asked = _checked(self.handler, str(message.body.get("question", "")), state)
-            self._running[message.id] = asyncio.create_task(self._answer(message, asked))
+            except Exception as error:
+                trouble = error
+            self._running[message.id] = asyncio.create_task(self._answer(self.handler, message, state, trouble))
         return True
 
-    async def _answer(self, message: Message, asked: Awaitable[Any]) -> None:
+    async def _answer(self, handler: Handler, message: Message, state: Any, trouble: Exception | None) -> None:
+        """Send the handler's answer, or why there is none: `trouble`, an error of the handler, or a value to refuse."""
         try:
             answer: Any
             try:
-                answer = await asked
+                if trouble is not None:
+                    raise trouble
+                answer = await handler(str(message.body.get("question", "")), state)
+                strict.check(answer)
+                if len(msgspec.json.encode({"answer": answer})) > protocol.BODY_BYTES:
+                    raise ValueError(f"an answer has at most {protocol.BODY_BYTES} bytes")
             except Exception as error:
                 log.exception("a question could not be answered")
                 answer = f"could not answer: {type(error).__name__}"
@@ -67,16 +71,3 @@ class Queries:
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
-
-
-async def _checked(handler: Handler, question: str, state: Any) -> Any:
-    """Return the handler's answer. Raises ValueError for one that no message can carry."""
-    answer = await handler(question, state)
-    strict.check(answer)
-    if len(msgspec.json.encode({"answer": answer})) > protocol.BODY_BYTES:
-        raise ValueError(f"an answer has at most {protocol.BODY_BYTES} bytes")
-    return answer
-
-
-async def _failing(error: Exception) -> Any:
-    raise error

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 
-M = TypeVar("M", bound=Model)
+Row = TypeVar("Row")
 
 
-def in_batches(rows: QuerySet[M], keys: Sequence[str], size: int) -> Iterator[M]:
+def in_batches(
+    rows: QuerySet[Any, Row], keys: Sequence[str], size: int, *, after: Sequence[Any] | None = None
+) -> Iterator[Row]:
     """Yield every row in the order of `keys`, with one query for each `size` rows. Together the keys are unique.
+
+    With `after`, begin behind the row with these values.
 
     A server-side cursor needs the same connection for each of its statements. A pooler in transaction mode does not
     guarantee that.
     """
     ordered = rows.order_by(*keys)
-    rest = Q()
+    rest = Q() if after is None else beyond(keys, after)
     while True:
         batch = list(ordered.filter(rest)[:size])
         yield from batch

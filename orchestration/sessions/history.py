@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from django.db.models import Q
 
+from core.db.batches import in_batches
 from mailbox import message_kinds, session_inbox
 from mailbox.models import Message
 from orchestration.models import Session, TranscriptItem
+from wardroom.queries import is_query
 
 #: The number of rows read, and of entries loaded, in one query.
 AT_ONCE = 500
@@ -93,7 +94,10 @@ def _groups(heads: Iterator[_Head], budget: int) -> Iterator[list[_Head]]:
 
 def _heads(session: Session, place: Place) -> Iterator[_Head]:
     """Yield items and messages by time. Each sequence keeps its own order, even where a clock went back."""
-    items = _items(session, place)
+    written = TranscriptItem.objects.filter(session=session).values_list(
+        "pk", "attempt", "position", "at", "size", named=True
+    )
+    items = in_batches(written, ("attempt", "position"), AT_ONCE, after=(place.attempt, place.position))
     messages = session_inbox.admissions(session.project_id, session.address, place.receipt, place.seq)
     item, message = next(items, None), next(messages, None)
     while item or message:
@@ -105,26 +109,6 @@ def _heads(session: Session, place: Place) -> Iterator[_Head]:
             place = place._replace(receipt=message.receipt, seq=message.seq)
             yield _Head(message.at, message.size, None, message.message, place)
             message = next(messages, None)
-
-
-class _Item(NamedTuple):
-    pk: int
-    attempt: int
-    position: int
-    at: datetime
-    size: int
-
-
-def _items(session: Session, place: Place) -> Iterator[_Item]:
-    attempt, position = place.attempt, place.position
-    rows = TranscriptItem.objects.filter(session=session).order_by("attempt", "position").values_list(*_Item._fields)
-    while True:
-        beyond = Q(attempt__gt=attempt) | Q(attempt=attempt, position__gt=position)
-        found = [_Item._make(row) for row in rows.filter(beyond)[:AT_ONCE]]
-        yield from found
-        if len(found) < AT_ONCE:
-            return
-        attempt, position = found[-1].attempt, found[-1].position
 
 
 def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
@@ -143,7 +127,7 @@ def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
         item, message = items.get(head.item or 0), messages.get(head.message or 0)
         if item:
             entry = {"role": item.role, "content": item.content} | ({"id": item.item_id} if item.item_id else {})
-        elif message and message.message_id not in in_transcript and not _is_query(message):
+        elif message and message.message_id not in in_transcript and not is_query(message.message_kind, message.body):
             entry = {
                 "role": "user",
                 "content": message_kinds.text(message.body),
@@ -153,8 +137,3 @@ def _load(session: Session, group: Sequence[_Head]) -> list[Entry | None]:
             }
         entries.append(entry)
     return entries
-
-
-def _is_query(message: Message) -> bool:
-    body = message.body
-    return message.message_kind == "ask" and isinstance(body, dict) and (body.get("mode") or "query") == "query"

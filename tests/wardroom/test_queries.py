@@ -36,11 +36,13 @@ class Answers:
 
 
 def test_only_an_ask_that_is_no_steer_is_a_query() -> None:
-    assert is_query(ask()) and is_query(ask(mode="query")) and is_query(ask(mode=None))
-    assert not is_query(ask(mode="steer"))
+    asks = [ask(), ask(mode="query"), ask(mode=None)]
+    assert all(is_query(each.message_kind, each.body) for each in asks)
+    steer = ask(mode="steer")
+    assert not is_query(steer.message_kind, steer.body)
     for kind, body in (("task", {"question": "x"}), ("ask", "a text"), ("reply", {"answer": 1})):
         other = Message(id="x", sender=Sender(), message_kind=kind, body=body, text="", created_at="")
-        assert not is_query(other)
+        assert not is_query(other.message_kind, other.body)
     assert not Queries(None).take(ask()), "without a handler it waits for the checkpoint"
 
 
