@@ -34,14 +34,16 @@ class Liveness:
         self.latest = time.monotonic()
 
     def watch(self) -> None:
-        threading.Thread(target=self._watch, name="liveness", daemon=True).start()
+        """Start the thread."""
 
-    def _watch(self) -> None:
-        while (age := time.monotonic() - self.latest) < self.limit_secs:
-            time.sleep(min(5.0, self.limit_secs - age))
-        log.critical("%s for %.0f s: ending this process so that it is restarted", self.what, self.limit_secs)
-        # Not a clean exit: that would wait for the stuck loop. The broker delivers its messages again.
-        os.kill(os.getpid(), signal.SIGKILL)
+        def watch() -> None:
+            while (age := time.monotonic() - self.latest) < self.limit_secs:
+                time.sleep(min(5.0, self.limit_secs - age))
+            log.critical("%s for %.0f s: ending this process so that it is restarted", self.what, self.limit_secs)
+            # Not a clean exit: that would wait for the stuck loop. The broker delivers its messages again.
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=watch, name="liveness", daemon=True).start()
 
 
 class WatchedScheduler(Scheduler):
