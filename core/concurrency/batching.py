@@ -68,7 +68,13 @@ class _LoopBatcher(Generic[Q, A]):
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(MOST_IN_BATCH, len(self._waiting)))]
-                answers = await self._answers([question for question, _ in batch])
+                answers: Sequence[A | Exception]
+                try:
+                    answers = await run_in_threadpool(self._operation, [question for question, _ in batch])
+                    if len(answers) != len(batch):
+                        raise RuntimeError(f"{len(answers)} answers to {len(batch)} questions")
+                except Exception as error:  # No caller may be left to wait.
+                    answers = [error] * len(batch)
                 for (_, waiter), answer in zip(batch, answers, strict=True):
                     if waiter.done():  # The caller has left.
                         continue
@@ -81,13 +87,3 @@ class _LoopBatcher(Generic[Q, A]):
         finally:
             # Decrement here and not in a done callback: a call that joins between the two would wait for ever.
             self._running -= 1
-
-    async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
-        """Return one answer for each question, also when the operation fails. No caller is left to wait."""
-        try:
-            answers = await run_in_threadpool(self._operation, questions)
-            if len(answers) == len(questions):
-                return answers
-            raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
-        except Exception as error:
-            return [error] * len(questions)

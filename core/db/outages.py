@@ -60,18 +60,14 @@ def noted(within_secs: float) -> str:
 
 def reason(error: BaseException) -> str:
     """Return the outage that an exception means, in public words, or an empty text for a bug."""
-    if isinstance(error, Error):
-        return _of_database(error)
     if isinstance(error, OSError):
         return ERRNO.get(error.errno or 0, "")
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "out of threads"
-    return ""
-
-
-def _of_database(error: Error) -> str:
+    if not isinstance(error, Error):
+        return ""
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         # A plain SQLITE_ERROR means that the statement does not fit the tables.
@@ -82,9 +78,8 @@ def _of_database(error: Error) -> str:
     if state == LOCKED:
         return "another transaction holds a lock of the database"
     if state.startswith("53"):
-        return {"53100": "the disk of the database is full", "53300": "the database takes no more connections"}.get(
-            state, "the database lacks memory or disk"
-        )
+        full = {"53100": "the disk of the database is full", "53300": "the database takes no more connections"}
+        return full.get(state, "the database lacks memory or disk")
     if state.startswith(OF_THE_STATEMENT) or not isinstance(error, OperationalError | InterfaceError):
         return ""
     return AWAY

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import ValidationError
-from django.db.models import DateTimeField, Field, IntegerField, Model, QuerySet, UUIDField
+from django.db.models import DateTimeField, Field, IntegerField, QuerySet, UUIDField
 
 from core.db.batches import beyond
 from core.limits import LIMITS
@@ -71,7 +71,10 @@ def page(
         each = shape(row) if len(shown) < size else None
         if each is None or not room.takes(each):
             assert last is not None  # noqa: S101 - for the types: the first row always fits
-            return {"results": shown, "next": _encode(last, key)}
+            values_of_last = [getattr(last, name) for name in key]
+            plain = [value.isoformat() if hasattr(value, "isoformat") else value for value in values_of_last]
+            text = json.dumps([value if isinstance(value, int | str) else str(value) for value in plain])
+            return {"results": shown, "next": base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")}
         shown.append(each)
         last = row
     return {"results": shown, "next": None}
@@ -99,33 +102,24 @@ def walk(
         place = [getattr(found[-1], name) for name in key]
 
 
-def _encode(row: Model, key: Sequence[str]) -> str:
-    values = [getattr(row, name) for name in key]
-    plain = [value.isoformat() if hasattr(value, "isoformat") else value for value in values]
-    text = json.dumps([value if isinstance(value, int | str) else str(value) for value in plain])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
 def _decode(cursor: str, columns: Sequence[Field[Any, Any]]) -> list[Any]:
     """Return the values of a cursor, one for each column. Raises invalid for a cursor that this list never made."""
     try:
         if len(cursor) > LONGEST_CURSOR:
             raise ValueError
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return [_value(column, value) for column, value in zip(columns, found, strict=True)]
+        place: list[Any] = []
+        for column, value in zip(columns, found, strict=True):
+            # Only in the column's own type, so that the database compares with no other one.
+            match column, value:
+                case IntegerField(), int() if not isinstance(value, bool) and -(2**63) <= value < 2**63:
+                    place.append(value)
+                case DateTimeField(), str() if (moment := datetime.fromisoformat(value)).tzinfo is not None:
+                    place.append(moment.astimezone(UTC))
+                case UUIDField(), str():
+                    place.append(column.to_python(value))
+                case _:
+                    raise ValueError
+        return place
     except (ValueError, TypeError, OverflowError, RecursionError, ValidationError):
         raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")]) from None
-
-
-def _value(column: Field[Any, Any], value: Any) -> Any:
-    """Return the value in its column's type, so that the database compares with no other type."""
-    match column, value:
-        case IntegerField(), int() if not isinstance(value, bool) and -(2**63) <= value < 2**63:
-            return value
-        case DateTimeField(), str():
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is not None:
-                return moment.astimezone(UTC)
-        case UUIDField(), str():
-            return column.to_python(value)
-    raise ValueError

@@ -40,7 +40,10 @@ class Operation(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        if callers := self._callers():
+        callers = needs(getattr(self.view, "scopes", {}).get(self.method))
+        if self.method in getattr(self.view, "child_may", ()):
+            callers = f"{callers} A child's token may call it.".lstrip()
+        if callers:
             operation["description"] += f"\n\n{callers}"
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":
@@ -81,12 +84,6 @@ class Operation(AutoSchema):
             return []
         scope = getattr(self.view, "scopes", {}).get(self.method)
         return [{"bearer": [scope] if scope else []}]
-
-    def _callers(self) -> str:
-        said = [needs(getattr(self.view, "scopes", {}).get(self.method))]
-        if self.method in getattr(self.view, "child_may", ()):
-            said.append("A child's token may call it.")
-        return " ".join(filter(None, said))
 
 
 def needs(scope: str | None) -> str:

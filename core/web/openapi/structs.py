@@ -88,7 +88,14 @@ class _Writer:
         if name in self._written:
             return values.reference(name)
         self._written.add(name)
-        fields = {field.encode_name: self._member(field) for field in kind.fields}
+        fields: dict[str, Schema] = {}
+        for field in kind.fields:
+            schema = self.schema(field.type)
+            if self._asked and not self._is_required(field):
+                if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+                    schema = _described_last({**schema, "default": field.default})
+                schema = _nullable(schema)
+            fields[field.encode_name] = schema
         required = sorted(field.encode_name for field in kind.fields if self._is_required(field))
         component: dict[str, Any] = {"type": "object"}
         if description := kind.cls.__dict__.get("__doc__"):
@@ -99,14 +106,6 @@ class _Writer:
             # Members that a newer caller adds are read and ignored where a body is open.
             component |= {"additionalProperties": False} if kind.forbid_unknown_fields else values.json_object()
         return self._register("schemas", name, component | getattr(kind.cls, "rules", {}))
-
-    def _member(self, field: inspect.Field) -> Schema:
-        schema = self.schema(field.type)
-        if not self._asked or self._is_required(field):
-            return schema
-        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
-            schema = _described_last({**schema, "default": field.default})
-        return _nullable(schema)
 
     def _is_required(self, field: inspect.Field) -> bool:
         if self._asked or field.required:
