@@ -67,21 +67,17 @@ def canonical(address: str) -> str:
 
 def check(address: object) -> str:
     """Return the address as rows store it, or raise 422 with the fault."""
-    wrong = _wrong(address)
+    wrong = ""
+    if not isinstance(address, str) or not 0 < len(address) <= LONGEST:
+        wrong = f"must be {faults.string(LONGEST, 1)}, and is {faults.kind(address)}"
+    elif "/" in address or " " in address or not is_visible(address):
+        # A slash would end it in a URL; an invisible character would make two addresses look like one.
+        wrong = "must have no slashes, no spaces and no invisible characters"
+    elif address in (".", ".."):
+        # A client removes them from a URL, and calls another address.
+        wrong = "must not be . or .."
+    elif is_session(address) and not paths.uuid_of(address.removeprefix(SESSION)):
+        wrong = f"{SESSION} is reserved: the UUID of a session has to follow"
     if wrong:
         raise problems.invalid([{"field": "address", "detail": wrong}], "That is not an address.")
     return canonical(str(address))
-
-
-def _wrong(address: object) -> str | None:
-    if not isinstance(address, str) or not 0 < len(address) <= LONGEST:
-        return f"must be {faults.string(LONGEST, 1)}, and is {faults.kind(address)}"
-    # A slash would end it in a URL; an invisible character would make two addresses look like one.
-    if "/" in address or " " in address or not is_visible(address):
-        return "must have no slashes, no spaces and no invisible characters"
-    if address in (".", ".."):
-        # A client removes them from a URL, and calls another address.
-        return "must not be . or .."
-    if is_session(address) and not paths.uuid_of(address.removeprefix(SESSION)):
-        return f"{SESSION} is reserved: the UUID of a session has to follow"
-    return None

@@ -124,7 +124,16 @@ def ack(project_id: UUID, address: str, claim: Token, ids: Collection[str] | Non
     if token is None or not named:
         return _settled(named, set())
     keys = [key for key in named.values() if key]
-    done = _acknowledge(project_id, address, keys, token)
+    own = sql.uid(token)
+    params = pending.params(project_id, address, keys=sql.several(keys), claim=own, old_claim=own)
+    # Admit the rows under one receipt.
+    if connection.vendor == "postgresql":
+        done = {key for (key,) in sql.query("ack", params)}
+    else:
+        with unit_of_work.transaction():
+            rows = pending.move("remove_named_live", params)
+            receipts.note(rows, claim=token)
+        done = {row.message for row in rows}
     if len(done) < len(keys):
         done |= receipts.acknowledged(project_id, address, token, keys)
     return _settled(named, done)
@@ -218,18 +227,6 @@ def _claiming(token: UUID, lease_secs: float | None, consumer: str, most: Most) 
 def _by_size(name: str, most: Most) -> str:
     """Return the name of the statement that counts bytes, unless so few messages cannot be too many bytes."""
     return name if most.messages * LIMITS.max_body_bytes <= most.bytes else f"{name}_bytes"
-
-
-def _acknowledge(project_id: UUID, address: str, keys: Collection[int], token: UUID) -> set[int]:
-    """Admit these rows under one receipt. Return the keys of the admitted messages."""
-    own = sql.uid(token)
-    params = pending.params(project_id, address, keys=sql.several(keys), claim=own, old_claim=own)
-    if connection.vendor == "postgresql":
-        return {key for (key,) in sql.query("ack", params)}
-    with unit_of_work.transaction():
-        rows = pending.move("remove_named_live", params)
-        receipts.note(rows, claim=token)
-    return {row.message for row in rows}
 
 
 def _quarantine_overdue(project_id: UUID, address: str) -> None:

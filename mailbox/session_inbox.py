@@ -53,23 +53,17 @@ def admissions(project_id: UUID, address: str, receipt: int = 0, seq: int = 0) -
     kept = Receipt.objects.filter(address=at, attempt__isnull=False).order_by("pk")
     while at is not None:
         found = list(kept.filter(pk__gte=receipt).values_list("pk", "admitted_at", "taken")[:RECEIPTS_AT_ONCE])
-        yield from _admissions(at, found, (receipt, seq))
+        numbers = {key: sorted(n for n in map(int, taken) if (key, n) > (receipt, seq)) for key, _, taken in found}
+        keys = receipts.keys(at, [number for some in numbers.values() for number in some])
+        rows = Message.objects.filter(pk__in=keys).annotate(size=sql.Bytes("body_text"))
+        by_number = {row[0]: row for row in rows.values_list("seq", "pk", "message_id", "size")}
+        for key, admitted_at, _ in found:
+            for number in numbers[key]:
+                if number in by_number:
+                    yield Admission(key, *by_number[number], admitted_at)
         if len(found) < RECEIPTS_AT_ONCE:
             return
         receipt, seq = found[-1][0] + 1, 0
-
-
-def _admissions(
-    address: int, found: list[tuple[int, datetime, dict[str, int]]], after: tuple[int, int]
-) -> Iterator[Admission]:
-    numbers = {key: sorted(number for number in map(int, taken) if (key, number) > after) for key, _, taken in found}
-    keys = receipts.keys(address, [number for some in numbers.values() for number in some])
-    rows = Message.objects.filter(pk__in=keys).annotate(size=sql.Bytes("body_text"))
-    by_number = {row[0]: row for row in rows.values_list("seq", "pk", "message_id", "size")}
-    for key, admitted_at, _ in found:
-        for number in numbers[key]:
-            if number in by_number:
-                yield Admission(key, *by_number[number], admitted_at)
 
 
 def admit(project_id: UUID, address: str, ids: Collection[str], attempt: int) -> list[str]:

@@ -101,9 +101,13 @@ def _retry_conflicts(
 
 
 def _accept_in_steps(project_id: UUID, messages: Sequence[tuple[str, ValidatedMessage]]) -> _Accepted:
-    """Accept with one statement for each step."""
-    places = _take_places(project_id, [address for address, _ in messages])
-    rows = [(place, each) for place, (_, each) in zip(places, messages, strict=True)]
+    """Accept with one statement for each step. Lock the addresses in the order of their names."""
+    wanted = Counter(address for address, _ in messages)
+    taken = {name: (pk, count(last - wanted[name] + 1)) for name, pk, last in _advance(project_id, wanted)}
+    rows: list[tuple[Place, ValidatedMessage]] = []
+    for address, each in messages:
+        key, numbers = taken[address]
+        rows.append(((key, next(numbers)), each))
     insert = _insert_each if connection.vendor == "sqlite" else _insert
     fresh: dict[str, Place] = {}
     for start in range(0, len(rows), CHUNK):
@@ -120,33 +124,21 @@ def _accept_at_once(project_id: UUID, messages: Sequence[tuple[str, ValidatedMes
         row = [project_id, address, project_id, *_stored(each), sql.moment(each.message.created_at)]
         found = sql.query("accept_one", row)
     else:
-        found = sql.query("accept", [_as_json(messages), project_id, project_id])
+        # For each message its address, the number of later messages there, and its columns.
+        behind: dict[str, int] = {}
+        rows = []
+        for address, each in reversed(messages):
+            rows.append([address, behind.get(address, 0), *_stored(each), sql.moment(each.message.created_at)])
+            behind[address] = behind.get(address, 0) + 1
+        given = json.dumps(rows[::-1], ensure_ascii=False, default=str)
+        found = sql.query("accept", [given, project_id, project_id])
     fresh = {name: (address, seq) for name, address, seq in found}
     existing = _existing(project_id, {each.id for _, each in messages if each.id not in fresh})
     outcomes = [_outcome(each, fresh.get(each.id, NOWHERE), fresh, existing) for _, each in messages]
     return outcomes, {address for address, each in messages if each.id in fresh}
 
 
-def _as_json(messages: Sequence[tuple[str, ValidatedMessage]]) -> str:
-    """Return the parameter of `accept`: for each message its address, the number of later messages there, and its
-    columns.
-    """
-    behind: dict[str, int] = {}
-    rows = []
-    for address, each in reversed(messages):
-        rows.append([address, behind.get(address, 0), *_stored(each), sql.moment(each.message.created_at)])
-        behind[address] = behind.get(address, 0) + 1
-    return json.dumps(rows[::-1], ensure_ascii=False, default=str)
-
-
 NOWHERE: Place = (0, 0)
-
-
-def _take_places(project_id: UUID, names: Sequence[str]) -> list[Place]:
-    """Return a place for each message at the address of that name. Locks the addresses in the order of their names."""
-    wanted = Counter(names)
-    rows = {name: (pk, count(last - wanted[name] + 1)) for name, pk, last in _advance(project_id, wanted)}
-    return [(rows[name][0], next(rows[name][1])) for name in names]
 
 
 def lock_addresses(project_id: UUID, names: Collection[str]) -> None:
