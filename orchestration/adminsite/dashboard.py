@@ -45,8 +45,15 @@ def context(request: HttpRequest) -> dict[str, Any]:
         waiting = broken.filter(state=QuarantineState.WAITING)
         oldest = waiting.aggregate(oldest=Min("created_at"))["oldest"]
         cards.append(_card("quarantined", waiting.count(), "bad", _url("mailbox_quarantined"), since=oldest))
+    running: list[dict[str, Any]] | None = None
     if sees[Session]:
-        cards += _session_cards(Session.objects.filter(project__in=visible))
+        sessions = Session.objects.filter(project__in=visible)
+        cards += _session_cards(sessions)
+        live: QuerySet[Any] = schemas.with_liveness(sessions.filter(status=Status.RUNNING))
+        running = [
+            {"session": row, "label": session_page.label(row), "connection": session_page.connection_badge(row)}
+            for row in live.select_related("project").order_by("-last_event_at", "-created_at")[:SHOWN]
+        ]
     if sees[OutboxEntry]:
         failing = OutboxEntry.objects.filter(project__in=visible, sent_at=None).exclude(last_error="")
         where = _url("ledger_outboxentry", "?sent_at__isempty=1")
@@ -56,7 +63,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "cards": cards,
         "pending": list(approvals.pending().order_by("requested_at", "id")[:SHOWN]) if sees[Approval] else None,
-        "running": _running(Session.objects.filter(project__in=visible)) if sees[Session] else None,
+        "running": running,
         "sweeps": sweeps,
         "late": [sweep for sweep in sweeps if sweep["tone"] == "bad"],
     }
@@ -89,7 +96,7 @@ def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
 def _session_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
     lost = schemas.with_liveness(sessions).filter(status=Status.RUNNING, live=False)
     here = "orchestration_session"
-    return [
+    cards = [
         _card("lost children", lost.count(), "bad", _url(here, "?state=lost")),
         _card("running", sessions.filter(status=Status.RUNNING).count(), "busy", _url(here, "?state=running")),
         _card(
@@ -99,28 +106,15 @@ def _session_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
             _url(here, "?state=open"),
         ),
         _card("suspended", sessions.filter(status=Status.SUSPENDED).count(), "", _url(here, "?state=suspended")),
-        *_cancel_cards(sessions),
     ]
-
-
-def _cancel_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
-    """Return a card with the progress of the cancels of large trees, if there are any."""
+    # The progress of the cancels of large trees, if there are any.
     going_on = Cancellation.objects.filter(top__in=sessions.order_by().values("pk"), finished_at=None)
     seen = going_on.aggregate(count=Count("pk"), oldest=Min("requested_at"), told=Sum("told"))
-    if not seen["count"]:
-        return []
-    where = _url("orchestration_session", "?state=cancelling")
-    detail = f"{seen['told']} sessions told to stop so far"
-    return [_card("trees being cancelled", seen["count"], "busy", where, detail=detail)]
-
-
-def _running(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
-    rows: QuerySet[Any] = schemas.with_liveness(sessions.filter(status=Status.RUNNING))
-    newest = rows.select_related("project").order_by("-last_event_at", "-created_at")[:SHOWN]
-    return [
-        {"session": row, "label": session_page.label(row), "connection": session_page.connection_badge(row)}
-        for row in newest
-    ]
+    if seen["count"]:
+        detail = f"{seen['told']} sessions told to stop so far"
+        cancelling = _url(here, "?state=cancelling")
+        cards.append(_card("trees being cancelled", seen["count"], "busy", cancelling, detail=detail))
+    return cards
 
 
 def _url(model: str, query: str = "") -> str:

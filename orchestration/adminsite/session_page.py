@@ -59,6 +59,17 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
     attempts = list(newest[: ATTEMPTS + 1])
     current = next((attempt for attempt in attempts if attempt.number == session.attempt), None)
     tree, is_cut = _tree(session)
+    # The payload of a large event is None: its own page shows it.
+    small = Case(When(size__lte=SHOWN_BYTES, then=F("payload")), default=None, output_field=JSONText())
+    of_session = Event.objects.filter(project=session.project_id, session=session.pk).defer("payload")
+    events: list[Any] = list(of_session.annotate(shown=small).order_by("-cursor")[:EVENTS])
+    for event in events:
+        event.payload = event.shown
+    approvals: list[tuple[Approval, str]] | None = None
+    if may(request, "view", Approval):
+        asked = Approval.objects.filter(project=session.project_id, session=session.pk)
+        latest = asked.order_by("-requested_at", "-id")[:APPROVALS]
+        approvals = [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in latest]
     return {
         "session": session,
         "label": label(session),
@@ -72,8 +83,8 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
         "cancellation": session.cancellations.filter(finished_at=None).order_by("requested_at").first(),
         "tree": tree,
         "topics": " ".join(f"session:{row['session'].pk}" for row in tree[:TOPICS]),
-        "events": _events(session),
-        "approvals": _approvals(session) if may(request, "view", Approval) else None,
+        "events": events,
+        "approvals": approvals,
         "received": _received(session) if may(request, "view", Message) else None,
     }
 
@@ -111,22 +122,6 @@ def _tree(session: Session) -> tuple[list[dict[str, Any]], bool]:
         )
         waiting.extend(reversed(below.get(row.pk, [])))
     return shown, is_cut
-
-
-def _events(session: Session) -> list[Event]:
-    """Return the newest events. The payload of a large one is None: its own page shows it."""
-    small = Case(When(size__lte=SHOWN_BYTES, then=F("payload")), default=None, output_field=JSONText())
-    queryset = Event.objects.filter(project=session.project_id, session=session.pk)
-    events: list[Any] = list(queryset.defer("payload").annotate(shown=small).order_by("-cursor")[:EVENTS])
-    for event in events:
-        event.payload = event.shown
-    return events
-
-
-def _approvals(session: Session) -> list[tuple[Approval, str]]:
-    queryset = Approval.objects.filter(project=session.project_id, session=session.pk)
-    newest = queryset.order_by("-requested_at", "-id")[:APPROVALS]
-    return [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in newest]
 
 
 def _received(session: Session) -> list[tuple[Message, int | None]]:

@@ -211,7 +211,15 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
         if request.POST.get("interrupt") and not _may(request, scopes.STOP):
             raise PermissionDenied
         if request.method == "POST" and form.is_valid():
-            self._send(request, session, form.cleaned_data)
+            wanted, actor = form.cleaned_data, _actor(request)
+            body = {"text": wanted["text"]}
+            message = NewMessage(id=str(wanted["id"]), message_kind="task", body=body, sender_role="staff")
+            try:
+                sent = session_messages.send(session.project, session.pk, message, actor, interrupt=wanted["interrupt"])
+            except Problem as refusal:
+                self.message_user(request, refusal.detail, messages.ERROR)
+            else:
+                self.message_user(request, OUTCOMES[sent.outcome])
         elif request.method == "POST":
             self.message_user(request, "A message needs a text.", messages.ERROR)
         else:
@@ -226,18 +234,6 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
             return
         over = f"It is {after.status}." if after.is_terminal else "It was told to stop and has a few seconds."
         self.message_user(request, over)
-
-    def _send(self, request: HttpRequest, session: Session, wanted: dict[str, Any]) -> None:
-        actor = _actor(request)
-        message = NewMessage(
-            id=str(wanted["id"]), message_kind="task", body={"text": wanted["text"]}, sender_role="staff"
-        )
-        try:
-            sent = session_messages.send(session.project, session.pk, message, actor, interrupt=wanted["interrupt"])
-        except Problem as refusal:
-            self.message_user(request, refusal.detail, messages.ERROR)
-            return
-        self.message_user(request, OUTCOMES[sent.outcome])
 
     def _to_act_on(self, request: HttpRequest, session_id: UUID, permission: str) -> Session:
         session: Session = self._found(request, str(session_id))

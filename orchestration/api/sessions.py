@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from msgspec import UNSET, structs
 from rest_framework.request import Request
@@ -59,16 +58,22 @@ class Sessions(ProjectView):
 
         A child's token sees its own session's children, or with `parent` those of a session below it.
         """
-        rows = schemas.with_liveness(_filtered(self._visible(), request.query_params))
-        found = page(rows, request.query_params, schemas.session, key=("created_at", "id"), descending=True)
+        params = request.query_params
+        rows = Session.objects.filter(project=self.project)
+        if self.credential.kind == CredentialKind.CHILD:
+            top = queries.uuid(params, "parent") or UUID(self.credential.subject)
+            rows = rows.filter(parent=top) if access.sees(self.credential, top) else rows.none()
+        asked = {
+            "status__in": queries.words(params, "status", Status.values),
+            "runner__in": queries.words(params, "runner", Runner.values),
+            "role": queries.text(params, "role"),
+            "parent": queries.uuid(params, "parent"),
+            "root": queries.uuid(params, "root"),
+        }
+        rows = rows.filter(**{name: value for name, value in asked.items() if value is not None})
+        key = ("created_at", "id")
+        found = page(schemas.with_liveness(rows), params, schemas.session, key=key, descending=True)
         return Response(schemas.SessionPage(**found))
-
-    def _visible(self) -> QuerySet[Session]:
-        queryset = Session.objects.filter(project=self.project)
-        if self.credential.kind != CredentialKind.CHILD:
-            return queryset
-        top = queries.uuid(self.request.query_params, "parent") or UUID(self.credential.subject)
-        return queryset.filter(parent=top) if access.sees(self.credential, top) else queryset.none()
 
     @extend_schema(
         operation_id="sessions_spawn",
@@ -85,17 +90,6 @@ class Sessions(ProjectView):
         child = schemas.ChildAccess(spawned.child_token, address) if address else UNSET
         shown = schemas.SpawnedShape(**structs.asdict(session), child=child)
         return Response(shown, status=201, headers=headers)
-
-
-def _filtered(rows: QuerySet[Session], params: Any) -> QuerySet[Session]:
-    asked = {
-        "status__in": queries.words(params, "status", Status.values),
-        "runner__in": queries.words(params, "runner", Runner.values),
-        "role": queries.text(params, "role"),
-        "parent": queries.uuid(params, "parent"),
-        "root": queries.uuid(params, "root"),
-    }
-    return rows.filter(**{name: value for name, value in asked.items() if value is not None})
 
 
 class OneSession(ProjectView):

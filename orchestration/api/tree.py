@@ -27,26 +27,22 @@ def build(top: UUID) -> SessionTreeShape:
     room.takes(shown[top])
     level = [top]
     while level:
-        level = _below(level, shown, room)
+        found: list[UUID] = []
+        rows = schemas.with_liveness(Session.objects.filter(parent__in=level))
+        for row in pages.walk(rows, ("created_at", "pk")):
+            node = _node(row)
+            if len(shown) == MAX_SESSIONS or not room.takes(node):
+                found = []  # The tree is full.
+                break
+            shown[row.pk] = node
+            shown[row.parent_id].children.append(node)
+            found.append(row.pk)
+        level = found
     children = Session.objects.filter(parent__in=list(shown)).values_list("parent").annotate(Count("pk")).order_by()
     counts = dict(children)
     for pk, node in shown.items():
         node.truncated = counts.get(pk, 0) > len(node.children)
     return shown[top]
-
-
-def _below(level: list[UUID], shown: dict[UUID, SessionTreeShape], room: pages.Room) -> list[UUID]:
-    """Add the children of this level while they fit. Return the ids of the added ones, none once the tree is full."""
-    found = []
-    rows = schemas.with_liveness(Session.objects.filter(parent__in=level))
-    for row in pages.walk(rows, ("created_at", "pk")):
-        node = _node(row)
-        if len(shown) == MAX_SESSIONS or not room.takes(node):
-            return []
-        shown[row.pk] = node
-        shown[row.parent_id].children.append(node)
-        found.append(row.pk)
-    return found
 
 
 def _node(row: Any) -> SessionTreeShape:
