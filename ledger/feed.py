@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,7 +78,12 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
     if session is not None:
         rows = rows.filter(session=session)
     sizes = list(rows.order_by("cursor").values_list("cursor", "size")[: limit + 1])
-    fitting = _fitting(sizes[:limit])
+    fitting, room = 0, LIMITS.max_page_bytes
+    for _, size in sizes[:limit]:
+        room -= size + ROW_BYTES
+        if room < 0 and fitting:
+            break
+        fitting += 1
     found = []
     if sizes:
         page = rows.filter(cursor__lte=sizes[fitting - 1][0]).order_by("cursor")
@@ -87,32 +91,17 @@ def beyond(project_id: UUID, after: int | None, *, session: UUID | None = None, 
         found = [Entry(*row) for row in page.values_list(*fields, Cast("payload", TextField()))]
     # Read after the rows, so that pruning during the read is noticed too.
     newest, oldest = Head.objects.filter(pk=project_id).values_list("cursor", "oldest").first() or (0, 0)
-    if after is not None and (after > newest or (after < oldest and _has_gap(after, session))):
+    is_lost = after is not None and after > newest
+    if after is not None and not is_lost and after < oldest:
+        # A session's events are pruned oldest first, so a stored one at or below the cursor proves that its successors
+        # exist. From 0, a session's reader asks for all stored events.
+        of_session = Event.objects.filter(session=session, cursor__lte=after)
+        is_lost = session is None or (after > 0 and not of_session.exists())
+    if is_lost:
         return Page([], newest, resync=True)
     # Not the newest cursor: it may have advanced since the rows were read. Only pruned events are surely behind us.
     position = oldest if after is None else after
     return Page(found, found[-1].cursor if found else position, more=len(sizes) > fitting)
-
-
-def _fitting(sizes: Sequence[tuple[int, int]]) -> int:
-    """Return the number of these events that fit into one page."""
-    room = LIMITS.max_page_bytes
-    for number, (_, size) in enumerate(sizes):
-        room -= size + ROW_BYTES
-        if room < 0:
-            return max(number, 1)
-    return len(sizes)
-
-
-def _has_gap(after: int, session: UUID | None) -> bool:
-    """True if pruning removed events that this reader has not seen.
-
-    A session's events are pruned oldest first, so a stored one at or below the cursor proves that its successors exist.
-    From 0, a session's reader asks for all stored events.
-    """
-    if session is None:
-        return True
-    return after > 0 and not Event.objects.filter(session=session, cursor__lte=after).exists()
 
 
 def head(project_id: UUID) -> int:

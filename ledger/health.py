@@ -53,7 +53,23 @@ def _is_odd(column: str) -> Q:
 
 def of_sweep(sweep: Any, left: dict[str, dict[str, int]]) -> tuple[str, str]:
     """Return a word and a tone for a job from `timed`. `left` is the number of rows that each job skipped."""
-    word, tone = _of_time(sweep)
+    every = interval(sweep.name)
+    patience = timedelta(seconds=2 * (every or 0) + SLACK_SECS)
+    word, tone = "on time", "good"
+    if sweep.error:
+        word, tone = "failing", "bad"
+    elif every is None:
+        word, tone = "not scheduled", ""
+    elif sweep.is_odd:
+        word, tone = "last ran at a time that cannot be read", "bad"
+    elif sweep.silent_for is None:
+        # An installation starts with its first project. In a new one the job has not been due yet.
+        is_old = Project.objects.filter(created_at__lt=later(-patience.total_seconds())).exists()
+        word, tone = ("never finished", "bad") if is_old else ("not yet due", "")
+    elif sweep.silent_for < -AHEAD:
+        word, tone = "last ran in the future: the clock was set back", "bad"
+    elif sweep.silent_for > patience:
+        word, tone = "late", "bad"
     failed, held = (left.get(why, {}).get(sweep.name, 0) for why in (Why.FAILED, Why.HELD))
     words = [f"{failed} {'row' if failed == 1 else 'rows'} cannot be processed"] if failed else []
     words += [f"the brake holds back {held} sessions"] if held else []
@@ -61,24 +77,6 @@ def of_sweep(sweep: Any, left: dict[str, dict[str, int]]) -> tuple[str, str]:
         return word, tone
     rows = ", ".join(words)
     return (f"{word}, {rows}" if tone == "bad" else rows), "bad"
-
-
-def _of_time(sweep: Any) -> tuple[str, str]:
-    every = interval(sweep.name)
-    if sweep.error:
-        return "failing", "bad"
-    if every is None:
-        return "not scheduled", ""
-    patience = timedelta(seconds=2 * every + SLACK_SECS)
-    if sweep.is_odd:
-        return "last ran at a time that cannot be read", "bad"
-    if sweep.silent_for is not None and sweep.silent_for < -AHEAD:
-        return "last ran in the future: the clock was set back", "bad"
-    if sweep.silent_for is None:
-        # An installation starts with its first project. In a new one the job has not been due yet.
-        is_old = Project.objects.filter(created_at__lt=later(-patience.total_seconds())).exists()
-        return ("never finished", "bad") if is_old else ("not yet due", "")
-    return ("late", "bad") if sweep.silent_for > patience else ("on time", "good")
 
 
 def sweeps() -> list[dict[str, Any]]:

@@ -31,19 +31,15 @@ def watch() -> None:
         return
     _watching = True
     loop, current_hub = asyncio.get_running_loop(), hub.get()
-    for number in _SIGNALS:
-        _prepend_handler(number, loop, current_hub)
-
-
-def _prepend_handler(number: signal.Signals, loop: asyncio.AbstractEventLoop, current_hub: hub.Hub) -> None:
-    previous: Any = signal.getsignal(number)
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def noticed(received: int, frame: FrameType | None) -> None:
         global _asked
         _asked = True
         if not loop.is_closed():
             loop.call_soon_threadsafe(current_hub.wake_all)
-        if callable(previous):
-            previous(received, frame)
+        if callable(previous[received]):
+            previous[received](received, frame)
 
-    signal.signal(number, noticed)
+    for number in _SIGNALS:
+        signal.signal(number, noticed)

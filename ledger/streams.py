@@ -116,24 +116,25 @@ def _make(readings: Sequence[Reading]) -> list[Batch]:
     made: dict[Reading, Batch] = {}
     room = TURN_BYTES
     for reading in readings:
-        if reading not in made:
-            made[reading] = _batch(reading) if room > 0 else Batch([], reading.after, more=True)
-            room -= sum(map(len, made[reading].chunks))
-    return [made[reading] for reading in readings]
-
-
-def _batch(reading: Reading) -> Batch:
-    page = feed.beyond(reading.project_id, reading.after, session=reading.session, limit=BATCH)
-    if page.resync:
-        return Batch([_frame({"cursor": page.cursor}, cursor=page.cursor, event="resync")], page.cursor, page.more)
-    chunks: list[bytes] = []
-    gathered: list[bytes] = []
-    for event in page.events:
-        gathered.append(_sse(event.encode(), cursor=event.cursor))
-        if sum(map(len, gathered)) >= CHUNK_BYTES:
+        if reading in made:
+            continue
+        if room <= 0:
+            made[reading] = Batch([], reading.after, more=True)
+            continue
+        page = feed.beyond(reading.project_id, reading.after, session=reading.session, limit=BATCH)
+        # A page with `resync` has no events.
+        chunks = [_frame({"cursor": page.cursor}, cursor=page.cursor, event="resync")] if page.resync else []
+        gathered: list[bytes] = []
+        for event in page.events:
+            gathered.append(_sse(event.encode(), cursor=event.cursor))
+            if sum(map(len, gathered)) >= CHUNK_BYTES:
+                chunks.append(b"".join(gathered))
+                gathered = []
+        if gathered:
             chunks.append(b"".join(gathered))
-            gathered = []
-    return Batch([*chunks, b"".join(gathered)] if gathered else chunks, page.cursor, page.more)
+        made[reading] = Batch(chunks, page.cursor, page.more)
+        room -= sum(map(len, chunks))
+    return [made[reading] for reading in readings]
 
 
 #: Streams that are woken at the same moment and have the same position share one read and one formatting.

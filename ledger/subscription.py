@@ -39,18 +39,16 @@ class Subscription:
         while (left := until - time.monotonic()) > 0:
             if self._channel is None:
                 time.sleep(left)
-            elif self._heard(self._channel, left):
+                continue
+            try:
+                message = self._channel.get_message(ignore_subscribe_messages=True, timeout=left)
+            except (redis.RedisError, OSError) as error:
+                log.warning("no wake-ups (%s): the poll goes on", type(error).__name__)
+                self._channel = None
+                continue
+            if message is not None and self._topic in message["data"].decode().split("\n"):
                 return True
         return False
-
-    def _heard(self, channel: PubSub, secs: float) -> bool:
-        try:
-            message = channel.get_message(ignore_subscribe_messages=True, timeout=secs)
-        except (redis.RedisError, OSError) as error:
-            log.warning("no wake-ups (%s): the poll goes on", type(error).__name__)
-            self._channel = None
-            return False
-        return message is not None and self._topic in message["data"].decode().split("\n")
 
 
 @contextmanager

@@ -43,8 +43,14 @@ class _Publisher:
 
     def publish(self, topics: str) -> None:
         """Publish the topics. The caller must hold the lock."""
-        if self._open and self._has_ended():
-            self._close()
+        if self._open:
+            # Redis never answers here, so readable data means the end of the connection.
+            try:
+                has_ended = bool(self._connection.can_read(timeout=0))
+            except (redis.RedisError, OSError):
+                has_ended = True
+            if has_ended:
+                self._close()
         try:
             if not self._open:
                 self._connection.connect()
@@ -54,13 +60,6 @@ class _Publisher:
         except BaseException:
             self._close()
             raise
-
-    def _has_ended(self) -> bool:
-        # Redis never answers here, so readable data means the end of the connection.
-        try:
-            return bool(self._connection.can_read(timeout=0))
-        except (redis.RedisError, OSError):
-            return True
 
     def _close(self) -> None:
         self._open = False
