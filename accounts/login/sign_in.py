@@ -32,8 +32,15 @@ class IdleLimit:
         if user.is_authenticated:
             callers.prove(request, f"user:{user.pk}")
         asked_for = user.is_authenticated and request.headers.get("X-Requested-With") != "live"
-        if asked_for and not _renew(request.session, time.time()):
-            logout(request)
+        session, now = request.session, time.time()
+        if asked_for and abs(now - session.get(SEEN, 0.0)) >= RENEWED_EVERY_SECS:
+            since = session.get(SINCE, now)
+            left = since + LIMITS.login_longest_secs - now
+            if left <= 0:
+                logout(request)  # It has reached its longest lifetime.
+            else:
+                session[SINCE], session[SEEN] = since, now
+                session.set_expiry(int(min(LIMITS.login_idle_secs, left)) or 1)
         return self._get_response(request)
 
 
@@ -47,16 +54,3 @@ def locked_out(request: HttpRequest, response: HttpResponse | None, credentials:
     answer = render(request, "admin/accounts/locked_out.html", context, status=429)
     answer["Retry-After"] = str(int(secs))
     return answer
-
-
-def _renew(session: Any, now: float) -> bool:
-    """Extend the session. Return False when it has reached its longest lifetime."""
-    since, seen = session.get(SINCE, now), session.get(SEEN, 0.0)
-    if abs(now - seen) < RENEWED_EVERY_SECS:
-        return True
-    left = since + LIMITS.login_longest_secs - now
-    if left <= 0:
-        return False
-    session[SINCE], session[SEEN] = since, now
-    session.set_expiry(int(min(LIMITS.login_idle_secs, left)) or 1)
-    return True

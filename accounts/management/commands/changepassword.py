@@ -24,14 +24,6 @@ class Command(changepassword.Command):
         user = User.objects.filter(username=name).first()
         if user is None:
             raise CommandError(f"There is no user {name!r}.")
-        password = self._wanted(user)
-        with audit_hook.transaction():
-            user.set_password(password)
-            user.save(update_fields=["password"])
-            permission_audit.password_set(BY, user)
-        return f"Password changed successfully for user '{user}'"
-
-    def _wanted(self, user: User) -> str:
         self.stdout.write(f"Changing password for user '{user}'")
         for _ in range(TRIES):
             password = _typed("Password: ")
@@ -40,11 +32,16 @@ class Command(changepassword.Command):
                 continue
             try:
                 validate_password(password, user)
+                break
             except ValidationError as error:
                 self.stderr.write("\n".join(error.messages))
-            else:
-                return password
-        raise CommandError(f"Aborting password change for user '{user}' after {TRIES} attempts")
+        else:
+            raise CommandError(f"Aborting password change for user '{user}' after {TRIES} attempts")
+        with audit_hook.transaction():
+            user.set_password(password)
+            user.save(update_fields=["password"])
+            permission_audit.password_set(BY, user)
+        return f"Password changed successfully for user '{user}'"
 
 
 def _typed(prompt: str) -> str:
