@@ -58,11 +58,13 @@ def cancel(project: Project, session_id: UUID, reason: str, actor: Actor, cascad
     with unit_of_work.transaction():
         transitions.fence(actor)
         top = lifecycle.own(project, session_id)
-        if cascade and _is_large(top, LIMITS.cancel_at_once_sessions):
+        most = LIMITS.cancel_at_once_sessions
+        # Upper estimates: they look at the depth of `top` and below, not at its descendants alone.
+        near = Session.objects.filter(root=top.root, depth__gte=top.depth)
+        below = near.filter(depth__gt=top.depth).order_by().values_list("pk")
+        if cascade and len(below[: most + 1]) > most:
             is_covered = top.cancellation is not None and top.cancellation.finished_at is None
-            # An upper estimate: it looks at the depth of `top` and below, not at its descendants alone.
-            deeper = Session.objects.filter(root=top.root, depth__gte=top.depth)
-            if is_covered or not deeper.exclude(status__in=sorted(TERMINAL)).exists():
+            if is_covered or not near.exclude(status__in=sorted(TERMINAL)).exists():
                 return top
             cancellation = _begin(top, reason)
             unit_of_work.audit(
@@ -97,15 +99,6 @@ def _cancel_at_once(top: Session, reason: str, cascade: bool) -> int:
 
 
 # --- a large tree -------------------------------------------------------------------------------------------
-
-
-def _is_large(top: Session, most: int) -> bool:
-    """Return whether more than `most` sessions may be below `top`.
-
-    This is an upper estimate: it counts all deeper sessions of the same root.
-    """
-    below = Session.objects.filter(root=top.root, depth__gt=top.depth).order_by()
-    return len(below.values_list("pk")[: most + 1]) > most
 
 
 def _begin(top: Session, reason: str) -> Cancellation:
@@ -160,8 +153,16 @@ def work(cancellation: UUID, secs: float = AT_ONCE_SECS) -> int:
     row = Cancellation.objects.filter(pk=cancellation, finished_at=None).first()
     if row is None:
         return 0
+    # The sessions below a visited one that must be told, or walked through because they have children. If a parent was
+    # started again meanwhile, its new children are not part of this cancel.
+    below = Session.objects.filter(parent__cancellation=row.pk).filter(
+        Q(cancellation=None) | ~Q(cancellation=row.pk),
+        Q(created_at__lte=row.requested_at) | Q(parent__attempt=F("parent__cancellation_attempt")),
+    )
+    alive = Q(Exists(Session.objects.filter(parent=OuterRef("pk")))) | ~Q(status__in=sorted(TERMINAL))
+    unvisited = below.filter(alive).order_by("depth").values_list("pk", flat=True)
     turn = _Turn(until=time.monotonic() + secs)
-    turn.each(lambda: _unvisited(row, turn.failed), lambda pk: tell(row.pk, pk))
+    turn.each(lambda: list(unvisited.exclude(pk__in=turn.failed)[:BATCH]), lambda pk: tell(row.pk, pk))
     idle = _told_but_idle(row.pk).order_by("-depth").values_list("pk", flat=True)
     turn.each(lambda: list(idle.exclude(pk__in=turn.failed)[:BATCH]), lambda pk: end(row.pk, pk))
     if turn.trouble:
@@ -205,17 +206,6 @@ class _Turn:
                     self.failed.add(pk)
                     self.trouble = self.trouble or trouble
                 time.sleep(min(time.monotonic() - began, MOST_PAUSE_SECS))
-
-
-def _unvisited(row: Cancellation, skip: set[UUID]) -> list[UUID]:
-    """Return the sessions below a visited one that must be told, or walked through because they have children."""
-    below = Session.objects.filter(parent__cancellation=row.pk).filter(
-        Q(cancellation=None) | ~Q(cancellation=row.pk),
-        # If a parent was started again meanwhile, its new children are not part of this cancel.
-        Q(created_at__lte=row.requested_at) | Q(parent__attempt=F("parent__cancellation_attempt")),
-    )
-    alive = Q(Exists(Session.objects.filter(parent=OuterRef("pk")))) | ~Q(status__in=sorted(TERMINAL))
-    return list(below.filter(alive).exclude(pk__in=skip).order_by("depth").values_list("pk", flat=True)[:BATCH])
 
 
 def _told_but_idle(cancellation: UUID) -> QuerySet[Session]:

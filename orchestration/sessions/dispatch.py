@@ -3,7 +3,6 @@
 import functools
 import logging
 import time
-from typing import Any
 from uuid import UUID
 
 from amqp.exceptions import AMQPError
@@ -53,14 +52,6 @@ def mark_begun(session_id: UUID, attempt: int) -> None:
     OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now())
 
 
-def _connection() -> Any:
-    """Return a connection that tries once. The pooled ones retry for six seconds while a caller waits."""
-    options = {"max_retries": 0, "socket_timeout": CONNECT_SECS, "socket_connect_timeout": CONNECT_SECS}
-    if str(current_app.conf.broker_url).startswith("amqp"):
-        options = {"max_retries": 0}
-    return current_app.connection_for_write(connect_timeout=CONNECT_SECS, transport_options=options)
-
-
 def _send(key: str, session_id: UUID, attempt: int) -> bool:
     """Publish once.
 
@@ -70,8 +61,12 @@ def _send(key: str, session_id: UUID, attempt: int) -> bool:
     if time.monotonic() < _silent_until:
         return False
     owed = OutboxEntry.objects.filter(key=key, sent_at=None)
+    # Try once: the pooled connections retry for six seconds while a caller waits.
+    options: dict[str, float] = {"max_retries": 0}
+    if not str(current_app.conf.broker_url).startswith("amqp"):
+        options |= {"socket_timeout": CONNECT_SECS, "socket_connect_timeout": CONNECT_SECS}
     try:
-        with _connection() as broker:
+        with current_app.connection_for_write(connect_timeout=CONNECT_SECS, transport_options=options) as broker:
             current_app.send_task(
                 TASK, args=[str(session_id), attempt], connection=broker, retry=False, ignore_result=True
             )

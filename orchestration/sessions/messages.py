@@ -75,8 +75,10 @@ def send(
             )
         else:
             (delivered,) = delivery.deliver(project.pk, session.address, [message])
-        if delivered.duplicate and not _waits_to_be_read(session, delivered.seq):
-            return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session))
+        if delivered.duplicate:
+            unread = session_inbox.unadmitted(project.pk, session.address, after_seq=delivered.seq - 1, limit=1)
+            if not unread or unread[0].seq != delivered.seq:
+                return Sent(delivered.id, Outcome.PENDING if session.is_terminal else _current_outcome(session))
         outcome = _set_off(session, message, actor, interrupt)
         unit_of_work.wake(f"session:{session.pk}")
         return Sent(delivered.id, outcome)
@@ -90,11 +92,6 @@ def refuse_if_full(session: Session) -> None:
     most = LIMITS.open_asks_per_session
     if questions.count_open(session.project_id, session.address, most) >= most:
         raise problems.too_many(f"{most} questions already wait for this session. Try again later.", RETRY_SECS)
-
-
-def _waits_to_be_read(session: Session, seq: int) -> bool:
-    waiting = session_inbox.unadmitted(session.project_id, session.address, after_seq=seq - 1, limit=1)
-    return bool(waiting) and waiting[0].seq == seq
 
 
 def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool) -> Outcome:

@@ -73,17 +73,13 @@ def is_over(waiting_for: dict[str, Any], statuses: dict[str, str]) -> bool:
     return all_ended
 
 
-def _statuses(children: list[str]) -> dict[str, str]:
-    rows = Session.objects.filter(pk__in=children).values_list("pk", "status")
-    return {str(pk): status for pk, status in rows}
-
-
 def resume_if_over(session: Session) -> bool:
     """Queue a suspended session after its wait ended or timed out. The caller's transaction holds its row."""
     if session.status != Status.SUSPENDED or session.waiting_for is None or session.cancel_requested_at is not None:
         return False  # The cancel ends it.
     named = session.waiting_for["children"]
-    statuses = _statuses(named)
+    found = Session.objects.filter(pk__in=named).values_list("pk", "status")
+    statuses = {str(pk): status for pk, status in found}
     if is_over(session.waiting_for, statuses):
         reason = "children"
     elif _has_lasted(session):

@@ -9,7 +9,6 @@ to run, independent of the time of the sweep.
 import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from approvals import attempt_clock
@@ -64,24 +63,19 @@ def _clocks(session: Session, attempt: Attempt, moment: datetime, away: Away) ->
     until = min(moment, waits.waiting_since) if waits.pending and waits.waiting_since else moment
     signs = (began, attempt.last_event_at, waits.last_settled_at, away.ended_at)
     active = max(sign for sign in signs if sign is not None)
-    stopped = waits.waited_secs + _away_secs(session, attempt, (began, until), away)
+    stopped = waits.waited_secs
+    for since, back in away.spans:
+        both = max(since, began), min(back, until)
+        if both[0] < both[1]:
+            # The part of the outage in which an approval was pending counts as waited already.
+            waited = outages.merged(attempt_clock.waits_within(session.pk, attempt.number, *both))
+            stopped += (both[1] - both[0]).total_seconds() - outages.overlap_secs(waited, *both)
     return Clocks(
         limits=limits(session.metadata),
         total_secs=max(0.0, (until - began).total_seconds() - stopped),
         idle_secs=max(0.0, (until - active).total_seconds()),
         stopped_since=waits.waiting_since if waits.pending else None,
     )
-
-
-def _away_secs(session: Session, attempt: Attempt, run: outages.Span, away: Away) -> float:
-    """Return the outage seconds of a run without those of pending approvals, which already count as waited."""
-    total = 0.0
-    for since, until in away.spans:
-        both = max(since, run[0]), min(until, run[1])
-        if both[0] < both[1]:
-            waits = outages.merged(attempt_clock.waits_within(session.pk, attempt.number, *both))
-            total += (both[1] - both[0]).total_seconds() - outages.overlap_secs(waits, *both)
-    return total
 
 
 def verdict(seen: Clocks) -> str | None:
@@ -103,7 +97,14 @@ def verdict(seen: Clocks) -> str | None:
 def sweep(*, moment: datetime | None = None) -> int:
     """Check every running session once, as of `moment`, and return how many were ended."""
     at, gaps = moment or read_database_clock(), away()
-    found = [session_id for session_id in _suspects(at) if _may_be_over(session_id, at, gaps)]
+    found = []
+    for session_id in _suspects(at):
+        try:
+            is_over = _verdict(Session.objects.get(pk=session_id), at, gaps)[1] is not None
+        except Exception:
+            is_over = True  # `check` raises the error again, for this session alone.
+        if is_over:
+            found.append(session_id)
     running = Attempt.objects.filter(status=Status.RUNNING).count()
     ending = sweep_batch.brake(WORK, found, running, moment=at)
     return sweep_batch.each(WORK, lambda most: ending, lambda session_id: check(session_id, at, gaps))
@@ -123,29 +124,15 @@ def _suspects(moment: datetime) -> Iterator[UUID]:
         except Exception:
             known = {}  # One unreadable row makes the page unreadable: check each row alone.
         for pk, session_id in page.items():
-            if pk not in known or _is_suspect(moment, *known[pk]):
+            try:
+                began, last_event, metadata = known[pk]
+                own = limits(metadata)
+                is_suspect = moment - began >= timedelta(seconds=own.max_total_secs)
+                is_suspect = is_suspect or moment - (last_event or began) >= timedelta(seconds=own.max_idle_secs)
+            except Exception:
+                is_suspect = True  # Its row cannot be read.
+            if is_suspect:
                 yield session_id
-
-
-def _is_suspect(moment: datetime, began: datetime, last: datetime | None, metadata: Any) -> bool:
-    """Return whether the attempt may be over a limit, or its row cannot be read."""
-    try:
-        own = limits(metadata)
-        total = moment - began >= timedelta(seconds=own.max_total_secs)
-        return total or moment - (last or began) >= timedelta(seconds=own.max_idle_secs)
-    except Exception:
-        return True
-
-
-def _may_be_over(session_id: UUID, moment: datetime, away: Away) -> bool:
-    """Return whether a suspect must be ended now.
-
-    An error also returns True: `check` then raises it for this session alone.
-    """
-    try:
-        return _verdict(Session.objects.get(pk=session_id), moment, away)[1] is not None
-    except Exception:
-        return True
 
 
 def _verdict(session: Session, moment: datetime, away: Away) -> tuple[Attempt, str | None]:
