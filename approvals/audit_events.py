@@ -6,13 +6,18 @@ from typing import Any
 
 from accounts.actors import Actor
 from approvals.models import Approval
+from approvals.states import RequestVia
 from ledger import unit_of_work
+
+#: The changes that settle an approval. Each is sent to the child that asked over its connection.
+ANSWERS = frozenset({"decided", "expired", "cancelled"})
 
 
 def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) -> None:
     """Append `approval_<change>` to the feed and `approval.<change>` to the audit chain, and wake the waiters.
 
-    Neither record holds arguments: the digest names the action.
+    Neither record holds arguments: the digest names the action. Only an answer over the connection wakes the
+    connection: it has nothing to send after a request or an acknowledgement, which are its child's own frames.
     """
     payload = {
         "approval_id": str(approval.id),
@@ -38,7 +43,7 @@ def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) 
         },
     )
     unit_of_work.wake(f"approval:{approval.id}")
-    if approval.session is not None:
+    if change in ANSWERS and approval.session is not None and approval.via == RequestVia.CONNECTION:
         unit_of_work.wake(f"session:{approval.session}")
 
 

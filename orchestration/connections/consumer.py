@@ -26,7 +26,7 @@ from core.web.problems import Problem
 from ledger import ephemeral_events, hub
 from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal
 from orchestration.connections import events as connection_events
-from orchestration.connections.fencing import Connection, ConnectionRejected, Principal, claim, disconnect
+from orchestration.connections.fencing import Connection, ConnectionRejected, Principal, claim, disconnect, replaced
 from orchestration.connections.outgoing import ConnectionState
 from orchestration.connections.transport import CloseConnection, Inbox, PeerDisconnected, Receive, Send, Transport
 from wardroom import protocol
@@ -82,10 +82,12 @@ class ChildConsumer(AsyncConsumer):
     async def _connected(self, principal: Principal) -> None:
         if not self.offer.plain:
             await self._hello(principal)
-        async with hub.get().listen(f"session:{principal.session_id}") as self.subscription:
-            backpressure.count_connection(principal.session_id)
-            self.connection = await run_in_threadpool(claim, principal, plain=self.offer.plain)
-            self.is_live = True
+        backpressure.count_connection(principal.session_id)
+        self.connection = await run_in_threadpool(claim, principal, plain=self.offer.plain)
+        self.is_live = True
+        # Listen after the claim, which ends in a wake-up for others, and before the first look.
+        topics = f"session:{principal.session_id}", replaced(principal.session_id, self.connection.number)
+        async with hub.get().listen(*topics) as self.subscription:
             if not self.offer.plain:
                 await self.transport.send(await run_in_threadpool(run.welcome, self.connection))
             try:
@@ -268,8 +270,8 @@ class ChildConsumer(AsyncConsumer):
             for answer in answers:
                 await self._answer(answer)
         finally:
-            self.state.asking.discard(id)
-            self.subscription.wake()
+            if self.state.registered(id):
+                self.subscription.wake()
 
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
         # Tell the feeder that this worker ends the attempt, so that it does not report the end as another's.
@@ -278,6 +280,7 @@ class ChildConsumer(AsyncConsumer):
             await self.budget.run(terminal.end, self.connection, frame)
         except Exception:
             self.ending = False
+            self.subscription.wake()
             raise
         if not self.offer.plain:
             self._queue_answer(protocol.TerminalAck(status=frame.status))
@@ -288,9 +291,12 @@ class ChildConsumer(AsyncConsumer):
     async def _feed(self) -> None:
         while True:
             try:
+                if self.ending:  # Its own end has nothing to tell it.
+                    await self.subscription.wait(LIMITS.send_timeout_secs)
+                    continue
                 for frame in await run_in_threadpool(outgoing.urgent, self.connection, self.state):
                     await self._answer(frame)
-                more = await self._messages()
+                more = await self._messages() or self.state.is_owed
             except ConnectionRejected:
                 if self.ending:  # The worker is about to close with the better reason.
                     await asyncio.sleep(LIMITS.send_timeout_secs)

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import F
-
 from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind
@@ -116,21 +114,22 @@ def claim(principal: Principal, *, plain: bool = False) -> Connection:
     web_process = presence.current()
     with unit_of_work.transaction():
         transitions.lock(principal.session_id)
-        taken = Attempt.objects.filter(session_id=principal.session_id, number=principal.attempt, ended_at=None).update(
-            connection=F("connection") + 1,
+        attempt = Attempt.objects.filter(session_id=principal.session_id, number=principal.attempt, ended_at=None)
+        former = attempt.values("connection", "connection_lost_at").first()
+        if former is None:
+            raise rejection(Connection(principal, 0))
+        connection = Connection(principal, former["connection"] + 1, plain)
+        attempt.update(
+            connection=connection.number,
             web_process_id=web_process,
             connection_since=database_now(),
             connection_lost_at=None,
         )
-        if not taken:
-            raise rejection(Connection(principal, 0))
-        number = Attempt.objects.values_list("connection", flat=True).get(
-            session_id=principal.session_id, number=principal.attempt
-        )
-        connection = Connection(principal, number, plain)
         refuse_ended_token(connection)
         lifecycle.started(principal.session_id, principal.attempt)
         _record_event(connection, "connection_opened")
+        if former["connection"] and former["connection_lost_at"] is None:
+            unit_of_work.wake(replaced(principal.session_id, former["connection"]))
     return connection
 
 
@@ -236,4 +235,8 @@ def _uuid(text: str) -> UUID | None:
 def _record_event(connection: Connection, event: str) -> None:
     payload = {"connection": connection.number}
     unit_of_work.event(connection.project_id, event, payload, session=connection.session_id, attempt=connection.attempt)
-    unit_of_work.wake(f"session:{connection.session_id}")
+
+
+def replaced(session_id: UUID, number: int) -> str:
+    """Return the wake-up topic that tells one connection that a newer one has taken its place."""
+    return f"replaced:{session_id}:{number}"

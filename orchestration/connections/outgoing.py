@@ -27,7 +27,22 @@ class ConnectionState:
     run: bool = False
     decisions: set[str] = field(default_factory=set)
     asking: set[str] = field(default_factory=set)
+    held_back: set[str] = field(default_factory=set)
     message_seq: int = 0
+
+    def registered(self, id: str) -> bool:
+        """Note that the registration of a request is written. Return True if its decision was held back for it."""
+        self.asking.discard(id)
+        return self.is_owed
+
+    @property
+    def is_owed(self) -> bool:
+        """True if a decision was held back for a registration that is written by now: read the rows again.
+
+        Ask on the event loop after each look and after each registration. A look runs in a thread, so either of the two
+        may come last.
+        """
+        return not self.held_back <= self.asking
 
 
 def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
@@ -47,7 +62,10 @@ def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
     replies = approvals.undelivered(connection, need_run=state.need_run)
     # A request that is being registered gets its registration first, then its decision. Check this after the query:
     # a request that was registered and decided before the query is in `asking` by then.
-    fresh = [reply for reply in replies if reply.id not in state.decisions and reply.id not in state.asking]
+    due = [reply for reply in replies if reply.id not in state.decisions]
+    asking = set(state.asking)
+    state.held_back = {reply.id for reply in due if reply.id in asking}
+    fresh = [reply for reply in due if reply.id not in asking]
     state.decisions.update(reply.id for reply in fresh)
     return [*frames, *fresh]
 

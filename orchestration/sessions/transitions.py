@@ -169,7 +169,9 @@ def _tell(session_id: UUID, status: Status, reason: str) -> Session:
     session = Session.objects.select_related("project").get(pk=session_id)
     payload = {"status": str(status), "reason": reason} if reason else {"status": str(status)}
     unit_of_work.event(session.project_id, f"session_{status}", payload, session=session.pk, attempt=session.attempt)
-    unit_of_work.wake(f"session:{session.pk}")
+    if status not in (Status.STARTING, Status.RUNNING):
+        # Its connection has to close. The beginning of an attempt gives a connection nothing to send.
+        unit_of_work.wake(f"session:{session.pk}")
     if status in TERMINAL:
         unit_of_work.wake(over(session.pk))
     return session

@@ -12,6 +12,7 @@ import pytest
 
 from accounts import projects
 from core.concurrency.threadpool import run_in_threadpool
+from ledger import wakeups
 from mailbox import delivery
 from mailbox.envelope import NewMessage
 from mailbox.models import Message as StoredMessage
@@ -184,15 +185,19 @@ def test_a_terminal_ends_the_session_and_the_connection(server: Server, child: S
 def test_the_end_that_a_child_declares_is_acknowledged_before_the_connection_is_found_over(
     server: Server, child: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The look began before the end, and finds the attempt over."""
     end, urgent = terminal.end, outgoing.urgent
-    looked = threading.Event()
+    began, ended, looked = threading.Event(), threading.Event(), threading.Event()
 
     def slow_end(*args: Any, **kwargs: Any) -> None:
         end(*args, **kwargs)
+        ended.set()
         assert looked.wait(20)
         chance(0.5)  # Whoever looked may act on what it saw.
 
-    def noted_look(*args: Any, **kwargs: Any) -> Any:
+    def slow_look(*args: Any, **kwargs: Any) -> Any:
+        began.set()
+        assert ended.wait(20)
         try:
             return urgent(*args, **kwargs)
         except ConnectionRejected:
@@ -201,7 +206,9 @@ def test_the_end_that_a_child_declares_is_acknowledged_before_the_connection_is_
 
     with server.child(child) as peer:
         monkeypatch.setattr(terminal, "end", slow_end)
-        monkeypatch.setattr(outgoing, "urgent", noted_look)
+        monkeypatch.setattr(outgoing, "urgent", slow_look)
+        assert wakeups.publish([f"session:{child.id}"])
+        assert began.wait(20)
         peer.say("terminal", status="completed")
         assert peer.hear("terminal_ack", timeout=25)["status"] == "completed"
         assert peer.code() == 1000
