@@ -11,9 +11,10 @@ from django.db.models.functions import Coalesce
 from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, permissions, schemas
 from approvals.bodies import MAX_WORD, ApprovalConsumption
-from approvals.models import Approval
+from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import find
 from approvals.states import RUNS, RequestVia, Status
+from core.db import returning
 from core.db.clock import database_now
 from core.web import problems, request_body
 from ledger import unit_of_work
@@ -36,11 +37,15 @@ def acknowledge(session_id: UUID, attempt: int, request_id: str, *, actor: Actor
 
     Raises not-found, and conflict while there is no answer.
     """
+    asked = _asked(session_id, attempt, request_id)
     with unit_of_work.transaction():
-        approval = _asked(session_id, attempt, request_id)
+        delivered = _deliver(asked, actor)
+        if delivered is not None:
+            return delivered
+        approval = _first(asked)
         if approval.status == Status.PENDING:
             raise problems.conflict("There is no answer yet to acknowledge.")
-        return _delivered(approval, actor or audit_events.child(approval))
+        return approval
 
 
 def hand_over(approval: Approval, actor: Actor) -> Approval:
@@ -48,7 +53,9 @@ def hand_over(approval: Approval, actor: Actor) -> Approval:
     if approval.status == Status.PENDING or approval.delivered_at or not permissions.is_requester(approval, actor):
         return approval
     with unit_of_work.transaction():
-        return _delivered(approval, actor)
+        _deliver(Approval.objects.filter(id=approval.id), actor)
+        approval.refresh_from_db()
+    return approval
 
 
 def consume(project_id: Any, approval_id: UUID, *, digest: Any, claim: Any = None, actor: Actor) -> Approval:
@@ -59,19 +66,41 @@ def consume(project_id: Any, approval_id: UUID, *, digest: Any, claim: Any = Non
     """
     _check_words(digest, claim)
     with unit_of_work.transaction():
-        approval = find(project_id, approval_id, actor)
+        approval = find(project_id, approval_id, actor, waiters=False)
         permissions.check_act(approval, actor)
-        return _consumed(approval, digest, claim, actor)
+        taken = _take(Approval.objects.filter(id=approval.id), digest, claim, actor)
+        if taken is None:
+            taken = Approval.objects.get(id=approval.id)
+            _refuse_other(taken, digest, claim)
+        # Also for the same claim: a run that had not begun when its attempt ended must not begin now.
+        refuse_over(approval)
+        return taken
 
 
 def consume_request(
-    session_id: UUID, attempt: int, request_id: str, *, digest: Any, claim: Any = None, actor: Actor | None = None
+    session_id: UUID,
+    attempt: int,
+    request_id: str,
+    *,
+    digest: Any,
+    claim: Any = None,
+    actor: Actor | None = None,
+    is_fenced: bool = False,
 ) -> Approval:
-    """Consume as `consume` does, with the request named by (session, attempt, request id)."""
+    """Consume as `consume` does, with the request named by (session, attempt, request id).
+
+    With `is_fenced` the caller's transaction has checked that the attempt is open, and keeps it open until COMMIT.
+    """
     _check_words(digest, claim)
+    asked = _asked(session_id, attempt, request_id)
     with unit_of_work.transaction():
-        approval = _asked(session_id, attempt, request_id)
-        return _consumed(approval, digest, claim, actor or audit_events.child(approval))
+        approval = _take(asked, digest, claim, actor)
+        if approval is None:
+            approval = _first(asked)
+            _refuse_other(approval, digest, claim)
+        if not is_fenced:
+            refuse_over(approval)
+        return approval
 
 
 def note_unknown_outcome(session_id: UUID, named: str, detail: str) -> bool:
@@ -92,29 +121,26 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str) -> bool:
         return True
 
 
-def _consumed(approval: Approval, digest: str, claim: str | None, actor: Actor) -> Approval:
-    """Consume the approval, or repeat the answer to its consumer."""
+def _take(asked: ApprovalQuerySet, digest: str, claim: str | None, actor: Actor | None) -> Approval | None:
+    """Run the one UPDATE that takes the execution of this request. Return None when it changes no row."""
     at = database_now()
-    free = Approval.objects.filter(id=approval.id, consumed_at__isnull=True, digest=digest)
-    if not free.filter(status=Status.APPROVED, decision_kind__in=sorted(RUNS)).update(
-        consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)
-    ):
-        approval = Approval.objects.get(id=approval.id)
-        if digest != approval.digest:
-            raise problems.conflict("This is not the action that was decided.", "digest-mismatch")
-        if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
-            raise problems.conflict(
-                schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
-            )
-        if claim is None or claim != approval.consume_claim:
-            raise problems.conflict("This approval has been consumed already.", "consumed")
-        # Only to a running attempt: a run that had not begun when the attempt ended must not begin now.
-        refuse_over(approval)
-        return approval
-    refuse_over(approval)
-    taken = Approval.objects.get(id=approval.id)
-    audit_events.record_change(taken, "consumed", actor)
-    return taken
+    free = asked.filter(consumed_at__isnull=True, digest=digest, status=Status.APPROVED, decision_kind__in=sorted(RUNS))
+    for taken in returning.update(free, consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)):
+        audit_events.record_change(taken, "consumed", actor or audit_events.child(taken))
+        return taken
+    return None
+
+
+def _refuse_other(approval: Approval, digest: str, claim: str | None) -> None:
+    """Raise the reason why the execution could not be taken, unless this claim has taken it before."""
+    if digest != approval.digest:
+        raise problems.conflict("This is not the action that was decided.", "digest-mismatch")
+    if approval.status != Status.APPROVED or approval.decision_kind not in RUNS:
+        raise problems.conflict(
+            schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
+        )
+    if claim is None or claim != approval.consume_claim:
+        raise problems.conflict("This approval has been consumed already.", "consumed")
 
 
 def refuse_over(approval: Approval) -> None:
@@ -123,17 +149,21 @@ def refuse_over(approval: Approval) -> None:
         raise attempt_clock.over(approval.session)
 
 
-def _delivered(approval: Approval, actor: Actor) -> Approval:
-    fresh = Approval.objects.filter(id=approval.id, delivered_at__isnull=True).exclude(status=Status.PENDING)
-    changed = fresh.update(delivered_at=database_now())
-    approval.refresh_from_db()
-    if changed:
-        audit_events.record_change(approval, "delivered", actor)
-    return approval
+def _deliver(asked: ApprovalQuerySet, actor: Actor | None) -> Approval | None:
+    """Record the first delivery of an answer. Return None when there is no answer, or it was delivered before."""
+    fresh = asked.filter(delivered_at__isnull=True).exclude(status=Status.PENDING)
+    for delivered in returning.update(fresh, delivered_at=database_now()):
+        audit_events.record_change(delivered, "delivered", actor or audit_events.child(delivered))
+        return delivered
+    return None
 
 
-def _asked(session_id: UUID, attempt: int, request_id: str) -> Approval:
-    approval = Approval.objects.of(session_id, attempt).filter(request_id=request_id).first()
+def _asked(session_id: UUID, attempt: int, request_id: str) -> ApprovalQuerySet:
+    return Approval.objects.of(session_id, attempt).filter(request_id=request_id)
+
+
+def _first(asked: ApprovalQuerySet) -> Approval:
+    approval = asked.first()
     if approval is None:
         raise problems.not_found("This attempt has no approval request with this id.")
     return approval

@@ -12,6 +12,7 @@ from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.selectors import find, with_waiters
 from approvals.states import CancelReason, Decision, Status, sources
+from core.db import returning
 from core.db.clock import database_now
 from core.web import problems
 from ledger import sweep_batch, unit_of_work
@@ -32,7 +33,7 @@ def decide(project_id: Any, approval_id: UUID, answer: Answer, actor: Actor, via
     """
     try:
         with unit_of_work.transaction():
-            approval = find(project_id, approval_id, actor, waiters=False)
+            approval = find(project_id, approval_id, actor)
             permissions.check_decide(actor, project_id, via)
             return _decide(approval, answer, actor, via)
     except problems.Problem as refusal:
@@ -81,20 +82,21 @@ def expire(approval_id: UUID) -> bool:
     """Expire one approval if it is pending and overdue by the database's clock."""
     with unit_of_work.transaction():
         due = Approval.objects.overdue(database_now()).filter(id=approval_id)
-        if not due.update(status=Status.EXPIRED, settled_at=database_now()):
-            return False
-        approval = Approval.objects.get(id=approval_id)
-        attempt_clock.wait_ends(approval)
-        audit_events.record_change(approval, "expired", SWEEPER)
-        return True
+        for approval in returning.update(due, status=Status.EXPIRED, settled_at=database_now()):
+            attempt_clock.wait_ends(approval)
+            audit_events.record_change(approval, "expired", SWEEPER)
+            return True
+        return False
 
 
 def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Approval:
     while approval.status == Status.PENDING and not approval.is_overdue:
         change = decision_validation.validate(approval, answer)
-        won = _settle(approval, change.status, **change.columns, decided_by=audit_events.person(actor), decided_via=via)
-        approval = with_waiters(Approval.objects.filter(id=approval.id)).get()
-        if won:
+        person = audit_events.person(actor)
+        for decided in _settle(approval, change.status, **change.columns, decided_by=person, decided_via=via):
+            # The child that asked is blocked no more. The held calls that were counted here still wait.
+            decided.is_overdue, decided.held_calls, decided.is_blocked = False, approval.held_calls, 0
+            approval = decided
             attempt_clock.wait_ends(approval)
             audit_events.record_change(
                 approval,
@@ -105,6 +107,7 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Appro
                 proposed_digest=approval.proposed_digest,
             )
             return approval
+        approval = with_waiters(Approval.objects.filter(id=approval.id)).get()
     # The same person may repeat the decision that was already taken.
     by, kind = (approval.decided_by or {}).get("user_id"), approval.decision_kind
     repeats = actor.user_id is not None and by == actor.user_id and kind == answer.decision
@@ -116,8 +119,8 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Appro
     raise _settled_already(approval)
 
 
-def _settle(approval: Approval, to: Status, **columns: Any) -> int:
-    """Run the one UPDATE that ends a pending approval (I4).
+def _settle(approval: Approval, to: Status, **columns: Any) -> list[Approval]:
+    """Run the one UPDATE that ends a pending approval (I4). Return the changed row, or nothing.
 
     It applies only to the version and digest that were shown, before the deadline, and only while the row is pending.
     """
@@ -126,7 +129,7 @@ def _settle(approval: Approval, to: Status, **columns: Any) -> int:
     )
     if to is not Status.CANCELLED:
         rows = rows.in_time(database_now())
-    return rows.update(status=to, settled_at=database_now(), **columns)
+    return returning.update(rows, status=to, settled_at=database_now(), **columns)
 
 
 def _settled_already(approval: Approval) -> problems.Problem:

@@ -121,9 +121,10 @@ class Approval(models.Model):
     consume_claim = models.CharField(max_length=256, null=True)
     outcome_unknown_at = models.DateTimeField(null=True)
 
-    # Computed with the database's clock. Only rows from `selectors.with_waiters` have these two.
+    # Computed with the database's clock. Only rows from `selectors.with_waiters` have these.
     is_overdue: bool
-    waiters: int
+    held_calls: int
+    is_blocked: int
 
     objects = ApprovalQuerySet.as_manager()
 
@@ -225,6 +226,11 @@ class Approval(models.Model):
     def proposed_arguments(self) -> Any:
         """The arguments that the agent first asked for; equal to `arguments` unless a person edited them."""
         return json.loads(self.proposed_action or self.action)["arguments"]
+
+    @property
+    def waiters(self) -> int:
+        """The live waiters: the calls that are held for the answer, and the child that is blocked until it comes."""
+        return self.held_calls + self.is_blocked
 
     @property
     def decided_at(self) -> Any:

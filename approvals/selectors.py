@@ -89,13 +89,14 @@ def with_waiters(rows: ApprovalQuerySet) -> ApprovalQuerySet:
         .annotate(number=Count("pk"))
         .values("number")
     )
-    count: Any = Coalesce(Subquery(waiting, output_field=IntegerField()), 0)
+    held = Coalesce(Subquery(waiting, output_field=IntegerField()), 0)
+    blocked: Any = Value(0)
     if _is_connected is not None:
         over_connection = Q(status=Status.PENDING, via=RequestVia.CONNECTION)
-        blocked = When(over_connection & Q(_is_connected()), then=Value(1))
-        count = count + Case(blocked, default=Value(0), output_field=IntegerField())
-    # The model declares it for readers; only here it gets a value.
-    return with_overdue(rows).annotate(waiters=count)  # type: ignore[no-redef]
+        waits = When(over_connection & Q(_is_connected()), then=Value(1))
+        blocked = Case(waits, default=Value(0), output_field=IntegerField())
+    # The model declares both for readers; only here they get a value.
+    return with_overdue(rows).annotate(held_calls=held, is_blocked=blocked)  # type: ignore[no-redef]
 
 
 def with_overdue(rows: ApprovalQuerySet) -> ApprovalQuerySet:

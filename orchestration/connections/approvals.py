@@ -63,6 +63,7 @@ def acknowledge(connection: Connection, frame: ApprovalAck) -> list[Frame]:
             digest=frame.digest,
             claim=frame.claim,
             actor=connection.actor,
+            is_fenced=True,
         )
     return [ApprovalConsumed(id=frame.id)]
 
@@ -84,7 +85,12 @@ def settle_plain(connection: Connection, frame: ApprovalReply) -> None:
         if frame.approved:
             with suppress(Problem), unit_of_work.savepoint():
                 consumption.consume_request(
-                    connection.session_id, connection.attempt, frame.id, digest=frame.digest, actor=connection.actor
+                    connection.session_id,
+                    connection.attempt,
+                    frame.id,
+                    digest=frame.digest,
+                    actor=connection.actor,
+                    is_fenced=True,
                 )
 
 

@@ -22,7 +22,7 @@ def main(project: UUID, user: int, decision: str) -> None:
 
     actor = Actor.of_user(User.objects.get(pk=user))
     while approval_id := sys.stdin.readline().strip():
-        stale = selectors.find(project, UUID(approval_id), actor, waiters=False)
+        stale = selectors.find(project, UUID(approval_id), actor)
         print("read", flush=True)
         sys.stdin.readline()
         answer = decisions.Answer(decision=decision, digest=stale.digest, version=1)

@@ -198,10 +198,11 @@ def test_the_update_itself_looks_at_the_deadline(asked: Asked) -> None:
     seen = asked(expires_in_secs=60, now=NOON)
     columns = {"decision_kind": "approve", "decided_by": {}, "decided_via": "rest"}
     with clock_at(NOON + timedelta(seconds=60)):
-        assert decisions._settle(seen, Status.APPROVED, **columns) == 0
+        assert decisions._settle(seen, Status.APPROVED, **columns) == []
     with clock_at(NOON + timedelta(seconds=59)):
-        assert decisions._settle(seen, Status.APPROVED, **columns) == 1
-        assert decisions._settle(seen, Status.DENIED, **columns) == 0
+        (decided,) = decisions._settle(seen, Status.APPROVED, **columns)
+        assert decided.status == "approved" and decided.settled_at == NOON + timedelta(seconds=59)
+        assert decisions._settle(seen, Status.DENIED, **columns) == []
 
 
 def test_the_update_itself_looks_at_the_version_and_the_digest(asked: Asked) -> None:
@@ -211,9 +212,9 @@ def test_the_update_itself_looks_at_the_version_and_the_digest(asked: Asked) -> 
     row = Approval.objects.filter(id=seen.id)
     for changed in ({"version": seen.version + 1}, {"digest": other.digest}):
         row.update(**changed)
-        assert decisions._settle(seen, Status.APPROVED, **columns) == 0
+        assert decisions._settle(seen, Status.APPROVED, **columns) == []
         row.update(version=seen.version, digest=seen.digest)
-    assert decisions._settle(seen, Status.APPROVED, **columns) == 1
+    assert len(decisions._settle(seen, Status.APPROVED, **columns)) == 1
 
 
 def test_the_sweeper_expires_what_is_due_once_and_nothing_without_a_deadline(asked: Asked) -> None:
