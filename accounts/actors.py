@@ -21,6 +21,8 @@ class Actor:
     session: UUID | None = None
     attempt: int | None = None
     scopes: tuple[str, ...] = ()
+    #: For a key: its project, which its owner sees.
+    project_id: UUID | None = None
     #: For a key: the members of `scopes.permissions()` that its owner holds, as its check found them.
     owner_holds: frozenset[str] = frozenset()
 
@@ -69,6 +71,7 @@ class Actor:
             user=credential.user,
             credential_id=credential.pk,
             scopes=tuple(credential.scopes),
+            project_id=credential.project_id,
             owner_holds=frozenset((getattr(credential, "owner_holds", None) or "").split(",")),
         )
 

@@ -111,7 +111,7 @@ def is_over(session_id: UUID, attempt: int) -> bool:
 def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str) -> None:
     """Count one more pending ask. Raises not-found, not-running or too-many.
 
-    Call it before the approval is inserted: the row lock keeps `settle` out until the ask is committed.
+    Call it in the transaction that inserts the approval: the row lock keeps `settle` out until the ask is committed.
     """
     subjects = Subject.objects.filter(project_id=project_id, session=session_id, attempt=attempt)
     available = subjects.alias(total=F("pending") + F("pending_aside")).filter(

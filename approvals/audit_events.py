@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from accounts.actors import Actor
 from approvals.models import Approval
@@ -44,7 +45,12 @@ def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) 
     )
     unit_of_work.wake(f"approval:{approval.id}")
     if change in ANSWERS and approval.session is not None and approval.via == RequestVia.CONNECTION:
-        unit_of_work.wake(f"session:{approval.session}")
+        unit_of_work.wake(answers(approval.session))
+
+
+def answers(session_id: UUID) -> str:
+    """Return the wake-up topic of a session's connection for answers: it need not look for messages."""
+    return f"answers:{session_id}"
 
 
 def person(actor: Actor) -> dict[str, Any]:

@@ -31,7 +31,12 @@ def check_decide(actor: Actor, project_id: Any, via: str) -> None:
         raise problems.forbidden("This key lacks the scope approvals:decide.", "not-an-approver")
     if actor.kind not in ("user", "key") or actor.user is None:
         raise problems.forbidden("Only a person, or a person's API key, answers approvals.", "not-an-approver")
-    if not may_decide(actor.user, project_id):
+    if actor.kind == "key" and actor.project_id == project_id:
+        # The check of the key has just read both: a live key's owner sees its project, and holds these permissions.
+        allowed = actor.holds(PERMISSION)
+    else:
+        allowed = may_decide(actor.user, project_id)
+    if not allowed:
         raise problems.forbidden(f"{actor.user} lacks the permission {PERMISSION} here.", "not-an-approver")
 
 

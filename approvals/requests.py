@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from django.db import IntegrityError
-
 from accounts.actors import Actor
 from accounts.models import Project
 from approvals import attempt_clock, audit_events, permissions
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
+from core.db import returning
 from core.db.clock import database_now, later
 from core.limits import LIMITS
 from core.web import problems
@@ -25,23 +24,27 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
     """
     prepared = prepare(str(project_id), ask)
     with unit_of_work.transaction():
-        existing = _existing(project_id, ask)
-        if existing is not None:
-            return _checked(existing, prepared, actor), False
-        try:
-            with unit_of_work.savepoint():
-                return _register(project_id, prepared, actor, via), True
-        except IntegrityError:
-            # The same request was inserted between our SELECT and our INSERT. Any other conflict is raised.
-            existing = _existing(project_id, ask)
-            if existing is None:
-                raise
-            return _checked(existing, prepared, actor), False
+        approval = returning.insert(_row(project_id, prepared, actor, via))
+        if approval is None:
+            rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
+            return _checked(rows.of(ask.session, ask.attempt).get(), prepared, actor), False
+        _count(approval, actor)
+        audit_events.record_change(approval, "requested", actor, via=via, risk=approval.risk)
+        return approval, True
 
 
-def _existing(project_id: Any, ask: Ask) -> Approval | None:
-    rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
-    return rows.of(ask.session, ask.attempt).first()
+def _count(approval: Approval, actor: Actor) -> None:
+    """Count a new request within its bounds. A refusal takes its row back. Raises not-found, not-running, too-many.
+
+    The row of the clock is locked after the row of the approval, as everywhere. An end of the attempt that does not see
+    this row yet has closed the clock by then.
+    """
+    if actor.session is not None:
+        quota.keep(actor.session, approval.action, approval.question or "")
+    if approval.session is not None and approval.attempt is not None:
+        attempt_clock.wait_begins(approval.project_id, approval.session, approval.attempt, approval.via)
+    else:
+        _refuse_too_many(approval.project_id, actor)
 
 
 def _checked(existing: Approval, prepared: Prepared, actor: Actor) -> Approval:
@@ -66,20 +69,15 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
         (own, LIMITS.pending_approvals_per_key, "by you"),
         (alone, LIMITS.pending_approvals_per_project, "in this project"),
     ):
-        if rows.count() >= most:
+        # The new one is among them.
+        if rows.count() > most:
             detail = f"Too many approvals without a session are already pending, asked {whose}."
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 
 
-def _register(project_id: Any, prepared: Prepared, actor: Actor, via: str) -> Approval:
+def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str) -> Approval:
     ask = prepared.ask
-    if actor.session is not None:
-        quota.keep(actor.session, prepared.action, ask.question or "")
-    if ask.session is not None and ask.attempt is not None:
-        attempt_clock.wait_begins(project_id, ask.session, ask.attempt, via)
-    else:
-        _refuse_too_many(project_id, actor)
-    approval = Approval.objects.create(
+    return Approval(
         project_id=project_id,
         session=ask.session,
         attempt=ask.attempt,
@@ -99,6 +97,3 @@ def _register(project_id: Any, prepared: Prepared, actor: Actor, via: str) -> Ap
         action=prepared.action,
         digest=prepared.digest,
     )
-    approval.refresh_from_db()
-    audit_events.record_change(approval, "requested", actor, via=via, risk=approval.risk)
-    return approval

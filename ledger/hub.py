@@ -42,8 +42,7 @@ class Subscription:
 
     def wake(self, topic: str = "") -> None:
         """Wake it now, or when it next waits."""
-        if topic:
-            self._heard.add(topic)
+        self._heard.add(topic)
         self._flag.set()
 
     async def wait(self, timeout: float) -> bool:
@@ -56,10 +55,13 @@ class Subscription:
         self._flag.clear()
         return True
 
-    def heard(self) -> set[str]:
-        """Return the topics of the wake-ups since the last call. A reconnect of the hub wakes without a topic."""
+    def heard_only(self, topic: str) -> bool:
+        """Return True if all wake-ups since the last call were of this topic, and there was one.
+
+        A reconnect of the hub wakes for every topic.
+        """
         heard, self._heard = self._heard, set()
-        return heard
+        return heard == {topic}
 
 
 class Hub:

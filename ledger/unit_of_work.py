@@ -74,7 +74,6 @@ def savepoint() -> Iterator[None]:
 
     It costs two statements, so it is only for a part that has to fail alone. These are all:
 
-    - `approvals.requests.ask`: another call may insert the same request first.
     - `orchestration.connections.approvals.settle_plain`: an execution that is taken already is no error there.
     - `mailbox.claims`: spent messages that cannot be quarantined must not stop a claim.
     """

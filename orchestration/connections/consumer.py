@@ -18,6 +18,7 @@ from typing import Any
 from channels.consumer import AsyncConsumer
 from django.db import DatabaseError, DataError, IntegrityError
 
+from approvals.audit_events import answers
 from core.concurrency.threadpool import run_in_threadpool
 from core.db import outages
 from core.limits import LIMITS
@@ -86,7 +87,8 @@ class ChildConsumer(AsyncConsumer):
         self.connection = await run_in_threadpool(claim, principal, plain=self.offer.plain)
         self.is_live = True
         # Listen after the claim, which ends in a wake-up for others, and before the first look.
-        topics = f"session:{principal.session_id}", replaced(principal.session_id, self.connection.number)
+        session_id = principal.session_id
+        topics = f"session:{session_id}", answers(session_id), replaced(session_id, self.connection.number)
         async with hub.get().listen(*topics) as self.subscription:
             if not self.offer.plain:
                 await self.transport.send(await run_in_threadpool(run.welcome, self.connection))
@@ -289,14 +291,19 @@ class ChildConsumer(AsyncConsumer):
     # --- outgoing frames ------------------------------------------------------------------------------------
 
     async def _feed(self) -> None:
+        only_answers = answers(self.connection.session_id)
+        messages_due = True
         while True:
+            messages_due = not self.subscription.heard_only(only_answers) or messages_due
             try:
                 if self.ending:  # Its own end has nothing to tell it.
                     await self.subscription.wait(LIMITS.send_timeout_secs)
                     continue
                 for frame in await run_in_threadpool(outgoing.urgent, self.connection, self.state):
                     await self._answer(frame)
-                more = await self._messages() or self.state.is_owed
+                messages_due = messages_due and await self._messages()
+                if messages_due or self.state.is_owed:
+                    continue
             except ConnectionRejected:
                 if self.ending:  # The worker is about to close with the better reason.
                     await asyncio.sleep(LIMITS.send_timeout_secs)
@@ -306,9 +313,7 @@ class ChildConsumer(AsyncConsumer):
             except DatabaseError:
                 # This is no fault of the child, and a reconnect would not help: read again at the next poll.
                 log.warning("a connection could not read its rows", exc_info=True)
-                more = False
-            if not more:
-                await self.subscription.wait(LIMITS.connection_poll_secs)
+            await self.subscription.wait(LIMITS.connection_poll_secs)
 
     async def _messages(self) -> bool:
         """Write the next messages. Stop at a wake-up, because a cancel never waits behind messages.

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def listening(subscription: hub.Subscription) -> None:
     """Wait until the hub has subscribed: it then wakes everybody once."""
     assert await subscription.wait(10)
+    assert not subscription.heard_only("session:a")
 
 
 async def test_a_wake_up_reaches_only_those_who_listen_to_its_topic() -> None:
@@ -26,8 +27,21 @@ async def test_a_wake_up_reaches_only_those_who_listen_to_its_topic() -> None:
         await listening(other)
         assert await run_in_threadpool(wakeups.publish, ["session:a"])
         assert await mine.wait(5)
-        assert mine.heard() == {"session:a"}
+        assert mine.heard_only("session:a")
         assert not await other.wait(0.05)
+
+
+async def test_a_listener_knows_when_it_was_woken_for_one_topic_alone() -> None:
+    async with hub.get().listen("session:a", "session:b") as subscription:
+        await listening(subscription)
+        assert not subscription.heard_only("session:a")
+        hub.get().deliver(["session:a", "session:a"])
+        assert subscription.heard_only("session:a") and not subscription.heard_only("session:a")
+        hub.get().deliver(["session:a", "session:b"])
+        assert not subscription.heard_only("session:a")
+        hub.get().deliver(["session:a"])
+        hub.get().wake_all()
+        assert not subscription.heard_only("session:a")
 
 
 async def test_wake_ups_before_the_wait_are_kept_as_one() -> None:
@@ -64,7 +78,7 @@ async def test_who_wakes_notices_that_redis_hung_up_and_says_it_on_a_new_connect
         assert await run_in_threadpool(wakeups.publish, ["session:b"])
         await run_in_threadpool(_hang_up_on_publishers)
         assert await run_in_threadpool(wakeups.publish, ["session:a"])
-        assert await subscription.wait(2) and subscription.heard() == {"session:a"}
+        assert await subscription.wait(2) and subscription.heard_only("session:a")
 
 
 async def test_a_listener_that_left_is_forgotten() -> None:
