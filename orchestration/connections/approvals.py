@@ -12,7 +12,7 @@ from approvals.canonical_action import Ask
 from approvals.models import Approval
 from core.web.problems import Problem
 from ledger import unit_of_work
-from orchestration.connections.fencing import Connection, fenced_transaction
+from orchestration.connections.fencing import Claim, fenced_transaction
 from wardroom.protocol import (
     ApprovalAck,
     ApprovalConsumed,
@@ -24,7 +24,7 @@ from wardroom.protocol import (
 )
 
 
-def register(connection: Connection, frame: ApprovalRequest) -> list[Frame]:
+def register(connection: Claim, frame: ApprovalRequest) -> list[Frame]:
     """Store the request. Return its registration, and the decision if there is one already.
 
     A child that repeats a request, for example after a restart, gets the decision again.
@@ -47,7 +47,7 @@ def register(connection: Connection, frame: ApprovalRequest) -> list[Frame]:
     return [registered, *decision]
 
 
-def acknowledge(connection: Connection, frame: ApprovalAck) -> list[Frame]:
+def acknowledge(connection: Claim, frame: ApprovalAck) -> list[Frame]:
     """Record the child's acknowledgement of a decision.
 
     `received`: the decision need not be sent again. `consumed`: take the one execution, for the one claim.
@@ -68,13 +68,13 @@ def acknowledge(connection: Connection, frame: ApprovalAck) -> list[Frame]:
     return [ApprovalConsumed(id=frame.id)]
 
 
-def withdraw(connection: Connection, frame: ApprovalWithdraw) -> None:
+def withdraw(connection: Claim, frame: ApprovalWithdraw) -> None:
     """Withdraw a request that the tool no longer needs."""
     with fenced_transaction(connection):
         decisions.withdraw_request(connection.session_id, connection.attempt, frame.id, connection.actor, frame.reason)
 
 
-def settle_plain(connection: Connection, frame: ApprovalReply) -> None:
+def settle_plain(connection: Claim, frame: ApprovalReply) -> None:
     """Record a reply that was written to a plain child: it counts as received, and an approval as consumed.
 
     The child may have got the same reply before, because it repeated its request. Then the execution is taken already,
@@ -94,7 +94,7 @@ def settle_plain(connection: Connection, frame: ApprovalReply) -> None:
                 )
 
 
-def undelivered(connection: Connection, *, need_run: bool) -> list[ApprovalReply]:
+def undelivered(connection: Claim, *, need_run: bool) -> list[ApprovalReply]:
     """Return the decisions that this attempt has not acknowledged; with `need_run` also those not consumed."""
     found = consumption.unacknowledged(connection.session_id, connection.attempt, include_unconsumed=need_run)
     return [reply(approval) for approval in found]

@@ -27,7 +27,7 @@ from core.web.problems import Problem
 from ledger import ephemeral_events, hub
 from orchestration.connections import approvals, backpressure, handshake, messages, outgoing, run, terminal
 from orchestration.connections import events as connection_events
-from orchestration.connections.fencing import Connection, ConnectionRejected, Principal, claim, disconnect, replaced
+from orchestration.connections.fencing import Claim, ConnectionRejected, Principal, claim, disconnect, replaced
 from orchestration.connections.outgoing import ConnectionState
 from orchestration.connections.transport import CloseConnection, Inbox, PeerDisconnected, Receive, Send, Transport
 from wardroom import protocol
@@ -44,7 +44,7 @@ MERGED_EVENTS, MERGED_CHARACTERS = 256, 256 * 1024
 class ChildConsumer(AsyncConsumer):
     """One connection of one child, from handshake to close."""
 
-    connection: Connection
+    connection: Claim
     subscription: hub.Subscription
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:

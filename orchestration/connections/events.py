@@ -9,7 +9,7 @@ from typing import Any
 from approvals import consumption
 from core.db.clock import database_now
 from ledger import quota, unit_of_work
-from orchestration.connections.fencing import Connection, fenced_transaction
+from orchestration.connections.fencing import Claim, fenced_transaction
 from orchestration.models import Attempt, Session, Snapshot
 from wardroom.protocol import Event, EventBatch, EventFrame, PlainEvent, Qos, qos_of
 
@@ -29,7 +29,7 @@ class Numbered:
     def type(self) -> str:
         return str(self.event["type"])
 
-    def as_ephemeral(self, connection: Connection) -> dict[str, Any]:
+    def as_ephemeral(self, connection: Claim) -> dict[str, Any]:
         """Return an ephemeral event in the shape of a feed event. It has no cursor, because it is never in the feed."""
         where = {"session": str(connection.session_id), "attempt": connection.attempt, "seq": self.seq}
         return {"cursor": None, **where, "source": "child", "type": self.type, "payload": self.payload}
@@ -58,7 +58,7 @@ def numbered(frames: Iterable[EventFrame | EventBatch | PlainEvent]) -> list[Num
     return events
 
 
-def accept(connection: Connection, events: Sequence[Numbered]) -> int:
+def accept(connection: Claim, events: Sequence[Numbered]) -> int:
     """Store the events in one transaction. Return the number up to which every durable event is committed.
 
     A durable event is new if its number is above the highest committed one: numbers grow within a connection, and after
@@ -68,24 +68,24 @@ def accept(connection: Connection, events: Sequence[Numbered]) -> int:
         return _keep(connection, events)
 
 
-def accept_plain(connection: Connection, events: Sequence[Numbered]) -> int:
+def accept_plain(connection: Claim, events: Sequence[Numbered]) -> int:
     """Number the events of a plain child and store them as `accept` does."""
     with fenced_transaction(connection):
         first = _acked(connection) + 1
         return _keep(connection, [Numbered(first + offset, each.event) for offset, each in enumerate(events)])
 
 
-def touch(connection: Connection) -> None:
+def touch(connection: Claim) -> None:
     """Record that the child is active, without storing an event."""
     with fenced_transaction(connection):
         _advance(connection, None, [])
 
 
-def _acked(connection: Connection) -> int:
+def _acked(connection: Claim) -> int:
     return int(Attempt.objects.values_list("acked_event_seq", flat=True).get(**connection.row()))
 
 
-def _keep(connection: Connection, events: Sequence[Numbered]) -> int:
+def _keep(connection: Claim, events: Sequence[Numbered]) -> int:
     acked = _acked(connection)
     fresh = []
     for event in events:
@@ -110,7 +110,7 @@ def _keep(connection: Connection, events: Sequence[Numbered]) -> int:
     return acked
 
 
-def _note_unknown_outcome(connection: Connection, event: Numbered) -> None:
+def _note_unknown_outcome(connection: Claim, event: Numbered) -> None:
     """Record for staff a tool that may have run and was not seen to end, if this session made the request."""
     match event.event:
         case {"type": "unknown_outcome", "approval": str(approval)}:
@@ -118,7 +118,7 @@ def _note_unknown_outcome(connection: Connection, event: Numbered) -> None:
             consumption.note_unknown_outcome(connection.session_id, approval, detail)
 
 
-def _keep_snapshots(connection: Connection, events: Sequence[Numbered]) -> None:
+def _keep_snapshots(connection: Claim, events: Sequence[Numbered]) -> None:
     for event in {event.type: event for event in events}.values():
         Snapshot.objects.update_or_create(
             session_id=connection.session_id,
@@ -132,7 +132,7 @@ def _keep_snapshots(connection: Connection, events: Sequence[Numbered]) -> None:
         )
 
 
-def _advance(connection: Connection, acked: int | None, fresh: Sequence[Numbered]) -> None:
+def _advance(connection: Claim, acked: int | None, fresh: Sequence[Numbered]) -> None:
     """Update the attempt and the session: the last event time, the acknowledged number, the round and the last tool."""
     at = database_now()
     Attempt.objects.filter(**connection.row()).update(

@@ -52,7 +52,7 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class Claim:
     """One connection of an attempt. Its `number` is the fence."""
 
     principal: Principal
@@ -106,7 +106,7 @@ def authenticate(token: str, session: str) -> Principal:
     return Principal(credential.project_id, UUID(credential.subject), credential.attempt or 0, token)
 
 
-def claim(principal: Principal, *, plain: bool = False) -> Connection:
+def claim(principal: Principal, *, plain: bool = False) -> Claim:
     """Make this the session's one live connection. The number grows, and the former connection is fenced off.
 
     Two connections may claim at once. The session's lock puts them in order, and the later one wins.
@@ -117,8 +117,8 @@ def claim(principal: Principal, *, plain: bool = False) -> Connection:
         attempt = Attempt.objects.filter(session_id=principal.session_id, number=principal.attempt, ended_at=None)
         former = attempt.values("connection", "connection_lost_at").first()
         if former is None:
-            raise rejection(Connection(principal, 0))
-        connection = Connection(principal, former["connection"] + 1, plain)
+            raise rejection(Claim(principal, 0))
+        connection = Claim(principal, former["connection"] + 1, plain)
         attempt.update(
             connection=connection.number,
             web_process_id=web_process,
@@ -134,7 +134,7 @@ def claim(principal: Principal, *, plain: bool = False) -> Connection:
 
 
 @contextmanager
-def fenced_transaction(connection: Connection, *, also: UUID | None = None) -> Iterator[Session]:
+def fenced_transaction(connection: Claim, *, also: UUID | None = None) -> Iterator[Session]:
     """Open a transaction in which only this connection acts for its session.
 
     It takes two steps. 1. Lock the session, first in the order of locks, and the session `also`. Every claim and every
@@ -149,7 +149,7 @@ def fenced_transaction(connection: Connection, *, also: UUID | None = None) -> I
         yield session
 
 
-def disconnect(connection: Connection) -> bool:
+def disconnect(connection: Claim) -> bool:
     """Record that the socket is closed; the grace period begins.
 
     Return False when a newer connection is live or the attempt is over.
@@ -174,7 +174,7 @@ class Standing(NamedTuple):
     cancel_reason: str
 
 
-def check(connection: Connection) -> Standing:
+def check(connection: Claim) -> Standing:
     """Check the fence: the attempt has not ended, this is its newest connection, and the token is live. Take no lock.
 
     Raises ConnectionRejected. One statement reads all of it: an attempt and its token end in one commit, so a token
@@ -194,7 +194,7 @@ def check(connection: Connection) -> Standing:
     raise rejection(connection)
 
 
-def refuse_ended_token(connection: Connection) -> None:
+def refuse_ended_token(connection: Claim) -> None:
     """Raise ConnectionRejected 4401 when the token of this connection was ended, was replaced or has expired."""
     _refuse_ended(credentials.recognise(connection.principal.token).state)
 
@@ -204,7 +204,7 @@ def _refuse_ended(state: credentials.State) -> None:
         raise ConnectionRejected(Close.UNAUTHENTICATED, f"{state} token")
 
 
-def rejection(connection: Connection) -> ConnectionRejected:
+def rejection(connection: Claim) -> ConnectionRejected:
     """Return the reason why the fence refused a connection."""
     attempt = Attempt.objects.select_related("session").filter(**connection.row()).first()
     if attempt is None:
@@ -232,7 +232,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _record_event(connection: Connection, event: str) -> None:
+def _record_event(connection: Claim, event: str) -> None:
     payload = {"connection": connection.number}
     unit_of_work.event(connection.project_id, event, payload, session=connection.session_id, attempt=connection.attempt)
 

@@ -11,7 +11,7 @@ from ledger import quota, unit_of_work
 from mailbox import addresses, delivery, message_kinds, questions, session_inbox
 from mailbox.envelope import LONGEST_ID, NewMessage
 from mailbox.models import Message as StoredMessage
-from orchestration.connections.fencing import Connection, fenced_transaction
+from orchestration.connections.fencing import Claim, fenced_transaction
 from orchestration.models import Session
 from orchestration.sessions import access, messages, roles
 from wardroom.protocol import Message, Send, Sender
@@ -19,13 +19,13 @@ from wardroom.protocol import Message, Send, Sender
 CHUNK = 16
 
 
-def admit(connection: Connection, ids: list[str]) -> None:
+def admit(connection: Claim, ids: list[str]) -> None:
     """Record that these messages entered the agent's history. None is sent again, to this or another attempt (I2)."""
     with fenced_transaction(connection) as session:
         session_inbox.admit(connection.project_id, session.address, ids, connection.attempt)
 
 
-def waiting(connection: Connection, after_seq: int) -> list[tuple[int, Message]]:
+def waiting(connection: Claim, after_seq: int) -> list[tuple[int, Message]]:
     """Return the next unadmitted messages beyond `after_seq`, oldest first, each with its number.
 
     Return none if a message interrupts this attempt: the next attempt reads it. The interrupt is read after the
@@ -54,7 +54,7 @@ def frame(message: StoredMessage) -> Message:
     )
 
 
-def send(connection: Connection, frame: Send) -> str:
+def send(connection: Claim, frame: Send) -> str:
     """Put a message into another mailbox. Return its outcome, as `POST sessions/{id}/messages` does.
 
     The sender is this session, whatever the frame says. The same id again is the same message.
@@ -83,7 +83,7 @@ def send(connection: Connection, frame: Send) -> str:
         return messages.Outcome.PENDING.value
 
 
-def _answer(connection: Connection, ask: StoredMessage, frame: Send) -> str:
+def _answer(connection: Claim, ask: StoredMessage, frame: Send) -> str:
     """Answer an ask that came by REST, not from a mailbox. Its caller waits for the answer or fetches it later."""
     if frame.message_kind != "reply":
         raise problems.invalid([{"field": "message_kind", "detail": "must be `reply` to answer an ask"}])

@@ -12,7 +12,7 @@ from core.db.clock import database_now
 from core.limits import LIMITS
 from orchestration.connections import approvals
 from orchestration.connections import run as connection_run
-from orchestration.connections.fencing import Connection, check, fenced_transaction
+from orchestration.connections.fencing import Claim, check, fenced_transaction
 from orchestration.models import Attempt
 from orchestration.states import Status
 from wardroom.protocol import Cancel, Frame
@@ -45,7 +45,7 @@ class ConnectionState:
         return not self.held_back <= self.asking
 
 
-def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
+def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
     """Return the frames that never wait behind messages, in order: cancel, run, decisions. Raises ConnectionRejected.
 
     The returned frames count as sent: the caller writes them, or loses the connection and `state` with it.
@@ -70,7 +70,7 @@ def urgent(connection: Connection, state: ConnectionState) -> list[Frame]:
     return [*frames, *fresh]
 
 
-def final_frames(connection: Connection, state: ConnectionState) -> list[Frame]:
+def final_frames(connection: Claim, state: ConnectionState) -> list[Frame]:
     """Return the cancel that the child of a timed-out or cancelled attempt should get before the close."""
     attempt = Attempt.objects.select_related("session").filter(**connection.row(), connection=connection.number).first()
     if state.cancel or attempt is None or attempt.status not in (Status.TIMEOUT, Status.CANCELLED):
@@ -78,7 +78,7 @@ def final_frames(connection: Connection, state: ConnectionState) -> list[Frame]:
     return [Cancel(reason=attempt.reason or attempt.status, grace_secs=_grace())]
 
 
-def note_cancel(connection: Connection) -> None:
+def note_cancel(connection: Claim) -> None:
     """Record that the cancel was written to the socket."""
     with fenced_transaction(connection):
         Attempt.objects.filter(**connection.row(), cancel_sent_at=None).update(cancel_sent_at=database_now())

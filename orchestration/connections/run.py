@@ -12,7 +12,7 @@ from core.db.clock import database_now, moment, read_database_clock
 from core.limits import LIMITS
 from core.web import problems
 from ledger import quota
-from orchestration.connections.fencing import Connection, fenced_transaction
+from orchestration.connections.fencing import Claim, fenced_transaction
 from orchestration.models import Attempt, TranscriptItem
 from orchestration.sessions import history, limits
 from wardroom.protocol import ConnectionLimits, Item, Model, Resume, Run, RunLimits, RunSession, Transcript, Welcome
@@ -20,7 +20,7 @@ from wardroom.protocol import ConnectionLimits, Item, Model, Resume, Run, RunLim
 ROLE_CHARACTERS = 40
 
 
-def welcome(connection: Connection) -> Welcome:
+def welcome(connection: Claim) -> Welcome:
     """Return the `welcome` frame. The child continues from `acked_event_seq`."""
     acked, kept = Attempt.objects.values_list("acked_event_seq", "transcript_next").get(**connection.row())
     return Welcome(
@@ -34,7 +34,7 @@ def welcome(connection: Connection) -> Welcome:
     )
 
 
-def run(connection: Connection) -> Run:
+def run(connection: Claim) -> Run:
     """Return the `run` frame with everything that this attempt needs to do the work."""
     attempt = Attempt.objects.select_related("session").get(**connection.row())
     session = attempt.session
@@ -64,19 +64,19 @@ def run(connection: Connection) -> Run:
     )
 
 
-def acknowledge(connection: Connection) -> None:
+def acknowledge(connection: Claim) -> None:
     """Record that the child has the run. It is not sent again unless the child asks for it."""
     with fenced_transaction(connection):
         Attempt.objects.filter(**connection.row(), run_acked_at=None).update(run_acked_at=database_now())
 
 
-def keep_transcript(connection: Connection, frame: Transcript) -> int:
+def keep_transcript(connection: Claim, frame: Transcript) -> int:
     """Store a part of the transcript. Return the position up to which all of it is stored."""
     with fenced_transaction(connection):
         return append(connection, frame.first, frame.items)
 
 
-def append(connection: Connection, first: int | None, items: Sequence[Item]) -> int:
+def append(connection: Claim, first: int | None, items: Sequence[Item]) -> int:
     """Append the items from position `first` (None: after the last stored one). Call it inside `fenced_transaction`.
 
     Items that are stored already were sent again and are skipped. A part that begins beyond them would leave a hole,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ledger import quota
 from orchestration.connections import run
-from orchestration.connections.fencing import Connection, fenced_transaction
+from orchestration.connections.fencing import Claim, fenced_transaction
 from orchestration.sessions import lifecycle
 from wardroom.protocol import Terminal, text_of
 
 ROWS_OF_AN_ATTEMPT = 10
 
 
-def end(connection: Connection, frame: Terminal) -> None:
+def end(connection: Claim, frame: Terminal) -> None:
     """Store the rest of the transcript and end or suspend the attempt, all in one transaction."""
     with fenced_transaction(connection):
         if frame.transcript:

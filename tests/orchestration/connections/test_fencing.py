@@ -15,14 +15,14 @@ from accounts.models import Credential
 from core.db import sql
 from ledger.models import Event
 from orchestration.connections import events, fencing
-from orchestration.connections.fencing import Connection, ConnectionRejected, Principal
+from orchestration.connections.fencing import Claim, ConnectionRejected, Principal
 from orchestration.sessions import cancel, lifecycle, transitions
 from orchestration.states import Status
 from tests.orchestration.connections.conftest import TESTS, Peer, Server, Spawn
 from tests.waiting import wait_until
 
 
-def held(child: Spawn, **options: Any) -> Connection:
+def held(child: Spawn, **options: Any) -> Claim:
     caller = fencing.authenticate(child.token, str(child.id))
     return fencing.claim(caller, **options)
 
@@ -125,7 +125,7 @@ def test_however_many_claim_at_once_one_holds_the_connection(child: Spawn) -> No
     caller: Principal = fencing.authenticate(child.token, str(child.id))
     barrier = threading.Barrier(8)
 
-    def claim(_: int) -> Connection:
+    def claim(_: int) -> Claim:
         from django.db import connections
 
         barrier.wait()

@@ -13,7 +13,7 @@ from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.connections import messages
-from orchestration.connections.fencing import Connection, Principal
+from orchestration.connections.fencing import Claim, Principal
 from orchestration.models import WebProcess
 from orchestration.sessions import cancel, lifecycle, transitions
 from orchestration.sessions import messages as session_messages
@@ -177,7 +177,7 @@ def test_a_message_that_interrupts_is_not_read_before_its_interrupt_is_seen(
 ) -> None:
     """It is committed between the two looks of the connection that it stops."""
     lifecycle.started(child.id, 1)
-    connection = Connection(Principal(projects.default().pk, child.id, 1, child.token), 1)
+    connection = Claim(Principal(projects.default().pk, child.id, 1, child.token), 1)
     look = session_inbox.unadmitted
 
     def late(*args: Any, **options: Any) -> Any:

@@ -17,7 +17,7 @@ from core.limits import LIMITS
 from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration.connections import messages as connection_messages
-from orchestration.connections.fencing import Connection, ConnectionRejected, Principal
+from orchestration.connections.fencing import Claim, ConnectionRejected, Principal
 from orchestration.sessions import lifecycle
 from orchestration.sessions import spawn as session_spawn
 from tests.orchestration.connections.callers import Asker, Caller, asker, caller, pending, refusal, reply, standing
@@ -123,9 +123,9 @@ def test_a_connection_that_was_replaced_cannot_answer(server: Server, child: Spa
     with server.child(child):
         for connection in (0, 2):
             with pytest.raises(ConnectionRejected):
-                connection_messages.send(Connection(holder, connection), frame)
+                connection_messages.send(Claim(holder, connection), frame)
         assert standing(asker.look(child.id, ask_id)) == ("pending", None)
-        assert connection_messages.send(Connection(holder, 1), frame) == "pending"
+        assert connection_messages.send(Claim(holder, 1), frame) == "pending"
     assert standing(asker.look(child.id, ask_id)) == ("answered", "stale")
 
 

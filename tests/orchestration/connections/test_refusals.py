@@ -75,10 +75,10 @@ def test_the_same_number_twice_in_one_commit_is_kept_once(server: Server, child:
 
 
 def connection_of(child: Spawn) -> Any:
-    from orchestration.connections.fencing import Connection, Principal
+    from orchestration.connections.fencing import Claim, Principal
 
     attempt = child.attempt()
-    return Connection(Principal(child.session.project_id, child.id, 1, child.token), attempt.connection)
+    return Claim(Principal(child.session.project_id, child.id, 1, child.token), attempt.connection)
 
 
 def test_of_events_that_go_together_only_the_one_at_fault_is_refused(
