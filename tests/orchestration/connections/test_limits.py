@@ -250,7 +250,7 @@ def test_the_end_of_a_connection_is_noted_however_often_the_database_does_not_an
         return fencing.disconnect(*args, **kwargs)
 
     timings(heartbeat_secs=0.05)
-    monkeypatch.setattr("orchestration.connections.consumer.disconnect", reluctant)
+    monkeypatch.setattr("orchestration.connections.connection.disconnect", reluctant)
     with server.child(child) as peer:
         peer.drop()
         wait_until(lambda: child.attempt().connection_lost_at)

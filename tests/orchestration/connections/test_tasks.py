@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from orchestration.connections import consumer
+from orchestration.connections import connection
 
 
 async def test_the_first_error_ends_the_other_task_and_is_raised() -> None:
@@ -22,5 +22,5 @@ async def test_the_first_error_ends_the_other_task_and_is_raised() -> None:
         raise ValueError("first")
 
     with pytest.raises(ValueError, match="first"):
-        await consumer._until_one_fails(waits(), fails())
+        await connection._until_one_fails(waits(), fails())
     assert ended.is_set()
