@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -12,7 +11,6 @@ from starlette.requests import Request as StarletteRequest
 
 from accounts import bulk_authentication, credentials
 from accounts.models import Credential
-from core.concurrency.batching import Batcher
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import callers, problems
 
@@ -58,16 +56,9 @@ async def refuse_forged(request: StarletteRequest) -> None:
     These calls take no turn, and each takes a thread for its own check. A flood of forged tokens would take every
     thread, so all of them share one query first.
     """
-    if not await _minted.ask(credentials.bearer(request.headers.get("authorization", ""))):
+    token = credentials.bearer(request.headers.get("authorization", ""))
+    if (await bulk_authentication.recognise(token)).state == "unknown":
         raise problems.unauthenticated()
-
-
-def _are_minted(tokens: Sequence[str]) -> list[bool | Exception]:
-    found = bulk_authentication.recognise_all(set(tokens))
-    return [found[token].state != "unknown" for token in tokens]
-
-
-_minted: Batcher[str, bool] = Batcher(_are_minted)
 
 
 def _live(header: str) -> tuple[Any, Credential]:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 
-from accounts import audit_hook, effective_scopes
+from accounts import audit_hook, effective_scopes, unreadable
 from accounts.actors import Actor
 from accounts.models import Credential, CredentialKind, Project, User
 from core.db.clock import database_now
@@ -81,14 +81,18 @@ def mint(
 def recognise(token: str) -> Recognised:
     """Return the credential of a token and its state, also when it is no longer live.
 
-    The socket needs the state to distinguish 4401 from 4410. The credential's `scopes` are those that its owner could
-    still grant; see `accounts.effective_scopes`.
+    A row that cannot be read is unknown. The socket needs the state to distinguish 4401 from 4410. The credential's
+    `scopes` are those that its owner could still grant; see `accounts.effective_scopes`.
     """
     word, public_id, secret = parts(token)
     rows = dated(Credential.objects.select_related("project", "user"))
     # A child's token has no owner, and each of its frames runs this query.
     rows = rows if word == WORDS[CredentialKind.CHILD] else effective_scopes.annotated(rows)
-    return verdict(rows.filter(public_id=public_id).first(), word, secret)
+    try:
+        return verdict(rows.filter(public_id=public_id).first(), word, secret)
+    except unreadable.ERRORS as error:
+        unreadable.refuse(public_id, error)
+        return Recognised(None, "unknown")
 
 
 def child_state(token: str, columns: Sequence[Any]) -> State:
@@ -98,14 +102,15 @@ def child_state(token: str, columns: Sequence[Any]) -> State:
     frame costs one query less.
     """
     word, public_id, secret = parts(token)
-    kind, secret_hash, user_id, ended_at, has_expired = columns
+    kind, secret_hash, user_id, has_ended, has_expired = columns
     if kind is None:
         return verdict(None, word, secret).state
     if user_id is not None:  # No child's token has an owner. One that has is judged by its owner, too.
         return recognise(token).state
-    row = Credential(public_id=public_id, kind=kind, secret_hash=secret_hash, ended_at=ended_at)
+    row = Credential(public_id=public_id, kind=kind, secret_hash=secret_hash, scopes=[])
     row.has_expired = bool(has_expired)
-    return verdict(row, word, secret).state
+    state = verdict(row, word, secret).state
+    return "ended" if has_ended and state != "unknown" else state
 
 
 def parts(token: str) -> tuple[str, str, str]:
@@ -115,10 +120,15 @@ def parts(token: str) -> tuple[str, str, str]:
 
 
 def verdict(credential: Credential | None, word: str, secret: str) -> Recognised:
-    """Return the state of a token for the annotated row that its id found. Every check of a token ends here."""
+    """Return the state of a token for the annotated row that its id found. Every check of a token ends here.
+
+    Raises one of `unreadable.ERRORS` for a row with values that make no credential.
+    """
     same = hmac.compare_digest(_hash(secret), credential.secret_hash if credential else NOBODY)
     if credential is None or not same or credential.kind != _KINDS[word]:
         return Recognised(None, "unknown")
+    if not isinstance(credential.scopes, list) or not all(isinstance(each, str) for each in credential.scopes):
+        raise ValueError("the scopes of a credential are not a list of words")
     # Change this value only, not the row: a permission that returns also restores its scopes.
     credential.scopes = effective_scopes.worth(credential)
     match effective_scopes.why_dead(credential):

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from accounts import unreadable
 from core.db import outages
 from core.db.clock import read_database_clock
 from core.limits import LIMITS
@@ -32,7 +33,7 @@ from ledger.outages import STEP_SECS
 from server.front import pressure
 
 #: Parts that a process can miss for a while.
-DEGRADES = {"beat", "front", "sweeps", "writes"}
+DEGRADES = {"beat", "credentials", "front", "sweeps", "writes"}
 LOOK_SECS = 4.0
 #: Milliseconds to wait for SQLite's write lock; less than the time of one check.
 WRITE_LOCK_MS = 2000
@@ -64,6 +65,8 @@ async def readyz(request: Request) -> JSONResponse:
         parts = await asyncio.shield(_looking)
     refused = pressure.recent()
     parts["front"] = {"ok": not refused, **({"refused": refused} if refused else {})}
+    unread = unreadable.recent()
+    parts["credentials"] = {"ok": not unread, **({"unreadable": unread} if unread else {})}
     ready = all(part["ok"] for name, part in parts.items() if name not in DEGRADES)
     status = "unavailable" if not ready else "ok" if all(part["ok"] for part in parts.values()) else "degraded"
     return JSONResponse({"status": status, "parts": parts}, status_code=200 if ready else 503, headers=NO_STORE)

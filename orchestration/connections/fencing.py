@@ -87,12 +87,13 @@ class Claim:
         return {"session_id": self.session_id, "number": self.attempt}
 
 
-def authenticate(token: str, session: str) -> Principal:
+def authenticate(token: str, session: str, found: credentials.Recognised | None = None) -> Principal:
     """Authenticate a token for the connection of `session`. Raises ConnectionRejected with the code of the handshake.
 
-    The token is checked first: without a valid one, a caller does not learn which sessions exist.
+    `found` is the result of the token's check, if it was checked before. It comes first: without a valid token, a
+    caller does not learn which sessions exist.
     """
-    found = credentials.recognise(token)
+    found = found or credentials.recognise(token)
     credential = found.credential
     if credential is None or credential.kind != CredentialKind.CHILD:
         raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")

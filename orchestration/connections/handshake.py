@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accounts import credentials
+from accounts import bulk_authentication, credentials
 from core.concurrency.threadpool import run_in_threadpool
 from orchestration.connections import backpressure
 from orchestration.connections.fencing import ConnectionRejected, Principal, authenticate
@@ -44,11 +44,14 @@ def read(scope: Mapping[str, Any]) -> Offer:
 
 
 async def admit(offer: Offer, address: str, session: str) -> Principal:
-    """Authenticate the token.
+    """Authenticate the token. Forged tokens share one query and take no thread each.
 
     Raises ConnectionRejected as `authenticate` does, and CloseConnection 1013 when too many checks are running.
     """
     if not credentials.SHAPE.match(offer.token):
         raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
     with backpressure.count_handshake(address):
-        return await run_in_threadpool(authenticate, offer.token, session)
+        found = await bulk_authentication.recognise(offer.token)
+        if found.state == "unknown":
+            raise ConnectionRejected(Close.UNAUTHENTICATED, "unknown token")
+        return await run_in_threadpool(authenticate, offer.token, session, found)

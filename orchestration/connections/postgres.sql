@@ -5,7 +5,7 @@
 -- name: standing
 SELECT attempt.connection, attempt.ended_at IS NULL, attempt.run_acked_at IS NOT NULL,
     session.cancel_requested_at IS NOT NULL, session.cancel_reason,
-    token.kind, token.secret_hash, token.user_id, token.ended_at,
+    token.kind, token.secret_hash, token.user_id, token.ended_at IS NOT NULL,
     COALESCE(token.expires_at <= COALESCE(%(now)s::timestamptz, statement_timestamp()), FALSE)
 FROM orchestration_attempt attempt
 JOIN orchestration_session session ON session.id = attempt.session_id

@@ -4,7 +4,7 @@
 -- name: standing
 SELECT attempt.connection, attempt.ended_at IS NULL, attempt.run_acked_at IS NOT NULL,
     session.cancel_requested_at IS NOT NULL, session.cancel_reason,
-    token.kind, token.secret_hash, token.user_id, token.ended_at,
+    token.kind, token.secret_hash, token.user_id, token.ended_at IS NOT NULL,
     COALESCE(
         token.expires_at
             <= replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', COALESCE(%(now)s, 'now')) || '000', '.000000', ''),

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
+from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import bulk_authentication, credentials, projects
+from accounts import bulk_authentication, credentials, projects, unreadable
 from accounts.actors import Actor
 from accounts.models import Credential, User
 from core.db import sql
@@ -18,6 +19,7 @@ from core.db.clock import clock_at
 from tests.people import owner
 
 pytestmark = pytest.mark.django_db
+UNKNOWN = credentials.Recognised(None, "unknown")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -73,8 +75,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_row_that_cannot_be_read_opens_nothing_and_harms_no_other(
-    how: Any, caplog: pytest.LogCaptureFixture, backend: str
+    how: Any, caplog: pytest.LogCaptureFixture, backend: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(unreadable, "_refused", {})
     if "infinity" in BROKEN[how] and backend != "postgres":
         pytest.skip("a time of PostgreSQL")
     good, broken = token(), token()
@@ -85,6 +88,14 @@ def test_a_row_that_cannot_be_read_opens_nothing_and_harms_no_other(
     assert (found[good] is not None, found[broken]) == (True, None)
     assert public_id in caplog.text
     assert broken not in caplog.text
+    assert unreadable.recent() == 1
+    caplog.clear()
+    unreadable._refused.clear()
+    assert (credentials.check(good) is not None, credentials.recognise(broken)) == (True, UNKNOWN)
+    assert public_id in caplog.text and broken not in caplog.text
+    assert unreadable.recent() == 1
+    answer = client.get("/api/v1/sessions", headers={"Authorization": f"Bearer {broken}"})
+    assert (answer.status_code, answer.json()["type"]) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize("fault", [OperationalError("away"), ProgrammingError("no such column")])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.connections import backpressure, fencing, handshake
+from accounts import bulk_authentication, credentials
+from orchestration.connections import backpressure, handshake
 from orchestration.connections.transport import CloseConnection
 from tests.orchestration.connections.conftest import Server, Spawn
 from tests.waiting import wait_until
@@ -18,22 +19,24 @@ STRANGER = "wr_child_" + "a" * 16 + "_" + "b" * 43
 
 
 class SlowCheck:
-    """The real one, which can be held, and is counted."""
+    """The real check of tokens, which can be held. Its calls and tokens are counted."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = self.asked = 0
         self.go = Event()
+        self._check = bulk_authentication.recognise_all
 
-    def __call__(self, token: str, session: str) -> fencing.Principal:
-        self.asked += 1
+    def __call__(self, tokens: set[str]) -> dict[str, credentials.Recognised]:
+        self.calls += 1
+        self.asked += len(tokens)
         assert self.go.wait(30)
-        return fencing.authenticate(token, session)
+        return self._check(tokens)
 
 
 @pytest.fixture
 def slow_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowCheck]:
     held = SlowCheck()
-    monkeypatch.setattr(handshake, "authenticate", held)
+    monkeypatch.setattr(bulk_authentication, "recognise_all", held)
     yield held
     held.go.set()
 
@@ -68,6 +71,22 @@ def test_few_handshakes_are_checked_at_a_time(
     with server.knock(child) as again:
         again.say("hello", attempt=1)
         again.hear("welcome")
+
+
+def test_forged_tokens_share_a_query_and_take_no_thread_each(
+    server: Server, child: Spawn, slow_check: SlowCheck, timings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timings(unproven_handshakes=100, unproven_handshakes_per_address=100)
+    threads: list[object] = []
+    monkeypatch.setattr(handshake, "authenticate", lambda *args: threads.append(args))
+    forged = [f"{STRANGER[:-2]}{number:02}" for number in range(20)]
+    with ExitStack() as opened:
+        peers = [opened.enter_context(server.dial(child.id, **bearer(token))) for token in forged]
+        wait_until(lambda: backpressure._handshakes.total() == len(forged))
+        assert slow_check.calls <= 2  # The rest waits for one of these to end.
+        slow_check.go.set()
+        assert [each.end() for each in peers] == [(4401, "unknown token")] * len(forged)
+    assert (slow_check.calls, slow_check.asked, threads) == (3, len(forged), [])
 
 
 def test_one_address_leaves_places_to_others(timings: Callable[..., None]) -> None:

@@ -215,7 +215,7 @@ def test_a_database_that_does_not_answer_is_1013_at_the_door(
     def down(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("no connection")
 
-    monkeypatch.setattr("accounts.credentials.recognise", down)
+    monkeypatch.setattr("accounts.bulk_authentication.recognise_all", down)
     with server.knock(child) as peer:
         assert peer.code() == 1013
 

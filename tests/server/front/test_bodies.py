@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from accounts import unreadable
+from accounts.models import Credential
 from core.limits import LIMITS
 from mailbox.models import Message
 from orchestration.models import Session
@@ -188,6 +190,16 @@ def test_bodies_that_do_not_fit_are_refused_and_the_next_one_is_taken(
         assert told["parts"]["front"]["refused"]["unproven_bytes_at_once"] >= 1
     assert caller.post(HOT, {"id": "two", "message_kind": "task", "body": "x"}).status_code == 201
     assert [row.message_id for row in Message.objects.all()] == ["two"]
+
+
+def test_a_credential_that_cannot_be_read_is_refused_and_counted(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unreadable, "_refused", {})
+    Credential.objects.filter(pk=caller.credential.pk).update(scopes=7)
+    assert caller.get("/api/v1/sessions").status_code == 401
+    told = caller.face.call("GET", "/readyz", b"", {}, {}).json()
+    assert told["parts"]["credentials"] == {"ok": False, "unreadable": 1}
 
 
 def test_who_can_prove_themselves_are_served_while_strangers_fill_their_memory(
