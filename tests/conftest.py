@@ -75,17 +75,23 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return None
 
 
-#: These know nothing of a database: one run of them, beside SQLite, says all they have to say.
+#: Folders whose every test is `once`.
 ONCE = ("tests/house", "tests/wardroom")
+#: Markers and fixtures of a test that runs on the chosen backend.
+BACKENDS_OWN = {"backend", "db", "django_db", "stack", "transactional_db"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that ran with SQLite, unless they are named."""
-    if RUN.backend == "sqlite" or any(name.startswith(ONCE) for name in config.args):
+    """Leave out of a whole run on PostgreSQL the tests that need no database: they ran beside SQLite."""
+    once = {item for item in items if item.nodeid.startswith(ONCE) or item.get_closest_marker("once")}
+    for item in once:
+        names = {mark.name for mark in item.iter_markers()} | set(getattr(item, "fixturenames", ()))
+        if names & BACKENDS_OWN and "only_embedded" not in names:
+            raise pytest.UsageError(f"{item.nodeid} is marked `once`, but uses {', '.join(names & BACKENDS_OWN)}")
+    if RUN.backend == "sqlite" or config.args != ["tests"]:
         return
-    again = [item for item in items if item.nodeid.startswith(ONCE)]
-    config.hook.pytest_deselected(items=again)
-    items[:] = [item for item in items if not item.nodeid.startswith(ONCE)]
+    config.hook.pytest_deselected(items=list(once))
+    items[:] = [item for item in items if item not in once]
 
 
 # --- the database -----------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from django.utils.timezone import localtime
 
 from core.display.text import mixed_scripts, shortened, turns, visible, visible_json
 
+pytestmark = pytest.mark.once
+
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 # Written again by hand, from the standard's table: default-ignorable characters that no category gives away.
 IGNORABLE_LETTERS_AND_MARKS = [

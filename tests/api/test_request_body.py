@@ -19,6 +19,8 @@ from mailbox import envelope
 from mailbox.api import bodies as mailbox_bodies
 from orchestration.api import bodies as session_bodies
 
+pytestmark = pytest.mark.once
+
 FEW = "must be a whole number from 1 to 9"
 
 

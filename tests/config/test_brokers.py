@@ -11,6 +11,8 @@ import redis
 from config import brokers
 from tests.servers import Redis, Valkey
 
+pytestmark = pytest.mark.once
+
 
 class TLSRedis(Redis):
     """A Redis with a self-signed certificate, as on some platforms."""

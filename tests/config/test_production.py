@@ -10,6 +10,8 @@ import pytest
 
 from tests.servers.embedded import CLEAN, ROOT
 
+pytestmark = pytest.mark.once
+
 GOOD = {
     "SECRET_KEY": "k3-" + "abcdefghijklmnopqrstuvwxyz0123456789" * 2,
     "WARDROOM_URL": "https://wardroom.example.com",

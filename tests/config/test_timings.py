@@ -15,6 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from core import limits
 from core.limits import LIMITS, Limits
 
+pytestmark = pytest.mark.once
+
 
 def test_every_setting_is_within_its_own_bounds_and_has_a_limit() -> None:
     for name, value in limits.DEFAULTS.items():

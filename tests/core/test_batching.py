@@ -13,6 +13,8 @@ from core.concurrency import batching
 from core.concurrency.batching import Batcher
 from tests.waiting import all_have_begun
 
+pytestmark = pytest.mark.once
+
 
 class Operation:
     """Doubles numbers, refuses negative ones; every turn waits until it is let go."""

@@ -9,6 +9,8 @@ from core.display.names import PATTERN, is_name
 from core.web.problems import Problem
 from mailbox import addresses
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("text", ["a", "a b", "é", "名前", "a/b", "👩‍🚀"[0], "x" * 256, "\u0378"])
 def test_a_name_is_anything_that_is_seen(text: Any) -> None:

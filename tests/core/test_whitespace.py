@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from core.display.text import alike, visible
 from core.display.whitespace import Part, extent, parts
 
+pytestmark = pytest.mark.once
+
 
 def shown(text: str) -> str:
     """The parts in one line, with marks in brackets."""

@@ -19,6 +19,8 @@ from server import clean_stop
 from tests.waiting import wait_until
 from wardroom import processes
 
+pytestmark = pytest.mark.once
+
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w').close(); time.sleep(99)"
 
 

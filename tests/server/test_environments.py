@@ -18,6 +18,8 @@ from tests.servers.embedded import CLEAN, ROOT, Embedded
 from tests.waiting import wait_until
 from wardroom.client import Client
 
+pytestmark = pytest.mark.once
+
 DEAD = "http://127.0.0.1:9"
 DIGITS = "9" * 5000
 

@@ -12,6 +12,8 @@ from tests.servers.embedded import Embedded
 from tests.servers.wall_clock import WallClock
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 SILENT = "from server.liveness import Liveness; Liveness('nothing heard', 0.3).watch(); import signal; signal.pause()"
 BUSY = """
 import threading, time

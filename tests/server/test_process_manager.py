@@ -18,6 +18,8 @@ from server.process_manager import PARENT_DEATH, Part, ProcessManager
 from tests.servers import processes
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
 
 

@@ -11,6 +11,8 @@ from tests.servers import Postgres, Redis, Valkey, free_port
 from tests.servers.databases import ROOT
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 
 def gone(pid: int) -> bool:
     """No such process, or only a zombie, which still answers signal 0."""
