@@ -14,10 +14,11 @@ from approvals import decisions
 from approvals.models import Approval
 from core.db.clock import clock_at, later, read_database_clock
 from ledger import feed, quota
-from ledger.models import AuditEntry, Event, Kept, OutboxEntry
+from ledger.models import AuditEntry, Downtime, Event, Head, Kept, OutboxEntry, SkippedRow
 from mailbox import claims, delivery, quarantine, session_inbox
 from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
+from mailbox.store import receipts
 from orchestration.maintenance import retention
 from orchestration.models import Cancellation, Session, WebProcess
 from orchestration.sessions import cancel, lifecycle
@@ -81,6 +82,42 @@ def test_unread_messages_go_a_month_after_their_session_ended_and_no_others() ->
     with clock_at(days(30.1)):
         retention.sweep()
     assert left() == {"waiting", "plain"}
+
+
+def test_an_unread_message_stays_a_month_also_when_it_came_after_the_end_of_its_session() -> None:
+    over = stages.ended()
+    with clock_at(days(20)):
+        post(over, "late")
+    with clock_at(days(49.9)):
+        retention.sweep()
+    assert left() == {"late"}
+    with clock_at(days(50.1)):
+        retention.sweep()
+    assert not left()
+
+
+def test_an_old_unread_message_stays_until_a_month_after_the_end_of_its_session() -> None:
+    session = stages.running()
+    post(session, "unread")
+    with clock_at(days(20)):
+        lifecycle.finish(session.pk, 1, Status.COMPLETED)
+    with clock_at(days(49.9)):
+        retention.sweep()
+    assert left() == {"unread"}
+    with clock_at(days(50.1)):
+        retention.sweep()
+    assert not left()
+
+
+def test_events_of_no_session_go_after_a_month() -> None:
+    quarantine.put(stages.project().pk, b"broken", "rest", "not JSON")
+    ours = Event.objects.filter(type="message_quarantined", session=None)
+    with clock_at(days(29)):
+        retention.sweep()
+    assert ours.count() == 1
+    with clock_at(days(31)):
+        retention.sweep()
+    assert not ours.exists()
 
 
 def test_events_go_after_a_month_but_not_those_of_what_goes_on() -> None:
@@ -155,6 +192,20 @@ def test_a_reader_whose_next_event_is_gone_is_told_so() -> None:
     assert feed.beyond(session.project_id, 1).resync
 
 
+def test_a_reader_is_still_told_so_when_older_events_go_after_younger_ones() -> None:
+    late, over = stages.running(), stages.ended()
+    with clock_at(days(31)):
+        retention.sweep()
+    horizon = Head.objects.get(pk=over.project_id).oldest
+    assert Event.objects.filter(session=late.pk).latest("cursor").cursor < horizon
+    lifecycle.finish(late.pk, 1, Status.COMPLETED)
+    Event.objects.filter(session=late.pk, cursor__gt=horizon).update(at=days(32))
+    with clock_at(days(33)):
+        retention.sweep()
+    assert not Event.objects.filter(session=late.pk, cursor__lt=horizon).exists()
+    assert Head.objects.get(pk=over.project_id).oldest == horizon
+
+
 def test_answers_and_outbox_rows_go_when_nobody_asks_for_them(owner: Any) -> None:
     order = {"role": "runbook", "assignment": "echo"}
     owner.post("/api/v1/sessions", order, format="json", headers={"Idempotency-Key": "k"})
@@ -165,10 +216,45 @@ def test_answers_and_outbox_rows_go_when_nobody_asks_for_them(owner: Any) -> Non
         retention.sweep()
     assert IdempotencyKey.objects.count() == 0
     OutboxEntry.objects.update(sent_at=read_database_clock())
-    with clock_at(days(8)):
+    with clock_at(days(6.9)):
+        retention.sweep()
+    assert OutboxEntry.objects.count() == 1
+    with clock_at(days(7.1)):
         retention.sweep()
     assert OutboxEntry.objects.count() == 0
     assert Session.objects.count() == 1
+
+
+def test_an_outbox_row_that_was_not_sent_stays() -> None:
+    stages.queued()
+    assert OutboxEntry.objects.filter(sent_at=None).count() == 1
+    with clock_at(days(4000)):
+        retention.sweep()
+    assert OutboxEntry.objects.count() == 1
+
+
+def test_a_web_process_without_attempts_stays_for_a_day() -> None:
+    WebProcess.objects.create(host="a", pid=1)
+    with clock_at(days(0.9)):
+        retention.sweep()
+    assert WebProcess.objects.count() == 1
+    with clock_at(days(1.1)):
+        retention.sweep()
+    assert not WebProcess.objects.exists()
+
+
+@pytest.mark.parametrize(("longest_days", "kept_days"), [(1, 60), (40, 80)])
+def test_an_outage_is_known_for_twice_the_longest_run_or_two_months(
+    timings: Any, longest_days: int, kept_days: int
+) -> None:
+    timings(max_total_secs=longest_days * 86400)
+    Downtime.objects.create(began_at=days(-1), ended_at=days(0))
+    with clock_at(days(kept_days - 0.1)):
+        retention.sweep()
+    assert Downtime.objects.count() == 1
+    with clock_at(days(kept_days + 0.1)):
+        retention.sweep()
+    assert not Downtime.objects.exists()
 
 
 def test_a_web_process_stays_while_its_heartbeat_still_says_something() -> None:
@@ -183,6 +269,18 @@ def test_a_web_process_stays_while_its_heartbeat_still_says_something() -> None:
     with clock_at(days(2)):
         retention.sweep()
     assert not WebProcess.objects.exists()
+
+
+def test_one_kind_that_fails_stops_no_other_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = stages.ended()
+
+    def failing(*_: object) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(receipts, "due", failing)
+    with clock_at(days(31)), pytest.raises(ValueError, match="odd"):
+        retention.sweep()
+    assert not Event.objects.filter(session=over.pk).exists()
 
 
 def test_it_goes_on_over_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +303,10 @@ def test_logs_of_supervisors_that_are_long_gone_go(settings: Any, tmp_path: Any)
     (folder / "kept.json").touch()
     os.utime(old, (0, 0))
     os.utime(kept, (0, 0))
+    (folder / "removed-meanwhile.log").symlink_to("nowhere")
     retention.sweep()
-    assert sorted(log.name for log in folder.glob("*.log")) == ["fresh.log", "kept.log"]
+    assert sorted(log.name for log in folder.glob("*.log")) == ["fresh.log", "kept.log", "removed-meanwhile.log"]
+    assert not SkippedRow.objects.exists()
 
 
 def test_settled_quarantine_goes_after_a_month_and_what_waits_never_does() -> None:

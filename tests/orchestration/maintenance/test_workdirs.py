@@ -64,6 +64,14 @@ def test_a_session_that_was_started_again_keeps_its_folder() -> None:
     assert mine.is_dir()
 
 
+def test_a_session_that_was_started_again_after_it_was_found_keeps_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = stages.running()
+    mine = folder(session)
+    monkeypatch.setattr(workdirs, "_long_over", lambda top: [session.pk])
+    workdirs.sweep()
+    assert (mine / "notes" / "found.txt").exists()
+
+
 def test_links_in_a_folder_are_removed_and_what_they_lead_to_is_not(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir(mode=0o700)
