@@ -8,7 +8,6 @@ urlpatterns = [
     path("approvals", views.Approvals.as_view()),
     path("approvals/count", views.ApprovalCount.as_view()),
     path("approvals/<any_uuid:approval_id>", views.OneApproval.as_view()),
-    path("approvals/<any_uuid:approval_id>/wait", views.Wait.as_view()),
     path("approvals/<any_uuid:approval_id>/decide", views.Decide.as_view()),
     path("approvals/<any_uuid:approval_id>/withdraw", views.Withdraw.as_view()),
     path("approvals/<any_uuid:approval_id>/consume", views.Consume.as_view()),

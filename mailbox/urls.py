@@ -13,7 +13,6 @@ urlpatterns: list[URLPattern] = [
     path("mailboxes/<str:address>/recover", views.Recover.as_view()),
     path("mailboxes/<str:address>/extend", views.Extend.as_view()),
     path("mailboxes/<str:address>/reply", questions.Reply.as_view()),
-    path("mailboxes/<str:address>/asks/<path:ask_id>", questions.OneAsk.as_view()),
     path("quarantine", quarantine.Quarantine.as_view()),
     path("quarantine/<any_uuid:quarantine_id>", quarantine.OneQuarantined.as_view()),
     path("quarantine/<any_uuid:quarantine_id>/requeue", quarantine.Requeue.as_view()),

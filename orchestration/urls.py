@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from orchestration.api import actions, events, history, questions, sessions
+from orchestration.api import actions, events, history, sessions
 
 urlpatterns: list[URLPattern] = [
     path("snapshot", events.SnapshotView.as_view(), name="snapshot"),
@@ -15,8 +15,6 @@ urlpatterns: list[URLPattern] = [
     path("sessions/<any_uuid:session_id>/retry", actions.Retry.as_view(), name="session-retry"),
     path("sessions/<any_uuid:session_id>/wait", actions.WaitFor.as_view(), name="session-wait"),
     path("sessions/<any_uuid:session_id>/messages", actions.Messages.as_view(), name="session-messages"),
-    path("sessions/<any_uuid:session_id>/ask", questions.Ask.as_view(), name="session-ask"),
-    path("sessions/<any_uuid:session_id>/asks/<path:ask_id>", questions.OneAsk.as_view(), name="session-asked"),
     path("sessions/<any_uuid:session_id>/history", history.History.as_view(), name="session-history"),
     path("sessions/<any_uuid:session_id>/events", events.SessionEventsView.as_view(), name="session-events"),
 ]

@@ -16,14 +16,25 @@ from accounts.authentication import of_asgi_request
 from accounts.models import Credential
 from accounts.permissions import allow
 from approvals import schemas, selectors, waiting
+from approvals.api import parameters
 from approvals.states import Status
 from core.concurrency.threadpool import run_in_threadpool
+from core.web.openapi.routes import Described, described
 from core.web.renderers import StructResponse
 from ledger import long_poll
 
 
+@described(
+    Described(
+        name="approvals_wait",
+        tag="approvals",
+        method="GET",
+        query=[parameters.TIMEOUT],
+        answers={200: schemas.ApprovalWaited},
+    )
+)
 async def wait(request: Request) -> StructResponse:
-    """Hold the call until the approval is settled or `timeout` seconds pass. A timeout returns `pending`: no answer."""
+    """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
     credential = await of_asgi_request(request)
     may_look(credential)
     asgi_calls.check(request, long_poll.PARAMETERS)

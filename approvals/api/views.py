@@ -13,13 +13,12 @@ from rest_framework.response import Response
 from accounts.actors import Actor
 from accounts.idempotency import Still, idempotent
 from accounts.views import ProjectView
-from approvals import consumption, decisions, requests, schemas, waiting
+from approvals import consumption, decisions, requests, schemas
 from approvals.api import asgi_routes, bodies, filters, parameters, replays
 from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalWithdrawal
 from approvals.selectors import find, seen_by, with_waiters
 from core.web import pages
 from core.web.pages import page
-from ledger import long_poll
 
 
 def _still(replay: Callable[[Any, UUID, Actor], None]) -> Still:
@@ -89,24 +88,6 @@ class OneApproval(ProjectView):
         """Show one approval. The asker may read its own; other callers need the scope approvals:read."""
         asgi_routes.may_look(self.credential, child=False)
         return Response(schemas.approval(find(self.project.pk, approval_id, self.actor)))
-
-
-class Wait(ProjectView):
-    """The long poll in the OpenAPI document. On a server without the ASGI routes it reads once and does not wait."""
-
-    permission_classes = []
-    query: ClassVar = {"GET": long_poll.PARAMETERS}
-
-    @extend_schema(
-        operation_id="approvals_wait",
-        parameters=[parameters.TIMEOUT],
-        responses={200: schemas.ApprovalWaited},
-    )
-    def get(self, request: Request, approval_id: UUID) -> Response:
-        """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
-        asgi_routes.may_look(self.credential)
-        long_poll.patience(request.query_params)
-        return Response(schemas.waited(waiting.look(self.project.pk, approval_id, self.actor)))
 
 
 class Decide(ProjectView):

@@ -11,15 +11,28 @@ from accounts import asgi_calls, permissions
 from accounts.authentication import of_asgi_request
 from core.concurrency.threadpool import run_in_threadpool
 from core.web import problems
+from core.web.openapi.routes import Described, described
 from core.web.renderers import StructResponse
 from ledger import long_poll
 from mailbox import addresses, questions, schemas
+from mailbox.api import parameters
 
 SCOPE = "mailboxes:read"
 
 
+@described(
+    Described(
+        name="mailbox_asked",
+        tag="mailboxes",
+        method="GET",
+        scope=SCOPE,
+        in_path=parameters.IN_PATH,
+        query=[parameters.TIMEOUT],
+        answers={200: schemas.MailboxAsked},
+    )
+)
 async def answer_status(request: Request) -> StructResponse:
-    """Return the answer to an earlier ask, or `pending`. With `?timeout=`, wait for the answer."""
+    """Return the answer to an ask that came from no mailbox, or `pending`. The answer is kept for seven days."""
     credential = await of_asgi_request(request)
     permissions.allow(credential, SCOPE)
     asgi_calls.check(request, long_poll.PARAMETERS)

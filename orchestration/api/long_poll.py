@@ -17,17 +17,44 @@ from accounts.models import Credential
 from core.concurrency.threadpool import run_in_threadpool
 from core.limits import LIMITS
 from core.web import request_body
+from core.web.openapi import values
+from core.web.openapi.routes import Described, described
+from core.web.openapi.values import in_query
 from core.web.problems import Problem
 from core.web.renderers import StructResponse
 from ledger import long_poll
+from mailbox.envelope import LONGEST_ID
 from mailbox.questions import new_id, question
 from orchestration.api.bodies import AskBody
 from orchestration.sessions import access, questions
 from orchestration.sessions.questions import Ask, AskState
+from orchestration.sessions.schemas import AskShape
+
+TIMEOUT = in_query(
+    "timeout",
+    {"type": "number", "minimum": 0, "maximum": long_poll.LONGEST_WAIT, "default": 0},
+    f"Seconds to wait; no call is held for longer than `held_call_secs`. {long_poll.BOUND}",
+)
 
 
+@described(
+    Described(
+        name="sessions_ask",
+        tag="sessions",
+        body=AskBody,
+        answers={200: AskShape},
+        refuses={409: ("conflict", "not-running")},
+        keyed=True,
+    )
+)
 async def ask(request: Request) -> StructResponse:
-    """Put a question to the session. Hold the call until it is answered or the time is over; then it is pending."""
+    """Ask a question and wait for the answer.
+
+    `pending` after `timeout_secs`; `ended` when its session ended without an answer. A question is durable before
+    anyone waits. Its answer is kept for seven days: `GET asks/{ask_id}` returns a late one. 409 `not-running`: the
+    session is over. The same `Idempotency-Key` is the same question again. A key or child may have 256 waiting
+    calls at a web process; one more is a 429 and asks nothing.
+    """
     credential = await of_asgi_request(request)
     may_ask(credential)
     key = asgi_calls.check(request, takes_key=True)
@@ -38,8 +65,18 @@ async def ask(request: Request) -> StructResponse:
     return StructResponse(questions.shape(current), headers=REPLAYED if asked.is_repeated else None)
 
 
+@described(
+    Described(
+        name="sessions_asked",
+        tag="sessions",
+        method="GET",
+        query=[TIMEOUT],
+        in_path={"ask_id": values.text(LONGEST_ID, least=1)},
+        answers={200: AskShape},
+    )
+)
 async def show_ask(request: Request) -> StructResponse:
-    """Return an earlier ask with its answer or its current state. With `?timeout=`, hold the call for an answer."""
+    """Return the answer, also a late one, or the current state. 404 for an ask that another session sent."""
     credential = await of_asgi_request(request)
     may_look(credential)
     asgi_calls.check(request, long_poll.PARAMETERS)

@@ -1,4 +1,4 @@
-"""Callers of REST at its two faces: Django's views alone, and a web process with the held calls before them."""
+"""Callers of REST at its two faces: the application in this process, and a web process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def server(transactional_db: None) -> Iterator[Server]:
 
 @pytest.fixture
 def caller(db: None) -> Caller:
-    """A caller with every right, at Django's views."""
+    """A caller with every right, in this process."""
     return Caller(Django(), projects.default().pk, scopes=scopes.ALL)
 
 

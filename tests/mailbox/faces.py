@@ -14,6 +14,7 @@ from django.test import Client
 
 from accounts import credentials
 from accounts.models import Project
+from tests import before_django
 from tests.people import owner
 from tests.servers import free_port
 from tests.servers.stack import IN_A_THREAD, WEB
@@ -22,9 +23,11 @@ from tests.waiting import wait_until
 
 
 class Django:
-    """Django's own views, called in this process and in this test's transaction."""
+    """Django's own views, and the routes before them, called in this process and in this test's transaction."""
 
     def call(self, method: str, path: str, raw: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> Any:
+        if before_django.answers(path):
+            return before_django.call(method, path, raw, headers, query)
         kind = headers.get("Content-Type", "")
         rest = {name: value for name, value in headers.items() if name != "Content-Type"}
         return Client(headers=rest).generic(method, path, raw, content_type=kind, query_params=dict(query))

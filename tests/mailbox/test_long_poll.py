@@ -10,7 +10,6 @@ import pytest
 
 from accounts import scopes
 from ledger import hub
-from mailbox.api import questions
 from tests.mailbox.faces import Caller
 from tests.threads import operations_have_ended
 from tests.waiting import wait_until
@@ -44,7 +43,6 @@ def test_a_look_is_held_until_the_answer_comes(
     caller: Caller, aside: ThreadPoolExecutor, timings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timings(hub_poll_secs=60)  # Out of reach: a wake-up ends the wait, not the poll and not the 25 s of a held call.
-    monkeypatch.delattr(questions.OneAsk, "get")
     path = ask(caller)
     held = aside.submit(caller.get, path, timeout="60")
     assert caller.get(path).json() == {"status": "pending", "ask_id": "q"}
