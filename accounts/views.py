@@ -26,7 +26,8 @@ class ProjectView(APIView):
     OpenAPI document a view declares: its own problem types (`refuses`), the fields of a valid body that the current
     state may refuse (`depends`), the methods that also answer an event stream (`streams`), and the schemas of its path
     parameters (`in_path`). `query` holds the query parameters of each method; a call with any other is refused.
-    `secret` names the methods whose answer may show a token, so that no cache stores it.
+    `secret` names the methods whose answer may show a token, so that no cache stores it. `before_django` names the
+    methods of the same address that a route before Django answers.
     """
 
     scopes: ClassVar[ScopeMap] = {}
@@ -38,6 +39,7 @@ class ProjectView(APIView):
     in_path: ClassVar[Mapping[str, Schema]] = {}
     query: ClassVar[Mapping[str, Collection[str]]] = {}
     secret: ClassVar[Methods] = ()
+    before_django: ClassVar[Methods] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Run a call that writes once more after a lost race, with its idempotency key and all."""
@@ -76,6 +78,15 @@ class ProjectView(APIView):
         self.request.parser_context.clear()
         answer.renderer_context = {}  # type: ignore[attr-defined]
         self.__dict__.clear()
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """The headers of each answer. `Allow` names every method that works at this address."""
+        headers: dict[str, str] = super().default_response_headers
+        if self.before_django:
+            allowed = {*self.allowed_methods, *self.before_django}
+            headers["Allow"] = ", ".join(name for name in map(str.upper, self.http_method_names) if name in allowed)
+        return headers
 
     @property
     def credential(self) -> Credential:

@@ -1,7 +1,6 @@
 """`POST mailboxes/{address}/messages`: the order of its checks, and its answers.
 
-The call has two entries, the route in front of Django and Django's own view. Both use this module. In front of Django,
-concurrent calls share a batch: one key check, one commit.
+Concurrent calls share a batch: one key check, one commit.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from accounts import bulk_authentication, permissions, scopes
 from accounts.models import Credential
@@ -51,13 +49,6 @@ class _Checked:
 def allow(holder: Credential, address: str) -> None:
     """Raise unless this key may deliver there. A message to a session also needs the scope that steers sessions."""
     permissions.allow(holder, SCOPE, owner_needs=scopes.STEER if addresses.is_session(address) else None)
-
-
-def answer(project_id: UUID, address: str, data: Any) -> Answer:
-    """Deliver the messages of a decoded body: one (201 once it is durable), or many (200, each with its status)."""
-    messages, many = _messages(data)
-    post = Post(project_id, address, messages)
-    return _answer_of(_Checked(post, many), delivery.deliver_each(project_id, address, messages))
 
 
 def answer_all(calls: Sequence[Call]) -> list[Answer | Exception]:

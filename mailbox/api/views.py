@@ -19,8 +19,7 @@ from core.web import pages, queries, request_body
 from core.web.openapi.refusals import Types
 from core.web.pages import page
 from mailbox import addresses, claims, delivery, schemas
-from mailbox.api import bodies, deliver, parameters
-from mailbox.envelope import SentMessage
+from mailbox.api import bodies, parameters
 from mailbox.models import Message
 from mailbox.states import MessageState
 from mailbox.store import receipts
@@ -41,11 +40,9 @@ class Mailbox(ProjectView):
 
 
 class Messages(ProjectView):
-    """Its POST is here for the OpenAPI document; the route in `mailbox.api.asgi_routes` answers requests."""
-
-    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read", "POST": deliver.SCOPE}
+    scopes: ClassVar[ScopeMap] = {"GET": "mailboxes:read"}
     in_path: ClassVar = parameters.IN_PATH
-    refuses: ClassVar = {"POST": {403: ("reserved-address",), 409: ("conflict",)}}
+    before_django: ClassVar = ("POST",)
     query: ClassVar = {"GET": ("state", *pages.PARAMETERS)}
 
     @extend_schema(
@@ -63,17 +60,6 @@ class Messages(ProjectView):
         shown = partial(schemas.message, address=address)
         found = page(rows.placed(), request.query_params, shown, key=("seq",), prepare=receipts.attach)
         return Response(schemas.MessagePage(**found))
-
-    @extend_schema(
-        operation_id="mailbox_deliver",
-        request=(SentMessage, bodies.NewMessages),
-        responses={201: schemas.MessageAccepted, 200: schemas.MessageResults},
-    )
-    def post(self, request: Request, address: str) -> Response:
-        """Deliver one message (201 once it is durable) or many (200, each with its own status)."""
-        deliver.allow(self.credential, address)
-        answer = deliver.answer(self.project.pk, address, request.data)
-        return Response(answer.body, status=answer.status)
 
 
 class Drain(ProjectView):

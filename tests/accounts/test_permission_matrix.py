@@ -189,8 +189,12 @@ def faults(face: Django | Server, row: Row) -> list[str]:
     return found
 
 
+#: A delivery has a commit of its own: only a server can answer it, outside of every test's transaction.
+HERE = [row for row in MATRIX if shape_of(row.call) != "POST mailboxes/{}/messages"]
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.call)
+@pytest.mark.parametrize("row", HERE, ids=lambda row: row.call)
 def test_a_key_may_what_its_scopes_and_its_owner_may(row: Row) -> None:
     assert faults(Django(), row) == []
 

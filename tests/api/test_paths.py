@@ -71,18 +71,19 @@ def test_what_only_resembles_a_uuid_is_not_found(caller: Caller) -> None:
         assert caller.get(f"/api/v1/sessions/{quote(other)}").status_code == 404, other
 
 
-def test_the_mailbox_of_a_session_is_found_by_such_a_uuid_too(caller: Caller) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_the_mailbox_of_a_session_is_found_by_such_a_uuid_too(far: Caller) -> None:
     session = spawned()
     for number, one in enumerate([str(session.pk), *written(session.pk)]):
         path = f"/api/v1/mailboxes/session:{one}"
-        sent = caller.post(f"{path}/messages", {"id": f"m{number}", "message_kind": "task", "body": "x"})
+        sent = far.post(f"{path}/messages", {"id": f"m{number}", "message_kind": "task", "body": "x"})
         assert (sent.status_code, sent.json()["address"]) == (201, session.address), sent.content
-        assert caller.get(path).json()["new"] == number + 1
-        listed = caller.get(f"{path}/messages").json()["results"]
+        assert far.get(path).json()["new"] == number + 1
+        listed = far.get(f"{path}/messages").json()["results"]
         assert [row["address"] for row in listed] == [session.address] * (number + 1)
-        assert caller.post(f"{path}/drain", {}).json()["type"] == "reserved-address"
+        assert far.post(f"{path}/drain", {}).json()["type"] == "reserved-address"
     # The same id at the same mailbox is the same message, however the address is written.
-    again = caller.post(
+    again = far.post(
         f"/api/v1/mailboxes/session:{session.pk.hex}/messages", {"id": "m0", "message_kind": "task", "body": "x"}
     )
     assert again.json()["seq"] == 1
@@ -133,14 +134,6 @@ def test_the_same_key_is_the_same_call_however_the_id_is_written(caller: Caller)
     assert [answer.headers.get("Idempotency-Replayed") for answer in answers] == [None, "true", "true", "true"]
 
 
-@pytest.mark.parametrize("name", IDS)
-def test_an_ask_is_found_by_its_id_whatever_it_holds(caller: Caller, name: str) -> None:
-    ask = {"id": name, "message_kind": "ask", "body": {"question": "why?", "mode": "query"}}
-    assert caller.post("/api/v1/mailboxes/desk/messages", ask).status_code == 201
-    found = caller.get(f"/api/v1/mailboxes/desk/asks/{quote(name, safe='')}")
-    assert (found.status_code, found.json()["ask_id"]) == (200, name)
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_web_process_finds_an_ask_by_its_id_whatever_it_holds(server: Server, far: Caller) -> None:
     for name in IDS:
@@ -150,8 +143,9 @@ def test_a_web_process_finds_an_ask_by_its_id_whatever_it_holds(server: Server, 
         assert (found.status_code, found.json().get("ask_id")) == (200, name)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", [".", ".."])
-def test_an_id_that_no_address_carries_is_refused_where_an_ask_comes_in(caller: Caller, name: str) -> None:
+def test_an_id_that_no_address_carries_is_refused_where_an_ask_comes_in(far: Caller, name: str) -> None:
     ask = {"id": name, "message_kind": "ask", "body": {"question": "why?", "mode": "query"}}
-    answer = caller.post("/api/v1/mailboxes/desk/messages", ask)
+    answer = far.post("/api/v1/mailboxes/desk/messages", ask)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "id")

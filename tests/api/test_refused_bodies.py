@@ -15,6 +15,7 @@ from tests.mailbox.faces import Caller
 pytestmark = pytest.mark.django_db
 
 SESSION, DESK, ROW = f"sessions/{odd.NEVER}", "mailboxes/desk", f"quarantine/{odd.NEVER}"
+DELIVER = f"{DESK}/messages"
 SAID = re.compile(r"must be .+, and is .+|is no field of this call|must be strict JSON: .+")
 PATH = re.compile(r'|[^.\[\]]+(\[\d+\]|\["[^"]*"\]|\.[^.\[\]]+)*')
 
@@ -39,8 +40,8 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
         {"claim": must("a string", "missing"), "ids": must("an array of at most 1000 items", "missing")},
     ),
     (f"{DESK}/reply", {"answer": 1}, {"ask_id": must("a string", "missing")}),
-    (f"{DESK}/messages", {"body": "x"}, {"message_kind": must(KINDS, "missing")}),
-    (f"{DESK}/messages", {"message_kind": "task"}, {"body": must(INSTRUCTION, "missing")}),
+    (DELIVER, {"body": "x"}, {"message_kind": must(KINDS, "missing")}),
+    (DELIVER, {"message_kind": "task"}, {"body": must(INSTRUCTION, "missing")}),
     (f"{SESSION}/messages", {"body": "x"}, {"message_kind": must(KINDS, "missing")}),
     (f"{SESSION}/messages", {"message_kind": "task"}, {"body": must("a JSON value", "missing")}),
     (f"{ROW}/discard", {}, {"note": must("a string of at most 10000 characters", "missing")}),
@@ -68,9 +69,9 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
         {**TASK, "created_at": "today"},
         {"created_at": must(faults.MOMENT, "a string of 5 characters")},
     ),
-    (f"{DESK}/messages", {**TASK, "id": 7}, {"id": must(WORDS, "the number 7")}),
-    (f"{DESK}/messages", {**TASK, "from": []}, {"from": must("an object of session_id and role", "an empty array")}),
-    (f"{DESK}/messages", {"messages": 7}, {"messages": must("an array of 1 to 1000 messages", "the number 7")}),
+    (DELIVER, {**TASK, "id": 7}, {"id": must(WORDS, "the number 7")}),
+    (DELIVER, {**TASK, "from": []}, {"from": must("an object of session_id and role", "an empty array")}),
+    (DELIVER, {"messages": 7}, {"messages": must("an array of 1 to 1000 messages", "the number 7")}),
     (
         f"{DESK}/ack",
         {"claim": "c", "ids": ["a", 1]},
@@ -82,7 +83,7 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
     ("sessions", {"runner": "external", "a.b": 1}, {'["a.b"]': UNKNOWN}),
     ("approvals", {**ACTION, "expires": 1}, {"expires": UNKNOWN}),
     (f"{DESK}/drain", {"limt": 1, "lease": 1}, {"limt": UNKNOWN, "lease": UNKNOWN}),
-    (f"{DESK}/messages", {**TASK, "from": {"": 1, "sesion": 1}}, {'from[""]': UNKNOWN, "from.sesion": UNKNOWN}),
+    (DELIVER, {**TASK, "from": {"": 1, "sesion": 1}}, {'from[""]': UNKNOWN, "from.sesion": UNKNOWN}),
     (f"{SESSION}/messages", {**TASK, "from": {"": 1, "sesion": 1}}, {'from[""]': UNKNOWN, "from.sesion": UNKNOWN}),
     # Too long.
     (
@@ -97,7 +98,7 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
         {"consumer": "x" * 257},
         {"consumer": must("a string of at most 256 characters", "a string of 257 characters")},
     ),
-    (f"{DESK}/messages", {**TASK, "id": "x" * 257}, {"id": must(WORDS, "a string of 257 characters")}),
+    (DELIVER, {**TASK, "id": "x" * 257}, {"id": must(WORDS, "a string of 257 characters")}),
     # Out of range.
     ("sessions", {"runner": "x"}, {"runner": must("one of process, external, pool", "none of them")}),
     (
@@ -108,11 +109,11 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
     ("approvals", {**ACTION, "risk": "huge"}, {"risk": must("one of low, medium, high, critical", "none of them")}),
     (f"{SESSION}/wait", {"timeout_secs": 0}, {"timeout_secs": must("a whole number from 1 to 604800", "the number 0")}),
     (f"{DESK}/drain", {"limit": 0}, {"limit": must("a whole number from 1 to 1000", "the number 0")}),
-    (f"{DESK}/messages", {**TASK, "message_kind": "order"}, {"message_kind": must(KINDS, "none of them")}),
+    (DELIVER, {**TASK, "message_kind": "order"}, {"message_kind": must(KINDS, "none of them")}),
 ]
-CALLS = ["sessions", "approvals", f"{SESSION}/cancel", f"{SESSION}/wait", f"{SESSION}/messages", f"{DESK}/messages"]
+CALLS = ["sessions", "approvals", f"{SESSION}/cancel", f"{SESSION}/wait", f"{SESSION}/messages"]
 CALLS += [f"{DESK}/{operation}" for operation in ("drain", "recover", "ack", "nack", "extend", "reply")]
-HELD = [f"{SESSION}/ask", f"{DESK}/messages"]
+HELD = [f"{SESSION}/ask", DELIVER]
 SHAPES = {"[]": "an empty array", '"x"': "a string of 1 character", "7": "the number 7", "true": "true"}
 
 
@@ -125,7 +126,10 @@ def errors(answer: Any) -> list[dict[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("path", "body", "expected"), TABLE, ids=lambda each: str(each)[:60])
+IN_VIEWS = [row for row in TABLE if row[0] != DELIVER]
+
+
+@pytest.mark.parametrize(("path", "body", "expected"), IN_VIEWS, ids=lambda each: str(each)[:60])
 def test_a_wrong_field_is_told_in_one_way(caller: Caller, path: str, body: Any, expected: dict[str, str]) -> None:
     found = errors(caller.post(f"/api/v1/{path}", body))
     assert {each["field"]: each["detail"] for each in found} == expected
@@ -148,6 +152,8 @@ def test_calls_before_django_tell_it_in_the_same_way(far: Caller) -> None:
             assert found == [{"field": "", "detail": must("a JSON object", came)}], path
         [error] = errors(far.post(f"/api/v1/{path}", raw=b"{"))
         assert error["detail"].startswith("must be strict JSON: not JSON")
+    for path, body, expected in (row for row in TABLE if row[0] == DELIVER):
+        assert {each["field"]: each["detail"] for each in errors(far.post(f"/api/v1/{path}", body))} == expected
     wrong = {"question": 7, "mode": 1, "timeout_secs": -1, "qestion": "x"}
     assert {each["field"]: each["detail"] for each in errors(far.post(f"/api/v1/{SESSION}/ask", wrong))} == {
         "qestion": UNKNOWN,

@@ -22,7 +22,7 @@ from mailbox import quarantine
 from mailbox.api import bodies as api_bodies
 from orchestration.api import bodies as session_bodies
 from tests.document import PATH, PROBLEM, Document
-from tests.mailbox.faces import Caller, Django
+from tests.mailbox.faces import Caller, Django, serving
 
 API = "/api/v1"
 DESK = f"{API}/mailboxes/desk"
@@ -158,7 +158,14 @@ def test_an_answer_that_is_not_in_the_document_fails_the_test_that_got_it(caller
         caller.get(f"{API}/feed")
 
 
-def test_answers_of_the_mailbox_are_what_the_document_says(document: Closed, caller: Caller) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_answers_of_the_mailbox_are_what_the_document_says(document: Closed) -> None:
+    with serving() as server:
+        mailbox_answers(document, Caller(server, projects.default().pk, scopes=scopes.ALL))
+
+
+def mailbox_answers(document: Closed, caller: Caller) -> None:
+    """Call every call of a mailbox."""
     document.checked("mailbox_deliver", caller.post(f"{DESK}/messages", TASK))
     many = document.checked("mailbox_deliver", caller.post(f"{DESK}/messages", {"messages": [ASK, {}]}))
     assert [each["status"] for each in many["results"]] == [201, 422]

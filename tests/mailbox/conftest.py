@@ -11,7 +11,7 @@ from accounts import projects, scopes
 from accounts.models import Project
 from mailbox import addresses
 from mailbox.envelope import NewMessage
-from tests.mailbox.faces import Caller, Django, Server, serving
+from tests.mailbox.faces import Caller, Server, serving
 
 
 @pytest.fixture
@@ -42,20 +42,17 @@ def web_server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["django", pytest.param("server", marks=pytest.mark.django_db(transaction=True))])
-def face(request: pytest.FixtureRequest) -> Django | Server:
-    """Each face of REST in turn."""
-    if request.param == "django":
-        return Django()
-    server: Server = request.getfixturevalue("web_server")
-    return server
+@pytest.fixture
+def face(web_server: Server, transactional_db: None) -> Server:
+    """A web process: deliveries have a commit of their own, so they are part of no test's transaction."""
+    return web_server
 
 
 @pytest.fixture
-def caller(face: Django | Server, project: UUID) -> Caller:
+def caller(face: Server, project: UUID) -> Caller:
     return Caller(face, project, scopes=scopes.ALL)
 
 
 @pytest.fixture
-def stranger(face: Django | Server, foreign: UUID) -> Caller:
+def stranger(face: Server, foreign: UUID) -> Caller:
     return Caller(face, foreign, scopes=scopes.ALL)

@@ -1,4 +1,4 @@
-"""The two faces of REST: Django alone, and a web server with the hot route in front of Django."""
+"""The two faces of REST: the application in this process, and a web server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from tests.waiting import wait_until
 
 
 class Django:
-    """Django's own views, and the routes before them, called in this process and in this test's transaction."""
+    """Django's views, and the routes before them, called in this process and in this test's transaction.
+
+    A delivery alone needs a server: it has a commit of its own, so it is part of no other transaction.
+    """
 
     def call(self, method: str, path: str, raw: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> Any:
         if before_django.answers(path):

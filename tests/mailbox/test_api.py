@@ -15,7 +15,7 @@ from mailbox import addresses, delivery, quarantine
 from mailbox.addresses import session_address
 from mailbox.models import Message, Quarantined
 from tests.mailbox.conftest import task
-from tests.mailbox.faces import Caller, Django, Server
+from tests.mailbox.faces import Caller, Server
 
 pytestmark = pytest.mark.django_db
 DESK = "/api/v1/mailboxes/desk"
@@ -168,7 +168,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("method", "path", "scope"), CALLS)
 def test_each_call_needs_its_scope_and_no_child_may_make_it(
-    face: Django | Server, project: UUID, method: Any, path: Any, scope: Any
+    face: Server, project: UUID, method: Any, path: Any, scope: Any
 ) -> None:
     def status(**mint: Any) -> Any:
         caller = Caller(face, project, **mint)

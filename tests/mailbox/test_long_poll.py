@@ -39,9 +39,7 @@ def reply(caller: Caller, answer: Any, name: str = "q") -> None:
     assert caller.post(f"{DESK}/reply", {"ask_id": name, "answer": answer}).status_code == 201
 
 
-def test_a_look_is_held_until_the_answer_comes(
-    caller: Caller, aside: ThreadPoolExecutor, timings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_look_is_held_until_the_answer_comes(caller: Caller, aside: ThreadPoolExecutor, timings: Any) -> None:
     timings(hub_poll_secs=60)  # Out of reach: a wake-up ends the wait, not the poll and not the 25 s of a held call.
     path = ask(caller)
     held = aside.submit(caller.get, path, timeout="60")
