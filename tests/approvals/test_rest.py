@@ -35,10 +35,7 @@ class Caller:
         self.client = Client()
 
     def get(self, path: str = "", **params: Any) -> Any:
-        path = f"/api/v1/approvals{path}"
-        if before_django.answers(path):
-            return before_django.call("GET", path, b"", self.headers, params)
-        return self.client.get(path, params, headers=self.headers)
+        return before_django.get(self.client, f"/api/v1/approvals{path}", self.headers, params)
 
     def post(self, path: str = "", body: Any = None, **headers: Any) -> Any:
         return self.client.post(
