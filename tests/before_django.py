@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from queue import Queue
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
+import pytest
 from django.test import Client
 from django.urls import Resolver404, resolve
 from starlette.types import Receive, Scope, Send
+
+from core.concurrency import threadpool
 
 Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
 
@@ -109,8 +113,22 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@contextmanager
+def _kept_connections() -> Iterator[None]:
+    """Keep the connections that a thread of the pool closes between two calls.
+
+    A connection inside a transaction looks unusable there. Closing it would end the transaction of the test. Django's
+    own test client leaves this out for the same reason.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threadpool, "_tidy", lambda: None)
+        yield
+
+
 def _work(loop: Loop, future: asyncio.Future[Any], work: Callable[[], Any]) -> None:
     try:
-        loop.call_soon_threadsafe(future.set_result, work())
+        with _kept_connections():
+            result = work()
+        loop.call_soon_threadsafe(future.set_result, result)
     except Exception as error:
         loop.call_soon_threadsafe(future.set_exception, error)
