@@ -14,9 +14,8 @@ from django.db import IntegrityError, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import audit_hook
 from accounts.models import IdempotencyKey
-from core.db import locks
-from core.db.write_lock import hand_on, turn_to_write
 from core.web import problems
 from core.web.idempotency_key import LONGEST_KEY, PATTERN
 
@@ -38,7 +37,8 @@ RETRY_SECS = 1
 def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
     """Make a handler answer a repeated key with its first answer. Members named in `redact` come back as null.
 
-    The key's row, the handler's writes and the answer are one transaction: a crash keeps all or nothing. A second
+    The key's row, the handler's writes and the answer are one transaction: a crash keeps all or nothing. It is the
+    ledger's transaction, so the handler's events take the ledger head after the answer is stored, last. A second
     caller with the same key waits for the first and then gets its answer. A handler that raises leaves no row, so the
     caller may try again. `still` checks each replay: an earlier answer gives a caller nothing that they may no longer
     do or see.
@@ -50,9 +50,7 @@ def idempotent(still: Still, *, redact: tuple[str, ...] = ()) -> Callable[[Handl
             key = check_key(sent_with(request), takes_key=True)
             if not key:
                 return handler(view, request, *args, **kwargs)
-            with turn_to_write(), transaction.atomic():
-                transaction.on_commit(hand_on)
-                locks.bound_transaction()
+            with audit_hook.transaction():
                 row, is_new = _claim(view, request, key)
                 if not is_new:
                     still(view, row.answer, *args, **kwargs)

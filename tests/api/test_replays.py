@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db.models import F
 
 from accounts import credentials, projects, scopes
 from accounts.actors import Actor
 from accounts.models import Credential, Project, User
-from approvals import attempt_clock
+from approvals import attempt_clock, decisions
 from approvals.models import Approval
 from orchestration.models import Session
 from orchestration.sessions import spawn, transitions
@@ -104,6 +105,16 @@ def test_a_decision_is_not_replayed_to_who_no_longer_sees_it() -> None:
     assert keyed(hers, decide, body).status_code == 200
     Credential.objects.filter(pk=hers.credential.pk).update(scopes=["approvals:ask"])
     assert told(keyed(hers, decide, body)) == (404, "not-found")
+
+
+def test_a_decision_on_an_expired_request_is_refused_each_time(caller: Caller) -> None:
+    """The refusal undoes the whole call, its expiry of the request too. The sweeper expires it."""
+    asked = caller.post("/api/v1/approvals", ACTION | {"expires_in_secs": 60}).json()
+    Approval.objects.update(expires_at=F("requested_at"))
+    decide, body = f"approvals/{asked['id']}/decide", {"decision": "approve", "digest": asked["digest"]}
+    assert [told(keyed(caller, decide, body)) for _ in range(2)] == [(410, "expired")] * 2
+    assert Approval.objects.get().status == "pending"
+    assert decisions.expire_due() == 1
 
 
 @pytest.mark.parametrize("operation", ["withdraw", "consume"])
