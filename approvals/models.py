@@ -236,10 +236,6 @@ class Approval(models.Model):
     def decided_at(self) -> Any:
         return self.settled_at if self.status in states.DECIDED else None
 
-    @property
-    def asked_over_connection(self) -> bool:
-        return self.via == RequestVia.CONNECTION
-
 
 class Waiter(models.Model):
     """A call that waits for this approval until the lease ends. After a crash only an expired row remains."""

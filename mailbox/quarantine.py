@@ -147,11 +147,6 @@ def discard(quarantine_id: UUID, actor: Actor, note: str, *, project_id: UUID | 
     return row
 
 
-def purge(before: Any, limit: int) -> int:
-    """Delete rows that were requeued or discarded before this SQL moment. Return the number of rows."""
-    return forget(due(before, limit))
-
-
 def due(before: Any, limit: int, after: UUID | None = None) -> list[UUID]:
     """Return the next rows after this key that were settled before this moment. Waiting rows are never among them."""
     settled = Quarantined.objects.filter(state__in=SETTLED, settled_at__lt=before)

@@ -37,11 +37,6 @@ def unadmitted(project_id: UUID, address: str, after_seq: int = 0, limit: int = 
     return [row.message for row in rows.order_by("seq")[: min(limit, MOST)]]
 
 
-def has_unadmitted(project_id: UUID, address: str) -> bool:
-    """True if a message waits there: a new attempt without an assignment would then have work."""
-    return _waiting(project_id, address).exists()
-
-
 def admissions(project_id: UUID, address: str, receipt: int = 0, seq: int = 0) -> Iterator[Admission]:
     """Yield the messages that entered the agent's history after this place, in the order of admission, as long as they
     are kept.

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import Expression, ExpressionWrapper, F, Value
+from django.db.models import Expression, ExpressionWrapper, Value
 from django.db.models.functions import Now as DjangosNow
 
 _override: ContextVar[datetime | None] = ContextVar("clock_override", default=None)
@@ -70,11 +70,6 @@ def shifted(when: Any, secs: float) -> Expression:
     """Return an SQL time plus `secs` seconds."""
     moved = when + Value(timedelta(seconds=secs), output_field=models.DurationField())
     return ExpressionWrapper(moved, output_field=models.DateTimeField())
-
-
-def field_shifted(name: str, secs: float) -> Expression:
-    """Return a column's time plus `secs` seconds."""
-    return shifted(F(name), secs)
 
 
 def moment(at: datetime) -> str:

@@ -52,13 +52,6 @@ def attach(messages: Sequence[Message]) -> None:
             message.receipt = found.get(of.get(message.pk, 0))
 
 
-def purge(before: Any, limit: int) -> int:
-    """Delete receipts and their messages from before this SQL moment, oldest first. Stop after about `limit` messages.
-    Return their number.
-    """
-    return forget(due(before, limit))
-
-
 def due(before: Any, limit: int, after: int = 0) -> list[int]:
     """Return the next receipts after this key from before this moment, oldest first, with about `limit` messages in
     all.

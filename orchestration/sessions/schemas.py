@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from msgspec import UNSET, Struct, UnsetType
 
 from core.db import clock
@@ -197,11 +197,6 @@ def attempt(row: Attempt) -> AttemptShape:
         stderr_tail=row.stderr_tail or None,
         exited_at=moment(row.exited_at),
     )
-
-
-def current_attempts(sessions: QuerySet[Session]) -> QuerySet[Attempt]:
-    """Return the current attempt of each session."""
-    return Attempt.objects.filter(session__in=sessions, number=F("session__attempt"))
 
 
 def moment(at: datetime | None) -> str | None:

@@ -128,9 +128,9 @@ def test_letting_go_takes_the_oldest_in_bounded_steps_and_nothing_that_is_young_
         with clock_at(when):
             claims.ack(project, "desk", claims.drain(project, "desk", 2))
     moment = after(86400 + 1)
-    assert receipts.purge(moment, 2) == 2
+    assert receipts.forget(receipts.due(moment, 2)) == 2
     assert set(Message.objects.values_list("message_id", flat=True)) == set(ids[2:])
-    assert receipts.purge(moment, 500) == 2
-    assert receipts.purge(moment, 500) == 0
+    assert receipts.forget(receipts.due(moment, 500)) == 2
+    assert receipts.forget(receipts.due(moment, 500)) == 0
     assert set(Message.objects.values_list("message_id", flat=True)) == set(ids[4:])
     assert (Receipt.objects.count(), Waiting.objects.count()) == (1, 2)

@@ -35,10 +35,10 @@ def test_a_connection_goes_on_after_what_it_sent(project: UUID, address: Any) ->
 
 def test_a_message_is_admitted_once(project: UUID, address: Any) -> None:
     ids = [each.id for each in delivery.deliver(project, address, [task("a"), task("b")])]
-    assert session_inbox.has_unadmitted(project, address)
+    assert session_inbox.unadmitted(project, address)
     assert session_inbox.admit(project, address, [*ids, "stranger"], attempt=1) == ids
     assert session_inbox.admit(project, address, ids, attempt=2) == []
-    assert not session_inbox.has_unadmitted(project, address)
+    assert not session_inbox.unadmitted(project, address)
     assert [row.message_id for row in session_inbox.admissions(project, address)] == ids
     assert {row.admitted_attempt for row in Message.objects.filter(message_id__in=ids)} == {1}
 

@@ -224,7 +224,7 @@ def test_a_query_is_no_part_of_the_history_and_a_steer_is(server: Server, child:
         for message in [peer.hear("message") for _ in range(2)]:
             reply(peer, message, "yes")
             peer.say("message_admitted", ids=[message["id"]])
-        wait_until(lambda: not session_inbox.has_unadmitted(projects.default().pk, child.session.address))
+        wait_until(lambda: not session_inbox.unadmitted(projects.default().pk, child.session.address))
     with server.child(child, run=False, need_run=True) as peer:
         run = peer.hear("run")
     assert [entry["content"] for entry in run["messages"]] == ["a turn"]

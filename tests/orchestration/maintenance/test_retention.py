@@ -366,4 +366,4 @@ def test_settled_quarantine_goes_in_batches(monkeypatch: pytest.MonkeyPatch) -> 
         quarantine.discard(quarantine.put(project, b"x", "rest", str(number)).pk, stages.ACTOR, "no")
     with clock_at(days(31)):
         before = later(-30 * 86400)
-    assert [quarantine.purge(before, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [quarantine.forget(quarantine.due(before, 2)) for _ in range(4)] == [2, 2, 1, 0]

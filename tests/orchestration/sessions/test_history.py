@@ -97,7 +97,7 @@ def test_what_is_let_go_between_two_pages_moves_no_place(session: Session) -> No
     admit(session, *ids)
     _, place = history.page(session, 300)
     say(session, 0, "later")
-    receipts.purge(timezone.now() + timedelta(days=1), 100)
+    receipts.forget(receipts.due(timezone.now() + timedelta(days=1), 100))
     assert told(history.page(session, 100_000, place)[0]) == ["later"]
 
 
