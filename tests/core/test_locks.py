@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import OperationalError, connection
+from django.test import RequestFactory
+from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from accounts import projects
+from accounts import credentials, idempotency, projects
 from core.db import outages
 from ledger import sweeps, unit_of_work
 from ledger.models import Head, Sweep
 from orchestration.sessions import waits
+from tests import people
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,6 +81,25 @@ def test_a_connection_of_the_pool_follows_the_setting(impatient: None, timings: 
     timings(write_lock_secs=7)
     connection.close()
     assert shown() == "7s"
+
+
+def test_behind_a_pooler_a_call_with_a_key_has_the_bound(
+    impatient: None, timings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timings(write_lock_secs=4)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "prepare_threshold", None)
+    connection.close()
+    credential, _ = credentials.mint(kind="api", project=projects.default(), user=people.owner())
+    before = shown()
+
+    @idempotency.idempotent(still=lambda *_args: None)
+    def handler(view: Any, request: Any) -> Response:
+        return Response(shown())
+
+    sent = RequestFactory().post("/", {}, "application/json", headers={"Idempotency-Key": "once"})
+    view: Any = SimpleNamespace(credential=credential, kwargs={})
+    assert handler(view, Request(sent, parsers=[JSONParser()])).data == "4s"
+    assert shown() == before
 
 
 def test_behind_a_pooler_each_transaction_has_the_bound_and_leaves_nothing_behind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from accounts import projects
 from mailbox import delivery
 from mailbox.envelope import NewMessage
-from orchestration.connections import approvals, messages, outgoing
+from orchestration import presence
+from orchestration.connections import approvals, fencing, messages, outgoing
 from orchestration.sessions import lifecycle
 from tests.orchestration.connections.conftest import Peer, Server, Spawn
-from tests.orchestration.connections.test_approvals import ask, decide
+from tests.orchestration.connections.test_approvals import BODY, ask, decide
 from tests.waiting import wait_until
+from wardroom import frames, protocol
 
 
 class Looks:
@@ -145,3 +148,28 @@ def test_a_decision_that_comes_before_its_registration_is_written_follows_it(
         settled(peer, 1)
         request = ask(peer)
         assert peer.hear("approval_reply")["id"] == request
+
+
+def test_a_request_that_is_registered_during_a_look_is_not_answered_before_its_registration(
+    child: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked and decided after the look began, and before the look reads the decisions."""
+    claim = fencing.claim(fencing.authenticate(child.token, str(child.id)))
+    state = outgoing.ConnectionState(run=True)
+    request = str(uuid.uuid4())
+    read = approvals.undelivered
+
+    def late(*args: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        state.asking.add(request)
+        approvals.register(claim, protocol.ApprovalRequest(id=request, body=frames.ApprovalBody(**BODY)))
+        decide(request)
+        return read(*args, **options)
+
+    monkeypatch.setattr(approvals, "undelivered", late)
+    assert outgoing.urgent(claim, state) == []
+    assert not state.is_owed
+    assert state.registered(request)  # Now it is owed.
+    assert [reply.id for reply in outgoing.urgent(claim, state)] == [request]  # type: ignore[attr-defined]
+    assert not state.is_owed
+    presence.end()

@@ -99,6 +99,16 @@ def test_a_form_that_does_not_come_is_given_up(connection: Wire, timings: Any) -
     assert connection.answer().status == 408
 
 
+@pytest.mark.parametrize("cookies", [(), (f"Cookie: sessionid={'a' * 32}",)], ids=["no cookie", "an unknown one"])
+def test_a_stranger_has_a_short_time_for_a_form(
+    connection: Wire, monkeypatch: pytest.MonkeyPatch, timings: Any, cookies: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("server.front.gate.AT_ONCE_SECS", 0.1)
+    timings(body_secs=120)
+    connection.head("POST", ADMIN, "Content-Type: application/x-www-form-urlencoded", length(100), *cookies)
+    assert connection.answer().status == 408  # Its socket waits for less than `body_secs`.
+
+
 def test_a_form_has_the_time_of_a_stranger_until_its_sender_is_known(web_server: Server, admin_client: Client) -> None:
     form = "Content-Type: application/x-www-form-urlencoded"
     with wire(web_server.port) as stranger, wire(web_server.port) as staff:

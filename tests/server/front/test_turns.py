@@ -157,8 +157,9 @@ async def test_a_queue_of_callers_with_one_request_each_refuses_the_next(
     for caller in ("first", "one", "two"):
         occupy(turns, caller)
     await wait_until_async(lambda: turns._count == 2)
-    with pytest.raises(Problem):
-        await turns._take("three")
+    with pytest.raises(Problem, match="Too many requests wait"):
+        await asyncio.wait_for(turns._take("three"), 5)
+    assert {caller: len(requests) for caller, requests in turns._waiting.items()} == {"one": 1, "two": 1}
 
 
 @pytest.mark.django_db(transaction=True)
