@@ -7,6 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.actors import Actor
 from core.db.clock import clock_at, read_database_clock
@@ -53,6 +55,18 @@ def test_all_waits_for_the_last_child() -> None:
     told = resumed(parent)
     assert told is not None and told["reason"] == "children"
     assert [child["status"] for child in told["children"]] == ["error", "error", "completed"]
+
+
+def test_a_resume_reads_the_states_of_the_children_once() -> None:
+    parent, children = family(2)
+    suspend(parent, wait_for="all")
+    for child in children:
+        assert lifecycle.finish(child.pk, child.attempt, Status.COMPLETED)
+    with CaptureQueriesContext(connection) as queries:
+        waits.resume_if_due(parent.pk)
+    assert resumed(parent)
+    looks = [each["sql"] for each in queries if '"orchestration_session"."id" IN (' in each["sql"]]
+    assert len(looks) == 1, looks
 
 
 def test_any_waits_for_the_first_child() -> None:
