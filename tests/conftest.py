@@ -35,6 +35,8 @@ for _name in set(os.environ) - set(RUN.environment()):
 os.environ.update(RUN.environment() | {"WARDROOM_TEST_BACKEND": RUN.backend})
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 django.setup()
+# The usual hash of a password takes a third of a second, on purpose. Whole Wardrooms that tests start keep it.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
 # An example that takes its time says that the machine is busy, not that the code is wrong.
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
