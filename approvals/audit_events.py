@@ -27,6 +27,7 @@ def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) 
         "status": str(approval.status),
         "via": approval.decided_via,
         **({"reason": approval.cancel_reason} if approval.cancel_reason else {}),
+        **({"fallback": approval.fallback} if change == "fallback" else {}),
     }
     unit_of_work.event(
         approval.project_id, f"approval_{change}", payload, session=approval.session, attempt=approval.attempt

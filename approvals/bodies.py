@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from approvals.states import Decision, Risk
+from approvals.states import Decision, Fallback, Risk
 from core.web.fields import Body, one_of, says, shaped, text
 from core.web.openapi import values
 from wardroom import strict
@@ -109,3 +109,7 @@ class ApprovalWithdrawal(Body, frozen=True):
 class ApprovalConsumption(Body, frozen=True):
     digest: Annotated[str, text(least=1, right="the digest of the action that is about to run")]
     claim: Annotated[str, text(MAX_WORD, 1)] | None = None
+
+
+class ApprovalFallback(Body, frozen=True):
+    action: Annotated[str, one_of(Fallback.values)]

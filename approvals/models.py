@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from accounts.models import Project
 from approvals import states
-from approvals.states import CancelReason, Decision, RequestVia, Risk, Status, Via
+from approvals.states import CancelReason, Decision, Fallback, RequestVia, Risk, Status, Via
 from core.display.text import shortened
 
 
@@ -120,6 +120,8 @@ class Approval(models.Model):
     consumed_at = models.DateTimeField(null=True)
     consume_claim = models.CharField(max_length=256, null=True)
     outcome_unknown_at = models.DateTimeField(null=True)
+    fallback = models.CharField(max_length=16, choices=Fallback.choices, null=True)
+    fallback_at = models.DateTimeField(null=True)
 
     # Computed with the database's clock. Only rows from `selectors.with_waiters` have these.
     is_overdue: bool
@@ -210,6 +212,11 @@ class Approval(models.Model):
                 condition=Q(proposed_digest__isnull=True, proposed_action__isnull=True)
                 | Q(decision_kind=Decision.EDIT, proposed_digest__isnull=False, proposed_action__isnull=False),
                 name="approvals_proposed_if_edited",
+            ),
+            models.CheckConstraint(
+                condition=Q(fallback__isnull=True, fallback_at__isnull=True)
+                | Q(fallback__in=states.values(Fallback), fallback_at__isnull=False),
+                name="approvals_fallback_known",
             ),
             models.CheckConstraint(condition=Q(version__gte=1), name="approvals_version_from_one"),
         ]

@@ -85,6 +85,12 @@ def check_act(approval: Approval, actor: Actor) -> None:
         raise problems.forbidden("Only the asker, or a caller that may answer, may do this.")
 
 
+def check_asker(approval: Approval, actor: Actor) -> None:
+    """Raise forbidden for every caller but the asker: that key, its owner's other keys, or the session itself."""
+    if not _owns(approval, actor):
+        raise problems.forbidden("Only the asker may do this.")
+
+
 def _sees_own_only(actor: Actor) -> bool:
     return actor.kind == "child" or (actor.kind == "key" and not SEE_ALL & set(actor.scopes))
 

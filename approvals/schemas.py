@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, structs
 
 from approvals import models
 from approvals.bodies import AskedArguments, AskedRisk, Kind, OptionalWord, RequestId, Text, Word
-from approvals.states import RUNS, CancelReason, Decision, RequestVia, Status, Via
+from approvals.states import RUNS, CancelReason, Decision, Fallback, RequestVia, Status, Via
 from core.db import clock
 from core.web.fields import Id, Moment, one_of, says
 
@@ -67,6 +67,10 @@ class Approval(Struct, frozen=True, kw_only=True):
     cancel_reason: Annotated[str, one_of(CancelReason.values)] | None
     delivered_at: Moment | None
     consumed_at: Moment | None
+    fallback: (
+        Annotated[str, one_of(Fallback.values, says="What the asker did without an answer. It is no decision.")] | None
+    )
+    fallback_at: Moment | None
     waiters: int
 
 
@@ -120,6 +124,8 @@ def approval(row: models.Approval) -> Approval:
         **_outcome(row),
         delivered_at=moment(row.delivered_at),
         consumed_at=moment(row.consumed_at),
+        fallback=row.fallback,
+        fallback_at=moment(row.fallback_at),
         waiters=getattr(row, "waiters", 0),
     )
 

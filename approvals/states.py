@@ -46,6 +46,13 @@ class Via(models.TextChoices):
     RULE = "rule"
 
 
+class Fallback(models.TextChoices):
+    """What a caller does when nobody answers in time. It decides nothing."""
+
+    DENY_LOCALLY = "deny_locally"
+    PROCEED = "proceed"
+
+
 class CancelReason(models.TextChoices):
     """The reason for a cancelled approval: the asker withdrew it, or its attempt ended."""
 
@@ -72,6 +79,9 @@ LEADS_TO: dict[Decision, Status] = {
 }
 
 DECIDED = frozenset(LEADS_TO.values())
+
+# Nobody has answered, and nobody has ended the request.
+UNANSWERED = frozenset({Status.PENDING, Status.EXPIRED})
 
 # The decisions that let an action run. A response only answers a question, even if the request holds arguments.
 RUNS = frozenset({Decision.APPROVE, Decision.EDIT})

@@ -32,3 +32,8 @@ def consumed(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     approval = find(project_id, approval_id, actor)
     permissions.check_act(approval, actor)
     consumption.refuse_over(approval)
+
+
+def fallen_back(project_id: Any, approval_id: UUID, actor: Actor) -> None:
+    """Check the replay of a fallback. Raises not-found, forbidden."""
+    permissions.check_asker(find(project_id, approval_id, actor), actor)

@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from accounts.actors import Actor
 from accounts.idempotency import Still, idempotent
 from accounts.views import ProjectView
-from approvals import consumption, decisions, requests, schemas
+from approvals import consumption, decisions, fallbacks, requests, schemas
 from approvals.api import asgi_routes, bodies, filters, parameters, replays
-from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalWithdrawal
+from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalFallback, ApprovalWithdrawal
 from approvals.selectors import find, seen_by, with_waiters
-from core.web import pages
+from approvals.states import Fallback
+from core.web import pages, request_body
 from core.web.pages import page
 
 
@@ -150,3 +151,21 @@ class Consume(ProjectView):
         find(self.project.pk, approval_id, self.actor)
         words = bodies.words(request.data, ApprovalConsumption)
         return Response(schemas.approval(consumption.consume(self.project.pk, approval_id, actor=self.actor, **words)))
+
+
+class RecordFallback(ProjectView):
+    scopes: ClassVar = {"POST": "approvals:ask"}
+    child_may: ClassVar = {"POST"}
+    refuses: ClassVar = {"POST": {409: ("already-decided", "conflict")}}
+
+    @extend_schema(
+        operation_id="approvals_fallback",
+        request=ApprovalFallback,
+        responses={200: schemas.Approval},
+    )
+    @idempotent(_still(replays.fallen_back))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Record what the asker did when nobody answered in time. It is no decision, and the request stays pending."""
+        find(self.project.pk, approval_id, self.actor)
+        action = Fallback(request_body.convert(request.data, ApprovalFallback).action)
+        return Response(schemas.approval(fallbacks.record(self.project.pk, approval_id, action, self.actor)))

@@ -54,6 +54,8 @@ class Migration(migrations.Migration):
                 ('consumed_at', models.DateTimeField(null=True)),
                 ('consume_claim', models.CharField(max_length=256, null=True)),
                 ('outcome_unknown_at', models.DateTimeField(null=True)),
+                ('fallback', models.CharField(choices=[('deny_locally', 'Deny Locally'), ('proceed', 'Proceed')], max_length=16, null=True)),
+                ('fallback_at', models.DateTimeField(null=True)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
             ],
             options={
@@ -155,6 +157,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='approval',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('proposed_action__isnull', True), ('proposed_digest__isnull', True)), models.Q(('decision_kind', 'edit'), ('proposed_action__isnull', False), ('proposed_digest__isnull', False)), _connector='OR'), name='approvals_proposed_if_edited'),
+        ),
+        migrations.AddConstraint(
+            model_name='approval',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('fallback__isnull', True), ('fallback_at__isnull', True)), models.Q(('fallback__in', ['deny_locally', 'proceed']), ('fallback_at__isnull', False)), _connector='OR'), name='approvals_fallback_known'),
         ),
         migrations.AddConstraint(
             model_name='approval',
