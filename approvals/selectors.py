@@ -99,6 +99,13 @@ def with_waiters(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     return with_overdue(rows).annotate(held_calls=held, is_blocked=blocked)  # type: ignore[no-redef]
 
 
+def waiter_count(rows: ApprovalQuerySet) -> int:
+    """Count the live waiters of all pending ones among these: held calls, and children over their connection."""
+    pending = rows.pending().order_by()
+    blocked = pending.filter(_is_connected(), via=RequestVia.CONNECTION).count() if _is_connected is not None else 0
+    return blocked + Waiter.objects.filter(approval__in=pending.values("pk"), lease_until__gt=database_now()).count()
+
+
 def with_overdue(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     """Annotate `is_overdue`: pending past its deadline, by the database's clock."""
     overdue = When(Q(status=Status.PENDING, expires_at__lte=database_now()), then=Value(True))

@@ -23,6 +23,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from accounts import unreadable
+from approvals.models import Approval
+from approvals.selectors import waiter_count
 from core.db import outages
 from core.db.clock import read_database_clock
 from core.limits import LIMITS
@@ -33,7 +35,7 @@ from ledger.outages import STEP_SECS
 from server.front import pressure
 
 #: Parts that a process can miss for a while.
-DEGRADES = {"beat", "credentials", "front", "sweeps", "writes"}
+DEGRADES = {"approvals", "beat", "credentials", "front", "sweeps", "writes"}
 LOOK_SECS = 4.0
 #: Milliseconds to wait for SQLite's write lock; less than the time of one check.
 WRITE_LOCK_MS = 2000
@@ -179,6 +181,11 @@ def beat() -> Part:
     return {"ok": age < LIMITS.beat_stale_secs, "age_secs": max(0.0, age)}
 
 
+def approvals() -> Part:
+    """Report how many callers and children are blocked until somebody answers. It is never a fault."""
+    return {"waiters": waiter_count(Approval.objects.all())}
+
+
 def sweeps() -> Part:
     """Check that every scheduled job works on time on every row. The result is public: only names and numbers."""
     found = ledger_health.trouble()
@@ -193,4 +200,5 @@ CHECKS: dict[str, Callable[[], Part]] = {
     "hub": hub,
     "beat": beat,
     "sweeps": sweeps,
+    "approvals": approvals,
 }

@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 
 from accounts import projects
 from approvals.models import Approval, Subject
+from approvals.selectors import waiter_count
 from core.adminsite.model_admins import opens
 from ledger import health
 from ledger.models import OutboxEntry
@@ -82,7 +83,15 @@ def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
     spent = approvals.unconsumed().filter(~Exists(going_on), session__isnull=False)
     queue = _url("approvals_approval")
     return [
-        _card("waiting for an answer", pending.count(), "wait", queue, since=oldest, is_main=True),
+        _card(
+            "waiting for an answer",
+            pending.count(),
+            "wait",
+            queue,
+            since=oldest,
+            detail=f"{waiter_count(approvals)} callers wait",
+            is_main=True,
+        ),
         _card(
             "approved, never run",
             spent.count(),

@@ -16,6 +16,7 @@ from accounts.models import Project, User
 from approvals import decisions, waiting
 from approvals.decision_validation import Answer
 from approvals.models import Approval, Waiter
+from approvals.selectors import waiter_count
 from config.asgi import application
 from core.concurrency.threadpool import run_in_threadpool
 from core.db.clock import clock_at
@@ -167,3 +168,13 @@ def test_a_lease_of_a_server_that_died_lapses(asked: Asked, project: Project, al
     assert waiting.look(project.pk, approval.id, Actor.of_user(alice)).waiters == 1
     retention.sweep()
     assert Waiter.objects.count() == 1
+
+
+def test_the_sum_counts_live_waits_for_pending_requests_alone(asked: Asked, approved: Asked) -> None:
+    with clock_at(NOON):
+        waiting.begin(asked().id)
+    waiting.begin(approved().id)
+    waiting.begin(asked().id)
+    waiting.begin(asked().id)
+    assert waiter_count(Approval.objects.all()) == 2
+    assert waiter_count(Approval.objects.filter(project=None)) == 0

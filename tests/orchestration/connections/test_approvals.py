@@ -13,7 +13,7 @@ from accounts.actors import Actor
 from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
-from approvals.selectors import with_waiters
+from approvals.selectors import waiter_count, with_waiters
 from ledger import wakeups
 from orchestration.connections import approvals, outgoing
 from orchestration.sessions import lifecycle
@@ -53,9 +53,10 @@ def waiters(request: str) -> int:
 def test_a_child_that_is_blocked_over_its_connection_counts_as_waiting(server: Server, child: Spawn) -> None:
     with server.child(child) as peer:
         request = ask(peer)
-        assert waiters(request) == 1
+        assert waiters(request) == waiter_count(Approval.objects.all()) == 1
         peer.drop()
     wait_until(lambda: waiters(request) == 0)
+    assert waiter_count(Approval.objects.all()) == 0
     with server.child(child, run=False):
         assert waiters(request) == 1
         decide(request)
