@@ -7,14 +7,19 @@ name below is imported on first use.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wardroom.approvals import ApprovalSink, AsyncApprovalSink
+    from wardroom.async_client import AsyncClient
     from wardroom.child import Cancelled, Child, Decision
     from wardroom.client import Client
 
 __version__ = "0.1.0"
 
-__all__ = ["Cancelled", "Child", "Client", "Decision"]
+__all__ = ["ApprovalSink", "AsyncApprovalSink", "AsyncClient", "Cancelled", "Child", "Client", "Decision"]
 
 _HOMES = {
+    "ApprovalSink": "wardroom.approvals",
+    "AsyncApprovalSink": "wardroom.approvals",
+    "AsyncClient": "wardroom.async_client",
     "Cancelled": "wardroom.child",
     "Child": "wardroom.child",
     "Client": "wardroom.client",

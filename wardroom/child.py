@@ -240,7 +240,7 @@ class Child:
             reply.arguments or {},
             reply.digest,
             reply.approval_id,
-            self.consume,
+            _consume=self.consume,
         )
 
     async def consume(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@
     for event in client.events(session["id"]):
         print(event["type"])
 
-Every method returns the JSON of the answer. A refusal raises Problem.
+Every method returns the JSON of the answer. A refusal raises Problem. `wardroom.async_client` is the same with asyncio.
 """
 
 import http.client
@@ -14,23 +14,41 @@ import secrets
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
 from wardroom.identity import is_loopback
 
 TERMINAL_STATES = frozenset({"completed", "error", "timeout", "cancelled", "skipped"})
 LONGEST_WAIT = 25.0
 
+#: The JSON of an answer, or an awaitable of it.
+Answer = TypeVar("Answer")
 
-#: The event that a reader gets when its cursor is older than the stored events.
-RESYNC: dict[str, Any] = {
+
+class Event(dict[str, Any]):
+    """One event of a stream, as its JSON."""
+
+
+class Resync(Event):
+    """Events are lost to this reader: its cursor is older than the stored events. Take a snapshot.
+
+    Later events continue from the `cursor` of this one.
+    """
+
+
+class End(Event):
+    """The last event of a stream: its credential is no longer valid. The `reason` is in the payload."""
+
+
+#: The members that an event of the stream itself has beside its own.
+_OF_STREAM: dict[str, Any] = {
     "session": None,
     "attempt": None,
     "seq": None,
     "source": "wardroom",
-    "type": "resync",
     "payload": {},
     "at": None,
 }
@@ -46,8 +64,103 @@ class Problem(Exception):
         said = [str(body[name]) for name in ("detail", "errors") if body.get(name)]
         super().__init__(f"{status} {self.type}: {' '.join(said)}")
 
+    @classmethod
+    def read(cls, status: int, raw: bytes) -> "Problem":
+        """Return the problem of an answer, also of one that is no problem document."""
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            body = raw.decode(errors="replace")[:500]
+        return cls(status, body if isinstance(body, dict) else {"detail": body})
 
-class Client:
+
+class Calls(Generic[Answer]):
+    """The calls that are one request, for `Client` and `AsyncClient`. Each returns an `Answer`."""
+
+    # --- sessions ----------------------------------------------------------------------------------
+
+    def spawn(self, assignment: str, *, idempotency_key: str | None = None, **fields: Any) -> Answer:
+        """Spawn a session. `fields` as in `POST sessions` (role, runner, command, title, metadata, ...)."""
+        return self.post("sessions", {"assignment": assignment, **fields}, idempotency_key)
+
+    def session(self, id: str) -> Answer:
+        """Return one session."""
+        return self.get(f"sessions/{quote(id)}")
+
+    def cancel(self, id: str, reason: str = "", *, cascade: bool = True) -> Answer:
+        """Ask a session, and by default its descendants, to stop."""
+        return self.post(f"sessions/{quote(id)}/cancel", {"cascade": cascade, **({"reason": reason} if reason else {})})
+
+    def message(self, session: str, body: Any, *, message_kind: str = "task", **fields: Any) -> Answer:
+        """Send a message to a session. Return `{id, outcome}`."""
+        content = {"message_kind": message_kind, "body": body, **fields}
+        return self.post(f"sessions/{quote(session)}/messages", content)
+
+    def asked(self, session: str, ask_id: str, *, timeout: float = 0) -> Answer:
+        """Return an earlier ask: its answer, even late, or its state after `timeout` seconds (at most 25)."""
+        query = {"timeout": round(min(timeout, LONGEST_WAIT), 3)}
+        return self.get(f"sessions/{quote(session)}/asks/{quote(ask_id, safe='')}", query)
+
+    # --- approvals ---------------------------------------------------------------------------------
+
+    def ask_approval(
+        self,
+        tool_name: str,
+        arguments: Mapping[str, Any],
+        *,
+        permission: str,
+        resource: str,
+        request_id: str | None = None,
+        **fields: Any,
+    ) -> Answer:
+        """Ask for approval to run a tool with exactly these arguments. Return the approval. It is pending at first.
+
+        The same `request_id` with the same action is the same request; without one, each call is a new request.
+        `fields` as in `POST approvals` (session, question, risk, expires_in_secs, ...).
+        """
+        action = {"tool_name": tool_name, "arguments": dict(arguments), "permission": permission, "resource": resource}
+        return self.post("approvals", {"request_id": request_id or secrets.token_urlsafe(24), **action, **fields})
+
+    def approval(self, id: str) -> Answer:
+        """Return one approval."""
+        return self.get(f"approvals/{quote(id)}")
+
+    def wait_approval(self, id: str, timeout: float = LONGEST_WAIT) -> Answer:
+        """Wait for the answer, at most 25 s. `timed_out` in the result means that there is none yet."""
+        return self.get(f"approvals/{quote(id)}/wait", {"timeout": round(min(timeout, LONGEST_WAIT), 3)})
+
+    def decide(self, approval: dict[str, Any], decision: str, **fields: Any) -> Answer:
+        """Decide exactly the approval that was shown: its digest and version are sent along."""
+        shown = {"digest": approval["digest"], "version": approval["version"]}
+        return self.post(f"approvals/{quote(approval['id'])}/decide", {"decision": decision, **shown, **fields})
+
+    def withdraw_approval(self, id: str, reason: str | None = None) -> Answer:
+        """Withdraw a request: the tool no longer needs the answer."""
+        return self.post(f"approvals/{quote(id)}/withdraw", {"reason": reason} if reason else {})
+
+    def fall_back(self, id: str, action: str) -> Answer:
+        """Record that the caller went on without an answer: `deny_locally` or `proceed`. It is no decision.
+
+        Raises Problem of the type `already-decided` when there is an answer.
+        """
+        return self.post(f"approvals/{quote(id)}/fallback", {"action": action})
+
+    # --- requests ----------------------------------------------------------------------------------
+
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Answer:
+        """GET under /api/v1."""
+        return self._call("GET", f"{path}?{urlencode(query)}" if query else path, None, {})
+
+    def post(self, path: str, body: dict[str, Any], idempotency_key: str | None = None) -> Answer:
+        """POST under /api/v1."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._call("POST", path, body, headers)
+
+    def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        raise NotImplementedError
+
+
+class Client(Calls[dict[str, Any]]):
     """One API key's view of one Wardroom."""
 
     def __init__(self, url: str, key: str, *, timeout: float = 35.0) -> None:
@@ -58,19 +171,13 @@ class Client:
         handlers = [urllib.request.ProxyHandler({})] if local else []
         self._opener = urllib.request.build_opener(*handlers)
 
-    # --- sessions ----------------------------------------------------------------------------------
-
-    def spawn(self, assignment: str, *, idempotency_key: str | None = None, **fields: Any) -> dict[str, Any]:
-        """Spawn a session. `fields` as in `POST sessions` (role, runner, command, title, metadata, ...)."""
-        return self.post("sessions", {"assignment": assignment, **fields}, idempotency_key)
-
-    def session(self, id: str) -> dict[str, Any]:
-        """Return one session."""
-        return self.get(f"sessions/{quote(id)}")
-
     def sessions(self, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield every session that matches the query, over all pages."""
         return self._pages("sessions", query)
+
+    def approvals(self, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield approvals, e.g. `status="pending", session=id`, over all pages."""
+        return self._pages("approvals", query)
 
     def wait_session(self, id: str, timeout: float | None = None) -> dict[str, Any]:
         """Poll until the session has ended. Raise TimeoutError after `timeout` seconds."""
@@ -83,15 +190,6 @@ class Client:
                 raise TimeoutError(f"session {id} is still {session['status']}")
             time.sleep(0.2)
 
-    def cancel(self, id: str, reason: str = "", *, cascade: bool = True) -> dict[str, Any]:
-        """Ask a session, and by default its descendants, to stop."""
-        return self.post(f"sessions/{quote(id)}/cancel", {"cascade": cascade, **({"reason": reason} if reason else {})})
-
-    def message(self, session: str, body: Any, *, message_kind: str = "task", **fields: Any) -> dict[str, Any]:
-        """Send a message to a session. Return `{id, outcome}`."""
-        content = {"message_kind": message_kind, "body": body, **fields}
-        return self.post(f"sessions/{quote(session)}/messages", content)
-
     def ask(
         self, session: str, question: str, *, mode: str = "query", timeout: float = LONGEST_WAIT, **fields: Any
     ) -> dict[str, Any]:
@@ -102,63 +200,37 @@ class Client:
         """
         until = time.monotonic() + timeout
         order = {"question": question, "mode": mode, "timeout_secs": min(timeout, LONGEST_WAIT), **fields}
-        path, key = f"sessions/{quote(session)}/ask", secrets.token_urlsafe(24)
-        try:
-            current = self.post(path, order, key)
-        except (OSError, http.client.HTTPException):
-            current = self.post(path, order, key)
+        current = self._repeated(f"sessions/{quote(session)}/ask", order, secrets.token_urlsafe(24))
         while current["status"] == "pending" and (left := until - time.monotonic()) > 0:
             current = self.asked(session, current["ask_id"], timeout=left)
         return current
 
-    def asked(self, session: str, ask_id: str, *, timeout: float = 0) -> dict[str, Any]:
-        """Return an earlier ask: its answer, even late, or its state after `timeout` seconds (at most 25)."""
-        query = {"timeout": round(min(timeout, LONGEST_WAIT), 3)}
-        return self.get(f"sessions/{quote(session)}/asks/{quote(ask_id, safe='')}", query)
+    def consume_approval(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
+        """Consume the one execution of an approved decision, and return the arguments to run.
 
-    # --- approvals ---------------------------------------------------------------------------------
-
-    def approvals(self, **query: Any) -> Iterator[dict[str, Any]]:
-        """Yield approvals, e.g. `status="pending", session=id`, over all pages."""
-        return self._pages("approvals", query)
-
-    def approval(self, id: str) -> dict[str, Any]:
-        """Return one approval."""
-        return self.get(f"approvals/{quote(id)}")
-
-    def wait_approval(self, id: str, timeout: float = LONGEST_WAIT) -> dict[str, Any]:
-        """Wait for the answer, at most 25 s. `timed_out` in the result means that there is none yet."""
-        return self.get(f"approvals/{quote(id)}/wait", {"timeout": min(timeout, LONGEST_WAIT)})
-
-    def decide(self, approval: dict[str, Any], decision: str, **fields: Any) -> dict[str, Any]:
-        """Decide exactly the approval that was shown: its digest and version are sent along."""
-        shown = {"digest": approval["digest"], "version": approval["version"]}
-        return self.post(f"approvals/{quote(approval['id'])}/decide", {"decision": decision, **shown, **fields})
+        `claim` is a secret of this executor: the same claim gets the same execution again. Raises AlreadyConsumed and
+        NotConsumed.
+        """
+        path, body = consumption(decision, claim)
+        try:
+            return dict(self._repeated(path, body)["arguments"] or {})
+        except Problem as problem:
+            raise not_consumed(problem) from problem
 
     # --- events ------------------------------------------------------------------------------------
 
-    def events(self, session: str, after: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the events of a session, without end, over any number of connections, none twice.
+    def events(self, session: str, after: int | None = None) -> Iterator[Event]:
+        """Yield the events of a session over any number of connections, none twice.
 
-        An event of the type `resync` means that events are lost to this reader: its cursor is older than the stored
-        events. Take a snapshot then. Later events continue from the `cursor` of that event.
+        A `Resync` means that events are lost to this reader. An `End` is the last one: the key is no longer valid.
         """
         return self._stream(f"sessions/{quote(session)}/events", after)
 
-    def feed(self, after: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the events of the whole project, without end. `resync` as for one session."""
+    def feed(self, after: int | None = None) -> Iterator[Event]:
+        """Yield the events of the whole project. `Resync` and `End` as for one session."""
         return self._stream("feed", after)
 
     # --- requests ----------------------------------------------------------------------------------
-
-    def get(self, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
-        """GET under /api/v1."""
-        return self._call("GET", f"{path}?{urlencode(query)}" if query else path, None, {})
-
-    def post(self, path: str, body: dict[str, Any], idempotency_key: str | None = None) -> dict[str, Any]:
-        """POST under /api/v1."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._call("POST", path, body, headers)
 
     def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> dict[str, Any]:
         with self._open(method, path, body, headers, self._timeout) as response:
@@ -166,24 +238,26 @@ class Client:
         answer: dict[str, Any] = json.loads(raw) if raw else {}
         return answer
 
+    def _repeated(self, path: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
+        """Post, and once more if the connection was lost: the call is the same call by its key or its claim."""
+        try:
+            return self.post(path, body, key)
+        except (OSError, http.client.HTTPException):
+            return self.post(path, body, key)
+
     def _open(
         self, method: str, path: str, body: Any, headers: dict[str, str], timeout: float
     ) -> "http.client.HTTPResponse":
         request = urllib.request.Request(  # noqa: S310 - the caller chose the address.
             f"{self.url}/api/v1/{path}",
-            data=None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"),
+            data=None if body is None else encoded(body),
             headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", **headers},
             method=method,
         )
         try:
             response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout)
         except urllib.error.HTTPError as error:
-            raw = error.read()
-            try:
-                body = json.loads(raw)
-            except ValueError:
-                body = raw.decode(errors="replace")[:500]
-            raise Problem(error.code, body if isinstance(body, dict) else {"detail": body}) from None
+            raise Problem.read(error.code, error.read()) from None
         return response
 
     def _pages(self, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -196,18 +270,19 @@ class Client:
                 return
             query = {**query, "cursor": following}
 
-    def _stream(self, path: str, after: int | None) -> Iterator[dict[str, Any]]:
+    def _stream(self, path: str, after: int | None) -> Iterator[Event]:
         cursor = None if after is None else str(after)
         while True:
-            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": cursor} if cursor else {})}
             try:
-                with self._open("GET", path, None, headers, 60.0) as response:
-                    for kind, id, data in server_sent_events(response):
-                        cursor = id or cursor
-                        if kind == "resync":
-                            yield {**RESYNC, **json.loads(data)}
-                        elif kind != "end":  # A reader without permission learns it from the next connection.
-                            yield json.loads(data)
+                with self._open("GET", path, None, stream_headers(cursor), 60.0) as response:
+                    reading = ServerSentEvents()
+                    for line in response:
+                        event = reading.feed(line.decode())
+                        cursor = reading.cursor or cursor
+                        if event is not None:
+                            yield event
+                        if isinstance(event, End):
+                            return
             except (OSError, http.client.HTTPException):
                 pass
             except Problem as problem:
@@ -216,18 +291,54 @@ class Client:
             time.sleep(0.5)
 
 
-def server_sent_events(lines: Iterator[bytes] | http.client.HTTPResponse) -> Iterator[tuple[str, str, str]]:
-    """Yield (kind, id, data) of each event of a text/event-stream, without comments and empty events."""
-    kind, id, data = "", "", []
-    for raw in lines:
-        name, _, value = raw.decode().rstrip("\r\n").partition(":")
+class ServerSentEvents:
+    """Reads a text/event-stream line by line (WHATWG HTML, 9.2). `cursor` is the latest `id`."""
+
+    def __init__(self) -> None:
+        self.cursor = ""
+        self._kind = ""
+        self._data: list[str] = []
+
+    def feed(self, line: str) -> Event | None:
+        """Take one line. Return the event that it completes. Comments and empty events are left out."""
+        name, _, value = line.rstrip("\r\n").partition(":")
         value = value.removeprefix(" ")
         if name == "event":
-            kind = value
+            self._kind = value
         elif name == "id":
-            id = value
+            self.cursor = value
         elif name == "data":
-            data.append(value)
-        elif not name and not value and data:
-            yield kind, id, "\n".join(data)
-            kind, data = "", []
+            self._data.append(value)
+        elif not name and not value and self._data:
+            kind, told = self._kind, json.loads("\n".join(self._data))
+            self._kind, self._data = "", []
+            if kind == "resync":
+                return Resync({**_OF_STREAM, "type": kind, **told})
+            return End({**_OF_STREAM, "type": kind, "payload": told}) if kind == "end" else Event(told)
+        return None
+
+
+def stream_headers(cursor: str | None) -> dict[str, str]:
+    """Return the headers that ask for a stream from a cursor on."""
+    return {"Accept": "text/event-stream", **({"Last-Event-ID": cursor} if cursor else {})}
+
+
+def encoded(body: Any) -> bytes:
+    """Return a body as JSON. A lone surrogate is for Wardroom to refuse."""
+    return json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass")
+
+
+def consumption(decision: Decision, claim: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body of the call that consumes a decision. Raises NotConsumed unless it is approved."""
+    if not decision.approved or not decision.approval_id:
+        raise NotConsumed("not-approved", f"the decision is {decision.state}")
+    path = f"approvals/{quote(decision.approval_id)}/consume"
+    return path, {"digest": decision.digest, "claim": claim or secrets.token_urlsafe(24)}
+
+
+def not_consumed(problem: Problem) -> Exception:
+    """Return what a refused consumption raises."""
+    detail = str(problem.body.get("detail", ""))
+    if problem.status != 409:
+        return problem
+    return AlreadyConsumed("consumed", detail) if problem.type == "consumed" else NotConsumed(problem.type, detail)

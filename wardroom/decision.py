@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 State = Literal["approved", "denied", "expired", "cancelled", "pending"]
+#: What a caller does when its wait ends without an answer.
+Fallback = Literal["deny_locally", "proceed"]
 
 
 class NotConsumed(Exception):
@@ -26,7 +28,8 @@ class Decision:
     """The answer to one request. Compare `state`, or use `.approved`; `bool()` raises on purpose.
 
     `arguments` are the ones to run, with any edits. `pending` means that the wait timed out: neither consent nor
-    refusal. The request may still be answered; request again with its `id`.
+    refusal. The request may still be answered; request again with its `id`. `fallback` is what the caller does without
+    an answer, as Wardroom has recorded it. It is no decision: `state` stays `pending`.
     """
 
     id: str
@@ -35,6 +38,7 @@ class Decision:
     arguments: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
     approval_id: str = ""
+    fallback: Fallback | None = None
     _consume: "Callable[[Decision, str | None], Awaitable[dict[str, Any]]] | None" = field(
         default=None, repr=False, compare=False
     )
@@ -46,6 +50,11 @@ class Decision:
     def approved(self) -> bool:
         """True when a person or a rule approved exactly these arguments."""
         return self.state == "approved"
+
+    @property
+    def may_run(self) -> bool:
+        """True when it is approved, or when the caller's recorded fallback is to proceed without an answer."""
+        return self.approved or self.fallback == "proceed"
 
     @asynccontextmanager
     async def consumed(self, claim: str | None = None) -> AsyncIterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from wardroom.admitted import AdmittedSet
 from wardroom.child import Child, Ended
-from wardroom.client import Problem, server_sent_events
+from wardroom.client import End, Event, Problem, Resync, ServerSentEvents
 from wardroom.connection import LONGEST_PAUSE, pause_before
 from wardroom.decision import Decision, NotConsumed
 from wardroom.identity import Identity, NotAChild, is_loopback
@@ -128,19 +128,29 @@ def test_the_pause_before_coming_back_depends_on_why_the_connection_closed() -> 
 
 
 def test_a_stream_of_events_is_read_by_the_book() -> None:
+    reading = ServerSentEvents()
     lines = [
-        b": hello\n",
-        b"\n",
-        b"id: 5\r\n",
-        b"event: x\n",
-        b"data: {\n",
-        b"data: }\n",
-        b"\n",
-        b"data:1\n",
-        b"\n",
-        b"data: cut",
+        ": hello\n",
+        "\n",
+        "id: 5\r\n",
+        "event: x\n",
+        'data: {"type":\n',
+        'data: "x"}\n',
+        "\n",
+        'data:{"type": "y"}\n',
     ]
-    assert list(server_sent_events(iter(lines))) == [("x", "5", "{\n}"), ("", "5", "1")]
+    told = [event for line in [*lines, "\n", "data: cut"] if (event := reading.feed(line)) is not None]
+    assert told == [{"type": "x"}, {"type": "y"}]
+    assert [type(event) for event in told] == [Event, Event]
+    assert reading.cursor == "5"
+
+
+def test_the_events_of_a_stream_itself_have_types_of_their_own() -> None:
+    reading = ServerSentEvents()
+    lines = ["event: resync", 'data: {"cursor": 7}', "", "event: end", 'data: {"reason": "gone"}', ""]
+    resync, end = [event for line in lines if (event := reading.feed(line)) is not None]
+    assert isinstance(resync, Resync) and (resync["type"], resync["cursor"]) == ("resync", 7)
+    assert isinstance(end, End) and (end["type"], end["payload"]) == ("end", {"reason": "gone"})
 
 
 def test_a_problem_is_named_by_the_last_word_of_its_type() -> None:

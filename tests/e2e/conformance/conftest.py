@@ -25,7 +25,7 @@ SPELLINGS = {
     ],
 }
 ROLES = {name: {"command": command} for name, command in {"runbook": SPELLINGS["careful"], **SPELLINGS}.items()}
-TIMINGS = {"hello_secs": 2, "connection_poll_secs": 1, "cancel_grace_secs": 3, "roles": ROLES}
+TIMINGS = {"hello_secs": 2, "connection_poll_secs": 1, "cancel_grace_secs": 3, "stream_beat_secs": 1, "roles": ROLES}
 
 
 @dataclass(frozen=True)
