@@ -77,6 +77,8 @@ def test_the_order_of_an_objects_keys_makes_no_other_message(project: UUID) -> N
         NewMessage(message_kind="handoff", body="a", id="one"),
         task("a", id="one", correlation_id="x"),
         task("a", id="one", sender_role="boss"),
+        task("a", id="one", sender_session="s"),
+        task("a", id="one", claimed_sender=True),
     ],
 )
 def test_the_same_id_with_other_content_is_a_conflict(project: UUID, other: Any) -> None:

@@ -1,4 +1,4 @@
-"""The sweep of expired claims: which addresses and which rows it takes."""
+"""Expired claims: the addresses and rows that the sweep and a recovery take."""
 
 from __future__ import annotations
 
@@ -33,3 +33,11 @@ def test_addresses_with_live_claims_take_no_place_in_a_round(project: UUID) -> N
     with clock_at(after(31)):
         assert claims.expire_due(limit=1) == 1
     assert Waiting.objects.get(state="new").address.name == "overdue"
+
+
+def test_a_recovery_of_more_than_the_most_takes_the_oldest(project: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery.deliver(project, "desk", [task(str(number)) for number in range(4)])
+    claims.drain(project, "desk", consumer="me")
+    monkeypatch.setattr(claims, "MOST", 2)
+    recovered = claims.recover(project, "desk", consumer="me")
+    assert [message.body for message in recovered.messages] == ["0", "1"]

@@ -134,3 +134,13 @@ def test_letting_go_takes_the_oldest_in_bounded_steps_and_nothing_that_is_young_
     assert receipts.forget(receipts.due(moment, 500)) == 0
     assert set(Message.objects.values_list("message_id", flat=True)) == set(ids[4:])
     assert (Receipt.objects.count(), Waiting.objects.count()) == (1, 2)
+
+
+def test_a_message_that_still_waits_is_not_deleted_whatever_a_receipt_says(project: UUID) -> None:
+    ids = fill(project, 2)
+    with clock_at(NOON):
+        claims.ack(project, "desk", claims.drain(project, "desk", 1))
+    Receipt.objects.update(taken={"1": 1, "2": 1}, last_seq=2)
+    receipts.forget([Receipt.objects.get().pk])
+    assert list(Message.objects.values_list("message_id", flat=True)) == ids[1:]
+    assert [row.message_id for row in claims.drain(project, "desk").messages] == ids[1:]
