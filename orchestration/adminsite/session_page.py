@@ -19,7 +19,7 @@ from ledger.models import Event
 from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration.models import Attempt, Session
-from orchestration.sessions import schemas, watchdog
+from orchestration.sessions import limits, schemas, watchdog
 from orchestration.states import Status
 from wardroom.children import steps
 
@@ -80,6 +80,7 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
         "most": {"attempts": ATTEMPTS, "approvals": APPROVALS, "messages": MESSAGES},
         "current": current,
         "clocks": watchdog.clocks(session, current) if current else None,
+        "ignored_limits": limits.ignored(session.metadata),
         "cancellation": session.cancellations.filter(finished_at=None).order_by("requested_at").first(),
         "tree": tree,
         "topics": " ".join(f"session:{row['session'].pk}" for row in tree[:TOPICS]),

@@ -11,11 +11,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from core.display.text import shortened
 from core.limits import LIMITS
+from core.web import faults
 from wardroom import strict
 from wardroom.frames import MAX_INTEGER
 
 PREFIX = "child_watchdog."
+#: The most ignored names that one session tells, and the most characters of each.
+MOST_IGNORED, LONGEST_NAME = 10, 100
 Error = dict[str, str]
 
 
@@ -37,21 +41,39 @@ def limits(metadata: Mapping[str, Any]) -> Limits:
     An override is a positive whole number or its decimal string. It is capped at the bound; any other value counts as
     absent.
     """
+    return Limits(*(_override(metadata.get(PREFIX + name)) or getattr(LIMITS, name) for name in NAMES))
+
+
+def _override(value: Any) -> int | None:
+    """Return the number of seconds that a value means, capped at the bound, or None if it means none."""
     most: int = LIMITS.max_watchdog_secs
-    found: list[int] = []
-    for name in NAMES:
-        value = metadata.get(PREFIX + name)
-        if isinstance(value, str):
-            digits = _digits(value)
-            # Python refuses to parse thousands of digits. Twenty digits are over the bound already.
-            value = min(int(digits[:20]), most) if digits else None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # JSON has one kind of number: 3.0 is 3.
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            found.append(min(value, most))
+    if isinstance(value, str):
+        digits = _digits(value)
+        # Python refuses to parse thousands of digits. Twenty digits are over the bound already.
+        value = min(int(digits[:20]), most) if digits else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 3.0 is 3.
+    return min(value, most) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def ignored(metadata: Mapping[str, Any]) -> list[Error]:
+    """Return a warning for each entry of the metadata that looks like a watchdog limit and has no effect."""
+    found: list[Error] = []
+    for key, value in metadata.items():
+        if not key.startswith(PREFIX.rstrip(".")) or value is None:
+            continue
+        name = key.removeprefix(PREFIX)
+        if key == PREFIX + name and name in NAMES:
+            if _override(value) is not None:
+                continue
+            wrong = faults.must("a positive whole number, or a string of its digits", value)
+            detail = f"{wrong}; the limit of {getattr(LIMITS, name):g} s applies"
         else:
-            found.append(getattr(LIMITS, name))
-    return Limits(*found)
+            detail = f"the watchdog's limits are {', '.join(PREFIX + known for known in NAMES)}"
+        found.append(_error(f"metadata.{shortened(key, LONGEST_NAME)}", f"is ignored: {detail}"))
+        if len(found) == MOST_IGNORED:
+            break
+    return found
 
 
 def _digits(text: str) -> str:

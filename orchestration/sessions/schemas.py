@@ -14,6 +14,7 @@ from core.web.fields import Id, Moment, one_of, says
 from mailbox.schemas import MessageFrom
 from orchestration import presence
 from orchestration.models import Attempt, Session
+from orchestration.sessions import limits
 from orchestration.states import Runner, Status
 
 
@@ -21,6 +22,13 @@ def with_liveness(sessions: QuerySet[Session]) -> QuerySet[Any]:
     """Annotate sessions with `live`: whether the current attempt has a live connection."""
     current = Attempt.objects.filter(presence.is_live(), session=OuterRef("pk"), number=OuterRef("attempt"))
     return sessions.annotate(live=Exists(current))
+
+
+class SessionWarning(Struct, frozen=True):
+    """An entry that was accepted and has no effect."""
+
+    field: str
+    detail: str
 
 
 class SessionShape(Struct, kw_only=True):
@@ -54,6 +62,7 @@ class SessionShape(Struct, kw_only=True):
     retries_left: int
     options: dict[str, Any]
     metadata: dict[str, Any]
+    warnings: Annotated[list[SessionWarning], says("Watchdog limits of the metadata that are ignored; at most 10.")]
     created_by: str
 
 
@@ -168,6 +177,7 @@ def session(row: Any) -> SessionShape:
         retries_left=row.retries_left,
         options=row.options,
         metadata=row.metadata,
+        warnings=[SessionWarning(**each) for each in limits.ignored(row.metadata)],
         created_by=row.created_by,
     )
 

@@ -92,6 +92,15 @@ def test_a_message_needs_the_permission_to_change_and_a_double_press_is_one_mess
     assert (message.body, message.sender_role, message.claimed_sender) == ({"text": told["text"]}, "staff", False)
 
 
+def test_the_page_tells_a_watchdog_limit_that_is_ignored(mine: Planted) -> None:
+    session = queued(mine.project)
+    client = signed_in(User.objects.create_superuser("super"))
+    assert "is ignored" not in page_of(client, session)
+    Session.objects.filter(pk=session.pk).update(metadata={"child_watchdog.max_idle_secs": "an hour"})
+    page = page_of(client, session)
+    assert "metadata.child_watchdog.max_idle_secs" in page and "the limit of 900 s applies" in page
+
+
 def test_the_buttons_do_not_reach_over_the_wall(mine: Planted, theirs: Planted) -> None:
     client = signed_in(staff("neighbour", mine.project))
     session = queued(theirs.project)

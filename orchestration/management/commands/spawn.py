@@ -17,7 +17,7 @@ from accounts.models import Project
 from core.display.text import visible
 from core.web.problems import Problem
 from orchestration import tail
-from orchestration.sessions import spawn
+from orchestration.sessions import limits, spawn
 from orchestration.sessions.spawn import SpawnOrder
 from orchestration.states import Runner, Status
 
@@ -42,11 +42,7 @@ class Command(BaseCommand):
         parser.add_argument("--follow", action="store_true", help="show its events until it is over")
 
     def handle(self, **options: Any) -> None:
-        for name, value in options.items():
-            for text in value if isinstance(value, list) else [value]:
-                # It cannot be stored as text.
-                if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-                    raise CommandError(f"{name} is not UTF-8.")
+        _check_storable(options)
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
@@ -56,6 +52,8 @@ class Command(BaseCommand):
             errors = [f"{error['field']}: {error['detail']}" for error in problem.extra.get("errors", [])]
             raise CommandError("\n".join(errors) or problem.detail) from problem
         self.stdout.write(f"session: {spawned.session.pk}")
+        for each in limits.ignored(spawned.session.metadata):
+            self.stderr.write(visible(f"warning: {each['field']}: {each['detail']}"))
         if spawned.child_token:
             self.stdout.write(f"child token: {spawned.child_token}\nsocket: {spawned.websocket_url}")
         if not options["follow"]:
@@ -73,6 +71,14 @@ class Command(BaseCommand):
         if shown:
             screen.line(visible(shown, lines=True).rstrip())
         sys.exit(tail.EXITS[Status(ended.status)])
+
+
+def _check_storable(options: dict[str, Any]) -> None:
+    """Raise for a word that is not UTF-8: it cannot be stored as text."""
+    for name, value in options.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+                raise CommandError(f"{name} is not UTF-8.")
 
 
 def _order(options: dict[str, Any]) -> SpawnOrder:

@@ -65,6 +65,51 @@ def test_a_limit_up_to_thirty_days_and_what_is_no_limit_are_kept(owner: APIClien
     assert answer.json()["metadata"] == {TOTAL: value}
 
 
+@pytest.mark.parametrize(
+    ("metadata", "field", "told"),
+    [
+        ({TOTAL: "ten"}, f"metadata.{TOTAL}", "and is a string of 3 characters; the limit of 3600 s applies"),
+        ({TOTAL: -1}, f"metadata.{TOTAL}", "and is the number -1; the limit of 3600 s applies"),
+        ({TOTAL: True}, f"metadata.{TOTAL}", "and is true; the limit of 3600 s applies"),
+        ({TOTAL: "0"}, f"metadata.{TOTAL}", "and is a string of 1 character; the limit of 3600 s applies"),
+        (
+            {"child_watchdog": {"max_total_secs": 5}},
+            "metadata.child_watchdog",
+            "are child_watchdog.check_interval_secs,",
+        ),
+        ({"child_watchdog.max_secs": 5}, "metadata.child_watchdog.max_secs", "are child_watchdog.check_interval_secs,"),
+    ],
+    ids=short,
+)
+def test_a_limit_that_is_ignored_is_told(owner: APIClient, metadata: Any, field: str, told: str) -> None:
+    answer = spawn(owner, json.dumps(metadata)).json()
+    [warning] = answer["warnings"]
+    assert warning["field"] == field
+    assert warning["detail"].startswith("is ignored: ") and told in warning["detail"]
+    assert owner.get(f"/api/v1/sessions/{answer['id']}").json()["warnings"] == [warning]
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {TOTAL: 5}, {TOTAL: " 5 "}, {TOTAL: None}, {"child": -1, "x.child_watchdog": 1}]
+)
+def test_a_session_without_ignored_limits_has_no_warnings(owner: APIClient, metadata: Any) -> None:
+    assert spawn(owner, json.dumps(metadata)).json()["warnings"] == []
+
+
+def test_the_warnings_about_many_names_are_few_and_short(owner: APIClient) -> None:
+    metadata = {f"child_watchdog.{number}{'x' * 200}": 1 for number in range(200)}
+    warnings = spawn(owner, json.dumps(metadata)).json()["warnings"]
+    assert len(warnings) == 10
+    assert max(len(each["field"]) for each in warnings) <= 140
+
+
+def test_manage_spawn_tells_an_ignored_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("spawn", "echo hello", role="runbook", metadata=[f"{TOTAL}=ten"])
+    said = capsys.readouterr()
+    assert "session: " in said.out
+    assert said.err.startswith(f"warning: metadata.{TOTAL}: is ignored: ")
+
+
 def test_a_child_is_refused_as_its_owner_is(child_of: Any) -> None:
     parent = stages.running(assignment="parent")
     assert refused(spawn(child_of(parent), f'{{"{TOTAL}": {10**14}}}'))
