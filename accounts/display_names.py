@@ -33,6 +33,8 @@ def named(word: str, known: Mapping[str, str] | None = None) -> str:
 
 
 def words(name: str) -> list[str]:
-    """Return the words that rows use for the person with this name."""
+    """Return the words that rows use for the person with this name, and for their keys."""
+    people = User.objects.filter(username__iexact=name).values_list("pk", flat=True)
+    keys = Credential.objects.filter(user__username__iexact=name).values_list("public_id", flat=True)
     former = FormerName.objects.filter(name__iexact=name).values_list("word", flat=True)
-    return [f"user:{pk}" for pk in User.objects.filter(username__iexact=name).values_list("pk", flat=True)] + [*former]
+    return [*(f"user:{pk}" for pk in people), *(f"key:{public_id}" for public_id in keys), *former]

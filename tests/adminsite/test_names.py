@@ -90,3 +90,15 @@ def test_a_search_finds_what_is_shown(client: Client) -> None:
     shown = told(client, AUDIT, q="Ann")
     assert "thing:hers" in shown and "thing:his" not in shown
     assert "thing:his" in told(client, AUDIT, q="his")
+
+
+def test_a_search_by_a_person_finds_what_their_keys_did(client: Client) -> None:
+    ann, bob = User.objects.create_user("ann"), User.objects.create_user("bob")
+    key, _ = credentials.mint(kind="api", project=projects.default(), user=ann, name="robot")
+    other, _ = credentials.mint(kind="api", project=projects.default(), user=bob, name="ann")
+    write(Actor.of_credential(key), "thing:hers")
+    write(Actor.of_user(owner("root")), f"key:{key.public_id}")
+    write(Actor.of_credential(other), "thing:his")
+    shown = told(client, AUDIT, q="Ann")
+    assert "thing:hers" in shown and f"ann's key robot (key:{key.public_id})" in shown
+    assert "thing:his" not in shown
