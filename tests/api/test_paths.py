@@ -6,9 +6,11 @@ from urllib.parse import quote
 from uuid import UUID
 
 import pytest
+from django.urls import resolve
 
 from accounts import projects
 from accounts.actors import Actor
+from config import urls
 from mailbox import quarantine
 from orchestration.models import Session
 from orchestration.sessions import spawn
@@ -149,3 +151,39 @@ def test_an_id_that_no_address_carries_is_refused_where_an_ask_comes_in(far: Cal
     ask = {"id": name, "message_kind": "ask", "body": {"question": "why?", "mode": "query"}}
     answer = far.post("/api/v1/mailboxes/desk/messages", ask)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "id")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sessions/x",
+        "sessions/x/cancel",
+        "sessions/x/ask",
+        "sessions/x/attempts/1/alive",
+        f"sessions/{odd.NEVER}0",
+        "approvals/x/decide",
+        "approvals/x/wait",
+        "quarantine/x/requeue",
+    ],
+)
+def test_a_malformed_id_is_a_404_that_says_what_an_id_looks_like(caller: Caller, path: str) -> None:
+    for answer in (caller.get(f"/api/v1/{path}"), caller.post(f"/api/v1/{path}", {})):
+        assert (answer.status_code, answer.json()["type"]) == (404, "not-found")
+        assert "must be a UUID, as 123e4567-e89b-12d3-a456-426614174000" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["nothing", f"sessions/{odd.NEVER}/nothing", "mailboxes", "nothing/x", "", "sessions/"]
+)
+def test_an_address_without_a_malformed_id_says_nothing_of_ids(caller: Caller, path: str) -> None:
+    answer = caller.get(f"/api/v1/{path}")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is nothing at this address.")
+
+
+def test_a_long_address_is_looked_up_no_oftener_than_a_short_one(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = []
+    monkeypatch.setattr(urls, "resolve", lambda path: looked_up.append(path) or resolve(path))
+    assert caller.get("/api/" + "a/" * 1000).status_code == 404
+    assert 0 < len(looked_up) < 10
