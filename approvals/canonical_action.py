@@ -92,3 +92,8 @@ def allowed_decisions(asked: list[str] | None) -> list[str]:
 
 def _error(field: str, detail: str) -> dict[str, str]:
     return {"field": field, "detail": detail}
+
+
+def as_hex(digest: Any) -> Any:
+    """Return a digest as we write it, in lower case. Hexadecimal digits mean the same in upper case."""
+    return digest.lower() if isinstance(digest, str) else digest

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
-from approvals import attempt_clock, audit_events, permissions, schemas
+from approvals import attempt_clock, audit_events, canonical_action, permissions, schemas
 from approvals.bodies import MAX_WORD, ApprovalConsumption
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import find
@@ -65,6 +65,7 @@ def consume(project_id: Any, approval_id: UUID, *, digest: Any, claim: Any = Non
     consumed, and not-running when the attempt that asked is over: nothing of that attempt may run any more.
     """
     _check_words(digest, claim)
+    digest = canonical_action.as_hex(digest)
     with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, waiters=False)
         permissions.check_act(approval, actor)
@@ -93,6 +94,7 @@ def consume_request(
     """
     _check_words(digest, claim)
     asked = _asked(session_id, attempt, request_id)
+    digest = canonical_action.as_hex(digest)
     with unit_of_work.transaction():
         approval = _take(asked, digest, claim, actor)
         if approval is None:

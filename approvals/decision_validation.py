@@ -35,7 +35,7 @@ def validate(approval: Approval, answer: Answer) -> Change:
 
     Raises digest-mismatch, then version-conflict, then invalid with every wrong field.
     """
-    if answer.digest is not None and answer.digest != approval.digest:
+    if answer.digest is not None and canonical_action.as_hex(answer.digest) != approval.digest:
         raise problems.conflict("The action is not the one that you were shown.", "digest-mismatch")
     is_number = isinstance(answer.version, int) and not isinstance(answer.version, bool)
     if is_number and answer.version != approval.version:

@@ -44,6 +44,13 @@ def test_it_is_consumed_once_and_the_same_claim_is_told_so_again(approved: Asked
     assert AuditEntry.objects.filter(action="approval.consumed").count() == 1
 
 
+def test_the_digest_may_be_in_upper_case(approved: Asked, consume: Any) -> None:
+    approval = approved()
+    said = approval.digest.upper()
+    assert said != approval.digest
+    assert consume(approval, digest=said).consumed_at == consume(approval, digest=said).consumed_at
+
+
 def test_without_a_claim_there_is_no_second_telling(approved: Asked, consume: Any) -> None:
     approval = approved()
     assert consume(approval, claim=None).consumed_at

@@ -31,3 +31,13 @@ def test_the_error_of_a_decision_lists_what_this_request_takes(key: Any, asked: 
         [error] = key.post(f"/{approval.id}/decide", {"decision": decision}).json()["errors"]
         assert error["field"] == "decision"
         assert error["detail"].startswith(f"must be one of {listed}, and is "), error
+
+
+def test_a_digest_may_be_in_upper_case(key: Any, asked: Asked) -> None:
+    approval = asked()
+    said = approval.digest.upper()
+    assert said != approval.digest
+    decided = key.post(f"/{approval.id}/decide", {"decision": "approve", "digest": said})
+    assert (decided.status_code, decided.json()["digest"]) == (200, approval.digest)
+    again = key.post(f"/{approval.id}/decide", {"decision": "approve", "digest": said})
+    assert again.status_code == 200
