@@ -292,6 +292,7 @@ STORAGES = {
     },
 }
 DATA_FOLDER = Path(environment.text("WARDROOM_DATA", "var")).absolute()
+_level = environment.choice("LOG_LEVEL", "INFO", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -303,8 +304,7 @@ LOGGING = {
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
-    "root": {
-        "handlers": ["stderr"],
-        "level": environment.choice("LOG_LEVEL", "INFO", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
-    },
+    "root": {"handlers": ["stderr"], "level": _level},
+    # axes tells at INFO each step of each login, four lines for one.
+    "loggers": {"axes": {"level": "WARNING" if _level == "INFO" else _level}},
 }

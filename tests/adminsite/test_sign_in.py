@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import timedelta
 from typing import Any
@@ -75,3 +76,14 @@ def test_no_login_lasts_longer_than_the_longest(client: Client, settings: Any, m
 def test_a_login_whose_next_is_refused_leads_to_the_front_page(client: Client) -> None:
     answer = Client().post("/admin/login/?next=https://elsewhere.example/", NAMES)
     assert (answer.status_code, answer["Location"]) == (302, PAGE)
+
+
+def test_a_login_logs_no_line_of_axes_but_its_warnings(db: None, caplog: pytest.LogCaptureFixture) -> None:
+    User.objects.create_superuser("super", password="super-password")
+    with caplog.at_level(logging.INFO):
+        refused = Client().post("/admin/login/?next=/admin/", NAMES | {"password": "wrong"})
+        client = Client()
+        assert (refused.status_code, client.post("/admin/login/?next=/admin/", NAMES).status_code) == (200, 302)
+        client.post("/admin/logout/")
+    of_axes = [record for record in caplog.records if record.name.startswith("axes")]
+    assert [record.levelname for record in of_axes] == ["WARNING"]
