@@ -87,3 +87,10 @@ def test_a_login_logs_no_line_of_axes_but_its_warnings(db: None, caplog: pytest.
         client.post("/admin/logout/")
     of_axes = [record for record in caplog.records if record.name.startswith("axes")]
     assert [record.levelname for record in of_axes] == ["WARNING"]
+
+
+def test_the_page_after_a_logout_says_so_and_leads_back(client: Client) -> None:
+    page = client.post("/admin/logout/").content.decode()
+    assert "You are signed out" in page and "Sign in again" in page
+    assert f'href="{PAGE}"' in page
+    assert "quality time" not in page
