@@ -54,7 +54,8 @@ class History(ProjectView):
         session = access.readable(self.credential, session_id)
         cursor = request.query_params.get("cursor")
         after = history.Place.read(cursor) if cursor else None
-        if cursor and after is None:
-            raise queries.invalid([queries.refused("cursor", "must be a cursor of this list")])
+        if cursor and (after is None or after.attempt > session.attempt):
+            cure = "must be `next` of a page of this history; leave it out to begin at the oldest entry"
+            raise queries.invalid([queries.refused("cursor", cure)])
         found, rest = history.page(session, LIMITS.run_history_bytes, after)
         return Response(HistoryPage([HistoryEntry(**entry) for entry in found], None if rest is None else str(rest)))

@@ -38,12 +38,16 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Place | None:
-        """Return the place that `str` wrote, or None for any other text."""
+        """Return the place that `str` wrote, or None for any other text.
+
+        Attempts and receipts count from 1, so a number within one of them needs it.
+        """
         parts = text.split(".") if len(text) <= 100 and text.isascii() else []
         if len(parts) != len(cls._fields) or not all(part.isdigit() and len(part) < 20 for part in parts):
             return None
         place = cls._make(map(int, parts))
-        return place if max(place) <= LARGEST else None
+        is_whole = (place.attempt or not place.position) and (place.receipt or not place.seq)
+        return place if is_whole and max(place) <= LARGEST else None
 
 
 class _Head(NamedTuple):

@@ -361,3 +361,12 @@ def test_a_running_session_without_a_connection_is_shown_as_lost(owner: APIClien
     shown = owner.get(url(session)).json()
     assert (shown["live"], shown["lost"]) == (False, True)
     assert owner.get(url(stages.queued())).json()["lost"] is False
+
+
+@pytest.mark.parametrize("cursor", ["x", "7", "0.1.1.1", "1.1.0.1", "9.0.0.0"])
+def test_a_cursor_that_no_page_of_this_history_had_is_refused_with_its_cure(owner: APIClient, cursor: str) -> None:
+    answer = owner.get(f"/api/v1/sessions/{stages.running().pk}/history", {"cursor": cursor})
+    assert problem(answer) == (422, "invalid")
+    [error] = answer.json()["errors"]
+    assert error["field"] == "cursor"
+    assert error["detail"].startswith("must be `next` of a page of this history; leave it out to begin")

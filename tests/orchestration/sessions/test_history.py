@@ -111,7 +111,8 @@ def test_questions_that_were_answered_beside_the_work_are_passed_over_and_the_re
 
 
 @pytest.mark.parametrize(
-    "cursor", ["x", "1", "1.2.3", "1.2.3.4.5", "1.2.3.-4", "1.2.3.٤", "9" * 200, "1.1.1." + "9" * 19]
+    "cursor",
+    ["x", "1", "1.2.3", "1.2.3.4.5", "1.2.3.-4", "1.2.3.٤", "9" * 200, "1.1.1." + "9" * 19, "0.1.1.1", "1.1.0.1"],
 )
 def test_a_cursor_of_another_kind_is_no_place(cursor: str) -> None:
     assert history.Place.read(cursor) is None
