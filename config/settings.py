@@ -296,14 +296,17 @@ _level = environment.choice("LOG_LEVEL", "INFO", "DEBUG", "INFO", "WARNING", "ER
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "core.display.redaction.TokenFilter"}},
+    "filters": {
+        "redact": {"()": "core.display.redaction.TokenFilter"},
+        "broker": {"()": "core.display.broker_lines.BrokerFilter"},
+    },
     "formatters": {
         "line": {
             "()": "core.display.redaction.LineFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact", "broker"]}},
     "root": {"handlers": ["stderr"], "level": _level},
     # axes tells at INFO each step of each login, four lines for one.
     "loggers": {"axes": {"level": "WARNING" if _level == "INFO" else _level}},

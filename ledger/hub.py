@@ -70,6 +70,7 @@ class Hub:
     def __init__(self) -> None:
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._is_away = False
 
     @asynccontextmanager
     async def listen(self, *topics: str) -> AsyncIterator[Subscription]:
@@ -105,7 +106,10 @@ class Hub:
             try:
                 await self._subscribed()
             except (redis.RedisError, OSError, TimeoutError) as error:
-                log.warning("the hub lost Redis (%s): polling, and reconnecting", type(error).__name__)
+                # Once, not twice a second.
+                if not self._is_away:
+                    log.warning("the hub lost Redis (%s): polling, and reconnecting", type(error).__name__)
+                self._is_away = True
             await asyncio.sleep(RECONNECT_SECS)
 
     async def _subscribed(self) -> None:
@@ -120,6 +124,9 @@ class Hub:
         try:
             async with client.pubsub(ignore_subscribe_messages=True) as channel:
                 await channel.subscribe(CHANNEL)
+                if self._is_away:
+                    log.warning("the hub has Redis again")
+                self._is_away = False
                 self.wake_all()
                 while True:
                     message = await channel.get_message(timeout=10)

@@ -21,6 +21,7 @@ CHANNEL = "wardroom:wake-ups"
 BRAKE_SECS = 2.0
 log = logging.getLogger(__name__)
 _silent_until = 0.0
+_is_away = False
 
 
 @functools.cache
@@ -76,7 +77,7 @@ def publish(topics: Iterable[str]) -> bool:
 
     After a failure nothing is sent for two seconds, so that a server that hangs does not slow every commit.
     """
-    global _silent_until
+    global _silent_until, _is_away
     publisher = _publisher(_client(os.getpid()))
     with publisher.lock:
         if time.monotonic() < _silent_until:
@@ -85,8 +86,13 @@ def publish(topics: Iterable[str]) -> bool:
             publisher.publish("\n".join(topics))
         except (redis.RedisError, OSError) as error:
             _silent_until = time.monotonic() + BRAKE_SECS
-            log.warning("wake-up not sent (%s): the polls will find the work", type(error).__name__)
+            if not _is_away:
+                log.warning("wake-ups are not sent (%s): the polls will find the work", type(error).__name__)
+            _is_away = True
             return False
+        if _is_away:
+            log.warning("wake-ups are sent again")
+        _is_away = False
     return True
 
 

@@ -15,8 +15,9 @@ import time
 from typing import Any
 
 from celery import signals
-from celery.beat import Scheduler
+from celery.beat import Scheduler, SchedulingError
 
+from core.display.broker_lines import is_away
 from core.limits import LIMITS
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class WatchedScheduler(Scheduler):
     """
 
     liveness: Liveness | None = None
+    is_broker_away = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._due: dict[str, float] = {}
@@ -80,6 +82,24 @@ class WatchedScheduler(Scheduler):
         self._due[first] = now + entry.schedule.run_every.total_seconds()
         self.apply_entry(entry, producer=self.producer)
         return 0.0
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send one job. A broker that is away is one line in the log, and its return another.
+
+        Celery logs the stack and the traceback of each job. That would be hundreds of lines a second.
+        """
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except SchedulingError as error:
+            if not is_away(error.__context__):
+                log.exception("the job %s could not be sent", entry.name)
+            elif not self.is_broker_away:
+                self.is_broker_away = True
+                log.warning("the broker does not answer: no job is sent until it does (%s)", error.__context__)
+        else:
+            if self.is_broker_away:
+                self.is_broker_away = False
+                log.warning("the broker answers again: jobs are sent")
 
 
 def watch_worker(**_: Any) -> None:

@@ -11,6 +11,8 @@ import pytest
 from accounts import projects
 from core.concurrency.threadpool import run_in_threadpool
 from ledger import hub, unit_of_work, wakeups
+from tests.servers import Valkey
+from tests.waiting import stay, wait_until_async
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -98,7 +100,43 @@ def test_a_wake_up_to_a_server_that_is_gone_fails_fast_and_is_no_error(settings:
         assert time.monotonic() - began < 3
     finally:
         wakeups._client.cache_clear()
-        wakeups._silent_until = 0.0
+        wakeups._silent_until, wakeups._is_away = 0.0, False
+
+
+async def test_a_lost_redis_is_one_line_in_the_log_and_its_return_another(
+    settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name in ("ledger.hub", "ledger.wakeups")]
+
+    monkeypatch.setattr(hub, "RECONNECT_SECS", 0.01)
+    monkeypatch.setattr(wakeups, "BRAKE_SECS", 0.0)
+    monkeypatch.setattr(wakeups, "_is_away", False)
+    server = Valkey()
+    await run_in_threadpool(server.start)
+    settings.REDIS_URL = server.url()
+    wakeups._client.cache_clear()
+    mine = hub.Hub()
+    try:
+        async with mine.listen("session:a") as subscription:
+            await listening(subscription)
+            assert await run_in_threadpool(wakeups.publish, ["session:a"])
+            await run_in_threadpool(server.kill)
+            assert not any([await run_in_threadpool(wakeups.publish, ["session:a"]) for _ in range(3)])
+            await wait_until_async(lambda: len(lines()) == 2)
+            await stay(0.5)
+            assert [line.partition(" (")[0] for line in lines()] == ["the hub lost Redis", "wake-ups are not sent"]
+            await run_in_threadpool(server.start)
+            async with asyncio.timeout(30):
+                while not await run_in_threadpool(wakeups.publish, ["session:a"]):
+                    await stay(0.02)
+            await wait_until_async(lambda: len(lines()) == 4)
+            assert sorted(lines()[2:]) == ["the hub has Redis again", "wake-ups are sent again"]
+            assert mine._task is not None
+            mine._task.cancel()
+    finally:
+        await run_in_threadpool(server.stop)
+        wakeups._client.cache_clear()
 
 
 async def test_a_listener_wakes_again_after_the_hub_lost_redis() -> None:

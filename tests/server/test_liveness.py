@@ -1,13 +1,18 @@
 """A worker that hears nothing and a beat that is stuck end themselves, and are started again."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
+from core.display.redaction import LineFormatter
+from tests.servers import Valkey
 from tests.servers.embedded import Embedded
 from tests.servers.wall_clock import WallClock
 from tests.waiting import wait_until
@@ -83,3 +88,67 @@ def test_beat_sends_on_whatever_is_done_to_the_wall_clock(tmp_path: Path, step: 
         finally:
             beat.kill()
     assert out.read_text().count("slow") == 1, "a job is sent no sooner either"
+
+
+AWAY = """
+import time
+import django
+django.setup()
+from config.celery import app
+from server.liveness import WatchedScheduler
+
+app.conf.beat_schedule = {str(number): {"task": "x", "schedule": 0.1} for number in range(5)}
+beat = WatchedScheduler(app)
+while True:
+    time.sleep(beat.tick())
+    print("round", flush=True)
+"""
+
+
+def test_beat_logs_a_lost_broker_in_one_line_and_its_return_in_another(tmp_path: Path) -> None:
+    rounds, log, broker = tmp_path / "rounds", tmp_path / "log", Valkey()
+    broker.start()
+    environment = os.environ | {"BROKER_URL": broker.queue_url()}
+
+    def some_more() -> None:
+        so_far = rounds.read_text().count("round")
+        wait_until(lambda: rounds.read_text().count("round") > so_far + 10, 60)
+
+    with (
+        rounds.open("w") as out,
+        log.open("w") as err,
+        subprocess.Popen([sys.executable, "-c", AWAY], stdout=out, stderr=err, env=environment) as beat,
+    ):
+        try:
+            some_more()
+            broker.kill()
+            wait_until(lambda: "the broker does not answer" in log.read_text(), 60)
+            some_more()
+            broker.start()
+            wait_until(lambda: "the broker answers again" in log.read_text(), 60)
+            some_more()
+        finally:
+            beat.kill()
+            broker.stop()
+    lines = log.read_text().splitlines()
+    assert [line.split(" server.liveness ")[1].partition(":")[0] for line in lines if "WARNING" in line] == [
+        "the broker does not answer",
+        "the broker answers again",
+    ]
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_line_of_celery_about_a_lost_broker_has_no_traceback_and_another_keeps_it() -> None:
+    handler = next(each for each in logging.getLogger().handlers if isinstance(each.formatter, LineFormatter))
+
+    def logged(name: str, error: Exception) -> Any:
+        record = logging.LogRecord(name, logging.ERROR, "", 0, "it failed", None, (type(error), error, None))
+        assert handler.filter(record)
+        return record.exc_info
+
+    lost = redis.ConnectionError("Connection refused")
+    assert logged("celery.worker.request", lost) is None
+    assert logged("celery.worker.request", ConnectionResetError()) is None
+    assert logged("celery.app.trace", lost) is not None, "the failure of a task"
+    assert logged("ledger.hub", lost) is not None
+    assert logged("celery.worker.request", ValueError()) is not None
