@@ -54,14 +54,10 @@ def read(text: str) -> Mapping[str, str]:
         (fragments if kind == "fragment" else statements)[name] = _COMMENT.sub("", body).strip()
 
     def expanded(sql: str) -> str:
-        while _FRAGMENT.search(sql):
-            sql = _FRAGMENT.sub(lambda found: _fragment(fragments, found[1]), sql)
+        while found := _FRAGMENT.search(sql):
+            if found[1] not in fragments:
+                raise ValueError(f"there is no fragment {found[1]}")
+            sql = sql.replace(found[0], fragments[found[1]])
         return sql
 
     return {name: expanded(sql) for name, sql in statements.items()}
-
-
-def _fragment(fragments: Mapping[str, str], name: str) -> str:
-    if name not in fragments:
-        raise ValueError(f"there is no fragment {name}")
-    return fragments[name]
