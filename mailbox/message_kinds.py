@@ -40,6 +40,7 @@ RULES: dict[str, Any] = {
 QUESTION = "a string that is not blank"
 INSTRUCTION = "a string that is not blank, or an object that is not empty"
 ANSWER = f"{faults.VALUE} (null is one)"
+_OBJECTS = {"ask": "an object of question and mode", "reply": "an object of answer"}
 
 #: The members that may hold an object's plain text, in the order of preference.
 _TEXTS = ("text", "question", "answer", "task", "message", "content")
@@ -47,20 +48,19 @@ _TEXTS = ("text", "question", "answer", "task", "message", "content")
 
 def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
     """Return the errors of a body of this kind. Unknown members are kept: a newer peer may read them."""
-    match kind:
-        case "task" | "handoff":
-            if not (body.strip() if isinstance(body, str) else isinstance(body, Mapping) and body):
-                yield faults.wrong("body", body, INSTRUCTION)
-        case "ask":
-            yield from _ask(body)
-        case "reply":
-            if not isinstance(body, Mapping):
-                yield faults.wrong("body", body, "an object of answer")
-            elif "answer" not in body:
-                yield faults.wrong("body.answer", None, ANSWER)
-        case _:
-            if not isinstance(body, Mapping):
-                yield faults.wrong("body", body, faults.OBJECT)
+    if kind in ("task", "handoff"):
+        if not (body.strip() if isinstance(body, str) else isinstance(body, Mapping) and body):
+            yield faults.wrong("body", body, INSTRUCTION)
+    elif not isinstance(body, Mapping):
+        yield faults.wrong("body", body, _OBJECTS.get(kind, faults.OBJECT))
+    elif kind == "ask":
+        question, mode = body.get("question"), body.get("mode")
+        if not isinstance(question, str) or not question.strip():
+            yield faults.wrong("body.question", question, QUESTION)
+        if mode is not None and mode not in ASK_MODES:
+            yield faults.wrong("body.mode", mode, faults.one_of(ASK_MODES))
+    elif kind == "reply" and "answer" not in body:
+        yield faults.wrong("body.answer", None, ANSWER)
 
 
 def stored(kept: str) -> Any:
@@ -84,14 +84,3 @@ def text(body: Any) -> str:
         if found is not None:
             return str(found)
     return json.dumps(body, ensure_ascii=False)
-
-
-def _ask(body: Any) -> Iterator[dict[str, str]]:
-    if not isinstance(body, Mapping):
-        yield faults.wrong("body", body, "an object of question and mode")
-        return
-    question = body.get("question")
-    if not isinstance(question, str) or not question.strip():
-        yield faults.wrong("body.question", question, QUESTION)
-    if body.get("mode") is not None and body["mode"] not in ASK_MODES:
-        yield faults.wrong("body.mode", body["mode"], faults.one_of(ASK_MODES))
