@@ -34,7 +34,9 @@ def sweep(limit: int = 200, *, moment: datetime | None = None) -> int:
     clock_steps.correct_future()
     stop: Callable[[Row], int] = lambda row: end_cancelled(*row, at)  # noqa: E731
     end_exited: Callable[[Row], int] = lambda row: supervisor_reports.end_exited(*row)  # noqa: E731
-    done = sweep_batch.each(CANCELS, lambda most: _uncooperative(most, at), stop, limit=limit)
+    is_back = outages.just_back(LIMITS.cancel_grace_secs, at)
+    uncooperative = _told_to_stop(at).order_by("cancel_requested_at").values_list("pk", "attempt")
+    done = sweep_batch.each(CANCELS, lambda most: [] if is_back else list(uncooperative[:most]), stop, limit=limit)
     # The last frames of an exited process had time to arrive over the connection.
     silent = Attempt.objects.filter(
         status__in=[Status.STARTING, Status.RUNNING], exited_at__lt=later(-supervisor_reports.LAST_WORDS_SECS, at)
@@ -78,12 +80,6 @@ def _told_to_stop(moment: datetime) -> QuerySet[Session]:
     grace = LIMITS.cancel_grace_secs
     running = Session.objects.filter(status__in=[Status.STARTING, Status.RUNNING])
     return running.filter(cancel_requested_at__lt=later(-grace, moment))
-
-
-def _uncooperative(limit: int, moment: datetime) -> list[Row]:
-    if outages.just_back(LIMITS.cancel_grace_secs, moment):
-        return []
-    return list(_told_to_stop(moment).order_by("cancel_requested_at").values_list("pk", "attempt")[:limit])
 
 
 def end_cancelled(session_id: UUID, number: int, moment: datetime) -> bool:
