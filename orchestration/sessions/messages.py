@@ -62,9 +62,7 @@ def send(
         if actor.session is not None:
             transitions.lock_in_order({session_id, actor.session})
         transitions.fence(actor)
-        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
-        if session is None:
-            raise problems.not_found()
+        session = lifecycle.own(project, session_id)
         if actor.session is not None:
             quota.keep(actor.session, message.body)
         if message.message_kind == "ask" and not questions.find(project.pk, session.address, message.id or ""):

@@ -17,7 +17,7 @@ from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from mailbox.schemas import answer as reply_fields
 from orchestration.models import Session
-from orchestration.sessions import access, messages, transitions
+from orchestration.sessions import access, lifecycle, messages, transitions
 from orchestration.sessions.schemas import AskShape
 from orchestration.states import TERMINAL
 
@@ -59,9 +59,7 @@ def ask(project: Project, session_id: UUID, question: NewMessage, actor: Actor) 
     message = messages.signed(question, actor) if actor.session else question
     with unit_of_work.transaction():
         transitions.fence(actor)
-        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
-        if session is None:
-            raise problems.not_found()
+        session = lifecycle.own(project, session_id)
         if actor.session is not None:
             quota.keep(actor.session, question.body)
         known = questions.find(project.pk, session.address, message.id or "")

@@ -17,7 +17,7 @@ from core.web import problems
 from ledger import quota, unit_of_work
 from orchestration import runners
 from orchestration.models import Session
-from orchestration.sessions import limits, roles, transitions
+from orchestration.sessions import lifecycle, limits, roles, transitions
 from orchestration.states import TERMINAL, Runner, Status
 from wardroom.children import steps
 
@@ -119,9 +119,7 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor) -> Spawned:
     Raises 403, 404, 409.
     """
     with unit_of_work.transaction():
-        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id, project=project).first()
-        if session is None:
-            raise problems.not_found()
+        session = lifecycle.own(project, session_id)
         if session.runner != Runner.EXTERNAL:
             raise problems.conflict(
                 "Only an `external` session has a token for its caller: Wardroom starts every other child itself."
