@@ -134,13 +134,8 @@ def count_socket(session: UUID) -> Iterator[None]:
         raise CloseConnection(
             Close.TOO_MANY, f"retry after {RETRY_SECS} seconds: {SOCKETS_PER_SESSION} sockets are open"
         )
-    _sockets[session] += 1
-    try:
+    with _counted(_sockets, session):
         yield
-    finally:
-        _sockets[session] -= 1
-        if not _sockets[session]:
-            del _sockets[session]
 
 
 @contextmanager
@@ -150,13 +145,19 @@ def count_handshake(address: str) -> Iterator[None]:
     per_address: int = LIMITS.unproven_handshakes_per_address
     if _handshakes.total() >= total or _handshakes[address] >= per_address:
         raise CloseConnection(Close.TRY_AGAIN, "retry after 2 seconds: too many connections wait for authentication")
-    _handshakes[address] += 1
+    with _counted(_handshakes, address):
+        yield
+
+
+@contextmanager
+def _counted(counts: Counter[T], key: T) -> Iterator[None]:
+    counts[key] += 1
     try:
         yield
     finally:
-        _handshakes[address] -= 1
-        if not _handshakes[address]:
-            del _handshakes[address]
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
 
 
 def count_connection(session: UUID) -> None:
