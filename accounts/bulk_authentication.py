@@ -40,7 +40,15 @@ def recognise_all(tokens: Collection[str]) -> dict[str, credentials.Recognised]:
     """Return the state of each token, and its credential unless it is unknown."""
     split = {token: credentials.parts(token) for token in tokens}
     found = _find_sound(sorted({public_id for _, public_id, _ in split.values()}))
-    return {token: _check(found.get(public_id), word, secret) for token, (word, public_id, secret) in split.items()}
+    recognised = {}
+    for token, (word, public_id, secret) in split.items():
+        credential = found.get(public_id)
+        try:
+            recognised[token] = credentials.verdict(credential, word, secret)
+        except unreadable.ERRORS as error:
+            unreadable.refuse(credential.public_id if credential else "that is unknown", error)
+            recognised[token] = credentials.Recognised(None, "unknown")
+    return recognised
 
 
 def _recognise_each(tokens: Sequence[str]) -> list[credentials.Recognised | Exception]:
@@ -61,30 +69,20 @@ async def recognise(token: str) -> credentials.Recognised:
 
 
 def _find_sound(public_ids: Sequence[str]) -> dict[str, Credential]:
-    """Find the readable rows. One bad value fails the whole query, so each row is then read alone."""
+    """Return the readable rows of these ids, annotated like those of `credentials.recognise`.
+
+    One bad value fails the whole query, so each row is then read alone.
+    """
+    alias = connection.alias
     try:
-        return _find(public_ids)
+        params = [clock.parameter(), several(effective_scopes.codenames()), several(public_ids)]
+        found = sql.run_prepared(effective_scopes.STATEMENTS["find_credentials"], params)
+        return {row.public_id: row for row in (_row(alias, values) for values in found)}
     except unreadable.ERRORS as error:
         if len(public_ids) > 1:
             return {name: row for each in public_ids for name, row in _find_sound([each]).items()}
         unreadable.refuse(public_ids[0], error)
         return {}
-
-
-def _check(credential: Credential | None, word: str, secret: str) -> credentials.Recognised:
-    try:
-        return credentials.verdict(credential, word, secret)
-    except unreadable.ERRORS as error:
-        unreadable.refuse(credential.public_id if credential else "that is unknown", error)
-        return credentials.Recognised(None, "unknown")
-
-
-def _find(public_ids: Sequence[str]) -> dict[str, Credential]:
-    """Return the rows of these ids, annotated like those of `credentials.recognise`."""
-    alias = connection.alias
-    params = [clock.parameter(), several(effective_scopes.codenames()), several(public_ids)]
-    found = sql.run_prepared(effective_scopes.STATEMENTS["find_credentials"], params)
-    return {row.public_id: row for row in (_row(alias, values) for values in found)}
 
 
 def _row(alias: str, values: Sequence[Any]) -> Credential:
