@@ -27,33 +27,24 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
         approval = returning.insert(_row(project_id, prepared, actor, via))
         if approval is None:
             rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
-            return _checked(rows.of(ask.session, ask.attempt).get(), prepared, actor), False
-        _count(approval, actor)
+            existing = rows.of(ask.session, ask.attempt).get()
+            if not permissions.may_see(existing, actor):
+                # A guessed request id reveals neither the request of another caller nor its approval id.
+                raise problems.conflict("This request id belongs to another caller's request.")
+            if existing.asked_digest != prepared.asked_digest:
+                raise problems.conflict("This request id belongs to a different request.", approval_id=str(existing.id))
+            return existing, False
+        # A refusal from here on takes the row back.
+        if actor.session is not None:
+            quota.keep(actor.session, approval.action, approval.question or "")
+        if approval.session is not None and approval.attempt is not None:
+            # The row of the clock is locked after the row of the approval, as everywhere. An end of the attempt that
+            # does not see this row yet has closed the clock by then.
+            attempt_clock.wait_begins(approval.project_id, approval.session, approval.attempt, approval.via)
+        else:
+            _refuse_too_many(approval.project_id, actor)
         audit_events.record_change(approval, "requested", actor, via=via, risk=approval.risk)
         return approval, True
-
-
-def _count(approval: Approval, actor: Actor) -> None:
-    """Count a new request within its bounds. A refusal takes its row back. Raises not-found, not-running, too-many.
-
-    The row of the clock is locked after the row of the approval, as everywhere. An end of the attempt that does not see
-    this row yet has closed the clock by then.
-    """
-    if actor.session is not None:
-        quota.keep(actor.session, approval.action, approval.question or "")
-    if approval.session is not None and approval.attempt is not None:
-        attempt_clock.wait_begins(approval.project_id, approval.session, approval.attempt, approval.via)
-    else:
-        _refuse_too_many(approval.project_id, actor)
-
-
-def _checked(existing: Approval, prepared: Prepared, actor: Actor) -> Approval:
-    if not permissions.may_see(existing, actor):
-        # A guessed request id reveals neither the request of another caller nor its approval id.
-        raise problems.conflict("This request id belongs to another caller's request.")
-    if existing.asked_digest != prepared.asked_digest:
-        raise problems.conflict("This request id belongs to a different request.", approval_id=str(existing.id))
-    return existing
 
 
 def _refuse_too_many(project_id: Any, actor: Actor) -> None:
