@@ -75,10 +75,15 @@ def _operation(route: Route, call: Described, register: refusals.Register) -> di
         for each, convertor in route.param_convertors.items()
     ]
     callers = " ".join(filter(None, (operation.needs(call.scope), call.callers)))
+    query = [
+        {"in": each.location, "name": each.name, "schema": each.type}
+        | ({"description": each.description} if each.description else {})
+        for each in call.query
+    ]
     made: dict[str, Any] = {
         "operationId": call.name,
         "description": "\n\n".join(filter(None, (inspect.getdoc(route.endpoint), callers))),
-        "parameters": [*in_path, *map(_parameter, call.query)],
+        "parameters": [*in_path, *query],
         "tags": [call.tag],
     }
     if call.body is not None:
@@ -96,8 +101,3 @@ def _operation(route: Route, call: Described, register: refusals.Register) -> di
         name=camelize(call.name), in_path=True, has_body=call.method == "POST", keyed=call.keyed, own=call.refuses
     )
     return operation.completed(made, facts, register)
-
-
-def _parameter(parameter: OpenApiParameter) -> dict[str, Any]:
-    found: dict[str, Any] = {"in": parameter.location, "name": parameter.name, "schema": parameter.type}
-    return found | ({"description": parameter.description} if parameter.description else {})
