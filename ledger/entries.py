@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -103,10 +103,7 @@ def _take(project_id: UUID, events: int, audits: int) -> tuple[int, int, str, st
     """Lock the head. Return its new cursor and audit number, the hash of its last audit row, and the time."""
     params = {"events": events, "audits": audits, "project": sql.uid(project_id), "now": clock.parameter()}
     for cursor, number, last_hash, at in sql.run_prepared(STATEMENTS["take_head"], params):
-        return cursor, number, last_hash, at if isinstance(at, str) else _text(at)
+        text = at if isinstance(at, str) else at.astimezone(UTC).isoformat(timespec="milliseconds")
+        return cursor, number, last_hash, text
     Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
     return _take(project_id, events, audits)
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")
