@@ -172,21 +172,17 @@ def settle(entries: Sequence[Pending]) -> None:
         leads = False
         if not entry.settled:
             try:
-                _lead(queue)
+                batch = queue.take()
+                try:
+                    with _writing(queue) if connection.vendor == "sqlite" else _borrowed_connection():
+                        commit(batch)
+                finally:
+                    queue.hand_over(batch)
             except BaseException as error:
                 # The other entries still get their turns, and only this thread can take them.
                 broken = error
     if broken:
         raise broken
-
-
-def _lead(queue: _Queue) -> None:
-    batch = queue.take()
-    try:
-        with _writing(queue) if connection.vendor == "sqlite" else _borrowed_connection():
-            commit(batch)
-    finally:
-        queue.hand_over(batch)
 
 
 @contextmanager
