@@ -38,9 +38,18 @@ def sweep() -> int:
         top = os.open(runners.work_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return 0
+
+    def put_aside(session_id: UUID) -> int:
+        with unit_of_work.transaction():
+            transitions.lock(session_id)
+            if _ended().filter(pk=session_id).exists():
+                with contextlib.suppress(OSError):
+                    os.rename(str(session_id), f"{GONE}{session_id}", src_dir_fd=top, dst_dir_fd=top)
+                    return 1
+        return 0
+
     try:
-        work = Work("retention_sweep", "work folders")
-        sweep_batch.each(work, lambda most: _long_over(top), lambda session_id: _put_aside(top, session_id))
+        sweep_batch.each(Work("retention_sweep", "work folders"), lambda most: _long_over(top), put_aside)
         return sum(_remove(top, name) for name in os.listdir(top) if name.startswith(GONE))
     finally:
         os.close(top)
@@ -66,16 +75,6 @@ def _long_over(top: int) -> list[UUID]:
 def _ended() -> QuerySet[Session]:
     old = later(-LIMITS.keep_work_folders_secs)
     return Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=old)
-
-
-def _put_aside(top: int, session_id: UUID) -> int:
-    with unit_of_work.transaction():
-        transitions.lock(session_id)
-        if _ended().filter(pk=session_id).exists():
-            with contextlib.suppress(OSError):
-                os.rename(str(session_id), f"{GONE}{session_id}", src_dir_fd=top, dst_dir_fd=top)
-                return 1
-    return 0
 
 
 def _remove(top: int, name: str) -> int:
