@@ -76,20 +76,17 @@ class Connection:
         """Run the connection of this session's child to its end."""
         try:
             await self.peer.accept(self.offer.subprotocol)
-            await self._serve(session)
+            principal = await handshake.admit(self.offer, self.address, session)
+            if not self.offer.understood:
+                raise CloseConnection(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
+            with backpressure.count_socket(principal.session_id):
+                await _until_one_fails(self.peer.read(self.inbox), self._connected(principal))
         except Exception as error:
             end = close_for(error)
             if end.code is not None:
                 await self.peer.close(end.code, end.reason)
         finally:
             await self._record_disconnect()
-
-    async def _serve(self, session: str) -> None:
-        principal = await handshake.admit(self.offer, self.address, session)
-        if not self.offer.understood:
-            raise CloseConnection(Close.NOT_PROTOCOL, f"offer {protocol.V1} or {protocol.PLAIN}")
-        with backpressure.count_socket(principal.session_id):
-            await _until_one_fails(self.peer.read(self.inbox), self._connected(principal))
 
     async def _record_disconnect(self) -> None:
         """Record that the connection is lost.
@@ -230,10 +227,20 @@ class Connection:
                 await self._or_refuse(frame, self._keep_events([frame]))
 
     async def _keep_events(self, frames: list[Any]) -> None:
+        """Publish the ephemeral events, which are not stored, and store the rest."""
         keep = connection_events.accept_plain if self.offer.plain else connection_events.accept
-        events = await self._publish_ephemeral(connection_events.numbered(frames))
-        if events:
-            acked = await self.budget.run(keep, self.claim, events)
+        events = connection_events.numbered(frames)
+        self.budget.spend(0, len(events))
+        passing = [event for event in events if event.qos == "ephemeral"]
+        for event in passing:
+            ephemeral_events.show(self.claim.session_id, event.as_ephemeral(self.claim))
+        # A stream of tokens shows activity, but each token is not worth a commit.
+        if passing and time.monotonic() - self.touched > TOUCH_SECS:
+            self.touched = time.monotonic()
+            await self.budget.run(connection_events.touch, self.claim)
+        lasting = [event for event in events if event.qos != "ephemeral"]
+        if lasting:
+            acked = await self.budget.run(keep, self.claim, lasting)
             if not self.offer.plain:
                 self._queue_answer(protocol.EventAck(seq=acked))
 
@@ -258,33 +265,22 @@ class Connection:
             taken.append(frame)
         return taken
 
-    async def _publish_ephemeral(self, events: list[connection_events.Numbered]) -> list[connection_events.Numbered]:
-        """Publish the ephemeral events, which are not stored, and return the rest."""
-        self.budget.spend(0, len(events))
-        passing = [event for event in events if event.qos == "ephemeral"]
-        for event in passing:
-            ephemeral_events.show(self.claim.session_id, event.as_ephemeral(self.claim))
-        # A stream of tokens shows activity, but each token is not worth a commit.
-        if passing and time.monotonic() - self.touched > TOUCH_SECS:
-            self.touched = time.monotonic()
-            await self.budget.run(connection_events.touch, self.claim)
-        return [event for event in events if event.qos != "ephemeral"]
-
     async def _on_approval_request(self, frame: protocol.ApprovalRequest) -> None:
         self.state.asking.add(frame.id)
         answers: list[Frame] = []
+
+        async def send() -> None:
+            try:
+                for answer in answers:
+                    await self._answer(answer)
+            finally:
+                if self.state.registered(frame.id):
+                    self.subscription.wake()
+
         try:
             answers = await self.budget.run(approvals.register, self.claim, frame)
         finally:
-            self.answers.append(functools.partial(self._send_registration, frame.id, answers))
-
-    async def _send_registration(self, id: str, answers: list[Frame]) -> None:
-        try:
-            for answer in answers:
-                await self._answer(answer)
-        finally:
-            if self.state.registered(id):
-                self.subscription.wake()
+            self.answers.append(send)
 
     async def _on_terminal(self, frame: protocol.Terminal) -> None:
         # Tell the feeder that this worker ends the attempt, so that it does not report the end as another's.

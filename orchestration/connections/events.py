@@ -104,22 +104,12 @@ def _keep(connection: Claim, events: Sequence[Numbered]) -> int:
             attempt=connection.attempt,
             seq=event.seq,
         )
-        _note_unknown_outcome(connection, event)
-    _keep_snapshots(connection, [event for event in events if event.qos == "snapshot"])
-    _advance(connection, acked, fresh)
-    return acked
-
-
-def _note_unknown_outcome(connection: Claim, event: Numbered) -> None:
-    """Record for staff a tool that may have run and was not seen to end, if this session made the request."""
-    match event.event:
-        case {"type": "unknown_outcome", "approval": str(approval)}:
-            detail = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
-            consumption.note_unknown_outcome(connection.session_id, approval, detail)
-
-
-def _keep_snapshots(connection: Claim, events: Sequence[Numbered]) -> None:
-    for event in {event.type: event for event in events}.values():
+        match event.event:
+            case {"type": "unknown_outcome", "approval": str(approval)}:
+                # Staff are told of a tool that may have run and was not seen to end, if this session made the request.
+                detail = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
+                consumption.note_unknown_outcome(connection.session_id, approval, detail)
+    for event in {event.type: event for event in events if event.qos == "snapshot"}.values():
         Snapshot.objects.update_or_create(
             session_id=connection.session_id,
             type=event.type,
@@ -130,6 +120,8 @@ def _keep_snapshots(connection: Claim, events: Sequence[Numbered]) -> None:
                 "at": database_now(),
             },
         )
+    _advance(connection, acked, fresh)
+    return acked
 
 
 def _advance(connection: Claim, acked: int | None, fresh: Sequence[Numbered]) -> None:

@@ -218,19 +218,15 @@ def rejection(connection: Claim) -> ConnectionRejected:
 
 
 def _refuse_other_session(credential: Credential, session: str) -> None:
-    named = _uuid(session)
+    try:
+        named = UUID(session)
+    except ValueError:
+        named = None
     if named is not None and str(named) == credential.subject:
         return
     if named is not None and Session.objects.filter(pk=named, project_id=credential.project_id).exists():
         raise ConnectionRejected(Close.FORBIDDEN, "a token of another session")
     raise ConnectionRejected(Close.NO_SESSION, "no such session")
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _record_event(connection: Claim, event: str) -> None:

@@ -62,7 +62,14 @@ def send(connection: Claim, frame: Send) -> str:
     own = Session.objects.get(pk=connection.session_id)
     ask = _ask(own, frame)
     if ask is not None and questions.reply_address(ask) == addresses.ANSWERS:
-        return _answer(connection, ask, frame)
+        # It came by REST, not from a mailbox. Its caller waits for the answer or fetches it later.
+        if frame.message_kind != "reply":
+            raise problems.invalid([{"field": "message_kind", "detail": "must be `reply` to answer an ask"}])
+        with fenced_transaction(connection) as session:
+            quota.keep(session.pk, frame.body)
+            questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None)
+            unit_of_work.wake(f"session:{session.pk}")
+        return messages.Outcome.PENDING.value
     address = _address(own, frame, ask)
     target = addresses.session_of(address)
     with fenced_transaction(connection, also=target) as session:
@@ -83,24 +90,16 @@ def send(connection: Claim, frame: Send) -> str:
         return messages.Outcome.PENDING.value
 
 
-def _answer(connection: Claim, ask: StoredMessage, frame: Send) -> str:
-    """Answer an ask that came by REST, not from a mailbox. Its caller waits for the answer or fetches it later."""
-    if frame.message_kind != "reply":
-        raise problems.invalid([{"field": "message_kind", "detail": "must be `reply` to answer an ask"}])
-    with fenced_transaction(connection) as session:
-        quota.keep(session.pk, frame.body)
-        questions.answer(ask, frame.body, sender_session=session.pk, sender_role=session.role or None)
-        unit_of_work.wake(f"session:{session.pk}")
-    return messages.Outcome.PENDING.value
-
-
 def _address(session: Session, frame: Send, ask: StoredMessage | None) -> str:
     """Return the target of a send: `to`, or for a reply without `to` the address that its ask names.
 
     Raises forbidden for an address outside the child's tree and its role's addresses.
     """
     if frame.to:
-        address = _as_address(frame.to)
+        try:
+            address = addresses.session_address(UUID(frame.to))  # A bare session id means that session's address.
+        except ValueError:
+            address = addresses.check(frame.to)
     elif ask is not None:
         address = questions.reply_address(ask)
     else:
@@ -112,14 +111,6 @@ def _address(session: Session, frame: Send, ask: StoredMessage | None) -> str:
         # An unknown session and one of another tree get the same answer (I11).
         raise problems.forbidden("A child may write to its own tree and to addresses that its role names.")
     return address
-
-
-def _as_address(to: str) -> str:
-    """Return the address as it is. A bare session id means that session's address."""
-    try:
-        return addresses.session_address(UUID(to))
-    except ValueError:
-        return addresses.check(to)
 
 
 def _ask(session: Session, frame: Send) -> StoredMessage | None:
