@@ -8,7 +8,7 @@ from approvals import attempt_clock, decisions
 from ledger import sweeps
 from mailbox import claims
 from orchestration.maintenance import retention
-from orchestration.sessions import cancel, dispatch, launch, reaper, waits, watchdog
+from orchestration.sessions import cancel, completion_handlers, dispatch, launch, reaper, waits, watchdog
 from orchestration.sessions.dispatch import TASK
 
 
@@ -16,6 +16,12 @@ from orchestration.sessions.dispatch import TASK
 def launch_session(session_id: str, attempt: int) -> None:
     """Start the supervisor of a queued attempt, and return."""
     launch.launch(UUID(session_id), attempt)
+
+
+@shared_task(name=completion_handlers.TASK)
+def call_completion_handler(key: str) -> None:
+    """Call one completion handler for one ended attempt."""
+    completion_handlers.call(key)
 
 
 @shared_task(name="orchestration.launch_sweep")
@@ -62,8 +68,8 @@ def claims_sweep() -> None:
 
 @shared_task(name="orchestration.outbox_sweep")
 def outbox_sweep() -> None:
-    """Publish launches that were never sent."""
-    sweeps.run("outbox_sweep", lambda moment: dispatch.sweep())
+    """Publish launches and completions that were never sent."""
+    sweeps.run("outbox_sweep", lambda moment: dispatch.sweep() + completion_handlers.sweep())
 
 
 @shared_task(name="orchestration.retention_sweep")

@@ -58,8 +58,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if sees[OutboxEntry]:
         failing = OutboxEntry.objects.filter(project__in=visible, sent_at=None).exclude(last_error="")
         where = _url("ledger_outboxentry", "?sent_at__isempty=1")
-        about = "launches that the broker did not accept; each is retried automatically"
-        cards.append(_card("not sent to the broker", failing.count(), "bad", where, about=about))
+        about = "launches that the broker did not accept, and completion handlers that failed; each is retried"
+        cards.append(_card("not delivered yet", failing.count(), "bad", where, about=about))
     sweeps = health.sweeps()
     return {
         "cards": cards,

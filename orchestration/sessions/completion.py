@@ -14,7 +14,8 @@ from mailbox import delivery
 from mailbox.addresses import OWN, session_address
 from mailbox.envelope import NewMessage, body_text
 from mailbox.store import insert
-from orchestration.models import Session
+from orchestration.models import Attempt, Session
+from orchestration.sessions import completion_handlers
 from orchestration.sessions.truncate import cut, json_bytes
 
 KIND = "completion"
@@ -33,6 +34,9 @@ def complete(session: Session, attempt: int) -> None:
     }
     payload = {name: value for name, value in body.items() if name != "result"}
     unit_of_work.event(session.project_id, "sub_agent_completed", payload, session=session.pk, attempt=attempt)
+    facts = {"parent": body["parent_session_id"], "child": body["child_session_id"]}
+    facts |= {name: body[name] for name in ("attempt", "status", "error", "result", "completed_at")}
+    completion_handlers.enqueue(session, attempt, facts)
     if session.parent_id is None:
         return
     parent = Session.objects.only("attempt", "status").get(pk=session.parent_id)
@@ -57,6 +61,17 @@ def complete(session: Session, attempt: int) -> None:
     )
     address = session_address(session.parent_id)
     delivery.deliver(session.project_id, address, [message], internal=True)
+
+
+def begin(session: Session, attempt: int) -> None:
+    """Report the first start of a child to itself and to its parent. Call it in the transaction that started it."""
+    earlier = Attempt.objects.filter(session=session, number__lt=attempt, running_at__isnull=False)
+    if session.parent_id is None or earlier.exists():
+        return
+    payload = {"child_session_id": str(session.pk), "parent_session_id": str(session.parent_id), "attempt": attempt}
+    parent = Session.objects.only("attempt").get(pk=session.parent_id)
+    unit_of_work.event(session.project_id, "sub_agent_started", payload, session=session.pk, attempt=attempt)
+    unit_of_work.event(session.project_id, "sub_agent_started", payload, session=parent.pk, attempt=parent.attempt)
 
 
 def lock_addresses(ending: Collection[Session]) -> None:

@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from typing import Any
 from uuid import UUID
 
 from amqp.exceptions import AMQPError
@@ -53,27 +54,34 @@ def mark_begun(session_id: UUID, attempt: int) -> None:
 
 
 def _send(key: str, session_id: UUID, attempt: int) -> bool:
-    """Publish once.
+    owed = OutboxEntry.objects.filter(key=key, sent_at=None)
+    trouble = publish(TASK, str(session_id), attempt)
+    if trouble is None:
+        return False
+    if trouble:
+        owed.update(tries=F("tries") + 1, last_error=trouble)
+        return False
+    owed.update(sent_at=database_now(), tries=F("tries") + 1, last_error="")
+    return True
 
-    After a failure, do not try for some seconds, so that a hanging broker does not slow every caller.
+
+def publish(task: str, *args: Any) -> str | None:
+    """Publish a task message once. Return the name of an error, or an empty text.
+
+    After a failure, return None for some seconds without a try, so that a hanging broker does not slow every caller.
     """
     global _silent_until
     if time.monotonic() < _silent_until:
-        return False
-    owed = OutboxEntry.objects.filter(key=key, sent_at=None)
+        return None
     # Try once: the pooled connections retry for six seconds while a caller waits.
     options: dict[str, float] = {"max_retries": 0}
     if not str(current_app.conf.broker_url).startswith("amqp"):
         options |= {"socket_timeout": CONNECT_SECS, "socket_connect_timeout": CONNECT_SECS}
     try:
         with current_app.connection_for_write(connect_timeout=CONNECT_SECS, transport_options=options) as broker:
-            current_app.send_task(
-                TASK, args=[str(session_id), attempt], connection=broker, retry=False, ignore_result=True
-            )
+            current_app.send_task(task, args=list(args), connection=broker, retry=False, ignore_result=True)
     except (OperationalError, OSError, AMQPError, RedisError) as problem:
         _silent_until = time.monotonic() + BRAKE_SECS
-        log.warning("launch message not sent (%s): the sweeper will send it again", type(problem).__name__)
-        owed.update(tries=F("tries") + 1, last_error=type(problem).__name__)
-        return False
-    owed.update(sent_at=database_now(), tries=F("tries") + 1, last_error="")
-    return True
+        log.warning("%s: message not sent (%s): the sweeper will send it again", task, type(problem).__name__)
+        return type(problem).__name__
+    return ""

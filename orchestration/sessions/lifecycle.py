@@ -47,10 +47,11 @@ def started(session_id: UUID, attempt: int) -> bool:
     """Record the first frame of the child: starting -> running. Return True while this attempt is the running one."""
     with unit_of_work.transaction():
         try:
-            move(session_id, attempt, Status.RUNNING, started_at=Coalesce("started_at", database_now()))
+            session = move(session_id, attempt, Status.RUNNING, started_at=Coalesce("started_at", database_now()))
         except StaleState:
             return Session.objects.filter(pk=session_id, attempt=attempt, status=Status.RUNNING).exists()
         Attempt.objects.filter(session=session_id, number=attempt).update(running_at=database_now())
+        completion.begin(session, attempt)
         return True
 
 

@@ -143,7 +143,7 @@ def test_the_rows_alone_are_sent_to_a_page_that_updates_itself(mine: Planted) ->
 
 def test_the_front_page_counts_launches_that_were_not_sent(mine: Planted) -> None:
     shown = signed_in(User.objects.create_superuser("super")).get("/admin/").content.decode()
-    assert "not sent to the broker" in shown
+    assert "not delivered yet" in shown
     assert "launches that the broker did not accept" in shown
 
 
