@@ -88,6 +88,8 @@ TEMPLATES = [
 ]
 
 limits.load(environment.mapping(limits.NAME))
+#: The known model providers and their types, for `orchestration.model_routing`.
+WARDROOM_PROVIDERS = environment.texts("WARDROOM_PROVIDERS")
 
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = environment.required(

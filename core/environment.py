@@ -70,3 +70,12 @@ def mapping(name: str) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise ImproperlyConfigured(f"{name} is not a JSON object.")
     return decoded
+
+
+def texts(name: str) -> dict[str, str]:
+    """Return a JSON object whose members are texts."""
+    found = mapping(name)
+    for key, value in found.items():
+        if not isinstance(value, str) or not value or not key.strip():
+            raise ImproperlyConfigured(f"{name}: {key[:60]!r} is {str(value)[:60]!r}; use a name and a text.")
+    return found

@@ -134,6 +134,9 @@ class Attempt(models.Model):
     launched_at = models.DateTimeField(null=True, help_text="The time at which a launch claimed it.")
     relaunched = models.BooleanField(default=False, help_text="It replaces an attempt that sent no frame.")
     resume = models.JSONField(null=True, help_text="The reason to continue after a wait: {reason, wait_for, children}.")
+    model = models.JSONField(
+        null=True, help_text="The routed model {provider, model, provider_type}; {} if the router failed."
+    )
     running_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     last_event_at = models.DateTimeField(null=True)

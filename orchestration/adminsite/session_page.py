@@ -18,6 +18,7 @@ from core.display.text import shortened
 from ledger.models import Event
 from mailbox import addresses, questions
 from mailbox.models import Message
+from orchestration import model_routing
 from orchestration.models import Attempt, Session
 from orchestration.sessions import limits, schemas, watchdog
 from orchestration.states import Status
@@ -79,6 +80,7 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
         "cut": {"attempts": len(attempts) > ATTEMPTS, "tree": is_cut},
         "most": {"attempts": ATTEMPTS, "approvals": APPROVALS, "messages": MESSAGES},
         "current": current,
+        "model": model_routing.chosen(session.options, session.metadata),
         "clocks": watchdog.clocks(session, current) if current else None,
         "ignored_limits": limits.ignored(session.metadata),
         "cancellation": session.cancellations.filter(finished_at=None).order_by("requested_at").first(),

@@ -12,6 +12,7 @@ from core.db.clock import database_now, moment, read_database_clock
 from core.limits import LIMITS
 from core.web import problems
 from ledger import quota
+from orchestration import model_routing
 from orchestration.connections.fencing import Claim, fenced_transaction
 from orchestration.models import Attempt, TranscriptItem
 from orchestration.sessions import history, limits
@@ -39,7 +40,7 @@ def run(connection: Claim) -> Run:
     attempt = Attempt.objects.select_related("session").get(**connection.row())
     session = attempt.session
     options: dict[str, Any] = session.options
-    model = {name: options.get(name) for name in ("provider", "model", "provider_type")}
+    model = model_routing.resolve(attempt)
     own = limits.limits(session.metadata)
     history_url = f"{settings.WARDROOM_URL}/api/v1/sessions/{session.pk}/history"
     messages, rest = history.page(session, LIMITS.run_history_bytes)
@@ -53,7 +54,7 @@ def run(connection: Claim) -> Run:
             parent_session_id=str(session.parent_id) if session.parent_id else None,
         ),
         role=session.role or None,
-        model=Model(**model) if any(model.values()) else None,
+        model=Model(**model) if model else None,
         reasoning_effort=options.get("reasoning_effort"),
         disabled_tools=list(options.get("disabled_tools") or []),
         messages=messages,

@@ -109,6 +109,7 @@ class Migration(migrations.Migration):
                 ('launched_at', models.DateTimeField(help_text='The time at which a launch claimed it.', null=True)),
                 ('relaunched', models.BooleanField(default=False, help_text='It replaces an attempt that sent no frame.')),
                 ('resume', models.JSONField(help_text='The reason to continue after a wait: {reason, wait_for, children}.', null=True)),
+                ('model', models.JSONField(help_text='The routed model {provider, model, provider_type}; {} if the router failed.', null=True)),
                 ('running_at', models.DateTimeField(null=True)),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('last_event_at', models.DateTimeField(null=True)),

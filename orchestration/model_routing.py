@@ -1,0 +1,145 @@
+"""Choose the model of an attempt, and route it to a provider, once for each attempt.
+
+The choice: the session's own provider and model when both are given; else the provider that its metadata names
+(`provider_name`) with the session's model; else none. Texts count only if they are not blank. Without a model, and when
+the router fails, the child's runtime uses its own provider.
+
+An installation may have one router: a class at the entry point `wardroom.providers`, built without arguments. Without
+one, `WARDROOM_PROVIDERS` names the known providers and their types; if that is empty, every provider is known.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import asdict, dataclass
+from importlib import metadata as packages
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from core.display.text import shortened
+from ledger import unit_of_work
+from orchestration.models import Attempt
+
+log = logging.getLogger(__name__)
+
+GROUP = "wardroom.providers"
+ROUTE_SECS = 5.0
+#: Calls of the router at once. A call that finds all of them taken fails at once: the router hangs.
+MOST_ROUTES = 8
+ERROR_CHARACTERS = 500
+
+_free = threading.BoundedSemaphore(MOST_ROUTES)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A provider and a model, by their names."""
+
+    provider: str
+    model: str
+
+
+class Router(Protocol):
+    """Routes models to providers. An exception of either method means that the model cannot be used."""
+
+    def provider_type_for(self, ref: ModelRef) -> str | None:
+        """Return the type of the provider, for example the API that it speaks. None when that is not known."""
+
+    def route(self, ref: ModelRef) -> ModelRef:
+        """Return the provider and the model to use. Raises an exception when there is none."""
+
+
+class ConfiguredProviders:
+    """The plain router: `WARDROOM_PROVIDERS`, a mapping of provider names to types."""
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        self._types = types
+
+    def provider_type_for(self, ref: ModelRef) -> str | None:
+        """Return the configured type."""
+        return self._types.get(ref.provider)
+
+    def route(self, ref: ModelRef) -> ModelRef:
+        """Return the model unchanged. Raises LookupError for an unknown provider."""
+        if self._types and ref.provider not in self._types:
+            raise LookupError(f"there is no provider {ref.provider!r}; known are {', '.join(sorted(self._types))}")
+        return ref
+
+
+def chosen(options: Mapping[str, Any], metadata: Mapping[str, Any]) -> ModelRef | None:
+    """Return the model that the session asks for, or None."""
+    model = _text(options.get("model"))
+    provider = _text(options.get("provider")) or _text(metadata.get("provider_name"))
+    return ModelRef(provider, model) if provider and model else None
+
+
+def resolve(attempt: Attempt) -> dict[str, Any] | None:
+    """Return `{provider, model, provider_type}` for this attempt, or None, and store it once.
+
+    A router that fails or hangs is logged and becomes a `provider_fallback` event; the result is None then.
+    """
+    if attempt.model is not None:
+        return attempt.model or None
+    session = attempt.session
+    ref = chosen(session.options, session.metadata)
+    if ref is None:
+        return None
+    found, error = {}, ""
+    try:
+        found = _routed(ref)
+    except Exception as failure:
+        error = shortened(f"{type(failure).__name__}: {failure}", ERROR_CHARACTERS)
+        log.warning("session %s: provider %s cannot route model %s: %s", session.pk, ref.provider, ref.model, error)
+    with unit_of_work.transaction():
+        first = Attempt.objects.filter(pk=attempt.pk, model__isnull=True).update(model=found)
+        if first and error:
+            payload = {**asdict(ref), "error": error}
+            unit_of_work.event(
+                session.project_id, "provider_fallback", payload, session=session.pk, attempt=attempt.number
+            )
+    return found or None
+
+
+def _routed(ref: ModelRef) -> dict[str, Any]:
+    """Ask the router in a thread of its own: code of others must not hold up the work of everybody else."""
+    if not _free.acquire(blocking=False):
+        raise NotInTime(f"{MOST_ROUTES} calls of the router have no answer yet")
+
+    def ask() -> dict[str, Any]:
+        try:
+            routed = router().route(ref)
+            return {**asdict(routed), "provider_type": router().provider_type_for(routed)}
+        finally:
+            _free.release()
+
+    try:
+        return _pool().submit(ask).result(ROUTE_SECS)
+    except NotInTime:
+        raise NotInTime(f"the router did not answer in {ROUTE_SECS:g} s") from None
+
+
+@functools.cache
+def router() -> Router:
+    """Return the router of this installation. Raises LookupError when several are installed."""
+    found = list(packages.entry_points(group=GROUP))
+    if not found:
+        return ConfiguredProviders(settings.WARDROOM_PROVIDERS)
+    if len(found) > 1:
+        raise LookupError(f"several packages have an entry point {GROUP}: {', '.join(each.value for each in found)}")
+    made: Router = found[0].load()()
+    return made
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MOST_ROUTES, thread_name_prefix="router")
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
