@@ -10,8 +10,9 @@ from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, decision_validation, permissions, schemas
 from approvals.decision_validation import Answer
 from approvals.models import Approval
+from approvals.rules import Verdict
 from approvals.selectors import find, with_waiters
-from approvals.states import CancelReason, Decision, Status, sources
+from approvals.states import LEADS_TO, CancelReason, Decision, Status, Via, sources
 from core.db import returning
 from core.db.clock import database_now
 from core.web import problems
@@ -89,24 +90,24 @@ def expire(approval_id: UUID) -> bool:
         return False
 
 
+def answer_by_rule(approval: Approval, verdict: Verdict) -> Approval:
+    """Settle a new request by the verdict of a rule, in the transaction that stored it."""
+    columns = {"decision_kind": verdict.decision, "message": verdict.message, "rule": verdict.rule}
+    actor = Actor.system(f"the rule {verdict.rule}")
+    decided = _take(approval, LEADS_TO[verdict.decision], actor, Via.RULE, **columns)
+    if decided is None:  # Its deadline has passed in this very moment.
+        raise _settled_already(approval)
+    return decided
+
+
 def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Approval:
     while approval.status == Status.PENDING and not approval.is_overdue:
         change = decision_validation.validate(approval, answer)
-        person = audit_events.person(actor)
-        for decided in _settle(approval, change.status, **change.columns, decided_by=person, decided_via=via):
+        decided = _take(approval, change.status, actor, via, **change.columns)
+        if decided is not None:
             # The child that asked is blocked no more. The held calls that were counted here still wait.
             decided.is_overdue, decided.held_calls, decided.is_blocked = False, approval.held_calls, 0
-            approval = decided
-            attempt_clock.wait_ends(approval)
-            audit_events.record_change(
-                approval,
-                "decided",
-                actor,
-                decision=approval.decision_kind,
-                via=via,
-                proposed_digest=approval.proposed_digest,
-            )
-            return approval
+            return decided
         approval = with_waiters(Approval.objects.filter(id=approval.id)).get()
     # The same person may repeat the decision that was already taken.
     by, kind = (approval.decided_by or {}).get("user_id"), approval.decision_kind
@@ -117,6 +118,23 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Appro
     if repeats:
         return with_waiters(Approval.objects.filter(id=approval.id)).get()
     raise _settled_already(approval)
+
+
+def _take(approval: Approval, to: Status, actor: Actor, via: str, **columns: Any) -> Approval | None:
+    """Write a decision and its records. Return None when another change came first, or the deadline."""
+    for decided in _settle(approval, to, **columns, decided_by=audit_events.person(actor), decided_via=via):
+        attempt_clock.wait_ends(decided)
+        audit_events.record_change(
+            decided,
+            "decided",
+            actor,
+            decision=decided.decision_kind,
+            via=via,
+            rule=decided.rule,
+            proposed_digest=decided.proposed_digest,
+        )
+        return decided
+    return None
 
 
 def _settle(approval: Approval, to: Status, **columns: Any) -> list[Approval]:

@@ -13,6 +13,7 @@ from django.db.models import Q
 from accounts.models import Project
 from approvals import states
 from approvals.states import CancelReason, Decision, Fallback, RequestVia, Risk, Status, Via
+from core.db.fields import JSONText
 from core.display.text import shortened
 
 
@@ -82,6 +83,8 @@ class Approval(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     session = models.UUIDField(null=True)
     attempt = models.PositiveIntegerField(null=True)
+    # The ids of the sessions from the root of the tree to the one that asks.
+    path = JSONText(default=list)
     request_id = models.CharField(max_length=256)
     via = models.CharField(max_length=16, choices=RequestVia.choices)
     asked_digest = models.CharField(max_length=64)

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from accounts.actors import Actor
 from accounts.models import Project
-from approvals import attempt_clock, audit_events, permissions
+from approvals import askers, attempt_clock, audit_events, decisions, permissions, rules
+from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.models import Approval
 from approvals.states import raised_risk
@@ -20,11 +21,14 @@ from ledger import quota, unit_of_work
 def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "rest"]) -> tuple[Approval, bool]:
     """Register a request and return `(approval, created)`. The same request_id with the same body is the same row.
 
+    A rule may answer it at once; then the row is settled already.
+
     Raises invalid, conflict (same id, other body), not-found (no such session here), not-running, too-many.
     """
     prepared = prepare(str(project_id), ask)
     with unit_of_work.transaction():
-        approval = returning.insert(_row(project_id, prepared, actor, via))
+        facts = askers.facts_of(ask.session)
+        approval = returning.insert(_row(project_id, prepared, actor, via, facts))
         if approval is None:
             rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
             existing = rows.of(ask.session, ask.attempt).get()
@@ -44,7 +48,8 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
         else:
             _refuse_too_many(approval.project_id, actor)
         audit_events.record_change(approval, "requested", actor, via=via, risk=approval.risk)
-        return approval, True
+        verdict = rules.verdict_on(approval, facts)
+        return (approval if verdict is None else decisions.answer_by_rule(approval, verdict)), True
 
 
 def _refuse_too_many(project_id: Any, actor: Actor) -> None:
@@ -66,12 +71,13 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 
 
-def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str) -> Approval:
+def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: SessionFacts) -> Approval:
     ask = prepared.ask
     return Approval(
         project_id=project_id,
         session=ask.session,
         attempt=ask.attempt,
+        path=[str(each) for each in facts.path],
         request_id=ask.request_id,
         via=via,
         asked_digest=prepared.asked_digest,

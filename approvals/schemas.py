@@ -41,6 +41,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     project: Id
     session: Id | None
     attempt: int | None
+    path: Annotated[list[Id], says("The sessions from the root of the tree to the one that asks.")]
     request_id: RequestId
     tool_name: Word
     permission: Word
@@ -103,6 +104,7 @@ def approval(row: models.Approval) -> Approval:
         project=str(row.project_id),
         session=None if row.session is None else str(row.session),
         attempt=row.attempt,
+        path=row.path,
         tool_name=row.tool_name,
         tool_call_id=row.tool_call_id,
         tool_schema_version=action["tool_schema_version"],

@@ -12,11 +12,11 @@ class OrchestrationConfig(AppConfig):
         """Register callbacks in the apps below, which must not import orchestration.
 
         The mailbox asks whether an address belongs to a session. Approvals ask whether a child is connected, and for
-        the title of its session.
+        the title and the facts of its session.
         """
-        from approvals import selectors
+        from approvals import askers, selectors
         from mailbox import addresses
-        from orchestration import presence
+        from orchestration import asker_facts, presence
         from orchestration.models import Attempt, Session
 
         def has_session(project_id: UUID, session_id: UUID) -> bool:
@@ -33,3 +33,4 @@ class OrchestrationConfig(AppConfig):
         addresses.reserve_for(has_session)
         selectors.count_connected(is_connected)
         selectors.name_sessions(session_name)
+        askers.describe_by(asker_facts.of)

@@ -231,6 +231,8 @@ class Resume(Part, frozen=True, kw_only=True):
     reason: str
     wait_for: str | None = None
     children: list[Any]
+    #: For people and models: after a timeout, that nothing about the children was verified.
+    note: str | None = None
 
 
 class RunLimits(Part, frozen=True, kw_only=True):

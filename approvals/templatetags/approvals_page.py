@@ -45,16 +45,26 @@ def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeS
     A reader that may not open the session's page gets the id alone, as does one without the sessions app.
     """
     id = str(approval.session)
-    shown = id if whole else id[:SHORT]
+    link, may_open = _link(context, id, id if whole else id[:SHORT])
+    name = shortened(getattr(approval, "session_name", ""), LONGEST_NAME) if may_open else ""
+    return format_html('<span class="ap-session">{}</span> {}', name, link) if name else link
+
+
+@register.simple_tag(takes_context=True)
+def path_link(context: Any, id: str) -> SafeString:
+    """Show a session above the one that asked: the beginning of its id, as a link for a reader that may open it."""
+    return _link(context, id, id[:SHORT])[0]
+
+
+def _link(context: Any, id: str, shown: str) -> tuple[SafeString, bool]:
+    """Return the link to a session's page, and whether the reader may open that."""
     address = ""
     if context["request"].user.has_perm("orchestration.view_session"):
         with contextlib.suppress(NoReverseMatch):
             address = reverse("admin:orchestration_session_change", args=[id])
     if not address:
-        return format_html('<span class="wr-mono">{}</span>', shown)
-    link = format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, id, shown)
-    name = shortened(getattr(approval, "session_name", ""), LONGEST_NAME)
-    return format_html('<span class="ap-session">{}</span> {}', name, link) if name else link
+        return format_html('<span class="wr-mono">{}</span>', shown), False
+    return format_html('<a class="wr-mono" href="{}" title="session {}">{}</a>', address, id, shown), True
 
 
 @register.filter

@@ -23,7 +23,13 @@ from orchestration.models import Session
 from orchestration.sessions import transitions
 from orchestration.states import TERMINAL, Status, WaitFor
 
+
+class LostWait(Exception):
+    """A suspended session has no recorded wait. Only a person can end or restart it."""
+
+
 WORK = Work("waits_sweep", "waits")
+NOT_VERIFIED = "The wait timed out. Nothing about the children was verified: ask each one before you use its work."
 FAILURES = frozenset({Status.ERROR, Status.TIMEOUT, Status.CANCELLED})
 
 
@@ -89,6 +95,8 @@ def resume_if_over(session: Session) -> bool:
     # After a timeout the payload does not claim that any child has ended.
     children = [{"session_id": child, "status": statuses.get(child)} for child in named]
     payload = {"reason": reason, "wait_for": session.waiting_for["wait_for"], "children": children}
+    if reason == "timeout":
+        payload["note"] = NOT_VERIFIED
     resume(session, f"resumed: {reason}", payload)
     return True
 
@@ -122,11 +130,22 @@ def resume_if_due(session_id: UUID) -> bool:
 
 
 def sweep(limit: int = 200) -> int:
-    """Check every suspended session with a finished child or an expired wait."""
+    """Check every suspended session with a finished child, an expired wait, or no recorded wait."""
     over = Session.objects.filter(parent=OuterRef("pk"), status__in=sorted(TERMINAL))
     due = Session.objects.filter(
-        Q(wait_until__lte=database_now()) | Exists(over), status=Status.SUSPENDED, cancel_requested_at=None
+        Q(wait_until__lte=database_now()) | Exists(over) | Q(waiting_for__isnull=True),
+        status=Status.SUSPENDED,
+        cancel_requested_at=None,
     )
     # The earliest end comes first, so that many long waits cannot hide one that is over.
     found = due.order_by("wait_until").values_list("pk", flat=True)
-    return sweep_batch.each(WORK, lambda most: found[:most], lambda pk: resume_if_due(pk), limit=limit)
+    return sweep_batch.each(WORK, lambda most: found[:most], _resume_or_name, limit=limit)
+
+
+def _resume_or_name(session_id: UUID) -> bool:
+    """Resume the session if its wait is over. Raise LostWait if it has none: the sweep counts and names such a row."""
+    with unit_of_work.transaction():
+        session = transitions.lock(session_id)
+        if session.status == Status.SUSPENDED and session.waiting_for is None and session.cancel_requested_at is None:
+            raise LostWait("the session is suspended without a recorded wait: nothing will resume it")
+        return resume_if_over(session)

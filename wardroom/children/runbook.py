@@ -38,6 +38,8 @@ from wardroom.children.steps import (
     table,
 )
 
+TOOL = "shell"
+DISABLED = f"the tool {TOOL} is disabled for this session"
 STEPS_PER_EVENT = 50
 HEARTBEAT_SECS = 60.0
 SHOWN_TEXT = 8192
@@ -101,6 +103,8 @@ class Runbook:
         await self._read_messages()
         if self.child.cancelled.is_set():
             raise Cancelled(self.child.cancelled.reason)
+        if TOOL in self.child.run.disabled_tools:
+            return Result(step, "denied", message=DISABLED)
         if self._stop or self._skip:
             outcome: Outcome = "stopped" if self._stop else "skipped"
             self._skip = False
@@ -138,7 +142,7 @@ class Runbook:
         why = "" if step.gated else NOT_UNASKED
         try:
             decision = await self.child.approve(
-                "shell",
+                TOOL,
                 self._arguments(step),
                 permission="shell",
                 resource=self.cwd,

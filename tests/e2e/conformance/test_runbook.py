@@ -360,3 +360,14 @@ def test_whoever_asks_is_told_where_it_is_and_a_steer_acts_at_the_next_step(star
     run.over()
     assert run.outcomes() == {1: "done", 2: "done", 3: "skipped", 4: "done"}
     assert lines(log) == ["one", "two", "four"]
+
+
+def test_no_step_runs_when_the_shell_is_disabled(house: House, tmp_path: Path) -> None:
+    client = Client(house.url, house.key)
+    ran = tmp_path / "ran"
+    id = client.spawn(f"touch {ran}\n! touch {ran}", command=RUNBOOK, disabled_tools=["shell"])["id"]
+    session = client.wait_session(id, 60)
+    assert (session["status"], session["result"].count("denied")) == ("completed", 2)
+    assert "the tool shell is disabled" in session["result"]
+    assert list(client.approvals(session=id)) == []
+    assert not ran.exists()

@@ -16,7 +16,7 @@ from tests.orchestration.connections.callers import Asker, Caller, asker, caller
 from tests.orchestration.connections.conftest import Peer, Server, Spawn
 
 BODY = {"tool_name": "shell", "permission": "shell.run", "resource": "host", "arguments": {"command": "ls"}}
-STATEMENTS = 33
+STATEMENTS = 34
 #: Not part of any operation: transactions, a new connection's settings, and the renewal of plans.
 APART = ("BEGIN", "PRAGMA", "SET ", "SELECT set_config", "DISCARD", "SHOW ")
 

@@ -8,11 +8,14 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.actors import Actor
+from accounts.models import User
 from core.db.clock import clock_at, read_database_clock
 from core.web.problems import Problem
+from ledger.models import SkippedRow
 from mailbox import session_inbox
 from orchestration.models import Session
 from orchestration.sessions import cancel, lifecycle, transitions, waits
@@ -164,6 +167,25 @@ def test_the_lease_ends_a_wait_that_nothing_else_ends() -> None:
     told = resumed(parent)
     assert told is not None and told["reason"] == "timeout"
     assert [child["status"] for child in told["children"]] == ["running"]
+    assert "Nothing about the children was verified" in told["note"]
+
+
+def test_a_suspended_parent_without_a_recorded_wait_is_counted_and_shown(client: Client) -> None:
+    parent, _ = family(1)
+    other, (child,) = family(1)
+    suspend(parent)
+    suspend(other)
+    Session.objects.filter(pk=parent.pk).update(waiting_for=None, wait_until=None)
+    Session.objects.filter(pk=child.pk).update(status=Status.COMPLETED, finished_at=read_database_clock())
+    assert waits.sweep() == 1
+    assert (stages.again(parent).status, stages.again(other).status) == ("suspended", "queued")
+    assert SkippedRow.objects.get(sweep="waits_sweep").row == str(parent.pk)
+    client.force_login(User.objects.create_superuser("super"))
+    page = client.get(f"/admin/orchestration/session/{parent.pk}/change/").content.decode()
+    assert "Suspended without a recorded wait" in page
+    cancel.cancel(stages.project(), parent.pk, "enough", Actor.system("test"))
+    waits.sweep()
+    assert not SkippedRow.objects.exists()
 
 
 def test_the_longest_lease_is_six_hours() -> None:

@@ -1,0 +1,28 @@
+"""The facts of a session for `approvals`, which knows no sessions."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from approvals.askers import SessionFacts
+from orchestration.models import Session
+
+
+def of(session_id: UUID) -> SessionFacts:
+    """Return the facts of a session; empty ones for an unknown session."""
+    row = Session.objects.filter(pk=session_id).only("pk", "parent_id", "root", "depth", "options").first()
+    if row is None:
+        return SessionFacts()
+    return SessionFacts(path(row), frozenset(row.options.get("disabled_tools", ())))
+
+
+def path(session: Session) -> tuple[UUID, ...]:
+    """Return the ids from the root of the tree to the session. It queries for each level below the first two."""
+    found = [session.pk]
+    above = session.parent_id
+    while above is not None and above != session.root:
+        found.append(above)
+        above = Session.objects.values_list("parent_id", flat=True).get(pk=above)
+    if session.parent_id is not None:
+        found.append(session.root)
+    return tuple(reversed(found))
