@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from core.db.batches import in_batches
@@ -60,11 +59,20 @@ def export_folder(project_id: UUID, address: str, folder: Path) -> Tally:
             tally.own += 1
             continue
         part = "cur" if row.waiting.state == MessageState.CLAIMED else "new"
-        named = f"{_name_of(row.message_id)}.json"
+        id = row.message_id
+        named = f"{id if _PLAIN.fullmatch(id) else hashlib.sha256(id.encode()).hexdigest()}.json"
         if named in written:
             tally.there += 1
             continue
-        _write(folder / part / f"{number:020}-{named}", json.dumps(_as_reference(row), ensure_ascii=False).encode())
+        content = {
+            "id": row.message_id,
+            "from": {"session_id": row.sender_session, **({"role": row.sender_role} if row.sender_role else {})},
+            "kind": row.message_kind,
+            "body": message_kinds.stored(row.body_text),
+            "created_at": moment(row.created_at),
+            **({"correlation_id": row.correlation_id} if row.correlation_id else {}),
+        }
+        _write(folder / part / f"{number:020}-{named}", json.dumps(content, ensure_ascii=False).encode())
         setattr(tally, part, getattr(tally, part) + 1)
     broken = Quarantined.objects.filter(project=project_id, address=address, state=QuarantineState.WAITING)
     for kept in in_batches(broken, ("created_at", "pk"), CHUNK):
@@ -81,26 +89,10 @@ def _numbered(box: Address) -> Iterator[tuple[int, Message]]:
         yield number, row
 
 
-def _as_reference(row: Message) -> dict[str, Any]:
-    sender = {"session_id": row.sender_session, **({"role": row.sender_role} if row.sender_role else {})}
-    return {
-        "id": row.message_id,
-        "from": sender,
-        "kind": row.message_kind,
-        "body": message_kinds.stored(row.body_text),
-        "created_at": moment(row.created_at),
-        **({"correlation_id": row.correlation_id} if row.correlation_id else {}),
-    }
-
-
 def _nanoseconds(at: datetime) -> int:
     """Return the nanoseconds since 1970; 0 for an earlier moment, as in the reference."""
     since = at - _EPOCH
     return max(0, (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000)
-
-
-def _name_of(id: str) -> str:
-    return id if _PLAIN.fullmatch(id) else hashlib.sha256(id.encode()).hexdigest()
 
 
 def _write(path: Path, content: bytes) -> bool:
