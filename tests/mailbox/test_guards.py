@@ -15,6 +15,7 @@ from ledger.models import Event
 from mailbox import claims, delivery, quarantine
 from mailbox.addresses import ANSWERS, session_address
 from mailbox.claims import Claim
+from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined, Waiting
 from mailbox.states import QuarantineState
 from tests.mailbox.conftest import task
@@ -47,6 +48,15 @@ def test_an_id_that_another_project_uses_too_is_settled_in_its_own(project: UUID
         delivery.deliver(owner, "desk", [task(id="same")])
     for owner in (project, foreign):
         assert claims.ack(owner, "desk", claims.drain(owner, "desk").token, ["same"]).done == ["same"]
+
+
+@pytest.mark.parametrize("id", [".", ".."])
+def test_an_ask_whose_own_address_no_client_could_call_is_refused(project: UUID, id: str) -> None:
+    ask = NewMessage(message_kind="ask", body={"question": "why?", "mode": "query"}, id=id)
+    with pytest.raises(Problem) as refusal:
+        delivery.deliver(project, "desk", [ask])
+    assert [error["field"] for error in refusal.value.extra["errors"]] == ["id"]
+    delivery.deliver(project, "desk", [task(id=id)])
 
 
 @pytest.mark.parametrize("address", [session_address(UUID(int=1)), ANSWERS])
