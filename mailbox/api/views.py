@@ -4,7 +4,6 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -16,17 +15,12 @@ from accounts.permissions import ScopeMap
 from accounts.scopes import DRAIN
 from accounts.views import ProjectView
 from core.web import pages, queries, request_body
-from core.web.openapi.refusals import Types
 from core.web.pages import page
 from mailbox import addresses, claims, delivery, schemas
 from mailbox.api import bodies, parameters
 from mailbox.models import Message
 from mailbox.states import MessageState
 from mailbox.store import receipts
-
-WRITE: ScopeMap = {"POST": "mailboxes:write"}
-RESERVED: Mapping[str, Types] = {"POST": {403: ("reserved-address",)}}
-DRAINS: ScopeMap = {"POST": DRAIN}
 
 
 class Mailbox(ProjectView):
@@ -62,12 +56,16 @@ class Messages(ProjectView):
         return Response(schemas.MessagePage(**found))
 
 
-class Drain(ProjectView):
-    scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = parameters.IN_PATH
-    refuses: ClassVar = RESERVED
-    owner_needs: ClassVar[ScopeMap] = DRAINS
+class ConsumerView(ProjectView):
+    """The common part of the calls with which a consumer claims messages and settles them."""
 
+    scopes: ClassVar[ScopeMap] = {"POST": "mailboxes:write"}
+    in_path: ClassVar = parameters.IN_PATH
+    refuses: ClassVar = {"POST": {403: ("reserved-address",)}}
+    owner_needs: ClassVar[ScopeMap] = {"POST": DRAIN}
+
+
+class Drain(ConsumerView):
     @extend_schema(
         operation_id="mailbox_drain",
         request=bodies.MailboxDrain,
@@ -80,12 +78,7 @@ class Drain(ProjectView):
         return Response(schemas.claim(claim, address))
 
 
-class Recover(ProjectView):
-    scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = parameters.IN_PATH
-    refuses: ClassVar = RESERVED
-    owner_needs: ClassVar[ScopeMap] = DRAINS
-
+class Recover(ConsumerView):
     @extend_schema(
         operation_id="mailbox_recover",
         request=bodies.MailboxRecover,
@@ -98,12 +91,7 @@ class Recover(ProjectView):
         return Response(schemas.claim(claim, address))
 
 
-class Ack(ProjectView):
-    scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = parameters.IN_PATH
-    refuses: ClassVar = RESERVED
-    owner_needs: ClassVar[ScopeMap] = DRAINS
-
+class Ack(ConsumerView):
     @extend_schema(
         operation_id="mailbox_ack",
         request=bodies.MailboxAck,
@@ -118,12 +106,7 @@ class Ack(ProjectView):
         return Response(schemas.MailboxAcked(settled.done, settled.unknown))
 
 
-class Nack(ProjectView):
-    scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = parameters.IN_PATH
-    refuses: ClassVar = RESERVED
-    owner_needs: ClassVar[ScopeMap] = DRAINS
-
+class Nack(ConsumerView):
     @extend_schema(
         operation_id="mailbox_nack",
         request=bodies.MailboxNack,
@@ -136,12 +119,7 @@ class Nack(ProjectView):
         return Response(schemas.MailboxNacked(settled.done, settled.unknown))
 
 
-class Extend(ProjectView):
-    scopes: ClassVar[ScopeMap] = WRITE
-    in_path: ClassVar = parameters.IN_PATH
-    refuses: ClassVar = RESERVED
-    owner_needs: ClassVar[ScopeMap] = DRAINS
-
+class Extend(ConsumerView):
     @extend_schema(
         operation_id="mailbox_extend",
         request=bodies.MailboxExtend,
