@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +53,10 @@ def export_folder(project_id: UUID, address: str, folder: Path) -> Tally:
         (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
     tally = Tally()
     written = {name[NUMBER:] for part in ("new", "cur") for name in os.listdir(folder / part)}
-    for number, row in _numbered(box):
+    number = 0
+    for row in in_batches(Message.objects.filter(address=box, waiting__isnull=False).placed(), ("seq",), CHUNK):
+        # The numbers rise, also where the senders' clocks do not.
+        number = max(number + 1, _nanoseconds(row.created_at))
         if row.message_kind not in PUBLIC_KINDS:
             tally.own += 1
             continue
@@ -79,14 +81,6 @@ def export_folder(project_id: UUID, address: str, folder: Path) -> Tally:
         fresh = _write(folder / "corrupt" / f"{_nanoseconds(kept.created_at):020}-{kept.pk}.json", bytes(kept.raw))
         tally.corrupt, tally.there = tally.corrupt + fresh, tally.there + (not fresh)
     return tally
-
-
-def _numbered(box: Address) -> Iterator[tuple[int, Message]]:
-    """Yield the pending messages in order. Their numbers rise, also where the senders' clocks do not."""
-    number = 0
-    for row in in_batches(Message.objects.filter(address=box, waiting__isnull=False).placed(), ("seq",), CHUNK):
-        number = max(number + 1, _nanoseconds(row.created_at))
-        yield number, row
 
 
 def _nanoseconds(at: datetime) -> int:
