@@ -34,6 +34,8 @@ class Row:
     any_of: tuple[str, ...]
     beside: tuple[str, ...] = ()
     body: dict[str, Any] | None = None
+    #: Only the asker may do it, whatever its rights are.
+    of_asker: bool = False
 
     @property
     def path(self) -> str:
@@ -71,6 +73,7 @@ MATRIX = [
     Row("POST approvals/{approval}/decide", DECIDE, body={"decision": "deny"}),
     Row("POST approvals/{approval}/withdraw", ASK, body={}),
     Row("POST approvals/{approval}/consume", ASK, body={"digest": "x"}),
+    Row("POST approvals/{approval}/fallback", ASK, body={"action": "proceed"}, of_asker=True),
     Row("GET mailboxes/box", ("mailboxes:read",)),
     Row("GET mailboxes/box/messages", ("mailboxes:read",)),
     Row("GET mailboxes/box/asks/{boxed}", ("mailboxes:read",)),
@@ -185,7 +188,7 @@ def faults(face: Django | Server, row: Row) -> list[str]:
         hidden = scope == "approvals:ask" and row.call != "POST approvals"
         enough = key_of(member("enough", {*scopes.NEEDS[scope], *row.beside}), scope)
         expect(f"enough for {scope}", enough, {404} if hidden else ALLOWED, plant())
-    expect("admin", key_of(owner(), "admin"), ALLOWED, plant())
+    expect("admin", key_of(owner(), "admin"), {403} if row.of_asker else ALLOWED, plant())
     return found
 
 
