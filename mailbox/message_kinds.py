@@ -18,7 +18,7 @@ def _of_kind(kinds: list[str], body: dict[str, Any], **fields: Any) -> dict[str,
 _QUESTION = {"type": "string", "pattern": NOT_BLANK}
 #: The rules that `errors` checks, as JSON Schema for a message.
 RULES: dict[str, Any] = {
-    **_of_kind(["task", "handoff"], {"type": ["string", "object"], "pattern": NOT_BLANK, "minProperties": 1}),
+    **_of_kind(["task", "handoff"], {"type": ["string", "number", "boolean", "object", "array"]}),
     "else": {
         **_of_kind(
             ["ask"],
@@ -38,7 +38,7 @@ RULES: dict[str, Any] = {
 }
 
 QUESTION = "a string that is not blank"
-INSTRUCTION = "a string that is not blank, or an object that is not empty"
+INSTRUCTION = "any JSON value but null"
 ANSWER = f"{faults.VALUE} (null is one)"
 _OBJECTS = {"ask": "an object of question and mode", "reply": "an object of answer"}
 
@@ -49,7 +49,8 @@ _TEXTS = ("text", "question", "answer", "task", "message", "content")
 def errors(kind: str, body: Any) -> Iterator[dict[str, str]]:
     """Return the errors of a body of this kind. Unknown members are kept: a newer peer may read them."""
     if kind in ("task", "handoff"):
-        if not (body.strip() if isinstance(body, str) else isinstance(body, Mapping) and body):
+        # As in the reference system's mailbox: the reader of an instruction knows its shape.
+        if body is None:
             yield faults.wrong("body", body, INSTRUCTION)
     elif not isinstance(body, Mapping):
         yield faults.wrong("body", body, _OBJECTS.get(kind, faults.OBJECT))

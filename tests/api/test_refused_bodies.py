@@ -22,7 +22,7 @@ PATH = re.compile(r'|[^.\[\]]+(\[\d+\]|\["[^"]*"\]|\.[^.\[\]]+)*')
 ACTION = {"request_id": "r", "tool_name": "shell", "permission": "execute", "resource": "ls"}
 TASK = {"message_kind": "task", "body": "do it"}
 KINDS = "one of ask, handoff, mcp_reply, mcp_request, reply, task"
-INSTRUCTION = "a string that is not blank, or an object that is not empty"
+INSTRUCTION = "any JSON value but null"
 UNKNOWN = "is no field of this call"
 
 

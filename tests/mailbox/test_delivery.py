@@ -115,7 +115,7 @@ def test_all_or_none(project: UUID) -> None:
 
 
 def test_each_on_its_own_leaves_the_neighbours_alone(project: UUID) -> None:
-    outcomes = delivery.deliver_each(project, "desk", [task("a"), task(""), task("c")])
+    outcomes = delivery.deliver_each(project, "desk", [task("a"), task("\0"), task("c")])
     assert [isinstance(each, Problem) for each in outcomes] == [False, True, False]
     assert [row.body for row in claims.drain(project, "desk").messages] == ["a", "c"]
 
@@ -131,7 +131,7 @@ def test_a_delivery_belongs_to_the_transaction_around_it(project: UUID) -> None:
 
 
 def test_many_addresses_at_once(project: UUID) -> None:
-    messages = [("b", task("1")), ("a", task("2")), ("a b", task("3")), ("b", task("")), ("a", task("4"))]
+    messages = [("b", task("1")), ("a", task("2")), ("a b", task("3")), ("b", task("\0")), ("a", task("4"))]
     outcomes = delivery.deliver_each_to(project, messages)
     assert [getattr(each, "seq", None) for each in outcomes] == [1, 1, None, None, 2]
 
@@ -152,10 +152,8 @@ def test_the_senders_clock_is_kept_and_decides_nothing(project: UUID) -> None:
 @pytest.mark.parametrize(
     ("kind", "body", "field"),
     [
-        ("task", "", "body"),
-        ("task", 7, "body"),
-        ("task", {}, "body"),
-        ("handoff", [], "body"),
+        ("task", None, "body"),
+        ("handoff", None, "body"),
         ("ask", "why?", "body"),
         ("ask", {"question": " "}, "body.question"),
         ("ask", {"question": "why?", "mode": "shout"}, "body.mode"),
@@ -178,6 +176,23 @@ def test_what_breaks_its_kinds_schema_or_a_limit_is_refused(project: UUID, kind:
     assert refusal.value.status == 422
     assert [error["field"] for error in refusal.value.extra["errors"]] == [field]
     assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("kind", ["task", "handoff"])
+@pytest.mark.parametrize("body", ["", 7, 1.5, False, {}, [], ["a", None], {"a": None}])
+def test_an_instruction_is_any_json_value(project: UUID, kind: str, body: Any) -> None:
+    delivery.deliver(project, "desk", [NewMessage(message_kind=kind, body=body)])
+    (message,) = claims.drain(project, "desk").messages
+    assert message.body == body
+
+
+@pytest.mark.parametrize("kind", ["mcp_request", "mcp_reply"])
+def test_a_call_of_a_tool_server_and_its_reply_are_objects(project: UUID, kind: str) -> None:
+    body = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "read", "arguments": {}}}
+    sent = NewMessage(message_kind=kind, body=body, id="call-7", correlation_id="call-7")
+    delivery.deliver(project, "desk", [sent])
+    (message,) = claims.drain(project, "desk").messages
+    assert (message.message_kind, message.body, message.correlation_id) == (kind, body, "call-7")
 
 
 def test_an_id_of_wardrooms_own_is_nobody_elses(project: UUID) -> None:
