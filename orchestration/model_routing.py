@@ -1,8 +1,8 @@
 """Choose the model of an attempt, and route it to a provider, once for each attempt.
 
 The choice: the session's own provider and model when both are given; else the provider that its metadata names
-(`provider_name`) with the session's model; else none. Texts count only if they are not blank. Without a model, and when
-the router fails, the child's runtime uses its own provider.
+(`provider_name`) with the session's model; else none. Texts count if they are not blank and have at most 200
+characters. Without a model, and when the router fails, the child's runtime uses its own provider.
 
 An installation may have one router: a class at the entry point `wardroom.providers`, built without arguments. Without
 one, `WARDROOM_PROVIDERS` names the known providers and their types; if that is empty, every provider is known.
@@ -25,14 +25,17 @@ from django.conf import settings
 from core.display.text import shortened
 from ledger import unit_of_work
 from orchestration.models import Attempt
+from wardroom import strict
 
 log = logging.getLogger(__name__)
 
 GROUP = "wardroom.providers"
 ROUTE_SECS = 5.0
-#: Calls of the router at once. A call that finds all of them taken fails at once: the router hangs.
-MOST_ROUTES = 8
+#: Calls of the router at once: half of the threads that serve connections. A further call waits a second for its turn.
+MOST_ROUTES, TURN_SECS = 4, 1.0
 ERROR_CHARACTERS = 500
+#: Characters of a provider or a model.
+LONGEST = 200
 
 _free = threading.BoundedSemaphore(MOST_ROUTES)
 
@@ -108,13 +111,17 @@ def resolve(attempt: Attempt) -> dict[str, Any] | None:
 
 def _routed(ref: ModelRef) -> dict[str, Any]:
     """Ask the router in a thread of its own: code of others must not hold up the work of everybody else."""
-    if not _free.acquire(blocking=False):
+    if not _free.acquire(timeout=TURN_SECS):
         raise NotInTime(f"{MOST_ROUTES} calls of the router have no answer yet")
 
     def ask() -> dict[str, Any]:
         try:
             routed = router().route(ref)
-            return {**asdict(routed), "provider_type": router().provider_type_for(routed)}
+            found = {**asdict(routed), "provider_type": router().provider_type_for(routed)}
+            wrong = [name for name, value in found.items() if value is not None and not _text(value)]
+            if wrong:
+                raise ValueError(f"the router gave no usable text as {', '.join(wrong)}")
+            return found
         finally:
             _free.release()
 
@@ -142,4 +149,6 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    """Return the trimmed text; nothing for what is no text, cannot be stored, or is longer than a name may be."""
+    usable = isinstance(value, str) and len(value) <= LONGEST and strict.is_storable(value)
+    return value.strip() if usable else ""

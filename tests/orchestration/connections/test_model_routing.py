@@ -26,6 +26,7 @@ from tests.orchestration.connections.conftest import Server, Spawn
         ({"provider": "acme", "model": " "}, {"provider_name": "other"}, None),
         ({"model": "m-1"}, {"provider_name": "  "}, None),
         ({"model": "m-1"}, {"provider_name": 7}, None),
+        ({"model": "m-1"}, {"provider_name": "x" * 201}, None),
         ({"provider": "acme"}, {"provider_name": "other"}, None),
         ({}, {"provider_name": "other"}, None),
         ({}, {}, None),
@@ -33,6 +34,9 @@ from tests.orchestration.connections.conftest import Server, Spawn
 )
 def test_the_rule_of_the_choice(options: Any, metadata: Any, found: Any) -> None:
     assert chosen(options, metadata) == found
+
+
+ODD: dict[str, Any] = {"nul": "a\0b", "surrogate": "\ud800", "number": 7, "long": "x" * 10_000, "blank": " "}
 
 
 class Gateway:
@@ -46,6 +50,8 @@ class Gateway:
     def route(self, ref: ModelRef) -> ModelRef:
         if ref.provider == "broken":
             raise LookupError("no such provider")
+        if ref.provider in ODD:
+            return replace(ref, model=ODD[ref.provider])
         if ref.provider == "hangs":
             self.hangs.wait(30)
         return replace(ref, provider="gateway")
@@ -84,6 +90,15 @@ def test_a_router_that_fails_is_told_once(installed: Any, server: Server, spawn:
     assert model_of(server, child) is None
     payload = Event.objects.get(type="provider_fallback").payload
     assert payload == {"provider": "broken", "model": "m-1", "error": "LookupError: no such provider"}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_answer_of_a_router_harms_no_run(
+    installed: Any, server: Server, spawn: Callable[..., Spawn], odd: str
+) -> None:
+    installed("Gateway")
+    assert model_of(server, spawn(provider=odd, model="m-1")) is None
+    assert "no usable text as model" in Event.objects.get(type="provider_fallback").payload["error"]
 
 
 def test_a_router_that_hangs_does_not_hold_up_the_run(
