@@ -18,7 +18,7 @@ TASK = {"id": "a", "message_kind": "task", "body": "do it"}
 NOT_MINE = f"/api/v1/sessions/{odd.NEVER}"
 #: Each takes the key; a call of the same sort that does not is below.
 TAKING = ["/api/v1/sessions", "/api/v1/approvals", f"{NOT_MINE}/cancel", f"{NOT_MINE}/retry", f"{NOT_MINE}/ask"]
-TAKING += [f"/api/v1/approvals/{odd.NEVER}/{operation}" for operation in ("decide", "withdraw", "consume")]
+TAKING += [f"/api/v1/approvals/{odd.NEVER}/{operation}" for operation in ("decide", "withdraw", "consume", "fallback")]
 
 
 def refused(answer: Any, field: str) -> str:
