@@ -102,8 +102,9 @@ class ApprovalSink:
                 return wait
             waits = self._waits.get(approval_id)
             if waits is None:
-                self._waits[approval_id] = [wait]
+                # It waits for our lock. A thread that cannot start leaves no waits behind that nobody polls for.
                 threading.Thread(target=self._poll, args=(approval_id,), name="wardroom-approval", daemon=True).start()
+                self._waits[approval_id] = [wait]
             else:
                 waits.append(wait)
                 self._changed.notify_all()
@@ -171,6 +172,8 @@ class ApprovalSink:
                     return self._settle(approval_id, problem)
             except _LOST:
                 pass
+            except Exception as error:  # For example an answer that is no JSON. The next wait starts a new thread.
+                return self._settle(approval_id, error)
             else:
                 if approval["status"] != "pending":
                     return self._settle(approval_id, decision_of(approval))
@@ -185,13 +188,16 @@ class ApprovalSink:
         """Return the seconds until the last deadline. At 0 nobody waits, and the request is forgotten."""
         with self._changed:
             open = [wait for wait in self._waits.get(approval_id, ()) if not wait.is_over]
-            if open:
+            # A deadline may pass between these two lines: forget the request exactly when its thread ends.
+            left = max((wait.until for wait in open), default=0.0) - time.monotonic()
+            if left > 0:
                 self._waits[approval_id] = open
-                return max(wait.until for wait in open) - time.monotonic()
+                return left
             self._waits.pop(approval_id, None)
+            self._hurried.discard(approval_id)
             return 0
 
-    def _settle(self, approval_id: str, result: "Decision | Problem") -> None:
+    def _settle(self, approval_id: str, result: "Decision | Exception") -> None:
         with self._changed:
             for wait in self._waits.pop(approval_id, ()):
                 wait.settle(result)
@@ -204,7 +210,7 @@ class Wait:
     def __init__(self, changed: threading.Condition, approval_id: str, until: float) -> None:
         self._changed = changed
         self._approval_id = approval_id
-        self._result: Decision | Problem | None = None
+        self._result: Decision | Exception | None = None
         #: The deadline, in seconds of the monotonic clock.
         self.until = until
 
@@ -213,7 +219,7 @@ class Wait:
         """True when there is a result, or the deadline has passed."""
         return self._result is not None or time.monotonic() >= self.until
 
-    def settle(self, result: "Decision | Problem") -> None:
+    def settle(self, result: "Decision | Exception") -> None:
         """Set the result. The first one counts, and none counts after the deadline. The caller holds the lock."""
         if not self.is_over:
             self._result = result
@@ -223,7 +229,7 @@ class Wait:
         """Return the decision, or *pending* after the deadline. Raises Problem when the request is not visible."""
         with self._changed:
             self._changed.wait_for(lambda: self.is_over, max(0.0, self.until - time.monotonic()))
-            if isinstance(self._result, Problem):
+            if isinstance(self._result, Exception):
                 raise self._result
             return _pending(self._approval_id) if self._result is None else self._result
 
@@ -336,6 +342,8 @@ class AsyncApprovalSink:
                     return self._resolve(approval_id, problem)
             except _LOST:
                 pass
+            except Exception as error:  # For example an answer that is no JSON. The next wait starts a new task.
+                return self._resolve(approval_id, error)
             else:
                 if approval["status"] != "pending":
                     return self._resolve(approval_id, decision_of(approval))
@@ -348,15 +356,20 @@ class AsyncApprovalSink:
             hurry.clear()
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _resolve(self, approval_id: str, result: "Decision | Problem") -> None:
-        for future in list(self._waiters.get(approval_id, ())):
+    def _resolve(self, approval_id: str, result: "Decision | Exception") -> None:
+        # Forget the poll first: a wait that begins while these are resolved needs a poll of its own.
+        waiters = self._waiters.pop(approval_id, {})
+        self._polls.pop(approval_id, None)
+        self._hurry.pop(approval_id, None)
+        for future, timer in waiters.items():
+            timer.cancel()
             _settle(future, result)
 
 
-def _settle(future: asyncio.Future[Decision], result: "Decision | Problem") -> None:
+def _settle(future: asyncio.Future[Decision], result: "Decision | Exception") -> None:
     if future.done():
         return
-    if isinstance(result, Problem):
+    if isinstance(result, Exception):
         future.set_exception(result)
     else:
         future.set_result(result)
