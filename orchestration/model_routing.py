@@ -40,6 +40,10 @@ LONGEST = 200
 _free = threading.BoundedSemaphore(MOST_ROUTES)
 
 
+class RouteRefused(Exception):
+    """Our own refusal of a route. Its text is public; that of a router's exception may hold a secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRef:
     """A provider and a model, by their names."""
@@ -69,9 +73,9 @@ class ConfiguredProviders:
         return self._types.get(ref.provider)
 
     def route(self, ref: ModelRef) -> ModelRef:
-        """Return the model unchanged. Raises LookupError for an unknown provider."""
+        """Return the model unchanged. Raises RouteRefused for an unknown provider."""
         if self._types and ref.provider not in self._types:
-            raise LookupError(f"there is no provider {ref.provider!r}; known are {', '.join(sorted(self._types))}")
+            raise RouteRefused(f"there is no provider {ref.provider!r}; known are {', '.join(sorted(self._types))}")
         return ref
 
 
@@ -85,7 +89,8 @@ def chosen(options: Mapping[str, Any], metadata: Mapping[str, Any]) -> ModelRef 
 def resolve(attempt: Attempt) -> dict[str, Any] | None:
     """Return `{provider, model, provider_type}` for this attempt, or None, and store it once.
 
-    A router that fails or hangs is logged and becomes a `provider_fallback` event; the result is None then.
+    A router that fails or hangs is logged and becomes a `provider_fallback` event; the result is None then. The child
+    reads the event, so the text of the router's exception is in the log alone.
     """
     if attempt.model is not None:
         return attempt.model or None
@@ -97,8 +102,10 @@ def resolve(attempt: Attempt) -> dict[str, Any] | None:
     try:
         found = _routed(ref)
     except Exception as failure:
-        error = shortened(f"{type(failure).__name__}: {failure}", ERROR_CHARACTERS)
-        log.warning("session %s: provider %s cannot route model %s: %s", session.pk, ref.provider, ref.model, error)
+        text = f"{type(failure).__name__}: {failure}"
+        log.warning("session %s: provider %s cannot route model %s: %s", session.pk, ref.provider, ref.model, text)
+        is_ours = isinstance(failure, RouteRefused)
+        error = shortened(str(failure) if is_ours else type(failure).__name__, ERROR_CHARACTERS)
     with unit_of_work.transaction():
         first = Attempt.objects.filter(pk=attempt.pk, model__isnull=True).update(model=found)
         if first and error:
@@ -112,33 +119,44 @@ def resolve(attempt: Attempt) -> dict[str, Any] | None:
 def _routed(ref: ModelRef) -> dict[str, Any]:
     """Ask the router in a thread of its own: code of others must not hold up the work of everybody else."""
     if not _free.acquire(timeout=TURN_SECS):
-        raise NotInTime(f"{MOST_ROUTES} calls of the router have no answer yet")
+        raise RouteRefused(f"{MOST_ROUTES} calls of the router have no answer yet")
 
     def ask() -> dict[str, Any]:
         try:
             routed = router().route(ref)
-            found = {**asdict(routed), "provider_type": router().provider_type_for(routed)}
-            wrong = [name for name, value in found.items() if value is not None and not _text(value)]
+            kind = router().provider_type_for(routed)
+            found = {"provider": routed.provider, "model": routed.model, "provider_type": kind}
+            # What the row or the frame of the run refuses would close each connection of the attempt.
+            wrong = [
+                name
+                for name, value in found.items()
+                if not _text(value) and (value is not None or name != "provider_type")
+            ]
             if wrong:
-                raise ValueError(f"the router gave no usable text as {', '.join(wrong)}")
+                raise RouteRefused(f"the router gave no usable text as {', '.join(wrong)}")
             return found
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            # A `SystemExit` would end the event loop that waits for this run.
+            raise RuntimeError(f"the router raised {type(error).__name__}") from error
         finally:
             _free.release()
 
     try:
         return _pool().submit(ask).result(ROUTE_SECS)
     except NotInTime:
-        raise NotInTime(f"the router did not answer in {ROUTE_SECS:g} s") from None
+        raise RouteRefused(f"the router did not answer in {ROUTE_SECS:g} s") from None
 
 
 @functools.cache
 def router() -> Router:
-    """Return the router of this installation. Raises LookupError when several are installed."""
+    """Return the router of this installation. Raises RouteRefused when several are installed."""
     found = list(packages.entry_points(group=GROUP))
     if not found:
         return ConfiguredProviders(settings.WARDROOM_PROVIDERS)
     if len(found) > 1:
-        raise LookupError(f"several packages have an entry point {GROUP}: {', '.join(each.value for each in found)}")
+        raise RouteRefused(f"several packages have an entry point {GROUP}: {', '.join(each.value for each in found)}")
     made: Router = found[0].load()()
     return made
 

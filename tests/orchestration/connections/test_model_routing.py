@@ -36,7 +36,14 @@ def test_the_rule_of_the_choice(options: Any, metadata: Any, found: Any) -> None
     assert chosen(options, metadata) == found
 
 
-ODD: dict[str, Any] = {"nul": "a\0b", "surrogate": "\ud800", "number": 7, "long": "x" * 10_000, "blank": " "}
+ODD: dict[str, Any] = {
+    "none": None,
+    "nul": "a\0b",
+    "surrogate": "\ud800",
+    "number": 7,
+    "long": "x" * 10_000,
+    "blank": " ",
+}
 
 
 class Gateway:
@@ -49,7 +56,9 @@ class Gateway:
 
     def route(self, ref: ModelRef) -> ModelRef:
         if ref.provider == "broken":
-            raise LookupError("no such provider")
+            raise LookupError("no such provider for the key sk-secret")
+        if ref.provider == "exits":
+            raise SystemExit(3)
         if ref.provider in ODD:
             return replace(ref, model=ODD[ref.provider])
         if ref.provider == "hangs":
@@ -83,13 +92,23 @@ def test_a_router_routes_the_model(installed: Any, server: Server, spawn: Callab
     assert model_of(server, child) == child.attempt().model == routed
 
 
-def test_a_router_that_fails_is_told_once(installed: Any, server: Server, spawn: Callable[..., Spawn]) -> None:
+def test_a_router_that_fails_is_told_once(
+    installed: Any, server: Server, spawn: Callable[..., Spawn], caplog: pytest.LogCaptureFixture
+) -> None:
     installed("Gateway")
     child = spawn(provider="broken", model="m-1")
     assert model_of(server, child) is None
     assert model_of(server, child) is None
     payload = Event.objects.get(type="provider_fallback").payload
-    assert payload == {"provider": "broken", "model": "m-1", "error": "LookupError: no such provider"}
+    # The child reads this event. The text of the router may hold its key, so it is in the log alone.
+    assert payload == {"provider": "broken", "model": "m-1", "error": "LookupError"}
+    assert "sk-secret" in caplog.text
+
+
+def test_a_router_that_exits_ends_nothing_else(installed: Any, server: Server, spawn: Callable[..., Spawn]) -> None:
+    installed("Gateway")
+    assert model_of(server, spawn(provider="exits", model="m-1")) is None
+    assert "RuntimeError" in Event.objects.get(type="provider_fallback").payload["error"]
 
 
 @pytest.mark.parametrize("odd", ODD)
