@@ -300,14 +300,17 @@ class Connection:
     async def _feed(self) -> None:
         only_answers = audit_events.answers(self.claim.session_id)
         messages_due = True
+        # They count as sent. Those behind one that could not be recorded are written after the next look.
+        due: list[Frame] = []
         while True:
             messages_due = not self.subscription.heard_only(only_answers) or messages_due
             try:
                 if self.ending:  # Its own end has nothing to tell it.
                     await self.subscription.wait(LIMITS.send_timeout_secs)
                     continue
-                for frame in await run_in_threadpool(outgoing.urgent, self.claim, self.state):
-                    await self._answer(frame)
+                due += await run_in_threadpool(outgoing.urgent, self.claim, self.state)
+                while due:
+                    await self._answer(due.pop(0))
                 messages_due = messages_due and await self._messages()
                 if messages_due or self.state.is_owed:
                     continue

@@ -48,16 +48,16 @@ class ConnectionState:
 def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
     """Return the frames that never wait behind messages, in order: cancel, run, decisions. Raises ConnectionRejected.
 
-    The returned frames count as sent: the caller writes them, or loses the connection and `state` with it.
+    The returned frames count as sent: the caller writes them, or loses the connection and `state` with it. So `state`
+    changes after the last read: a read that fails returns no frames, and the next look returns all of them.
     """
     standing = check(connection)
     frames: list[Frame] = []
     if standing.cancel_requested and not state.cancel:
-        state.cancel = True
         frames.append(Cancel(reason=standing.cancel_reason, grace_secs=_grace()))
     wants_run = connection.plain or state.need_run or not standing.run_acked
-    if wants_run and not state.run and not standing.cancel_requested:
-        state.run = True
+    sends_run = wants_run and not state.run and not standing.cancel_requested
+    if sends_run:
         frames.append(connection_run.run(connection))
     replies = approvals.undelivered(connection, need_run=state.need_run)
     # A request that is being registered gets its registration first, then its decision. Check this after the query:
@@ -66,6 +66,7 @@ def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
     asking = set(state.asking)
     state.held_back = {reply.id for reply in due if reply.id in asking}
     fresh = [reply for reply in due if reply.id not in asking]
+    state.cancel, state.run = state.cancel or standing.cancel_requested, state.run or sends_run
     state.decisions.update(reply.id for reply in fresh)
     return [*frames, *fresh]
 

@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 import pytest
 from django.db import OperationalError
 
+from accounts import projects
 from approvals.models import Approval
 from core.concurrency.threadpool import run_in_threadpool
 from orchestration import presence
-from orchestration.connections import outgoing
+from orchestration.connections import approvals, outgoing
 from orchestration.connections import run as connection_run
 from orchestration.connections.connection import Connection
 from orchestration.connections.handshake import Offer
 from orchestration.connections.transport import CloseConnection, Inbox, PeerDisconnected
-from tests.orchestration.connections.conftest import PATIENCE, Spawn
+from orchestration.sessions import cancel
+from tests.orchestration.connections.conftest import PATIENCE, TESTS, Spawn
 from tests.orchestration.connections.test_approvals import BODY, decide
 from wardroom import protocol
 from wardroom.protocol import V1, Frame
@@ -169,3 +171,42 @@ async def test_a_read_that_fails_is_tried_again(
     async with served(child) as memory:
         await begin(memory)
     assert len(tried) >= 3
+
+
+def fails_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    """Make the next call of this function fail, as with a database that is away for a moment."""
+    real = getattr(module, name)
+
+    def fail(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(module, name, real)
+        raise OperationalError("away")
+
+    monkeypatch.setattr(module, name, fail)
+
+
+async def test_a_look_that_fails_half_way_loses_no_run(
+    child: Spawn, broker: object, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
+) -> None:
+    timings(connection_poll_secs=0.05)
+    fails_once(monkeypatch, approvals, "undelivered")
+    async with served(child) as memory:
+        await begin(memory)
+
+
+async def test_a_cancel_that_cannot_be_recorded_loses_no_decision(
+    child: Spawn, broker: object, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
+) -> None:
+    timings(connection_poll_secs=0.05)
+    request = str(uuid.uuid4())
+    async with served(child) as memory:
+        await begin(memory)
+        memory.say("approval_request", id=request, body=BODY)
+        await memory.hear(protocol.ApprovalRegistered)
+    await run_in_threadpool(decide, request)
+    await run_in_threadpool(lambda: cancel.cancel(projects.default(), child.id, "enough", TESTS))
+    fails_once(monkeypatch, outgoing, "note_cancel")
+    async with served(child) as memory:
+        memory.say("hello", attempt=1)
+        await memory.hear(protocol.Welcome)
+        await memory.hear(protocol.Cancel)
+        assert (await memory.hear(protocol.ApprovalReply)).id == request
