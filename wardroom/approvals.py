@@ -30,6 +30,7 @@ Listener = Callable[[dict[str, Any]], None]
 
 #: The event that says that the rules have changed. It answers no request.
 POLICY_CHANGED = "policy_changed"
+ON_TIMEOUT = ("wait", "deny_locally", "proceed")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _LOST = (OSError, http.client.HTTPException)
 
@@ -48,6 +49,12 @@ def decision_of(approval: dict[str, Any], fallback: Fallback | None = None) -> D
         approval["id"],
         fallback,
     )
+
+
+def _check(on_timeout: str) -> None:
+    """Raise ValueError for an unknown fallback now, not after the whole deadline."""
+    if on_timeout not in ON_TIMEOUT:
+        raise ValueError(f"on_timeout is {on_timeout!r}; use one of {', '.join(ON_TIMEOUT)}")
 
 
 def _pending(approval_id: str) -> Decision:
@@ -117,6 +124,7 @@ class ApprovalSink:
         stays *pending*, with the `fallback`. An answer that came meanwhile is the result instead. Without a record
         there is no `proceed`: then `fallback` is None.
         """
+        _check(on_timeout)
         while True:
             decision = self.wait_for_approval(approval_id, deadline).result()
             if decision.state != "pending" or self._is_closed:
@@ -279,6 +287,7 @@ class AsyncApprovalSink:
 
     async def outcome(self, approval_id: str, deadline: float, *, on_timeout: OnTimeout = "wait") -> Decision:
         """Wait, and apply the caller's fallback when there is no answer in time. See `ApprovalSink.outcome`."""
+        _check(on_timeout)
         while True:
             decision = await self.wait_for_approval(approval_id, deadline)
             if decision.state != "pending" or self._is_closed:
