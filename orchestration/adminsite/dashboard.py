@@ -81,7 +81,7 @@ def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
     going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
     # An approval without a session has no attempt that could be over.
     spent = approvals.unconsumed().filter(~Exists(going_on), session__isnull=False)
-    queue = _url("approvals_approval")
+    queue, waiting = _url("approvals_approval"), waiter_count(approvals)
     return [
         _card(
             "waiting for an answer",
@@ -89,7 +89,7 @@ def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
             "wait",
             queue,
             since=oldest,
-            detail=f"{waiter_count(approvals)} callers wait",
+            detail="1 caller waits" if waiting == 1 else f"{waiting} callers wait",
             is_main=True,
         ),
         _card(
