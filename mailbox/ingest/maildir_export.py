@@ -94,7 +94,9 @@ def _write(path: Path, content: bytes) -> bool:
     if path.exists():
         return False
     hidden = path.with_name(f".{path.name}"[:255])
-    file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    # An interrupted export left it, or somebody put a link there.
+    hidden.unlink(missing_ok=True)
+    file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with open(file, "wb") as opened:
         opened.write(content)
         opened.flush()

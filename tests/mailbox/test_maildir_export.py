@@ -107,6 +107,17 @@ def test_no_name_leaves_the_folder(project: UUID, tmp_path: Path) -> None:
     assert len(names(tmp_path / "in" / "here", "new")) == len(IDS)
 
 
+def test_a_link_in_the_place_of_a_hidden_file_is_not_written_through(project: UUID, tmp_path: Path) -> None:
+    fill(project)
+    theirs = tmp_path / "theirs"
+    theirs.write_text("keep")
+    (tmp_path / "out" / "new").mkdir(parents=True)
+    os.link(theirs, tmp_path / "out" / "new" / f".{int(NOON.timestamp()) * 10**9:020}-b.json")
+    export("reviewer", tmp_path / "out")
+    assert theirs.read_text() == "keep"
+    assert len(names(tmp_path / "out", "new")) == len(IDS)
+
+
 def test_what_is_missing_is_an_error_of_one_line(project: UUID, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no mailbox 'nobody'"):
         export("nobody", tmp_path)
