@@ -42,7 +42,8 @@ def installed() -> Mapping[str, packages.EntryPoint]:
 def enqueue(session: Session, attempt: int, facts: Mapping[str, Any]) -> None:
     """Record that each handler must be called. Requires the transaction that ends the session."""
     for name in installed():
-        key = f"{KIND}:{name}:{session.pk}:{attempt}"[:200]
+        # Cut at its end: the name of a handler has no bound, and each end needs a key of its own.
+        key = f"{KIND}:{session.pk}:{attempt}:{name}"[:200]
         unit_of_work.outbox(session.project_id, KIND, key, {"handler": name, "completion": dict(facts)})
         unit_of_work.after_commit(functools.partial(dispatch.publish, TASK, key))
 
@@ -60,7 +61,7 @@ def call(key: str) -> bool:
             raise LookupError(f"no installed package has a completion handler {name!r}")
         handler: Handler = installed()[name].load()
         handler(entry.payload["completion"])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         pause = min(FIRST_PAUSE_SECS * 2 ** min(entry.tries, 20), LONGEST_PAUSE_SECS)
         log.exception("%s failed; it is called again in %g s", key, pause)
         told = shortened(f"{type(error).__name__}: {error}", ERROR_CHARACTERS)

@@ -30,6 +30,10 @@ def bad(completion: dict[str, Any]) -> None:
     raise OSError("the other side is away")
 
 
+def exits(completion: dict[str, Any]) -> None:
+    raise SystemExit(3)
+
+
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def install(*names: str) -> None:
@@ -102,6 +106,23 @@ def test_a_handler_that_raises_is_called_again_and_stops_nobody(installed: Any) 
     again = rows().get(sent_at=None)
     assert (len(CALLS), again.tries) == (3, 2)
     assert again.due_at - failed.due_at > timedelta(seconds=9)
+
+
+def test_a_handler_that_exits_has_failed(installed: Any) -> None:
+    installed("exits")
+    _, child = family()
+    lifecycle.finish(child.pk, 1, Status.COMPLETED)
+    work()
+    assert (rows().get().tries, rows().get().last_error) == (1, "SystemExit: 3")
+
+
+def test_a_handler_with_a_long_name_is_called_for_each_end(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = packages.EntryPoint("x" * 300, f"{__name__}:good", completion_handlers.GROUP)
+    monkeypatch.setattr(completion_handlers, "installed", lambda: {point.name: point})
+    for _ in range(2):
+        lifecycle.finish(family()[1].pk, 1, Status.COMPLETED)
+    work()
+    assert len(CALLS) == 2
 
 
 def test_a_handler_that_is_no_longer_installed_is_named(installed: Any) -> None:
