@@ -84,10 +84,10 @@ def test_a_thread_that_cannot_start_leaves_no_wait_behind(monkeypatch: pytest.Mo
 
 async def test_a_misspelt_fallback_is_refused_before_the_wait() -> None:
     with ApprovalSink(Scripted()) as sink, pytest.raises(ValueError, match="on_timeout is 'procede'"):
-        sink.outcome("a", 600, on_timeout="procede")  # type: ignore[arg-type]
+        sink.outcome("a", 600, on_timeout="procede")
     async with AsyncScripted(APPROVED) as client, AsyncApprovalSink(client) as asynchronous:
         with pytest.raises(ValueError, match="use one of wait, deny_locally, proceed"):
-            await asynchronous.outcome("a", 600, on_timeout="procede")  # type: ignore[arg-type]
+            await asynchronous.outcome("a", 600, on_timeout="procede")
 
 
 async def test_a_wait_that_begins_while_others_are_resolved_gets_the_answer_too() -> None:
