@@ -389,7 +389,7 @@ async def test_tasks_of_one_loop_share_commits_and_each_keeps_its_order(project:
 
 async def test_of_tasks_that_share_a_commit_each_is_told_its_own_outcome(project: UUID) -> None:
     desk = Mailbox("desk", project=project)
-    bodies = ["a", "a", "other", ""]
+    bodies = ["a", "a", "other", "\0"]
     sends = [desk.adeliver({"id": "one", "message_kind": "task", "body": body}) for body in bodies]
     found = await asyncio.gather(*sends, return_exceptions=True)
     assert [getattr(each, "duplicate", None) for each in found] == [False, True, None, None]

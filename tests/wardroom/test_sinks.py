@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import all_have_begun
 from wardroom import ApprovalSink, AsyncApprovalSink, AsyncClient, Client, approvals
 
 APPROVED: dict[str, Any] = {
@@ -43,7 +44,7 @@ class AsyncScripted(AsyncClient):
         self.answers = list(answers)
 
     async def wait_approval(self, id: str, timeout: float = 25.0) -> dict[str, Any]:
-        await asyncio.sleep(0)
+        await all_have_begun()
         answer: dict[str, Any] | Exception = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer

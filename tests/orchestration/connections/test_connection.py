@@ -173,24 +173,27 @@ async def test_a_read_that_fails_is_tried_again(
     assert len(tried) >= 3
 
 
-def fails_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
-    """Make the next call of this function fail, as with a database that is away for a moment."""
-    real = getattr(module, name)
+def fails_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[str]:
+    """Make the next call of this function fail, as with a database that is away for a moment. Return what failed."""
+    real, failed = getattr(module, name), list[str]()
 
     def fail(*args: Any, **options: Any) -> Any:
         monkeypatch.setattr(module, name, real)
+        failed.append(name)
         raise OperationalError("away")
 
     monkeypatch.setattr(module, name, fail)
+    return failed
 
 
 async def test_a_look_that_fails_half_way_loses_no_run(
     child: Spawn, broker: object, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
 ) -> None:
     timings(connection_poll_secs=0.05)
-    fails_once(monkeypatch, approvals, "undelivered")
+    failed = fails_once(monkeypatch, approvals, "undelivered")
     async with served(child) as memory:
         await begin(memory)
+    assert failed == ["undelivered"]
 
 
 async def test_a_cancel_that_cannot_be_recorded_loses_no_decision(
