@@ -23,9 +23,8 @@ ROLE = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ROLE_WORDS = "1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit"
 
 _WITH_A_COMMAND = sorted(role for role, means in LIMITS.roles.items() if "command" in means)
-_ANY = values.reference("ExactJsonValue")
 # Bounds numbers only. Other values are the caller's own and are not checked.
-_WATCHDOG = {PREFIX + name: {"allOf": [_ANY, {"maximum": LIMITS.max_watchdog_secs}]} for name in NAMES}
+_WATCHDOG = {PREFIX + name: values.any_json("ExactJsonValue", maximum=LIMITS.max_watchdog_secs) for name in NAMES}
 _METADATA = (
     "At most 64 KiB and 1,000 keys; numbers from -(2^53 - 1) to 2^53 - 1. The watchdog reads "
     "`child_watchdog.check_interval_secs`, `child_watchdog.max_total_secs` and `child_watchdog.max_idle_secs`: "

@@ -45,9 +45,9 @@ COMPONENTS = {
 }
 
 
-def any_json() -> Schema:
-    """Return the schema of any JSON value, for a field."""
-    return {name: value for name, value in COMPONENTS["JsonValue"].items() if name != "description"}
+def any_json(value: str = "JsonValue", **more: Any) -> Schema:
+    """Return the schema of any such value, for a field."""
+    return {name: member for name, member in COMPONENTS[value].items() if name != "description"} | more
 
 
 def json_object(value: str = "JsonValue", **more: Any) -> Schema:
