@@ -109,7 +109,11 @@ def child_state(token: str, columns: Sequence[Any]) -> State:
         return recognise(token).state
     row = Credential(public_id=public_id, kind=kind, secret_hash=secret_hash, scopes=[])
     row.has_expired = bool(has_expired)
-    state = verdict(row, word, secret).state
+    try:
+        state = verdict(row, word, secret).state
+    except unreadable.ERRORS as error:
+        unreadable.refuse(public_id, error)
+        return "unknown"
     return "ended" if has_ended and state != "unknown" else state
 
 
