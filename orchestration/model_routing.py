@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 GROUP = "wardroom.providers"
 ROUTE_SECS = 5.0
+#: After a router that did not answer, sessions do without it for this long: each call would block a thread.
+BRAKE_SECS = 30.0
 #: Calls of the router at once: half of the threads that serve connections. A further call waits a second for its turn.
 MOST_ROUTES, TURN_SECS = 4, 1.0
 ERROR_CHARACTERS = 500
@@ -38,6 +41,7 @@ ERROR_CHARACTERS = 500
 LONGEST = 200
 
 _free = threading.BoundedSemaphore(MOST_ROUTES)
+_silent_until = 0.0
 
 
 class RouteRefused(Exception):
@@ -118,6 +122,9 @@ def resolve(attempt: Attempt) -> dict[str, Any] | None:
 
 def _routed(ref: ModelRef) -> dict[str, Any]:
     """Ask the router in a thread of its own: code of others must not hold up the work of everybody else."""
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        raise RouteRefused("the router did not answer a moment ago")
     if not _free.acquire(timeout=TURN_SECS):
         raise RouteRefused(f"{MOST_ROUTES} calls of the router have no answer yet")
 
@@ -146,6 +153,7 @@ def _routed(ref: ModelRef) -> dict[str, Any]:
     try:
         return _pool().submit(ask).result(ROUTE_SECS)
     except NotInTime:
+        _silent_until = time.monotonic() + BRAKE_SECS
         raise RouteRefused(f"the router did not answer in {ROUTE_SECS:g} s") from None
 
 

@@ -18,7 +18,11 @@ def launch_session(session_id: str, attempt: int) -> None:
     launch.launch(UUID(session_id), attempt)
 
 
-@shared_task(name=completion_handlers.TASK)
+@shared_task(
+    name=completion_handlers.TASK,
+    soft_time_limit=completion_handlers.SOFT_SECS,
+    time_limit=completion_handlers.HARD_SECS,
+)
 def call_completion_handler(key: str) -> None:
     """Call one completion handler for one ended attempt."""
     completion_handlers.call(key)

@@ -24,9 +24,14 @@ from orchestration.sessions import dispatch
 GROUP = "wardroom.completion"
 KIND = "completion"
 TASK = "orchestration.call_completion_handler"
-#: A call that has not ended after this many seconds has lost its worker: above the time limit of a task.
-CALL_SECS = 150.0
-FIRST_PAUSE_SECS, LONGEST_PAUSE_SECS = 5.0, 3600.0
+#: A handler has this long, and is killed after the second number: workers also launch children.
+SOFT_SECS, HARD_SECS = 20, 30
+#: A call that has not ended after this many seconds has lost its worker.
+CALL_SECS = 60.0
+#: A task that the sweep has sent has this long to be taken, before the sweep sends another one.
+TAKE_SECS = 20.0
+#: Longer than TAKE_SECS, so that a late task does not shorten a pause.
+FIRST_PAUSE_SECS, LONGEST_PAUSE_SECS = 30.0, 3600.0
 ERROR_CHARACTERS = 500
 log = logging.getLogger(__name__)
 
@@ -50,7 +55,7 @@ def enqueue(session: Session, attempt: int, facts: Mapping[str, Any]) -> None:
 
 def call(key: str) -> bool:
     """Call the handler of one row. Return False when it is called elsewhere, was called, or failed."""
-    due = OutboxEntry.objects.filter(key=key, kind=KIND, sent_at=None, due_at__lte=database_now())
+    due = OutboxEntry.objects.filter(key=key, kind=KIND, sent_at=None, due_at__lte=later(TAKE_SECS))
     if not due.update(due_at=later(CALL_SECS)):
         return False
     entry = OutboxEntry.objects.get(key=key)
@@ -74,5 +79,9 @@ def call(key: str) -> bool:
 def sweep(limit: int = 100) -> int:
     """Send a task for each row that is due, and return their number."""
     due = OutboxEntry.objects.filter(kind=KIND, sent_at=None, due_at__lt=later(-5)).order_by("due_at")
+    sent = 0
     # No row can fail here: the task only names it, and records the failure of its handler on the row.
-    return sum(dispatch.publish(TASK, key) == "" for key in due.values_list("key", flat=True)[:limit])
+    for key in due.values_list("key", flat=True)[:limit]:
+        if due.order_by().filter(key=key).update(due_at=later(TAKE_SECS)):
+            sent += dispatch.publish(TASK, key) == ""
+    return sent

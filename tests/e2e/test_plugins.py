@@ -58,6 +58,6 @@ def test_a_handler_is_called_by_a_worker_and_again_after_it_failed(house: House,
     calls = tmp_path / "calls"
     wait_until(calls.exists, 60)
     (tmp_path / "mended").touch()
-    wait_until(lambda: len(calls.read_text().splitlines()) >= 2, 60, why="the failed call is made again")
+    wait_until(lambda: len(calls.read_text().splitlines()) >= 2, 120, why="the failed call is made again")
     told = [json.loads(line) for line in calls.read_text().splitlines()]
     assert {(each["child"], each["status"], each["attempt"]) for each in told} == {(id, "completed", 1)}

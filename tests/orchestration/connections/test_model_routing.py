@@ -124,10 +124,14 @@ def test_a_router_that_hangs_does_not_hold_up_the_run(
     installed: Any, server: Server, spawn: Callable[..., Spawn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_routing, "ROUTE_SECS", 0.1)
+    monkeypatch.setattr(model_routing, "_silent_until", 0.0)
     installed("Gateway")
     try:
         assert model_of(server, spawn(provider="hangs", model="m-1")) is None
         assert "0.1 s" in Event.objects.get(type="provider_fallback").payload["error"]
+        assert model_of(server, spawn(provider="acme", model="m-1")) is None, "no further thread waits for it"
+        monkeypatch.setattr(model_routing, "_silent_until", 0.0)
+        assert model_of(server, spawn(provider="acme", model="m-1")) is not None
     finally:
         Gateway.hangs.set()
 

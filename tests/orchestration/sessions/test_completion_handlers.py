@@ -148,6 +148,7 @@ def test_the_row_of_a_call_that_lost_its_worker_is_found_by_the_sweep(
     with clock_at(entry.due_at + timedelta(seconds=156)):
         assert completion_handlers.sweep() == 1
         assert published == [(completion_handlers.TASK, entry.key)]
+        assert completion_handlers.sweep() == 0, "the task that was sent may still be taken"
         assert completion_handlers.call(entry.key)
     assert len(CALLS) == 1
 
