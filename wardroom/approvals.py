@@ -131,6 +131,7 @@ class ApprovalSink:
                 return decision
             if on_timeout != "wait":
                 break
+            deadline = LONGEST_WAIT  # A round of no time would spin.
         try:
             return decision_of(self._client.fall_back(approval_id, on_timeout), on_timeout)
         except Problem as problem:
@@ -294,6 +295,7 @@ class AsyncApprovalSink:
                 return decision
             if on_timeout != "wait":
                 break
+            deadline = LONGEST_WAIT  # A round of no time would spin.
         try:
             return decision_of(await self._client.fall_back(approval_id, on_timeout), on_timeout)
         except Problem as problem:

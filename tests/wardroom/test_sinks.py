@@ -84,11 +84,11 @@ def test_a_thread_that_cannot_start_leaves_no_wait_behind(monkeypatch: pytest.Mo
 
 
 async def test_a_misspelt_fallback_is_refused_before_the_wait() -> None:
-    with ApprovalSink(Scripted()) as sink, pytest.raises(ValueError, match="on_timeout is 'procede'"):
-        sink.outcome("a", 600, on_timeout="procede")
+    with ApprovalSink(Scripted()) as sink, pytest.raises(ValueError, match="on_timeout is 'later'"):
+        sink.outcome("a", 600, on_timeout="later")
     async with AsyncScripted(APPROVED) as client, AsyncApprovalSink(client) as asynchronous:
         with pytest.raises(ValueError, match="use one of wait, deny_locally, proceed"):
-            await asynchronous.outcome("a", 600, on_timeout="procede")
+            await asynchronous.outcome("a", 600, on_timeout="later")
 
 
 async def test_a_wait_that_begins_while_others_are_resolved_gets_the_answer_too() -> None:

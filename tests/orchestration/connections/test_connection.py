@@ -7,12 +7,14 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from threading import Event
 from typing import Any, TypeVar
 
 import pytest
 from django.db import OperationalError
 
 from accounts import projects
+from accounts.models import Credential
 from approvals.models import Approval
 from core.concurrency.threadpool import run_in_threadpool
 from orchestration import presence
@@ -24,6 +26,7 @@ from orchestration.connections.transport import CloseConnection, Inbox, PeerDisc
 from orchestration.sessions import cancel
 from tests.orchestration.connections.conftest import PATIENCE, TESTS, Spawn
 from tests.orchestration.connections.test_approvals import BODY, decide
+from tests.waiting import wait_until
 from wardroom import protocol
 from wardroom.protocol import V1, Frame
 
@@ -213,3 +216,44 @@ async def test_a_cancel_that_cannot_be_recorded_loses_no_decision(
         await memory.hear(protocol.Welcome)
         await memory.hear(protocol.Cancel)
         assert (await memory.hear(protocol.ApprovalReply)).id == request
+
+
+async def test_a_credential_that_becomes_unreadable_closes_its_connection(
+    child: Spawn, broker: object, timings: Callable[..., None]
+) -> None:
+    timings(connection_poll_secs=0.05)
+    async with served(child) as memory:
+        await begin(memory)
+        await Credential.objects.filter(subject=str(child.id)).aupdate(secret_hash="\u00e9" * 64)
+        assert await memory.code() == 4401
+
+
+async def test_a_registration_that_is_written_during_a_look_holds_its_answer_back_no_longer(
+    spawn: Callable[..., Spawn], broker: object, monkeypatch: pytest.MonkeyPatch, timings: Callable[..., None]
+) -> None:
+    timings(connection_poll_secs=60)
+    child, looked, register = (
+        await run_in_threadpool(lambda: spawn(disabled_tools=("shell",))),
+        Event(),
+        approvals.register,
+    )
+
+    def registered(*args: Any) -> Any:
+        """The answer is there at once, and a look finds it before the registration is written."""
+        frames = register(*args)
+        assert looked.wait(PATIENCE)
+        return frames
+
+    def hold_back(state: outgoing.ConnectionState, name: str, value: Any) -> None:
+        if name == "held_back" and value:
+            looked.set()
+            wait_until(lambda: not value & state.asking)
+        object.__setattr__(state, name, value)
+
+    monkeypatch.setattr(approvals, "register", registered)
+    monkeypatch.setattr(outgoing.ConnectionState, "__setattr__", hold_back)
+    async with served(child) as memory:
+        await begin(memory)
+        memory.say("approval_request", id="one", body=BODY)
+        await memory.hear(protocol.ApprovalRegistered)
+        assert (await memory.hear(protocol.ApprovalReply)).decision == "denied"
