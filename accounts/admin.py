@@ -59,6 +59,10 @@ class ProjectAdmin(Named, Recorded):
         visible = projects.visible_to(user).values("pk")
         return super().get_queryset(request).filter(pk__in=visible).prefetch_related("groups")
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Leave out the time of a project that does not exist yet: the database sets it."""
+        return self.fields if obj else self.fields[:-1]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Fix the slug of an existing project, and let only superusers change its groups.
 

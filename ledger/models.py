@@ -112,6 +112,9 @@ class OutboxEntry(models.Model):
             models.Index(fields=["due_at"], condition=models.Q(sent_at=None), name="outbox_waiting"),
         ]
 
+    def __str__(self) -> str:
+        return self.key
+
 
 class Sweep(models.Model):
     """The last run of a periodic job and its result. Staff sees it as *sweeper last ran n s ago*."""

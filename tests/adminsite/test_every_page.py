@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,11 @@ def test_staff_without_permissions_see_no_row_of_anything(mine: Planted) -> None
         assert "MINE" not in text_of(answer), address
         if address.model is not None and address.model.__name__ not in about_all and "front" not in address.path:
             assert answer.status_code in (302, 403, 404, 405), address
+
+
+def test_no_page_shows_an_object_by_its_address_or_number(mine: Planted, superuser: User) -> None:
+    for address, answer in crawl(visitor(superuser), mine, superuser):
+        assert not re.search(r" object at 0x| object \(", text_of(answer)), address
 
 
 def test_staff_of_another_project_cannot_name_read_or_find_what_is_foreign(mine: Planted, theirs: Planted) -> None:
