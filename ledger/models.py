@@ -10,6 +10,7 @@ from django.db import models
 from accounts.models import Project
 from core.db.clock import Now
 from core.db.fields import JSONText
+from core.display.text import shortened
 
 
 class Head(models.Model):
@@ -55,6 +56,9 @@ class Event(models.Model):
             models.CheckConstraint(condition=models.Q(source__in=sorted(Source.values)), name="event_source_is_known"),
         ]
         indexes: ClassVar = [models.Index(fields=["session", "cursor"], name="event_by_session")]
+
+    def __str__(self) -> str:
+        return f"{shortened(self.type)} ({self.cursor})"
 
 
 class Kept(models.Model):
@@ -113,7 +117,7 @@ class OutboxEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.key
+        return shortened(self.key)
 
 
 class Sweep(models.Model):
@@ -133,6 +137,9 @@ class Sweep(models.Model):
 
     class Meta:
         ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Outage(models.Model):
