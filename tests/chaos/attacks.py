@@ -23,6 +23,7 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     for attack in (
         strangers.anonymous_bodies,
         strangers.idle_sockets,
+        strangers.forged_tokens,
         strangers.anonymous_documents,
         children.event_floods,
         children.run_ack_floods,
