@@ -13,7 +13,7 @@ import msgspec
 
 from core.db import clock, sql
 from core.db.named_sql import NamedSQL
-from ledger import audit
+from ledger.audit import chain
 from ledger.models import AuditEntry, Event, Head, OutboxEntry, Source
 
 STATEMENTS = NamedSQL(Path(__file__).parent)
@@ -69,11 +69,11 @@ def write(new: Sequence[NewEntry]) -> list[UUID]:
             row.cursor = place
         Event.objects.bulk_create(rows)
         if audits:
-            chained = audit.chain(
+            chained = chain.links(
                 last_hash,
                 number - len(audits),
                 [
-                    audit.Entry(str(project_id), at, each.actor, each.action, each.subject, each.detail)
+                    chain.Entry(str(project_id), at, each.actor, each.action, each.subject, each.detail)
                     for each in audits
                 ],
             )

@@ -21,7 +21,7 @@ from approvals.decision_validation import Answer
 from approvals.models import Approval, Subject
 from core.db.clock import clock_at
 from core.web.problems import Problem
-from ledger import audit
+from ledger.audit import chain
 from tests.approvals.conftest import NOON, child
 
 
@@ -176,7 +176,7 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         with clock_at(self.now):
             attempt_clock.settle(self.session, self.attempt)  # Leave the next life nothing to expire.
-        assert audit.verify(self.project.pk) is None
+        assert chain.verify(self.project.pk) is None
 
 
 @pytest.mark.django_db

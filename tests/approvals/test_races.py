@@ -17,7 +17,7 @@ from approvals.decision_validation import Answer
 from approvals.models import Approval, Subject
 from core.db.clock import clock_at
 from core.web.problems import Problem
-from ledger import audit
+from ledger.audit import chain
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import NOON, Asked, child, staff
 from tests.approvals.racing import all_at_once
@@ -52,7 +52,7 @@ def test_of_eight_answers_at_once_one_wins(asked: Asked, people: Any, project: P
     assert AuditEntry.objects.filter(action="approval.decided").count() == 6
     assert Event.objects.filter(type="approval_decided").count() == 6
     assert attempt_clock.clock(approval.session, 1).pending == 0
-    assert audit.verify(project.pk) is None
+    assert chain.verify(project.pk) is None
 
 
 def test_thirty_two_executors_of_one_approval_run_it_once(approved: Asked, session: UUID, project: Project) -> None:
@@ -66,7 +66,7 @@ def test_thirty_two_executors_of_one_approval_run_it_once(approved: Asked, sessi
     approval.refresh_from_db()
     assert approval.consume_claim == f"claim-{next(n for n, o in enumerate(outcomes) if o != 'consumed')}"
     assert AuditEntry.objects.filter(action="approval.consumed").count() == 1
-    assert audit.verify(project.pk) is None
+    assert chain.verify(project.pk) is None
 
 
 def test_an_answer_and_the_deadline_end_in_one_word(asked: Asked, people: Any) -> None:

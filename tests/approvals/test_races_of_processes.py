@@ -13,7 +13,7 @@ import pytest
 from accounts.models import Project
 from approvals import attempt_clock
 from approvals.models import Approval
-from ledger import audit
+from ledger.audit import chain
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import Asked, staff
 from tests.servers.databases import ROOT
@@ -70,4 +70,4 @@ def test_of_four_processes_that_all_saw_it_pending_one_decides(
     assert AuditEntry.objects.filter(action="approval.decided").count() == ROUNDS
     assert Event.objects.filter(type="approval_decided").count() == ROUNDS
     assert attempt_clock.clock(approval.session, 1).pending == 0
-    assert audit.verify(project.pk) is None
+    assert chain.verify(project.pk) is None

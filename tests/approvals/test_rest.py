@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import Project, User
 from approvals import attempt_clock
 from approvals.models import Approval
-from ledger import audit
+from ledger.audit import chain
 from tests import before_django
 from tests.approvals.conftest import Asked, staff
 
@@ -97,7 +97,7 @@ def test_the_whole_life_by_rest(key: Any, project: Project) -> None:
     assert key.post(f"{path}/consume", {"digest": asked["digest"], "claim": "c"}).status_code == 200
     assert key.post(f"{path}/consume", {"digest": asked["digest"], "claim": "d"}).json()["type"] == "consumed"
     assert key.get(unconsumed="true").json()["results"] == []
-    assert audit.verify(project.pk) is None
+    assert chain.verify(project.pk) is None
 
 
 def test_asking_twice_is_asking_once_and_another_body_is_a_conflict(key: Any) -> None:

@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import projects
 from accounts.models import Project
-from ledger import audit, feed, unit_of_work
+from ledger import feed, unit_of_work
+from ledger.audit import chain
 from ledger.models import AuditEntry, Event, Head, OutboxEntry
 from tests.waiting import breathe
 
@@ -127,7 +128,7 @@ def test_a_reader_by_cursor_skips_nothing_while_many_write() -> None:
         breathe(0.002)  # A reader that never rests keeps the interpreter from the writers.
     assert failures == []
     assert seen == list(range(1, 201))
-    assert audit.verify(project.pk) is None
+    assert chain.verify(project.pk) is None
 
 
 @pytest.mark.parametrize(
@@ -145,9 +146,9 @@ def test_the_audit_chain_names_the_first_row_that_was_tampered_with(harm: Any, n
     for n in range(3):
         with unit_of_work.transaction():
             unit_of_work.audit(project.pk, "me", "act", "it", {"n": n})
-    assert audit.verify(project.pk) is None
+    assert chain.verify(project.pk) is None
     harm(AuditEntry.objects.filter(project=project))
-    broken = audit.verify(project.pk)
+    broken = chain.verify(project.pk)
     assert broken is not None
     assert broken.number == number
     assert why in broken.why

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Project
-from ledger import audit
+from ledger.audit import chain
 
 
 class Command(BaseCommand):
@@ -15,7 +15,7 @@ class Command(BaseCommand):
         """Print one line per project."""
         broken = 0
         for project in Project.objects.order_by("slug"):
-            found = audit.verify(project.pk)
+            found = chain.verify(project.pk)
             broken += found is not None
             self.stdout.write(f"{project.slug}: " + (f"row {found.number}: {found.why}" if found else "holds"))
         if broken:

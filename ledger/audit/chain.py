@@ -38,7 +38,7 @@ class Broken:
     why: str
 
 
-def chain(previous: str, number: int, new: Sequence[Entry]) -> list[dict[str, Any]]:
+def links(previous: str, number: int, new: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return the columns of new rows that follow row `number` with the hash `previous`."""
     rows = []
     for entry in new:
