@@ -24,10 +24,11 @@ class ProjectView(APIView):
 
     `owner_needs` names, per method, a permission that the owner of a key must hold in addition to the scope. For the
     OpenAPI document a view declares: its own problem types (`refuses`), the fields of a valid body that the current
-    state may refuse (`depends`), the methods that also answer an event stream (`streams`), and the schemas of its path
-    parameters (`in_path`). `query` holds the query parameters of each method; a call with any other is refused.
-    `secret` names the methods whose answer may show a token, so that no cache stores it. `before_django` names the
-    methods of the same address that a route before Django answers.
+    state may refuse (`depends`), the methods that also answer an event stream (`streams`), the media types of files
+    that a method also answers (`exports`), and the schemas of its path parameters (`in_path`). `query` holds the query
+    parameters of each method; a call with any other is refused. `secret` names the methods whose answer may show a
+    token, so that no cache stores it. `before_django` names the methods of the same address that a route before Django
+    answers.
     """
 
     scopes: ClassVar[ScopeMap] = {}
@@ -35,6 +36,7 @@ class ProjectView(APIView):
     refuses: ClassVar[Mapping[str, Types]] = {}
     depends: ClassVar[Mapping[str, Sequence[str]]] = {}
     streams: ClassVar[Methods] = ()
+    exports: ClassVar[Mapping[str, Sequence[str]]] = {}
     owner_needs: ClassVar[ScopeMap] = {}
     in_path: ClassVar[Mapping[str, Schema]] = {}
     query: ClassVar[Mapping[str, Collection[str]]] = {}

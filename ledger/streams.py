@@ -48,21 +48,23 @@ class StreamRoute(Route):
 
 
 class EventStream(StreamingResponse):
-    """A stream that no proxy buffers, no cache stores, and no stalled reader keeps open.
+    """A stream that no proxy buffers, no cache stores, and no stalled reader keeps open. With a `filename`, a download.
 
     Raises 429 if its reader has too many open streams at this process.
     """
 
-    media_type = MEDIA_TYPE
-
-    def __init__(self, reader: str, frames: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self, reader: str, frames: AsyncGenerator[bytes, None], *, media_type: str = MEDIA_TYPE, filename: str = ""
+    ) -> None:
         most = LIMITS.streams_per_credential
         if _open[reader] >= most:
             raise problems.too_many(f"You have {most} event streams open. Close one first.", RETRY_SECS)
         self._reader = reader
         self._frames = frames
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
-        super().__init__(frames, headers=headers)
+        if filename:
+            headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+        super().__init__(frames, headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the stream while it is open. A HEAD request gets the headers, and ends."""

@@ -2,6 +2,9 @@
 
 from django.urls import URLPattern, path
 
-from ledger.api import feed
+from ledger.api import audit, feed
 
-urlpatterns: list[URLPattern] = [path("feed", feed.FeedView.as_view(), name="feed")]
+urlpatterns: list[URLPattern] = [
+    path("audit", audit.AuditView.as_view(), name="audit"),
+    path("feed", feed.FeedView.as_view(), name="feed"),
+]

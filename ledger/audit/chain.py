@@ -4,7 +4,6 @@ detected. Rows cut off at the end are detected by the ledger head.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,7 @@ from uuid import UUID
 from core.db.batches import in_batches
 from ledger.models import AuditEntry, Head
 from wardroom.jcs import canonical
-
-START = "0" * 64
+from wardroom.verify.chain import START, row_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +50,9 @@ def links(previous: str, number: int, new: Sequence[Entry]) -> list[dict[str, An
             "detail": canonical(entry.detail),
             "previous_hash": previous,
         }
-        previous = row["hash"] = digest(entry.project, row)
+        previous = row["hash"] = row_hash(entry.project, row)
         rows.append(row)
     return rows
-
-
-def digest(project: str, row: dict[str, Any]) -> str:
-    """Return the SHA-256 of the RFC 8785 JSON of a row, including the hash of the row before it."""
-    names = ("number", "at", "actor", "action", "subject", "detail", "previous_hash")
-    text = canonical({"project": project, **{name: row[name] for name in names}})
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def verify(project_id: UUID) -> Broken | None:
@@ -75,7 +66,7 @@ def verify(project_id: UUID) -> Broken | None:
             return Broken(project_id, number, f"row {number} is missing; found {row['number']}")
         if row["previous_hash"] != previous:
             return Broken(project_id, number, "it does not follow the row before it")
-        if row["hash"] != digest(str(project_id), row):
+        if row["hash"] != row_hash(str(project_id), row):
             return Broken(project_id, number, "it was altered")
         previous = row["hash"]
     head = Head.objects.filter(pk=project_id).first()

@@ -65,6 +65,8 @@ MATRIX = [
     Row("POST sessions/{over}/retry", WRITE, (STOP,), {}),
     Row("GET snapshot", ("feed:read",)),
     Row("GET feed", ("feed:read",)),
+    Row("GET audit", ("audit:read",)),
+    Row("GET audit?format=csv", ("audit:read",)),
     Row("GET approvals", ("approvals:read",)),
     Row("GET approvals/count", ("approvals:read",)),
     Row("POST approvals", ASK, body={"request_id": "r", "tool_name": "t", "permission": "p", "resource": "r"}),

@@ -61,6 +61,8 @@ class Operation(AutoSchema):
         if self.method in getattr(self.view, "streams", ()):
             operation["parameters"] = [LAST_EVENT_ID, *operation.get("parameters", [])]
             operation["responses"]["200"]["content"][EVENT_STREAM] = {"schema": {"type": "string"}}
+        for media in getattr(self.view, "exports", {}).get(self.method, ()):
+            operation["responses"]["200"]["content"][media] = {"schema": {"type": "string"}}
         depends = getattr(self.view, "depends", {}).get(self.method, ())
         return completed(operation, call, functools.partial(register, self.registry), depends)
 
