@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
-from orchestration import runners
+from orchestration.runners import process
 from orchestration.sessions import lifecycle
 from wardroom import processes
 
@@ -26,7 +26,7 @@ PATIENCE_SECS, LAST_SECS = 1.5, 0.5
 def kept() -> list[tuple[UUID, int]]:
     """Return the attempts, by session and number, that supervisors of this data folder run."""
     return [
-        (UUID(state["session"]), int(state["attempt"])) for state in map(runners.read_state, state_files()) if state
+        (UUID(state["session"]), int(state["attempt"])) for state in map(process.read_state, state_files()) if state
     ]
 
 
@@ -42,7 +42,7 @@ def end_all(wait: Callable[[float], None]) -> None:
     while any(is_running(file) for file in files) and time.monotonic() < deadline:
         wait(0.05)
     with ThreadPoolExecutor(max_workers=32) as threads:
-        list(threads.map(lambda file: runners.end_supervisor(file, LAST_SECS), files))
+        list(threads.map(lambda file: process.end_supervisor(file, LAST_SECS), files))
 
 
 def settle(attempts: list[tuple[UUID, int]]) -> int:
@@ -60,15 +60,15 @@ def written(session_id: UUID, attempt: int) -> bool:
 
 
 def state_files() -> list[Path]:
-    return list(runners.supervisors_folder().glob("*.json"))
+    return list(process.supervisors_folder().glob("*.json"))
 
 
 def ask_to_end(file: Path) -> None:
-    if is_running(file) and (state := runners.read_state(file)):
+    if is_running(file) and (state := process.read_state(file)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(state["pid"], signal.SIGTERM)
 
 
 def is_running(file: Path) -> bool:
-    state = runners.read_state(file)
+    state = process.read_state(file)
     return bool(state) and processes.is_same(state["pid"], state["boot_id"], state["start"])

@@ -26,9 +26,9 @@ from mailbox.addresses import session_of
 from mailbox.models import Message, Waiting
 from mailbox.states import MessageState
 from mailbox.store import receipts
-from orchestration import runners
 from orchestration.maintenance import workdirs
 from orchestration.models import Attempt, Cancellation, Session, WebProcess
+from orchestration.runners import process
 from orchestration.sessions import transitions
 from orchestration.states import ENDED, TERMINAL
 
@@ -183,5 +183,5 @@ def _logs() -> int:
             return 0  # Another worker removed it.
         return 1
 
-    logs = runners.supervisors_folder().glob("*.log")
+    logs = process.supervisors_folder().glob("*.log")
     return sweep_batch.each(Work("retention_sweep", "logs of supervisors"), lambda most: logs, remove)

@@ -18,8 +18,8 @@ from core.db.clock import later
 from core.limits import LIMITS
 from ledger import sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
-from orchestration import runners
 from orchestration.models import Session
+from orchestration.runners import process
 from orchestration.sessions import transitions
 from orchestration.states import TERMINAL
 
@@ -35,7 +35,7 @@ def sweep() -> int:
     2. Remove the renamed folders, including those that an earlier round could not finish.
     """
     try:
-        top = os.open(runners.work_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        top = os.open(process.work_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return 0
 

@@ -11,8 +11,8 @@ from core.limits import LIMITS
 from ledger import outages, sweep_batch, unit_of_work
 from ledger.sweep_batch import Work, storable
 from mailbox import session_inbox
-from orchestration import runners
 from orchestration.models import Attempt, Session
+from orchestration.runners import process
 from orchestration.sessions import dispatch, lifecycle, roles, spawn, transitions
 from orchestration.sessions.transitions import StaleState
 from orchestration.states import Runner, Status
@@ -37,18 +37,18 @@ def launch(session_id: UUID, attempt: int) -> bool:
     waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED)
     if not waiting.exists() or _may_still_run(session_id, attempt):
         return False
-    runners.end_earlier(session_id, attempt, LIMITS.kill_grace_secs + 1)
+    process.end_earlier(session_id, attempt, LIMITS.kill_grace_secs + 1)
     claimed = _claim(session_id, attempt)
     if claimed is None:
         return False
     session, token = claimed
     try:
-        spec = runners.launch_spec(session_id, attempt, token, session.command or [], _process_options(session))
-        pid = runners.start_supervisor(spec)
+        spec = process.launch_spec(session_id, attempt, token, session.command or [], _process_options(session))
+        pid = process.start_supervisor(spec)
     except Exception as problem:
         # Otherwise the attempt ends only when its first frame is overdue, and without this reason.
         log.exception("the launch of %s/%s failed", session_id, attempt)
-        known = isinstance(problem, runners.NotStarted | OSError)
+        known = isinstance(problem, process.NotStarted | OSError)
         why = str(problem) if known else f"the launch failed: {type(problem).__name__}: {problem}"
         lifecycle.finish(session_id, attempt, Status.ERROR, error=storable(redacted(why)), kill_in=0)
         return False
@@ -69,7 +69,7 @@ def _may_still_run(session_id: UUID, attempt: int) -> bool:
     """
     notices = 2 * LIMITS.supervisor_alive_secs + 2 * LIMITS.kill_grace_secs
     earlier = Attempt.objects.filter(session=session_id, number__lt=attempt, exited_at=None)
-    elsewhere = earlier.exclude(host="").exclude(host=runners.this_host())
+    elsewhere = earlier.exclude(host="").exclude(host=process.this_host())
     return elsewhere.filter(ended_at__gt=later(-notices)).exists()
 
 
@@ -91,7 +91,7 @@ def _claim(session_id: UUID, attempt: int) -> tuple[Session, str] | None:
         except StaleState:
             return None
         row = Attempt.objects.filter(session=session, number=attempt)
-        row.update(launched_at=database_now(), host=runners.this_host())
+        row.update(launched_at=database_now(), host=process.this_host())
         return session, spawn.mint(session)
 
 

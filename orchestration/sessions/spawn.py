@@ -15,8 +15,8 @@ from accounts.models import CredentialKind, Project
 from core.limits import LIMITS
 from core.web import problems
 from ledger import quota, unit_of_work
-from orchestration import runners
 from orchestration.models import Session
+from orchestration.runners import process
 from orchestration.sessions import lifecycle, limits, roles, transitions
 from orchestration.states import TERMINAL, Runner, Status
 from wardroom.children import steps
@@ -190,7 +190,7 @@ def _command_errors(command: list[str] | None) -> list[dict[str, str]]:
         return [_error("command", f"an argument has at most {steps.MAX_COMMAND_BYTES} bytes: put it into a file")]
     if sum(len(part.encode()) + 9 for part in command) > MAX_COMMAND_LINE_BYTES:
         return [_error("command", f"all arguments together have at most {MAX_COMMAND_LINE_BYTES} bytes")]
-    if shutil.which(command[0], path=runners.child_path()) is None:
+    if shutil.which(command[0], path=process.child_path()) is None:
         return [_error("command", f"{command[0]!r} is not a program that a child could start here")]
     return []
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from core.db.clock import clock_at, read_database_clock
-from orchestration import runners
 from orchestration.maintenance import retention, workdirs
 from orchestration.models import Session
+from orchestration.runners import process
 from orchestration.sessions import lifecycle
 from orchestration.states import Status
 from tests.orchestration import stages
@@ -34,7 +34,7 @@ def days(count: float) -> datetime:
 
 
 def folder(session: Session) -> Path:
-    mine = runners.working_folder(session.pk)
+    mine = process.working_folder(session.pk)
     (mine / "notes").mkdir()
     (mine / "notes" / "found.txt").write_text("found")
     return mine
@@ -42,8 +42,8 @@ def folder(session: Session) -> Path:
 
 def test_a_folder_goes_a_month_after_its_session_ended_and_no_other() -> None:
     over, going_on = folder(stages.ended()), folder(stages.running())
-    stranger = runners.work_folder() / "11111111-2222-4333-8444-555555555555"
-    named = runners.work_folder() / "mine"
+    stranger = process.work_folder() / "11111111-2222-4333-8444-555555555555"
+    named = process.work_folder() / "mine"
     stranger.mkdir()
     named.mkdir()
     with clock_at(days(29.9)):
@@ -51,7 +51,7 @@ def test_a_folder_goes_a_month_after_its_session_ended_and_no_other() -> None:
     assert over.is_dir()
     with clock_at(days(30.1)):
         retention.sweep()
-    assert sorted(os.listdir(runners.work_folder())) == sorted([going_on.name, stranger.name, named.name])
+    assert sorted(os.listdir(process.work_folder())) == sorted([going_on.name, stranger.name, named.name])
     assert (going_on / "notes" / "found.txt").exists()
 
 
@@ -92,8 +92,8 @@ def test_a_link_that_stands_for_a_folder_is_not_followed(tmp_path: Path) -> None
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "letter").write_text("dear")
-    runners.work_folder().mkdir()
-    (runners.work_folder() / str(session.pk)).symlink_to(precious)
+    process.work_folder().mkdir()
+    (process.work_folder() / str(session.pk)).symlink_to(precious)
     with clock_at(days(31)):
         assert workdirs.sweep() == 0
     assert (precious / "letter").exists()
@@ -103,7 +103,7 @@ def test_a_link_that_stands_for_all_of_them_is_not_followed(tmp_path: Path) -> N
     session = stages.ended()
     precious = tmp_path / "precious"
     (precious / str(session.pk)).mkdir(parents=True)
-    runners.work_folder().symlink_to(precious)
+    process.work_folder().symlink_to(precious)
     with clock_at(days(31)):
         assert workdirs.sweep() == 0
     assert (precious / str(session.pk)).is_dir()
@@ -130,16 +130,16 @@ def test_no_depth_is_too_deep() -> None:
     try:
         with clock_at(days(31)):
             assert workdirs.sweep() == 2
-        assert os.listdir(runners.work_folder()) == [], [mine, other]
+        assert os.listdir(process.work_folder()) == [], [mine, other]
     finally:
-        subprocess.run(["rm", "-rf", runners.work_folder()], check=True)  # Nor are pytest's own hands deep enough.
+        subprocess.run(["rm", "-rf", process.work_folder()], check=True)  # Nor are pytest's own hands deep enough.
 
 
 def test_what_an_earlier_round_put_aside_is_finished() -> None:
     mine = folder(stages.ended())
     mine.rename(mine.with_name(f"{workdirs.GONE}{mine.name}"))
     assert workdirs.sweep() == 1
-    assert os.listdir(runners.work_folder()) == []
+    assert os.listdir(process.work_folder()) == []
 
 
 def test_a_host_without_such_folders_has_nothing_to_do() -> None:

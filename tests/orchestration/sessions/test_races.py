@@ -16,8 +16,8 @@ from ledger.models import Event
 from mailbox import session_inbox
 from mailbox.envelope import NewMessage
 from mailbox.models import Message
-from orchestration import runners
 from orchestration.models import Attempt, Session
+from orchestration.runners import process
 from orchestration.sessions import cancel, launch, lifecycle, messages, transitions, waits, watchdog
 from orchestration.states import ENDED, Status
 from tests.clock import call_at
@@ -90,7 +90,7 @@ def test_of_finish_cancel_requeue_and_suspend_one_wins() -> None:
 
 def test_of_32_launches_one_starts_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(runners, "start_supervisor", lambda told: started.append(told.token) or 4711)
+    monkeypatch.setattr(process, "start_supervisor", lambda told: started.append(told.token) or 4711)
     session = stages.queued()
     answers = race(*[lambda: launch.launch(session.pk, 1)] * THREADS)
     assert (answers.count(True), len(started)) == (1, 1)

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from orchestration import runners
+from orchestration.runners import process
 from server import clean_stop
 from tests.waiting import wait_until
 from wardroom import processes
@@ -31,18 +31,18 @@ def session(settings: Any, tmp_path: Path, timings: Any) -> Iterator[UUID]:
     timings(kill_grace_secs=0.3, supervisor_alive_secs=0.2)
     yield uuid4()
     for file in (tmp_path / "supervisors").glob("*.json"):
-        runners.end_supervisor(file, 1)
+        process.end_supervisor(file, 1)
 
 
 def start(session: UUID, attempt: int = 1, *command: str) -> dict[str, Any]:
     """Start a supervisor and its child, and return the state file."""
-    told = runners.launch_spec(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
-    runners.start_supervisor(told)
+    told = process.launch_spec(session, attempt, "wr_child_secret", list(command or ("sleep", "99")), {})
+    process.start_supervisor(told)
     return wait_until(lambda: keeping(session, attempt), 30, why="the supervisor's own state file")
 
 
 def keeping(session: UUID, attempt: int) -> dict[str, Any] | None:
-    state = json.loads(runners.state_file(session, attempt).read_text())
+    state = json.loads(process.state_file(session, attempt).read_text())
     return state if state["pgid"] else None
 
 
@@ -63,18 +63,18 @@ def test_the_token_is_in_no_argument_and_no_environment_and_files_are_ours_alone
     for pid in (state["pid"], state["pgid"]):
         for name in ("cmdline", "environ"):
             assert b"wr_child_secret" not in Path(f"/proc/{pid}/{name}").read_bytes()
-    files = list(runners.supervisors_folder().iterdir())
+    files = list(process.supervisors_folder().iterdir())
     assert files and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
-    assert stat.S_IMODE(runners.supervisors_folder().stat().st_mode) == 0o700
+    assert stat.S_IMODE(process.supervisors_folder().stat().st_mode) == 0o700
 
 
 def test_ending_a_supervisor_ends_a_child_that_ignores_term(session: UUID) -> None:
     state = start(session, 1, "python", "-c", STUBBORN)
-    wait_until((runners.working_folder(session) / "up").exists, 30)
-    assert runners.end_supervisor(runners.state_file(session, 1), 20)
+    wait_until((process.working_folder(session) / "up").exists, 30)
+    assert process.end_supervisor(process.state_file(session, 1), 20)
     assert not runs(state)
     assert not runs(state, "pgid", "pgid_start")
-    assert not runners.state_file(session, 1).exists()
+    assert not process.state_file(session, 1).exists()
 
 
 def test_a_supervisor_that_does_not_leave_is_killed_with_its_child(session: UUID) -> None:
@@ -82,7 +82,7 @@ def test_a_supervisor_that_does_not_leave_is_killed_with_its_child(session: UUID
     guard = int(Path(f"/proc/{state['pid']}/stat").read_text().rpartition(")")[2].split()[1])
     born = processes.start_time(guard)
     os.kill(state["pid"], signal.SIGSTOP)
-    assert runners.end_supervisor(runners.state_file(session, 1), 0.2)
+    assert process.end_supervisor(process.state_file(session, 1), 0.2)
     wait_until(lambda: not runs(state) and not runs(state, "pgid", "pgid_start"))
     wait_until(lambda: not processes.is_same(guard, state["boot_id"], born), why="the guard's end")
 
@@ -91,7 +91,7 @@ def test_earlier_attempts_are_ended_and_the_current_one_is_not(session: UUID) ->
     old, current = start(session, 1), start(session, 2)
     other = uuid4()
     foreign = start(other, 1)
-    runners.end_earlier(session, 2, 20)
+    process.end_earlier(session, 2, 20)
     assert not runs(old) and not runs(old, "pgid", "pgid_start")
     assert runs(current) and runs(foreign)
 
@@ -101,10 +101,10 @@ def test_a_pid_that_was_used_again_is_never_killed(session: UUID) -> None:
     try:
         mine = {"pid": bystander.pid, "pgid": bystander.pid, "boot_id": processes.boot_id()}
         born = processes.start_time(bystander.pid)
-        file = runners.state_file(session, 1)
+        file = process.state_file(session, 1)
         for lie in ({"start": 1, "pgid_start": 1}, {"start": born, "pgid_start": born, "boot_id": "another"}):
-            file.write_text(json.dumps({**mine, "host": runners.this_host(), **lie}))
-            assert not runners.end_supervisor(file, 1)
+            file.write_text(json.dumps({**mine, "host": process.this_host(), **lie}))
+            assert not process.end_supervisor(file, 1)
             assert bystander.poll() is None
     finally:
         bystander.kill()
@@ -113,28 +113,28 @@ def test_a_pid_that_was_used_again_is_never_killed(session: UUID) -> None:
 
 def test_another_hosts_supervisor_is_left_alone(session: UUID) -> None:
     state = start(session)
-    file = runners.state_file(session, 1)
+    file = process.state_file(session, 1)
     file.write_text(json.dumps({**state, "host": "elsewhere"}))
-    assert not runners.end_supervisor(file, 1)
+    assert not process.end_supervisor(file, 1)
     assert runs(state)
     file.write_text(json.dumps(state))
 
 
 def test_a_state_file_that_says_nothing_is_nobody(session: UUID) -> None:
-    file = runners.state_file(session, 1)
-    assert not runners.end_supervisor(file, 1)
+    file = process.state_file(session, 1)
+    assert not process.end_supervisor(file, 1)
     for text in ("{", "[]", "{}", '{"host": 1}', "[" * 100_000, '{"session": "x", "attempt": 1}', "\udcff"):
         file.write_bytes(text.encode(errors="surrogateescape"))
-        assert not runners.end_supervisor(file, 1)
-        assert runners.read_state(file) == {}
+        assert not process.end_supervisor(file, 1)
+        assert process.read_state(file) == {}
 
 
 def test_a_state_file_that_says_nothing_keeps_no_other_from_being_ended(session: UUID) -> None:
     old = start(session, 1)
     for name in (f"{session}-x.json", f"{session}-0.json", "odd.json"):
-        (runners.supervisors_folder() / name).write_text("{}")
+        (process.supervisors_folder() / name).write_text("{}")
     assert clean_stop.kept() == [(session, 1)]
-    runners.end_earlier(session, 2, 20)
+    process.end_earlier(session, 2, 20)
     assert not runs(old) and not runs(old, "pgid", "pgid_start")
 
 
@@ -142,7 +142,7 @@ def test_only_named_variables_reach_a_child(timings: Any, monkeypatch: pytest.Mo
     timings(child_environment=["EXTRA"])
     for name in ("SECRET_KEY", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "EXTRA", "LC_ALL", "HOME"):
         monkeypatch.setenv(name, "x")
-    found = runners.child_environment({"MINE": "y", "PATH": "/evil"})
+    found = process.child_environment({"MINE": "y", "PATH": "/evil"})
     assert {"EXTRA", "LC_ALL", "HOME", "MINE"} <= set(found)
     assert not {"SECRET_KEY", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY"} & set(found)
-    assert found["PATH"] == runners.child_path()
+    assert found["PATH"] == process.child_path()

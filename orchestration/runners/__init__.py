@@ -1,0 +1,1 @@
+"""The ways to launch an attempt: the registry of runners, and the runner `process`."""
