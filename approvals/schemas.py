@@ -75,6 +75,11 @@ class Approval(Struct, frozen=True, kw_only=True):
     waiters: int
 
 
+class ApprovalReceipt(Struct, frozen=True):
+    receipt: Annotated[str, says("A compact JWS (RFC 7515), signed with Ed25519.")]
+    key_id: Annotated[str, says("The key, as `/.well-known/wardroom.json` names it.")]
+
+
 class ApprovalWaited(Approval, frozen=True, kw_only=True):
     timed_out: bool
 

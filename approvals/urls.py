@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from approvals.api import views
+from approvals.api import receipts, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
     path("approvals/count", views.ApprovalCount.as_view()),
     path("approvals/<any_uuid:approval_id>", views.OneApproval.as_view()),
+    path("approvals/<any_uuid:approval_id>/receipt", receipts.Receipt.as_view()),
     path("approvals/<any_uuid:approval_id>/decide", views.Decide.as_view()),
     path("approvals/<any_uuid:approval_id>/withdraw", views.Withdraw.as_view()),
     path("approvals/<any_uuid:approval_id>/fallback", views.RecordFallback.as_view()),

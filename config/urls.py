@@ -12,6 +12,7 @@ from django.views.generic import RedirectView
 from config.schema import SchemaView
 from core.web import problems
 from core.web.paths import uuid_of
+from ledger.api.keys import well_known
 
 ANY_ID = UUID(int=0)
 #: No address with an id before its end has more parts: a long path costs no more than a short one.
@@ -60,6 +61,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/v1/", include(api)),
     re_path(r"^api/", nothing_here),
+    path(".well-known/wardroom.json", well_known),
     path("admin/r/<path:content_type_id>/<path:object_id>/", admin.site.admin_view(no_such_page)),
     path("admin/", admin.site.urls),
 ]

@@ -91,10 +91,30 @@ class AuditEntry(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["project", "number"], name="audit_number_once"),
         ]
+        indexes: ClassVar = [
+            # The rows of one approval, for its receipt.
+            models.Index(fields=["project", "subject"], name="audit_by_subject"),
+        ]
 
     def __str__(self) -> str:
         """Return its number and action, for headings."""
         return f"{self.number} {self.action}"
+
+
+class SigningKey(models.Model):
+    """A key that signs receipts. Its public half is published for ever."""
+
+    id = models.CharField(primary_key=True, max_length=43, help_text="The thumbprint of the public key (RFC 7638).")
+    public = models.CharField(max_length=43)
+    sealed = models.TextField(help_text="The private key, encrypted with a key made from SECRET_KEY.")
+    created_at = models.DateTimeField(db_default=Now())
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions: ClassVar[tuple[str, ...]] = ()
+
+    def __str__(self) -> str:
+        return self.id
 
 
 class OutboxEntry(models.Model):

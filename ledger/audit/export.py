@@ -47,6 +47,11 @@ def after(project_id: UUID, number: int, most: int, *, until: int | None = None)
     return list((rows if until is None else rows.filter(number__lte=until))[:most])
 
 
+def of_subject(project_id: UUID, subject: str) -> list[AuditEntry]:
+    """Return the rows about one subject, oldest first."""
+    return list(AuditEntry.objects.filter(project_id=project_id, subject=subject).order_by("number"))
+
+
 def as_json(entry: AuditEntry) -> bytes:
     """Return one row as JSON. `detail` is the stored canonical text, copied as it is."""
     row = {name: getattr(entry, name) for name in COLUMNS}

@@ -101,7 +101,21 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'audit entries',
                 'ordering': ['number'],
+                'indexes': [models.Index(fields=['project', 'subject'], name='audit_by_subject')],
                 'constraints': [models.UniqueConstraint(fields=('project', 'number'), name='audit_number_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='SigningKey',
+            fields=[
+                ('id', models.CharField(help_text='The thumbprint of the public key (RFC 7638).', max_length=43, primary_key=True, serialize=False)),
+                ('public', models.CharField(max_length=43)),
+                ('sealed', models.TextField(help_text='The private key, encrypted with a key made from SECRET_KEY.')),
+                ('created_at', models.DateTimeField(db_default=core.db.clock.Now())),
+                ('retired_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(

@@ -71,6 +71,7 @@ MATRIX = [
     Row("GET approvals/count", ("approvals:read",)),
     Row("POST approvals", ASK, body={"request_id": "r", "tool_name": "t", "permission": "p", "resource": "r"}),
     Row("GET approvals/{approval}", LOOK),
+    Row("GET approvals/{approval}/receipt", LOOK),
     Row("GET approvals/{approval}/wait?timeout=0", LOOK),
     Row("POST approvals/{approval}/decide", DECIDE, body={"decision": "deny"}),
     Row("POST approvals/{approval}/withdraw", ASK, body={}),

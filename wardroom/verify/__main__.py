@@ -1,12 +1,15 @@
-"""`python -m wardroom.verify`: check an exported audit chain without a server and without a database.
+"""`python -m wardroom.verify`: check an exported audit chain or a receipt without a server and without a database.
 
-The exit status is 0 if it holds, 1 if not, and 2 if the file cannot be read. It needs the extra `verify`.
+The exit status is 0 if it holds, 1 if not, and 2 if a file cannot be read. It needs the extra `verify`.
 """
 
 import argparse
+import contextlib
+import json
 import sys
+from pathlib import Path
 
-from wardroom.verify import chain
+from wardroom.verify import chain, receipts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,18 +19,43 @@ def main(arguments: list[str] | None = None) -> int:
     audit = kinds.add_parser("audit", help="an export of the audit chain: GET /api/v1/audit?format=jsonl")
     audit.add_argument("file")
     audit.add_argument("--head", default="", help="the hash of a row that you noted earlier: it must be in the chain")
+    receipt = kinds.add_parser("receipt", help="an answer of GET /api/v1/approvals/{id}/receipt, or its JWS alone")
+    receipt.add_argument("file")
+    receipt.add_argument("--keys", required=True, help="a copy of /.well-known/wardroom.json")
+    receipt.add_argument("--digest", default="", help="the digest of the action that the receipt must be about")
+    receipt.add_argument("--audit", default="", help="an export of the chain, which must hold the rows of the receipt")
     given = parser.parse_args(arguments)
     try:
-        with open(given.file, "rb") as file:
-            number, last = chain.check(file, head=given.head)
-    except OSError as problem:
-        print(f"{given.file} cannot be read: {problem.strerror}", file=sys.stderr)
+        print(_audit(given) if given.kind == "audit" else _receipt(given))
+    except (OSError, UnicodeDecodeError) as problem:
+        print(f"a file cannot be read: {problem}", file=sys.stderr)
         return 2
     except chain.NotVerified as problem:
         print(f"NOT VERIFIED: {problem}")
         return 1
-    print(f"verified: {number} rows, the last hash is {last}")
     return 0
+
+
+def _audit(given: argparse.Namespace) -> str:
+    with open(given.file, "rb") as file:
+        number, last = chain.check(file, head=given.head)
+    return f"verified: {number} rows, the last hash is {last}"
+
+
+def _receipt(given: argparse.Namespace) -> str:
+    text = Path(given.file).read_text().strip()
+    try:
+        jws = json.loads(text)["receipt"] if text.startswith("{") else text
+        keys = json.loads(Path(given.keys).read_bytes())
+    except (ValueError, KeyError) as problem:
+        raise chain.NotVerified(f"a file has another form: {problem}") from None
+    with contextlib.ExitStack() as opened:
+        lines = opened.enter_context(open(given.audit, "rb")) if given.audit else None
+        if lines is not None:
+            chain.check(lines)
+            lines.seek(0)
+        found = receipts.check(jws, keys, digest=given.digest, chain=lines)
+    return f"{json.dumps(found, indent=2, ensure_ascii=True)}\nverified: signed by {found['iss']}, {found['status']}"
 
 
 if __name__ == "__main__":
