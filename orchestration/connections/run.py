@@ -12,6 +12,7 @@ from core.db.clock import database_now, moment, read_database_clock
 from core.limits import LIMITS
 from core.web import problems
 from ledger import quota
+from mailbox import addresses, session_inbox
 from orchestration import model_routing
 from orchestration.connections.fencing import Claim, fenced_transaction
 from orchestration.models import Attempt, TranscriptItem
@@ -81,7 +82,7 @@ def append(connection: Claim, first: int | None, items: Sequence[Item]) -> int:
     """Append the items from position `first` (None: after the last stored one). Call it inside `fenced_transaction`.
 
     Items that are stored already were sent again and are skipped. A part that begins beyond them would leave a hole,
-    and is refused.
+    and is refused. An item with the id of a message to this session admits that message.
     """
     kept = int(Attempt.objects.values_list("transcript_next", flat=True).get(**connection.row()))
     first = kept if first is None else first
@@ -112,4 +113,8 @@ def append(connection: Claim, first: int | None, items: Sequence[Item]) -> int:
         for position, item in enumerate(fresh, kept)
     )
     Attempt.objects.filter(**connection.row()).update(transcript_next=kept + len(fresh))
+    if marked := [item.id for item in fresh if item.id]:
+        # The history decides, not the report of it, which may be lost with its connection or its process.
+        address = addresses.session_address(connection.session_id)
+        session_inbox.admit(connection.project_id, address, marked, connection.attempt)
     return kept + len(fresh)
