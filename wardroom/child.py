@@ -18,6 +18,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ import msgspec
 
 from wardroom import protocol, strict
 from wardroom.admitted import AdmittedSet
+from wardroom.admitted.admissions import Admissions, folder_from_env
 from wardroom.connection import End
 from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
 from wardroom.identity import Identity
@@ -54,19 +56,25 @@ FRAME_ROOM = 32 * 1024
 
 
 class Child:
-    """One attempt of one session. Use it as an async context manager. Inside it, `child.run` is the work."""
+    """One attempt of one session. Use it as an async context manager. Inside it, `child.run` is the work.
+
+    `folder` keeps the admitted messages across restarts of the process, in a file of the session. It has to outlive the
+    process, and may be shared by sessions.
+    """
 
     def __init__(
         self,
         identity: Identity,
         *,
         admitted: AdmittedSet | None = None,
+        folder: Path | str | None = None,
         client: str = "wardroom-python",
         unreachable_secs: float = UNREACHABLE_SECS,
     ) -> None:
         self.identity = identity
         self.admitted = AdmittedSet() if admitted is None else admitted
-        self._wire = Wire(identity, self.admitted, client, unreachable_secs)
+        admissions = Admissions.kept_in(folder, identity.session, self.admitted)
+        self._wire = Wire(identity, admissions, client, unreachable_secs)
         self._tasks: list[asyncio.Task[None]] = []
         self._body: asyncio.Task[Any] | None = None
         self._consuming = asyncio.Lock()
@@ -91,8 +99,11 @@ class Child:
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
-        """Return the child of this process. Raises NotAChild when Wardroom did not start it."""
-        return cls(Identity.from_env(), **options)
+        """Return the child of this process. Raises NotAChild when Wardroom did not start it.
+
+        The environment variable WARDROOM_CHILD_FOLDER is its `folder`, if that is not given.
+        """
+        return cls(Identity.from_env(), folder=options.pop("folder", None) or folder_from_env(), **options)
 
     # --- lifecycle --------------------------------------------------------------------------------
 
@@ -188,6 +199,7 @@ class Child:
         await self._wire.until(lambda: all(each.settled for each in added))
         for refusal in filter(None, (each.refusal for each in added)):
             raise Refused(refusal.code, refusal.detail)
+        self._wire.admissions.note(item["id"] for item in items if item.get("id"))
 
     # --- approvals --------------------------------------------------------------------------------
 
@@ -280,11 +292,7 @@ class Child:
 
     async def checkpoint(self) -> list[Message]:
         """Return the messages that arrived since the last safe point, oldest first, and mark them admitted."""
-        fresh = [message for message in self._wire.turns().values() if self.admitted.add(message.id)]
-        self._wire.inbox.clear()
-        if fresh:
-            self._wire.connection.send(protocol.MessageAdmitted(ids=[message.id for message in fresh]))
-        return fresh
+        return self._wire.checkpoint()
 
     async def wait_message(self, timeout: float | None = None) -> bool:
         """Wait until a checkpoint would return a message. Return False after `timeout` seconds."""

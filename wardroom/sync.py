@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from wardroom import child as asynchronous
+from wardroom.admitted.admissions import folder_from_env
 from wardroom.decision import Decision
 from wardroom.identity import Identity
 from wardroom.protocol import Message, Run, WaitFor
@@ -45,7 +46,7 @@ class Child:
     @classmethod
     def from_env(cls, **options: Any) -> Self:
         """Return the child of this process. Raises NotAChild when Wardroom did not start it."""
-        return cls(Identity.from_env(), **options)
+        return cls(Identity.from_env(), folder=options.pop("folder", None) or folder_from_env(), **options)
 
     @property
     def run(self) -> Run:

@@ -10,17 +10,19 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from wardroom import protocol
-from wardroom.admitted import AdmittedSet
+from wardroom.admitted.admissions import Admissions
 from wardroom.connection import Connection, End
 from wardroom.event_buffer import EventBuffer
 from wardroom.history import History, HistoryItem
 from wardroom.identity import Identity
-from wardroom.protocol import Frame, Hello, Message, Run, Welcome
+from wardroom.protocol import Frame, Hello, Message, MessageAdmitted, Run, Welcome
 from wardroom.queries import Queries
 
 log = logging.getLogger("wardroom.wire")
 
 FLUSH_SECS = 0.05
+# The most ids of one report.
+ADMITTED_AT_ONCE = 1000
 TERMINAL = "terminal"
 
 
@@ -69,9 +71,9 @@ class Cancellation:
 class Wire:
     """The state of one attempt's conversation. `connection` is the current connection."""
 
-    def __init__(self, identity: Identity, admitted: AdmittedSet, client: str, unreachable_secs: float) -> None:
+    def __init__(self, identity: Identity, admissions: Admissions, client: str, unreachable_secs: float) -> None:
         self.identity = identity
-        self.admitted = admitted
+        self.admissions = admissions
         self.cancelled = Cancellation()
         self.end: End | None = None
         self.run: Run | None = None
@@ -149,8 +151,9 @@ class Wire:
         self._admit(message)
 
     def _admit(self, message: Message) -> None:
-        if self.admitted.add(message.id):
-            self.connection.send(protocol.MessageAdmitted(ids=[message.id]))
+        if message.id not in self.admissions:
+            self.admissions.note([message.id])
+            self.connection.send(MessageAdmitted(ids=[message.id]))
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
@@ -195,29 +198,35 @@ class Wire:
     # --- receiving ---------------------------------------------------------------------------------------------------
 
     def _opened(self, welcome: Welcome) -> Iterable[Frame]:
-        """Return the first frames of a new connection, in order: events, history, then all tracked frames."""
+        """Return the first frames of a connection, in order: admissions, events, history, then all tracked frames."""
         is_first = self.acked_at_start is None
+        admissions: list[MessageAdmitted] = []
         if is_first:
             self.acked_at_start = welcome.acked_event_seq
+        else:
+            self.admissions.confirm(welcome.acked_event_seq)
+            # The reports may be lost with the last connection. An event that is sent again must not overtake them.
+            admissions = reports(self.admissions.unconfirmed)
         history = self._history.opened(welcome.transcript_next or 0, is_first=is_first)
         self.max_frame_bytes = welcome.limits.max_frame_bytes
         events = self.buffer.welcome(welcome.acked_event_seq, welcome.limits.max_unacked_events)
         self.wake()
-        return [*events, *history, *self._tracked.values()]
+        return [*admissions, *events, *history, *self._tracked.values()]
 
     def _arrived(self, frame: Frame) -> None:
         match frame:
             case Run():
                 self._on_run(frame)
             case Message():
-                if frame.id in self.admitted:  # The acknowledgement was lost with a connection.
-                    self.connection.send(protocol.MessageAdmitted(ids=[frame.id]))
+                if frame.id in self.admissions:  # The acknowledgement was lost with a connection.
+                    self.connection.send(MessageAdmitted(ids=[frame.id]))
                 elif not self.queries.take(frame):
                     self.inbox.setdefault(frame.id, frame)
             case protocol.Cancel(reason=reason, grace_secs=grace_secs):
                 self.cancelled.set(reason, grace_secs)
             case protocol.EventAck(seq=seq):
                 self.buffer.acknowledge(seq)
+                self.admissions.confirm(seq)
                 self.connection.acknowledged(seq)
             case protocol.TranscriptAck(next=position):
                 self.connection.send(*self._history.acknowledge(position))
@@ -251,10 +260,17 @@ class Wire:
     def _on_run(self, run: Run) -> None:
         if self.run is None:
             self.run = run
-            for message in run.messages:
-                if isinstance(message.get("id"), str):
-                    self.admitted.add(message["id"])
+            self.admissions.read_history(run.messages)
+            self.connection.send(*reports(self.admissions.unconfirmed))
         self.connection.send(protocol.RunAck())
+
+    def checkpoint(self) -> list[Message]:
+        """Admit the messages for this safe point. Return them."""
+        waiting = list(self.turns().values())
+        self.inbox.clear()
+        fresh = self.admissions.admit(waiting, self.buffer.next_seq - 1)
+        self.connection.send(*reports([message.id for message in waiting]))
+        return fresh
 
     def turns(self) -> dict[str, Message]:
         """Return the messages for the next checkpoint.
@@ -265,3 +281,9 @@ class Wire:
             if self.queries.take(message):
                 del self.inbox[message.id]
         return self.inbox
+
+
+def reports(ids: list[str]) -> list[MessageAdmitted]:
+    """Return the frames that report these messages as admitted."""
+    starts = range(0, len(ids), ADMITTED_AT_ONCE)
+    return [MessageAdmitted(ids=ids[start : start + ADMITTED_AT_ONCE]) for start in starts]
