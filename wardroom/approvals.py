@@ -19,7 +19,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from wardroom.client import LONGEST_WAIT, Client, Problem
+from wardroom.approval_calls import LONGEST_WAIT
+from wardroom.client import Client, Problem
 from wardroom.decision import Decision, Fallback
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from wardroom import client as sync
-from wardroom.client import LONGEST_WAIT, TERMINAL_STATES, Calls, End, Event, Problem, ServerSentEvents
+from wardroom.approval_calls import LONGEST_WAIT
+from wardroom.client import TERMINAL_STATES, Calls, End, Event, Problem, ServerSentEvents
 from wardroom.decision import Decision
 from wardroom.identity import is_loopback
 

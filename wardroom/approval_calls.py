@@ -1,0 +1,73 @@
+"""The calls about approvals that are one request each, for `Client` and `AsyncClient`."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+LONGEST_WAIT = 25.0
+
+#: The JSON of an answer, or an awaitable of it.
+Answer = TypeVar("Answer")
+
+
+class Requests(Generic[Answer]):
+    """GET and POST under /api/v1. A client says how a request is made."""
+
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Answer:
+        """GET under /api/v1."""
+        return self._call("GET", f"{path}?{urlencode(query)}" if query else path, None, {})
+
+    def post(self, path: str, body: dict[str, Any], idempotency_key: str | None = None) -> Answer:
+        """POST under /api/v1."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._call("POST", path, body, headers)
+
+    def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        raise NotImplementedError
+
+
+class ApprovalCalls(Requests[Answer]):
+    """Ask, look, wait and answer."""
+
+    def ask_approval(
+        self,
+        tool_name: str,
+        arguments: Mapping[str, Any],
+        *,
+        permission: str,
+        resource: str,
+        request_id: str | None = None,
+        **fields: Any,
+    ) -> Answer:
+        """Ask for approval to run a tool with exactly these arguments. Return the approval. It is pending at first.
+
+        The same `request_id` with the same action is the same request; without one, each call is a new request.
+        `fields` as in `POST approvals` (session, question, risk, expires_in_secs, ...).
+        """
+        action = {"tool_name": tool_name, "arguments": dict(arguments), "permission": permission, "resource": resource}
+        return self.post("approvals", {"request_id": request_id or secrets.token_urlsafe(24), **action, **fields})
+
+    def approval(self, id: str) -> Answer:
+        """Return one approval."""
+        return self.get(f"approvals/{quote(id)}")
+
+    def wait_approval(self, id: str, timeout: float = LONGEST_WAIT) -> Answer:
+        """Wait for the answer, at most 25 s. `timed_out` in the result means that there is none yet."""
+        return self.get(f"approvals/{quote(id)}/wait", {"timeout": round(min(timeout, LONGEST_WAIT), 3)})
+
+    def decide(self, approval: dict[str, Any], decision: str, **fields: Any) -> Answer:
+        """Decide exactly the approval that was shown: its digest and version are sent along."""
+        shown = {"digest": approval["digest"], "version": approval["version"]}
+        return self.post(f"approvals/{quote(approval['id'])}/decide", {"decision": decision, **shown, **fields})
+
+    def withdraw_approval(self, id: str, reason: str | None = None) -> Answer:
+        """Withdraw a request: the tool no longer needs the answer."""
+        return self.post(f"approvals/{quote(id)}/withdraw", {"reason": reason} if reason else {})
+
+    def fall_back(self, id: str, action: str) -> Answer:
+        """Record that the caller went on without an answer: `deny_locally` or `proceed`. It is no decision.
+
+        Raises Problem of the type `already-decided` when there is an answer.
+        """
+        return self.post(f"approvals/{quote(id)}/fallback", {"action": action})
