@@ -14,9 +14,12 @@ from ledger import unit_of_work
 ANSWERS = frozenset({"decided", "expired", "cancelled"})
 
 
-def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) -> None:
+def record_change(
+    approval: Approval, change: str, actor: Actor, *, reason: str, told: dict[str, Any] | None = None, **detail: Any
+) -> None:
     """Append `approval_<change>` to the feed and `approval.<change>` to the audit chain, and wake the waiters.
 
+    `reason` says why it changed, in both. `told` are further members of the event, `detail` those of the audit row.
     Neither record holds arguments: the digest names the action. Only an answer over the connection wakes the
     connection: it has nothing to send after a request or an acknowledgement, which are its child's own frames.
     """
@@ -26,7 +29,9 @@ def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) 
         "tool_name": approval.tool_name,
         "status": str(approval.status),
         "via": approval.decided_via,
-        **({"reason": approval.cancel_reason} if approval.cancel_reason else {}),
+        "version": approval.version,
+        "reason": reason,
+        **(told or {}),
         **({"fallback": approval.fallback} if change == "fallback" else {}),
     }
     unit_of_work.event(
@@ -41,6 +46,7 @@ def record_change(approval: Approval, change: str, actor: Actor, **detail: Any) 
             "status": str(approval.status),
             "digest": approval.digest,
             "version": approval.version,
+            "reason": reason,
             **{name: value for name, value in detail.items() if value is not None},
         },
     )

@@ -39,7 +39,7 @@ def acknowledge(session_id: UUID, attempt: int, request_id: str, *, actor: Actor
     """
     asked = _asked(session_id, attempt, request_id)
     with unit_of_work.transaction():
-        delivered = _deliver(asked, actor)
+        delivered = _deliver(asked, actor, "acknowledged")
         if delivered is not None:
             return delivered
         approval = _first(asked)
@@ -53,7 +53,7 @@ def hand_over(approval: Approval, actor: Actor) -> Approval:
     if approval.status == Status.PENDING or approval.delivered_at or not permissions.is_requester(approval, actor):
         return approval
     with unit_of_work.transaction():
-        _deliver(Approval.objects.filter(id=approval.id), actor)
+        _deliver(Approval.objects.filter(id=approval.id), actor, "read")
         approval.refresh_from_db()
     return approval
 
@@ -128,7 +128,7 @@ def _take(asked: ApprovalQuerySet, digest: str, claim: str | None, actor: Actor 
     at = database_now()
     free = asked.filter(consumed_at__isnull=True, digest=digest, status=Status.APPROVED, decision_kind__in=sorted(RUNS))
     for taken in returning.update(free, consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)):
-        audit_events.record_change(taken, "consumed", actor or audit_events.child(taken))
+        audit_events.record_change(taken, "consumed", actor or audit_events.child(taken), reason="executed")
         return taken
     return None
 
@@ -151,11 +151,11 @@ def refuse_over(approval: Approval) -> None:
         raise attempt_clock.over(approval.session)
 
 
-def _deliver(asked: ApprovalQuerySet, actor: Actor | None) -> Approval | None:
+def _deliver(asked: ApprovalQuerySet, actor: Actor | None, reason: str) -> Approval | None:
     """Record the first delivery of an answer. Return None when there is no answer, or it was delivered before."""
     fresh = asked.filter(delivered_at__isnull=True).exclude(status=Status.PENDING)
     for delivered in returning.update(fresh, delivered_at=database_now()):
-        audit_events.record_change(delivered, "delivered", actor or audit_events.child(delivered))
+        audit_events.record_change(delivered, "delivered", actor or audit_events.child(delivered), reason=reason)
         return delivered
     return None
 

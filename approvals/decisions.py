@@ -59,7 +59,7 @@ def withdraw(project_id: Any, approval_id: UUID, actor: Actor, reason: str | Non
             attempt_clock.wait_ends(approval)
             audit_events.record_change(approval, "cancelled", actor, reason=CancelReason.WITHDRAWN.value)
         elif approval.cancel_reason != CancelReason.WITHDRAWN:
-            raise _settled_already(approval)
+            raise settled_already(approval)
         return approval
 
 
@@ -85,7 +85,7 @@ def expire(approval_id: UUID) -> bool:
         due = Approval.objects.overdue(database_now()).filter(id=approval_id)
         for approval in returning.update(due, status=Status.EXPIRED, settled_at=database_now()):
             attempt_clock.wait_ends(approval)
-            audit_events.record_change(approval, "expired", SWEEPER)
+            audit_events.record_change(approval, "expired", SWEEPER, reason="deadline")
             return True
         return False
 
@@ -96,7 +96,7 @@ def answer_by_rule(approval: Approval, verdict: Verdict) -> Approval:
     actor = Actor.system(f"the rule {verdict.rule}")
     decided = _take(approval, LEADS_TO[verdict.decision], actor, Via.RULE, **columns)
     if decided is None:  # Its deadline has passed in this very moment.
-        raise _settled_already(approval)
+        raise settled_already(approval)
     return decided
 
 
@@ -117,7 +117,7 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Appro
         repeats = ran == asked
     if repeats:
         return with_waiters(Approval.objects.filter(id=approval.id)).get()
-    raise _settled_already(approval)
+    raise settled_already(approval)
 
 
 def _take(approval: Approval, to: Status, actor: Actor, via: str, **columns: Any) -> Approval | None:
@@ -128,6 +128,7 @@ def _take(approval: Approval, to: Status, actor: Actor, via: str, **columns: Any
             decided,
             "decided",
             actor,
+            reason=str(decided.decision_kind),
             decision=decided.decision_kind,
             via=via,
             rule=decided.rule,
@@ -140,17 +141,17 @@ def _take(approval: Approval, to: Status, actor: Actor, via: str, **columns: Any
 def _settle(approval: Approval, to: Status, **columns: Any) -> list[Approval]:
     """Run the one UPDATE that ends a pending approval (I4). Return the changed row, or nothing.
 
-    It applies only to the version and digest that were shown, before the deadline, and only while the row is pending.
+    An answer applies only to the version and digest that were shown, and before the deadline. A withdrawal does not
+    depend on what was shown: a question or a new deadline in the same moment must not stop it.
     """
-    rows = Approval.objects.filter(
-        id=approval.id, status__in=sources(to), version=approval.version, digest=approval.digest
-    )
+    rows = Approval.objects.filter(id=approval.id, status__in=sources(to))
     if to is not Status.CANCELLED:
-        rows = rows.in_time(database_now())
+        rows = rows.filter(version=approval.version, digest=approval.digest).in_time(database_now())
     return returning.update(rows, status=to, settled_at=database_now(), **columns)
 
 
-def _settled_already(approval: Approval) -> problems.Problem:
+def settled_already(approval: Approval) -> problems.Problem:
+    """Build the refusal of a change that came after the end of a request: already-decided, or expired."""
     if approval.status in (Status.EXPIRED, Status.PENDING):
         return problems.gone("Nobody answered before the deadline.", approval=schemas.current_decision(approval))
     return problems.conflict(

@@ -28,7 +28,7 @@ def record(project_id: Any, approval_id: UUID, action: Fallback, actor: Actor) -
         recorded = open_row.update(fallback=action, fallback_at=database_now())
         approval = find(project_id, approval_id, actor)
         if recorded:
-            audit_events.record_change(approval, "fallback", actor, fallback=action.value)
+            audit_events.record_change(approval, "fallback", actor, reason="no_answer", fallback=action.value)
         elif approval.status not in UNANSWERED:
             current = schemas.current_decision(approval)
             raise problems.conflict(schemas.current_sentence(approval), "already-decided", approval=current)

@@ -47,7 +47,7 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
             attempt_clock.wait_begins(approval.project_id, approval.session, approval.attempt, approval.via)
         else:
             _refuse_too_many(approval.project_id, actor)
-        audit_events.record_change(approval, "requested", actor, via=via, risk=approval.risk)
+        audit_events.record_change(approval, "requested", actor, reason="asked", via=via, risk=approval.risk)
         verdict = rules.verdict_on(approval, facts)
         return (approval if verdict is None else decisions.answer_by_rule(approval, verdict)), True
 
