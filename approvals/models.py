@@ -10,9 +10,9 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import Project
+from accounts.models import Project, User
 from approvals import states
-from approvals.states import CancelReason, Decision, Fallback, RequestVia, Risk, Status, Via
+from approvals.states import CancelReason, Decision, Fallback, RequestVia, Risk, Status, StepKind, Via
 from core.db.fields import JSONText
 from core.display.text import shortened
 
@@ -119,6 +119,13 @@ class Approval(models.Model):
     rule = models.CharField(max_length=64, null=True)
     rule_version = models.PositiveIntegerField(null=True)
 
+    # Who looks at it, whom it is for, and how often it was escalated. None of these decides who may answer.
+    claimed_by = models.JSONField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    assigned_to = models.JSONField(null=True)
+    escalated_at = models.DateTimeField(null=True)
+    escalations = models.PositiveIntegerField(default=0)
+
     delivered_at = models.DateTimeField(null=True)
     consumed_at = models.DateTimeField(null=True)
     consume_claim = models.CharField(max_length=256, null=True)
@@ -126,8 +133,9 @@ class Approval(models.Model):
     fallback = models.CharField(max_length=16, choices=Fallback.choices, null=True)
     fallback_at = models.DateTimeField(null=True)
 
-    # Computed with the database's clock. Only rows from `selectors.with_waiters` have these.
+    # Computed with the database's clock. Only rows from `selectors.with_waiters` have these, `with_claims` the second.
     is_overdue: bool
+    is_claimed: bool
     held_calls: int
     is_blocked: int
 
@@ -222,6 +230,17 @@ class Approval(models.Model):
                 name="approvals_fallback_known",
             ),
             models.CheckConstraint(condition=Q(version__gte=1), name="approvals_version_from_one"),
+            # A claim is a lease: it has an owner and an end, or neither.
+            models.CheckConstraint(
+                condition=Q(claimed_by__isnull=True, claimed_until__isnull=True)
+                | Q(claimed_by__isnull=False, claimed_until__isnull=False),
+                name="approvals_claim_is_a_lease",
+            ),
+            models.CheckConstraint(
+                condition=Q(escalations=0, escalated_at__isnull=True)
+                | Q(escalations__gt=0, escalated_at__isnull=False),
+                name="approvals_escalated_at_a_time",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -259,3 +278,40 @@ class Waiter(models.Model):
 
     def __str__(self) -> str:
         return f"a wait for {self.approval_id}"
+
+
+class Snooze(models.Model):
+    """A request that one person has put out of their own queue until a time. It changes nothing for others."""
+
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="snoozes")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["approval", "user"], name="approvals_snoozed_once")]
+
+    def __str__(self) -> str:
+        return f"{self.approval_id} until {self.until}"
+
+
+class Step(models.Model):
+    """One step in the life of a request before its answer: delegated, extended, escalated and so on, and by whom."""
+
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="steps")
+    kind = models.CharField(max_length=16, choices=StepKind.choices)
+    at = models.DateTimeField()
+    by = models.JSONField()
+    detail = models.JSONField(default=dict)
+    # For the staff.
+    note = models.TextField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=states.values(StepKind)), name="approvals_step_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.approval_id}"

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, structs
 
 from approvals import models
 from approvals.bodies import AskedArguments, AskedRisk, Kind, OptionalWord, RequestId, Text, Word
-from approvals.states import RUNS, CancelReason, Decision, Fallback, RequestVia, Status, Via
+from approvals.states import RUNS, CancelReason, Decision, Fallback, RequestVia, Status, StepKind, Via
 from core.db import clock
 from core.web.fields import Id, Moment, one_of, says
 
@@ -27,6 +27,12 @@ class ApprovalPerson(Struct, frozen=True):
     id: str
     name: str
     user: str | None
+
+
+class ApprovalAssignee(Struct, frozen=True):
+    kind: Annotated[str, one_of(("user", "group"))]
+    id: str
+    name: str
 
 
 class ApprovalDecision(Struct, frozen=True):
@@ -64,6 +70,11 @@ class Approval(Struct, frozen=True, kw_only=True):
     decided_at: Moment | None
     decided_by: ApprovalPerson | None
     decision: ApprovalDecision | None
+    claimed_by: Annotated[ApprovalPerson | None, says("The person who looks at it, until `claimed_until`.")]
+    claimed_until: Moment | None
+    assigned_to: Annotated[ApprovalAssignee | None, says("The person or group that it was handed to. It is no right.")]
+    escalated_at: Moment | None
+    escalations: int
     settled_at: Moment | None
     cancel_reason: Annotated[str, one_of(CancelReason.values)] | None
     delivered_at: Moment | None
@@ -87,6 +98,18 @@ class ApprovalWaited(Approval, frozen=True, kw_only=True):
 class ApprovalPage(Struct, frozen=True):
     results: list[Approval]
     next: str | None
+
+
+class ApprovalStep(Struct, frozen=True):
+    kind: Annotated[str, one_of(StepKind.values)]
+    at: Moment
+    by: ApprovalPerson | None
+    detail: dict[str, Any]
+    note: Annotated[str | None, says("For the staff.")]
+
+
+class ApprovalHistory(Struct, frozen=True):
+    results: Annotated[list[ApprovalStep], says("Oldest first.")]
 
 
 class ApprovalCounts(Struct, frozen=True):
@@ -128,12 +151,25 @@ def approval(row: models.Approval) -> Approval:
         expires_at=moment(row.expires_at),
         requested_at=clock.moment(row.requested_at),
         requested_by=_person(row.requested_by),
+        claimed_by=_person(row.claimed_by),
+        claimed_until=moment(row.claimed_until),
+        assigned_to=ApprovalAssignee(**row.assigned_to) if row.assigned_to else None,
+        escalated_at=moment(row.escalated_at),
+        escalations=row.escalations,
         **_outcome(row),
         delivered_at=moment(row.delivered_at),
         consumed_at=moment(row.consumed_at),
         fallback=row.fallback,
         fallback_at=moment(row.fallback_at),
         waiters=getattr(row, "waiters", 0),
+    )
+
+
+def history(row: models.Approval) -> ApprovalHistory:
+    """Return the steps of a request before its answer, oldest first."""
+    steps = row.steps.order_by("id")
+    return ApprovalHistory(
+        [ApprovalStep(step.kind, clock.moment(step.at), _person(step.by), step.detail, step.note) for step in steps]
     )
 
 

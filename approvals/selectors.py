@@ -26,7 +26,7 @@ from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
 from approvals import permissions
-from approvals.models import Approval, ApprovalQuerySet, Waiter
+from approvals.models import Approval, ApprovalQuerySet, Snooze, Waiter
 from approvals.states import RequestVia, Status
 from core.db.clock import database_now
 from core.web import problems
@@ -97,6 +97,19 @@ def with_waiters(rows: ApprovalQuerySet) -> ApprovalQuerySet:
         blocked = Case(waits, default=Value(0), output_field=IntegerField())
     # The model declares both for readers; only here they get a value.
     return with_overdue(rows).annotate(held_calls=held, is_blocked=blocked)  # type: ignore[no-redef]
+
+
+def with_claims(rows: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Annotate `is_claimed`: a person looks at it now, by the database's clock."""
+    claimed = When(claimed_until__gt=database_now(), then=Value(True))
+    return rows.annotate(  # type: ignore[no-redef]
+        is_claimed=Case(claimed, default=Value(False), output_field=BooleanField())
+    )
+
+
+def snoozed_by(user_id: int | None) -> Exists:
+    """Return the condition that this person has put the request out of their own queue for now."""
+    return Exists(Snooze.objects.filter(approval=OuterRef("pk"), user=user_id, until__gt=database_now()))
 
 
 def waiter_count(rows: ApprovalQuerySet) -> int:

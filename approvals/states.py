@@ -53,6 +53,17 @@ class Fallback(models.TextChoices):
     PROCEED = "proceed"
 
 
+class StepKind(models.TextChoices):
+    """What may happen to a request while it is pending. None of these answers it."""
+
+    CLAIMED = "claimed"
+    RELEASED = "released"
+    DELEGATED = "delegated"
+    SNOOZED = "snoozed"
+    EXTENDED = "extended"
+    ESCALATED = "escalated"
+
+
 class CancelReason(models.TextChoices):
     """The reason for a cancelled approval: the asker withdrew it, or its attempt ended."""
 

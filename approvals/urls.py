@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals.api import receipts, views
+from approvals.api import life_views, receipts, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
@@ -13,4 +13,11 @@ urlpatterns = [
     path("approvals/<any_uuid:approval_id>/withdraw", views.Withdraw.as_view()),
     path("approvals/<any_uuid:approval_id>/fallback", views.RecordFallback.as_view()),
     path("approvals/<any_uuid:approval_id>/consume", views.Consume.as_view()),
+    path("approvals/<any_uuid:approval_id>/claim", life_views.Claim.as_view()),
+    path("approvals/<any_uuid:approval_id>/release", life_views.Release.as_view()),
+    path("approvals/<any_uuid:approval_id>/delegate", life_views.Delegate.as_view()),
+    path("approvals/<any_uuid:approval_id>/snooze", life_views.Snooze.as_view()),
+    path("approvals/<any_uuid:approval_id>/extend", life_views.Extend.as_view()),
+    path("approvals/<any_uuid:approval_id>/escalate", life_views.Escalate.as_view()),
+    path("approvals/<any_uuid:approval_id>/history", life_views.History.as_view()),
 ]

@@ -71,3 +71,43 @@ class ApprovalCalls(Requests[Answer]):
         Raises Problem of the type `already-decided` when there is an answer.
         """
         return self.post(f"approvals/{quote(id)}/fallback", {"action": action})
+
+    # --- while it is pending: for people who may answer -----------------------------------------------
+
+    def claim_approval(self, id: str, lease_secs: int | None = None) -> Answer:
+        """Tell other people that you look at it, for `lease_secs`. It stops nobody from answering."""
+        return self.post(f"approvals/{quote(id)}/claim", {"lease_secs": lease_secs} if lease_secs else {})
+
+    def release_approval(self, id: str) -> Answer:
+        """Give up your claim."""
+        return self.post(f"approvals/{quote(id)}/release", {})
+
+    def delegate_approval(
+        self, id: str, *, user: str | None = None, group: str | None = None, note: str | None = None
+    ) -> Answer:
+        """Hand it to a person or to a group, by name. It stays pending."""
+        return self.post(f"approvals/{quote(id)}/delegate", _given(user=user, group=group, note=note))
+
+    def snooze_approval(self, id: str, for_secs: int) -> Answer:
+        """Put it out of your own queue for some seconds; 0 brings it back."""
+        return self.post(f"approvals/{quote(id)}/snooze", {"for_secs": for_secs})
+
+    def extend_approval(self, id: str, expires_in_secs: int, note: str | None = None) -> Answer:
+        """Move its deadline to this many seconds from now: a later time than before."""
+        body = _given(expires_in_secs=expires_in_secs, note=note)
+        return self.post(f"approvals/{quote(id)}/extend", body)
+
+    def escalate_approval(
+        self, id: str, *, user: str | None = None, group: str | None = None, note: str | None = None
+    ) -> Answer:
+        """Mark it as urgent, and hand it to a person or a group if one is named."""
+        return self.post(f"approvals/{quote(id)}/escalate", _given(user=user, group=group, note=note))
+
+    def approval_history(self, id: str) -> Answer:
+        """Return `{results}`: what happened to it before its answer, oldest first."""
+        return self.get(f"approvals/{quote(id)}/history")
+
+
+def _given(**members: Any) -> dict[str, Any]:
+    """Return the members that are not None."""
+    return {name: value for name, value in members.items() if value is not None}

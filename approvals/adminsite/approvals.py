@@ -15,9 +15,10 @@ from django.urls import path
 from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
-from approvals.adminsite import page, queue
+from approvals.adminsite import page, queue, steps
 from approvals.models import Approval, ApprovalQuerySet
-from approvals.selectors import with_session_name, with_waiters
+from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
+from approvals.states import Status
 from core.adminsite.model_admins import ReadOnly
 from core.web import problems
 
@@ -37,6 +38,7 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         urls = [
             path("queue/", view(self.queue_part), name="approvals_approval_queue"),
             path("<any_uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
+            path("<any_uuid:approval_id>/step/", view(self.step), name="approvals_approval_step"),
             path("<any_uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
         ]
         return urls + super().get_urls()
@@ -84,6 +86,18 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         messages.success(request, f"You {schemas.past_tense(done)} it.")
         return redirect("admin:approvals_approval_change", done.id)
 
+    def step(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
+        """Take a step by POST that answers nothing: claim, delegate, snooze and so on."""
+        approval = self._find(request, approval_id)
+        if request.method != "POST":
+            messages.warning(request, "Nothing was done: you were signed out when you sent this.")
+            return redirect("admin:approvals_approval_change", approval.id)
+        try:
+            messages.success(request, steps.take(request.POST, approval, request.user))
+        except problems.Problem as refusal:
+            return self._page(request, self._find(request, approval_id), refusal)
+        return redirect("admin:approvals_approval_change", approval.id)
+
     def _queue(self, request: HttpRequest) -> dict[str, Any]:
         self._look(request)
         return queue.context(self._rows(request), request)
@@ -92,9 +106,12 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         context = {
             **page.context(approval, request),
             **page.forms(approval, request, refusal),
+            **(steps.targets(approval) if approval.status == Status.PENDING else {}),
+            "stepping": refusal is not None and "step" in request.POST,
             "title": "Approval",
             "queue": with_session_name(self._rows(request))
             .pending()
+            .exclude(snoozed_by(request.user.pk))
             .exclude(id=approval.id)
             .order_by("requested_at", "id"),
         }
@@ -108,7 +125,8 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         """Return one approval. Raise 404 if it is unknown or in a project that the reader does not see."""
         self._look(request)
         try:
-            found = with_session_name(with_waiters(self._rows(request))).filter(id=UUID(str(approval_id))).first()
+            rows = with_session_name(with_claims(with_waiters(self._rows(request))))
+            found = rows.filter(id=UUID(str(approval_id))).first()
         except ValueError:
             found = None
         if found is None:

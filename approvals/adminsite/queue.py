@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.http import HttpRequest
 
 from accounts import projects
 from approvals.models import ApprovalQuerySet
-from approvals.selectors import with_session_name, with_waiters
+from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
 from approvals.states import Risk, Status
 from core.adminsite.model_admins import MOST_COUNTED, BoundedPaginator
 from wardroom import strict
@@ -38,6 +39,13 @@ TABS = (
         lambda rows: rows.pending(),
         ("requested_at", "id"),
         "No request waits for an answer.",
+    ),
+    Tab(
+        "snoozed",
+        "Snoozed by me",
+        lambda rows: rows.pending(),
+        ("requested_at", "id"),
+        "You have put no request off.",
     ),
     Tab(
         "unconsumed",
@@ -84,16 +92,19 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     rows = rows.filter(**{name: value for name, value in columns.items() if value})
     tab = next((tab for tab in TABS if tab.name == request.GET.get("status")), TABS[0])
     # Count plain rows, and annotate only the page that is shown: a long queue opens as fast as a short one.
-    ordered = tab.rows(rows).order_by(*tab.order)
-    page = BoundedPaginator(ordered, PER_PAGE).get_page(request.GET.get("page"))
-    page.object_list = with_session_name(with_waiters(ordered))[max(0, page.start_index() - 1) : page.end_index()]
     user: Any = request.user
+    asleep = snoozed_by(user.pk)
+    own = {"pending": ~asleep, "snoozed": Q(asleep)}
+    ordered = tab.rows(rows).filter(own.get(tab.name, Q())).order_by(*tab.order)
+    page = BoundedPaginator(ordered, PER_PAGE).get_page(request.GET.get("page"))
+    shown = with_session_name(with_claims(with_waiters(ordered)))
+    page.object_list = shown[max(0, page.start_index() - 1) : page.end_index()]
     tabs = []
     for other in TABS:
         address = request.GET.copy()
         address["status"] = other.name
         address.pop("page", None)
-        number = _number(other.rows(rows)) if other.name in COUNTED else None
+        number = _number(other.rows(rows).filter(own.get(other.name, Q()))) if other.name in COUNTED else None
         tabs.append({"tab": other, "current": other is tab, "address": address.urlencode(), "number": number})
     return {
         "tab": tab,
@@ -103,7 +114,7 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
         "filtered": any(chosen.values()),
         "risks": Risk.values,
         "projects": list(projects.visible_to(user).values_list("slug", flat=True)),
-        "pending": _number(TABS[0].rows(rows)),
+        "pending": _number(TABS[0].rows(rows).filter(~asleep)),
         "here": request.GET.urlencode(),
     }
 

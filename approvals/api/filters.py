@@ -7,14 +7,18 @@ from typing import Any
 
 from django.db.models import Count, Min, Q
 
-from approvals import schemas
+from accounts.actors import Actor
+from approvals import schemas, selectors
 from approvals.models import ApprovalQuerySet
 from approvals.states import Status
 from core.web import queries
 
 
-def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuerySet:
-    """Filter by `status` (words, comma-separated), `session`, `tool` and `unconsumed=true`. Raises invalid."""
+def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any], actor: Actor) -> ApprovalQuerySet:
+    """Filter by `status` (words, comma-separated), `session`, `tool`, `unconsumed=true` and `snoozed`. Raises invalid.
+
+    `snoozed` speaks of the caller's own snoozes.
+    """
     statuses = queries.words(params, "status", Status.values)
     session = queries.uuid(params, "session")
     tool = queries.text(params, "tool")
@@ -24,6 +28,9 @@ def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any]) -> ApprovalQuery
         rows = rows.filter(session=session)
     if tool is not None:
         rows = rows.filter(tool_name=tool)
+    if params.get("snoozed") is not None:
+        asleep = selectors.snoozed_by(actor.user_id)
+        rows = rows.filter(asleep if queries.flag(params, "snoozed") else ~asleep)
     return rows.unconsumed() if queries.flag(params, "unconsumed") else rows
 
 

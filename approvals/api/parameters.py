@@ -16,6 +16,7 @@ FILTERS = [
     in_query("status", values.words(Status.values), "Some of these, comma-separated."),
     in_query("session", {"type": "string", "format": "uuid"}, "Asked by this session."),
     in_query("tool", values.text(), "For this tool."),
+    in_query("snoozed", {"type": "boolean"}, "True: snoozed by the caller's person. False: not snoozed by it."),
     in_query("unconsumed", {"type": "boolean"}, "Approved, and never run."),
 ]
 FILTER_NAMES = tuple(parameter.name for parameter in FILTERS)

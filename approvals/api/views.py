@@ -22,13 +22,13 @@ from core.web import pages, request_body
 from core.web.pages import page
 
 
-def _still(replay: Callable[[Any, UUID, Actor], None]) -> Still:
+def still(replay: Callable[[Any, UUID, Actor], None]) -> Still:
     """Return the check of a replayed call about one approval."""
 
-    def still(view: ProjectView, answer: Any, approval_id: UUID) -> None:
+    def check(view: ProjectView, answer: Any, approval_id: UUID) -> None:
         replay(view.project.pk, approval_id, view.actor)
 
-    return still
+    return check
 
 
 class Approvals(ProjectView):
@@ -44,7 +44,7 @@ class Approvals(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List approvals, oldest first."""
-        rows = with_waiters(filters.filtered(seen_by(self.project.pk, self.actor), request.query_params))
+        rows = with_waiters(filters.filtered(seen_by(self.project.pk, self.actor), request.query_params, self.actor))
         found = page(rows, request.query_params, schemas.approval, key=("requested_at", "id"))
         return Response(schemas.ApprovalPage(**found))
 
@@ -73,7 +73,7 @@ class ApprovalCount(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """Count approvals in each state."""
-        rows = filters.filtered(seen_by(self.project.pk, self.actor), request.query_params)
+        rows = filters.filtered(seen_by(self.project.pk, self.actor), request.query_params, self.actor)
         return Response(filters.counts(rows))
 
 
@@ -108,7 +108,7 @@ class Decide(ProjectView):
         request=ApprovalAnswer,
         responses={200: schemas.Approval},
     )
-    @idempotent(_still(replays.decided))
+    @idempotent(still(replays.decided))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Answer it: approve, deny, edit (approve other arguments) or respond (answer a question)."""
         asgi_routes.may_look(self.credential)
@@ -127,7 +127,7 @@ class Withdraw(ProjectView):
         request=ApprovalWithdrawal,
         responses={200: schemas.Approval},
     )
-    @idempotent(_still(replays.withdrawn))
+    @idempotent(still(replays.withdrawn))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Withdraw a request that nobody needs any more. Allowed to the asker and to callers that may answer."""
         find(self.project.pk, approval_id, self.actor)  # A caller that may not see it gets 404 before the body is read.
@@ -145,7 +145,7 @@ class Consume(ProjectView):
         request=ApprovalConsumption,
         responses={200: schemas.Approval},
     )
-    @idempotent(_still(replays.consumed))
+    @idempotent(still(replays.consumed))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Take its one execution, right before running this exact action. For the asker and callers that may answer."""
         find(self.project.pk, approval_id, self.actor)
@@ -163,7 +163,7 @@ class RecordFallback(ProjectView):
         request=ApprovalFallback,
         responses={200: schemas.Approval},
     )
-    @idempotent(_still(replays.fallen_back))
+    @idempotent(still(replays.fallen_back))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Record what the asker did when nobody answered in time. It is no decision, and the request stays pending."""
         find(self.project.pk, approval_id, self.actor)

@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
-from approvals.models import Approval
-from approvals.states import Risk, Status
+from approvals.models import Approval, Step
+from approvals.states import Risk, Status, StepKind
 from core.adminsite import display
 from core.display.text import shortened
 
@@ -71,6 +71,19 @@ def _link(context: Any, id: str, shown: str) -> tuple[SafeString, bool]:
 def display_name(person: Any) -> str:
     """Return a person's name for display."""
     return schemas.display_name(person)
+
+
+@register.filter
+def step_words(step: Step) -> str:
+    """Return a step as a verb in the past tense, with whom or how long it names."""
+    words, detail = StepKind(step.kind).value, step.detail
+    if target := detail.get("to"):
+        kind = "the group " if target["kind"] == "group" else ""
+        return f"{words} it to {kind}{shortened(target['name'], LONGEST_NAME)}"
+    secs = detail.get("for_secs", detail.get("expires_in_secs", detail.get("lease_secs")))
+    if step.kind == StepKind.SNOOZED and secs == 0:
+        return "ended their snooze of it"
+    return f"{words} it" if secs is None else f"{words} it for {secs} s"
 
 
 @register.filter

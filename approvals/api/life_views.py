@@ -1,0 +1,117 @@
+"""The REST calls on a pending request. Each calls one operation of `approvals.life`, and none answers the request."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.idempotency import idempotent
+from accounts.views import ProjectView
+from approvals import permissions, schemas
+from approvals.api import asgi_routes, replays
+from approvals.api.views import still
+from approvals.life import bodies, claims, deadlines, routing
+from approvals.models import Approval
+from approvals.selectors import find
+from approvals.states import Via
+from core.web import request_body
+
+ENDED: Any = {403: ("not-an-approver",), 409: ("already-decided",), 410: ("expired",)}
+
+
+class ForApprovers(ProjectView):
+    """A call of a person who may answer. The operation checks that again, in its transaction."""
+
+    # A caller that may not see the request must get 404, not 403.
+    permission_classes = []
+    refuses: ClassVar = {"POST": ENDED}
+
+    def read(self, approval_id: UUID, body: type[msgspec.Struct]) -> dict[str, Any]:
+        """Return the members of the body, after the checks of the caller."""
+        asgi_routes.may_look(self.credential)
+        find(self.project.pk, approval_id, self.actor, waiters=False)
+        permissions.check_decide(self.actor, self.project.pk, Via.REST)
+        return msgspec.structs.asdict(request_body.convert(self.request.data, body))
+
+    def answer(self, approval: Approval) -> Response:
+        """Return the request as it is now."""
+        return Response(schemas.approval(approval))
+
+
+class Claim(ForApprovers):
+    refuses: ClassVar = {"POST": ENDED | {409: ("already-decided", "claimed")}}
+
+    @extend_schema(operation_id="approvals_claim", request=bodies.ApprovalClaim, responses={200: schemas.Approval})
+    @idempotent(still(replays.decided))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Tell others that you look at it, for a while. It stops nobody from answering. Again: renew it."""
+        words = self.read(approval_id, bodies.ApprovalClaim)
+        return self.answer(claims.claim(self.project.pk, approval_id, self.actor, **words))
+
+
+class Release(ForApprovers):
+    refuses: ClassVar = {"POST": ENDED | {409: ("already-decided", "claimed")}}
+
+    @extend_schema(operation_id="approvals_release", request=bodies.ApprovalRelease, responses={200: schemas.Approval})
+    @idempotent(still(replays.decided))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Give up your claim. Without a claim nothing changes."""
+        self.read(approval_id, bodies.ApprovalRelease)
+        return self.answer(claims.release(self.project.pk, approval_id, self.actor))
+
+
+class Delegate(ForApprovers):
+    @extend_schema(
+        operation_id="approvals_delegate", request=bodies.ApprovalDelegation, responses={200: schemas.Approval}
+    )
+    @idempotent(still(replays.decided))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Hand it to a person or a group that may answer here. It stays pending, and others may still answer it."""
+        words = self.read(approval_id, bodies.ApprovalDelegation)
+        return self.answer(routing.delegate(self.project.pk, approval_id, self.actor, **words))
+
+
+class Snooze(ForApprovers):
+    @extend_schema(operation_id="approvals_snooze", request=bodies.ApprovalSnooze, responses={200: schemas.Approval})
+    @idempotent(still(replays.decided))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Put it out of your own queue for some seconds. It stays pending, and nobody else is affected."""
+        words = self.read(approval_id, bodies.ApprovalSnooze)
+        return self.answer(routing.snooze(self.project.pk, approval_id, self.actor, **words))
+
+
+class Extend(ForApprovers):
+    depends: ClassVar = {"POST": ("expires_in_secs",)}
+    refuses: ClassVar = {"POST": ENDED | {409: ("already-decided", "conflict")}}
+
+    @extend_schema(operation_id="approvals_extend", request=bodies.ApprovalExtension, responses={200: schemas.Approval})
+    @idempotent(still(replays.decided))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Move its deadline to a later time. A request without a deadline has none to move: 409."""
+        words = self.read(approval_id, bodies.ApprovalExtension)
+        return self.answer(deadlines.extend(self.project.pk, approval_id, self.actor, **words))
+
+
+class Escalate(ForApprovers):
+    @extend_schema(
+        operation_id="approvals_escalate", request=bodies.ApprovalEscalation, responses={200: schemas.Approval}
+    )
+    @idempotent(still(replays.decided))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Mark it as urgent, and hand it to a person or a group if you name one. It ends every snooze of it."""
+        words = self.read(approval_id, bodies.ApprovalEscalation)
+        return self.answer(routing.escalate(self.project.pk, approval_id, self.actor, **words))
+
+
+class History(ProjectView):
+    scopes: ClassVar = {"GET": "approvals:read"}
+
+    @extend_schema(operation_id="approvals_history", responses={200: schemas.ApprovalHistory})
+    def get(self, request: Request, approval_id: UUID) -> Response:
+        """List what happened to it before its answer: claims, delegations, extensions and so on. For the staff."""
+        return Response(schemas.history(find(self.project.pk, approval_id, self.actor, waiters=False)))

@@ -1,0 +1,1 @@
+"""What may happen to a request while it is pending. Nothing here answers it."""
