@@ -10,8 +10,8 @@ from approvals.models import Approval
 from approvals.states import RequestVia
 from ledger import unit_of_work
 
-#: The changes that settle an approval. Each is sent to the child that asked over its connection.
-ANSWERS = frozenset({"decided", "expired", "cancelled"})
+#: The changes that are sent to the child that asked over its connection: the ends of an approval, and a question.
+ANSWERS = frozenset({"decided", "expired", "cancelled", "asked_back"})
 
 
 def record_change(

@@ -21,7 +21,8 @@ MAX_EXPIRES_SECS = 400 * 24 * 3600
 MAX_KINDS = 16
 
 
-def _unstorable(value: str) -> str | None:
+def unstorable(value: str) -> str | None:
+    """Return why a text cannot be stored, or None."""
     return None if strict.is_storable(value) else "holds a character that cannot be stored"
 
 
@@ -31,9 +32,9 @@ def _mixed(value: list[str]) -> str | None:
     return None
 
 
-Word = Annotated[str, text(MAX_WORD, 1, check=_unstorable)]
-OptionalWord = Annotated[str, text(MAX_WORD, check=_unstorable)]
-Text = Annotated[str, text(MAX_TEXT, check=_unstorable)]
+Word = Annotated[str, text(MAX_WORD, 1, check=unstorable)]
+OptionalWord = Annotated[str, text(MAX_WORD, check=unstorable)]
+Text = Annotated[str, text(MAX_TEXT, check=unstorable)]
 Arguments = Annotated[dict[str, Any], shaped(values.json_object("ExactJsonValue"))]
 RequestId = Annotated[Word, says("Unguessable; the same id is the same request.")]
 AskedArguments = Annotated[Arguments, says("At most 512 KiB.")]

@@ -20,16 +20,22 @@ from core.web import problems, request_body
 from ledger import unit_of_work
 
 
-def unacknowledged(session_id: UUID, attempt: int, include_unconsumed: bool = False) -> list[Approval]:
+def unacknowledged(
+    session_id: UUID, attempt: int, include_unconsumed: bool = False, include_questions: bool = False
+) -> list[Approval]:
     """Return the answered requests over the connection that this attempt has not acknowledged.
 
-    With `include_unconsumed`, also return those it has acknowledged and not consumed.
+    With `include_unconsumed`, also return those it has acknowledged and not consumed. With `include_questions`, also
+    return the pending ones with an open question: one statement finds all that a connection has to send.
     """
-    settled = Approval.objects.of(session_id, attempt).filter(via=RequestVia.CONNECTION).exclude(status=Status.PENDING)
     due = Q(delivered_at__isnull=True)
     if include_unconsumed:
         due |= Q(consumed_at__isnull=True)
-    return list(settled.filter(due).order_by("settled_at", "id"))
+    due &= ~Q(status=Status.PENDING)
+    if include_questions:
+        due |= Q(status=Status.PENDING, open_questions__gt=0)
+    asked = Approval.objects.of(session_id, attempt).filter(via=RequestVia.CONNECTION)
+    return list(asked.filter(due).order_by("settled_at", "id"))
 
 
 def acknowledge(session_id: UUID, attempt: int, request_id: str, *, actor: Actor | None = None) -> Approval:

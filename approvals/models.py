@@ -125,6 +125,8 @@ class Approval(models.Model):
     assigned_to = models.JSONField(null=True)
     escalated_at = models.DateTimeField(null=True)
     escalations = models.PositiveIntegerField(default=0)
+    # Questions to the asker that have no answer yet.
+    open_questions = models.PositiveIntegerField(default=0)
 
     delivered_at = models.DateTimeField(null=True)
     consumed_at = models.DateTimeField(null=True)
@@ -293,6 +295,32 @@ class Snooze(models.Model):
 
     def __str__(self) -> str:
         return f"{self.approval_id} until {self.until}"
+
+
+class Question(models.Model):
+    """A question of an approver to the asker, about its pending request, and the answer."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="questions")
+    question = models.TextField()
+    asked_by = models.JSONField()
+    asked_at = models.DateTimeField()
+    answer = models.TextField(null=True)
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["asked_at", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(answer__isnull=True, answered_at__isnull=True)
+                | Q(answer__isnull=False, answered_at__isnull=False),
+                name="approvals_answered_at_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"a question about {self.approval_id}"
 
 
 class Step(models.Model):

@@ -75,6 +75,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     assigned_to: Annotated[ApprovalAssignee | None, says("The person or group that it was handed to. It is no right.")]
     escalated_at: Moment | None
     escalations: int
+    open_questions: Annotated[int, says("Questions to the asker without an answer: `GET approvals/{id}/questions`.")]
     settled_at: Moment | None
     cancel_reason: Annotated[str, one_of(CancelReason.values)] | None
     delivered_at: Moment | None
@@ -98,6 +99,19 @@ class ApprovalWaited(Approval, frozen=True, kw_only=True):
 class ApprovalPage(Struct, frozen=True):
     results: list[Approval]
     next: str | None
+
+
+class ApprovalQuestion(Struct, frozen=True):
+    id: Id
+    question: str
+    asked_by: ApprovalPerson | None
+    asked_at: Moment
+    answer: Annotated[str | None, says("Of the asker, unverified.")]
+    answered_at: Moment | None
+
+
+class ApprovalQuestions(Struct, frozen=True):
+    results: Annotated[list[ApprovalQuestion], says("Oldest first.")]
 
 
 class ApprovalStep(Struct, frozen=True):
@@ -156,6 +170,7 @@ def approval(row: models.Approval) -> Approval:
         assigned_to=ApprovalAssignee(**row.assigned_to) if row.assigned_to else None,
         escalated_at=moment(row.escalated_at),
         escalations=row.escalations,
+        open_questions=row.open_questions,
         **_outcome(row),
         delivered_at=moment(row.delivered_at),
         consumed_at=moment(row.consumed_at),
@@ -173,9 +188,27 @@ def history(row: models.Approval) -> ApprovalHistory:
     )
 
 
-def waited(row: models.Approval) -> ApprovalWaited:
-    """Return the approval, and whether the wait for it ended without an answer."""
-    return ApprovalWaited(**structs.asdict(approval(row)), timed_out=row.status == Status.PENDING)
+def questions(row: models.Approval) -> ApprovalQuestions:
+    """Return the questions to the asker and its answers, oldest first."""
+    return ApprovalQuestions(
+        [
+            ApprovalQuestion(
+                str(each.id),
+                each.question,
+                _person(each.asked_by),
+                clock.moment(each.asked_at),
+                each.answer,
+                moment(each.answered_at),
+            )
+            for each in row.questions.order_by("asked_at", "id")
+        ]
+    )
+
+
+def waited(row: models.Approval, version: int | None = None) -> ApprovalWaited:
+    """Return the approval, and whether the wait for it, or for a version other than `version`, ended without result."""
+    timed_out = row.status == Status.PENDING and (version is None or row.version == version)
+    return ApprovalWaited(**structs.asdict(approval(row)), timed_out=timed_out)
 
 
 def current_decision(row: models.Approval) -> dict[str, Any]:

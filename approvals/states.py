@@ -62,6 +62,8 @@ class StepKind(models.TextChoices):
     SNOOZED = "snoozed"
     EXTENDED = "extended"
     ESCALATED = "escalated"
+    ASKED_BACK = "asked_back"
+    ANSWERED = "answered"
 
 
 class CancelReason(models.TextChoices):

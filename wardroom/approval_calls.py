@@ -52,9 +52,13 @@ class ApprovalCalls(Requests[Answer]):
         """Return one approval."""
         return self.get(f"approvals/{quote(id)}")
 
-    def wait_approval(self, id: str, timeout: float = LONGEST_WAIT) -> Answer:
-        """Wait for the answer, at most 25 s. `timed_out` in the result means that there is none yet."""
-        return self.get(f"approvals/{quote(id)}/wait", {"timeout": round(min(timeout, LONGEST_WAIT), 3)})
+    def wait_approval(self, id: str, timeout: float = LONGEST_WAIT, *, version: int | None = None) -> Answer:
+        """Wait for the answer, at most 25 s. `timed_out` in the result means that there is none yet.
+
+        With `version` it also returns when the request has another version, for example when a person asks back.
+        """
+        query = _given(timeout=round(min(timeout, LONGEST_WAIT), 3), version=version)
+        return self.get(f"approvals/{quote(id)}/wait", query)
 
     def decide(self, approval: dict[str, Any], decision: str, **fields: Any) -> Answer:
         """Decide exactly the approval that was shown: its digest and version are sent along."""
@@ -102,6 +106,18 @@ class ApprovalCalls(Requests[Answer]):
     ) -> Answer:
         """Mark it as urgent, and hand it to a person or a group if one is named."""
         return self.post(f"approvals/{quote(id)}/escalate", _given(user=user, group=group, note=note))
+
+    def ask_back(self, id: str, question: str) -> Answer:
+        """Ask the asker a question about its request, which stays pending."""
+        return self.post(f"approvals/{quote(id)}/ask-back", {"question": question})
+
+    def approval_questions(self, id: str) -> Answer:
+        """Return `{results}`: the questions to the asker and its answers, oldest first."""
+        return self.get(f"approvals/{quote(id)}/questions")
+
+    def answer_question(self, id: str, question_id: str, answer: str) -> Answer:
+        """Answer a question about your own request. It answers no approval."""
+        return self.post(f"approvals/{quote(id)}/questions/{quote(question_id)}/answer", {"answer": answer})
 
     def approval_history(self, id: str) -> Answer:
         """Return `{results}`: what happened to it before its answer, oldest first."""

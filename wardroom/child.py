@@ -306,7 +306,8 @@ class Child:
         """`@child.on_query async def answer(question, state)`: answer queries beside the work.
 
         `state` is a copy of `child.state` at the time of the question. Without a handler, and in the mode `steer`, an
-        ask arrives at the next checkpoint; `reply` answers it.
+        ask arrives at the next checkpoint; `reply` answers it. A person's question about a pending approval goes to the
+        same handler; without one it stays open.
         """
         self._wire.queries.handler = handler
         with contextlib.suppress(RuntimeError):  # Without a loop there is no connection, and no message has come.

@@ -19,7 +19,9 @@ Secs = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Resource = Annotated[str, Meta(max_length=4096)]
-Question = Annotated[str, Meta(max_length=16_384)]
+#: The longest question of a child, and its longest answer to one.
+QUESTION_CHARACTERS: Final = 16_384
+Question = Annotated[str, Meta(max_length=QUESTION_CHARACTERS)]
 Reason = Annotated[str, Meta(max_length=2048)]
 Event = dict[str, Any]
 
@@ -132,6 +134,13 @@ class ApprovalWithdraw(Frame, frozen=True, kw_only=True, tag="approval_withdraw"
 
     id: Id
     reason: Reason | None = None
+
+
+class ApprovalAnswer(Frame, frozen=True, kw_only=True, tag="approval_answer"):
+    """The answer to a question about a pending request. `id` is that of the question."""
+
+    id: Id
+    answer: Annotated[str, Meta(min_length=1, max_length=QUESTION_CHARACTERS)]
 
 
 class MessageAdmitted(Frame, frozen=True, kw_only=True, tag="message_admitted"):
@@ -313,6 +322,21 @@ class ApprovalReply(Frame, frozen=True, kw_only=True, tag="approval_reply"):
 
 class ApprovalConsumed(Frame, frozen=True, kw_only=True, tag="approval_consumed"):
     """The child has the one execution."""
+
+    id: Id
+
+
+class ApprovalQuestion(Frame, frozen=True, kw_only=True, tag="approval_question"):
+    """A person asks about a pending request. The answer goes back as `approval_answer` with the same `id`."""
+
+    id: Id
+    request: Id
+    approval_id: Id
+    question: str
+
+
+class ApprovalAnswered(Frame, frozen=True, kw_only=True, tag="approval_answered"):
+    """The answer to a question is durable."""
 
     id: Id
 

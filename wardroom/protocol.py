@@ -15,10 +15,14 @@ from wardroom.frames import (
     BATCH_EVENTS,
     EPHEMERAL,
     MAX_INTEGER,
+    QUESTION_CHARACTERS,
     SNAPSHOT,
     ApprovalAck,
+    ApprovalAnswer,
+    ApprovalAnswered,
     ApprovalBody,
     ApprovalConsumed,
+    ApprovalQuestion,
     ApprovalRegistered,
     ApprovalReply,
     ApprovalRequest,
@@ -73,14 +77,18 @@ __all__ = [
     "MAX_UNACKED_EVENTS",
     "PING_SECS",
     "PLAIN",
+    "QUESTION_CHARACTERS",
     "RESULT_BYTES",
     "RUN_MESSAGES_BYTES",
     "SNAPSHOT",
     "TEXTS",
     "V1",
     "ApprovalAck",
+    "ApprovalAnswer",
+    "ApprovalAnswered",
     "ApprovalBody",
     "ApprovalConsumed",
+    "ApprovalQuestion",
     "ApprovalRegistered",
     "ApprovalReply",
     "ApprovalRequest",
@@ -226,6 +234,7 @@ ChildFrame = (
     | ApprovalRequest
     | ApprovalAck
     | ApprovalWithdraw
+    | ApprovalAnswer
     | MessageAdmitted
     | Send
     | Transcript
@@ -239,6 +248,8 @@ ServerFrame = (
     | ApprovalRegistered
     | ApprovalReply
     | ApprovalConsumed
+    | ApprovalQuestion
+    | ApprovalAnswered
     | EventAck
     | SendAck
     | TranscriptAck
@@ -261,6 +272,7 @@ _CHILD = _by_kind(
     ApprovalRequest,
     ApprovalAck,
     ApprovalWithdraw,
+    ApprovalAnswer,
     MessageAdmitted,
     Send,
     Transcript,
@@ -274,6 +286,8 @@ _SERVER = _by_kind(
     ApprovalRegistered,
     ApprovalReply,
     ApprovalConsumed,
+    ApprovalQuestion,
+    ApprovalAnswered,
     EventAck,
     SendAck,
     TranscriptAck,

@@ -7,6 +7,7 @@ arrive on any connection, before or after a caller waits for it.
 import asyncio
 import logging
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import Any
 
 from wardroom import protocol
@@ -78,6 +79,8 @@ class Wire:
         self.end: End | None = None
         self.run: Run | None = None
         self.inbox: dict[str, Message] = {}
+        #: Questions about pending approvals that no handler has taken yet.
+        self.questions: dict[str, protocol.ApprovalQuestion] = {}
         self.max_frame_bytes = protocol.FRAME_BYTES
         self.acked_at_start: int | None = None
         self.refused_events: Refused | None = None
@@ -222,6 +225,9 @@ class Wire:
                     self.connection.send(MessageAdmitted(ids=[frame.id]))
                 elif not self.queries.take(frame):
                     self.inbox.setdefault(frame.id, frame)
+            case protocol.ApprovalQuestion():
+                self.questions[frame.id] = frame
+                self._answer_questions()
             case protocol.Cancel(reason=reason, grace_secs=grace_secs):
                 self.cancelled.set(reason, grace_secs)
             case protocol.EventAck(seq=seq):
@@ -234,13 +240,15 @@ class Wire:
                 self._on_answer(frame)
         self.wake()
 
-    def _on_answer(self, frame: Frame) -> None:
+    def _on_answer(self, frame: Frame) -> None:  # noqa: C901 - a case for each frame
         match frame:
             case protocol.ApprovalReply(id=id):
                 self.drop("withdraw", id)
                 self.settle("ask", id, frame)
             case protocol.ApprovalConsumed(id=id):
                 self.settle("consume", id, frame)
+            case protocol.ApprovalAnswered(id=id):
+                self.settle("about", id, None)
             case protocol.SendAck(id=id, outcome=outcome):
                 self.settle("send", id, outcome)
             case protocol.TerminalAck(status=status):
@@ -280,7 +288,20 @@ class Wire:
         for message in list(self.inbox.values()):
             if self.queries.take(message):
                 del self.inbox[message.id]
+        self._answer_questions()
         return self.inbox
+
+    def _answer_questions(self) -> None:
+        """Give the questions about approvals to the handler. One whose answer is already on its way is asked again."""
+        for id, asked in list(self.questions.items()):
+            if ("about", id) in self._tracked or self.queries.take_about(asked, partial(self._reply_about, asked)):
+                del self.questions[id]
+
+    async def _reply_about(self, asked: protocol.ApprovalQuestion, answer: Any) -> None:
+        """Answer a question about an approval as text. Raises Refused, for example when it is decided already."""
+        text = (protocol.text_of(answer) or "no answer")[: protocol.QUESTION_CHARACTERS]
+        self.track("about", asked.id, protocol.ApprovalAnswer(id=asked.id, answer=text))
+        await self.answer("about", asked.id)
 
 
 def reports(ids: list[str]) -> list[MessageAdmitted]:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 
 from accounts.actors import Actor
 from approvals import permissions
-from approvals.life import bodies, claims, deadlines, routing
+from approvals.life import ask_back, bodies, claims, deadlines, routing
 from approvals.models import Approval
 from core.web import problems, request_body
 
@@ -21,6 +21,7 @@ DONE = {
     "snooze": "Your own queue was changed. The request still waits.",
     "delegate": "It was handed over. It still waits.",
     "escalate": "It was escalated. It still waits.",
+    "ask_back": "The agent was asked. The request still waits.",
     "extend": "Its deadline was moved.",
 }
 
@@ -37,6 +38,9 @@ def take(posted: Mapping[str, str], approval: Approval, user: Any) -> str:
         case "snooze":
             read = request_body.convert({"for_secs": _number(posted, "for_secs")}, bodies.ApprovalSnooze)
             routing.snooze(*where, for_secs=read.for_secs)
+        case "ask_back":
+            question = posted.get("question", "").replace("\r\n", "\n")
+            ask_back.ask(*where, question=question)
         case "extend":
             said = {"expires_in_secs": _number(posted, "expires_in_secs")}
             routed = request_body.convert(said, bodies.ApprovalExtension)

@@ -19,6 +19,7 @@ from approvals import schemas, selectors, waiting
 from approvals.api import parameters
 from approvals.states import Status
 from core.concurrency.threadpool import run_in_threadpool
+from core.web import queries
 from core.web.openapi.routes import Described, described
 from core.web.renderers import StructResponse
 from ledger import long_poll
@@ -29,7 +30,7 @@ from ledger import long_poll
         name="approvals_wait",
         tag="approvals",
         method="GET",
-        query=[parameters.TIMEOUT],
+        query=[parameters.TIMEOUT, parameters.VERSION],
         answers={200: schemas.ApprovalWaited},
     )
 )
@@ -37,20 +38,21 @@ async def wait(request: Request) -> StructResponse:
     """Wait for the answer, at most 25 s. A wait that ends without one says `pending` and `timed_out`."""
     credential = await of_asgi_request(request)
     may_look(credential)
-    asgi_calls.check(request, long_poll.PARAMETERS)
+    asgi_calls.check(request, (*long_poll.PARAMETERS, "version"))
     secs = long_poll.patience(request.query_params, usual=None)
+    version = queries.whole(request.query_params, "version", least=1, most=parameters.MAX_VERSION)
     # A HEAD does not wait and delivers no answer.
     look, secs = (selectors.find, 0) if request.method == "HEAD" else (waiting.look, secs)
     approval_id: UUID = request.path_params["approval_id"]
     with long_poll.place(credential):
         approval = await long_poll.until(
-            lambda current: current.status != Status.PENDING,
+            lambda current: current.status != Status.PENDING or version not in (None, current.version),
             partial(look, credential.project_id, approval_id, Actor.of_credential(credential)),
             (f"approval:{approval_id}",),
             secs,
             waiting=partial(_waiter, approval_id),
         )
-    return StructResponse(schemas.waited(approval))
+    return StructResponse(schemas.waited(approval, version))
 
 
 def may_look(credential: Credential, *, child: bool = True) -> None:

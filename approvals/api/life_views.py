@@ -15,7 +15,7 @@ from accounts.views import ProjectView
 from approvals import permissions, schemas
 from approvals.api import asgi_routes, replays
 from approvals.api.views import still
-from approvals.life import bodies, claims, deadlines, routing
+from approvals.life import ask_back, bodies, claims, deadlines, routing
 from approvals.models import Approval
 from approvals.selectors import find
 from approvals.states import Via
@@ -106,6 +106,47 @@ class Escalate(ForApprovers):
         """Mark it as urgent, and hand it to a person or a group if you name one. It ends every snooze of it."""
         words = self.read(approval_id, bodies.ApprovalEscalation)
         return self.answer(routing.escalate(self.project.pk, approval_id, self.actor, **words))
+
+
+class AskBack(ForApprovers):
+    refuses: ClassVar = {"POST": ENDED | {429: ("too-many",)}}
+
+    @extend_schema(
+        operation_id="approvals_ask_back", request=bodies.ApprovalQuestion, responses={200: schemas.Approval}
+    )
+    @idempotent(still(replays.decided))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Ask the asker a question. The request stays pending, and the answer is shown with it."""
+        words = self.read(approval_id, bodies.ApprovalQuestion)
+        return self.answer(ask_back.ask(self.project.pk, approval_id, self.actor, **words))
+
+
+class Questions(ProjectView):
+    # As for the request itself: the asker may read them, and other callers with approvals:read.
+    permission_classes = []
+
+    @extend_schema(operation_id="approvals_questions", responses={200: schemas.ApprovalQuestions})
+    def get(self, request: Request, approval_id: UUID) -> Response:
+        """List the questions to the asker, and its answers."""
+        asgi_routes.may_look(self.credential)
+        return Response(schemas.questions(find(self.project.pk, approval_id, self.actor, waiters=False)))
+
+
+class Answer(ProjectView):
+    scopes: ClassVar = {"POST": "approvals:ask"}
+    child_may: ClassVar = {"POST"}
+    refuses: ClassVar = {"POST": {404: (), 409: ("already-decided", "already-answered"), 410: ("expired",)}}
+
+    @extend_schema(
+        operation_id="approvals_answer", request=bodies.ApprovalQuestionAnswer, responses={200: schemas.Approval}
+    )
+    @idempotent(lambda view, answer, approval_id, question_id: still(replays.fallen_back)(view, answer, approval_id))
+    def post(self, request: Request, approval_id: UUID, question_id: UUID) -> Response:
+        """Answer a question about one's own request. It answers no approval. Again: the same answer, or 409."""
+        find(self.project.pk, approval_id, self.actor, waiters=False)
+        said = request_body.convert(request.data, bodies.ApprovalQuestionAnswer).answer
+        approval = ask_back.answer(self.project.pk, question_id, said, self.actor, approval_id=approval_id)
+        return Response(schemas.approval(approval))
 
 
 class History(ProjectView):

@@ -7,10 +7,17 @@ from core.web.openapi import values
 from core.web.openapi.values import in_query
 from ledger import long_poll
 
+MAX_VERSION = 2**31 - 1
+
 TIMEOUT = in_query(
     "timeout",
     {"type": "number", "minimum": 0, "maximum": long_poll.LONGEST_WAIT},
     f"Seconds to wait; no call is held for longer than `held_call_secs`, which is also the default. {long_poll.BOUND}",
+)
+VERSION = in_query(
+    "version",
+    {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
+    "Also return when the request has another version: for example when a person asks back.",
 )
 FILTERS = [
     in_query("status", values.words(Status.values), "Some of these, comma-separated."),

@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from approvals.bodies import Text, Word
-from core.web.fields import Body, says
+from approvals.bodies import MAX_TEXT, Text, Word, unstorable
+from core.web.fields import Body, says, text
 
 DAY = 24 * 3600
 #: Seconds: the usual and the longest claim, the longest snooze, and the farthest new deadline.
@@ -41,6 +41,14 @@ class ApprovalDelegation(Body, frozen=True):
 
 class ApprovalSnooze(Body, frozen=True):
     for_secs: Annotated[int, Meta(ge=0, le=LONGEST_SNOOZE), says("0 ends the snooze.")]
+
+
+class ApprovalQuestion(Body, frozen=True):
+    question: Annotated[str, text(MAX_TEXT, 1, check=unstorable, says="For the asker.")]
+
+
+class ApprovalQuestionAnswer(Body, frozen=True):
+    answer: Annotated[str, text(MAX_TEXT, 1, check=unstorable, says="For the person who asked.")]
 
 
 class ApprovalExtension(Body, frozen=True):

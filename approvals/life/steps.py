@@ -21,7 +21,7 @@ from core.db.clock import database_now
 from ledger import unit_of_work
 
 #: The steps that change what a person decides on.
-SHOWN = frozenset({StepKind.DELEGATED, StepKind.EXTENDED, StepKind.ESCALATED})
+SHOWN = frozenset({StepKind.DELEGATED, StepKind.EXTENDED, StepKind.ESCALATED, StepKind.ASKED_BACK, StepKind.ANSWERED})
 
 
 def pending(project_id: Any, approval_id: UUID, actor: Actor) -> Approval:

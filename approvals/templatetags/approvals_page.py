@@ -80,6 +80,8 @@ def step_words(step: Step) -> str:
     if target := detail.get("to"):
         kind = "the group " if target["kind"] == "group" else ""
         return f"{words} it to {kind}{shortened(target['name'], LONGEST_NAME)}"
+    if step.kind in (StepKind.ASKED_BACK, StepKind.ANSWERED):
+        return "asked back" if step.kind == StepKind.ASKED_BACK else "answered a question"
     secs = detail.get("for_secs", detail.get("expires_in_secs", detail.get("lease_secs")))
     if step.kind == StepKind.SNOOZED and secs == 0:
         return "ended their snooze of it"

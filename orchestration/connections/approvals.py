@@ -9,13 +9,18 @@ import msgspec
 
 from approvals import consumption, decisions, requests, schemas
 from approvals.canonical_action import Ask
-from approvals.models import Approval
+from approvals.life import ask_back
+from approvals.models import Approval, Question
+from core.web.paths import uuid_of
 from core.web.problems import Problem
 from ledger import unit_of_work
 from orchestration.connections.fencing import Claim, fenced_transaction
 from wardroom.protocol import (
     ApprovalAck,
+    ApprovalAnswer,
+    ApprovalAnswered,
     ApprovalConsumed,
+    ApprovalQuestion,
     ApprovalRegistered,
     ApprovalReply,
     ApprovalRequest,
@@ -94,10 +99,35 @@ def settle_plain(connection: Claim, frame: ApprovalReply) -> None:
                 )
 
 
-def undelivered(connection: Claim, *, need_run: bool) -> list[ApprovalReply]:
-    """Return the decisions that this attempt has not acknowledged; with `need_run` also those not consumed."""
-    found = consumption.unacknowledged(connection.session_id, connection.attempt, include_unconsumed=need_run)
-    return [reply(approval) for approval in found]
+def answer(connection: Claim, frame: ApprovalAnswer) -> ApprovalAnswered:
+    """Store the answer to a question about a request of this attempt. The same answer again is the same answer."""
+    with fenced_transaction(connection):
+        ask_back.answer(connection.project_id, uuid_of(frame.id), frame.answer, connection.actor)
+    return ApprovalAnswered(id=frame.id)
+
+
+def undelivered(connection: Claim, *, need_run: bool) -> list[ApprovalReply | ApprovalQuestion]:
+    """Return the decisions that this attempt has not acknowledged; with `need_run` also those not consumed.
+
+    The open questions about its pending requests are among them. A plain child gets none: it cannot answer.
+    """
+    found = consumption.unacknowledged(
+        connection.session_id, connection.attempt, include_unconsumed=need_run, include_questions=not connection.plain
+    )
+    asked = [approval for approval in found if approval.status == "pending"]
+    return [
+        *(reply(approval) for approval in found if approval.status != "pending"),
+        *(_question(each) for each in (ask_back.unanswered(asked) if asked else ())),
+    ]
+
+
+def _question(question: Question) -> ApprovalQuestion:
+    return ApprovalQuestion(
+        id=str(question.id),
+        request=question.approval.request_id,
+        approval_id=str(question.approval_id),
+        question=question.question,
+    )
 
 
 def reply(approval: Approval) -> ApprovalReply:

@@ -185,7 +185,7 @@ class Connection:
         """Queue answers. They are written when the frame's memory is released."""
         self.answers += (functools.partial(self.peer.send, frame) for frame in frames)
 
-    async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901 - a case for each frame
+    async def _dispatch(self, frame: Frame | UnknownKind) -> None:  # noqa: C901, PLR0912 - a case for each frame
         if isinstance(frame, Frame):
             protocol.refuse_oversize(frame)
         match frame:
@@ -197,6 +197,8 @@ class Connection:
                 self._queue_answer(*await self.budget.run(approvals.acknowledge, self.claim, frame))
             case protocol.ApprovalWithdraw():
                 await self.budget.run(approvals.withdraw, self.claim, frame)
+            case protocol.ApprovalAnswer():
+                self._queue_answer(await self.budget.run(approvals.answer, self.claim, frame))
             case protocol.MessageAdmitted():
                 await self.budget.run(messages.admit, self.claim, frame.ids)
             case protocol.Send():

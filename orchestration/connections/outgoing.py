@@ -15,7 +15,7 @@ from orchestration.connections import run as connection_run
 from orchestration.connections.fencing import Claim, check, fenced_transaction
 from orchestration.models import Attempt
 from orchestration.states import Status
-from wardroom.protocol import Cancel, Frame
+from wardroom.protocol import ApprovalQuestion, ApprovalReply, Cancel, Frame
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class ConnectionState:
     need_run: bool = False
     cancel: bool = False
     run: bool = False
+    questions: set[str] = field(default_factory=set)
     decisions: set[str] = field(default_factory=set)
     asking: set[str] = field(default_factory=set)
     held_back: set[str] = field(default_factory=set)
@@ -59,7 +60,10 @@ def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
     sends_run = wants_run and not state.run and not standing.cancel_requested
     if sends_run:
         frames.append(connection_run.run(connection))
-    replies = approvals.undelivered(connection, need_run=state.need_run)
+    due_frames = approvals.undelivered(connection, need_run=state.need_run)
+    replies = [frame for frame in due_frames if isinstance(frame, ApprovalReply)]
+    questions = [frame for frame in due_frames if isinstance(frame, ApprovalQuestion)]
+    asked_back = [question for question in questions if question.id not in state.questions]
     # A request that is being registered gets its registration first, then its decision. Check this after the query:
     # a request that was registered and decided before the query is in `asking` by then.
     due = [reply for reply in replies if reply.id not in state.decisions]
@@ -68,7 +72,8 @@ def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
     fresh = [reply for reply in due if reply.id not in asking]
     state.cancel, state.run = state.cancel or standing.cancel_requested, state.run or sends_run
     state.decisions.update(reply.id for reply in fresh)
-    return [*frames, *fresh]
+    state.questions.update(question.id for question in asked_back)
+    return [*frames, *fresh, *asked_back]
 
 
 def final_frames(connection: Claim, state: ConnectionState) -> list[Frame]:

@@ -19,8 +19,9 @@ NOT_MINE = f"/api/v1/sessions/{odd.NEVER}"
 #: Each takes the key; a call of the same sort that does not is below.
 TAKING = ["/api/v1/sessions", "/api/v1/approvals", f"{NOT_MINE}/cancel", f"{NOT_MINE}/retry", f"{NOT_MINE}/ask"]
 TAKING += [f"/api/v1/approvals/{odd.NEVER}/{operation}" for operation in ("decide", "withdraw", "consume", "fallback")]
-STEPS = ("claim", "release", "delegate", "snooze", "extend", "escalate")
+STEPS = ("claim", "release", "delegate", "snooze", "extend", "escalate", "ask-back")
 TAKING += [f"/api/v1/approvals/{odd.NEVER}/{step}" for step in STEPS]
+TAKING.append(f"/api/v1/approvals/{odd.NEVER}/questions/{odd.NEVER}/answer")
 
 
 def refused(answer: Any, field: str) -> str:

@@ -29,7 +29,7 @@ class Scripted(Client):
         super().__init__("http://127.0.0.1:1", "key")
         self.answers = list(answers)
 
-    def wait_approval(self, id: str, timeout: float = 25.0) -> dict[str, Any]:
+    def wait_approval(self, id: str, timeout: float = 25.0, *, version: int | None = None) -> dict[str, Any]:
         answer: dict[str, Any] | Exception = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -43,7 +43,7 @@ class AsyncScripted(AsyncClient):
         super().__init__("http://127.0.0.1:1", "key")
         self.answers = list(answers)
 
-    async def wait_approval(self, id: str, timeout: float = 25.0) -> dict[str, Any]:
+    async def wait_approval(self, id: str, timeout: float = 25.0, *, version: int | None = None) -> dict[str, Any]:
         await all_have_begun()
         answer: dict[str, Any] | Exception = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):

@@ -86,3 +86,21 @@ async def test_a_query_that_came_before_its_handler_is_answered_by_it(spawn: Spa
         found = await threaded(lambda: session.client.asked(session.id, asked["ask_id"], timeout=20))
         assert await child.checkpoint() == []
     assert (found["status"], found["answer"]) == ("answered", ["how far?", "this far"])
+
+
+async def test_a_question_about_a_pending_approval_goes_to_the_same_handler(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        asking = asyncio.create_task(child.approve("deploy", {}, permission="deploy", resource="production"))
+        pending = await threaded(session.pending)
+        shown = await threaded(session.client.ask_back, pending["id"], "which host?")
+
+        @child.on_query
+        async def answer(question: str, state: Any) -> Any:
+            return {"text": f"{question} host-1"}
+
+        waited = await threaded(session.client.wait_approval, pending["id"], 20, version=shown["version"])
+        [told] = (await threaded(session.client.approval_questions, pending["id"]))["results"]
+        assert (told["answer"], waited["status"], waited["timed_out"]) == ("which host? host-1", "pending", False)
+        await threaded(session.client.decide, waited, "approve")
+        assert (await asking).approved

@@ -86,6 +86,7 @@ FRAMES = st.one_of(
     frame("approval_request", {"id": ID, "body": BODY}),
     frame("approval_ack", {"id": ID, "state": st.sampled_from(["received", "consumed"])}, digest=ID, claim=ID),
     frame("approval_withdraw", {"id": ID}, reason=WORD.filter(lambda text: len(text) <= 2048)),
+    frame("approval_answer", {"id": ID, "answer": WORD.filter(lambda text: 1 <= len(text) <= 16_384)}),
     frame("message_admitted", {"ids": st.lists(ID, min_size=1, max_size=5)}),
     frame(
         "send",
