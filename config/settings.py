@@ -261,8 +261,6 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "core.web.openapi.operation.Operation",
     "EXCEPTION_HANDLER": "core.web.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    # `format` is a parameter of the calls that declare it, and unknown to all others.
-    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Wardroom",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import msgspec
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from msgspec import Struct
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 
 from accounts.permissions import ScopeMap
@@ -50,9 +52,16 @@ class AuditPage(Struct, frozen=True):
     next: Annotated[int | None, says("`after` of the next page, if there is one.")]
 
 
+class OwnFormat(DefaultContentNegotiation):
+    """Leaves the parameter `format` to the view: for DRF it would name a renderer, and another format be a 404."""
+
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+
+
 class AuditView(ProjectView):
     """The project's audit chain, oldest first."""
 
+    content_negotiation_class = OwnFormat
     scopes: ClassVar[ScopeMap] = {"GET": "audit:read"}
     query: ClassVar = {"GET": ("after", "limit", "format")}
     exports: ClassVar = {"GET": tuple(FORMATS.values())}
