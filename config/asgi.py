@@ -7,28 +7,27 @@ same authentication, validators and operations.
 
 from __future__ import annotations
 
-from typing import Any
-
 from config import start
 from server import memory
 
 memory.give_back_large_blocks()
 start.load_settings()
 
-from django.core.asgi import get_asgi_application  # noqa: E402 - the settings come first
+import django  # noqa: E402 - the settings come first
 
-_django: Any = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 - apps must be loaded first
 
 from config.asgi_routes import finder  # noqa: E402
 from orchestration.lifespan import lifespan  # noqa: E402
 from orchestration.routing import websocket_urlpatterns  # noqa: E402
+from server.front.django import DjangoHandler  # noqa: E402
 from server.front.gate import Gate  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": Gate(finder(_django)),
+        "http": Gate(finder(DjangoHandler())),
         "websocket": URLRouter(websocket_urlpatterns),
         "lifespan": lifespan,
     }

@@ -121,7 +121,7 @@ def _kept_connections() -> Iterator[None]:
     own test client leaves this out for the same reason.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threadpool, "_tidy", lambda: None)
+        patch.setattr(threadpool, "tidy", lambda: None)
         yield
 
 

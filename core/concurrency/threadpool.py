@@ -28,17 +28,17 @@ async def run_in_threadpool(operation: Callable[P, T], *args: P.args, **kwargs: 
 
 
 def _clean(operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    _tidy()
+    tidy()
     try:
         return operation(*args, **kwargs)
     except StopIteration as error:
         # A future refuses StopIteration, and its caller would wait for ever.
         raise RuntimeError("the operation ran out") from error
     finally:
-        _tidy()
+        tidy()
 
 
-def _tidy() -> None:
+def tidy() -> None:
     """Close connections that are broken or too old.
 
     Each of these few threads keeps its connection to SQLite. Opening one reads the whole schema and takes as long as

@@ -55,7 +55,7 @@ class AuditPage(Struct, frozen=True):
 class OwnFormat(DefaultContentNegotiation):
     """Leaves the parameter `format` to the view: for DRF it would name a renderer, and another format be a 404."""
 
-    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
 
 class AuditView(ProjectView):
