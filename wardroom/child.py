@@ -70,7 +70,9 @@ class Child:
         folder: Path | str | None = None,
         client: str = "wardroom-python",
         unreachable_secs: float = UNREACHABLE_SECS,
+        stops_body: bool = True,
     ) -> None:
+        """`stops_body=False`: the body ends by itself after a request to stop, and is not cancelled after the grace."""
         self.identity = identity
         self.admitted = AdmittedSet() if admitted is None else admitted
         admissions = Admissions.kept_in(folder, identity.session, self.admitted)
@@ -78,6 +80,7 @@ class Child:
         self._tasks: list[asyncio.Task[None]] = []
         self._body: asyncio.Task[Any] | None = None
         self._consuming = asyncio.Lock()
+        self._stops_body = stops_body
         self._stopped_body = False
         self._finished = False
 
@@ -97,6 +100,11 @@ class Child:
         """True when another process has already worked on this attempt."""
         return bool(self._wire.acked_at_start)
 
+    @property
+    def is_waiting_for_run(self) -> bool:
+        """True until the work has arrived."""
+        return self._wire.run is None
+
     @classmethod
     def from_env(cls, **options: Any) -> Self:
         """Return the child of this process. Raises NotAChild when Wardroom did not start it.
@@ -114,7 +122,7 @@ class Child:
             """Cancel the body when it still runs after the grace."""
             await self.cancelled
             await asyncio.sleep(self.cancelled.grace_secs)
-            if body is not None and not self._finished:
+            if body is not None and self._stops_body and not self._finished:
                 self._stopped_body = True
                 body.cancel()
 
@@ -162,7 +170,7 @@ class Child:
         self._wire.end = end
         self._wire.wake()
         if not self._finished:
-            self.cancelled.set(end.reason, self.cancelled.grace_secs)
+            self.cancelled.set(end.reason, self.cancelled.grace_secs, "lost")
 
     # --- events and history -----------------------------------------------------------------------
 
@@ -367,6 +375,10 @@ class Child:
         """Suspend the session. It is started again when the awaited children are done."""
         chosen = list(children) if children is not None else None
         await self._finish(Terminal(status="suspended", wait_for=wait_for, children=chosen, timeout_secs=timeout_secs))
+
+    def leave(self) -> None:
+        """Send no end: somebody else ends the attempt, or goes on with it."""
+        self._finished = True
 
     async def _finish(self, terminal: Terminal) -> None:
         strict.check(terminal.result)

@@ -367,10 +367,11 @@ class TerminalAck(Frame, frozen=True, kw_only=True, tag="terminal_ack"):
 
 
 class Cancel(Frame, frozen=True, kw_only=True, tag="cancel"):
-    """The child must stop."""
+    """The child must stop. `ended` is the status of an attempt that is over already."""
 
     reason: str
     grace_secs: float
+    ended: str | None = None
 
 
 class PolicyChanged(Frame, frozen=True, kw_only=True, tag="policy_changed"):

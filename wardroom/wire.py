@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from wardroom import protocol
 from wardroom.admitted.admissions import Admissions
@@ -55,6 +55,8 @@ class Cancellation:
         self._event = asyncio.Event()
         self.reason = ""
         self.grace_secs = 20.0
+        #: `cancelled`, `watchdog` (a limit was exceeded), or `lost` (the attempt is over or out of reach).
+        self.cause: Literal["cancelled", "watchdog", "lost"] = "cancelled"
 
     def is_set(self) -> bool:
         """Return True when the child should stop now, and end with its current result."""
@@ -63,8 +65,12 @@ class Cancellation:
     def __await__(self) -> Generator[Any, None, bool]:
         return self._event.wait().__await__()
 
-    def set(self, reason: str, grace_secs: float) -> None:
-        """Request the stop."""
+    def set(
+        self, reason: str, grace_secs: float, cause: Literal["cancelled", "watchdog", "lost"] = "cancelled"
+    ) -> None:
+        """Request the stop. The first cause stays."""
+        if not self.is_set():
+            self.cause = cause
         self.reason, self.grace_secs = reason, grace_secs
         self._event.set()
 
@@ -228,8 +234,8 @@ class Wire:
             case protocol.ApprovalQuestion():
                 self.questions[frame.id] = frame
                 self._answer_questions()
-            case protocol.Cancel(reason=reason, grace_secs=grace_secs):
-                self.cancelled.set(reason, grace_secs)
+            case protocol.Cancel(reason=reason, grace_secs=grace_secs, ended=ended):
+                self.cancelled.set(reason, grace_secs, "watchdog" if ended == "timeout" else "cancelled")
             case protocol.EventAck(seq=seq):
                 self.buffer.acknowledge(seq)
                 self.admissions.confirm(seq)

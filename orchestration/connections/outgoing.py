@@ -81,7 +81,7 @@ def final_frames(connection: Claim, state: ConnectionState) -> list[Frame]:
     attempt = Attempt.objects.select_related("session").filter(**connection.row(), connection=connection.number).first()
     if state.cancel or attempt is None or attempt.status not in (Status.TIMEOUT, Status.CANCELLED):
         return []
-    return [Cancel(reason=attempt.reason or attempt.status, grace_secs=_grace())]
+    return [Cancel(reason=attempt.reason or attempt.status, grace_secs=_grace(), ended=attempt.status)]
 
 
 def note_cancel(connection: Claim) -> None:
