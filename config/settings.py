@@ -90,6 +90,8 @@ TEMPLATES = [
 limits.load(environment.mapping(limits.NAME))
 #: The known model providers and their types, for `orchestration.model_routing`.
 WARDROOM_PROVIDERS = environment.texts("WARDROOM_PROVIDERS")
+#: The order in which installed runners are asked, for `orchestration.runners.registry`.
+WARDROOM_RUNNERS = environment.words("WARDROOM_RUNNERS")
 
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = environment.required(
@@ -166,8 +168,10 @@ CELERY_TASK_TIME_LIMIT = 120
 CELERY_TASK_SOFT_TIME_LIMIT = 90
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# Seconds for tasks to end on SIGTERM (REMAP_SIGTERM=SIGQUIT). Unfinished tasks return to the queue.
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(environment.number("WARDROOM_DRAIN_SECS", 8, low=0, high=3600))
+# Seconds for tasks to end on SIGTERM (REMAP_SIGTERM=SIGQUIT), and for the jobs of runner plug-ins. Unfinished tasks
+# return to the queue.
+WARDROOM_DRAIN_SECS = float(environment.number("WARDROOM_DRAIN_SECS", 8, low=0, high=3600))
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = WARDROOM_DRAIN_SECS
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # None: no limit. A worker that gives up would be missed by nobody.

@@ -52,11 +52,14 @@ def sources(to: Status) -> list[str]:
 
 
 class Runner(models.TextChoices):
-    """The way to launch an attempt."""
+    """The built-in ways to launch an attempt. Installed packages add others, see `orchestration.runners.registry`."""
 
     PROCESS = "process", "a process on the worker's host"
     EXTERNAL = "external", "started by the caller"
-    POOL = "pool", "taken by a pool's member"
+
+
+#: Characters of a runner's name.
+LONGEST_RUNNER = 64
 
 
 class WaitFor(models.TextChoices):

@@ -27,9 +27,10 @@ from mailbox.envelope import NewMessage
 from orchestration.adminsite import dashboard, session_page
 from orchestration.adminsite.session_page import TONES
 from orchestration.models import Session
+from orchestration.runners import registry
 from orchestration.sessions import cancel, schemas
 from orchestration.sessions import messages as session_messages
-from orchestration.states import Runner, Status
+from orchestration.states import Status
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -67,11 +68,11 @@ class RunnerFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return all runners."""
-        return [(word, word) for word in Runner.values]
+        return [(word, word) for word in registry.known()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the sessions of the chosen runner."""
-        return queryset.filter(runner=self.value()) if self.value() in Runner.values else queryset
+        return queryset.filter(runner=self.value()) if self.value() in registry.known() else queryset
 
 
 class CancelForm(forms.Form):

@@ -17,7 +17,7 @@ from mailbox.envelope import BODY, SentMessage
 from mailbox.states import ASK_MODES
 from orchestration.sessions.limits import NAMES, PREFIX
 from orchestration.sessions.spawn import LONGEST, SpawnOrder
-from orchestration.states import Runner, WaitFor
+from orchestration.states import LONGEST_RUNNER, Runner, WaitFor
 
 ROLE = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ROLE_WORDS = "1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit"
@@ -29,6 +29,11 @@ _METADATA = (
     "At most 64 KiB and 1,000 keys; numbers from -(2^53 - 1) to 2^53 - 1. The watchdog reads "
     "`child_watchdog.check_interval_secs`, `child_watchdog.max_total_secs` and `child_watchdog.max_idle_secs`: "
     "each is at most 2592000 (30 days)."
+)
+
+_RUNNER = (
+    "`process`, `external`, or a runner of a package on this server. Without it that of the role, else the first "
+    "installed runner that takes the session, else `process`."
 )
 
 
@@ -45,8 +50,8 @@ class SpawnBody(Body, frozen=True):
         str, text(pattern=ROLE, right=ROLE_WORDS, check=_wrong_role, says="A role of this server, such as `runbook`.")
     ] = ""
     parent: UUID | None = None
-    # `pool` is known, and refused by the operation: no server has it yet.
-    runner: Annotated[str, one_of(Runner.values, shown=[Runner.PROCESS, Runner.EXTERNAL])] | None = None
+    # The operation refuses an unknown one, and names those of this server.
+    runner: Annotated[str, text(LONGEST_RUNNER, 1, says=_RUNNER)] | None = None
     command: (
         Annotated[
             list[Annotated[str, text(4096)]],
@@ -66,11 +71,15 @@ class SpawnBody(Body, frozen=True):
     rules: ClassVar[dict[str, Any]] = {
         "if": {"properties": {"runner": {"const": Runner.EXTERNAL.value}}, "required": ["runner"]},
         "then": {"properties": {"command": {"type": "null"}}},
+        # Without a runner, an installed one may take the session.
         "else": {
-            "anyOf": [
-                {"properties": {"command": {"type": "array"}}, "required": ["command"]},
-                {"properties": {"role": {"enum": _WITH_A_COMMAND}}, "required": ["role"]},
-            ]
+            "if": {"properties": {"runner": {"const": Runner.PROCESS.value}}, "required": ["runner"]},
+            "then": {
+                "anyOf": [
+                    {"properties": {"command": {"type": "array"}}, "required": ["command"]},
+                    {"properties": {"role": {"enum": _WITH_A_COMMAND}}, "required": ["role"]},
+                ]
+            },
         },
     }
 

@@ -22,11 +22,11 @@ from orchestration.api import bodies, replays, tree
 from orchestration.models import Session
 from orchestration.sessions import access, schemas, spawn
 from orchestration.sessions.spawn import SpawnOrder
-from orchestration.states import Runner, Status
+from orchestration.states import Status
 
 FILTERS = [
     in_query("status", values.words(Status.values), "Some of these, comma-separated."),
-    in_query("runner", values.words(Runner.values), "Some of these, comma-separated."),
+    in_query("runner", values.text(), "Names of runners, comma-separated."),
     in_query("role", values.text()),
     in_query("parent", {"type": "string", "format": "uuid"}, "The children of this session."),
     in_query("root", {"type": "string", "format": "uuid"}, "The whole tree of this root."),
@@ -36,6 +36,12 @@ FILTERS = [
 
 def _order(data: Any) -> SpawnOrder:
     return bodies.order(request_body.convert(data, bodies.SpawnBody))
+
+
+def _runners(params: Any) -> list[str] | None:
+    """Return the runners asked for. Any name is valid: sessions outlive the package that ran them."""
+    asked = queries.text(params, "runner")
+    return None if asked is None else asked.split(",")
 
 
 def _still_spawned(view: ProjectView, answer: Any) -> None:
@@ -48,7 +54,7 @@ class Sessions(ProjectView):
     scopes: ClassVar[ScopeMap] = {"GET": "sessions:read", "POST": "sessions:write"}
     child_may: ClassVar[Methods] = ("GET", "POST")
     refuses: ClassVar = {"POST": {404: (), 409: ("not-running",)}}
-    depends: ClassVar = {"POST": ("command", "assignment", "parent", "metadata")}
+    depends: ClassVar = {"POST": ("runner", "role", "command", "assignment", "parent", "metadata")}
     query: ClassVar = {"GET": tuple(parameter.name for parameter in FILTERS)}
     secret: ClassVar[Methods] = ("POST",)
 
@@ -65,7 +71,7 @@ class Sessions(ProjectView):
             rows = rows.filter(parent=top) if access.sees(self.credential, top) else rows.none()
         asked = {
             "status__in": queries.words(params, "status", Status.values),
-            "runner__in": queries.words(params, "runner", Runner.values),
+            "runner__in": _runners(params),
             "role": queries.text(params, "role"),
             "parent": queries.uuid(params, "parent"),
             "root": queries.uuid(params, "root"),

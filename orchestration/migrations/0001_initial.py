@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 ('role', models.CharField(blank=True, default='', max_length=100)),
                 ('title', models.CharField(blank=True, default='', max_length=300)),
                 ('assignment', models.TextField()),
-                ('runner', models.CharField(choices=[('process', "a process on the worker's host"), ('external', 'started by the caller'), ('pool', "taken by a pool's member")], default='process', max_length=10)),
+                ('runner', models.CharField(default='process', max_length=64)),
                 ('command', models.JSONField(blank=True, help_text='argv of a process child without a role.', null=True)),
                 ('options', models.JSONField(default=dict, help_text='model, provider, reasoning_effort, disabled_tools, ...')),
                 ('metadata', models.JSONField(default=dict)),
@@ -150,7 +150,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='session',
-            constraint=models.CheckConstraint(condition=models.Q(('runner__in', ['external', 'pool', 'process'])), name='session_runner_is_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('runner', ''), _negated=True), name='session_runner_is_named'),
         ),
         migrations.AddConstraint(
             model_name='session',

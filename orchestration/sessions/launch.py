@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
 from core.db.clock import database_now, later, read_database_clock
 from core.display.redaction import redacted
 from core.limits import LIMITS
@@ -34,11 +36,11 @@ def launch(session_id: UUID, attempt: int) -> bool:
        crashes in between has claimed nothing.
     3. Claim in one transaction: queued -> starting, and mint the token. Then start the supervisor.
     """
-    waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED)
+    waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED, runner=Runner.PROCESS)
     if not waiting.exists() or _may_still_run(session_id, attempt):
         return False
     process.end_earlier(session_id, attempt, LIMITS.kill_grace_secs + 1)
-    claimed = _claim(session_id, attempt)
+    claimed = claim(session_id, attempt, process.this_host())
     if claimed is None:
         return False
     session, token = claimed
@@ -73,7 +75,11 @@ def _may_still_run(session_id: UUID, attempt: int) -> bool:
     return elsewhere.filter(ended_at__gt=later(-notices)).exists()
 
 
-def _claim(session_id: UUID, attempt: int) -> tuple[Session, str] | None:
+def claim(session_id: UUID, attempt: int, host: str) -> tuple[Session, str] | None:
+    """Claim a queued attempt for this host: queued -> starting, and mint its token. Return None if it is not to run.
+
+    One of many callers gets it. An attempt without any work is skipped.
+    """
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         dispatch.mark_begun(session_id, attempt)
@@ -91,7 +97,7 @@ def _claim(session_id: UUID, attempt: int) -> tuple[Session, str] | None:
         except StaleState:
             return None
         row = Attempt.objects.filter(session=session, number=attempt)
-        row.update(launched_at=database_now(), host=process.this_host())
+        row.update(launched_at=database_now(), host=host)
         return session, spawn.mint(session)
 
 
@@ -119,10 +125,11 @@ def _silent(moment: datetime) -> list[tuple[UUID, int]]:
     """
     found: list[tuple[UUID, int]] = []
     away = outages.spans()
-    for runner, secs in _first_word_secs().items():
+    is_external = Q(session__runner=Runner.EXTERNAL)
+    for kind, secs in ((~is_external, LIMITS.first_frame_secs), (is_external, LIMITS.external_first_frame_secs)):
         if outages.just_back(min(secs, LIMITS.first_frame_secs), moment):
             continue
-        starting = Attempt.objects.filter(status=Status.STARTING, session__runner=runner)
+        starting = Attempt.objects.filter(kind, status=Status.STARTING)
         late = starting.filter(launched_at__lt=later(-secs, moment)).order_by("launched_at")
         for session_id, number, launched in late.values_list("session_id", "number", "launched_at"):
             run = (launched or moment, moment)
@@ -131,25 +138,19 @@ def _silent(moment: datetime) -> list[tuple[UUID, int]]:
     return found
 
 
-def _first_word_secs() -> dict[str, float]:
-    return {
-        Runner.PROCESS: LIMITS.first_frame_secs,
-        Runner.EXTERNAL: LIMITS.external_first_frame_secs,
-    }
-
-
 def give_up_waiting(session_id: UUID, number: int) -> bool:
     """Handle a missing first frame.
 
-    Relaunch a process once, after its old group is ended. Otherwise end the session.
+    Launch it once more, unless its caller starts it: a process after its old group is ended. Otherwise end the session.
     """
     with unit_of_work.transaction():
         session = transitions.lock(session_id)
         if session.status != Status.STARTING or session.attempt != number:
             return False
-        secs = int(_first_word_secs()[session.runner])
+        is_external = session.runner == Runner.EXTERNAL
+        secs = int(LIMITS.external_first_frame_secs if is_external else LIMITS.first_frame_secs)
         why = f"no first frame from the child in {secs} s"
-        again = session.runner == Runner.PROCESS and not session.attempts.get(number=number).relaunched
+        again = not is_external and not session.attempts.get(number=number).relaunched
         if again and session.cancel_requested_at is None:
             transitions.requeue(session_id, number, why, relaunched=True)
             return True

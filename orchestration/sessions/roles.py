@@ -1,9 +1,9 @@
 """Decide what a role of this server gives, and to which sessions.
 
 A role's name is a label that any caller may choose. The role gives addresses, token scopes, an environment, a folder
-and retries. They belong to a session that Wardroom's own runner starts with the role's own command, or to one with a
-spawner of equally strong scopes. The decision is stored with the session. So a later change of the roles gives nothing
-to a session that only has the label.
+and retries. They belong to a session that Wardroom's own runner starts with the role's own command, to one that this
+server gives to a plug-in, or to one with a spawner of equally strong scopes. The decision is stored with the session.
+So a later change of the roles gives nothing to a session that only has the label.
 """
 
 from __future__ import annotations
@@ -51,10 +51,14 @@ def may_use(actor: Actor, role: str) -> bool:
     return actor.kind == "key" and {WRITE, *named(role).get("scopes", ())} <= set(actor.scopes)
 
 
-def gives_reach(actor: Actor, role: str, runner: Runner, command: tuple[str, ...] | None) -> bool:
-    """Return whether a new session receives the grants of its role. `command` is the caller's own command, if any."""
-    runs_the_role = runner == Runner.PROCESS and command is None
-    return role in LIMITS.roles and (runs_the_role or may_use(actor, role))
+def gives_reach(actor: Actor, role: str, runner: str, *, named: str | None, command: tuple[str, ...] | None) -> bool:
+    """Return whether a new session receives the grants of its role.
+
+    `named` and `command` are the caller's own runner and command, if any. A caller that names another runner than the
+    role does not run the role.
+    """
+    is_ours = runner == Runner.PROCESS or (runner != Runner.EXTERNAL and named is None)
+    return role in LIMITS.roles and ((is_ours and command is None) or may_use(actor, role))
 
 
 def restrain(session: Session, actor: Actor) -> None:

@@ -15,7 +15,7 @@ from mailbox.schemas import MessageFrom
 from orchestration import presence
 from orchestration.models import Attempt, Session
 from orchestration.sessions import limits
-from orchestration.states import Runner, Status
+from orchestration.states import Status
 
 
 def with_liveness(sessions: QuerySet[Session]) -> QuerySet[Any]:
@@ -42,7 +42,7 @@ class SessionShape(Struct, kw_only=True):
     role: str | None
     title: str
     assignment: str
-    runner: Annotated[str, one_of(Runner.values)]
+    runner: Annotated[str, says("`process`, `external`, or a runner of an installed package.")]
     status: Annotated[str, one_of(Status.values)]
     lost: Annotated[bool, says("Running without a live connection.")]
     live: bool

@@ -16,10 +16,11 @@ from core.limits import LIMITS
 from core.web import problems
 from ledger import quota, unit_of_work
 from orchestration.models import Session
-from orchestration.runners import process
+from orchestration.runners import process, registry
 from orchestration.sessions import lifecycle, limits, roles, transitions
 from orchestration.states import TERMINAL, Runner, Status
 from wardroom.children import steps
+from wardroom.runners import NewSession
 
 RUNBOOK = "wardroom.children.runbook"
 #: Arguments and environment share the kernel's limit (a quarter of the stack's limit, usually 2 MiB).
@@ -62,7 +63,7 @@ class Spawned:
 class _Plan:
     """A checked order: its runner, its argv and its number of retries."""
 
-    runner: Runner
+    runner: str
     command: list[str] | None
     retries: int
     has_role_reach: bool
@@ -74,7 +75,7 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor) -> Spawned:
     Everything is checked before anything is stored. Raises Problem: 422 with every error, 403 for a command without its
     scope, 404 for an unknown parent, 409 for a parent that is over, 429 for a parent with too many children.
     """
-    plan = check(order, actor)
+    plan = check(project, order, actor)
     with unit_of_work.transaction():
         transitions.fence(actor)
         parent = _parent(project, order, actor)
@@ -140,8 +141,11 @@ def fresh_token(project: Project, session_id: UUID, actor: Actor) -> Spawned:
 # --- checking an order --------------------------------------------------------------------------------------
 
 
-def check(order: SpawnOrder, actor: Actor) -> _Plan:
-    """Check that this caller may spawn this order, and return its plan. Raises 403, 422."""
+def check(project: Project, order: SpawnOrder, actor: Actor) -> _Plan:
+    """Check that this caller may spawn this order, and return its plan. Raises 403, 422.
+
+    It may ask the code of plug-ins, so call it outside of a transaction.
+    """
     # Some orders do not come by REST, and SQLite stores a text of any length in any column.
     texts = ((name, getattr(order, name) or "", most) for name, most in LONGEST.items())
     if errors := [_error(name, f"at most {most} characters") for name, text, most in texts if len(text) > most]:
@@ -150,7 +154,7 @@ def check(order: SpawnOrder, actor: Actor) -> _Plan:
     if order.command is not None and not roles.may_command(actor):
         raise problems.forbidden("A custom command needs the scope sessions:command. Name a role instead.")
     command = list(order.command) if order.command is not None else role.get("command")
-    runner = order.runner or role.get("runner") or (Runner.PROCESS if command else "")
+    runner = _runner(project, order, role) or (Runner.PROCESS.value if command else "")
     errors = _runner_errors(order, runner, command, LIMITS.roles)
     # An early check for the certain case only. The runbook checks its assignment again, however it was started.
     if runner == Runner.PROCESS and RUNBOOK in (command or ()):
@@ -161,24 +165,52 @@ def check(order: SpawnOrder, actor: Actor) -> _Plan:
     errors += limits.errors(order.metadata)
     if errors:
         raise problems.invalid(errors, errors[0]["detail"])
-    has_reach = roles.gives_reach(actor, order.role, Runner(runner), order.command)
+    has_reach = roles.gives_reach(actor, order.role, runner, named=order.runner, command=order.command)
     retries = (role if has_reach else {}).get("retries", LIMITS.retries)
-    return _Plan(Runner(runner), command if runner == Runner.PROCESS else None, retries, has_reach)
+    return _Plan(runner, command if runner == Runner.PROCESS else None, retries, has_reach)
+
+
+def _runner(project: Project, order: SpawnOrder, role: Mapping[str, Any]) -> str | None:
+    """Return the runner that the order or its role names, else the first plug-in that takes it.
+
+    A command of the caller is for a process: no plug-in is asked.
+    """
+    named = order.runner or role.get("runner")
+    if named or order.command is not None:
+        return named
+    session = NewSession(
+        project=project.slug,
+        parent=str(order.parent) if order.parent else None,
+        role=order.role,
+        title=order.title,
+        assignment=order.assignment,
+        model=order.model,
+        provider=order.provider,
+        reasoning_effort=order.reasoning_effort,
+        disabled_tools=order.disabled_tools,
+        metadata=dict(order.metadata),
+    )
+    return registry.asked(session)
 
 
 def _runner_errors(
     order: SpawnOrder, runner: str, command: list[str] | None, known_roles: Mapping[str, Any]
 ) -> list[dict[str, str]]:
     known = ", ".join(sorted(known_roles))
-    if order.role and order.role not in known_roles and runner != Runner.EXTERNAL and order.command is None:
+    if runner and runner not in registry.known():
+        by = "" if order.runner else f" (the role {order.role!r} names it)"
+        right = ", ".join(registry.known())
+        return [_error("runner", f"there is no runner {runner[:80]!r} on this server{by}; known runners are: {right}")]
+    if order.role and order.role not in known_roles and runner in ("", Runner.PROCESS) and order.command is None:
         return [_error("role", f"the role {order.role!r} is not known on this server; known roles are: {known}")]
     if not runner:
         return [_error("role", f"name a role ({known}), a command, or the runner `external`")]
-    if runner == Runner.POOL:
-        return [_error("runner", "there is no pool on this server; use `process` or `external`")]
-    if runner == Runner.EXTERNAL:
-        return [_error("command", "an `external` child is started by its caller")] if order.command else []
-    return _command_errors(command)
+    if runner == Runner.PROCESS:
+        return _command_errors(command)
+    if order.command:
+        how = "started by its caller" if runner == Runner.EXTERNAL else "run by its plug-in"
+        return [_error("command", f"an `{runner}` child is {how}: it takes no command")]
+    return []
 
 
 def _command_errors(command: list[str] | None) -> list[dict[str, str]]:

@@ -34,6 +34,8 @@ class StaleState(Problem):
         )
 
 
+#: The wake-up of the hosts of runner plug-ins.
+QUEUED = "runners"
 #: The states of a session with an open attempt.
 OPEN = frozenset(Status) - ENDED
 
@@ -104,19 +106,22 @@ def requeue(
 def new_attempt(session: Session, *, relaunched: bool = False, resume: dict[str, Any] | None = None) -> Session:
     """Open attempt `session.attempt` of a queued session, without a token.
 
-    A process gets its token at its launch. An external child gets it from the answer of the spawn or from `POST
-    .../token`.
+    A process and the job of a runner plug-in get their token when they are claimed. An external child gets it from the
+    answer of the spawn or from `POST .../token`.
     """
     Attempt.objects.create(session=session, number=session.attempt, relaunched=relaunched, resume=resume)
     attempt_clock.open(session.project_id, session.pk, session.attempt)
-    if session.runner == Runner.EXTERNAL:
+    if session.runner == Runner.PROCESS:
+        dispatch.enqueue_launch(session)
+    elif session.runner == Runner.EXTERNAL:
         # There is nothing to launch: the attempt waits until its caller starts the child.
         session = move(session.pk, session.attempt, Status.STARTING)
         launched = Attempt.objects.filter(session=session, number=session.attempt)
         launched.update(launched_at=database_now())
         unit_of_work.event(session.project_id, "attempt_ready", session=session.pk, attempt=session.attempt)
     else:
-        dispatch.enqueue_launch(session)
+        # A host of this runner claims it. It also looks by itself, in case the wake-up is lost.
+        unit_of_work.wake(QUEUED)
     return session
 
 

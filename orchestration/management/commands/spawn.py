@@ -19,7 +19,7 @@ from core.web.problems import Problem
 from orchestration import tail
 from orchestration.sessions import limits, spawn
 from orchestration.sessions.spawn import SpawnOrder
-from orchestration.states import Runner, Status
+from orchestration.states import Status
 
 EPILOG = "Exit status with --follow: 0 completed, 1 error, 3 timeout, 4 cancelled, 5 skipped, 130 interrupted."
 
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--file", type=Path, help="read the assignment from a file")
         parser.add_argument("--role", default="", help="a role of this server, such as runbook")
         parser.add_argument("--command", help="the child's command line, instead of a role")
-        parser.add_argument("--runner", choices=Runner.values)
+        parser.add_argument("--runner", help="process, external, or a runner of an installed package")
         parser.add_argument("--title", default="")
         parser.add_argument("--project", default="default", help="the project's slug")
         parser.add_argument("--parent", type=UUID)
