@@ -11,6 +11,8 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 
 from accounts import scopes
 from config.brokers import FORGETFUL
+from core.limits import LIMITS
+from orchestration.runners import registry
 
 
 @register(Tags.security)
@@ -29,6 +31,31 @@ def permissions(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
             id="wardroom.E008",
         )
         for name in missing
+    ]
+
+
+@register(Tags.compatibility)
+def runner_plugins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Report runner plug-ins that cannot be used, and names that no installed package has."""
+    found: list[CheckMessage] = [
+        Warning(
+            f"The runner {name} cannot be used here: {why}",
+            hint="Repair or remove its package. Until then its sessions stay queued.",
+            id="wardroom.W009",
+        )
+        for name, why in registry.failures()
+    ]
+    named = {"WARDROOM_RUNNERS": settings.WARDROOM_RUNNERS}
+    named |= {f"the role {name}": [role["runner"]] for name, role in LIMITS.roles.items() if "runner" in role}
+    return found + [
+        Warning(
+            f"There is no runner {name!r}, which {where} names.",
+            hint=f"Known runners are: {', '.join(registry.known())}.",
+            id="wardroom.W010",
+        )
+        for where, names in named.items()
+        for name in names
+        if name not in registry.known()
     ]
 
 

@@ -42,6 +42,8 @@ class Limits:
     supervisor_orphan_secs: float = 600
     kill_grace_secs: float = 5
     stderr_tail_bytes: int = 8192
+    # Jobs of runner plug-ins at once in one host process. Further ones stay queued.
+    jobs_per_runner_host: int = 200
     # Names of further variables that children may see, beside the usual ones (HOME, LANG, TZ, ...).
     child_environment: Sequence[str] = ()
     # the connection

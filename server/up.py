@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connections
 
 from core import environment as core_environment
+from orchestration.runners import registry
 from server import clean_stop, data_folder, first_start, valkey
 from server.data_folder import DataFolder, EmbeddedError
 from server.process_manager import Part, ProcessManager, Running
@@ -106,8 +107,9 @@ class Up:
         )
 
     def serve(self) -> None:
-        self.manager.say("starting web, worker and beat ...")
-        self.services = [self.manager.add(part) for part in parts()]
+        services = parts()
+        self.manager.say(f"starting {', '.join(part.name for part in services)} ...")
+        self.services = [self.manager.add(part) for part in services]
         self.manager.run(self.tell_when_ready)
 
     def tell_when_ready(self) -> None:
@@ -150,13 +152,17 @@ class Up:
 
 
 def parts() -> list[Part]:
-    """Return the service processes: the same three commands as in the Procfile."""
+    """Return the service processes: the same commands as in the Procfile.
+
+    The host of runners takes memory, so it starts only where a package has a runner.
+    """
     python = Path(sys.executable).parent
     # Python reads text as UTF-8 for any locale. Variables that the servers read themselves are removed: with
     # WEB_CONCURRENCY uvicorn starts processes that outlive a killed `up`, and keep the port.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OVERRIDES)}
     environment = {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "WARDROOM_DRAIN_SECS": "3"}
     celery = (sys.executable, "-m", "celery", "-q", "-A", "config")
+    host = Part("runners", (sys.executable, str(settings.BASE_DIR / "manage.py"), "runners"), environment)
     return [
         Part("web", (sys.executable, "-m", "uvicorn", *web_options()), environment),
         Part(
@@ -171,6 +177,7 @@ def parts() -> list[Part]:
             {**environment, "REMAP_SIGTERM": "SIGQUIT", "PATH": f"{python}:{os.environ.get('PATH', '')}"},
         ),
         Part("beat", (*celery, "beat", "--pidfile=", "-l", "WARNING"), environment),
+        *([host] if registry.plugins() else []),
     ]
 
 

@@ -72,6 +72,7 @@ class House:
         web: int = 1,
         worker: bool = True,
         beat: bool = True,
+        runners: bool = False,
         timings: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
         pooled: bool = False,
@@ -103,6 +104,8 @@ class House:
             self.services["worker"] = Service(worker_command())
         if beat:
             self.services["beat"] = Service(beat_command(self.folder))
+        if runners:
+            self.services["runners"] = Service([sys.executable, "manage.py", "runners"])
 
     def _address(self, template: str, pooled: bool) -> str:
         """The URL of a fresh database; with `pooled` that of a PgBouncer in transaction mode before it."""
@@ -179,7 +182,8 @@ class House:
         if name.startswith("web"):
             url = self.urls[int(name.removeprefix("web")) - 1]
             return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-        return name != "worker" or b" ready." in self.log(name).read_bytes()[self.services[name].log_start :]
+        said = {"worker": b" ready.", "runners": b"hosting "}.get(name, b"")
+        return said in self.log(name).read_bytes()[self.services[name].log_start :]
 
     def _process(self, name: str) -> subprocess.Popen[bytes]:
         process = self.services[name].process

@@ -1,0 +1,84 @@
+"""Claim queued attempts for this host."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.db.models import F
+
+from core.display.redaction import redacted
+from ledger.sweep_batch import storable
+from orchestration.models import Attempt
+from orchestration.runners import process
+from orchestration.sessions import launch, lifecycle
+from orchestration.states import Status
+
+log = logging.getLogger(__name__)
+
+#: Rows beyond the free places that one look reads: a row that cannot be claimed must not hide the next one.
+SPARE = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An attempt that this host runs."""
+
+    runner: str
+    session: str
+    attempt: int
+    token: str = dataclasses.field(repr=False)
+    metadata: Mapping[str, Any]
+    workspace: Path
+
+    def __str__(self) -> str:
+        return f"{self.session}/{self.attempt} ({self.runner})"
+
+
+def this_host() -> str:
+    """Return the name of this host process, as attempts store it."""
+    return f"{process.this_host()}:{os.getpid()}"
+
+
+def claim(names: Collection[str], most: int) -> list[Claimed]:
+    """Claim up to `most` queued attempts of these runners, the oldest first. Other hosts claim the same queue."""
+    queued = Attempt.objects.filter(
+        status=Status.QUEUED,
+        number=F("session__attempt"),
+        session__runner__in=sorted(names),
+        session__cancel_requested_at=None,
+    )
+    rows = queued.order_by("created_at", "pk").values_list("session_id", "number")
+    found: list[Claimed] = []
+    for session_id, number in rows[: most + SPARE]:
+        if len(found) >= most:
+            break
+        try:
+            claimed = launch.claim(session_id, number, this_host())
+        except Exception:
+            log.exception("%s/%s could not be claimed", session_id, number)
+            continue
+        if claimed is None:
+            continue
+        session, token = claimed
+        try:
+            workspace = process.working_folder(session_id)
+        except OSError as problem:
+            log.exception("%s/%s has no working folder", session_id, number)
+            lifecycle.finish(session_id, number, Status.ERROR, error=storable(redacted(str(problem))), kill_in=0)
+            continue
+        found.append(
+            Claimed(
+                runner=session.runner,
+                session=str(session_id),
+                attempt=number,
+                token=token,
+                metadata=dict(session.metadata),
+                workspace=workspace,
+            )
+        )
+    return found
