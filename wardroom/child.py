@@ -62,6 +62,9 @@ class Child:
     process, and may be shared by sessions.
     """
 
+    #: Whether to cancel the body that still runs after the grace of a request to stop.
+    _stops_body = True
+
     def __init__(
         self,
         identity: Identity,
@@ -70,9 +73,7 @@ class Child:
         folder: Path | str | None = None,
         client: str = "wardroom-python",
         unreachable_secs: float = UNREACHABLE_SECS,
-        stops_body: bool = True,
     ) -> None:
-        """`stops_body=False`: the body ends by itself after a request to stop, and is not cancelled after the grace."""
         self.identity = identity
         self.admitted = AdmittedSet() if admitted is None else admitted
         admissions = Admissions.kept_in(folder, identity.session, self.admitted)
@@ -80,7 +81,6 @@ class Child:
         self._tasks: list[asyncio.Task[None]] = []
         self._body: asyncio.Task[Any] | None = None
         self._consuming = asyncio.Lock()
-        self._stops_body = stops_body
         self._stopped_body = False
         self._finished = False
 
@@ -99,11 +99,6 @@ class Child:
     def was_restarted(self) -> bool:
         """True when another process has already worked on this attempt."""
         return bool(self._wire.acked_at_start)
-
-    @property
-    def is_waiting_for_run(self) -> bool:
-        """True until the work has arrived."""
-        return self._wire.run is None
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
@@ -375,10 +370,6 @@ class Child:
         """Suspend the session. It is started again when the awaited children are done."""
         chosen = list(children) if children is not None else None
         await self._finish(Terminal(status="suspended", wait_for=wait_for, children=chosen, timeout_secs=timeout_secs))
-
-    def leave(self) -> None:
-        """Send no end: somebody else ends the attempt, or goes on with it."""
-        self._finished = True
 
     async def _finish(self, terminal: Terminal) -> None:
         strict.check(terminal.result)

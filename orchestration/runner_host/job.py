@@ -21,6 +21,7 @@ from orchestration.runner_host.loop_guard import LoopBlocked, current_job
 from orchestration.sessions import lifecycle
 from wardroom import protocol, strict
 from wardroom.child import Cancelled, Child, Ended, Refused
+from wardroom.hosted_child import HostedChild
 from wardroom.identity import Identity
 from wardroom.runners import CancelToken, Events, Runner, Suspend
 from wardroom.runners import Job as Work
@@ -42,7 +43,7 @@ class Job:
         self._stop_grace_secs = stop_grace_secs
         self._stopping = asyncio.Event()
         identity = Identity(settings.WARDROOM_URL.rstrip("/"), claimed.session, claimed.attempt, claimed.token)
-        self._child = Child(identity, client=f"wardroom-runners/{claimed.runner}", stops_body=False)
+        self._child = HostedChild(identity, client=f"wardroom-runners/{claimed.runner}")
 
     async def run(self) -> None:
         """Run the job to its end. Raises nothing but CancelledError."""

@@ -110,7 +110,8 @@ def test_what_cannot_be_imported_is_a_no_and_named(install: Install) -> None:
 
 def test_what_hangs_is_a_no_and_is_not_asked_for_a_while(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ASK_SECS", 0.2)
-    free, asked = threading.Event(), []
+    free = threading.Event()
+    asked: list[Any] = []
     try:
         install(acme=saying(lambda: free.wait(60), asked), other=saying(True))
         began = time.monotonic()
