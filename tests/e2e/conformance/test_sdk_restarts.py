@@ -157,6 +157,17 @@ async def test_an_id_that_the_set_has_evicted_is_not_admitted_twice(
     assert counts(session)["admitted"] == many
 
 
+async def test_a_message_that_the_child_wrote_into_its_history_comes_at_no_checkpoint(spawn: Spawn) -> None:
+    session = spawn()
+    async with Child(session.identity) as child:
+        await threaded(session.client.message, session.id, "look here", id=uuid4().hex)
+        assert await child.wait_message(30)
+        [id] = child._wire.inbox
+        await child.transcript({"role": "user", "content": "look here", "id": id})
+        assert await child.checkpoint() == []
+    wait_until(lambda: counts(session)["new"] == 0)
+
+
 async def test_a_history_longer_than_a_run_still_decides(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The marker is in the part of the history that the run frame has no room for."""
     session = spawn()
