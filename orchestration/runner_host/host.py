@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: One subscription to wake-ups lasts this many looks. A new one replaces it, in case Redis was away.
 LOOKS = 12
+#: Claims in one look. The first of many must not wait for the last.
+MOST = 10
 
 
 def usable() -> dict[str, Runner]:
@@ -84,7 +86,7 @@ class Host:
         if free <= 0:
             return
         try:
-            found = await run_in_threadpool(claims.claim, list(self._runners), free)
+            found = await run_in_threadpool(claims.claim, list(self._runners), min(free, MOST))
         except Exception as problem:
             if not self._is_failing:
                 log.warning("no attempt can be claimed (%s: %s): it is tried again", type(problem).__name__, problem)
@@ -93,6 +95,8 @@ class Host:
         self._is_failing = False
         for claimed in found:
             self._start(claimed)
+        if len(found) == MOST:
+            self._wake.set()
 
     def _start(self, claimed: Claimed) -> None:
         job = Job(claimed, self._runners[claimed.runner], self._stop_grace_secs)

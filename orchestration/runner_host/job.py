@@ -21,10 +21,10 @@ from orchestration.runner_host.loop_guard import LoopBlocked, current_job
 from orchestration.sessions import lifecycle
 from wardroom import protocol, strict
 from wardroom.child import Cancelled, Child, Ended, Refused
-from wardroom.hosted_child import HostedChild
 from wardroom.identity import Identity
 from wardroom.runners import CancelToken, Events, Runner, Suspend
 from wardroom.runners import Job as Work
+from wardroom.runners.hosted_child import HostedChild
 
 log = logging.getLogger(__name__)
 

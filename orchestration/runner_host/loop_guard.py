@@ -38,7 +38,9 @@ class LoopGuard:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._latest = time.monotonic()
+        self._turns = 0
+        # Seconds without a turn, counted by the thread: a process that was stopped as a whole is not blocked.
+        self._blocked_secs = 0.0
         self._main = threading.main_thread().ident or 0
 
     def begin(self) -> None:
@@ -48,30 +50,30 @@ class LoopGuard:
         threading.Thread(target=self._watch, name="loop-guard", daemon=True).start()
 
     def _turn(self) -> None:
-        self._latest = time.monotonic()
+        self._turns += 1
         self._loop.call_later(TICK_SECS, self._turn)
 
-    def _age(self) -> float:
-        return time.monotonic() - self._latest
-
     def _watch(self) -> None:
-        told = 0.0
+        seen, is_told = 0, False
         while True:
             time.sleep(TICK_SECS)
-            age = self._age()
-            if age > SLOW_SECS and told != self._latest:
-                told = self._latest
+            if self._turns != seen:
+                seen, is_told, self._blocked_secs = self._turns, False, 0.0
+                continue
+            self._blocked_secs += TICK_SECS
+            if self._blocked_secs > SLOW_SECS and not is_told:
+                is_told = True
                 frame = sys._current_frames().get(self._main)
                 stack = "".join(traceback.format_stack(frame)[-12:]) if frame else ""
                 log.error("a job blocks the event loop of all jobs; it is here:\n%s", stack)
-            if age > HUNG_SECS:
-                log.critical("the event loop did not turn for %.0f s: ending this process", age)
+            if self._blocked_secs > HUNG_SECS:
+                log.critical("the event loop did not turn for %.0f s: ending this process", self._blocked_secs)
                 os.kill(os.getpid(), signal.SIGKILL)
-            elif age > INTERRUPT_SECS:
+            elif self._blocked_secs > INTERRUPT_SECS:
                 signal.pthread_kill(self._main, INTERRUPT)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Raise inside the code of the job. Code of the host and of the loop is never interrupted."""
         job = current_job.get()
-        if job and self._age() > INTERRUPT_SECS:
-            raise LoopBlocked(f"the runner blocked the event loop for {self._age():.0f} s")
+        if job and self._blocked_secs > INTERRUPT_SECS:
+            raise LoopBlocked(f"the runner blocked the event loop for {self._blocked_secs:.0f} s")

@@ -109,7 +109,7 @@ def _takes(name: str, session: runners.NewSession) -> bool:
             said.append(False)
         finally:
             with _lock:
-                _open[name] -= 1
+                _open[name] = max(0, _open.get(name, 0) - 1)
 
     # A daemon: a plug-in that never answers must not hold up the end of this process either.
     thread = threading.Thread(target=ask, name=f"runner-{name}", daemon=True)

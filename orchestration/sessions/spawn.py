@@ -1,5 +1,6 @@
 """Spawn a session: turn an order into a stored session with its first attempt."""
 
+import copy
 import dataclasses
 import shutil
 from collections.abc import Mapping
@@ -154,7 +155,7 @@ def check(project: Project, order: SpawnOrder, actor: Actor) -> _Plan:
     if order.command is not None and not roles.may_command(actor):
         raise problems.forbidden("A custom command needs the scope sessions:command. Name a role instead.")
     command = list(order.command) if order.command is not None else role.get("command")
-    runner = _runner(project, order, role) or (Runner.PROCESS.value if command else "")
+    runner = _runner(project, order, role, actor) or (Runner.PROCESS.value if command else "")
     errors = _runner_errors(order, runner, command, LIMITS.roles)
     # An early check for the certain case only. The runbook checks its assignment again, however it was started.
     if runner == Runner.PROCESS and RUNBOOK in (command or ()):
@@ -170,7 +171,7 @@ def check(project: Project, order: SpawnOrder, actor: Actor) -> _Plan:
     return _Plan(runner, command if runner == Runner.PROCESS else None, retries, has_reach)
 
 
-def _runner(project: Project, order: SpawnOrder, role: Mapping[str, Any]) -> str | None:
+def _runner(project: Project, order: SpawnOrder, role: Mapping[str, Any], actor: Actor) -> str | None:
     """Return the runner that the order or its role names, else the first plug-in that takes it.
 
     A command of the caller is for a process: no plug-in is asked.
@@ -178,9 +179,10 @@ def _runner(project: Project, order: SpawnOrder, role: Mapping[str, Any]) -> str
     named = order.runner or role.get("runner")
     if named or order.command is not None:
         return named
+    parent = order.parent or actor.session
     session = NewSession(
         project=project.slug,
-        parent=str(order.parent) if order.parent else None,
+        parent=str(parent) if parent else None,
         role=order.role,
         title=order.title,
         assignment=order.assignment,
@@ -188,7 +190,8 @@ def _runner(project: Project, order: SpawnOrder, role: Mapping[str, Any]) -> str
         provider=order.provider,
         reasoning_effort=order.reasoning_effort,
         disabled_tools=order.disabled_tools,
-        metadata=dict(order.metadata),
+        # A copy: what a plug-in changes is not stored.
+        metadata=copy.deepcopy(dict(order.metadata)),
     )
     return registry.asked(session)
 

@@ -22,6 +22,8 @@ class Acme:
         return await getattr(self, work)(job, events, cancel, argument)
 
     async def describe(self, job: Any, events: Any, cancel: Any, argument: str) -> Any:
+        with open(FOLDER / "ran", "a") as file:
+            file.write(f"{job.session}\n")
         await events.emit("round_started", round=1)
         await events.emit("tool_started", tool_name="look")
         await events.emit("tool_finished", tool_name="look", ok=True)
@@ -58,6 +60,11 @@ class Acme:
         return step
 
     async def listen(self, job: Any, events: Any, cancel: Any, argument: str) -> Any:
+        async def answer(question: str, state: Any) -> str:
+            return f"{question} {state}"
+
+        events.on_query(answer)
+        events.tell_state("listening")
         await events.emit("round_started", round=1)
         await events.wait_message(60)
         return [message.text for message in await events.messages()]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.stack import House
+from tests.servers.stack import House, Service
 from tests.waiting import wait_until
 from wardroom.client import Client, Problem
 
@@ -128,6 +128,8 @@ def test_jobs_run_side_by_side_and_no_bad_one_stops_another(acme: Callable[..., 
     # Messages reach a job, and it can spawn.
     listening = wardroom.spawn("listen")
     wardroom.begun(listening)
+    asked = wardroom.client.post(f"sessions/{listening}/ask", {"question": "what now?", "timeout_secs": 20})
+    assert "what now? listening" in str(asked)
     wardroom.client.message(listening, {"text": "hello"})
     assert json.loads(wardroom.ended(listening)["result"]) == ["hello"]
     parent = wardroom.ended(wardroom.spawn("delegate"))
@@ -191,7 +193,7 @@ def test_a_job_is_told_to_stop_asks_and_outlives_the_web_process(acme: Callable[
     wardroom.house.start("web1")
     pipe.close()
     ended = wardroom.ended(stepping)
-    assert (ended["status"], ended["result"], ended["attempt"]) == ("completed", "3", 1), ended
+    assert (ended["status"], ended["result"], ended["attempt"]) == ("completed", "3", 1), ended["error"]
     events = client.get(f"sessions/{stepping}/events?limit=500")["results"]
     assert [event["payload"]["round"] for event in events if event["type"] == "round_started"] == [1, 2, 3]
 
@@ -214,3 +216,34 @@ def test_a_host_that_is_asked_to_stop_records_it_and_takes_no_more_than_its_plac
     wardroom.house.start("runners")
     assert wardroom.ended(again)["result"] == "attempt 2"
     assert wardroom.ended(waiting)["status"] == "completed"
+
+
+def test_up_starts_a_host_where_a_runner_is_installed_and_stops_its_jobs(
+    houses: Callable[..., Any], only_embedded: None, site: Path, tmp_path: Path
+) -> None:
+    house = houses(PYTHONPATH=str(site), ACME_FOLDER=str(tmp_path), WARDROOM_TIMINGS=json.dumps({"roles": ROLES}))
+    house.start()
+    wait_until(lambda: "runners | hosting acme: up to 200 jobs at once" in house.said())
+    assert "starting web, worker, beat, runners ..." in house.said()
+    wardroom = Acme(house, tmp_path)
+    first, again = wardroom.spawn("hold"), wardroom.spawn("hold", runner=None, role="acme")
+    for id in (first, again):
+        wardroom.begun(id)
+    assert house.stop() == 0
+    house.start()
+    ended = wardroom.ended(first)
+    assert (ended["status"], ended["error"]) == ("error", "stopped with the server")
+    assert wardroom.ended(again)["result"] == "attempt 2"
+
+
+def test_of_three_hosts_one_runs_each_job(acme: Callable[..., Acme]) -> None:
+    wardroom = acme()
+    for name in ("runners2", "runners3"):
+        wardroom.house.services[name] = Service(list(wardroom.house.services["runners"].command))
+        wardroom.house.start(name)
+    ids = [wardroom.spawn("describe") for _ in range(30)]
+    for id in ids:
+        ended = wardroom.ended(id)
+        assert (ended["status"], ended["attempt"]) == ("completed", 1)
+    ran = (wardroom.folder / "ran").read_text().split()
+    assert sorted(ran) == sorted(ids)

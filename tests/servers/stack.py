@@ -182,7 +182,7 @@ class House:
         if name.startswith("web"):
             url = self.urls[int(name.removeprefix("web")) - 1]
             return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-        said = {"worker": b" ready.", "runners": b"hosting "}.get(name, b"")
+        said = {"worker": b" ready.", "runners": b"hosting "}.get(name.rstrip("0123456789"), b"")
         return said in self.log(name).read_bytes()[self.services[name].log_start :]
 
     def _process(self, name: str) -> subprocess.Popen[bytes]:

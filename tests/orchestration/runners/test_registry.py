@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from django.core import checks
 from django.db import IntegrityError, transaction
 
 from core.limits import LIMITS
@@ -181,3 +182,11 @@ def test_a_runner_has_a_name() -> None:
     session = stages.queued()
     with pytest.raises(IntegrityError), transaction.atomic():
         Session.objects.filter(pk=session.pk).update(runner="")
+
+
+def test_the_check_names_runners_that_cannot_be_used(install: Install, settings: Any) -> None:
+    settings.WARDROOM_RUNNERS = ["acme", "gone"]
+    install(acme=ImportError("no module named acme"), other=saying(True))
+    found = {each.id: each.msg for each in checks.run_checks() if each.id in ("wardroom.W009", "wardroom.W010")}
+    assert found["wardroom.W009"] == "The runner acme cannot be used here: ImportError: no module named acme"
+    assert "'gone', which WARDROOM_RUNNERS names" in found["wardroom.W010"]

@@ -15,7 +15,8 @@ The class is built once for each process, without arguments. See docs/runners.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping, Sequence
+import contextvars
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -139,6 +140,20 @@ class Events:
         """Wait until `messages` would return one. Return False after `timeout` seconds."""
         return await self._child.wait_message(timeout)
 
+    def on_query(self, handler: Callable[[str, Any], Awaitable[Any]]) -> None:
+        """Answer questions beside the work: `async def handler(question, state)`. See `Child.on_query`."""
+        context = contextvars.copy_context()
+
+        async def inside(question: str, state: Any) -> Any:
+            # In the context of the job: a host knows by it whose code runs.
+            return await asyncio.create_task(_called(handler, question, state), context=context)
+
+        self._child.on_query(inside)
+
+    def tell_state(self, state: Any) -> None:
+        """Set the state of which the handler of `on_query` gets a copy."""
+        self._child.state = state
+
     async def reply(self, message: Message, answer: Any) -> None:
         """Answer an ask."""
         await self._child.reply(message, answer)
@@ -157,6 +172,10 @@ class Events:
 
         identity = self._child.identity
         return await asyncio.to_thread(Client(identity.url, identity.token).spawn, assignment, **fields)
+
+
+async def _called(handler: Callable[[str, Any], Awaitable[Any]], question: str, state: Any) -> Any:
+    return await handler(question, state)
 
 
 @runtime_checkable
