@@ -43,7 +43,7 @@ class ProjectAdmin(Named, Recorded):
 
     list_display = ("slug", "name", "seen_by", "created_at")
     search_fields = ("slug", "name")
-    fields = ("slug", "name", "groups", "created_at")
+    fields = ("slug", "name", "groups", "max_processes", "created_at")
     readonly_fields = ("created_at",)
     filter_horizontal = ("groups",)
     actions = None

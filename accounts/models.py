@@ -43,6 +43,11 @@ class Project(models.Model):
     groups = models.ManyToManyField(
         Group, blank=True, related_name="projects", help_text="Members of these groups see the project."
     )
+    max_processes = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="The most process children at once. Empty: the setting processes_per_project. 0: none starts.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -36,6 +36,15 @@ class Limits:
         default_factory=lambda: {"runbook": {"command": ["python", "-m", "wardroom.children.runbook"]}}
     )
     # launching
+    # `process` children that run at once on one host: the smaller of the two.
+    processes_per_core: int = 8
+    processes_per_host: int = 200
+    # Of one project on all hosts. A project may have its own number.
+    processes_per_project: int = 200
+    # Children that may start above these bounds, one at a time, while parents hold every place and wait for them.
+    places_above_bound: int = 4
+    # Beyond it, callers are refused. Resumes and retries by policy are not.
+    queued_per_project: int = 2000
     first_frame_secs: float = 60
     external_first_frame_secs: float = 24 * 3600
     supervisor_alive_secs: float = 15
@@ -168,6 +177,7 @@ DAY = 86400.0
 BOUNDS: dict[str, tuple[float, float]] = {
     "retries": (0, 100),
     "spawn_depth": (0, 64),
+    "places_above_bound": (0, 64),
     "max_depth": (2, 512),
     # The web process starts with a limit of 2 MiB for a frame.
     "max_frame_bytes": (4096, 2 * MIB),

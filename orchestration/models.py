@@ -60,6 +60,9 @@ class Session(models.Model):
     rounds = models.PositiveIntegerField(default=0)
     created_by = models.CharField(max_length=300, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    queued_at = models.DateTimeField(
+        db_default=Now(), null=True, blank=True, editable=False, help_text="Set only while it is queued."
+    )
     started_at = models.DateTimeField(null=True, blank=True)
     last_event_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -79,10 +82,25 @@ class Session(models.Model):
                 | (~models.Q(status__in=sorted(TERMINAL)) & models.Q(finished_at__isnull=True)),
                 name="session_ends_when_terminal",
             ),
+            # Without it, a queued session would wait for ever.
+            models.CheckConstraint(
+                condition=~models.Q(status=Status.QUEUED) | models.Q(queued_at__isnull=False),
+                name="session_queued_has_a_turn",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["project", "created_at"], name="session_by_age"),
             models.Index(fields=["status", "created_at"], name="session_by_status"),
+            models.Index(
+                fields=["runner", "project", "queued_at", "id"],
+                condition=models.Q(queued_at__isnull=False),
+                name="session_queue",
+            ),
+            models.Index(
+                fields=["runner", "-depth", "queued_at", "id"],
+                condition=models.Q(queued_at__isnull=False),
+                name="session_queue_by_depth",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -182,6 +200,54 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number} of {self.session_id}"
+
+
+class HostBound(models.Model):
+    """The most attempts of one runner on one host. Its row is the lock of the host's places."""
+
+    host = models.CharField(max_length=255)
+    runner = models.CharField(max_length=100)
+    most = models.PositiveIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["host", "runner"], name="one_bound_of_a_host")]
+
+    def __str__(self) -> str:
+        return f"{self.most} {self.runner} on {self.host}"
+
+
+class Place(models.Model):
+    """A place that an attempt holds on a host, while its process may live. The row is deleted to free it."""
+
+    session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="place")
+    attempt = models.PositiveIntegerField()
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
+    runner = models.CharField(max_length=100)
+    host = models.CharField(max_length=255)
+    taken_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["host", "runner"], name="place_by_host"),
+            models.Index(fields=["project", "runner"], name="place_by_project"),
+        ]
+
+    def __str__(self) -> str:
+        return f"place of {self.session_id}/{self.attempt} on {self.host}"
+
+
+class ProjectTurn(models.Model):
+    """The time at which a project last got a place. The next one goes to the project with the oldest."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+", db_index=False)
+    runner = models.CharField(max_length=100)
+    served_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["project", "runner"], name="one_turn_of_a_project")]
+
+    def __str__(self) -> str:
+        return f"turn of {self.project_id}"
 
 
 class TranscriptItem(models.Model):

@@ -9,13 +9,20 @@ from ledger import sweeps
 from mailbox import claims
 from orchestration.maintenance import retention
 from orchestration.sessions import cancel, completion_handlers, dispatch, launch, reaper, waits, watchdog
-from orchestration.sessions.dispatch import TASK
+from orchestration.sessions.dispatch import NEXT_TASK, TASK
 
 
 @shared_task(name=TASK)
 def launch_session(session_id: str, attempt: int) -> None:
-    """Start the supervisor of a queued attempt, and return."""
-    launch.launch(UUID(session_id), attempt)
+    """Start the supervisor of an attempt, now that this one is queued, and return. The next in turn may be another."""
+    dispatch.mark_begun(UUID(session_id), attempt)
+    launch.launch_next()
+
+
+@shared_task(name=NEXT_TASK)
+def launch_next() -> None:
+    """Start the supervisor of the next attempt in turn, now that a place is free."""
+    launch.launch_next()
 
 
 @shared_task(

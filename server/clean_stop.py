@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
+from orchestration.places import held
 from orchestration.runners import process
 from orchestration.sessions import lifecycle
 from wardroom import processes
@@ -53,6 +54,7 @@ def settle(attempts: list[tuple[UUID, int]]) -> int:
 def written(session_id: UUID, attempt: int) -> bool:
     """Record the end of one attempt. A row that cannot be written must not stop the others."""
     try:
+        held.free(session_id, attempt)
         return lifecycle.stopped_with_server(session_id, attempt)
     except Exception:
         log.exception("the end of %s/%s could not be written", session_id, attempt)

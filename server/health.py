@@ -32,10 +32,13 @@ from ledger import health as ledger_health
 from ledger import wakeups
 from ledger.models import Sweep
 from ledger.outages import STEP_SECS
+from orchestration.models import Place
+from orchestration.places import turns
+from orchestration.states import Runner
 from server.front import pressure
 
 #: Parts that a process can miss for a while.
-DEGRADES = {"approvals", "beat", "credentials", "front", "sweeps", "writes"}
+DEGRADES = {"approvals", "beat", "credentials", "front", "places", "sweeps", "writes"}
 LOOK_SECS = 4.0
 #: Milliseconds to wait for SQLite's write lock; less than the time of one check.
 WRITE_LOCK_MS = 2000
@@ -186,6 +189,11 @@ def approvals() -> Part:
     return {"waiters": waiter_count(Approval.objects.all())}
 
 
+def places() -> Part:
+    """Report the sessions that wait for a place, and the places in use on all hosts. It is never a fault."""
+    return {"queued": turns.queued(Runner.PROCESS).count(), "in_use": Place.objects.count()}
+
+
 def sweeps() -> Part:
     """Check that every scheduled job works on time on every row. The result is public: only names and numbers."""
     found = ledger_health.trouble()
@@ -201,4 +209,5 @@ CHECKS: dict[str, Callable[[], Part]] = {
     "beat": beat,
     "sweeps": sweeps,
     "approvals": approvals,
+    "places": places,
 }

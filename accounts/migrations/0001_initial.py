@@ -51,6 +51,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('slug', models.SlugField(max_length=64, unique=True)),
                 ('name', models.CharField(blank=True, max_length=200)),
+                ('max_processes', models.PositiveIntegerField(blank=True, help_text='The most process children at once. Empty: the setting processes_per_project. 0: none starts.', null=True)),
                 ('created_at', models.DateTimeField(db_default=core.db.clock.Now(), editable=False)),
                 ('groups', models.ManyToManyField(blank=True, help_text='Members of these groups see the project.', related_name='projects', to='auth.group')),
             ],

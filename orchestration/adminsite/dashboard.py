@@ -19,7 +19,7 @@ from ledger.models import OutboxEntry
 from mailbox.models import Quarantined
 from mailbox.states import QuarantineState
 from orchestration.adminsite import session_page
-from orchestration.models import Cancellation, Session
+from orchestration.models import Cancellation, Place, Session
 from orchestration.sessions import schemas
 from orchestration.states import Status
 
@@ -49,7 +49,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     running: list[dict[str, Any]] | None = None
     if sees[Session]:
         sessions = Session.objects.filter(project__in=visible)
-        cards += _session_cards(sessions)
+        cards += _session_cards(sessions, visible)
         live: QuerySet[Any] = schemas.with_liveness(sessions.filter(status=Status.RUNNING))
         running = [
             {"session": row, "label": session_page.label(row), "connection": session_page.connection_badge(row)}
@@ -102,9 +102,10 @@ def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _session_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
+def _session_cards(sessions: QuerySet[Session], visible: Any) -> list[dict[str, Any]]:
     lost = schemas.with_liveness(sessions).filter(status=Status.RUNNING, live=False)
     here = "orchestration_session"
+    in_use = Place.objects.filter(project__in=visible).count()
     cards = [
         _card("lost children", lost.count(), "bad", _url(here, "?state=lost")),
         _card("running", sessions.filter(status=Status.RUNNING).count(), "busy", _url(here, "?state=running")),
@@ -113,6 +114,7 @@ def _session_cards(sessions: QuerySet[Session]) -> list[dict[str, Any]]:
             sessions.filter(status__in=[Status.QUEUED, Status.STARTING]).count(),
             "wait",
             _url(here, "?state=open"),
+            detail="1 place in use" if in_use == 1 else f"{in_use} places in use",
         ),
         _card("suspended", sessions.filter(status=Status.SUSPENDED).count(), "", _url(here, "?state=suspended")),
     ]

@@ -20,6 +20,7 @@ from mailbox import addresses, questions
 from mailbox.models import Message
 from orchestration import model_routing
 from orchestration.models import Attempt, Session
+from orchestration.places import turns
 from orchestration.sessions import limits, schemas, watchdog
 from orchestration.states import Status
 from wardroom.children import steps
@@ -73,6 +74,7 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
         approvals = [(approval, ANSWER_TONES.get(Answer(approval.status), "")) for approval in latest]
     return {
         "session": session,
+        "position": turns.position_text(session),
         "label": label(session),
         "tone": TONES[session.status],
         "connection": connection_badge(session),

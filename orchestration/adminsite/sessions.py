@@ -27,6 +27,7 @@ from mailbox.envelope import NewMessage
 from orchestration.adminsite import dashboard, session_page
 from orchestration.adminsite.session_page import TONES
 from orchestration.models import Session
+from orchestration.places import turns
 from orchestration.runners import registry
 from orchestration.sessions import cancel, schemas
 from orchestration.sessions import messages as session_messages
@@ -103,8 +104,8 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
     change_list_template = "admin/orchestration/session/list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Annotate each session with `live`."""
-        return schemas.with_liveness(super().get_queryset(request))
+        """Annotate each session with `live`, and a queued one with its position."""
+        return turns.with_position(schemas.with_liveness(super().get_queryset(request)))
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> Any:
         """Search: an id finds the session and its children; a word finds titles and roles."""
@@ -122,10 +123,11 @@ class SessionAdmin(ProjectScopedAdmin, ReadOnly):
 
     @admin.display(description="state", ordering="status")
     def state(self, session: Any) -> SafeString:
-        """Return the state, and whether the connection is live."""
-        return format_html(
-            "{} {}", badge(session.status, TONES[session.status]), session_page.connection_badge(session)
-        )
+        """Return the state, and whether the connection is live, or the position in the queue."""
+        more: Any = session_page.connection_badge(session)
+        if position := turns.position_text(session):
+            more = format_html('<br><span class="wr-quiet wr-small">{}</span>', position)
+        return format_html("{} {}", badge(session.status, TONES[session.status]), more)
 
     @admin.display(description="attempt", ordering="attempt")
     def number(self, session: Session) -> int:

@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                 ('rounds', models.PositiveIntegerField(default=0)),
                 ('created_by', models.CharField(blank=True, default='', max_length=300)),
                 ('created_at', models.DateTimeField(db_default=core.db.clock.Now(), editable=False)),
+                ('queued_at', models.DateTimeField(blank=True, db_default=core.db.clock.Now(), editable=False, help_text='Set only while it is queued.', null=True)),
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('last_event_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
@@ -214,5 +215,55 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='cancellation',
             index=models.Index(condition=models.Q(('finished_at', None)), fields=['requested_at'], name='cancellation_unfinished'),
+        ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(condition=models.Q(('queued_at__isnull', False)), fields=['runner', 'project', 'queued_at', 'id'], name='session_queue'),
+        ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(condition=models.Q(('queued_at__isnull', False)), fields=['runner', '-depth', 'queued_at', 'id'], name='session_queue_by_depth'),
+        ),
+        migrations.AddConstraint(
+            model_name='session',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'queued'), _negated=True), ('queued_at__isnull', False), _connector='OR'), name='session_queued_has_a_turn'),
+        ),
+        migrations.CreateModel(
+            name='HostBound',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('host', models.CharField(max_length=255)),
+                ('runner', models.CharField(max_length=100)),
+                ('most', models.PositiveIntegerField()),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('host', 'runner'), name='one_bound_of_a_host')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Place',
+            fields=[
+                ('session', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='place', serialize=False, to='orchestration.session')),
+                ('attempt', models.PositiveIntegerField()),
+                ('runner', models.CharField(max_length=100)),
+                ('host', models.CharField(max_length=255)),
+                ('taken_at', models.DateTimeField(db_default=core.db.clock.Now(), editable=False)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['host', 'runner'], name='place_by_host'), models.Index(fields=['project', 'runner'], name='place_by_project')],
+            },
+        ),
+        migrations.CreateModel(
+            name='ProjectTurn',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('runner', models.CharField(max_length=100)),
+                ('served_at', models.DateTimeField()),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.project')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('project', 'runner'), name='one_turn_of_a_project')],
+            },
         ),
     ]

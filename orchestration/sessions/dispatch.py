@@ -17,10 +17,13 @@ from ledger import sweep_batch, unit_of_work
 from ledger.models import OutboxEntry
 from ledger.sweep_batch import Work
 from orchestration.models import Session
+from orchestration.places import held, turns
+from orchestration.states import Runner
 
 LAUNCH = "launch"
 WORK = Work("outbox_sweep", "launches")
 TASK = "orchestration.launch_session"
+NEXT_TASK = "orchestration.launch_next"
 BRAKE_SECS = 5.0
 CONNECT_SECS = 1.0
 log = logging.getLogger(__name__)
@@ -51,6 +54,18 @@ def mark_begun(session_id: UUID, attempt: int) -> None:
     """Mark the launch as begun, so that its task message is not sent again."""
     key = f"{LAUNCH}:{session_id}:{attempt}"
     OutboxEntry.objects.filter(key=key, sent_at=None).update(sent_at=database_now())
+
+
+def free_place(session_id: UUID, attempt: int) -> None:
+    """Free the place of an attempt whose process is gone, and wake one after COMMIT. Requires a transaction."""
+    if held.free(session_id, attempt):
+        unit_of_work.after_commit(_wake_one)
+
+
+def _wake_one() -> None:
+    """Publish one task if a session is queued. After COMMIT: one that was queued before then found no free place."""
+    if turns.queued(Runner.PROCESS).exists():
+        publish(NEXT_TASK)
 
 
 def _send(key: str, session_id: UUID, attempt: int) -> bool:

@@ -18,6 +18,7 @@ from core.limits import LIMITS
 from core.web import problems
 from ledger import unit_of_work
 from orchestration.models import Attempt, Session
+from orchestration.places import turns
 from orchestration.sessions import completion, roles, transitions, waits
 from orchestration.sessions.transitions import StaleState, move, new_attempt, requeue
 from orchestration.sessions.truncate import cut
@@ -189,13 +190,14 @@ def does_not_run(session: Session) -> bool:
 
 
 def retry(project: Project, session_id: UUID, actor: Actor) -> Session:
-    """Start a finished session again, with the same assignment. Raises 404, 409."""
+    """Start a finished session again, with the same assignment. Raises 404, 409, 429."""
     with unit_of_work.transaction():
         transitions.fence(actor)
         session = own(project, session_id)
         if not session.is_terminal:
             raise problems.conflict(f"The session is {session.status}: only one that is over can be retried.")
         unit_of_work.audit(project.pk, actor, "session.retry", str(session_id), {"attempt": session.attempt + 1})
+        turns.refuse_if_full(project.pk, session.runner)
         roles.restrain(session, actor)
         return requeue(session_id, session.attempt, f"retried by {actor.name}", out_of=TERMINAL)
 

@@ -15,6 +15,7 @@ from mailbox.envelope import NewMessage
 from mailbox.models import Message
 from orchestration import presence
 from orchestration.models import Attempt, Session
+from orchestration.places import turns
 from orchestration.sessions import access, lifecycle, roles, transitions, waits
 from orchestration.states import TERMINAL, Status
 
@@ -95,12 +96,14 @@ def refuse_if_full(session: Session) -> None:
 def _set_off(session: Session, message: NewMessage, actor: Actor, interrupt: bool) -> Outcome:
     why = f"a message from {actor.name}"
     if session.is_terminal and message.message_kind in STARTING_KINDS and access.may_start(actor, session):
+        turns.refuse_if_full(session.project_id, session.runner)
         roles.restrain(session, actor)
         transitions.requeue(session.pk, session.attempt, f"started by {why}", out_of=TERMINAL)
         return Outcome.STARTED
     if session.is_terminal:
         return Outcome.PENDING
     if interrupt and session.status == Status.SUSPENDED and session.cancel_requested_at is None:
+        turns.refuse_if_full(session.project_id, session.runner)
         roles.restrain(session, actor)
         resume: dict[str, Any] = {"reason": "message", "wait_for": None, "children": []}
         waits.resume(session, f"resumed by {why}", resume)

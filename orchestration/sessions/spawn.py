@@ -17,6 +17,7 @@ from core.limits import LIMITS
 from core.web import problems
 from ledger import quota, unit_of_work
 from orchestration.models import Session
+from orchestration.places import turns
 from orchestration.runners import process, registry
 from orchestration.sessions import lifecycle, limits, roles, transitions
 from orchestration.states import TERMINAL, Runner, Status
@@ -74,12 +75,14 @@ def spawn(project: Project, order: SpawnOrder, actor: Actor) -> Spawned:
     """Store the session and its first attempt, and record its pending launch, in one transaction.
 
     Everything is checked before anything is stored. Raises Problem: 422 with every error, 403 for a command without its
-    scope, 404 for an unknown parent, 409 for a parent that is over, 429 for a parent with too many children.
+    scope, 404 for an unknown parent, 409 for a parent that is over, 429 for a parent with too many children, and for a
+    project with a full queue.
     """
     plan = check(project, order, actor)
     with unit_of_work.transaction():
         transitions.fence(actor)
         parent = _parent(project, order, actor)
+        turns.refuse_if_full(project.pk, plan.runner)
         if actor.session is not None:
             quota.keep(actor.session, order.assignment, order.metadata)
         session = _store(project, order, plan, parent, actor)

@@ -21,7 +21,7 @@ from ledger import unit_of_work
 from ledger.outages import STEP_SECS
 from orchestration import presence
 from orchestration.models import Attempt
-from orchestration.sessions import lifecycle, transitions
+from orchestration.sessions import dispatch, lifecycle, transitions
 
 #: The last frames of an exited process may still be on their way while its connection is open.
 LAST_WORDS_SECS = 2
@@ -79,6 +79,7 @@ def exited(token: str, session_id: UUID, number: int, how: Exit) -> str:
         if news:
             payload = {"exit_status": how.exit_status, "exit_signal": how.exit_signal}
             unit_of_work.event(session.project_id, "process_exited", payload, session=session.pk, attempt=number)
+            dispatch.free_place(session_id, number)
         if not attempts.filter(presence.is_live()).exists():
             end_exited(session_id, number)
         session.refresh_from_db()

@@ -59,6 +59,7 @@ def move(
     if to in TERMINAL:
         changes |= {"finished_at": database_now(), "waiting_for": None, "wait_until": None}
     with unit_of_work.transaction():
+        changes["queued_at"] = None
         queryset = Session.objects.filter(pk=session_id, attempt=attempt, status__in=set(sources(to)) & set(out_of))
         if queryset.update(status=to, **changes):
             if to not in ENDED:
@@ -85,6 +86,7 @@ def requeue(
     """
     fresh: dict[str, Any] = {"result": None, "error": None, "finished_at": None, "waiting_for": None}
     fresh |= {"wait_until": None, "cancel_requested_at": None, "cancel_reason": "", "restart": False}
+    fresh["queued_at"] = database_now()
     if spend_retry:
         fresh["retries_left"] = F("retries_left") - 1
     with unit_of_work.transaction():

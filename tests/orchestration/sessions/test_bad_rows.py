@@ -26,7 +26,7 @@ from mailbox import claims, delivery
 from mailbox.envelope import NewMessage
 from mailbox.models import Message, Waiting
 from orchestration import tasks
-from orchestration.models import Attempt, Session, WebProcess
+from orchestration.models import Session, WebProcess
 from orchestration.sessions import cancel, dispatch, waits
 from server.health import CHECKS
 from tests import people
@@ -98,7 +98,7 @@ def first_word() -> Case:
 
 def launch() -> Case:
     sessions = [stages.queued(assignment=""), stages.queued(assignment="")]
-    Attempt.objects.update(created_at=ago(100))
+    Session.objects.update(queued_at=ago(100))
     return Case("launches", has_status(sessions[1], "skipped"), spoil(sessions[0], "created_at"))
 
 
