@@ -20,7 +20,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     broker = "redis" if RUN.backend == "postgres" else "valkey"
     timings = {
         **TIMINGS,
-        "roles": {**ROLES, "broken": {"command": [str(script)]}},
+        "roles": {**ROLES, "broken": {"command": [str(script)]}, "idle": {"command": ["true"]}},
         "sweep_secs": 1,
         "slow_sweep_secs": 1,
     }
