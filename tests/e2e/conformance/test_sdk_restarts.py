@@ -47,7 +47,16 @@ async def main(mode):
             await asyncio.Event().wait()
         await child.complete()
 
-asyncio.run(main(sys.argv[1]))
+def plain():
+    from wardroom.sync import Child
+    with Child.from_env() as child:
+        child.emit("here")
+        child.flushed()
+        history = [(entry["role"], entry["content"]) for entry in child.run.messages]
+        print(json.dumps({"history": history, "admitted": [each.text for each in child.checkpoint()]}), flush=True)
+        child.complete()
+
+plain() if sys.argv[1] == "plain" else asyncio.run(main(sys.argv[1]))
 """
 
 
@@ -97,14 +106,15 @@ def kill(child: subprocess.Popen[str]) -> None:
     assert child.returncode == -signal.SIGKILL
 
 
-def test_a_message_of_a_killed_child_is_in_the_history_of_the_next_one(spawn: Spawn, tmp_path: Path) -> None:
+@pytest.mark.parametrize("face", ["last", "plain"])
+def test_a_message_of_a_killed_child_is_in_the_history_of_the_next_one(spawn: Spawn, tmp_path: Path, face: str) -> None:
     session = spawn()
     session.client.message(session.id, "look here")
     first = process(session, "unheard", tmp_path)
     assert said(first) == {"history": [], "admitted": ["look here"]}
     kill(first)
     assert counts(session)["new"] == 1, "Wardroom has not heard of it"
-    second = process(session, "last", tmp_path)
+    second = process(session, face, tmp_path)
     assert said(second) == {"history": [["user", "look here"]], "admitted": []}
     end(second)
     assert (counts(session)["new"], counts(session)["admitted"]) == (0, 1)
