@@ -62,7 +62,8 @@ async def refuse_forged(request: StarletteRequest) -> None:
 
 
 def _live(header: str) -> tuple[Any, Credential]:
-    credential = credentials.check(credentials.bearer(header))
+    token = credentials.bearer(header)
+    credential = bulk_authentication.check_all([token])[token]
     if credential is None:
         raise problems.unauthenticated()
     return credential.user, credential

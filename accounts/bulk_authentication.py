@@ -14,21 +14,21 @@ from uuid import UUID
 from django.db import connection
 
 from accounts import credentials, effective_scopes, unreadable
-from accounts.models import Credential, User
+from accounts.models import Credential, Project, User
 from core.concurrency.batching import Batcher
 from core.db import clock, sql
 from core.db.named_sql import several
 
 #: The columns of `find_credentials`, in the order of the models, as `from_db` needs them. Others are read on demand.
 FIELDS = (
-    *("id", "public_id", "secret_hash", "kind", "project_id", "user_id"),
+    *("id", "public_id", "secret_hash", "kind", "project_id", "user_id", "name"),
     *("subject", "attempt", "scopes", "ended_at"),
 )
-OWNERS_FIELDS = ("id", "is_superuser", "is_staff", "is_active")
+OWNERS_FIELDS = ("id", "is_superuser", "username", "is_staff", "is_active")
 
 
 def check_all(tokens: Collection[str]) -> dict[str, Credential | None]:
-    """Return the credential of each token that is live now. Its project and owner are not loaded.
+    """Return the credential of each token that is live now. The rest of its project and owner is read on demand.
 
     An unreadable row authenticates nobody and does not affect the others.
     """
@@ -93,6 +93,7 @@ def _row(alias: str, values: Sequence[Any]) -> Credential:
     if not isinstance(fields["project_id"], UUID):
         fields["project_id"] = UUID(fields["project_id"])
     credential = Credential.from_db(alias, FIELDS, list(fields.values()))
+    credential.project = Project.from_db(alias, ("id",), [credential.project_id])
     if credential.user_id is not None:
         credential.user = User.from_db(alias, OWNERS_FIELDS, values[len(FIELDS) : -3])
     credential.has_expired, credential.owner_sees, credential.owner_holds = values[-3:]

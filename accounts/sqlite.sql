@@ -31,9 +31,10 @@ EXISTS (
 -- The credentials of these ids, with the columns of `bulk_authentication.FIELDS` and `OWNERS_FIELDS`.
 -- name: find_credentials
 SELECT accounts_credential.id, accounts_credential.public_id, accounts_credential.secret_hash,
-    accounts_credential.kind, accounts_credential.project_id, accounts_credential.user_id, accounts_credential.subject,
-    accounts_credential.attempt, accounts_credential.scopes, accounts_credential.ended_at,
-    accounts_user.id, accounts_user.is_superuser, accounts_user.is_staff, accounts_user.is_active,
+    accounts_credential.kind, accounts_credential.project_id, accounts_credential.user_id, accounts_credential.name,
+    accounts_credential.subject, accounts_credential.attempt, accounts_credential.scopes, accounts_credential.ended_at,
+    accounts_user.id, accounts_user.is_superuser, accounts_user.username, accounts_user.is_staff,
+    accounts_user.is_active,
     COALESCE(
         accounts_credential.expires_at
             <= replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f', COALESCE(%s, 'now')) || '000', '.000000', ''),

@@ -44,10 +44,13 @@ def test_each_is_checked_as_it_would_be_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_is_asked_of_a_holder_needs_no_more_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    mine, project = token(), projects.default().pk
+    mine, project = token(name="robot"), projects.default().pk
     found = bulk_authentication.check_all([mine])[mine]
     with django_assert_num_queries(0):
         assert (found.project_id, found.scopes, found.kind) == (project, ["feed:read"], "api")
+        actor = Actor.of_credential(found)
+        assert (found.project.pk, actor.user.get_username()) == (project, "owner")
+        assert actor.name == "robot"
 
 
 def test_a_token_expires_by_the_databases_clock() -> None:
