@@ -73,7 +73,8 @@ async def csv_lines(end: ChainHead, still_allowed: Callable[[], Awaitable[bool]]
     """Yield a header and every row up to `end` as CSV (RFC 4180). No cell is a formula."""
     yield _csv([COLUMNS])
     async for rows in _batches(end, still_allowed):
-        yield _csv([[_cell(str(getattr(entry, name))) for name in COLUMNS] for entry in rows])
+        cells = [[str(getattr(entry, name)) for name in COLUMNS] for entry in rows]
+        yield _csv([[f"'{cell}" if cell.lstrip(" ").startswith(FORMULA) else cell for cell in row] for row in cells])
 
 
 class ExportStopped(Exception):
@@ -100,7 +101,3 @@ def _csv(rows: Sequence[Sequence[str]]) -> bytes:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue().encode()
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

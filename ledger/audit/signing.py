@@ -92,12 +92,11 @@ def _open(sealed: str) -> Ed25519PrivateKey:
 
 
 def _boxes() -> MultiFernet:
-    return MultiFernet([_box(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
+    def box(secret: str) -> Fernet:
+        made = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"wardroom signing keys")
+        return Fernet(base64.urlsafe_b64encode(made.derive(secret.encode())))
 
-
-def _box(secret: str) -> Fernet:
-    made = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"wardroom signing keys").derive(secret.encode())
-    return Fernet(base64.urlsafe_b64encode(made))
+    return MultiFernet([box(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
 
 
 def _b64(raw: bytes) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import os
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -26,14 +25,13 @@ from core.concurrency import threadpool
 from core.limits import LIMITS
 
 
-@functools.cache
-def _pool(pid: int) -> ThreadPoolExecutor:
-    # As many threads as there are turns, for reads and for writes, so no request that has its turn waits for a thread.
-    return ThreadPoolExecutor(max_workers=2 * LIMITS.requests_at_once, thread_name_prefix="django")
-
-
 class DjangoHandler(ASGIHandler):
     """Serves each request in one thread. A caller that leaves does not stop it, and its turn ends with the thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # As many threads as turns, for reads and for writes: no request that has its turn waits for a thread.
+        self._pool = ThreadPoolExecutor(max_workers=2 * LIMITS.requests_at_once, thread_name_prefix="django")
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load the synchronous form of every middleware."""
@@ -46,7 +44,7 @@ class DjangoHandler(ASGIHandler):
         except RequestAborted:
             return
         answer = functools.partial(contextvars.copy_context().run, self._answer, scope, body)
-        work = asyncio.get_running_loop().run_in_executor(_pool(os.getpid()), answer)
+        work = asyncio.get_running_loop().run_in_executor(self._pool, answer)
         try:
             response = await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -63,12 +61,13 @@ class DjangoHandler(ASGIHandler):
             response = cast(HttpResponseBase, self.get_response(request) if request is not None else refused)
             if isinstance(response, StreamingHttpResponse):
                 # A static file. Read it here: its iterator is synchronous.
-                response.streaming_content = _each(list(cast(Iterable[bytes], response.streaming_content)))
+                chunks = list(cast(Iterable[bytes], response.streaming_content))
+
+                async def each() -> AsyncIterator[bytes]:
+                    for chunk in chunks:
+                        yield chunk
+
+                response.streaming_content = each()
             response.close()
         threadpool.tidy()
         return response
-
-
-async def _each(chunks: list[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk

@@ -17,16 +17,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m wardroom.verify", description=str(__doc__).partition("\n")[0])
     kinds = parser.add_subparsers(dest="kind", required=True)
     audit = kinds.add_parser("audit", help="an export of the audit chain: GET /api/v1/audit?format=jsonl")
+    audit.set_defaults(check=check_audit)
     audit.add_argument("file")
     audit.add_argument("--head", default="", help="the hash of a row that you noted earlier: it must be in the chain")
     receipt = kinds.add_parser("receipt", help="an answer of GET /api/v1/approvals/{id}/receipt, or its JWS alone")
+    receipt.set_defaults(check=check_receipt)
     receipt.add_argument("file")
     receipt.add_argument("--keys", required=True, help="a copy of /.well-known/wardroom.json")
     receipt.add_argument("--digest", default="", help="the digest of the action that the receipt must be about")
     receipt.add_argument("--audit", default="", help="an export of the chain, which must hold the rows of the receipt")
     given = parser.parse_args(arguments)
     try:
-        print(_audit(given) if given.kind == "audit" else _receipt(given))
+        print(given.check(given))
     except (OSError, UnicodeDecodeError) as problem:
         print(f"a file cannot be read: {problem}", file=sys.stderr)
         return 2
@@ -36,13 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _audit(given: argparse.Namespace) -> str:
+def check_audit(given: argparse.Namespace) -> str:
+    """Check the file, and return the sentence for the user."""
     with open(given.file, "rb") as file:
         number, last = chain.check(file, head=given.head)
     return f"verified: {number} rows, the last hash is {last}"
 
 
-def _receipt(given: argparse.Namespace) -> str:
+def check_receipt(given: argparse.Namespace) -> str:
+    """Check the receipt, and return its statement with the sentence for the user."""
     text = Path(given.file).read_text().strip()
     try:
         jws = json.loads(text)["receipt"] if text.startswith("{") else text

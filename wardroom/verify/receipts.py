@@ -39,11 +39,12 @@ def check(receipt: str, keys: dict[str, Any], *, digest: str = "", chain: Iterab
     if digest and statement.get("digest") != digest:
         raise NotVerified(f"it is about the digest {statement.get('digest')}")
     if chain is not None:
-        _all_in(statement, chain)
+        named_rows_in(statement, chain)
     return statement
 
 
-def _all_in(statement: dict[str, Any], chain: Iterable[bytes]) -> None:
+def named_rows_in(statement: dict[str, Any], chain: Iterable[bytes]) -> None:
+    """Raise NotVerified unless every audit row that a receipt names is in the export."""
     named = {row["number"]: row["hash"] for row in statement["audit"]}
     project = ""
     for line in chain:
