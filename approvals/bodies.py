@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from approvals.states import Decision, Fallback, Risk
+from approvals.states import Decision, Fallback, Reversibility, Risk
 from core.web.fields import Body, one_of, says, shaped, text
 from core.web.openapi import values
 from wardroom import strict
@@ -39,6 +39,9 @@ Arguments = Annotated[dict[str, Any], shaped(values.json_object("ExactJsonValue"
 RequestId = Annotated[Word, says("Unguessable; the same id is the same request.")]
 AskedArguments = Annotated[Arguments, says("At most 512 KiB.")]
 AskedRisk = Annotated[str, one_of(Risk.values, says="An ask may only raise it.")]
+AskedReversibility = Annotated[
+    str, one_of(Reversibility.values, says="Whether the effect can be undone. Without it: `irreversible`.")
+]
 Kind = Annotated[str, one_of(Decision.values)]
 
 _KINDS: dict[str, Any] = {
@@ -70,6 +73,7 @@ class ApprovalAsk(Body, frozen=True, kw_only=True):
     tool_call_id: OptionalWord | None = None
     tool_schema_version: OptionalWord | None = None
     risk: AskedRisk | None = None
+    reversibility: AskedReversibility | None = None
     allowed_decisions: Kinds | None = None
     expires_in_secs: Annotated[int, Meta(ge=1, le=MAX_EXPIRES_SECS)] | None = None
 

@@ -57,6 +57,7 @@ def prepare(project: str, ask: Ask) -> Prepared:
         "question": ask.question,
         "tool_call_id": ask.tool_call_id,
         "risk": ask.risk,
+        "reversibility": ask.reversibility,
         "expires_in_secs": ask.expires_in_secs,
         "allowed_decisions": allowed,
     }

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from accounts.models import Project, User
 from approvals import states
-from approvals.states import CancelReason, Decision, Fallback, RequestVia, Risk, Status, StepKind, Via
+from approvals.states import CancelReason, Decision, Fallback, RequestVia, Reversibility, Risk, Status, StepKind, Via
 from core.db.fields import JSONText
 from core.display.text import shortened
 
@@ -98,6 +98,7 @@ class Approval(models.Model):
     resource = models.TextField()
     question = models.TextField(null=True)
     risk = models.CharField(max_length=16, choices=Risk.choices)
+    reversibility = models.CharField(max_length=32, choices=Reversibility.choices)
     allowed_decisions = models.JSONField()
 
     # The canonical text (RFC 8785) of the action that may run. The same text is shown, hashed and sent.
@@ -178,6 +179,9 @@ class Approval(models.Model):
             ),
             models.CheckConstraint(condition=Q(status__in=states.values(Status)), name="approvals_status_known"),
             models.CheckConstraint(condition=Q(risk__in=states.values(Risk)), name="approvals_risk_known"),
+            models.CheckConstraint(
+                condition=Q(reversibility__in=states.values(Reversibility)), name="approvals_reversibility_known"
+            ),
             models.CheckConstraint(condition=Q(via__in=states.values(RequestVia)), name="approvals_via_known"),
             # I5, I6: only approved and denied rows have a decision, and each decision has a kind and an actor.
             models.CheckConstraint(

@@ -10,7 +10,7 @@ from approvals import askers, attempt_clock, audit_events, decisions, permission
 from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.models import Approval
-from approvals.states import raised_risk
+from approvals.states import UNSTATED_REVERSIBILITY, raised_risk
 from core.db import returning
 from core.db.clock import database_now, later
 from core.limits import LIMITS
@@ -47,7 +47,8 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
             attempt_clock.wait_begins(approval.project_id, approval.session, approval.attempt, approval.via)
         else:
             _refuse_too_many(approval.project_id, actor)
-        audit_events.record_change(approval, "requested", actor, reason="asked", via=via, risk=approval.risk)
+        harm = {"risk": approval.risk, "reversibility": approval.reversibility}
+        audit_events.record_change(approval, "requested", actor, reason="asked", told=harm, via=via, **harm)
         verdict = rules.verdict_on(approval, facts)
         return (approval if verdict is None else decisions.answer_by_rule(approval, verdict)), True
 
@@ -90,6 +91,7 @@ def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: Ses
         resource=ask.resource,
         question=ask.question,
         risk=raised_risk(ask.risk),
+        reversibility=ask.reversibility or UNSTATED_REVERSIBILITY,
         allowed_decisions=prepared.allowed_decisions,
         action=prepared.action,
         digest=prepared.digest,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from approvals import models
-from approvals.bodies import AskedArguments, AskedRisk, Kind, OptionalWord, RequestId, Text, Word
+from approvals.bodies import AskedArguments, AskedReversibility, AskedRisk, Kind, OptionalWord, RequestId, Text, Word
 from approvals.states import RUNS, CancelReason, Decision, Fallback, RequestVia, Status, StepKind, Via
 from core.db import clock
 from core.web.fields import Id, Moment, one_of, says
@@ -57,6 +57,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     tool_call_id: OptionalWord | None
     tool_schema_version: OptionalWord | None
     risk: AskedRisk | None
+    reversibility: AskedReversibility
     allowed_decisions: Annotated[list[Kind], Meta(min_length=1)]
     proposed_arguments: Annotated[dict[str, Any] | None, says("The requested arguments before an edit.")]
     via: Annotated[str, one_of(RequestVia.values)]
@@ -156,6 +157,7 @@ def approval(row: models.Approval) -> Approval:
         arguments=action["arguments"],
         proposed_arguments=row.proposed_arguments if row.proposed_action else None,
         risk=row.risk,
+        reversibility=row.reversibility,
         allowed_decisions=row.allowed_decisions,
         via=row.via,
         status=row.status,

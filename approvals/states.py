@@ -31,6 +31,15 @@ class Risk(models.TextChoices):
     CRITICAL = "critical"
 
 
+class Reversibility(models.TextChoices):
+    """Whether the effect can be undone, as the asker states it, from the mildest to the gravest."""
+
+    READ_ONLY = "read_only"
+    REVERSIBLE = "reversible"
+    EXTERNALLY_REVERSIBLE = "externally_reversible"
+    IRREVERSIBLE = "irreversible"
+
+
 class RequestVia(models.TextChoices):
     """The channel of the ask, and so of its answer. Only an ask over the connection stops the clocks."""
 
@@ -102,6 +111,9 @@ RUNS = frozenset({Decision.APPROVE, Decision.EDIT})
 # An asker may raise the risk above this, never lower it.
 BASE_RISK = Risk.MEDIUM
 
+# What nobody has stated may be beyond repair.
+UNSTATED_REVERSIBILITY = Reversibility.IRREVERSIBLE
+
 ACTION_DECISIONS = (Decision.APPROVE, Decision.DENY, Decision.EDIT)
 
 
@@ -124,3 +136,9 @@ def raised_risk(asked: str | None) -> str:
     """Return the higher of the base risk and the asker's risk."""
     order = list(Risk)
     return max(BASE_RISK, Risk(asked or BASE_RISK), key=order.index).value
+
+
+def raised_reversibility(stated: str, by_other: str | None) -> str:
+    """Return the graver of what the asker states and what a rule or a person says: others only ever raise it."""
+    order = list(Reversibility)
+    return max(Reversibility(stated), Reversibility(by_other or stated), key=order.index).value

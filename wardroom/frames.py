@@ -109,6 +109,7 @@ class ApprovalBody(Part, frozen=True, kw_only=True):
     tool_call_id: Id | None = None
     tool_schema_version: Name | None = None
     risk: Name | None = None
+    reversibility: Name | None = None
     expires_in_secs: Secs | None = None
     allowed_decisions: Annotated[list[Name], Meta(min_length=1, max_length=16)] | None = None
 

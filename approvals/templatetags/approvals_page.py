@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
 from approvals.models import Approval, Step
-from approvals.states import Risk, Status, StepKind
+from approvals.states import Reversibility, Risk, Status, StepKind
 from core.adminsite import display
 from core.display.text import shortened
 
@@ -36,6 +36,12 @@ def status(word: str) -> SafeString:
 def risk(word: str) -> SafeString:
     """Show an approval's risk as a badge."""
     return display.badge(f"{word} risk", RISK_TONES[Risk(word)])
+
+
+@register.simple_tag
+def reversibility(word: str) -> SafeString:
+    """Show whether an approval's effect can be undone as a badge."""
+    return display.badge(Reversibility(word).label.lower(), "wait" if word == Reversibility.IRREVERSIBLE else "")
 
 
 @register.simple_tag(takes_context=True)
