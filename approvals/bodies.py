@@ -16,6 +16,7 @@ from wardroom import strict
 
 MAX_WORD = 256
 MAX_TEXT = 16 * 1024
+MAX_PRECONDITIONS, MAX_SHOWN = 32, 1024
 MAX_EXPIRES_SECS = 400 * 24 * 3600
 #: The bound of the frame, too. Each wrong item is told, so the number of items bounds the size of a refusal.
 MAX_KINDS = 16
@@ -32,6 +33,7 @@ def _mixed(value: list[str]) -> str | None:
     return None
 
 
+FactHash = Annotated[str, text(MAX_WORD, 1, check=unstorable, says="A hash, or another short word for the value.")]
 Word = Annotated[str, text(MAX_WORD, 1, check=unstorable)]
 OptionalWord = Annotated[str, text(MAX_WORD, check=unstorable)]
 Text = Annotated[str, text(MAX_TEXT, check=unstorable)]
@@ -62,6 +64,38 @@ Kinds = Annotated[
 ]
 
 
+def _repeated(value: list[Any]) -> str | None:
+    names = [each["name"] if isinstance(each, dict) else each.name for each in value]
+    return None if len(set(names)) == len(names) else "names the same precondition twice"
+
+
+class Precondition(Body, frozen=True):
+    """A fact that the action depends on: a file's hash, a git head, the version of a row."""
+
+    name: Word
+    value_hash: FactHash
+    shown: Annotated[str, text(MAX_SHOWN, check=unstorable, says="The value as staff read it.")]
+
+
+class StatedFact(Body, frozen=True):
+    """The value that a precondition has now, as the executor finds it."""
+
+    name: Word
+    value_hash: FactHash
+
+
+Preconditions = Annotated[
+    list[Precondition],
+    Meta(max_length=MAX_PRECONDITIONS, description="Facts that the action depends on. Part of the digest."),
+    Meta(extra={"check": _repeated}),
+]
+StatedFacts = Annotated[
+    list[StatedFact],
+    Meta(max_length=MAX_PRECONDITIONS, description="The preconditions as they are now. Another value: 409 `stale`."),
+    Meta(extra={"check": _repeated}),
+]
+
+
 class ApprovalAsk(Body, frozen=True, kw_only=True):
     session: UUID | None = None
     request_id: RequestId
@@ -75,6 +109,7 @@ class ApprovalAsk(Body, frozen=True, kw_only=True):
     risk: AskedRisk | None = None
     reversibility: AskedReversibility | None = None
     allowed_decisions: Kinds | None = None
+    preconditions: Preconditions | None = None
     expires_in_secs: Annotated[int, Meta(ge=1, le=MAX_EXPIRES_SECS)] | None = None
 
 
@@ -114,6 +149,7 @@ class ApprovalWithdrawal(Body, frozen=True):
 class ApprovalConsumption(Body, frozen=True):
     digest: Annotated[str, text(least=1, right="the digest of the action that is about to run")]
     claim: Annotated[str, text(MAX_WORD, 1)] | None = None
+    preconditions: StatedFacts | None = None
 
 
 class ApprovalFallback(Body, frozen=True):

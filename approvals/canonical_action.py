@@ -48,6 +48,8 @@ def prepare(project: str, ask: Ask) -> Prepared:
             "permission": ask.permission,
             "resource": ask.resource,
             "arguments": ask.arguments,
+            # In the order of their names: the same facts are the same action.
+            "preconditions": sorted(ask.preconditions or [], key=lambda fact: fact["name"]),
         }
     )
     allowed = allowed_decisions(ask.allowed_decisions)

@@ -11,6 +11,8 @@ from django.db.models.functions import Coalesce
 from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, canonical_action, permissions, schemas
 from approvals.bodies import MAX_WORD, ApprovalConsumption
+from approvals.life import preconditions as facts_module
+from approvals.life.preconditions import Facts
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import find
 from approvals.states import RUNS, RequestVia, Status
@@ -64,21 +66,26 @@ def hand_over(approval: Approval, actor: Actor) -> Approval:
     return approval
 
 
-def consume(project_id: Any, approval_id: UUID, *, digest: Any, claim: Any = None, actor: Actor) -> Approval:
+def consume(
+    project_id: Any, approval_id: UUID, *, digest: Any, claim: Any = None, preconditions: Any = None, actor: Actor
+) -> Approval:
     """Take the one execution of exactly this action (I7). The same claim again gets the same answer again.
 
     Raises not-found, forbidden (the caller neither asked nor may answer), invalid, digest-mismatch, not-approved,
-    consumed, and not-running when the attempt that asked is over: nothing of that attempt may run any more.
+    stale, consumed, and not-running when the attempt that asked is over: nothing of that attempt may run any more.
+
+    The executor states the preconditions as it finds them now. Other ones than those approved make the approval stale
+    for good: it is kept, and never runs.
     """
-    _check_words(digest, claim)
+    facts = _check_words(digest, claim, preconditions)
     digest = canonical_action.as_hex(digest)
-    with unit_of_work.transaction():
+    with facts_module.noting(), unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, waiters=False)
         permissions.check_act(approval, actor)
-        taken = _take(Approval.objects.filter(id=approval.id), digest, claim, actor)
+        taken = _take(Approval.objects.filter(id=approval.id), digest, claim, facts, actor)
         if taken is None:
             taken = Approval.objects.get(id=approval.id)
-            _refuse_other(taken, digest, claim)
+            _refuse_other(taken, digest, claim, facts)
         # Also for the same claim: a run that had not begun when its attempt ended must not begin now.
         refuse_over(approval)
         return taken
@@ -91,6 +98,7 @@ def consume_request(
     *,
     digest: Any,
     claim: Any = None,
+    preconditions: Any = None,
     actor: Actor | None = None,
     is_fenced: bool = False,
 ) -> Approval:
@@ -98,14 +106,14 @@ def consume_request(
 
     With `is_fenced` the caller's transaction has checked that the attempt is open, and keeps it open until COMMIT.
     """
-    _check_words(digest, claim)
+    facts = _check_words(digest, claim, preconditions)
     asked = _asked(session_id, attempt, request_id)
     digest = canonical_action.as_hex(digest)
     with unit_of_work.transaction():
-        approval = _take(asked, digest, claim, actor)
+        approval = _take(asked, digest, claim, facts, actor)
         if approval is None:
             approval = _first(asked)
-            _refuse_other(approval, digest, claim)
+            _refuse_other(approval, digest, claim, facts)
         if not is_fenced:
             refuse_over(approval)
         return approval
@@ -129,17 +137,20 @@ def note_unknown_outcome(session_id: UUID, named: str, detail: str) -> bool:
         return True
 
 
-def _take(asked: ApprovalQuerySet, digest: str, claim: str | None, actor: Actor | None) -> Approval | None:
+def _take(
+    asked: ApprovalQuerySet, digest: str, claim: str | None, facts: Facts, actor: Actor | None
+) -> Approval | None:
     """Run the one UPDATE that takes the execution of this request. Return None when it changes no row."""
     at = database_now()
     free = asked.filter(consumed_at__isnull=True, digest=digest, status=Status.APPROVED, decision_kind__in=sorted(RUNS))
+    free = free.filter(stale_at__isnull=True, facts_digest=facts_module.digest_of(facts))
     for taken in returning.update(free, consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)):
         audit_events.record_change(taken, "consumed", actor or audit_events.child(taken), reason="executed")
         return taken
     return None
 
 
-def _refuse_other(approval: Approval, digest: str, claim: str | None) -> None:
+def _refuse_other(approval: Approval, digest: str, claim: str | None, facts: Facts) -> None:
     """Raise the reason why the execution could not be taken, unless this claim has taken it before."""
     if digest != approval.digest:
         raise problems.conflict("This is not the action that was decided.", "digest-mismatch")
@@ -147,6 +158,8 @@ def _refuse_other(approval: Approval, digest: str, claim: str | None) -> None:
         raise problems.conflict(
             schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
         )
+    if approval.consumed_at is None:
+        raise facts_module.stale(approval, facts)
     if claim is None or claim != approval.consume_claim:
         raise problems.conflict("This approval has been consumed already.", "consumed")
 
@@ -177,6 +190,8 @@ def _first(asked: ApprovalQuerySet) -> Approval:
     return approval
 
 
-def _check_words(digest: Any, claim: Any) -> None:
-    if errors := list(request_body.errors({"digest": digest, "claim": claim}, ApprovalConsumption)):
+def _check_words(digest: Any, claim: Any, preconditions: Any) -> Facts:
+    words = {"digest": digest, "claim": claim, "preconditions": preconditions}
+    if errors := list(request_body.errors(words, ApprovalConsumption)):
         raise problems.invalid(errors)
+    return list(preconditions or [])

@@ -106,6 +106,8 @@ class Approval(models.Model):
     digest = models.CharField(max_length=64)
     proposed_action = models.TextField(null=True)
     proposed_digest = models.CharField(max_length=64, null=True)
+    # The digest of the preconditions' names and values; empty without any. An UPDATE compares it when it consumes.
+    facts_digest = models.CharField(max_length=64, default="")
     version = models.PositiveIntegerField(default=1)
 
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
@@ -132,6 +134,9 @@ class Approval(models.Model):
     delivered_at = models.DateTimeField(null=True)
     consumed_at = models.DateTimeField(null=True)
     consume_claim = models.CharField(max_length=256, null=True)
+    # A consumption found other facts than those that were approved. The answer is kept, and never used.
+    stale_at = models.DateTimeField(null=True)
+    stale = models.JSONField(null=True)
     outcome_unknown_at = models.DateTimeField(null=True)
     fallback = models.CharField(max_length=16, choices=Fallback.choices, null=True)
     fallback_at = models.DateTimeField(null=True)
@@ -236,6 +241,12 @@ class Approval(models.Model):
                 name="approvals_fallback_known",
             ),
             models.CheckConstraint(condition=Q(version__gte=1), name="approvals_version_from_one"),
+            # I7: nothing runs on facts that nobody approved.
+            models.CheckConstraint(
+                condition=Q(stale_at__isnull=True, stale__isnull=True)
+                | Q(stale_at__isnull=False, stale__isnull=False, consumed_at__isnull=True, status=Status.APPROVED),
+                name="approvals_stale_never_runs",
+            ),
             # A claim is a lease: it has an owner and an end, or neither.
             models.CheckConstraint(
                 condition=Q(claimed_by__isnull=True, claimed_until__isnull=True)
@@ -261,6 +272,12 @@ class Approval(models.Model):
     def proposed_arguments(self) -> Any:
         """The arguments that the agent first asked for; equal to `arguments` unless a person edited them."""
         return json.loads(self.proposed_action or self.action)["arguments"]
+
+    @property
+    def preconditions(self) -> list[dict[str, str]]:
+        """The facts that the action depends on, in the order of their names."""
+        found: list[dict[str, str]] = json.loads(self.action).get("preconditions", [])
+        return found
 
     @property
     def waiters(self) -> int:

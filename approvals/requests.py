@@ -9,6 +9,7 @@ from accounts.models import Project
 from approvals import askers, attempt_clock, audit_events, decisions, permissions, rules
 from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
+from approvals.life import preconditions
 from approvals.models import Approval
 from approvals.states import UNSTATED_REVERSIBILITY, raised_risk
 from core.db import returning
@@ -74,6 +75,7 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
 
 def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: SessionFacts) -> Approval:
     ask = prepared.ask
+    stated: Any = ask.preconditions  # Plain objects, as they came; `prepare` has checked them.
     return Approval(
         project_id=project_id,
         session=ask.session,
@@ -95,4 +97,5 @@ def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: Ses
         allowed_decisions=prepared.allowed_decisions,
         action=prepared.action,
         digest=prepared.digest,
+        facts_digest=preconditions.digest_of(stated),
     )

@@ -10,7 +10,17 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from approvals import models
-from approvals.bodies import AskedArguments, AskedReversibility, AskedRisk, Kind, OptionalWord, RequestId, Text, Word
+from approvals.bodies import (
+    AskedArguments,
+    AskedReversibility,
+    AskedRisk,
+    Kind,
+    OptionalWord,
+    Precondition,
+    RequestId,
+    Text,
+    Word,
+)
 from approvals.states import RUNS, CancelReason, Decision, Fallback, RequestVia, Status, StepKind, Via
 from core.db import clock
 from core.web.fields import Id, Moment, one_of, says
@@ -27,6 +37,13 @@ class ApprovalPerson(Struct, frozen=True):
     id: str
     name: str
     user: str | None
+
+
+class StaleFact(Struct, frozen=True):
+    name: str
+    reason: Annotated[str, one_of(("changed", "missing", "unknown"), says="Missing: it was not stated.")]
+    approved: str | None
+    stated: str | None
 
 
 class ApprovalAssignee(Struct, frozen=True):
@@ -79,6 +96,9 @@ class Approval(Struct, frozen=True, kw_only=True):
     open_questions: Annotated[int, says("Questions to the asker without an answer: `GET approvals/{id}/questions`.")]
     settled_at: Moment | None
     cancel_reason: Annotated[str, one_of(CancelReason.values)] | None
+    preconditions: Annotated[list[Precondition], says("The facts that the action depends on. Part of the digest.")]
+    stale_at: Annotated[Moment | None, says("A consumption found other facts. The answer is kept, and never used.")]
+    stale: Annotated[list[StaleFact] | None, says("The facts that differed.")]
     delivered_at: Moment | None
     consumed_at: Moment | None
     fallback: (
@@ -174,6 +194,9 @@ def approval(row: models.Approval) -> Approval:
         escalations=row.escalations,
         open_questions=row.open_questions,
         **_outcome(row),
+        preconditions=[Precondition(**fact) for fact in action.get("preconditions", [])],
+        stale_at=moment(row.stale_at),
+        stale=None if row.stale is None else [StaleFact(**fact) for fact in row.stale],
         delivered_at=moment(row.delivered_at),
         consumed_at=moment(row.consumed_at),
         fallback=row.fallback,

@@ -32,7 +32,7 @@ class Risk(models.TextChoices):
 
 
 class Reversibility(models.TextChoices):
-    """Whether the effect can be undone, as the asker states it, from the mildest to the gravest."""
+    """The ways to undo the effect, as the asker states them, from the mildest to the gravest."""
 
     READ_ONLY = "read_only"
     REVERSIBLE = "reversible"
@@ -63,7 +63,7 @@ class Fallback(models.TextChoices):
 
 
 class StepKind(models.TextChoices):
-    """What may happen to a request while it is pending. None of these answers it."""
+    """The steps of a request while it is pending. None of these answers it."""
 
     CLAIMED = "claimed"
     RELEASED = "released"

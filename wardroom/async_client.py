@@ -19,7 +19,7 @@ import httpx
 from wardroom import client as sync
 from wardroom.approval_calls import LONGEST_WAIT
 from wardroom.client import TERMINAL_STATES, Calls, End, Event, Problem, ServerSentEvents
-from wardroom.decision import Decision
+from wardroom.decision import Decision, Facts
 from wardroom.identity import is_loopback
 
 # Each held call and each stream is a connection. httpx waits for a free one without a limit of this number.
@@ -81,9 +81,11 @@ class AsyncClient(Calls[Awaitable[dict[str, Any]]]):
             current = await self.asked(session, current["ask_id"], timeout=left)
         return current
 
-    async def consume_approval(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
+    async def consume_approval(
+        self, decision: Decision, claim: str | None = None, facts: Facts = None
+    ) -> dict[str, Any]:
         """Consume the one execution of an approved decision. See `Client.consume_approval`."""
-        path, body = sync.consumption(decision, claim)
+        path, body = sync.consumption(decision, claim, facts)
         try:
             return dict((await self._repeated(path, body))["arguments"] or {})
         except Problem as problem:

@@ -28,7 +28,7 @@ from wardroom import protocol, strict
 from wardroom.admitted import AdmittedSet
 from wardroom.admitted.admissions import Admissions, folder_from_env
 from wardroom.connection import End
-from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
+from wardroom.decision import AlreadyConsumed, Decision, Facts, NotConsumed
 from wardroom.identity import Identity
 from wardroom.protocol import Close, Message, Run, Terminal, WaitFor
 from wardroom.queries import Handler
@@ -216,6 +216,7 @@ class Child:
         question: str | None = None,
         risk: str | None = None,
         reversibility: str | None = None,
+        preconditions: list[dict[str, str]] | None = None,
         expires_in: int | None = None,
         timeout: float | None = None,
         id: str | None = None,
@@ -237,6 +238,7 @@ class Child:
             arguments=arguments,
             risk=risk,
             reversibility=reversibility,
+            preconditions=preconditions,
             expires_in_secs=expires_in,
             tool_call_id=tool_call_id,
             tool_schema_version=tool_schema_version,
@@ -260,17 +262,19 @@ class Child:
             _consume=self.consume,
         )
 
-    async def consume(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
+    async def consume(self, decision: Decision, claim: str | None = None, facts: Facts = None) -> dict[str, Any]:
         """Consume the one execution of an approved decision. Return the arguments to run it with.
 
         `claim` is a secret of this executor: the same claim gets the same execution again, so keep it if the executor
         may be restarted. Raises AlreadyConsumed (after an `unknown_outcome` event) when another execution took it,
-        NotConsumed for every other refusal. The tool may run only after this has returned.
+        NotConsumed for every other refusal: `stale` if one of `facts`, the preconditions as they are now, differs. Run
+        the tool only after this has returned.
         """
         if decision.state != "approved":
             raise NotConsumed("not-approved", f"this decision is {decision.state}")
         claim = claim or secrets.token_urlsafe(24)
-        frame = protocol.ApprovalAck(id=decision.id, state="consumed", digest=decision.digest, claim=claim)
+        shown: dict[str, Any] = {"digest": decision.digest, "claim": claim, "preconditions": facts}
+        frame = protocol.ApprovalAck(id=decision.id, state="consumed", **shown)
         try:
             async with self._consuming:  # The answer names only the request: two concurrent claims could both take it.
                 self._wire.track("consume", decision.id, frame)

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from wardroom.approval_calls import LONGEST_WAIT, Answer, ApprovalCalls
-from wardroom.decision import AlreadyConsumed, Decision, NotConsumed
+from wardroom.decision import AlreadyConsumed, Decision, Facts, NotConsumed
 from wardroom.identity import is_loopback
 
 TERMINAL_STATES = frozenset({"completed", "error", "timeout", "cancelled", "skipped"})
@@ -144,13 +144,14 @@ class Client(Calls[dict[str, Any]]):
             current = self.asked(session, current["ask_id"], timeout=left)
         return current
 
-    def consume_approval(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
+    def consume_approval(self, decision: Decision, claim: str | None = None, facts: Facts = None) -> dict[str, Any]:
         """Consume the one execution of an approved decision, and return the arguments to run.
 
-        `claim` is a secret of this executor: the same claim gets the same execution again. Raises AlreadyConsumed and
-        NotConsumed.
+        `claim` is a secret of this executor: the same claim gets the same execution again. `facts` are the
+        preconditions as they are now, each `{name, value_hash}`. Raises AlreadyConsumed, and NotConsumed, with the code
+        `stale` when a fact differs.
         """
-        path, body = consumption(decision, claim)
+        path, body = consumption(decision, claim, facts)
         try:
             return dict(self._repeated(path, body)["arguments"] or {})
         except Problem as problem:
@@ -267,12 +268,13 @@ def encoded(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass")
 
 
-def consumption(decision: Decision, claim: str | None) -> tuple[str, dict[str, Any]]:
+def consumption(decision: Decision, claim: str | None, facts: Facts) -> tuple[str, dict[str, Any]]:
     """Return the path and the body of the call that consumes a decision. Raises NotConsumed unless it is approved."""
     if not decision.approved or not decision.approval_id:
         raise NotConsumed("not-approved", f"the decision is {decision.state}")
     path = f"approvals/{quote(decision.approval_id)}/consume"
-    return path, {"digest": decision.digest, "claim": claim or secrets.token_urlsafe(24)}
+    body: dict[str, Any] = {"digest": decision.digest, "claim": claim or secrets.token_urlsafe(24)}
+    return path, body | ({"preconditions": facts} if facts else {})
 
 
 def not_consumed(problem: Problem) -> Exception:

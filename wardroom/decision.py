@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 State = Literal["approved", "denied", "expired", "cancelled", "pending"]
+#: The preconditions of an action as they are now, each `{name, value_hash}`.
+Facts = list[dict[str, str]] | None
 #: What a caller does when its wait ends without an answer.
 Fallback = Literal["deny_locally", "proceed"]
 
@@ -39,7 +41,7 @@ class Decision:
     digest: str = ""
     approval_id: str = ""
     fallback: Fallback | None = None
-    _consume: "Callable[[Decision, str | None], Awaitable[dict[str, Any]]] | None" = field(
+    _consume: "Callable[[Decision, str | None, Facts], Awaitable[dict[str, Any]]] | None" = field(
         default=None, repr=False, compare=False
     )
 
@@ -57,8 +59,11 @@ class Decision:
         return self.approved or self.fallback == "proceed"
 
     @asynccontextmanager
-    async def consumed(self, claim: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Consume the execution: `async with decision.consumed() as arguments:` runs it once. Raises NotConsumed."""
+    async def consumed(self, claim: str | None = None, facts: Facts = None) -> AsyncIterator[dict[str, Any]]:
+        """Consume the execution: `async with decision.consumed() as arguments:` runs it once. Raises NotConsumed.
+
+        `facts` are the preconditions as they are now, each `{name, value_hash}`.
+        """
         if self._consume is None:
             raise NotConsumed("not-approved", "this decision came from no connection")
-        yield await self._consume(self, claim)
+        yield await self._consume(self, claim, facts)

@@ -24,6 +24,8 @@ QUESTION_CHARACTERS: Final = 16_384
 Question = Annotated[str, Meta(max_length=QUESTION_CHARACTERS)]
 Reason = Annotated[str, Meta(max_length=2048)]
 Event = dict[str, Any]
+#: Facts that an action depends on: `{name, value_hash, shown}` in a request, `{name, value_hash}` when it is consumed.
+Facts = Annotated[list[dict[str, Any]], Meta(max_length=32)]
 
 Qos = Literal["ephemeral", "snapshot", "durable"]
 TerminalStatus = Literal["completed", "error", "cancelled", "suspended"]
@@ -110,6 +112,7 @@ class ApprovalBody(Part, frozen=True, kw_only=True):
     tool_schema_version: Name | None = None
     risk: Name | None = None
     reversibility: Name | None = None
+    preconditions: Facts | None = None
     expires_in_secs: Secs | None = None
     allowed_decisions: Annotated[list[Name], Meta(min_length=1, max_length=16)] | None = None
 
@@ -128,6 +131,7 @@ class ApprovalAck(Frame, frozen=True, kw_only=True, tag="approval_ack"):
     state: Literal["received", "consumed"]
     digest: Id | None = None
     claim: Id | None = None
+    preconditions: Facts | None = None
 
 
 class ApprovalWithdraw(Frame, frozen=True, kw_only=True, tag="approval_withdraw"):

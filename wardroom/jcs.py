@@ -3,6 +3,9 @@
 The digest of an action is the SHA-256, in lower-case hexadecimal, of the canonical JSON of an object with exactly the
 ten keys of `ACTION_KEYS`. Absent equals null: a missing or null member is *written* as null, so all ten keys are always
 present. The contents of `arguments` stay unchanged. `v` is 1.
+
+An action with preconditions has an eleventh key, `preconditions`, and `v` is 2. The digest of every other action stays
+as it is.
 """
 
 import hashlib
@@ -13,7 +16,7 @@ import rfc8785
 
 from wardroom import strict
 
-ACTION_VERSION = 1
+ACTION_VERSION, GUARDED_VERSION = 1, 2
 ACTION_KEYS = (
     "v",
     "project",
@@ -42,13 +45,16 @@ def canonical(value: Any) -> str:
 
 
 def canonical_action(action: Mapping[str, Any]) -> str:
-    """Return the text to hash, store and run. CanonicalError for a key outside the ten."""
-    unknown = set(action) - set(ACTION_KEYS)
+    """Return the text to hash, store and run. CanonicalError for any other key."""
+    preconditions = action.get("preconditions")
+    unknown = set(action) - {*ACTION_KEYS, "preconditions"}
     if unknown:
         raise CanonicalError(f"not part of an action: {', '.join(sorted(map(str, unknown)))}")
     whole: dict[str, Any] = {key: action.get(key) for key in ACTION_KEYS}
     if whole["v"] is None:
-        whole["v"] = ACTION_VERSION
+        whole["v"] = GUARDED_VERSION if preconditions else ACTION_VERSION
+    if preconditions:
+        whole["preconditions"] = preconditions
     return canonical(whole)
 
 

@@ -89,6 +89,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "is_question": Decision.RESPOND in approval.allowed_decisions,
         "repeats_command": approval.resource == (action["arguments"] or {}).get("command"),
         "never_runs": never_runs,
+        "preconditions": approval.preconditions,
         "questions": approval.questions.order_by("asked_at", "id"),
         "steps": approval.steps.order_by("id"),
         "may_decide": permissions.may_decide(user, approval.project_id),

@@ -138,7 +138,7 @@ class Withdraw(ProjectView):
 class Consume(ProjectView):
     scopes: ClassVar = {"POST": "approvals:ask"}
     child_may: ClassVar = {"POST"}
-    refuses: ClassVar = {"POST": {409: ("digest-mismatch", "not-approved", "consumed", "not-running")}}
+    refuses: ClassVar = {"POST": {409: ("digest-mismatch", "not-approved", "stale", "consumed", "not-running")}}
 
     @extend_schema(
         operation_id="approvals_consume",

@@ -1,1 +1,1 @@
-"""What may happen to a request while it is pending. Nothing here answers it."""
+"""The life of a request beside its answer: the steps while it is pending, and the facts that it depends on."""

@@ -9,10 +9,10 @@ import msgspec
 
 from approvals import consumption, decisions, requests, schemas
 from approvals.canonical_action import Ask
-from approvals.life import ask_back
+from approvals.life import ask_back, preconditions
 from approvals.models import Approval, Question
 from core.web.paths import uuid_of
-from core.web.problems import Problem
+from core.web.problems import Problem, invalid
 from ledger import unit_of_work
 from orchestration.connections.fencing import Claim, fenced_transaction
 from wardroom.protocol import (
@@ -35,6 +35,9 @@ def register(connection: Claim, frame: ApprovalRequest) -> list[Frame]:
     A child that repeats a request, for example after a restart, gets the decision again.
     """
     body = msgspec.structs.asdict(frame.body)
+    if connection.plain and frame.body.preconditions:
+        # It runs what it is told at once, and could not state them again.
+        raise invalid([{"field": "body.preconditions", "detail": "a plain child has none"}])
     with fenced_transaction(connection):
         ask = Ask(session=connection.session_id, attempt=connection.attempt, request_id=frame.id, **body)
         approval, created = requests.ask(connection.project_id, ask, actor=connection.actor, via="connection")
@@ -57,7 +60,7 @@ def acknowledge(connection: Claim, frame: ApprovalAck) -> list[Frame]:
 
     `received`: the decision need not be sent again. `consumed`: take the one execution, for the one claim.
     """
-    with fenced_transaction(connection):
+    with preconditions.noting(), fenced_transaction(connection):
         if frame.state == "received":
             consumption.acknowledge(connection.session_id, connection.attempt, frame.id)
             return []
@@ -67,6 +70,7 @@ def acknowledge(connection: Claim, frame: ApprovalAck) -> list[Frame]:
             frame.id,
             digest=frame.digest,
             claim=frame.claim,
+            preconditions=frame.preconditions,
             actor=connection.actor,
             is_fenced=True,
         )

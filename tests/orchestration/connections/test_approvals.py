@@ -318,3 +318,18 @@ def test_an_answer_of_an_earlier_attempt_is_never_sent(server: Server, child: Sp
         peer.hear("welcome")
         peer.hear("run")
         assert peer.silent()
+
+
+def test_an_executor_states_the_preconditions_again(server: Server, child: Spawn) -> None:
+    facts = [{"name": "git head", "value_hash": "a1", "shown": "main"}]
+    with server.child(child) as peer:
+        for found, kind in (("a1", "approval_consumed"), ("a2", "error")):
+            request = ask(peer, preconditions=facts)
+            decide(request)
+            digest = peer.hear("approval_reply")["digest"]
+            now = [{"name": "git head", "value_hash": found}]
+            peer.say("approval_ack", id=request, state="consumed", digest=digest, claim="c", preconditions=now)
+            assert peer.hear(kind).get("code") == (None if found == "a1" else "stale")
+    stale = Approval.objects.get(request_id=request)
+    assert (stale.stale or [{}])[0] == {"name": "git head", "reason": "changed", "approved": "a1", "stated": "a2"}
+    assert stale.consumed_at is None
