@@ -13,8 +13,6 @@ later connection.
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import logging
 import secrets
 from collections.abc import Sequence
@@ -294,8 +292,7 @@ class Child:
 
     def request_id(self, name: str) -> str:
         """Return an id for a request that others cannot guess and that a restart of this process reproduces."""
-        word = f"{self.identity.session}:{self.identity.attempt}:{name}"
-        return hmac.new(self.identity.token.encode(), word.encode(), hashlib.sha256).hexdigest()[:40]
+        return self.identity.keyed(name)
 
     # --- messages ---------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """The identity of a child: Wardroom's address, its session and attempt, and its token."""
 
+import hashlib
+import hmac
 import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -20,6 +22,11 @@ class Identity:
     session: str
     attempt: int
     token: str = field(repr=False)
+
+    def keyed(self, name: str) -> str:
+        """Return a word for this name that needs the token to guess, and that is the same after a restart."""
+        word = f"{self.session}:{self.attempt}:{name}"
+        return hmac.new(self.token.encode(), word.encode(), hashlib.sha256).hexdigest()[:40]
 
     @classmethod
     def from_env(cls, environ: MutableMapping[str, str] = os.environ) -> "Identity":

@@ -1,4 +1,4 @@
-"""Whether an effect can be undone: stated by the asker, the gravest without a statement, and only ever raised."""
+"""The reversibility of an effect: stated by the asker, the gravest without a statement, and only ever raised."""
 
 from __future__ import annotations
 
