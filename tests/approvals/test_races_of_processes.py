@@ -40,6 +40,20 @@ class Racer:
 
 
 @pytest.fixture
+def executors(project: Project) -> Iterator[list[Racer]]:
+    with ExitStack() as running:
+        made = []
+        for number in range(4):
+            user = staff(f"executor-{number}", project, "decide")
+            command = [sys.executable, "-m", "tests.approvals.executors", str(project.pk), str(user.pk)]
+            pipe = subprocess.PIPE
+            process = running.enter_context(subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True))
+            running.callback(process.kill)
+            made.append(Racer(process, user.pk))
+        yield made
+
+
+@pytest.fixture
 def racers(project: Project) -> Iterator[list[Racer]]:
     with ExitStack() as running:
         made = []
@@ -71,3 +85,17 @@ def test_of_four_processes_that_all_saw_it_pending_one_decides(
     assert Event.objects.filter(type="approval_decided").count() == ROUNDS
     assert attempt_clock.clock(approval.session, 1).pending == 0
     assert chain.verify(project.pk) is None
+
+
+def test_of_32_executors_in_four_processes_one_runs(approved: Asked, executors: list[Racer]) -> None:
+    for _ in range(ROUNDS):
+        approval = approved()
+        for executor in executors:
+            executor.say(str(approval.id))
+        assert [executor.hear() for executor in executors] == ["read"] * 4
+        for executor in executors:
+            executor.say("go")
+        outcomes = Counter(outcome for executor in executors for outcome in executor.hear().split())
+        approval.refresh_from_db()
+        assert outcomes == {"consumed": 31, approval.consume_claim: 1}
+    assert AuditEntry.objects.filter(action="approval.consumed").count() == ROUNDS

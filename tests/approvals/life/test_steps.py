@@ -1,4 +1,4 @@
-"""The steps of a pending request: none answers it, each is recorded, and only what was shown raises the version."""
+"""The steps of a pending request: none answers it, each is recorded, and few raise the version."""
 
 from __future__ import annotations
 
