@@ -38,12 +38,6 @@ def _order(data: Any) -> SpawnOrder:
     return bodies.order(request_body.convert(data, bodies.SpawnBody))
 
 
-def _runners(params: Any) -> list[str] | None:
-    """Return the runners asked for. Any name is valid: sessions outlive the package that ran them."""
-    asked = queries.text(params, "runner")
-    return None if asked is None else asked.split(",")
-
-
 def _still_spawned(view: ProjectView, answer: Any) -> None:
     replays.spawned(view.credential, UUID(answer["id"]), _order(view.request.data))
 
@@ -69,9 +63,11 @@ class Sessions(ProjectView):
         if self.credential.kind == CredentialKind.CHILD:
             top = queries.uuid(params, "parent") or UUID(self.credential.subject)
             rows = rows.filter(parent=top) if access.sees(self.credential, top) else rows.none()
+        runner = queries.text(params, "runner")
         asked = {
             "status__in": queries.words(params, "status", Status.values),
-            "runner__in": _runners(params),
+            # Any name is valid: sessions outlive the package that ran them.
+            "runner__in": None if runner is None else runner.split(","),
             "role": queries.text(params, "role"),
             "parent": queries.uuid(params, "parent"),
             "root": queries.uuid(params, "root"),

@@ -58,14 +58,14 @@ def mark_begun(session_id: UUID, attempt: int) -> None:
 
 def free_place(session_id: UUID, attempt: int) -> None:
     """Free the place of an attempt whose process is gone, and wake one after COMMIT. Requires a transaction."""
+
+    def wake_one() -> None:
+        if turns.queued(Runner.PROCESS).exists():
+            publish(NEXT_TASK)
+
     if held.free(session_id, attempt):
-        unit_of_work.after_commit(_wake_one)
-
-
-def _wake_one() -> None:
-    """Publish one task if a session is queued. After COMMIT: one that was queued before then found no free place."""
-    if turns.queued(Runner.PROCESS).exists():
-        publish(NEXT_TASK)
+        # After COMMIT: a session that was queued before then found no free place.
+        unit_of_work.after_commit(wake_one)
 
 
 def _send(key: str, session_id: UUID, attempt: int) -> bool:

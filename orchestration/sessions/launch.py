@@ -2,7 +2,6 @@
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
@@ -41,7 +40,8 @@ def launch(session_id: UUID, attempt: int) -> bool:
     3. Claim in one transaction: take a place, queued -> starting, and mint the token. Then start the supervisor.
     """
     waiting = Session.objects.filter(pk=session_id, attempt=attempt, status=Status.QUEUED, runner=Runner.PROCESS)
-    if not waiting.exists() or _may_still_run(session_id, attempt):
+    earlier = Attempt.objects.filter(session=session_id, number__lt=attempt)
+    if not waiting.exists() or turns.elsewhere(earlier, process.this_host()).exists():
         return False
     process.end_earlier(session_id, attempt, LIMITS.kill_grace_secs + 1)
     bound = held.of_processes()
@@ -50,7 +50,9 @@ def launch(session_id: UUID, attempt: int) -> bool:
         return False
     session, token = claimed
     try:
-        spec = process.launch_spec(session_id, attempt, token, session.command or [], _process_options(session))
+        role = roles.of(session)
+        options = {"env": role.get("env", {}), "cwd": role.get("cwd")}
+        spec = process.launch_spec(session_id, attempt, token, session.command or [], options)
         pid = process.start_supervisor(spec)
     except Exception as problem:
         # Otherwise the attempt ends only when its first frame is overdue, and without this reason.
@@ -79,16 +81,6 @@ def launch_next() -> bool:
                 raise
             log.exception("the launch of %s/%s failed; the sweeper tries it again", session_id, attempt)
     return False
-
-
-def _process_options(session: Session) -> dict[str, Any]:
-    role = roles.of(session)
-    return {"env": role.get("env", {}), "cwd": role.get("cwd")}
-
-
-def _may_still_run(session_id: UUID, attempt: int) -> bool:
-    earlier = Attempt.objects.filter(session=session_id, number__lt=attempt)
-    return turns.elsewhere(earlier, process.this_host()).exists()
 
 
 def claim(session_id: UUID, attempt: int, host: str, bound: held.Bound | None = None) -> tuple[Session, str] | None:
@@ -131,16 +123,12 @@ def sweep(limit: int = 50, *, moment: datetime | None = None) -> int:
 
     # What it finds depends on the free places, so a row that it does not find is not gone.
     launched = sweep_batch.each(LOST, lost, lambda row: launch(*row), limit=limit, finds_all=False)
-    _forget_gone()
-    return launched + sweep_batch.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row))
-
-
-def _forget_gone() -> None:
-    """Delete the records of failed launches whose attempt is no longer queued."""
+    # The records of failed launches whose attempt is no longer queued.
     for name in LOST.skipped(Why.FAILED).values_list("row", flat=True):
         session_id, number = name.split()
         if not Session.objects.filter(pk=session_id, attempt=number, status=Status.QUEUED).exists():
             LOST.skipped(Why.FAILED).filter(row=name).delete()
+    return launched + sweep_batch.each(SILENT, lambda most: _silent(at), lambda row: give_up_waiting(*row))
 
 
 def _silent(moment: datetime) -> list[tuple[UUID, int]]:

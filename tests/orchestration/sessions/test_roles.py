@@ -14,7 +14,7 @@ from core.limits import LIMITS
 from ledger.models import AuditEntry
 from orchestration.connections import messages
 from orchestration.models import Session
-from orchestration.sessions import launch, lifecycle, roles
+from orchestration.sessions import lifecycle, roles
 from orchestration.states import Status
 from tests.orchestration import stages
 from tests.orchestration.conftest import problem
@@ -49,7 +49,7 @@ def given(session: Session) -> dict[str, Any]:
     minted = Credential.objects.filter(subject=str(session.pk)).last()
     return {
         "retries": session.retries_left,
-        "env": launch._process_options(session)["env"],
+        "env": roles.of(session).get("env", {}),
         "addresses": messages.role_addresses(session),
         "scopes": minted.scopes if minted else roles.of(session).get("scopes", []),
     }
