@@ -10,6 +10,7 @@ import pytest
 from django.core import checks
 from django.db import IntegrityError, transaction
 
+from accounts import scopes
 from core.limits import LIMITS
 from core.web.problems import Problem
 from ledger.models import OutboxEntry
@@ -18,9 +19,11 @@ from orchestration.runners import registry
 from orchestration.sessions import launch, lifecycle, roles, spawn
 from orchestration.sessions.spawn import SpawnOrder
 from orchestration.states import Status
+from tests.mailbox.faces import Caller, Django
 from tests.orchestration import stages
 from tests.orchestration.runners.conftest import Install
 from tests.orchestration.stages import ACTOR
+from tests.people import owner
 from wardroom.runners import NewSession
 
 pytestmark = pytest.mark.django_db
@@ -190,3 +193,14 @@ def test_the_check_names_runners_that_cannot_be_used(install: Install, settings:
     found = {each.id: each.msg for each in checks.run_checks() if each.id in ("wardroom.W009", "wardroom.W010")}
     assert found["wardroom.W009"] == "The runner acme cannot be used here: ImportError: no module named acme"
     assert "'gone', which WARDROOM_RUNNERS names" in found["wardroom.W010"]
+
+
+def test_a_replay_asks_no_plug_in_again(install: Install) -> None:
+    asked: list[NewSession] = []
+    answers = [True, False]
+    install(acme=saying(lambda: answers.pop(0), asked))
+    caller = Caller(Django(), stages.project().pk, user=owner(), scopes=scopes.ALL)
+    first, second = (caller.post("/api/v1/sessions", {"assignment": "x"}, Idempotency_Key="k") for _ in range(2))
+    assert (first.status_code, first.json()["runner"]) == (201, "acme")
+    assert (second.status_code, second.json()["id"]) == (201, first.json()["id"])
+    assert len(asked) == 1
