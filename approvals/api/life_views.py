@@ -111,13 +111,11 @@ class Escalate(ForApprovers):
 class AskBack(ForApprovers):
     refuses: ClassVar = {"POST": ENDED | {429: ("too-many",)}}
 
-    @extend_schema(
-        operation_id="approvals_ask_back", request=bodies.ApprovalQuestion, responses={200: schemas.Approval}
-    )
+    @extend_schema(operation_id="approvals_ask_back", request=bodies.ApprovalAskBack, responses={200: schemas.Approval})
     @idempotent(still(replays.decided))
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Ask the asker a question. The request stays pending, and the answer is shown with it."""
-        words = self.read(approval_id, bodies.ApprovalQuestion)
+        words = self.read(approval_id, bodies.ApprovalAskBack)
         return self.answer(ask_back.ask(self.project.pk, approval_id, self.actor, **words))
 
 

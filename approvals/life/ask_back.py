@@ -27,7 +27,7 @@ def ask(project_id: Any, approval_id: UUID, actor: Actor, question: str) -> Appr
 
     Raises not-found, not-an-approver, already-decided, expired, and too-many.
     """
-    request_body.convert({"question": question}, bodies.ApprovalQuestion)
+    request_body.convert({"question": question}, bodies.ApprovalAskBack)
     with unit_of_work.transaction():
         approval = steps.pending(project_id, approval_id, actor)
         new = Question(

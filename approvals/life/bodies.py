@@ -43,7 +43,7 @@ class ApprovalSnooze(Body, frozen=True):
     for_secs: Annotated[int, Meta(ge=0, le=LONGEST_SNOOZE), says("0 ends the snooze.")]
 
 
-class ApprovalQuestion(Body, frozen=True):
+class ApprovalAskBack(Body, frozen=True):
     question: Annotated[str, text(MAX_TEXT, 1, check=unstorable, says="For the asker.")]
 
 

@@ -64,6 +64,8 @@ class AuditView(ProjectView):
     content_negotiation_class = OwnFormat
     scopes: ClassVar[ScopeMap] = {"GET": "audit:read"}
     query: ClassVar = {"GET": ("after", "limit", "format")}
+    # A file takes neither of them.
+    depends: ClassVar = {"GET": ("after", "limit")}
     exports: ClassVar = {"GET": tuple(FORMATS.values())}
 
     @extend_schema(

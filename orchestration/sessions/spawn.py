@@ -206,7 +206,7 @@ def _runner_errors(
     if runner and runner not in registry.known():
         by = "" if order.runner else f" (the role {order.role!r} names it)"
         right = ", ".join(registry.known())
-        return [_error("runner", f"there is no runner {runner[:80]!r} on this server{by}; known runners are: {right}")]
+        return [_error("runner", f"must be one of {right}, and is {runner[:80]!r}{by}")]
     if order.role and order.role not in known_roles and runner in ("", Runner.PROCESS) and order.command is None:
         return [_error("role", f"the role {order.role!r} is not known on this server; known roles are: {known}")]
     if not runner:

@@ -59,7 +59,7 @@ def test_every_parameter_of_the_document_is_known(caller: Caller, path: str, nam
     ("path", "query"),
     [
         ("sessions", {"status": "bogus"}),
-        ("sessions", {"runner": ""}),
+        ("sessions", {"runner": "\0"}),
         ("sessions", {"role": "\0"}),
         ("sessions", {"parent": "1"}),
         ("sessions", {"root": f"{{{odd.NEVER}}}"}),

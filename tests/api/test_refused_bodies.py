@@ -100,7 +100,7 @@ TABLE: list[tuple[str, Any, dict[str, str]]] = [
     ),
     (DELIVER, {**TASK, "id": "x" * 257}, {"id": must(WORDS, "a string of 257 characters")}),
     # Out of range.
-    ("sessions", {"runner": "x"}, {"runner": must("one of process, external, pool", "none of them")}),
+    ("sessions", {"runner": "x"}, {"runner": must("one of process, external", "'x'")}),
     (
         "approvals",
         {**ACTION, "expires_in_secs": 0},

@@ -60,12 +60,12 @@ def work(generated: Any, client: Any) -> Any:
     ask, wait = generated("api.approvals.approvals_ask"), generated("api.approvals.approvals_wait")
     decide, consume = generated("api.approvals.approvals_decide"), generated("api.approvals.approvals_consume")
 
-    order = models.SpawnBody(assignment="look", runner=models.SpawnBodyRunnerType0("external"))
+    order = models.SpawnBody(assignment="look", runner="external")
     session = spawn.sync(client=client, body=order, idempotency_key="one")
     assert session.child.token and session.status.value == "starting"
     again = spawn.sync_detailed(client=client, body=order, idempotency_key="one")
     assert (again.parsed.id, again.headers["Idempotency-Replayed"]) == (session.id, "true")
-    assert get.sync(session.id, client=client).runner.value == "external"
+    assert get.sync(session.id, client=client).runner == "external"
 
     action = models.ApprovalAsk(
         request_id="r", tool_name="shell", permission="execute", resource="ls", session=session.id

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from rest_framework.test import APIClient
 
-from accounts import credentials
+from accounts import bulk_authentication, credentials
 from accounts.actors import Actor
 from approvals import consumption, decisions
 from approvals.decision_validation import Answer
@@ -66,7 +66,7 @@ def test_an_attempt_that_ends_after_its_token_was_checked_does_nothing_more(
     below = stages.ended(parent=mine.pk) if act == "retry" else stages.queued(parent=mine.pk)
     client = bearer(spawn.mint(stages.again(mine)))
     locked, checked = threading.Event(), threading.Event()
-    check = credentials.check
+    check = bulk_authentication.check_all
 
     def seen(*args: Any, **options: Any) -> Any:
         assert locked.wait(30)
@@ -83,7 +83,7 @@ def test_an_attempt_that_ends_after_its_token_was_checked_does_nothing_more(
             ENDS[end](mine.pk)
         return 200
 
-    monkeypatch.setattr(credentials, "check", seen)
+    monkeypatch.setattr(bulk_authentication, "check_all", seen)
     before = Session.objects.count()
     _, answer = race(finish, lambda: ACTS[act](client, mine, below))
     assert (answer.status_code, answer.json()["type"]) == (409, "not-running")
