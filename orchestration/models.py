@@ -219,7 +219,7 @@ class HostBound(models.Model):
 class Place(models.Model):
     """A place that an attempt holds on a host, while its process may live. The row is deleted to free it."""
 
-    session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="place")
+    session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="held_place")
     attempt = models.PositiveIntegerField()
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
     runner = models.CharField(max_length=100)

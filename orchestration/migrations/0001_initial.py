@@ -243,7 +243,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Place',
             fields=[
-                ('session', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='place', serialize=False, to='orchestration.session')),
+                ('session', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='held_place', serialize=False, to='orchestration.session')),
                 ('attempt', models.PositiveIntegerField()),
                 ('runner', models.CharField(max_length=100)),
                 ('host', models.CharField(max_length=255)),

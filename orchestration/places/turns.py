@@ -46,11 +46,11 @@ def in_turn(
     session follows whose ancestors wait for it with every place.
     """
     waiting = _launchable(bound, before).exclude(pk__in=skip)
-    again = waiting.filter(place__host=bound.host, place__runner=bound.runner)
+    again = waiting.filter(held_place__host=bound.host, held_place__runner=bound.runner)
     found = _named(again[:most])
     room = bound.most - bound.held().count()
     if room > 0 and (wanted := min(most - len(found), room + spare)) > 0:
-        found += _across_projects(bound, waiting.filter(place=None), wanted, spare)
+        found += _across_projects(bound, waiting.filter(held_place=None), wanted, spare)
     return found or _below_waiting_parents(bound, waiting, is_full=room <= 0)
 
 
