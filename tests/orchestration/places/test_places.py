@@ -1,4 +1,4 @@
-"""Places: who takes one, who waits, whose turn it is, and what frees one."""
+"""Places: the bounds of a host and a project, the turns of projects, and the end of a place."""
 
 from __future__ import annotations
 

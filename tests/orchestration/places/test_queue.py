@@ -1,4 +1,4 @@
-"""The queue: parents that wait for queued children, its bound, and what people see of it."""
+"""The queue: parents that wait for queued children, its bound, and the positions in it."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_full_queue_refuses_no_resume_and_no_retry_by_policy(timings: Any) -> 
     assert statuses(failing, parent) == ["queued", "queued"]
 
 
-# --- what people see ----------------------------------------------------------------------------------------
+# --- positions -----------------------------------------------------------------------------------------------
 
 
 def test_the_position_is_that_in_the_project() -> None:
