@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.db.models import F
 
@@ -58,27 +59,32 @@ def claim(names: Collection[str], most: int) -> list[Claimed]:
         if len(found) >= most:
             break
         try:
-            claimed = launch.claim(session_id, number, this_host())
+            claimed = _claim(session_id, number)
         except Exception:
+            # The attempts before it are claimed: nobody else runs them.
             log.exception("%s/%s could not be claimed", session_id, number)
             continue
-        if claimed is None:
-            continue
-        session, token = claimed
-        try:
-            workspace = process.working_folder(session_id)
-        except OSError as problem:
-            log.exception("%s/%s has no working folder", session_id, number)
-            lifecycle.finish(session_id, number, Status.ERROR, error=storable(redacted(str(problem))), kill_in=0)
-            continue
-        found.append(
-            Claimed(
-                runner=session.runner,
-                session=str(session_id),
-                attempt=number,
-                token=token,
-                metadata=dict(session.metadata),
-                workspace=workspace,
-            )
-        )
+        if claimed is not None:
+            found.append(claimed)
     return found
+
+
+def _claim(session_id: UUID, number: int) -> Claimed | None:
+    claimed = launch.claim(session_id, number, this_host())
+    if claimed is None:
+        return None
+    session, token = claimed
+    try:
+        workspace = process.working_folder(session_id)
+    except OSError as problem:
+        log.exception("%s/%s has no working folder", session_id, number)
+        lifecycle.finish(session_id, number, Status.ERROR, error=storable(redacted(str(problem))), kill_in=0)
+        return None
+    return Claimed(
+        runner=session.runner,
+        session=str(session_id),
+        attempt=number,
+        token=token,
+        metadata=dict(session.metadata),
+        workspace=workspace,
+    )
