@@ -8,6 +8,7 @@ runs in one thread of a pool: middleware, view, rendering, and the end of the re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 from collections.abc import AsyncIterator, Iterable
@@ -56,18 +57,20 @@ class DjangoHandler(ASGIHandler):
         """Return the finished answer. Its connection to the database is given back before it is sent."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
-        with body:
-            request, refused = self.create_request(scope, body)
-            response = cast(HttpResponseBase, self.get_response(request) if request is not None else refused)
-            if isinstance(response, StreamingHttpResponse):
-                # A static file. Read it here: its iterator is synchronous.
-                chunks = list(cast(Iterable[bytes], response.streaming_content))
+        try:
+            with body:
+                request, refused = self.create_request(scope, body)
+                response = cast(HttpResponseBase, self.get_response(request) if request is not None else refused)
+                with contextlib.closing(response):
+                    if isinstance(response, StreamingHttpResponse):
+                        # A static file. Read it here: its iterator is synchronous.
+                        chunks = list(cast(Iterable[bytes], response.streaming_content))
 
-                async def each() -> AsyncIterator[bytes]:
-                    for chunk in chunks:
-                        yield chunk
+                        async def each() -> AsyncIterator[bytes]:
+                            for chunk in chunks:
+                                yield chunk
 
-                response.streaming_content = each()
-            response.close()
-        threadpool.tidy()
-        return response
+                        response.streaming_content = each()
+                return response
+        finally:
+            threadpool.tidy()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core import signals
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import get_script_prefix
 from django.utils import translation
 
@@ -77,6 +77,24 @@ async def test_the_request_and_its_end_run_in_one_thread_with_a_context_of_their
 
     assert (await call(handler(next_view)))[-1]["body"] == f"{translation.get_language()} /".encode()
     assert translation.get_language() != "de"
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_cannot_be_read_is_closed_all_the_same() -> None:
+    """Its end gives the connection to the database back."""
+    made: list[StreamingHttpResponse] = []
+
+    def chunks() -> Iterator[bytes]:
+        yield b"a"
+        raise OSError("the disk is gone")
+
+    def view(request: HttpRequest) -> HttpResponse:
+        made.append(StreamingHttpResponse(chunks()))
+        return made[0]  # type: ignore[return-value]
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        await call(handler(view))
+    assert made[0].closed
 
 
 @pytest.mark.asyncio
