@@ -61,6 +61,9 @@ def answer(
         question = None if question_id is None else rows.filter(id=question_id).first()
         if question is None:
             raise problems.not_found()
+        # Of two equal answers at once, the second one finds the first.
+        steps.lock(question.approval_id)
+        question.refresh_from_db()
         approval = find(project_id, question.approval_id, actor)
         permissions.check_asker(approval, actor)
         if question.answer is None:

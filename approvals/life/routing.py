@@ -79,6 +79,8 @@ def snooze(project_id: Any, approval_id: UUID, actor: Actor, for_secs: int) -> A
     Raises not-found, not-an-approver, already-decided, expired, and invalid when the request expires before that.
     """
     with unit_of_work.transaction():
+        # An escalation ends every snooze: one that is being stored must come before it, or after.
+        steps.lock(approval_id)
         approval = steps.pending(project_id, approval_id, actor)
         own = Snooze.objects.filter(approval_id=approval_id, user=actor.user)
         if for_secs == 0:

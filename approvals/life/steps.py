@@ -35,6 +35,11 @@ def pending(project_id: Any, approval_id: UUID, actor: Actor) -> Approval:
     return approval
 
 
+def lock(approval_id: UUID) -> None:
+    """Lock the row of a request, so that a decision or another step comes before or after. Requires a transaction."""
+    Approval.objects.select_for_update(no_key=True).filter(id=approval_id).first()
+
+
 def refuse_settled(approval: Approval) -> None:
     """Raise already-decided or expired unless the request still waits for an answer."""
     if approval.status != Status.PENDING or approval.is_overdue:

@@ -111,6 +111,12 @@ def test_two_answers_at_once_keep_one(asked: Asked, alice: User) -> None:
     assert Approval.objects.get().open_questions == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_same_answer_sent_twice_at_once_is_one_answer(asked: Asked, alice: User) -> None:
+    question = ask(asked(), alice)
+    assert all_at_once([partial(version_after, question, "host-1") for _ in range(6)]) == [3] * 6
+
+
 def test_it_is_asked_and_shown_in_the_admin(desk: Client, asked: Asked) -> None:
     approval = asked()
     step = page_of(approval).replace("/change/", "/step/")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connections
 
 from accounts.actors import Actor
 from accounts.models import Project, User
@@ -18,6 +20,7 @@ from approvals.life import claims, deadlines, routing
 from approvals.models import Approval, Snooze, Step
 from core.db.clock import clock_at
 from core.web.problems import Problem
+from ledger import unit_of_work
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import NOON, Asked, child
 
@@ -155,6 +158,26 @@ def test_an_escalation_ends_snoozes_and_may_name_a_target(asked: Asked, alice: U
     second = act(routing.escalate, approval, alice, user="bob")
     assert (first.escalations, first.assigned_to, second.escalations) == (1, None, 2)
     assert (second.assigned_to["name"], second.version, mine(bob)) == ("bob", 3, [approval])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_escalation_also_ends_a_snooze_that_is_being_stored(asked: Asked, alice: User, bob: User) -> None:
+    approval = asked()
+
+    def escalate() -> None:
+        try:
+            act(routing.escalate, approval, alice, note="prod is down")
+        finally:
+            connections.close_all()
+
+    urgent = threading.Thread(target=escalate)
+    with unit_of_work.transaction():
+        act(routing.snooze, approval, bob, for_secs=60)
+        urgent.start()
+        # Without a lock it would end here, and not see the snooze.
+        urgent.join(0.5)
+    urgent.join(30)
+    assert not Snooze.objects.exists()
 
 
 CALLS: list[tuple[Callable[..., Approval], dict[str, Any], str]] = [
