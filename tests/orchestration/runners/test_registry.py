@@ -131,9 +131,9 @@ def test_an_unknown_runner_is_refused_and_the_known_ones_are_named(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(acme=saying(False))
-    assert refused(runner="pool").endswith("known runners are: process, external, acme")
+    assert "must be one of process, external, acme, and is 'pool'" in refused(runner="pool")
     monkeypatch.setitem(LIMITS.roles, "mine", {"runner": "gone"})
-    assert "'gone' on this server (the role 'mine' names it)" in refused(role="mine")
+    assert "and is 'gone' (the role 'mine' names it)" in refused(role="mine")
     assert "takes no command" in refused(runner="acme", command=("true",))
 
 
