@@ -45,6 +45,8 @@ def extend(
             steps.refuse_settled(approval)
             if approval.expires_at is None:
                 raise problems.conflict("It has no deadline.")
-            detail = f"must be later than the deadline, and at most {MAX_EXPIRES_SECS} s after the ask"
+            detail = (
+                f"must lead to a time after the deadline, and at most {MAX_EXPIRES_SECS // 86_400} days after the ask"
+            )
             raise problems.invalid([{"field": "expires_in_secs", "detail": detail}])
         return approval
