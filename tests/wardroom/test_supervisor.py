@@ -98,8 +98,8 @@ def test_an_exit_is_reported_with_status_and_the_tail_of_stderr(front: Stub, sta
     assert (end["exit_status"], end["exit_signal"]) == (3, None)
     assert len(end["stderr_tail"]) == 8192
     assert end["stderr_tail"].endswith("\ufffd\ufffd the end")
-    path, _, authorization = front.posts[-1]
-    assert path == "/api/v1/sessions/s1/attempts/1/exited"
+    # On a loaded machine a report of life may come at the same time.
+    [(_, _, authorization)] = [post for post in front.posts if post[0] == "/api/v1/sessions/s1/attempts/1/exited"]
     assert authorization == "Bearer wr_child_1_secret"
 
 
