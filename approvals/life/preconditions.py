@@ -70,14 +70,11 @@ def noting() -> Iterator[None]:
         yield
     except Stale as refusal:
         with unit_of_work.transaction():
-            _note(refusal)
+            rows = Approval.objects.filter(
+                id=refusal.approval.id, status=Status.APPROVED, consumed_at__isnull=True, stale_at__isnull=True
+            )
+            names = [each["name"] for each in refusal.differences]
+            told = {"facts": names}
+            for noted in returning.update(rows, stale_at=database_now(), stale=refusal.differences):
+                audit_events.record_change(noted, "stale", CHECKER, reason="preconditions", told=told, facts=names)
         raise
-
-
-def _note(refusal: Stale) -> None:
-    rows = Approval.objects.filter(
-        id=refusal.approval.id, status=Status.APPROVED, consumed_at__isnull=True, stale_at__isnull=True
-    )
-    for noted in returning.update(rows, stale_at=database_now(), stale=refusal.differences):
-        names = [each["name"] for each in refusal.differences]
-        audit_events.record_change(noted, "stale", CHECKER, reason="preconditions", told={"facts": names}, facts=names)

@@ -10,7 +10,7 @@ import msgspec
 from approvals import consumption, decisions, requests, schemas
 from approvals.canonical_action import Ask
 from approvals.life import ask_back, preconditions
-from approvals.models import Approval, Question
+from approvals.models import Approval
 from core.web.paths import uuid_of
 from core.web.problems import Problem, invalid
 from ledger import unit_of_work
@@ -119,19 +119,16 @@ def undelivered(connection: Claim, *, need_run: bool) -> list[ApprovalReply | Ap
         connection.session_id, connection.attempt, include_unconsumed=need_run, include_questions=not connection.plain
     )
     asked = [approval for approval in found if approval.status == "pending"]
-    return [
-        *(reply(approval) for approval in found if approval.status != "pending"),
-        *(_question(each) for each in (ask_back.unanswered(asked) if asked else ())),
+    questions = [
+        ApprovalQuestion(
+            id=str(each.id),
+            request=each.approval.request_id,
+            approval_id=str(each.approval_id),
+            question=each.question,
+        )
+        for each in (ask_back.unanswered(asked) if asked else ())
     ]
-
-
-def _question(question: Question) -> ApprovalQuestion:
-    return ApprovalQuestion(
-        id=str(question.id),
-        request=question.approval.request_id,
-        approval_id=str(question.approval_id),
-        question=question.question,
-    )
+    return [*(reply(approval) for approval in found if approval.status != "pending"), *questions]
 
 
 def reply(approval: Approval) -> ApprovalReply:

@@ -50,7 +50,15 @@ def take(session: Session, number: int, bound: Bound) -> bool:
 
     A place of an earlier attempt is given up for it: the caller has made sure that nothing of that attempt runs.
     """
-    _lock(bound)
+    # Lock the host's row: of two claims the second counts the first. It keeps the bound, for people to see.
+    rows = HostBound.objects.filter(host=bound.host, runner=bound.runner)
+    row = rows.select_for_update(no_key=True).first()
+    if row is None:
+        new = HostBound(host=bound.host, runner=bound.runner, most=bound.most)
+        HostBound.objects.bulk_create([new], ignore_conflicts=True)
+        row = rows.select_for_update(no_key=True).get()
+    if row.most != bound.most:
+        rows.update(most=bound.most)
     project = Project.objects.select_for_update(no_key=True).get(pk=session.project_id)
     Place.objects.filter(pk=session.pk).delete()
     has_room = may_hold(bound.held(), bound.most, session)
@@ -66,18 +74,6 @@ def take(session: Session, number: int, bound: Bound) -> bool:
     if not turn.update(served_at=database_now()):
         ProjectTurn.objects.create(project=project, runner=bound.runner, served_at=database_now())
     return True
-
-
-def _lock(bound: Bound) -> None:
-    """Lock the host's row, so that of two claims the second counts the first. Keep its bound, for people to see."""
-    rows = HostBound.objects.filter(host=bound.host, runner=bound.runner)
-    row = rows.select_for_update(no_key=True).first()
-    if row is None:
-        new = HostBound(host=bound.host, runner=bound.runner, most=bound.most)
-        HostBound.objects.bulk_create([new], ignore_conflicts=True)
-        row = rows.select_for_update(no_key=True).get()
-    if row.most != bound.most:
-        rows.update(most=bound.most)
 
 
 def most_of_project(project: Project, runner: str) -> int | None:

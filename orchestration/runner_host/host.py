@@ -13,7 +13,6 @@ from core.concurrency.threadpool import run_in_threadpool
 from core.limits import LIMITS
 from ledger import subscription
 from orchestration.runner_host import claims
-from orchestration.runner_host.claims import Claimed
 from orchestration.runner_host.job import LAST_SECS, Job
 from orchestration.runner_host.loop_guard import LoopGuard
 from orchestration.runners import registry
@@ -61,24 +60,28 @@ class Host:
         # Jobs share the loop's own threads, for `asyncio.to_thread`. One that blocks them must not stop the others.
         loop.set_default_executor(ThreadPoolExecutor(max_workers=LIMITS.jobs_per_runner_host + 32))
         LoopGuard(loop).begin()
-        threading.Thread(target=self._listen, args=(loop,), name="wake-ups", daemon=True).start()
+
+        def listen() -> None:
+            while True:
+                with subscription.to(QUEUED) as listener:
+                    for _ in range(LOOKS):
+                        if listener.wait(LIMITS.sweep_secs):
+                            loop.call_soon_threadsafe(self._wake.set)
+
+        threading.Thread(target=listen, name="wake-ups", daemon=True).start()
         self._say(f"hosting {', '.join(self._runners)}: up to {LIMITS.jobs_per_runner_host} jobs at once")
+        stopping = asyncio.ensure_future(self._stopping.wait())
         while not self._stopping.is_set():
             self._wake.clear()
             await self._claim()
-            await _either(self._wake, self._stopping, LIMITS.sweep_secs)
+            waking = asyncio.ensure_future(self._wake.wait())
+            await asyncio.wait({waking, stopping}, timeout=LIMITS.sweep_secs, return_when=asyncio.FIRST_COMPLETED)
+            waking.cancel()
         await self._drain()
 
     def stop(self) -> None:
         """Claim no more, and stop every job."""
         self._stopping.set()
-
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        while True:
-            with subscription.to(QUEUED) as listener:
-                for _ in range(LOOKS):
-                    if listener.wait(LIMITS.sweep_secs):
-                        loop.call_soon_threadsafe(self._wake.set)
 
     async def _claim(self) -> None:
         """Fill the free places. A database that is away is one line in the log; the next look tries again."""
@@ -93,22 +96,20 @@ class Host:
             self._is_failing = True
             return
         self._is_failing = False
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._jobs[task]
+            self._wake.set()  # Its place is free.
+
         for claimed in found:
-            self._start(claimed)
+            job = Job(claimed, self._runners[claimed.runner], self._stop_grace_secs)
+            task = asyncio.create_task(job.run(), name=str(claimed))
+            self._jobs[task] = job
+            task.add_done_callback(ended)
+            if self._stopping.is_set():
+                job.stop()
         if len(found) == MOST:
             self._wake.set()
-
-    def _start(self, claimed: Claimed) -> None:
-        job = Job(claimed, self._runners[claimed.runner], self._stop_grace_secs)
-        task = asyncio.create_task(job.run(), name=str(claimed))
-        self._jobs[task] = job
-        task.add_done_callback(self._ended)
-        if self._stopping.is_set():
-            job.stop()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._jobs[task]
-        self._wake.set()  # Its place is free.
 
     async def _drain(self) -> None:
         """Stop every job, then record those that did not end in time."""
@@ -127,13 +128,3 @@ class Host:
             if isinstance(outcome, BaseException):
                 log.error("the end of %s could not be recorded", job.claimed, exc_info=outcome)
         self._say("stopped")
-
-
-async def _either(one: asyncio.Event, other: asyncio.Event, timeout: float) -> None:
-    """Wait for one of two events."""
-    waits = [asyncio.ensure_future(one.wait()), asyncio.ensure_future(other.wait())]
-    try:
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waits:
-            each.cancel()

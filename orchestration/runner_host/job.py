@@ -20,7 +20,7 @@ from orchestration.runner_host.claims import Claimed
 from orchestration.runner_host.loop_guard import LoopBlocked, current_job
 from orchestration.sessions import lifecycle
 from wardroom import protocol, strict
-from wardroom.child import Cancelled, Child, Ended, Refused
+from wardroom.child import Cancelled, Ended, Refused
 from wardroom.identity import Identity
 from wardroom.runners import CancelToken, Events, Runner, Suspend
 from wardroom.runners import Job as Work
@@ -49,7 +49,18 @@ class Job:
         """Run the job to its end. Raises nothing but CancelledError."""
         try:
             async with self._child:
-                await self._work()
+                context = contextvars.copy_context()
+                context.run(current_job.set, str(self.claimed))
+                work = asyncio.create_task(self._execute(), context=context)
+                orders = asyncio.create_task(self._await_orders())
+                try:
+                    await asyncio.wait({work, orders}, return_when=asyncio.FIRST_COMPLETED)
+                    if not work.done():
+                        await self._end(work)
+                    await self._report(work)
+                finally:
+                    orders.cancel()
+                    work.cancel()
         except (Ended, Cancelled) as over:
             log.info("%s is over: %s", self.claimed, over)
         except Exception:
@@ -73,36 +84,10 @@ class Job:
 
     # --- the work -----------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        context = contextvars.copy_context()
-        context.run(current_job.set, str(self.claimed))
-        work = asyncio.create_task(self._execute(), context=context)
-        orders = asyncio.create_task(self._await_orders())
-        try:
-            await asyncio.wait({work, orders}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                await self._end(work)
-            await self._report(work)
-        finally:
-            orders.cancel()
-            work.cancel()
-
     async def _execute(self) -> Any:
         """Call the runner. Raises Exception only: a SystemExit would end the host, and with it the other jobs."""
-        try:
-            return await self._runner.execute(self._job(), Events(self._child), self.token)
-        except LoopBlocked as blocked:
-            raise RuntimeError(str(blocked)) from None
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            if isinstance(error, Exception):
-                raise
-            raise RuntimeError(f"the runner raised {type(error).__name__}: {error}") from error
-
-    def _job(self) -> Work:
         run, claimed = self._child.run, self.claimed
-        return Work(
+        job = Work(
             session=run.session.session_id,
             parent=run.session.parent_session_id,
             root=run.session.root_session_id,
@@ -119,10 +104,24 @@ class Job:
             resume=msgspec.to_builtins(run.resume) if run.resume else None,
             workspace=claimed.workspace,
         )
+        try:
+            return await self._runner.execute(job, Events(self._child), self.token)
+        except LoopBlocked as blocked:
+            raise RuntimeError(str(blocked)) from None
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            raise RuntimeError(f"the runner raised {type(error).__name__}: {error}") from error
 
     async def _await_orders(self) -> None:
         """Set the token at the first reason to stop."""
-        told = asyncio.ensure_future(_wait(self._child))
+
+        async def cancelled() -> None:
+            await self._child.cancelled
+
+        told = asyncio.ensure_future(cancelled())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({told, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -168,25 +167,20 @@ class Job:
 
     async def _result(self, result: Any) -> None:
         """Send the result. A job that was told to stop was stopped, with what it has."""
+
+        def check() -> None:
+            strict.check(result)
+            try:
+                protocol.refuse_oversize(protocol.Terminal(status="completed", result=result))
+            except protocol.FrameRefused as refusal:
+                raise ValueError(refusal.detail) from None
+
         try:
             if isinstance(result, Suspend) and not self.token.is_set():
                 await self._child.suspend(result.wait_for, result.children, result.timeout_secs)
                 return
             # In a thread: a huge result takes its time, and the loop belongs to all jobs.
-            await asyncio.to_thread(_check, result)
+            await asyncio.to_thread(check)
             await (self._child.stop(result) if self.token.is_set() else self._child.complete(result))
         except (ValueError, TypeError, RecursionError, Refused) as why:
             await self._child.fail(redacted(f"the result cannot be kept: {type(why).__name__}: {why}"))
-
-
-async def _wait(child: Child) -> None:
-    await child.cancelled
-
-
-def _check(result: Any) -> None:
-    """Raise ValueError for a result that cannot be sent."""
-    strict.check(result)
-    try:
-        protocol.refuse_oversize(protocol.Terminal(status="completed", result=result))
-    except protocol.FrameRefused as refusal:
-        raise ValueError(refusal.detail) from None

@@ -146,7 +146,10 @@ class Events:
 
         async def inside(question: str, state: Any) -> Any:
             # In the context of the job: a host knows by it whose code runs.
-            return await asyncio.create_task(_called(handler, question, state), context=context)
+            async def called() -> Any:
+                return await handler(question, state)
+
+            return await asyncio.create_task(called(), context=context)
 
         self._child.on_query(inside)
 
@@ -172,10 +175,6 @@ class Events:
 
         identity = self._child.identity
         return await asyncio.to_thread(Client(identity.url, identity.token).spawn, assignment, **fields)
-
-
-async def _called(handler: Callable[[str, Any], Awaitable[Any]], question: str, state: Any) -> Any:
-    return await handler(question, state)
 
 
 @runtime_checkable
