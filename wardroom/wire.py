@@ -57,6 +57,8 @@ class Cancellation:
         self.grace_secs = 20.0
         #: `cancelled`, `watchdog` (a limit was exceeded), or `lost` (the attempt is over or out of reach).
         self.cause: Literal["cancelled", "watchdog", "lost"] = "cancelled"
+        #: Called once, before anybody who waits goes on.
+        self.listener: Callable[[], None] = lambda: None
 
     def is_set(self) -> bool:
         """Return True when the child should stop now, and end with its current result."""
@@ -69,10 +71,13 @@ class Cancellation:
         self, reason: str, grace_secs: float, cause: Literal["cancelled", "watchdog", "lost"] = "cancelled"
     ) -> None:
         """Request the stop. The first cause stays."""
-        if not self.is_set():
+        is_first = not self.is_set()
+        if is_first:
             self.cause = cause
         self.reason, self.grace_secs = reason, grace_secs
         self._event.set()
+        if is_first:
+            self.listener()
 
 
 class Wire:

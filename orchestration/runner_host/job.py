@@ -44,6 +44,9 @@ class Job:
         self._stopping = asyncio.Event()
         identity = Identity(settings.WARDROOM_URL.rstrip("/"), claimed.session, claimed.attempt, claimed.token)
         self._child = HostedChild(identity, client=f"wardroom-runners/{claimed.runner}")
+        told = self._child.cancelled
+        # A call of the job that waits, such as `events.approve`, raises Cancelled. The token is set by then.
+        told.listener = lambda: self.token.set(told.cause, told.reason)
 
     async def run(self) -> None:
         """Run the job to its end. Raises nothing but CancelledError."""
@@ -152,7 +155,7 @@ class Job:
 
     async def _report(self, work: asyncio.Task[Any]) -> None:
         error = work.exception() if work.done() and not work.cancelled() else None
-        if error is not None:
+        if error is not None and not (isinstance(error, Cancelled) and self.token.is_set()):
             log.warning("%s raised", self.claimed, exc_info=error)
         if self.token.cause == "stopping":
             await self.settle()

@@ -49,6 +49,13 @@ class Acme:
         async with decision.consumed() as arguments:
             return f"deployed to {arguments['to']}"
 
+    async def asking(self, job: Any, events: Any, cancel: Any, argument: str) -> Any:
+        """Wait for an answer that does not come."""
+        try:
+            await events.approve("deploy", {"to": "prod"}, permission="deploy", resource="prod")
+        except Exception as stop:
+            return f"{type(stop).__name__} {cancel.is_set()} {cancel.cause}"
+
     async def steps(self, job: Any, events: Any, cancel: Any, argument: str) -> Any:
         """Emit one event for each line of a pipe."""
         pipe = await asyncio.to_thread(open, FOLDER / "pipe")

@@ -157,7 +157,8 @@ def test_the_job_of_a_killed_host_is_lost_and_tried_again(acme: Callable[..., Ac
 
 
 def test_a_job_is_told_to_stop_asks_and_outlives_the_web_process(acme: Callable[..., Acme]) -> None:
-    wardroom = acme(check_interval_secs=1)
+    # The web process needs longer than the short grace to start on a loaded machine.
+    wardroom = acme(check_interval_secs=1, connection_grace_secs=60)
     client = wardroom.client
     stepping = wardroom.spawn("steps")
     pipe = open(wardroom.folder / "pipe", "w", buffering=1)  # noqa: SIM115 - its end is the end of the job
@@ -170,6 +171,11 @@ def test_a_job_is_told_to_stop_asks_and_outlives_the_web_process(acme: Callable[
     ended = wardroom.ended(cancelled)
     assert (ended["status"], ended["result"], ended["error"]) == ("cancelled", "stopped", "not needed")
     wait_until(lambda: f"{cancelled} cancelled: not needed" in wardroom.stops(), 20)
+
+    asking = wardroom.spawn("asking")
+    wait_until(lambda: client.get(f"approvals?session={asking}&status=pending")["results"], 20)
+    client.cancel(asking, "not needed")
+    assert wardroom.ended(asking)["result"] == "Cancelled True cancelled"
 
     slow = wardroom.spawn("hold", runner="acme", metadata={"child_watchdog.max_total_secs": 2})
     ended = wardroom.ended(slow)
