@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import Count, F, Window
+from django.db.models.functions import RowNumber
 
 from core.display.redaction import redacted
 from ledger.sweep_batch import storable
@@ -46,16 +47,28 @@ def this_host() -> str:
 
 
 def claim(names: Collection[str], most: int) -> list[Claimed]:
-    """Claim up to `most` queued attempts of these runners, the oldest first. Other hosts claim the same queue."""
+    """Claim up to `most` queued attempts of these runners. Other hosts claim the same queue.
+
+    Within a project the oldest comes first. Across projects the one with the fewest jobs that run comes first, so a
+    project with a long queue delays another one by one job.
+    """
     queued = Attempt.objects.filter(
         status=Status.QUEUED,
         number=F("session__attempt"),
         session__runner__in=sorted(names),
         session__cancel_requested_at=None,
     )
-    rows = queued.order_by("created_at", "pk").values_list("session_id", "number")
+    oldest_first = Window(RowNumber(), partition_by="session__project", order_by=["created_at", "pk"])
+    heads = queued.annotate(place=oldest_first).filter(place__lte=most + SPARE)
+    active = Attempt.objects.filter(status__in=[Status.STARTING, Status.RUNNING], session__runner__in=sorted(names))
+    per_project = active.order_by().values_list("session__project").annotate(Count("pk"))
+    running = dict(per_project)
+    ranked = sorted(
+        heads.values_list("session__project", "place", "created_at", "session_id", "number"),
+        key=lambda head: (running.get(head[0], 0) + head[1], head[2]),
+    )
     found: list[Claimed] = []
-    for session_id, number in rows[: most + SPARE]:
+    for _, _, _, session_id, number in ranked[: most + SPARE]:
         if len(found) >= most:
             break
         try:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from accounts.models import Project
 from orchestration.models import Session
 from orchestration.runner_host import claims
 from orchestration.runners import process
@@ -27,14 +28,21 @@ class Acme:
     async def execute(self, job: Any, events: Any, cancel: Any) -> None: ...
 
 
-def queued() -> Session:
-    return spawn.spawn(stages.project(), SpawnOrder(assignment="count"), ACTOR).session
+def queued(project: Project | None = None) -> Session:
+    return spawn.spawn(project or stages.project(), SpawnOrder(assignment="count"), ACTOR).session
 
 
 @pytest.fixture(autouse=True)
 def acme(install: Install, settings: Any, tmp_path: Path) -> None:
     settings.DATA_FOLDER = tmp_path
     install(acme=Acme)
+
+
+def test_a_project_with_a_long_queue_delays_another_one_by_one_job() -> None:
+    mine = [queued() for _ in range(4)]
+    theirs = queued(Project.objects.create(slug="other"))
+    claimed = [claims.claim(["acme"], 1)[0].session for _ in range(3)]
+    assert claimed == [str(mine[0].pk), str(theirs.pk), str(mine[1].pk)]
 
 
 def test_metadata_that_cannot_be_read_loses_no_attempt_claimed_before_it() -> None:
