@@ -10,9 +10,9 @@ from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, decision_validation, permissions, schemas
 from approvals.decision_validation import Answer
 from approvals.models import Approval
-from approvals.rules import Verdict
 from approvals.selectors import find, with_waiters
 from approvals.states import LEADS_TO, CancelReason, Decision, Status, Via, sources
+from approvals.verdicts import Verdict
 from core.db import returning
 from core.db.clock import database_now
 from core.web import problems

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from accounts.actors import Actor
 from accounts.models import Project
-from approvals import askers, attempt_clock, audit_events, decisions, permissions, rules
+from approvals import askers, attempt_clock, audit_events, decisions, permissions, verdicts
 from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.life import preconditions
@@ -50,7 +50,7 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
             _refuse_too_many(approval.project_id, actor)
         harm = {"risk": approval.risk, "reversibility": approval.reversibility}
         audit_events.record_change(approval, "requested", actor, reason="asked", told=harm, via=via, **harm)
-        verdict = rules.verdict_on(approval, facts)
+        verdict = verdicts.verdict_on(approval, facts)
         return (approval if verdict is None else decisions.answer_by_rule(approval, verdict)), True
 
 

@@ -1,0 +1,7 @@
+"""The rows of this app. No operations."""
+
+from approvals.models.approval import Approval, ApprovalQuerySet
+from approvals.models.life import Question, Snooze, Step, Waiter
+from approvals.models.subject import Subject
+
+__all__ = ["Approval", "ApprovalQuerySet", "Question", "Snooze", "Step", "Subject", "Waiter"]

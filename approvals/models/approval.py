@@ -1,0 +1,160 @@
+"""One request for approval."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Project
+from approvals import states
+from approvals.models.constraints import CONSTRAINTS
+from approvals.states import CancelReason, Decision, Fallback, RequestVia, Reversibility, Risk, Status, Via
+from core.db.fields import JSONText
+from core.display.text import shortened
+
+
+class ApprovalQuerySet(models.QuerySet["Approval"]):
+    """Filters only. The operations change rows."""
+
+    def of(self, session: uuid.UUID | None, attempt: int | None) -> ApprovalQuerySet:
+        return self.filter(session=session, attempt=attempt)
+
+    def pending(self) -> ApprovalQuerySet:
+        return self.filter(status=Status.PENDING)
+
+    def decided(self) -> ApprovalQuerySet:
+        return self.filter(status__in=sorted(states.DECIDED))
+
+    def unconsumed(self) -> ApprovalQuerySet:
+        """Approved and never run. A response to a question runs nothing, so it is left out."""
+        return self.filter(status=Status.APPROVED, consumed_at__isnull=True).exclude(decision_kind=Decision.RESPOND)
+
+    def in_time(self, now: Any) -> ApprovalQuerySet:
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
+
+    def overdue(self, now: Any) -> ApprovalQuerySet:
+        return self.pending().filter(expires_at__lte=now)
+
+
+class Approval(models.Model):
+    """One request to run one exact action, and its outcome."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    session = models.UUIDField(null=True)
+    attempt = models.PositiveIntegerField(null=True)
+    # The ids of the sessions from the root of the tree to the one that asks.
+    path = JSONText(default=list)
+    request_id = models.CharField(max_length=256)
+    via = models.CharField(max_length=16, choices=RequestVia.choices)
+    asked_digest = models.CharField(max_length=64)
+    requested_by = models.JSONField()
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+
+    tool_name = models.CharField(max_length=256)
+    tool_call_id = models.CharField(max_length=256, null=True)
+    permission = models.CharField(max_length=256)
+    resource = models.TextField()
+    question = models.TextField(null=True)
+    risk = models.CharField(max_length=16, choices=Risk.choices)
+    reversibility = models.CharField(max_length=32, choices=Reversibility.choices)
+    allowed_decisions = models.JSONField()
+
+    # The canonical text (RFC 8785) of the action that may run. The same text is shown, hashed and sent.
+    action = models.TextField()
+    digest = models.CharField(max_length=64)
+    proposed_action = models.TextField(null=True)
+    proposed_digest = models.CharField(max_length=64, null=True)
+    # The digest of the preconditions' names and values; empty without any. An UPDATE compares it when it consumes.
+    facts_digest = models.CharField(max_length=64, default="")
+    version = models.PositiveIntegerField(default=1)
+
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
+    settled_at = models.DateTimeField(null=True)
+    decision_kind = models.CharField(max_length=16, choices=Decision.choices, null=True)
+    decided_by = models.JSONField(null=True)
+    decided_via = models.CharField(max_length=16, choices=Via.choices, null=True)
+    message = models.TextField(null=True)
+    note = models.TextField(null=True)
+    cancel_reason = models.CharField(max_length=16, choices=CancelReason.choices, null=True)
+    cancel_detail = models.TextField(null=True)
+    rule = models.CharField(max_length=64, null=True)
+    rule_version = models.PositiveIntegerField(null=True)
+
+    # Who looks at it, whom it is for, and how often it was escalated. None of these decides who may answer.
+    claimed_by = models.JSONField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    assigned_to = models.JSONField(null=True)
+    escalated_at = models.DateTimeField(null=True)
+    escalations = models.PositiveIntegerField(default=0)
+    # Questions to the asker that have no answer yet.
+    open_questions = models.PositiveIntegerField(default=0)
+
+    delivered_at = models.DateTimeField(null=True)
+    consumed_at = models.DateTimeField(null=True)
+    consume_claim = models.CharField(max_length=256, null=True)
+    # A consumption found other facts than those that were approved. The answer is kept, and never used.
+    stale_at = models.DateTimeField(null=True)
+    stale = models.JSONField(null=True)
+    outcome_unknown_at = models.DateTimeField(null=True)
+    fallback = models.CharField(max_length=16, choices=Fallback.choices, null=True)
+    fallback_at = models.DateTimeField(null=True)
+
+    # Computed with the database's clock. Only rows from `selectors.with_waiters` have these, `with_claims` the second.
+    is_overdue: bool
+    is_claimed: bool
+    held_calls: int
+    is_blocked: int
+
+    objects = ApprovalQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["requested_at", "id"]
+        # Read-only for everybody: there is nothing to add, change or delete by hand.
+        default_permissions = ("view",)
+        permissions = [("ask", "Can ask for approvals"), ("decide", "Can answer approvals")]
+        indexes = [
+            models.Index(fields=["project", "status", "requested_at", "id"], name="approvals_queue"),
+            models.Index(fields=["project", "requested_at", "id"], name="approvals_list"),
+            models.Index(fields=["session", "attempt"], name="approvals_of_attempt"),
+            models.Index(fields=["expires_at"], condition=Q(status=Status.PENDING), name="approvals_deadlines"),
+            models.Index(
+                fields=["settled_at"],
+                condition=Q(status=Status.APPROVED, consumed_at__isnull=True),
+                name="approvals_not_consumed",
+            ),
+        ]
+        constraints = CONSTRAINTS
+
+    def __str__(self) -> str:
+        return f"{shortened(self.tool_name)} ({self.status})"
+
+    @property
+    def arguments(self) -> Any:
+        """The arguments that run. They are read from the canonical text, so that no second copy can differ from it."""
+        return json.loads(self.action)["arguments"]
+
+    @property
+    def proposed_arguments(self) -> Any:
+        """The arguments that the agent first asked for; equal to `arguments` unless a person edited them."""
+        return json.loads(self.proposed_action or self.action)["arguments"]
+
+    @property
+    def preconditions(self) -> list[dict[str, str]]:
+        """The facts that the action depends on, in the order of their names."""
+        found: list[dict[str, str]] = json.loads(self.action).get("preconditions", [])
+        return found
+
+    @property
+    def waiters(self) -> int:
+        """The live waiters: the calls that are held for the answer, and the child that is blocked until it comes."""
+        return self.held_calls + self.is_blocked
+
+    @property
+    def decided_at(self) -> Any:
+        return self.settled_at if self.status in states.DECIDED else None
