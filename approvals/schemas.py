@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from approvals import models
 from approvals.bodies import (
@@ -145,6 +145,16 @@ class ApprovalStep(Struct, frozen=True):
 
 class ApprovalHistory(Struct, frozen=True):
     results: Annotated[list[ApprovalStep], says("Oldest first.")]
+
+
+class ApprovalBatchResult(Struct, frozen=True):
+    id: Id
+    status: Annotated[int, says("200, or the problem's.")]
+    problem: dict[str, Any] | UnsetType = UNSET
+
+
+class ApprovalBatchResults(Struct, frozen=True):
+    results: Annotated[list[ApprovalBatchResult], says("One for each item, in the same order.")]
 
 
 class ApprovalCounts(Struct, frozen=True):

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from approvals.api import life_views, receipts, views
+from approvals.api import batch, life_views, receipts, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
     path("approvals/count", views.ApprovalCount.as_view()),
+    path("approvals/batch-decide", batch.BatchDecide.as_view()),
     path("approvals/<any_uuid:approval_id>", views.OneApproval.as_view()),
     path("approvals/<any_uuid:approval_id>/receipt", receipts.Receipt.as_view()),
     path("approvals/<any_uuid:approval_id>/decide", views.Decide.as_view()),

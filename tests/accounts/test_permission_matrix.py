@@ -47,6 +47,7 @@ READ, WRITE = ("sessions:read",), ("sessions:write",)
 ASK, DECIDE, LOOK = ("approvals:ask",), ("approvals:decide",), ("approvals:ask", "approvals:decide", "approvals:read")
 DELIVER = ("mailboxes:write",)
 CLAIM = {"claim": str(uuid.uuid4()), "ids": ["x"]}
+BATCH = {"items": [{"id": "{approval}", "digest": "x", "decision": "deny"}]}
 MATRIX = [
     Row("GET sessions", READ),
     Row("POST sessions", WRITE, body={"assignment": "x", "runner": "external"}),
@@ -74,6 +75,7 @@ MATRIX = [
     Row("GET approvals/{approval}/receipt", LOOK),
     Row("GET approvals/{approval}/wait?timeout=0", LOOK),
     Row("POST approvals/{approval}/decide", DECIDE, body={"decision": "deny"}),
+    Row("POST approvals/batch-decide", DECIDE, body=BATCH),
     Row("POST approvals/{approval}/withdraw", ASK, body={}),
     Row("POST approvals/{approval}/claim", DECIDE, body={}),
     Row("POST approvals/{approval}/release", DECIDE, body={}),
