@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from wardroom.approval_calls import LONGEST_WAIT
+from wardroom.calls.approvals import LONGEST_WAIT
 from wardroom.client import Client, Problem
 from wardroom.decision import Decision, Fallback
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from wardroom import client as sync
-from wardroom.approval_calls import LONGEST_WAIT
+from wardroom.calls.approvals import LONGEST_WAIT
 from wardroom.client import TERMINAL_STATES, Calls, End, Event, Problem, ServerSentEvents
 from wardroom.decision import Decision, Facts
 from wardroom.identity import is_loopback

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from wardroom.approval_calls import LONGEST_WAIT, Answer, ApprovalCalls
+from wardroom.calls.approvals import LONGEST_WAIT, Answer, ApprovalCalls
 from wardroom.decision import AlreadyConsumed, Decision, Facts, NotConsumed
 from wardroom.identity import is_loopback
 

@@ -1,0 +1,1 @@
+"""The calls of REST that are one request each, by topic, for `Client` and `AsyncClient`."""
