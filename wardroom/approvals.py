@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from wardroom.calls.approvals import LONGEST_WAIT
+from wardroom.calls.requests import LONGEST_WAIT
 from wardroom.client import Client, Problem
 from wardroom.decision import Decision, Fallback
 
@@ -49,6 +49,7 @@ def decision_of(approval: dict[str, Any], fallback: Fallback | None = None) -> D
         approval["digest"],
         approval["id"],
         fallback,
+        told.get("kind"),
     )
 
 

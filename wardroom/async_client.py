@@ -12,12 +12,13 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
 from wardroom import client as sync
-from wardroom.calls.approvals import LONGEST_WAIT
+from wardroom.calls.lists import Lists
+from wardroom.calls.requests import LONGEST_WAIT, at, given
 from wardroom.client import TERMINAL_STATES, Calls, End, Event, Problem, ServerSentEvents
 from wardroom.decision import Decision, Facts
 from wardroom.identity import is_loopback
@@ -26,7 +27,7 @@ from wardroom.identity import is_loopback
 MOST_CONNECTIONS = 500
 
 
-class AsyncClient(Calls[Awaitable[dict[str, Any]]]):
+class AsyncClient(Calls[Awaitable[dict[str, Any]]], Lists[AsyncIterator[dict[str, Any]]]):
     """One API key's view of one Wardroom. Close it, or use it in `async with`.
 
     A lost connection raises ConnectionError.
@@ -34,6 +35,7 @@ class AsyncClient(Calls[Awaitable[dict[str, Any]]]):
 
     def __init__(self, url: str, key: str, *, timeout: float = 35.0) -> None:
         self.url = url.rstrip("/")
+        self._key = key
         self._http = httpx.AsyncClient(
             base_url=f"{self.url}/api/v1/",
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
@@ -54,14 +56,6 @@ class AsyncClient(Calls[Awaitable[dict[str, Any]]]):
         """Close every connection."""
         await self._http.aclose()
 
-    def sessions(self, **query: Any) -> AsyncIterator[dict[str, Any]]:
-        """Yield every session that matches the query, over all pages."""
-        return self._pages("sessions", query)
-
-    def approvals(self, **query: Any) -> AsyncIterator[dict[str, Any]]:
-        """Yield approvals, e.g. `status="pending", session=id`, over all pages."""
-        return self._pages("approvals", query)
-
     async def wait_session(self, id: str, timeout: float | None = None) -> dict[str, Any]:
         """Poll until the session has ended. Raise TimeoutError after `timeout` seconds."""
         async with asyncio.timeout(timeout):
@@ -76,7 +70,7 @@ class AsyncClient(Calls[Awaitable[dict[str, Any]]]):
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         order = {"question": question, "mode": mode, "timeout_secs": min(timeout, LONGEST_WAIT), **fields}
-        current = await self._repeated(f"sessions/{quote(session)}/ask", order, secrets.token_urlsafe(24))
+        current = await self._repeated(at("sessions", session, "ask"), order, secrets.token_urlsafe(24))
         while current["status"] == "pending" and (left := until - loop.time()) > 0:
             current = await self.asked(session, current["ask_id"], timeout=left)
         return current
@@ -93,7 +87,7 @@ class AsyncClient(Calls[Awaitable[dict[str, Any]]]):
 
     def events(self, session: str, after: int | None = None) -> AsyncIterator[Event]:
         """Yield the events of a session over any number of connections, none twice. See `Client.events`."""
-        return self._stream(f"sessions/{quote(session)}/events", after)
+        return self._stream(at("sessions", session, "events"), after)
 
     def feed(self, after: int | None = None) -> AsyncIterator[Event]:
         """Yield the events of the whole project. See `Client.feed`."""
@@ -117,15 +111,15 @@ class AsyncClient(Calls[Awaitable[dict[str, Any]]]):
         except ConnectionError:
             return await self.post(path, body, key)
 
-    async def _pages(self, path: str, query: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        query = {name: value for name, value in query.items() if value is not None}
+    async def _pages(self, path: str, query: dict[str, Any], position: str = "cursor") -> AsyncIterator[dict[str, Any]]:
+        query = given(**query)
         while True:
             page = await self.get(path, query)
             for each in page["results"]:
                 yield each
             if not page.get("next"):
                 return
-            query = {**query, "cursor": page["next"]}
+            query = {**query, position: page["next"]}
 
     async def _stream(self, path: str, after: int | None) -> AsyncIterator[Event]:
         cursor = None if after is None else str(after)

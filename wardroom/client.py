@@ -8,6 +8,8 @@
 Every method returns the JSON of the answer. A refusal raises Problem. `wardroom.async_client` is the same with asyncio.
 """
 
+import hashlib
+import hmac
 import http.client
 import json
 import secrets
@@ -16,9 +18,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from wardroom.calls.approvals import LONGEST_WAIT, Answer, ApprovalCalls
+from wardroom.calls.approvals import ApprovalCalls
+from wardroom.calls.lists import Lists
+from wardroom.calls.mailboxes import MailboxCalls
+from wardroom.calls.requests import LONGEST_WAIT, Answer, at, given
+from wardroom.calls.sessions import SessionCalls
 from wardroom.decision import AlreadyConsumed, Decision, Facts, NotConsumed
 from wardroom.identity import is_loopback
 
@@ -71,35 +77,17 @@ class Problem(Exception):
         return cls(status, body if isinstance(body, dict) else {"detail": body})
 
 
-class Calls(ApprovalCalls[Answer]):
+class Calls(ApprovalCalls[Answer], SessionCalls[Answer], MailboxCalls[Answer]):
     """The calls that are one request, for `Client` and `AsyncClient`. Each returns an `Answer`."""
 
-    # --- sessions ----------------------------------------------------------------------------------
+    _key: str
 
-    def spawn(self, assignment: str, *, idempotency_key: str | None = None, **fields: Any) -> Answer:
-        """Spawn a session. `fields` as in `POST sessions` (role, runner, command, title, metadata, ...)."""
-        return self.post("sessions", {"assignment": assignment, **fields}, idempotency_key)
-
-    def session(self, id: str) -> Answer:
-        """Return one session."""
-        return self.get(f"sessions/{quote(id)}")
-
-    def cancel(self, id: str, reason: str = "", *, cascade: bool = True) -> Answer:
-        """Ask a session, and by default its descendants, to stop."""
-        return self.post(f"sessions/{quote(id)}/cancel", {"cascade": cascade, **({"reason": reason} if reason else {})})
-
-    def message(self, session: str, body: Any, *, message_kind: str = "task", **fields: Any) -> Answer:
-        """Send a message to a session. Return `{id, outcome}`."""
-        content = {"message_kind": message_kind, "body": body, **fields}
-        return self.post(f"sessions/{quote(session)}/messages", content)
-
-    def asked(self, session: str, ask_id: str, *, timeout: float = 0) -> Answer:
-        """Return an earlier ask: its answer, even late, or its state after `timeout` seconds (at most 25)."""
-        query = {"timeout": round(min(timeout, LONGEST_WAIT), 3)}
-        return self.get(f"sessions/{quote(session)}/asks/{quote(ask_id, safe='')}", query)
+    def request_id(self, name: str) -> str:
+        """Return an id for a request that others cannot guess, and that the next process with this key repeats."""
+        return hmac.new(self._key.encode(), name.encode(), hashlib.sha256).hexdigest()[:40]
 
 
-class Client(Calls[dict[str, Any]]):
+class Client(Calls[dict[str, Any]], Lists[Iterator[dict[str, Any]]]):
     """One API key's view of one Wardroom."""
 
     def __init__(self, url: str, key: str, *, timeout: float = 35.0) -> None:
@@ -109,14 +97,6 @@ class Client(Calls[dict[str, Any]]):
         local = is_loopback(urlsplit(self.url).hostname or "")
         handlers = [urllib.request.ProxyHandler({})] if local else []
         self._opener = urllib.request.build_opener(*handlers)
-
-    def sessions(self, **query: Any) -> Iterator[dict[str, Any]]:
-        """Yield every session that matches the query, over all pages."""
-        return self._pages("sessions", query)
-
-    def approvals(self, **query: Any) -> Iterator[dict[str, Any]]:
-        """Yield approvals, e.g. `status="pending", session=id`, over all pages."""
-        return self._pages("approvals", query)
 
     def wait_session(self, id: str, timeout: float | None = None) -> dict[str, Any]:
         """Poll until the session has ended. Raise TimeoutError after `timeout` seconds."""
@@ -139,7 +119,7 @@ class Client(Calls[dict[str, Any]]):
         """
         until = time.monotonic() + timeout
         order = {"question": question, "mode": mode, "timeout_secs": min(timeout, LONGEST_WAIT), **fields}
-        current = self._repeated(f"sessions/{quote(session)}/ask", order, secrets.token_urlsafe(24))
+        current = self._repeated(at("sessions", session, "ask"), order, secrets.token_urlsafe(24))
         while current["status"] == "pending" and (left := until - time.monotonic()) > 0:
             current = self.asked(session, current["ask_id"], timeout=left)
         return current
@@ -164,7 +144,7 @@ class Client(Calls[dict[str, Any]]):
 
         A `Resync` means that events are lost to this reader. An `End` is the last one: the key is no longer valid.
         """
-        return self._stream(f"sessions/{quote(session)}/events", after)
+        return self._stream(at("sessions", session, "events"), after)
 
     def feed(self, after: int | None = None) -> Iterator[Event]:
         """Yield the events of the whole project. `Resync` and `End` as for one session."""
@@ -200,15 +180,14 @@ class Client(Calls[dict[str, Any]]):
             raise Problem.read(error.code, error.read()) from None
         return response
 
-    def _pages(self, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        query = {name: value for name, value in query.items() if value is not None}
+    def _pages(self, path: str, query: dict[str, Any], position: str = "cursor") -> Iterator[dict[str, Any]]:
+        query = given(**query)
         while True:
             page = self.get(path, query)
             yield from page["results"]
-            following = page.get("next")
-            if not following:
+            if not (following := page.get("next")):
                 return
-            query = {**query, "cursor": following}
+            query = {**query, position: following}
 
     def _stream(self, path: str, after: int | None) -> Iterator[Event]:
         cursor = None if after is None else str(after)
@@ -272,7 +251,7 @@ def consumption(decision: Decision, claim: str | None, facts: Facts) -> tuple[st
     """Return the path and the body of the call that consumes a decision. Raises NotConsumed unless it is approved."""
     if not decision.approved or not decision.approval_id:
         raise NotConsumed("not-approved", f"the decision is {decision.state}")
-    path = f"approvals/{quote(decision.approval_id)}/consume"
+    path = at("approvals", decision.approval_id, "consume")
     body: dict[str, Any] = {"digest": decision.digest, "claim": claim or secrets.token_urlsafe(24)}
     return path, body | ({"preconditions": facts} if facts else {})
 

@@ -31,7 +31,8 @@ class Decision:
 
     `arguments` are the ones to run, with any edits. `pending` means that the wait timed out: neither consent nor
     refusal. The request may still be answered; request again with its `id`. `fallback` is what the caller does without
-    an answer, as Wardroom has recorded it. It is no decision: `state` stays `pending`.
+    an answer, as Wardroom has recorded it. It is no decision: `state` stays `pending`. `kind` is `approve`, `deny`,
+    `edit` or `respond`; over the connection of a child it is not known.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Decision:
     digest: str = ""
     approval_id: str = ""
     fallback: Fallback | None = None
+    kind: str | None = None
     _consume: "Callable[[Decision, str | None, Facts], Awaitable[dict[str, Any]]] | None" = field(
         default=None, repr=False, compare=False
     )

@@ -2,29 +2,9 @@
 
 import secrets
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any
 
-LONGEST_WAIT = 25.0
-
-#: The JSON of an answer, or an awaitable of it.
-Answer = TypeVar("Answer")
-
-
-class Requests(Generic[Answer]):
-    """GET and POST under /api/v1. A client says how a request is made."""
-
-    def get(self, path: str, query: dict[str, Any] | None = None) -> Answer:
-        """GET under /api/v1."""
-        return self._call("GET", f"{path}?{urlencode(query)}" if query else path, None, {})
-
-    def post(self, path: str, body: dict[str, Any], idempotency_key: str | None = None) -> Answer:
-        """POST under /api/v1."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._call("POST", path, body, headers)
-
-    def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
-        raise NotImplementedError
+from wardroom.calls.requests import LONGEST_WAIT, Answer, Requests, at, given
 
 
 class ApprovalCalls(Requests[Answer]):
@@ -50,80 +30,85 @@ class ApprovalCalls(Requests[Answer]):
 
     def approval(self, id: str) -> Answer:
         """Return one approval."""
-        return self.get(f"approvals/{quote(id)}")
+        return self.get(at("approvals", id))
 
     def wait_approval(self, id: str, timeout: float = LONGEST_WAIT, *, version: int | None = None) -> Answer:
         """Wait for the answer, at most 25 s. `timed_out` in the result means that there is none yet.
 
         With `version` it also returns when the request has another version, for example when a person asks back.
         """
-        query = _given(timeout=round(min(timeout, LONGEST_WAIT), 3), version=version)
-        return self.get(f"approvals/{quote(id)}/wait", query)
+        query = given(timeout=round(min(timeout, LONGEST_WAIT), 3), version=version)
+        return self.get(at("approvals", id, "wait"), query)
 
     def decide(self, approval: dict[str, Any], decision: str, **fields: Any) -> Answer:
         """Decide exactly the approval that was shown: its digest and version are sent along."""
         shown = {"digest": approval["digest"], "version": approval["version"]}
-        return self.post(f"approvals/{quote(approval['id'])}/decide", {"decision": decision, **shown, **fields})
+        return self.post(at("approvals", approval["id"], "decide"), {"decision": decision, **shown, **fields})
 
     def withdraw_approval(self, id: str, reason: str | None = None) -> Answer:
         """Withdraw a request: the tool no longer needs the answer."""
-        return self.post(f"approvals/{quote(id)}/withdraw", {"reason": reason} if reason else {})
+        return self.post(at("approvals", id, "withdraw"), {"reason": reason} if reason else {})
 
     def fall_back(self, id: str, action: str) -> Answer:
         """Record that the caller went on without an answer: `deny_locally` or `proceed`. It is no decision.
 
         Raises Problem of the type `already-decided` when there is an answer.
         """
-        return self.post(f"approvals/{quote(id)}/fallback", {"action": action})
+        return self.post(at("approvals", id, "fallback"), {"action": action})
 
     # --- while it is pending: for people who may answer -----------------------------------------------
 
     def claim_approval(self, id: str, lease_secs: int | None = None) -> Answer:
         """Tell other people that you look at it, for `lease_secs`. It stops nobody from answering."""
-        return self.post(f"approvals/{quote(id)}/claim", {"lease_secs": lease_secs} if lease_secs else {})
+        return self.post(at("approvals", id, "claim"), {"lease_secs": lease_secs} if lease_secs else {})
 
     def release_approval(self, id: str) -> Answer:
         """Give up your claim."""
-        return self.post(f"approvals/{quote(id)}/release", {})
+        return self.post(at("approvals", id, "release"), {})
 
     def delegate_approval(
         self, id: str, *, user: str | None = None, group: str | None = None, note: str | None = None
     ) -> Answer:
         """Hand it to a person or to a group, by name. It stays pending."""
-        return self.post(f"approvals/{quote(id)}/delegate", _given(user=user, group=group, note=note))
+        return self.post(at("approvals", id, "delegate"), given(user=user, group=group, note=note))
 
     def snooze_approval(self, id: str, for_secs: int) -> Answer:
         """Put it out of your own queue for some seconds; 0 brings it back."""
-        return self.post(f"approvals/{quote(id)}/snooze", {"for_secs": for_secs})
+        return self.post(at("approvals", id, "snooze"), {"for_secs": for_secs})
 
     def extend_approval(self, id: str, expires_in_secs: int, note: str | None = None) -> Answer:
         """Move its deadline to this many seconds from now: a later time than before."""
-        body = _given(expires_in_secs=expires_in_secs, note=note)
-        return self.post(f"approvals/{quote(id)}/extend", body)
+        body = given(expires_in_secs=expires_in_secs, note=note)
+        return self.post(at("approvals", id, "extend"), body)
 
     def escalate_approval(
         self, id: str, *, user: str | None = None, group: str | None = None, note: str | None = None
     ) -> Answer:
         """Mark it as urgent, and hand it to a person or a group if one is named."""
-        return self.post(f"approvals/{quote(id)}/escalate", _given(user=user, group=group, note=note))
+        return self.post(at("approvals", id, "escalate"), given(user=user, group=group, note=note))
 
     def ask_back(self, id: str, question: str) -> Answer:
         """Ask the asker a question about its request, which stays pending."""
-        return self.post(f"approvals/{quote(id)}/ask-back", {"question": question})
+        return self.post(at("approvals", id, "ask-back"), {"question": question})
 
     def approval_questions(self, id: str) -> Answer:
         """Return `{results}`: the questions to the asker and its answers, oldest first."""
-        return self.get(f"approvals/{quote(id)}/questions")
+        return self.get(at("approvals", id, "questions"))
 
     def answer_question(self, id: str, question_id: str, answer: str) -> Answer:
         """Answer a question about your own request. It answers no approval."""
-        return self.post(f"approvals/{quote(id)}/questions/{quote(question_id)}/answer", {"answer": answer})
+        return self.post(at("approvals", id, "questions", question_id, "answer"), {"answer": answer})
 
     def approval_history(self, id: str) -> Answer:
         """Return `{results}`: what happened to it before its answer, oldest first."""
-        return self.get(f"approvals/{quote(id)}/history")
+        return self.get(at("approvals", id, "history"))
 
+    # --- records ----------------------------------------------------------------------------------------
 
-def _given(**members: Any) -> dict[str, Any]:
-    """Return the members that are not None."""
-    return {name: value for name, value in members.items() if value is not None}
+    def count_approvals(self, **query: Any) -> Answer:
+        """Return the number of approvals by status, and the time of the oldest pending one."""
+        return self.get("approvals/count", query or None)
+
+    def receipt(self, id: str) -> Answer:
+        """Return `{receipt, key_id}`: a signed statement of the decision, and of the consumption if there was one."""
+        return self.get(at("approvals", id, "receipt"))
