@@ -11,10 +11,22 @@ if TYPE_CHECKING:
     from wardroom.async_client import AsyncClient
     from wardroom.child import Cancelled, Child, Decision
     from wardroom.client import Client
+    from wardroom.gate import NotApproved, human_as_tool, require_approval
 
 __version__ = "0.1.0"
 
-__all__ = ["ApprovalSink", "AsyncApprovalSink", "AsyncClient", "Cancelled", "Child", "Client", "Decision"]
+__all__ = [
+    "ApprovalSink",
+    "AsyncApprovalSink",
+    "AsyncClient",
+    "Cancelled",
+    "Child",
+    "Client",
+    "Decision",
+    "NotApproved",
+    "human_as_tool",
+    "require_approval",
+]
 
 _HOMES = {
     "ApprovalSink": "wardroom.approvals",
@@ -24,6 +36,9 @@ _HOMES = {
     "Child": "wardroom.child",
     "Client": "wardroom.client",
     "Decision": "wardroom.child",
+    "NotApproved": "wardroom.gate",
+    "human_as_tool": "wardroom.gate",
+    "require_approval": "wardroom.gate",
 }
 
 

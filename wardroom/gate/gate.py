@@ -1,0 +1,105 @@
+"""The gate before an action: ask, wait, consume, in an order in which nothing runs without an approval.
+
+    gate = Gate(client)
+    decision = gate.decision(action)      # the same request id is the same request, also after a restart
+    arguments = gate.consume(action, decision)
+    run(**arguments)
+
+`decision` raises NotApproved unless a person or a rule approved. `consume` takes the one execution, right before it
+runs.
+"""
+
+import http.client
+import time
+from collections.abc import Callable
+from typing import Any
+
+from wardroom.approvals import ApprovalSink, decision_of
+from wardroom.client import Client, Problem
+from wardroom.decision import Decision, NotConsumed
+from wardroom.gate.action import Action
+from wardroom.gate.refusals import ApprovalUnusable, refusal_of, unusable
+
+#: Without a timeout a gate waits for this long at a time, for ever.
+ROUND = 3600.0
+LOST = (OSError, http.client.HTTPException)
+PAUSE = 0.5
+Told = Callable[[dict[str, Any]], None]
+
+
+def conflicting(problem: Problem) -> Exception:
+    """Return what a refused ask raises. The same id with another action means that the action changed on its way."""
+    if problem.type != "conflict":
+        return problem
+    text = "The action is not the one that was asked for under this id. It did not run. Ask again."
+    return ApprovalUnusable(text, None, "conflict")
+
+
+def facts_now(action: Action, arguments: dict[str, Any]) -> list[dict[str, str]] | None:
+    """Return the preconditions as they are now, as a consumption states them."""
+    if action.facts is None:
+        return None
+    return [{"name": fact["name"], "value_hash": fact["value_hash"]} for fact in action.facts(arguments)]
+
+
+def checked(decision: Decision) -> Decision:
+    """Return an approval. Raise NotApproved for anything else."""
+    if (refusal := refusal_of(decision)) is not None:
+        raise refusal
+    return decision
+
+
+class Gate:
+    """Asks for actions and waits for their answers, in threads.
+
+    `timeout` bounds the wait of this program, in seconds; the request stays open after it. `on_asked` gets each
+    approval as it is asked, for example to print where it can be answered.
+    """
+
+    def __init__(self, client: Client, *, timeout: float | None = None, on_asked: Told | None = None) -> None:
+        self.client = client
+        self.timeout = timeout
+        self._on_asked = on_asked
+
+    def request_id(self, name: str) -> str:
+        """Return the id that the next process with this key repeats for the same name."""
+        return self.client.request_id(name)
+
+    def ask(self, action: Action) -> dict[str, Any]:
+        """Ask, and return the approval. A repeated ask returns the same one, with its answer if there is one."""
+        body = action.body
+        try:
+            try:
+                approval = self.client.ask_approval(**body)
+            except LOST:
+                time.sleep(PAUSE)
+                approval = self.client.ask_approval(**body)
+        except Problem as problem:
+            raise conflicting(problem) from problem
+        if self._on_asked is not None:
+            self._on_asked(approval)
+        return approval
+
+    def wait(self, approval: dict[str, Any]) -> Decision:
+        """Wait for the answer. After the timeout it is *pending*."""
+        if approval["status"] != "pending":
+            return decision_of(approval)
+        with ApprovalSink(self.client) as sink:
+            if self.timeout is None:
+                return sink.outcome(approval["id"], ROUND)
+            return sink.wait_for_approval(approval["id"], self.timeout).result()
+
+    def decision(self, action: Action) -> Decision:
+        """Ask and wait. Raises NotApproved unless the answer is an approval."""
+        return checked(self.wait(self.ask(action)))
+
+    def consume(self, action: Action, decision: Decision) -> dict[str, Any]:
+        """Take the one execution, and return the arguments to run. Raises ApprovalUnusable."""
+        try:
+            return self.client.consume_approval(decision, facts=facts_now(action, decision.arguments))
+        except NotConsumed as refusal:
+            raise unusable(refusal, decision) from refusal
+
+    def allow(self, action: Action) -> dict[str, Any]:
+        """Ask, wait and consume. Return the arguments to run now. Raises NotApproved."""
+        return self.consume(action, self.decision(action))

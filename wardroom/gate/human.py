@@ -1,0 +1,54 @@
+"""`human_as_tool`: a function that asks people a question and returns their answer."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from wardroom.client import Client
+from wardroom.decision import Decision
+from wardroom.gate.action import Policy
+from wardroom.gate.async_gate import async_gate
+from wardroom.gate.gate import Gate, Told
+from wardroom.gate.refusals import NotApproved, refusal_of
+
+
+def human_as_tool(
+    client: Any,
+    *,
+    tool_name: str = "ask_human",
+    permission: str = "ask",
+    resource: str = "human",
+    timeout: float | None = None,
+    on_asked: Told | None = None,
+    **options: Any,
+) -> Callable[..., Any]:
+    """Return a function `ask_human(question)` for an agent. It returns the words of the person who answers.
+
+    With a `Client` it is a plain function; with an `AsyncClient` or a `Child` it is a coroutine function. Without an
+    answer it raises NotApproved, as `require_approval` does. Nothing runs by the answer, and it approves nothing.
+    `options` as in `POST approvals`.
+    """
+    policy = Policy(permission, resource, {"allowed_decisions": ["respond", "deny"], **options})
+
+    def ask_human(question: str) -> str:
+        """Ask a person a question, and wait for the answer."""
+        gate = Gate(client, timeout=timeout, on_asked=on_asked)
+        action = policy.action(tool_name, {}, secrets.token_urlsafe(24), question=question)
+        return answered(gate.wait(gate.ask(action)))
+
+    async def ask_human_async(question: str) -> str:
+        """Ask a person a question, and wait for the answer."""
+        gate = async_gate(client, timeout=timeout, on_asked=on_asked)
+        action = policy.action(tool_name, {}, secrets.token_urlsafe(24), question=question)
+        return answered(await gate.answer(action))
+
+    tool: Callable[..., Any] = ask_human if isinstance(client, Client) else ask_human_async
+    tool.__name__ = tool.__qualname__ = tool_name
+    return tool
+
+
+def answered(decision: Decision) -> str:
+    """Return the answer of a person. Raises NotApproved when there is none."""
+    if decision.state == "approved" and decision.message is not None:
+        return decision.message
+    raise refusal_of(decision) or NotApproved("The request has no answer in words.", decision)
