@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, canonical_action, permissions, schemas
-from approvals.bodies import MAX_WORD, ApprovalConsumption
+from approvals.bodies import ApprovalConsumption
 from approvals.life import preconditions as facts_module
 from approvals.life.preconditions import Facts
 from approvals.models import Approval, ApprovalQuerySet
@@ -117,24 +117,6 @@ def consume_request(
         if not is_fenced:
             refuse_over(approval)
         return approval
-
-
-def note_unknown_outcome(session_id: UUID, named: str, detail: str) -> bool:
-    """Record for staff that the child does not know how the run of this request ended, once for each request.
-
-    Return False for a request that this session never made, and for one that is recorded already.
-    """
-    with unit_of_work.transaction():
-        rows = Approval.objects.filter(session=session_id, request_id=named[:MAX_WORD]).order_by("-attempt")
-        approval = rows.first()
-        if approval is None:
-            return False
-        fresh = Approval.objects.filter(id=approval.id, outcome_unknown_at=None)
-        if not fresh.update(outcome_unknown_at=database_now()):
-            return False
-        noted = {"approval": str(approval.id), "detail": detail}
-        unit_of_work.audit(approval.project_id, audit_events.child(approval), "approval.unknown_outcome", named, noted)
-        return True
 
 
 def _take(

@@ -11,6 +11,7 @@ from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.life import preconditions
 from approvals.models import Approval
+from approvals.outcomes import repeats
 from approvals.states import UNSTATED_REVERSIBILITY, raised_risk
 from core.db import returning
 from core.db.clock import database_now, later
@@ -48,8 +49,10 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
             attempt_clock.wait_begins(approval.project_id, approval.session, approval.attempt, approval.via)
         else:
             _refuse_too_many(approval.project_id, actor)
-        harm = {"risk": approval.risk, "reversibility": approval.reversibility}
-        audit_events.record_change(approval, "requested", actor, reason="asked", told=harm, via=via, **harm)
+        said: dict[str, Any] = {"risk": approval.risk, "reversibility": approval.reversibility}
+        if approval.repeat_warning:
+            said["repeats"] = approval.repeat_warning["approval_id"]
+        audit_events.record_change(approval, "requested", actor, reason="asked", told=said, via=via, **said)
         verdict = verdicts.verdict_on(approval, facts)
         return (approval if verdict is None else decisions.answer_by_rule(approval, verdict)), True
 
@@ -97,5 +100,6 @@ def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: Ses
         allowed_decisions=prepared.allowed_decisions,
         action=prepared.action,
         digest=prepared.digest,
+        repeat_warning=repeats.warning_for(project_id, ask.tool_name, prepared.action),
         facts_digest=preconditions.digest_of(stated),
     )

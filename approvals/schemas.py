@@ -21,7 +21,7 @@ from approvals.bodies import (
     Text,
     Word,
 )
-from approvals.states import RUNS, CancelReason, Decision, Fallback, RequestVia, Status, StepKind, Via
+from approvals.states import RUNS, CancelReason, Decision, Fallback, Outcome, RequestVia, Status, StepKind, Via
 from core.db import clock
 from core.web.fields import Id, Moment, one_of, says
 
@@ -50,6 +50,13 @@ class ApprovalAssignee(Struct, frozen=True):
     kind: Annotated[str, one_of(("user", "group"))]
     id: str
     name: str
+
+
+class ApprovalRepeat(Struct, frozen=True):
+    approval_id: Id
+    outcome: Annotated[str, one_of(Outcome.values)]
+    settled_as: Annotated[str, one_of(Outcome.values)] | None
+    consumed_at: Moment | None
 
 
 class ApprovalDecision(Struct, frozen=True):
@@ -101,6 +108,13 @@ class Approval(Struct, frozen=True, kw_only=True):
     stale: Annotated[list[StaleFact] | None, says("The facts that differed.")]
     delivered_at: Moment | None
     consumed_at: Moment | None
+    outcome: Annotated[str, one_of(Outcome.values, says="How its run ended. `unknown`: a person has to look.")] | None
+    outcome_unknown_at: Moment | None
+    outcome_reported_at: Moment | None
+    outcome_settled_as: Annotated[str, one_of(Outcome.values, says="By a person, after it was unknown.")] | None
+    repeat_warning: Annotated[
+        ApprovalRepeat | None, says("An earlier approval of this very action, which may have run already.")
+    ]
     fallback: (
         Annotated[str, one_of(Fallback.values, says="What the asker did without an answer. It is no decision.")] | None
     )
@@ -196,8 +210,8 @@ def approval(row: models.Approval) -> Approval:
         proposed_digest=row.proposed_digest,
         expires_at=moment(row.expires_at),
         requested_at=clock.moment(row.requested_at),
-        requested_by=_person(row.requested_by),
-        claimed_by=_person(row.claimed_by),
+        requested_by=person(row.requested_by),
+        claimed_by=person(row.claimed_by),
         claimed_until=moment(row.claimed_until),
         assigned_to=ApprovalAssignee(**row.assigned_to) if row.assigned_to else None,
         escalated_at=moment(row.escalated_at),
@@ -209,6 +223,11 @@ def approval(row: models.Approval) -> Approval:
         stale=None if row.stale is None else [StaleFact(**fact) for fact in row.stale],
         delivered_at=moment(row.delivered_at),
         consumed_at=moment(row.consumed_at),
+        outcome=row.outcome,
+        outcome_unknown_at=moment(row.outcome_unknown_at),
+        outcome_reported_at=moment(row.outcome_reported_at),
+        outcome_settled_as=row.outcome_settled_as,
+        repeat_warning=None if row.repeat_warning is None else ApprovalRepeat(**row.repeat_warning),
         fallback=row.fallback,
         fallback_at=moment(row.fallback_at),
         waiters=getattr(row, "waiters", 0),
@@ -219,7 +238,7 @@ def history(row: models.Approval) -> ApprovalHistory:
     """Return the steps of a request before its answer, oldest first."""
     steps = row.steps.order_by("id")
     return ApprovalHistory(
-        [ApprovalStep(step.kind, clock.moment(step.at), _person(step.by), step.detail, step.note) for step in steps]
+        [ApprovalStep(step.kind, clock.moment(step.at), person(step.by), step.detail, step.note) for step in steps]
     )
 
 
@@ -230,7 +249,7 @@ def questions(row: models.Approval) -> ApprovalQuestions:
             ApprovalQuestion(
                 str(each.id),
                 each.question,
-                _person(each.asked_by),
+                person(each.asked_by),
                 clock.moment(each.asked_at),
                 each.answer,
                 moment(each.answered_at),
@@ -310,12 +329,13 @@ def _outcome(row: models.Approval) -> dict[str, Any]:
         decision = ApprovalDecision(row.decision_kind, row.message, arguments, row.decided_via)
     return {
         "decided_at": moment(row.decided_at),
-        "decided_by": _person(row.decided_by),
+        "decided_by": person(row.decided_by),
         "decision": decision,
         "settled_at": moment(row.settled_at),
         "cancel_reason": row.cancel_reason,
     }
 
 
-def _person(person: dict[str, Any] | None) -> ApprovalPerson | None:
+def person(person: dict[str, Any] | None) -> ApprovalPerson | None:
+    """Return a person, as the row stores one, for REST."""
     return ApprovalPerson(person["kind"], person["id"], person["name"], person["user"]) if person else None

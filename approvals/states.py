@@ -82,6 +82,28 @@ class CancelReason(models.TextChoices):
     ATTEMPT_ENDED = "attempt_ended"
 
 
+class Outcome(models.TextChoices):
+    """What is known about the run of a consumed action. Without a word, its executor may still be at work.
+
+    `ran` and `failed` are reports of the executor, or `ran` and `did_not_run` the settlement of a person. `unreported`:
+    the attempt completed in order and made no report of its own, so nothing crashed.
+    """
+
+    RAN = "ran"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    DID_NOT_RUN = "did_not_run"
+    UNREPORTED = "unreported"
+
+
+class OutcomeNoteKind(models.TextChoices):
+    """The statements about an outcome: of the executor, of Wardroom when no report came, and of a person."""
+
+    REPORTED = "reported"
+    MISSED = "missed"
+    SETTLED = "settled"
+
+
 ARROWS: dict[Status, tuple[Status, ...]] = {
     Status.PENDING: (Status.APPROVED, Status.DENIED, Status.EXPIRED, Status.CANCELLED),
     Status.APPROVED: (),
@@ -107,6 +129,10 @@ UNANSWERED = frozenset({Status.PENDING, Status.EXPIRED})
 
 # The decisions that let an action run. A response only answers a question, even if the request holds arguments.
 RUNS = frozenset({Decision.APPROVE, Decision.EDIT})
+
+# The outcomes that an executor reports, and those that a person settles an unknown one as.
+REPORTS = (Outcome.RAN, Outcome.FAILED, Outcome.UNKNOWN)
+SETTLEMENTS = (Outcome.RAN, Outcome.DID_NOT_RUN)
 
 # An asker may raise the risk above this, never lower it.
 BASE_RISK = Risk.MEDIUM

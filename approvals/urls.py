@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals.api import batch, life_views, receipts, views
+from approvals.api import batch, life_views, outcome_views, receipts, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
@@ -23,5 +23,7 @@ urlpatterns = [
     path("approvals/<any_uuid:approval_id>/ask-back", life_views.AskBack.as_view()),
     path("approvals/<any_uuid:approval_id>/questions", life_views.Questions.as_view()),
     path("approvals/<any_uuid:approval_id>/questions/<any_uuid:question_id>/answer", life_views.Answer.as_view()),
+    path("approvals/<any_uuid:approval_id>/outcome", outcome_views.Outcome.as_view()),
+    path("approvals/<any_uuid:approval_id>/unknown-outcome", outcome_views.UnknownOutcome.as_view()),
     path("approvals/<any_uuid:approval_id>/history", life_views.History.as_view()),
 ]

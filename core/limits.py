@@ -82,6 +82,8 @@ class Limits:
     # Counts approvals without a session, requested by REST.
     pending_approvals_per_key: int = 256
     pending_approvals_per_project: int = 2048
+    # A consumed action without a report of its outcome is an unknown outcome after this.
+    outcome_report_secs: float = 3600
     # Questions that wait in one session's mailbox until its child reads them.
     open_asks_per_session: int = 256
     # the mailbox

@@ -5,6 +5,7 @@ from uuid import UUID
 from celery import shared_task
 
 from approvals import attempt_clock, decisions
+from approvals.outcomes import unknown as unknown_outcomes
 from ledger import sweeps
 from mailbox import claims
 from orchestration.maintenance import retention
@@ -67,8 +68,11 @@ def cancels_sweep() -> None:
 
 @shared_task(name="orchestration.approvals_expiry_sweep")
 def approvals_expiry_sweep() -> None:
-    """Expire approvals without a decision in time, and cancel those left pending by an ended attempt."""
-    sweeps.run("approvals_expiry_sweep", lambda moment: decisions.expire_due() + attempt_clock.settle_left())
+    """Expire approvals without a decision in time, cancel those left pending, and find unknown outcomes."""
+    sweeps.run(
+        "approvals_expiry_sweep",
+        lambda moment: decisions.expire_due() + attempt_clock.settle_left() + unknown_outcomes.sweep(),
+    )
 
 
 @shared_task(name="orchestration.claims_sweep")

@@ -15,7 +15,7 @@ from django.urls import path
 from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
-from approvals.adminsite import page, queue, steps
+from approvals.adminsite import outcomes, page, queue, steps
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
 from approvals.states import Status
@@ -39,6 +39,7 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             path("queue/", view(self.queue_part), name="approvals_approval_queue"),
             path("<any_uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
             path("<any_uuid:approval_id>/step/", view(self.step), name="approvals_approval_step"),
+            path("<any_uuid:approval_id>/outcome/", view(self.settle_outcome), name="approvals_approval_outcome"),
             path("<any_uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
         ]
         return urls + super().get_urls()
@@ -94,6 +95,18 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             return redirect("admin:approvals_approval_change", approval.id)
         try:
             messages.success(request, steps.take(request.POST, approval, request.user))
+        except problems.Problem as refusal:
+            return self._page(request, self._find(request, approval_id), refusal)
+        return redirect("admin:approvals_approval_change", approval.id)
+
+    def settle_outcome(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
+        """Settle an unknown outcome by POST: it ran, or it did not run."""
+        approval = self._find(request, approval_id)
+        if request.method != "POST":
+            messages.warning(request, "Nothing was settled: you were signed out when you sent this.")
+            return redirect("admin:approvals_approval_change", approval.id)
+        try:
+            messages.success(request, outcomes.settle(request.POST, approval, request.user))
         except problems.Problem as refusal:
             return self._page(request, self._find(request, approval_id), refusal)
         return redirect("admin:approvals_approval_change", approval.id)

@@ -11,6 +11,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from approvals import attempt_clock, permissions, schemas
+from approvals.adminsite import outcomes
 from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.states import Decision, Risk, Status
@@ -92,6 +93,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "preconditions": approval.preconditions,
         "questions": approval.questions.order_by("asked_at", "id"),
         "steps": approval.steps.order_by("id"),
+        **outcomes.context(approval, user),
         "may_decide": permissions.may_decide(user, approval.project_id),
     }
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from accounts import projects
 from approvals.models import ApprovalQuerySet
 from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
-from approvals.states import Risk, Status
+from approvals.states import Outcome, Risk, Status
 from core.adminsite.model_admins import MOST_COUNTED, BoundedPaginator
 from wardroom import strict
 
@@ -55,6 +55,13 @@ TABS = (
         "Every approved action was consumed, to run once.",
     ),
     Tab(
+        "unknown",
+        "Unknown outcome",
+        lambda rows: rows.filter(outcome=Outcome.UNKNOWN),
+        ("-outcome_unknown_at", "id"),
+        "Every action that was taken to run has a known outcome.",
+    ),
+    Tab(
         "decided",
         "Decided",
         lambda rows: rows.decided(),
@@ -76,7 +83,7 @@ TABS = (
         "No request was cancelled.",
     ),
 )
-COUNTED = ("pending", "unconsumed")
+COUNTED = ("pending", "unconsumed", "unknown")
 
 
 def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:

@@ -10,20 +10,23 @@ from django.db.models import Count, Min, Q
 from accounts.actors import Actor
 from approvals import schemas, selectors
 from approvals.models import ApprovalQuerySet
-from approvals.states import Status
+from approvals.states import Outcome, Status
 from core.web import queries
 
 
 def filtered(rows: ApprovalQuerySet, params: Mapping[str, Any], actor: Actor) -> ApprovalQuerySet:
-    """Filter by `status` (words, comma-separated), `session`, `tool`, `unconsumed=true` and `snoozed`. Raises invalid.
+    """Filter by `status` and `outcome` (words, comma-separated), `session`, `tool`, `unconsumed=true` and `snoozed`.
 
-    `snoozed` speaks of the caller's own snoozes.
+    `snoozed` speaks of the caller's own snoozes. Raises invalid.
     """
     statuses = queries.words(params, "status", Status.values)
     session = queries.uuid(params, "session")
     tool = queries.text(params, "tool")
     if statuses is not None:
         rows = rows.filter(status__in=statuses)
+    outcomes = queries.words(params, "outcome", Outcome.values)
+    if outcomes is not None:
+        rows = rows.filter(outcome__in=outcomes)
     if session is not None:
         rows = rows.filter(session=session)
     if tool is not None:

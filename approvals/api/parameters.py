@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from approvals.states import Status
+from approvals.states import Outcome, Status
 from core.web.openapi import values
 from core.web.openapi.values import in_query
 from ledger import long_poll
@@ -24,6 +24,7 @@ FILTERS = [
     in_query("session", {"type": "string", "format": "uuid"}, "Asked by this session."),
     in_query("tool", values.text(), "For this tool."),
     in_query("snoozed", {"type": "boolean"}, "True: snoozed by the caller's person. False: not snoozed by it."),
+    in_query("outcome", values.words(Outcome.values), "How their runs ended: some of these, comma-separated."),
     in_query("unconsumed", {"type": "boolean"}, "Approved, and never run."),
 ]
 FILTER_NAMES = tuple(parameter.name for parameter in FILTERS)

@@ -2,6 +2,7 @@
 
 from approvals.models.approval import Approval, ApprovalQuerySet
 from approvals.models.life import Question, Snooze, Step, Waiter
+from approvals.models.outcome import OutcomeNote
 from approvals.models.subject import Subject
 
-__all__ = ["Approval", "ApprovalQuerySet", "Question", "Snooze", "Step", "Subject", "Waiter"]
+__all__ = ["Approval", "ApprovalQuerySet", "OutcomeNote", "Question", "Snooze", "Step", "Subject", "Waiter"]

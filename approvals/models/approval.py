@@ -12,7 +12,17 @@ from django.db.models import Q
 from accounts.models import Project
 from approvals import states
 from approvals.models.constraints import CONSTRAINTS
-from approvals.states import CancelReason, Decision, Fallback, RequestVia, Reversibility, Risk, Status, Via
+from approvals.states import (
+    CancelReason,
+    Decision,
+    Fallback,
+    Outcome,
+    RequestVia,
+    Reversibility,
+    Risk,
+    Status,
+    Via,
+)
 from core.db.fields import JSONText
 from core.display.text import shortened
 
@@ -101,7 +111,15 @@ class Approval(models.Model):
     # A consumption found other facts than those that were approved. The answer is kept, and never used.
     stale_at = models.DateTimeField(null=True)
     stale = models.JSONField(null=True)
+    # What is known about the run. A person settles an unknown one; a late report is kept beside the settlement.
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, null=True)
     outcome_unknown_at = models.DateTimeField(null=True)
+    outcome_reported_at = models.DateTimeField(null=True)
+    outcome_settled_as = models.CharField(max_length=16, choices=Outcome.choices, null=True)
+    # The digest of tool, permission, resource and arguments, for those whose outcome was ever unknown.
+    repeat_digest = models.CharField(max_length=64, null=True)
+    # Of this ask: an earlier one for the same action, which may have run.
+    repeat_warning = models.JSONField(null=True)
     fallback = models.CharField(max_length=16, choices=Fallback.choices, null=True)
     fallback_at = models.DateTimeField(null=True)
 
@@ -127,6 +145,21 @@ class Approval(models.Model):
                 fields=["settled_at"],
                 condition=Q(status=Status.APPROVED, consumed_at__isnull=True),
                 name="approvals_not_consumed",
+            ),
+            models.Index(
+                fields=["consumed_at"],
+                condition=Q(consumed_at__isnull=False, outcome__isnull=True),
+                name="approvals_no_report",
+            ),
+            models.Index(
+                fields=["project", "outcome_unknown_at"],
+                condition=Q(outcome=Outcome.UNKNOWN),
+                name="approvals_unknown_outcomes",
+            ),
+            models.Index(
+                fields=["project", "tool_name", "repeat_digest"],
+                condition=Q(repeat_digest__isnull=False),
+                name="approvals_repeats",
             ),
         ]
         constraints = CONSTRAINTS

@@ -6,7 +6,17 @@ from django.db import models
 from django.db.models import Q
 
 from approvals import states
-from approvals.states import CancelReason, Decision, Fallback, RequestVia, Reversibility, Risk, Status, Via
+from approvals.states import (
+    CancelReason,
+    Decision,
+    Fallback,
+    Outcome,
+    RequestVia,
+    Reversibility,
+    Risk,
+    Status,
+    Via,
+)
 
 CONSTRAINTS: list[models.BaseConstraint] = [
     models.CheckConstraint(
@@ -88,6 +98,15 @@ CONSTRAINTS: list[models.BaseConstraint] = [
         condition=Q(stale_at__isnull=True, stale__isnull=True)
         | Q(stale_at__isnull=False, stale__isnull=False, consumed_at__isnull=True, status=Status.APPROVED),
         name="approvals_stale_never_runs",
+    ),
+    models.CheckConstraint(
+        condition=Q(outcome__isnull=True) | Q(outcome__in=states.values(Outcome)), name="approvals_outcome_known"
+    ),
+    # An unknown outcome has a time, and only an unknown one is settled by a person.
+    models.CheckConstraint(
+        condition=(~Q(outcome=Outcome.UNKNOWN) & Q(outcome_settled_as__isnull=True))
+        | Q(outcome_unknown_at__isnull=False, repeat_digest__isnull=False),
+        name="approvals_settled_if_unknown",
     ),
     # A claim is a lease: it has an owner and an end, or neither.
     models.CheckConstraint(

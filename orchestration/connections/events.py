@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from approvals import consumption
+from approvals.outcomes import bodies as outcome_bodies
+from approvals.outcomes import reports, unknown
 from core.db.clock import database_now
 from ledger import quota, unit_of_work
 from orchestration.connections.fencing import Claim, fenced_transaction
@@ -108,7 +109,9 @@ def _keep(connection: Claim, events: Sequence[Numbered]) -> int:
             case {"type": "unknown_outcome", "approval": str(approval)}:
                 # Staff are told of a tool that may have run and was not seen to end, if this session made the request.
                 detail = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
-                consumption.note_unknown_outcome(connection.session_id, approval, detail)
+                unknown.note(connection.session_id, approval, detail, _probe(event.event))
+    if finished := [found for event in fresh if (found := _finished(event.event))]:
+        reports.tools_finished(connection.session_id, connection.attempt, finished)
     for event in {event.type: event for event in events if event.qos == "snapshot"}.values():
         Snapshot.objects.update_or_create(
             session_id=connection.session_id,
@@ -122,6 +125,26 @@ def _keep(connection: Claim, events: Sequence[Numbered]) -> int:
         )
     _advance(connection, acked, fresh)
     return acked
+
+
+def _finished(event: Event) -> reports.Finished | None:
+    """Return the report of an ended tool. A value of the wrong type is no report."""
+    match event:
+        case {"type": "tool_finished", "tool_name": str(name), "ok": bool(ok)}:
+            approval, detail = event.get("approval"), event.get("detail")
+            return reports.Finished(
+                name,
+                ok,
+                approval if isinstance(approval, str) else None,
+                detail[:DETAIL_CHARACTERS] if isinstance(detail, str) else None,
+            )
+    return None
+
+
+def _probe(event: Event) -> Any:
+    """Return the answer of a read-back probe, if the event has one that is small enough to show."""
+    probe = event.get("probe")
+    return probe if isinstance(probe, dict) and not outcome_bodies.too_large(probe) else None
 
 
 def _advance(connection: Claim, acked: int | None, fresh: Sequence[Numbered]) -> None:

@@ -16,6 +16,7 @@ from django.db.models.functions import Greatest
 
 from accounts.models import IdempotencyKey
 from approvals.models import Approval, Waiter
+from approvals.states import Outcome
 from core.db.clock import later, read_database_clock
 from core.limits import LIMITS
 from ledger import sweep_batch, unit_of_work
@@ -93,7 +94,9 @@ def _after(rows: QuerySet[Any], last: Any) -> Sequence[Any]:
 def _due() -> Iterator[QuerySet[Any]]:
     """Yield the rows that depend on their age only."""
     yield IdempotencyKey.objects.filter(created_at__lt=later(-LIMITS.keep_idempotency_secs))
-    yield Approval.objects.filter(settled_at__lt=later(-LIMITS.keep_settled_approvals_secs))
+    # An unknown outcome waits for a person.
+    known = Q(outcome__isnull=True) | ~Q(outcome=Outcome.UNKNOWN)
+    yield Approval.objects.filter(known, settled_at__lt=later(-LIMITS.keep_settled_approvals_secs))
     # Waiters of calls whose server died. Other waiters are deleted with their call.
     yield Waiter.objects.filter(lease_until__lt=later(0))
     yield Downtime.objects.filter(ended_at__lt=later(-2 * max(30 * DAY, LIMITS.max_total_secs)))

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 from accounts import credentials
 from accounts.actors import Actor
 from approvals import attempt_clock
+from approvals.outcomes import unknown as unknown_outcomes
 from core.db.clock import database_now, later
 from core.web import problems
 from core.web.problems import Problem
@@ -140,6 +141,8 @@ def end(session: Session, number: int, status: Status, reason: str, *, kill_in: 
     )
     if ended:
         credentials.end_for_attempt(session.project_id, str(session.pk), number)
+        # Approvals are locked before the row of the clock, as everywhere.
+        unknown_outcomes.attempt_ended(session.pk, number, in_order=status in (Status.COMPLETED, Status.SUSPENDED))
         attempt_clock.settle(session.pk, number)
     return bool(ended)
 

@@ -12,6 +12,7 @@ from accounts.models import Project, User
 from approvals import consumption, decisions, schemas
 from approvals.decision_validation import Answer
 from approvals.models import Approval
+from approvals.outcomes import unknown
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import Asked, child
@@ -149,11 +150,11 @@ def test_the_frame_says_approved_for_nothing_but_approved(
 
 def test_an_unknown_outcome_is_recorded_once(approved: Asked, session: UUID) -> None:
     approval = approved()
-    assert consumption.note_unknown_outcome(session, "another", "") is False
-    assert consumption.note_unknown_outcome(session, approval.request_id, "the process died") is True
+    assert unknown.note(session, "another", "") is False
+    assert unknown.note(session, approval.request_id, "the process died") is True
     approval.refresh_from_db()
     first = approval.outcome_unknown_at
-    assert consumption.note_unknown_outcome(session, approval.request_id, "again") is False
+    assert unknown.note(session, approval.request_id, "again") is False
     approval.refresh_from_db()
     assert approval.outcome_unknown_at == first is not None
     assert AuditEntry.objects.filter(action="approval.unknown_outcome").count() == 1

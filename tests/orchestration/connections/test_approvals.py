@@ -333,3 +333,28 @@ def test_an_executor_states_the_preconditions_again(server: Server, child: Spawn
     stale = Approval.objects.get(request_id=request)
     assert (stale.stale or [{}])[0] == {"name": "git head", "reason": "changed", "approved": "a1", "stated": "a2"}
     assert stale.consumed_at is None
+
+
+def taken(peer: Peer) -> str:
+    request = ask(peer)
+    approval = decide(request)
+    assert peer.hear_until("approval_reply")["approved"]
+    peer.say("approval_ack", id=request, state="consumed", digest=approval.digest, claim="mine")
+    peer.hear_until("approval_consumed")
+    return request
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(Status.ERROR, "unknown"), (Status.COMPLETED, "unreported")])
+def test_an_end_between_the_consumption_and_the_report_is_an_unknown_outcome(
+    server: Server, child: Spawn, status: Status, outcome: str
+) -> None:
+    with server.child(child) as peer:
+        ended = taken(peer)
+        peer.say("event", seq=1, event={"type": "tool_finished", "tool_name": "shell", "ok": False})
+        peer.hear_until("event_ack")
+        crashed = taken(peer)
+        peer.say("event", seq=2, event={"type": "tool_finished", "tool_name": "shell", "ok": "yes"})
+        peer.hear_until("event_ack")
+        lifecycle.finish(child.id, 1, status)
+    outcomes = dict(Approval.objects.values_list("request_id", "outcome"))
+    assert outcomes == {ended: "failed", crashed: outcome}

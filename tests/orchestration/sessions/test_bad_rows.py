@@ -138,6 +138,20 @@ def left_by_an_end() -> Case:
     return Case("left by an end", good.exists, spoil(asked[0], "requested_at"))
 
 
+def outcome_without_a_report() -> Case:
+    taken = [stages.asked(stages.running()) for _ in range(2)]
+    Approval.objects.update(
+        status="approved",
+        decision_kind="approve",
+        decided_by={},
+        decided_via="rule",
+        settled_at=ago(9000),
+        consumed_at=ago(9000),
+    )
+    good = Approval.objects.filter(pk=taken[1].pk, outcome="unknown")
+    return Case("outcomes", good.exists, spoil(taken[0], "requested_at"))
+
+
 def claim() -> Case:
     project = stages.project().pk
     for address in ("a", "b"):
@@ -212,7 +226,7 @@ CASES: dict[str, list[Callable[[], Case]]] = {
     "launch_sweep": [first_word, launch],
     "connections_sweep": [lost_connection, exit_without_a_word, cancel_without_heed],
     "watchdog_sweep": [metadata, event_time, running_session],
-    "approvals_expiry_sweep": [deadline, left_by_an_end],
+    "approvals_expiry_sweep": [deadline, left_by_an_end, outcome_without_a_report],
     "claims_sweep": [claim],
     "outbox_sweep": [owed_hint],
     "waits_sweep": [wait],
@@ -226,7 +240,7 @@ WORKS = {
     "launch_sweep": {"first words", "launches"},
     "connections_sweep": {"lost connections", "exits", "cancels"},
     "watchdog_sweep": {"limits"},
-    "approvals_expiry_sweep": {"deadlines", "left by an end"},
+    "approvals_expiry_sweep": {"deadlines", "left by an end", "outcomes"},
     "claims_sweep": {"claims"},
     "outbox_sweep": {"launches"},
     "waits_sweep": {"waits"},

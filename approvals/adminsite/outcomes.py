@@ -1,0 +1,89 @@
+"""The outcome of a consumed action on its page: what is known, and the form that settles an unknown one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from accounts.actors import Actor
+from approvals.models import Approval, OutcomeNote
+from approvals.outcomes import evidence, settlement
+from approvals.states import Outcome, OutcomeNoteKind
+
+WORDS = {
+    Outcome.RAN: "It ran.",
+    Outcome.FAILED: "It ran, and failed.",
+    Outcome.UNKNOWN: "Its outcome is unknown.",
+    Outcome.DID_NOT_RUN: "It did not run.",
+    Outcome.UNREPORTED: "Its attempt completed without a report of its own.",
+}
+MISSED = "no report of its end came."
+DOUBTED = "its executor says that it cannot tell."
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEvent:
+    """An event of the attempt. `text` is its payload, for a reader that may see the session."""
+
+    type: str
+    at: datetime
+    is_after: bool
+    text: str
+
+
+def context(approval: Approval, user: Any) -> dict[str, Any]:
+    """Return what the page says about the run of an approval."""
+    unknown = approval.outcome == Outcome.UNKNOWN
+    notes: list[Any] = list(approval.outcome_notes.order_by("id")) if approval.outcome else []
+    for note in notes:
+        note.probe_text = "" if note.probe is None else json.dumps(note.probe, ensure_ascii=False, indent=2)
+    return {
+        "unknown": unknown,
+        "run": {
+            "is_shown": bool(notes),
+            "words": WORDS[Outcome(approval.outcome)] if approval.outcome else "",
+            "why": _why(notes),
+            "notes": notes,
+            "events": _events(approval, user) if approval.outcome_unknown_at else [],
+            "contradiction": _contradiction(approval),
+        },
+    }
+
+
+def settle(posted: Mapping[str, str], approval: Approval, user: Any) -> str:
+    """Settle an unknown outcome as a form says, and say what was done. Raises as its operation does."""
+    note = posted.get("note", "").replace("\r\n", "\n")
+    settled_as = posted.get("settled_as", "")
+    actor = Actor.of_user(user)
+    settlement.settle(approval.project_id, approval.id, actor, settled_as=settled_as, note=note)
+    return f"It is settled. {WORDS[Outcome(settled_as)]}"
+
+
+def _why(notes: list[OutcomeNote]) -> str:
+    said = any(note.kind == OutcomeNoteKind.REPORTED for note in notes)
+    return DOUBTED if said else MISSED
+
+
+def _contradiction(approval: Approval) -> str:
+    """Return the words for a report that says otherwise than the person who settled it."""
+    settled = approval.outcome_settled_as
+    if settled != Outcome.DID_NOT_RUN or approval.outcome == settled:
+        return ""
+    return "The report came after the settlement, and says otherwise: the action ran."
+
+
+def _events(approval: Approval, user: Any) -> list[ShownEvent]:
+    may_see = user.has_perm("orchestration.view_session")
+    taken: Any = approval.consumed_at
+    return [
+        ShownEvent(
+            event.type,
+            event.at,
+            event.at > taken,
+            json.dumps(event.payload, ensure_ascii=False) if may_see and event.payload else "",
+        )
+        for event in evidence.events_around(approval)
+    ]
