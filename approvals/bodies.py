@@ -9,7 +9,8 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from approvals.states import Decision, Fallback, Reversibility, Risk
+from approvals.grants import bounds
+from approvals.states import Decision, Fallback, GrantScope, Reversibility, Risk
 from core.web.fields import Body, one_of, says, shaped, text
 from core.web.openapi import values
 from wardroom import strict
@@ -116,9 +117,29 @@ class ApprovalAsk(Body, frozen=True, kw_only=True):
 def _answers(kind: Decision, required: list[str], **members: Any) -> dict[str, Any]:
     """Return the JSON Schema rule for one kind of decision: its required members, and `arguments` only for an edit."""
     found = {"arguments": {"type": "null"}, **members}
+    if kind is Decision.RESPOND:
+        found["remember"] = {"type": "null"}
     return {
         "if": {"properties": {"decision": {"const": kind.value}}},
         "then": {"required": required, "properties": found},
+    }
+
+
+class Remember(Body, frozen=True):
+    """What else an approval lets through: later requests for the same action, within bounds."""
+
+    scope: Annotated[str, one_of(GrantScope.values, says="The session that asked, it and its descendants, its role.")]
+    exact: Annotated[bool, says("The same action. So it is without `slots`, too.")] | None = None
+    slots: Annotated[dict[str, Any], bounds.SLOTS] | None = None
+    uses: Annotated[int, Meta(ge=1, le=bounds.MOST_USES), says("Requests. Without it: the most.")] | None = None
+    expires_in_secs: (
+        Annotated[int, Meta(ge=1, le=bounds.LONGEST_SECS), says(f"{bounds.USUAL_SECS} without it.")] | None
+    ) = None
+
+    rules: ClassVar[dict[str, Any]] = {
+        "if": {"required": ["slots"], "properties": {"slots": {"type": "object"}}},
+        "then": {"properties": {"exact": {"enum": [False, None]}}},
+        "else": {"properties": {"exact": {"enum": [True, None]}}},
     }
 
 
@@ -129,6 +150,9 @@ class ApprovalAnswer(Body, frozen=True, kw_only=True):
     message: Annotated[Text, says("For the agent.")] | None = None
     note: Annotated[Text, says("For the staff.")] | None = None
     arguments: Annotated[Arguments, says("The arguments to run; only for `edit`.")] | None = None
+    remember: Annotated[Remember, says("Also answer later requests, by a grant. With `approve` or `edit`.")] | None = (
+        None
+    )
 
     rules: ClassVar[dict[str, Any]] = {
         **_answers(Decision.EDIT, ["digest", "arguments"], digest={"type": "string"}, arguments={"type": "object"}),
@@ -136,7 +160,7 @@ class ApprovalAnswer(Body, frozen=True, kw_only=True):
             **_answers(Decision.APPROVE, ["digest"], digest={"type": "string"}),
             "else": {
                 **_answers(Decision.RESPOND, ["message"], message={"type": "string", "minLength": 1}),
-                "else": {"properties": {"arguments": {"type": "null"}}},
+                "else": {"properties": {"arguments": {"type": "null"}, "remember": {"type": "null"}}},
             },
         },
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from approvals import canonical_action
-from approvals.bodies import ApprovalAnswer, ApprovalWithdrawal
+from approvals.bodies import ApprovalAnswer, ApprovalWithdrawal, Remember
+from approvals.grants import remembering
 from approvals.models import Approval
-from approvals.states import LEADS_TO, Decision, Status
+from approvals.states import LEADS_TO, RUNS, Decision, Status
 from core.web import faults, problems, request_body
 from wardroom import jcs
 
@@ -28,6 +30,7 @@ class Change:
 
     status: Status
     columns: dict[str, Any]
+    remember: Remember | None = None
 
 
 def validate(approval: Approval, answer: Answer) -> Change:
@@ -61,7 +64,20 @@ def validate(approval: Approval, answer: Answer) -> Change:
             "proposed_action": approval.action,
             "proposed_digest": approval.digest,
         }
-    return Change(LEADS_TO[kind], columns)
+    remember = _remember(approval, answer, columns)
+    return Change(LEADS_TO[kind], columns, remember)
+
+
+def _remember(approval: Approval, answer: Answer, columns: dict[str, Any]) -> Remember | None:
+    """Return what a valid answer also lets through, and name its grant in the columns. Raises invalid."""
+    if answer.remember is None:
+        return None
+    remember = request_body.convert(answer.remember, Remember)
+    errors = list(remembering.errors(approval, remember, columns.get("action", approval.action)))
+    if errors:
+        raise problems.invalid(errors, "This answer cannot be remembered like this.")
+    columns["remembered"] = uuid4()
+    return remember
 
 
 def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
@@ -75,6 +91,8 @@ def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
         errors.append(faults.wrong("arguments", answer.arguments, "a JSON object of the arguments to run instead"))
     if kind != Decision.EDIT and answer.arguments is not None:
         errors.append(_error("arguments", "only an `edit` has arguments"))
+    if kind not in RUNS and answer.remember is not None:
+        errors.append(_error("remember", "only an approval can be remembered"))
     if kind == Decision.RESPOND and not answer.message:
         errors.append(faults.wrong("message", answer.message or None, "the answer, a string that is not empty"))
     return errors

@@ -9,6 +9,7 @@ from uuid import UUID
 from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, decision_validation, permissions, schemas
 from approvals.decision_validation import Answer
+from approvals.grants import remembering
 from approvals.models import Approval
 from approvals.selectors import find, with_waiters
 from approvals.states import LEADS_TO, CancelReason, Decision, Status, Via, sources
@@ -93,7 +94,7 @@ def expire(approval_id: UUID) -> bool:
 def answer_by_rule(approval: Approval, verdict: Verdict) -> Approval:
     """Settle a new request by the verdict of a rule, in the transaction that stored it."""
     columns = {"decision_kind": verdict.decision, "message": verdict.message, "rule": verdict.rule}
-    actor = Actor.system(f"the rule {verdict.rule}")
+    actor = Actor.system(verdict.by or f"the rule {verdict.rule}")
     decided = _take(approval, LEADS_TO[verdict.decision], actor, Via.RULE, **columns)
     if decided is None:  # Its deadline has passed in this very moment.
         raise settled_already(approval)
@@ -105,6 +106,8 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Appro
         change = decision_validation.validate(approval, answer)
         decided = _take(approval, change.status, actor, via, **change.columns)
         if decided is not None:
+            if change.remember is not None:
+                remembering.new(decided, change.remember, actor)
             # The child that asked is blocked no more. The held calls that were counted here still wait.
             decided.is_overdue, decided.held_calls, decided.is_blocked = False, approval.held_calls, 0
             return decided
@@ -112,6 +115,8 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Appro
     # The same person may repeat the decision that was already taken.
     by, kind = (approval.decided_by or {}).get("user_id"), approval.decision_kind
     repeats = actor.user_id is not None and by == actor.user_id and kind == answer.decision
+    # A repeat promises no grant that the first answer did not make.
+    repeats = repeats and (answer.remember is None or approval.remembered is not None)
     if repeats and kind == Decision.EDIT:
         ran, asked = (json.dumps(each.arguments, sort_keys=True) for each in (approval, answer))
         repeats = ran == asked
@@ -129,6 +134,7 @@ def _take(approval: Approval, to: Status, actor: Actor, via: str, **columns: Any
             "decided",
             actor,
             reason=str(decided.decision_kind),
+            told={"rule": decided.rule} if decided.rule else None,
             decision=decided.decision_kind,
             via=via,
             rule=decided.rule,

@@ -9,6 +9,7 @@ from accounts.models import Project
 from approvals import askers, attempt_clock, audit_events, decisions, permissions, verdicts
 from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
+from approvals.grants import matching
 from approvals.life import preconditions
 from approvals.models import Approval
 from approvals.outcomes import repeats
@@ -29,7 +30,7 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
     """
     prepared = prepare(str(project_id), ask)
     with unit_of_work.transaction():
-        facts = askers.facts_of(ask.session)
+        facts = askers.facts_of(ask.session, grants=matching.exists_for(project_id, ask.tool_name))
         approval = returning.insert(_row(project_id, prepared, actor, via, facts))
         if approval is None:
             rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)

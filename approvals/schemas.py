@@ -119,6 +119,8 @@ class Approval(Struct, frozen=True, kw_only=True):
         Annotated[str, one_of(Fallback.values, says="What the asker did without an answer. It is no decision.")] | None
     )
     fallback_at: Moment | None
+    grant: Annotated[Id | None, says("The grant that let it through: `GET grants`.")]
+    remembered: Annotated[Id | None, says("The grant that was born from its answer.")]
     waiters: int
 
 
@@ -230,6 +232,8 @@ def approval(row: models.Approval) -> Approval:
         repeat_warning=None if row.repeat_warning is None else ApprovalRepeat(**row.repeat_warning),
         fallback=row.fallback,
         fallback_at=moment(row.fallback_at),
+        grant=row.grant,
+        remembered=None if row.remembered is None else str(row.remembered),
         waiters=getattr(row, "waiters", 0),
     )
 

@@ -75,6 +75,22 @@ class StepKind(models.TextChoices):
     ANSWERED = "answered"
 
 
+class GrantScope(models.TextChoices):
+    """The sessions whose requests a grant answers: one, one and its descendants, or all of a role in the project."""
+
+    SESSION = "session"
+    TREE = "tree"
+    ROLE = "role"
+
+
+class GrantEnd(models.TextChoices):
+    """The reason for the end of a grant before it expires."""
+
+    REVOKED = "revoked"
+    USED_UP = "used_up"
+    SESSION_ENDED = "session_ended"
+
+
 class CancelReason(models.TextChoices):
     """The reason for a cancelled approval: the asker withdrew it, or its attempt ended."""
 
@@ -146,6 +162,12 @@ ACTION_DECISIONS = (Decision.APPROVE, Decision.DENY, Decision.EDIT)
 def sources(to: Status) -> list[str]:
     """Return the states with a transition into `to`, sorted. A guarded UPDATE filters on them."""
     return sorted(status.value for status, onward in ARROWS.items() if to in onward)
+
+
+def is_within(stated: str, most: str, order: type[models.TextChoices]) -> bool:
+    """Return True if a risk or a reversibility is at most as grave as another one."""
+    ranks = list(order)
+    return ranks.index(order(stated)) <= ranks.index(order(most))
 
 
 def values(words: type[models.TextChoices]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals.api import batch, life_views, outcome_views, receipts, views
+from approvals.api import batch, grant_views, life_views, outcome_views, receipts, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
@@ -26,4 +26,7 @@ urlpatterns = [
     path("approvals/<any_uuid:approval_id>/outcome", outcome_views.Outcome.as_view()),
     path("approvals/<any_uuid:approval_id>/unknown-outcome", outcome_views.UnknownOutcome.as_view()),
     path("approvals/<any_uuid:approval_id>/history", life_views.History.as_view()),
+    path("grants", grant_views.Grants.as_view()),
+    path("grants/<any_uuid:grant_id>", grant_views.OneGrant.as_view()),
+    path("grants/<any_uuid:grant_id>/revoke", grant_views.Revoke.as_view()),
 ]

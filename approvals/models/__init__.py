@@ -1,8 +1,9 @@
 """The rows of this app. No operations."""
 
 from approvals.models.approval import Approval, ApprovalQuerySet
+from approvals.models.grants import Grant
 from approvals.models.life import Question, Snooze, Step, Waiter
 from approvals.models.outcome import OutcomeNote
 from approvals.models.subject import Subject
 
-__all__ = ["Approval", "ApprovalQuerySet", "OutcomeNote", "Question", "Snooze", "Step", "Subject", "Waiter"]
+__all__ = ["Approval", "ApprovalQuerySet", "Grant", "OutcomeNote", "Question", "Snooze", "Step", "Subject", "Waiter"]

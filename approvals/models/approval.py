@@ -95,6 +95,8 @@ class Approval(models.Model):
     cancel_detail = models.TextField(null=True)
     rule = models.CharField(max_length=64, null=True)
     rule_version = models.PositiveIntegerField(null=True)
+    # The grant that was born from this answer.
+    remembered = models.UUIDField(null=True)
 
     # Who looks at it, whom it is for, and how often it was escalated. None of these decides who may answer.
     claimed_by = models.JSONField(null=True)
@@ -161,6 +163,7 @@ class Approval(models.Model):
                 condition=Q(repeat_digest__isnull=False),
                 name="approvals_repeats",
             ),
+            models.Index(fields=["rule", "settled_at"], condition=Q(rule__isnull=False), name="approvals_by_rule"),
         ]
         constraints = CONSTRAINTS
 
@@ -176,6 +179,12 @@ class Approval(models.Model):
     def proposed_arguments(self) -> Any:
         """The arguments that the agent first asked for; equal to `arguments` unless a person edited them."""
         return json.loads(self.proposed_action or self.action)["arguments"]
+
+    @property
+    def grant(self) -> str | None:
+        """The id of the grant that let it through."""
+        kind, _, id = (self.rule or "").partition(":")
+        return id if kind == "grant" else None
 
     @property
     def preconditions(self) -> list[dict[str, str]]:

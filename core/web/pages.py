@@ -12,8 +12,7 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, IntegerField, QuerySet, UUIDField
 
-from core.db.batches import ordered
-from core.db.compiled import Listing
+from core.db.batches import beyond
 from core.limits import LIMITS
 from core.web import queries
 from core.web.openapi import values
@@ -49,7 +48,7 @@ class Room:
 
 
 def page(
-    rows: QuerySet[Any] | Listing[Any],
+    rows: QuerySet[Any],
     params: Any,
     shape: Callable[[Any], Any],
     *,
@@ -63,7 +62,7 @@ def page(
     they are shown.
     """
     size = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
-    meta: Any = rows.model._meta
+    meta = rows.model._meta
     columns = [meta.pk if name == "pk" else meta.get_field(name) for name in key]
     place = _decode(params["cursor"], columns) if params.get("cursor") else None
     shown: list[Any] = []
@@ -82,7 +81,7 @@ def page(
 
 
 def walk(
-    rows: QuerySet[Any] | Listing[Any],
+    rows: QuerySet[Any],
     key: Sequence[str],
     *,
     descending: bool = False,
@@ -92,11 +91,10 @@ def walk(
 ) -> Iterator[Any]:
     """Yield every row beyond `place`, in order, in batches. A reader that stops early has not loaded them all."""
     some, direction = min(most, AT_ONCE), "lt" if descending else "gt"
+    ordered = rows.order_by(*(f"-{name}" if descending else name for name in key))
     while True:
-        if isinstance(rows, Listing):
-            found = rows.batch(key, direction, place, some)
-        else:
-            found = list(ordered(rows, key, direction, place)[:some])
+        rest = ordered if place is None else ordered.filter(beyond(key, place, direction))
+        found = list(rest[:some])
         prepare(found)
         yield from found
         if len(found) < some:

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from accounts import projects
 from accounts.actors import Actor
+from approvals import decisions
 from approvals import requests as approvals_asking
 from approvals.canonical_action import Ask
-from approvals.models import Approval
+from approvals.models import Approval, Grant
 from mailbox import delivery, quarantine, questions
 from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
@@ -19,6 +20,7 @@ from orchestration.models import Session
 from orchestration.sessions import cancel, spawn
 from orchestration.sessions import questions as session_asking
 from orchestration.sessions.spawn import SpawnOrder
+from tests.people import owner
 
 SELF = Actor.system("tests")
 
@@ -45,6 +47,7 @@ class Targets:
             and not Message.objects.filter(address__name=session.address).exclude(message_kind="ask").exists()
             and not Message.objects.filter(address__name="box", waiting__state="claimed").exists()
             and Approval.objects.get(pk=self.ids["approval"]).status == "pending"
+            and Grant.objects.get(pk=self.ids["grant"]).ended_at is None
             and Quarantined.objects.get(pk=self.ids["quarantined"]).state == "waiting"
         )
 
@@ -61,10 +64,16 @@ def plant() -> Targets:
     delivery.deliver(project.pk, "box", [boxed, NewMessage(message_kind="task", body={"text": "x"})], internal=True)
     wanted = Ask(request_id=str(session), tool_name="t", permission="p", resource="r")
     approval, _ = approvals_asking.ask(project.pk, wanted, actor=SELF, via="rest")
+    remembered = Ask(
+        session=session, attempt=1, request_id="remembered", tool_name="t", permission="p", resource="r",
+    )  # fmt: skip
+    granted, _ = approvals_asking.ask(project.pk, remembered, actor=SELF, via="rest")
+    answer = decisions.Answer(decision="approve", digest=granted.digest, remember={"scope": "session"})
+    granted = decisions.decide(project.pk, granted.pk, answer, Actor.of_user(owner()), "admin")
     broken = quarantine.put(project.pk, b"{", "rest", "broken", address="box")
     ids = {
         "session": session, "over": over, "ask": asked.id, "boxed": boxed.id,
-        "approval": approval.pk, "quarantined": broken.pk,
+        "approval": approval.pk, "quarantined": broken.pk, "grant": granted.remembered,
     }  # fmt: skip
     return Targets({name: str(id) for name, id in ids.items()})
 
