@@ -84,7 +84,7 @@ BACKENDS_OWN = {"backend", "db", "django_db", "stack", "transactional_db"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out of a whole run on PostgreSQL the tests that need no database: they ran beside SQLite."""
+    """Leave out of a whole run on PostgreSQL the tests that ran beside SQLite and say nothing about a database."""
     once = {item for item in items if item.nodeid.startswith(ONCE) or item.get_closest_marker("once")}
     for item in once:
         names = {mark.name for mark in item.iter_markers()} | set(getattr(item, "fixturenames", ()))
@@ -92,6 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{item.nodeid} is marked `once`, but uses {', '.join(names & BACKENDS_OWN)}")
     if RUN.backend == "sqlite" or config.args != ["tests"]:
         return
+    once |= {item for item in items if item.get_closest_marker("surface")}
     config.hook.pytest_deselected(items=list(once))
     items[:] = [item for item in items if item not in once]
 

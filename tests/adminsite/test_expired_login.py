@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.browser import staff
 from tests.servers.stack import House
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(180)]
 
 LONG = "echo begin\n" + "\n".join(f"step {number}" for number in range(200)) + "\nrm -rf /srv"
 

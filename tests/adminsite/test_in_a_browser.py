@@ -16,7 +16,7 @@ from tests.e2e.browser import staff
 from tests.servers.stack import House
 
 Stack = Callable[..., House]
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(180)]
 
 LISTS = (
     "orchestration/session",

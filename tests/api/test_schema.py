@@ -13,6 +13,8 @@ from drf_spectacular.generators import SchemaGenerator
 from config import schema
 from tests.house.sources import ROOT
 
+pytestmark = pytest.mark.surface
+
 SCHEMA = "/api/v1/schema"
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from tests.e2e.browser import QUEUE, press, staff
 from tests.servers.stack import House
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 # The pages look by themselves every 15 s: what comes sooner came by the live feed. On an idle machine it takes
 # some 0.2 s; the bound leaves room for a machine that is busy with other tests.

@@ -26,6 +26,8 @@ from tests.document import PATH, PROBLEM, Document
 from tests.mailbox.faces import Caller, Django, serving
 
 API = "/api/v1"
+
+pytestmark = pytest.mark.surface
 DESK = f"{API}/mailboxes/desk"
 TASK = {"id": "a", "message_kind": "task", "body": "do it", "from": {"role": "boss"}, "correlation_id": "c"}
 ASK = {"id": "q", "message_kind": "ask", "body": {"question": "why?", "mode": "query"}}
