@@ -1,0 +1,1 @@
+"""Approvals before the tools of other frameworks. Each adapter needs its extra of this package."""
