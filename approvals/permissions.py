@@ -6,6 +6,7 @@ own request: the key that asked, another key of the same owner, or the session i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -53,12 +54,27 @@ def approvers(project_id: Any) -> QuerySet[User]:
 
 def seen_by(actor: Actor) -> Q:
     """Return the condition that this caller may see a row: `may_see` in SQL."""
+    return condition(*view_of(actor))
+
+
+def view_of(actor: Actor) -> tuple[str, dict[str, Any]]:
+    """Return the kind of the caller's view, which names the form of its condition, and the values in it."""
     if not _sees_own_only(actor):
-        return Q()
+        return "all", {}
     if actor.kind == "child":
-        return Q(session=actor.session, attempt=actor.attempt)
-    itself = Q(requested_by__kind=actor.kind, requested_by__id=actor.id)
-    return itself if actor.user_id is None else itself | Q(requested_by__user_id=actor.user_id)
+        return "attempt", {"session": actor.session, "attempt": actor.attempt}
+    itself: dict[str, Any] = {"kind": actor.kind, "id": actor.id}
+    return ("caller", itself) if actor.user_id is None else ("person", {**itself, "user_id": actor.user_id})
+
+
+def condition(view: str, values: Mapping[str, Any]) -> Q:
+    """Return the condition of a view with these values."""
+    if view == "all":
+        return Q()
+    if view == "attempt":
+        return Q(session=values["session"], attempt=values["attempt"])
+    itself = Q(requested_by__kind=values["kind"], requested_by__id=values["id"])
+    return itself if view == "caller" else itself | Q(requested_by__user_id=values["user_id"])
 
 
 def is_requester(approval: Approval, actor: Actor) -> bool:

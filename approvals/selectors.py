@@ -5,7 +5,7 @@ A caller sees the approvals of its project. A child, and a key that may only ask
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +29,10 @@ from approvals import permissions
 from approvals.models import Approval, ApprovalQuerySet, Snooze, Waiter
 from approvals.states import RequestVia, Status
 from core.db.clock import database_now
+from core.db.compiled import CompiledQueries
 from core.web import problems
+
+_COMPILED: CompiledQueries[Approval] = CompiledQueries()
 
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
@@ -42,11 +45,16 @@ def find(project_id: Any, approval_id: UUID, actor: Actor, *, waiters: bool = Tr
 
     Raises not-found, both for an unknown approval and for one that the caller may not see.
     """
-    rows = seen_by(project_id, actor)
-    found = (with_waiters(rows) if waiters else with_overdue(rows)).filter(id=approval_id).first()
-    if found is None:
+    view, values = permissions.view_of(actor)
+
+    def build(values: Mapping[str, Any]) -> ApprovalQuerySet:
+        rows = Approval.objects.filter(permissions.condition(view, values), project_id=values["project"])
+        return (with_waiters(rows) if waiters else with_overdue(rows)).filter(id=values["approval"]).order_by()
+
+    found = _COMPILED.rows((view, waiters), {**values, "project": project_id, "approval": approval_id}, build)
+    if not found:
         raise problems.not_found()
-    return found
+    return found[0]
 
 
 #: The condition that the child which asked is connected. The app that has connections registers it at start-up.

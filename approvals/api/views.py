@@ -16,7 +16,7 @@ from accounts.views import ProjectView
 from approvals import consumption, decisions, fallbacks, requests, schemas
 from approvals.api import asgi_routes, bodies, filters, parameters, replays
 from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalFallback, ApprovalWithdrawal
-from approvals.selectors import find, seen_by, with_waiters
+from approvals.selectors import find, seen_by
 from approvals.states import Fallback
 from core.web import pages, request_body
 from core.web.pages import page
@@ -44,7 +44,7 @@ class Approvals(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List approvals, oldest first."""
-        rows = with_waiters(filters.filtered(seen_by(self.project.pk, self.actor), request.query_params, self.actor))
+        rows = filters.listing(self.project.pk, request.query_params, self.actor)
         found = page(rows, request.query_params, schemas.approval, key=("requested_at", "id"))
         return Response(schemas.ApprovalPage(**found))
 

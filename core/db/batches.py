@@ -30,6 +30,15 @@ def in_batches(
         rest = beyond(keys, [getattr(batch[-1], key) for key in keys])
 
 
+def ordered(
+    rows: QuerySet[Any, Row], keys: Sequence[str], direction: str, place: Sequence[Any] | None
+) -> QuerySet[Any, Row]:
+    """Return the rows in the order of `keys`, or for `lt` in the reverse order, beyond the row with these values."""
+    if place is not None:
+        rows = rows.filter(beyond(keys, place, direction))
+    return rows.order_by(*(f"-{key}" if direction == "lt" else key for key in keys))
+
+
 def beyond(keys: Sequence[str], values: Sequence[Any], direction: str = "gt") -> Q:
     """Match the rows after these values in the order of `keys`; with `lt` as `direction`, those before them.
 

@@ -12,7 +12,8 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, IntegerField, QuerySet, UUIDField
 
-from core.db.batches import beyond
+from core.db.batches import ordered
+from core.db.compiled import Listing
 from core.limits import LIMITS
 from core.web import queries
 from core.web.openapi import values
@@ -48,7 +49,7 @@ class Room:
 
 
 def page(
-    rows: QuerySet[Any],
+    rows: QuerySet[Any] | Listing[Any],
     params: Any,
     shape: Callable[[Any], Any],
     *,
@@ -62,7 +63,7 @@ def page(
     they are shown.
     """
     size = queries.whole(params, "limit", least=1, most=MOST) or LIMIT
-    meta = rows.model._meta
+    meta: Any = rows.model._meta
     columns = [meta.pk if name == "pk" else meta.get_field(name) for name in key]
     place = _decode(params["cursor"], columns) if params.get("cursor") else None
     shown: list[Any] = []
@@ -81,7 +82,7 @@ def page(
 
 
 def walk(
-    rows: QuerySet[Any],
+    rows: QuerySet[Any] | Listing[Any],
     key: Sequence[str],
     *,
     descending: bool = False,
@@ -91,10 +92,11 @@ def walk(
 ) -> Iterator[Any]:
     """Yield every row beyond `place`, in order, in batches. A reader that stops early has not loaded them all."""
     some, direction = min(most, AT_ONCE), "lt" if descending else "gt"
-    ordered = rows.order_by(*(f"-{name}" if descending else name for name in key))
     while True:
-        rest = ordered if place is None else ordered.filter(beyond(key, place, direction))
-        found = list(rest[:some])
+        if isinstance(rows, Listing):
+            found = rows.batch(key, direction, place, some)
+        else:
+            found = list(ordered(rows, key, direction, place)[:some])
         prepare(found)
         yield from found
         if len(found) < some:

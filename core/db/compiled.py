@@ -1,0 +1,171 @@
+"""Run querysets with SQL that is built once. Django takes longer to build a large one than the database to answer it.
+
+The SQL is compiled with example values, each of which is found again among its parameters. Later calls only put their
+own values there.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from django.db import connection
+from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
+from psycopg import sql as postgres
+from psycopg.types.json import Jsonb
+
+from core.db import batches, clock, sql
+
+M = TypeVar("M", bound=Model)
+Values = Mapping[str, Any]
+#: Shapes beyond these are compiled at each call: a caller that invents shapes must not fill the memory.
+MOST_SHAPES = 64
+BATCHES = (2, 11, 51)
+
+
+class CompiledQueries(Generic[M]):
+    """The compiled queries of one place in the code, one for each shape."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, _Compiled[M]] = {}
+
+    def rows(self, shape: Hashable, values: Values, build: Callable[[Values], QuerySet[M]]) -> list[M]:
+        """Return the rows of `build(values)`.
+
+        The values are UUIDs, strings, whole numbers and times. Everything else that changes the SQL is part of `shape`.
+        """
+        if clock.overridden() is not None:
+            return list(build(values))
+        made = self._made.get((connection.vendor, shape))
+        if made is None:
+            examples = {name: _example(value) for name, value in values.items()}
+            made = _Compiled(build(examples), examples)
+            if len(self._made) < MOST_SHAPES:
+                self._made[connection.vendor, shape] = made
+        return made.run(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[M]):
+    """The rows of a list, whose pages are compiled queries."""
+
+    queries: CompiledQueries[M]
+    model: type[M]
+    shape: Hashable
+    values: Values
+    build: Callable[[Values], QuerySet[M]]
+
+    def batch(self, key: Sequence[str], direction: str, place: Sequence[Any] | None, most: int) -> list[M]:
+        """Return at most `most` rows beyond `place` in the order of `key`."""
+        # Few sizes, so that a caller who counts up its limit gets compiled queries too.
+        size = next((size for size in BATCHES if size >= most), most)
+        beyond_it = {f"beyond {name}": value for name, value in zip(key, place or (), strict=False)}
+
+        def build(values: Values) -> QuerySet[M]:
+            above = None if place is None else [values[name] for name in beyond_it]
+            return batches.ordered(self.build(values), key, direction, above)[:size]
+
+        shape = (self.shape, tuple(key), direction, place is None, size)
+        return self.queries.rows(shape, {**self.values, **beyond_it}, build)[:most]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A parameter that takes a value, and the form that the value takes there."""
+
+    name: str
+    form: Callable[[Any], Any]
+
+
+class _Compiled(Generic[M]):
+    def __init__(self, rows: QuerySet[M], examples: Values) -> None:
+        if not issubclass(rows._iterable_class, ModelIterable):
+            raise ValueError("A compiled query reads rows of a model.")
+        compiler = rows.query.get_compiler(using=rows.db)
+        statement, params = compiler.as_sql()
+        klass = compiler.klass_info
+        if klass.get("related_klass_infos"):
+            raise ValueError("A compiled query reads one table.")
+        self._model, fields = klass["model"], klass["select_fields"]
+        self._first, self._end = fields[0], fields[-1] + 1
+        self._names = [column[0].target.attname for column in compiler.select[self._first : self._end]]
+        self._annotations = list(compiler.annotation_col_map.items())
+        self._converters = compiler.get_converters([each[0] for each in compiler.select]).items()
+        found = [_place(param, examples) for param in params]
+        missing = set(examples) - {place.name for place in found if isinstance(place, _Place)}
+        if missing:
+            raise ValueError(f"The query does not use {', '.join(sorted(missing))}.")
+        if connection.vendor == "postgresql":
+            # Constants as literals: the server then knows their types, and plans for their values.
+            pieces = statement.split("%s")
+            literals = ["%s" if isinstance(each, _Place) else _literal(each) for each in found]
+            statement = "".join(f"{piece}{literal}" for piece, literal in zip(pieces, [*literals, ""], strict=True))
+            found = [each for each in found if isinstance(each, _Place)]
+        self._statement, self._params = statement, found
+
+    def run(self, values: Values) -> list[M]:
+        params = [each.form(values[each.name]) if isinstance(each, _Place) else each for each in self._params]
+        found: list[list[Any]] = [list(row) for row in sql.run_prepared(self._statement, params, binary=False)]
+        for position, (converters, expression) in self._converters:
+            for row in found:
+                for convert in converters:
+                    row[position] = convert(row[position], expression, connection)
+        return [self._instance(row) for row in found]
+
+    def _instance(self, row: Sequence[Any]) -> M:
+        instance: M = self._model.from_db(connection.alias, self._names, row[self._first : self._end])
+        for name, position in self._annotations:
+            setattr(instance, name, row[position])
+        return instance
+
+
+def _example(value: Any) -> Any:
+    """Return a value of the same type that no query holds by chance."""
+    match value:
+        case uuid.UUID():
+            return uuid.uuid4()
+        case str():
+            return f"example {uuid.uuid4()}"
+        case int() if not isinstance(value, bool):
+            return 2**30 + uuid.uuid4().int % 2**30
+        case datetime():
+            return datetime.fromtimestamp(uuid.uuid4().int % 2**33, UTC).replace(microsecond=uuid.uuid4().int % 10**6)
+    raise TypeError(f"A compiled query takes no {type(value).__name__}.")
+
+
+def _plain(value: Any) -> Any:
+    return value
+
+
+def _time(value: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(value)
+
+
+#: The forms that a value takes in the parameters of either database.
+_FORMS: dict[type, tuple[Callable[[Any], Any], ...]] = {
+    uuid.UUID: (_plain, lambda value: value.hex),
+    datetime: (_time,),
+}
+
+
+def _place(param: Any, examples: Values) -> Any:
+    """Return the place of an example, or the parameter itself when it is a constant."""
+    for name, example in examples.items():
+        for convert in _FORMS.get(type(example), (_plain, json.dumps)):
+            form = convert(example)
+            if type(param) is type(form) and param == form:
+                return _Place(name, convert)
+        if isinstance(example, int) and isinstance(param, int) and param == example:
+            return _Place(name, type(param))  # Django gives whole numbers the width of their column.
+        if isinstance(param, Jsonb) and param.obj == example:
+            return _Place(name, Jsonb)
+    return param
+
+
+def _literal(value: Any) -> str:
+    return postgres.Literal(value).as_string().replace("%", "%%")

@@ -1,0 +1,182 @@
+"""Compiled queries return what the same queryset returns, for every value, and share nothing between calls."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import BooleanField, Case, Count, F, Q, QuerySet, Value, When
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Credential, Project, User
+from core.db import compiled
+from core.db.clock import clock_at, database_now
+from core.db.compiled import CompiledQueries, Listing
+
+pytestmark = pytest.mark.django_db
+AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+def project() -> Project:
+    return Project.objects.create(slug="compiled", name="Compiled")
+
+
+@pytest.fixture
+def rows(project: Project) -> list[Credential]:
+    user = User.objects.create(username="person")
+    return [
+        Credential.objects.create(
+            public_id=f"id{number}",
+            secret_hash="x",
+            kind="api",
+            project=project,
+            user=user if number % 2 else None,
+            attempt=number,
+            name=f"100 % 'sure' \\ {number}",
+            scopes=["feed:read", str(number)],
+            ended_at=AT + timedelta(microseconds=number),
+        )
+        for number in range(5)
+    ]
+
+
+def build(values: Mapping[str, Any]) -> QuerySet[Credential]:
+    ended = When(ended_at__lt=database_now(), then=Value(True))
+    rows = Credential.objects.annotate(over=Case(ended, default=Value(False), output_field=BooleanField()))
+    rows = rows.annotate(sort=Value("50 %s")).filter(project_id=values["project"])
+    if "name" in values:
+        rows = rows.filter(name=values["name"])
+    if "user" in values:
+        rows = rows.filter(Q(user=values["user"]) & Q(user__username__isnull=False))
+    if "attempt" in values:
+        rows = rows.filter(attempt=values["attempt"])
+    if "since" in values:
+        rows = rows.filter(ended_at__gte=values["since"])
+    return rows.order_by("ended_at")
+
+
+def test_the_rows_are_those_of_the_queryset(project: Project, rows: list[Credential]) -> None:
+    queries: CompiledQueries[Credential] = CompiledQueries()
+    someone = User.objects.get(username="person").pk
+    for values in [
+        {"project": project.pk},
+        {"project": uuid.uuid4()},
+        *({"project": project.pk, "name": row.name} for row in rows),
+        {"project": project.pk, "name": "nobody's"},
+        {"project": project.pk, "user": someone},
+        {"project": project.pk, "user": someone + 1},
+        *({"project": project.pk, "attempt": number} for number in range(6)),
+        *({"project": project.pk, "since": row.ended_at} for row in rows),
+    ]:
+        expected = list(build(values))
+        found = queries.rows(tuple(values), values, build)
+        assert found == expected
+        for one, other in zip(found, expected, strict=True):
+            assert {**vars(one), "_state": None} == {**vars(other), "_state": None}
+            assert (one._state.adding, one._state.db) == (False, "default")
+    assert len(queries._made) == 5
+
+
+def test_the_sql_is_built_once(project: Project, rows: list[Credential]) -> None:
+    queries: CompiledQueries[Credential] = CompiledQueries()
+    built = []
+
+    def counted(values: Mapping[str, Any]) -> QuerySet[Credential]:
+        built.append(values)
+        return build(values)
+
+    for row in rows:
+        assert queries.rows("by name", {"project": project.pk, "name": row.name}, counted) == [row]
+    assert len(built) == 1 and built[0]["name"] not in {row.name for row in rows}
+
+
+def test_a_test_of_another_time_sees_that_time(project: Project, rows: list[Credential]) -> None:
+    queries: CompiledQueries[Credential] = CompiledQueries()
+    assert [vars(row)["over"] for row in queries.rows("all", {"project": project.pk}, build)] == [True] * 5
+    with clock_at(AT + timedelta(microseconds=2)):
+        assert [vars(row)["over"] for row in queries.rows("all", {"project": project.pk}, build)] == [True] * 2 + [
+            False
+        ] * 3
+    assert [vars(row)["over"] for row in queries.rows("all", {"project": project.pk}, build)] == [True] * 5
+
+
+def test_a_value_that_the_query_does_not_use_is_refused(project: Project) -> None:
+    with pytest.raises(ValueError, match="does not use other"):
+        CompiledQueries[Credential]().rows("x", {"project": project.pk, "other": "value"}, build)
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, ["a"]])
+def test_a_value_that_it_cannot_place_is_refused(project: Project, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"takes no {type(value).__name__}"):
+        CompiledQueries[Credential]().rows("x", {"project": project.pk, "name": value}, build)
+
+
+def test_a_second_table_is_refused(project: Project) -> None:
+    with pytest.raises(ValueError, match="one table"):
+        CompiledQueries[Credential]().rows(
+            "x", {"project": project.pk}, lambda values: build(values).select_related("project")
+        )
+
+
+def test_a_value_inside_json_is_found(project: Project, rows: list[Credential]) -> None:
+    queries: CompiledQueries[Credential] = CompiledQueries()
+
+    def second(values: Mapping[str, Any]) -> QuerySet[Credential]:
+        return build(values).filter(**{"scopes__1": values["scope"]})
+
+    for number, row in enumerate(rows):
+        assert queries.rows("scope", {"project": project.pk, "scope": str(number)}, second) == [row]
+
+
+def test_shapes_beyond_the_bound_are_not_kept(
+    project: Project, rows: list[Credential], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "MOST_SHAPES", 2)
+    queries: CompiledQueries[Credential] = CompiledQueries()
+    for shape in range(9):
+        assert queries.rows(shape, {"project": project.pk}, build) == rows
+    assert len(queries._made) == 2
+
+
+@pytest.mark.parametrize("direction", ["gt", "lt"])
+@pytest.mark.parametrize("size", [1, 2, 3, 60])
+def test_a_listing_goes_through_all_rows(project: Project, rows: list[Credential], direction: str, size: int) -> None:
+    listing = Listing(CompiledQueries(), Credential, "all", {"project": project.pk}, build)
+    place, found = None, []
+    with CaptureQueriesContext(connection) as sent:
+        while batch := listing.batch(("ended_at", "id"), direction, place, size):
+            assert len(batch) <= size
+            found += batch
+            place = (batch[-1].ended_at, batch[-1].pk)
+    assert found == (rows if direction == "gt" else rows[::-1])
+    if connection.vendor == "sqlite":  # PostgreSQL gets prepared statements, which Django does not capture.
+        assert len(sent) == -(-5 // size) + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_share_a_query_and_no_values(project: Project, rows: list[Credential]) -> None:
+    queries: CompiledQueries[Credential] = CompiledQueries()
+
+    def read(number: int) -> None:
+        try:
+            name = rows[number % 5].name
+            assert queries.rows("by name", {"project": project.pk, "name": name}, build) == [rows[number % 5]]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, range(80)))
+
+
+def test_a_sum_is_no_row_of_the_model(project: Project) -> None:
+    def sums(values: Mapping[str, Any]) -> QuerySet[Any]:
+        return build(values).values("kind").annotate(number=Count("pk"), twice=F("id"))
+
+    with pytest.raises(ValueError, match="rows of a model"):
+        CompiledQueries[Credential]().rows("x", {"project": project.pk}, sums)
