@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import addresses, brokers, schedule
 from core import environment, limits
+from core.display import configured_redaction, redaction
 from core.limits import LIMITS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -88,6 +89,7 @@ TEMPLATES = [
 ]
 
 limits.load(environment.mapping(limits.NAME))
+redaction.load(environment.mapping(configured_redaction.NAME))
 #: The known model providers and their types, for `orchestration.model_routing`.
 WARDROOM_PROVIDERS = environment.texts("WARDROOM_PROVIDERS")
 #: The order in which installed runners are asked, for `orchestration.runners.registry`.

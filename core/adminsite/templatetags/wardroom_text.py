@@ -8,7 +8,7 @@ from typing import Any
 
 from django import template
 
-from core.display import text, whitespace
+from core.display import redaction, text, whitespace
 
 register = template.Library()
 
@@ -47,6 +47,12 @@ def visible_short(value: Any, limit: int = 120) -> str:
 def visible_compact(value: Any, limit: int = 120) -> str:
     """Return a JSON value on one line, cut to `limit` characters."""
     return text.shortened(json.dumps(value, ensure_ascii=False, default=str), limit)
+
+
+@register.filter
+def unsecret(value: Any) -> str:
+    """Return the text without secrets, before one of the filters above. None becomes empty."""
+    return "" if value is None else redaction.redacted(str(value))
 
 
 @register.filter
