@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from accounts.actors import Actor
 from approvals import attempt_clock, audit_events, canonical_action, permissions, schemas
 from approvals.bodies import ApprovalConsumption
+from approvals.display import copies, revealing
 from approvals.life import preconditions as facts_module
 from approvals.life.preconditions import Facts
 from approvals.models import Approval, ApprovalQuerySet
@@ -82,12 +83,15 @@ def consume(
     with facts_module.noting(), unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, waiters=False)
         permissions.check_act(approval, actor)
+        revealing.check_run(approval, actor)
         taken = _take(Approval.objects.filter(id=approval.id), digest, claim, facts, actor)
         if taken is None:
             taken = Approval.objects.get(id=approval.id)
             _refuse_other(taken, digest, claim, facts)
         # Also for the same claim: a run that had not begun when its attempt ended must not begin now.
         refuse_over(approval)
+        if not permissions.owns(approval, actor) and copies.has_secrets(approval):
+            revealing.note(approval, actor, "consumed")
         return taken
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from approvals.bodies import ApprovalAnswer, ApprovalWithdrawal, Remember
 from approvals.grants import remembering
 from approvals.models import Approval
 from approvals.states import LEADS_TO, RUNS, Decision, Status
+from core.display import placeholders
 from core.web import faults, problems, request_body
 from wardroom import jcs
 
@@ -57,7 +59,7 @@ def validate(approval: Approval, answer: Answer) -> Change:
     kind = Decision(answer.decision)
     columns = {"decision_kind": kind, "message": answer.message or None, "note": answer.note or None}
     if kind is Decision.EDIT:
-        action = canonical_action.edited(approval.action, answer.arguments)
+        action = canonical_action.edited(approval.action, with_originals(answer.arguments, approval.arguments))
         columns |= {
             "action": action,
             "digest": jcs.digest_of(action),
@@ -78,6 +80,17 @@ def _remember(approval: Approval, answer: Answer, columns: dict[str, Any]) -> Re
         raise problems.invalid(errors, "This answer cannot be remembered like this.")
     columns["remembered"] = uuid4()
     return remember
+
+
+def with_originals(arguments: Any, shown: Any) -> Any:
+    """Return edited arguments with the hidden values of those that were shown. Raises invalid for a placeholder that
+    stands for nothing at its place.
+    """
+    try:
+        return placeholders.restored(arguments, shown)
+    except placeholders.CannotRestore as wrong:
+        errors = [_error(functools.reduce(faults.step, path, "arguments"), why) for path, why in wrong.wrong]
+        raise problems.invalid(errors, "A hidden value cannot be kept there.") from None
 
 
 def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:

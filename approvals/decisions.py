@@ -118,7 +118,8 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Appro
     # A repeat promises no grant that the first answer did not make.
     repeats = repeats and (answer.remember is None or approval.remembered is not None)
     if repeats and kind == Decision.EDIT:
-        ran, asked = (json.dumps(each.arguments, sort_keys=True) for each in (approval, answer))
+        asked = decision_validation.with_originals(answer.arguments, approval.proposed_arguments)
+        ran, asked = (json.dumps(each, sort_keys=True) for each in (approval.arguments, asked))
         repeats = ran == asked
     if repeats:
         return with_waiters(Approval.objects.filter(id=approval.id)).get()

@@ -20,8 +20,11 @@ from core.web import problems
 
 PERMISSION = "approvals.decide"
 SCOPES = frozenset({"approvals:decide", "admin"})
+#: The right to see the hidden values of a request. The right to answer does not include it.
+VIEW_SECRETS = "approvals.view_secrets"
+REVEAL_SCOPES = frozenset({"approvals:reveal", "admin"})
 #: The scopes that let a key see the requests of others.
-SEE_ALL = frozenset({"approvals:read", *SCOPES})
+SEE_ALL = frozenset({"approvals:read", *SCOPES, *REVEAL_SCOPES})
 
 
 def check_decide(actor: Actor, project_id: Any, via: str) -> None:
@@ -89,7 +92,7 @@ def may_see(approval: Approval, actor: Actor) -> bool:
 
     Children, and keys that may only ask, see no requests of others.
     """
-    return _owns(approval, actor) or not _sees_own_only(actor)
+    return owns(approval, actor) or not _sees_own_only(actor)
 
 
 def check_act(approval: Approval, actor: Actor) -> None:
@@ -97,7 +100,7 @@ def check_act(approval: Approval, actor: Actor) -> None:
 
     A caller that may see a request may still not take its one execution.
     """
-    if _owns(approval, actor):
+    if owns(approval, actor):
         return
     if actor.kind == "key":
         may_answer = bool(SCOPES & set(actor.scopes))
@@ -107,9 +110,22 @@ def check_act(approval: Approval, actor: Actor) -> None:
         raise problems.forbidden("Only the asker, or a caller that may answer, may do this.")
 
 
+def check_reveal(actor: Actor, project_id: Any) -> None:
+    """Raise forbidden unless the actor may see the hidden values of requests here.
+
+    A person needs the permission, and a key the scope as well: its scopes are within the rights of its owner.
+    """
+    if actor.kind == "key" and not REVEAL_SCOPES & set(actor.scopes):
+        raise problems.forbidden("This key lacks the scope approvals:reveal.")
+    if actor.user is None or not actor.user.has_perm(VIEW_SECRETS):
+        raise problems.forbidden(f"This needs the permission {VIEW_SECRETS}.")
+    if not visible_to(actor.user).filter(pk=project_id).exists():
+        raise problems.forbidden("This is in a project that you do not see.")
+
+
 def check_asker(approval: Approval, actor: Actor) -> None:
     """Raise forbidden for every caller but the asker: that key, its owner's other keys, or the session itself."""
-    if not _owns(approval, actor):
+    if not owns(approval, actor):
         raise problems.forbidden("Only the asker may do this.")
 
 
@@ -117,6 +133,7 @@ def _sees_own_only(actor: Actor) -> bool:
     return actor.kind == "child" or (actor.kind == "key" and not SEE_ALL & set(actor.scopes))
 
 
-def _owns(approval: Approval, actor: Actor) -> bool:
+def owns(approval: Approval, actor: Actor) -> bool:
+    """Return True for the asker: the key that asked, its owner's other keys, or the session itself."""
     by_owner = actor.user_id is not None and approval.requested_by.get("user_id") == actor.user_id
     return by_owner or is_requester(approval, actor)

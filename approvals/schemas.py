@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from approvals import models
+from accounts.actors import Actor
+from approvals import models, permissions
 from approvals.bodies import (
     AskedArguments,
     AskedReversibility,
@@ -21,8 +22,10 @@ from approvals.bodies import (
     Text,
     Word,
 )
+from approvals.display import copies
 from approvals.states import RUNS, CancelReason, Decision, Fallback, Outcome, RequestVia, Status, StepKind, Via
 from core.db import clock
+from core.display.redaction import redacted
 from core.web.fields import Id, Moment, one_of, says
 
 # The message for the agent when no person wrote one.
@@ -103,6 +106,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     open_questions: Annotated[int, says("Questions to the asker without an answer: `GET approvals/{id}/questions`.")]
     settled_at: Moment | None
     cancel_reason: Annotated[str, one_of(CancelReason.values)] | None
+    redacted: Annotated[int, says("The number of values that this copy of the action hides; 0 for the asker.")]
     preconditions: Annotated[list[Precondition], says("The facts that the action depends on. Part of the digest.")]
     stale_at: Annotated[Moment | None, says("A consumption found other facts. The answer is kept, and never used.")]
     stale: Annotated[list[StaleFact] | None, says("The facts that differed.")]
@@ -122,6 +126,16 @@ class Approval(Struct, frozen=True, kw_only=True):
     grant: Annotated[Id | None, says("The grant that let it through: `GET grants`.")]
     remembered: Annotated[Id | None, says("The grant that was born from its answer.")]
     waiters: int
+
+
+class ApprovalRevealed(Struct, frozen=True):
+    id: Id
+    digest: str
+    resource: str
+    question: str | None
+    arguments: Annotated[dict[str, Any] | None, says("The arguments that run, as they were asked for or edited.")]
+    proposed_arguments: dict[str, Any] | None
+    preconditions: list[Precondition]
 
 
 class ApprovalReceipt(Struct, frozen=True):
@@ -184,9 +198,10 @@ class ApprovalCounts(Struct, frozen=True):
     oldest_pending_at: Moment | None
 
 
-def approval(row: models.Approval) -> Approval:
-    """Return the REST body of an approval."""
-    action = json.loads(row.action)
+def approval(row: models.Approval, viewer: Actor | None = None, *, is_raw: bool = False) -> Approval:
+    """Return the REST body of an approval: without secrets, unless the viewer is the asker or `is_raw` is set."""
+    seen = _Seen(row, is_raw or (viewer is not None and permissions.owns(row, viewer)))
+    action = seen.action
     return Approval(
         id=str(row.id),
         request_id=row.request_id,
@@ -198,10 +213,10 @@ def approval(row: models.Approval) -> Approval:
         tool_call_id=row.tool_call_id,
         tool_schema_version=action["tool_schema_version"],
         permission=row.permission,
-        resource=row.resource,
-        question=row.question,
+        resource=action["resource"],
+        question=seen.text(row.question),
         arguments=action["arguments"],
-        proposed_arguments=row.proposed_arguments if row.proposed_action else None,
+        proposed_arguments=seen.proposed,
         risk=row.risk,
         reversibility=row.reversibility,
         allowed_decisions=row.allowed_decisions,
@@ -219,7 +234,8 @@ def approval(row: models.Approval) -> Approval:
         escalated_at=moment(row.escalated_at),
         escalations=row.escalations,
         open_questions=row.open_questions,
-        **_outcome(row),
+        **_outcome(row, seen),
+        redacted=seen.count,
         preconditions=[Precondition(**fact) for fact in action.get("preconditions", [])],
         stale_at=moment(row.stale_at),
         stale=None if row.stale is None else [StaleFact(**fact) for fact in row.stale],
@@ -238,24 +254,50 @@ def approval(row: models.Approval) -> Approval:
     )
 
 
+def revealed(row: models.Approval) -> ApprovalRevealed:
+    """Return the values of a request with nothing hidden."""
+    whole = approval(row, is_raw=True)
+    return ApprovalRevealed(**{name: getattr(whole, name) for name in ApprovalRevealed.__struct_fields__})
+
+
+class _Seen:
+    """The action and the texts of a request as one caller sees them: the originals, or the display copy."""
+
+    def __init__(self, row: models.Approval, is_raw: bool) -> None:
+        self.is_raw = is_raw
+        if is_raw:
+            self.action, self.count = json.loads(row.action), 0
+            self.proposed = row.proposed_arguments if row.proposed_action else None
+        else:
+            copy = copies.of(row)
+            self.action, self.proposed, self.count = copy.action, copy.proposed, copy.count
+
+    def text(self, value: str | None) -> str | None:
+        return value if self.is_raw else copies.text(value)
+
+
 def history(row: models.Approval) -> ApprovalHistory:
     """Return the steps of a request before its answer, oldest first."""
     steps = row.steps.order_by("id")
     return ApprovalHistory(
-        [ApprovalStep(step.kind, clock.moment(step.at), person(step.by), step.detail, step.note) for step in steps]
+        [
+            ApprovalStep(step.kind, clock.moment(step.at), person(step.by), step.detail, copies.text(step.note))
+            for step in steps
+        ]
     )
 
 
-def questions(row: models.Approval) -> ApprovalQuestions:
-    """Return the questions to the asker and its answers, oldest first."""
+def questions(row: models.Approval, viewer: Actor | None = None) -> ApprovalQuestions:
+    """Return the questions to the asker and its answers, oldest first. Only the asker sees the secrets of the texts."""
+    is_raw = viewer is not None and permissions.owns(row, viewer)
     return ApprovalQuestions(
         [
             ApprovalQuestion(
                 str(each.id),
-                each.question,
+                each.question if is_raw else redacted(each.question),
                 person(each.asked_by),
                 clock.moment(each.asked_at),
-                each.answer,
+                each.answer if is_raw else copies.text(each.answer),
                 moment(each.answered_at),
             )
             for each in row.questions.order_by("asked_at", "id")
@@ -263,15 +305,15 @@ def questions(row: models.Approval) -> ApprovalQuestions:
     )
 
 
-def waited(row: models.Approval, version: int | None = None) -> ApprovalWaited:
+def waited(row: models.Approval, viewer: Actor | None, version: int | None = None) -> ApprovalWaited:
     """Return the approval, and whether the wait for it, or for a version other than `version`, ended without result."""
     timed_out = row.status == Status.PENDING and (version is None or row.version == version)
-    return ApprovalWaited(**structs.asdict(approval(row)), timed_out=timed_out)
+    return ApprovalWaited(**structs.asdict(approval(row, viewer)), timed_out=timed_out)
 
 
 def current_decision(row: models.Approval) -> dict[str, Any]:
-    """Return the current decision, for a caller that came too late."""
-    outcome = msgspec.to_builtins(_outcome(row))
+    """Return the current decision, for a caller that came too late. It holds no secret: nobody runs it from here."""
+    outcome = msgspec.to_builtins(_outcome(row, _Seen(row, is_raw=False)))
     return {"id": str(row.id), "status": str(row.status), "digest": row.digest, **outcome}
 
 
@@ -326,11 +368,11 @@ def moment(at: datetime | None) -> str | None:
     return None if at is None else clock.moment(at)
 
 
-def _outcome(row: models.Approval) -> dict[str, Any]:
+def _outcome(row: models.Approval, seen: _Seen) -> dict[str, Any]:
     decision = None
     if row.decision_kind is not None and row.decided_via is not None:
-        arguments = row.arguments if row.decision_kind in RUNS else None
-        decision = ApprovalDecision(row.decision_kind, row.message, arguments, row.decided_via)
+        arguments = seen.action["arguments"] if row.decision_kind in RUNS else None
+        decision = ApprovalDecision(row.decision_kind, seen.text(row.message), arguments, row.decided_via)
     return {
         "decided_at": moment(row.decided_at),
         "decided_by": person(row.decided_by),

@@ -11,6 +11,7 @@ urlpatterns = [
     path("approvals/<any_uuid:approval_id>", views.OneApproval.as_view()),
     path("approvals/<any_uuid:approval_id>/receipt", receipts.Receipt.as_view()),
     path("approvals/<any_uuid:approval_id>/decide", views.Decide.as_view()),
+    path("approvals/<any_uuid:approval_id>/reveal", views.Reveal.as_view()),
     path("approvals/<any_uuid:approval_id>/withdraw", views.Withdraw.as_view()),
     path("approvals/<any_uuid:approval_id>/fallback", views.RecordFallback.as_view()),
     path("approvals/<any_uuid:approval_id>/consume", views.Consume.as_view()),

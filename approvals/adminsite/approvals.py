@@ -16,6 +16,7 @@ from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
 from approvals.adminsite import outcomes, page, queue, steps
+from approvals.display import revealing
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
 from approvals.states import Status
@@ -40,6 +41,7 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             path("<any_uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
             path("<any_uuid:approval_id>/step/", view(self.step), name="approvals_approval_step"),
             path("<any_uuid:approval_id>/outcome/", view(self.settle_outcome), name="approvals_approval_outcome"),
+            path("<any_uuid:approval_id>/reveal/", view(self.reveal), name="approvals_approval_reveal"),
             path("<any_uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
         ]
         return urls + super().get_urls()
@@ -111,12 +113,31 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             return self._page(request, self._find(request, approval_id), refusal)
         return redirect("admin:approvals_approval_change", approval.id)
 
+    def reveal(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
+        """Show the hidden values by POST, once: a reload of the page hides them again. It is an audit row."""
+        approval = self._find(request, approval_id)
+        if request.method != "POST":
+            messages.warning(request, "Nothing was shown: you were signed out when you sent this.")
+            return redirect("admin:approvals_approval_change", approval.id)
+        try:
+            revealing.reveal(approval.project_id, approval.id, Actor.of_user(request.user))  # type: ignore[arg-type]
+        except problems.Problem:
+            raise PermissionDenied from None
+        return self._page(request, approval, revealed=page.revealed(approval))
+
     def _queue(self, request: HttpRequest) -> dict[str, Any]:
         self._look(request)
         return queue.context(self._rows(request), request)
 
-    def _page(self, request: HttpRequest, approval: Approval, refusal: problems.Problem | None = None) -> HttpResponse:
+    def _page(
+        self,
+        request: HttpRequest,
+        approval: Approval,
+        refusal: problems.Problem | None = None,
+        revealed: list[page.Argument] | None = None,
+    ) -> HttpResponse:
         context = {
+            "revealed": revealed,
             **page.context(approval, request),
             **page.forms(approval, request, refusal),
             **(steps.targets(approval) if approval.status == Status.PENDING else {}),

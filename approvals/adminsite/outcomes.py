@@ -12,6 +12,7 @@ from accounts.actors import Actor
 from approvals.models import Approval, OutcomeNote
 from approvals.outcomes import evidence, settlement
 from approvals.states import Outcome, OutcomeNoteKind
+from core.display.redaction import event_json, json_copy
 
 WORDS = {
     Outcome.RAN: "It ran.",
@@ -39,7 +40,9 @@ def context(approval: Approval, user: Any) -> dict[str, Any]:
     unknown = approval.outcome == Outcome.UNKNOWN
     notes: list[Any] = list(approval.outcome_notes.order_by("id")) if approval.outcome else []
     for note in notes:
-        note.probe_text = "" if note.probe is None else json.dumps(note.probe, ensure_ascii=False, indent=2)
+        note.probe_text = (
+            "" if note.probe is None else json.dumps(json_copy(note.probe).shown, ensure_ascii=False, indent=2)
+        )
     return {
         "unknown": unknown,
         "run": {
@@ -83,7 +86,7 @@ def _events(approval: Approval, user: Any) -> list[ShownEvent]:
             event.type,
             event.at,
             event.at > taken,
-            json.dumps(event.payload, ensure_ascii=False) if may_see and event.payload else "",
+            event_json(json.dumps(event.payload, ensure_ascii=False)) if may_see and event.payload else "",
         )
         for event in evidence.events_around(approval)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ from django.http import HttpRequest
 from approvals import attempt_clock, permissions, schemas
 from approvals.adminsite import outcomes
 from approvals.decision_validation import Answer
+from approvals.display import copies
 from approvals.models import Approval
 from approvals.states import Decision, Risk, Status
 from core.display import whitespace
+from core.display.redaction import NAME, Hidden, json_copy, redacted
 from core.display.text import alike, mixed_scripts, turns, visible
-from core.web import problems
-from wardroom import strict
+from core.web import faults, problems
+from wardroom import jcs, strict
 
 TONES = {
     Status.PENDING: "wait",
@@ -69,7 +72,8 @@ class Argument:
 
 def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
     """Return the facts of an approval and its outcome, for the template."""
-    action = json.loads(approval.action)
+    shown = copies.of(approval)
+    action = shown.action
     user: Any = request.user
     never_runs = False
     if approval.status == Status.APPROVED and approval.consumed_at is None:
@@ -80,7 +84,12 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "approval": approval,
         "action": action,
         "arguments": listed(action["arguments"]),
-        "proposed": listed(approval.proposed_arguments) if approval.proposed_action else None,
+        "proposed": listed(shown.proposed) if approval.proposed_action else None,
+        "canonical": jcs.canonical(action) if shown.count else approval.action,
+        "resource": action["resource"],
+        "redacted": shown.count,
+        "hidden": hidden_fields(shown),
+        "may_reveal": user.has_perm(permissions.VIEW_SECRETS),
         "tone": TONES[Status(approval.status)],
         "risk_tone": RISK_TONES[Risk(approval.risk)],
         "pending": approval.status == Status.PENDING and not approval.is_overdue,
@@ -90,7 +99,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "is_question": Decision.RESPOND in approval.allowed_decisions,
         "repeats_command": approval.resource == (action["arguments"] or {}).get("command"),
         "never_runs": never_runs,
-        "preconditions": approval.preconditions,
+        "preconditions": action.get("preconditions", []),
         "questions": approval.questions.order_by("asked_at", "id"),
         "steps": approval.steps.order_by("id"),
         **outcomes.context(approval, user),
@@ -103,7 +112,36 @@ def extent(approval: Approval) -> whitespace.Extent:
 
     An answer to a long action must confirm that its end was seen.
     """
-    return whitespace.extent(approval.resource, *(argument.text for argument in listed(approval.arguments)))
+    action = copies.of(approval).action
+    return whitespace.extent(action["resource"], *(argument.text for argument in listed(action["arguments"])))
+
+
+def hidden_fields(shown: copies.DisplayCopy) -> list[str]:
+    """Name each hidden argument, and the size of a large one: a long value is seldom a password."""
+    found = []
+    for each in shown.hidden:
+        where = _place(each)
+        size = whitespace.extent(str(each.secret))
+        is_large = size.lines > 1 or size.characters > GLANCE
+        found.append(f"{where} ({size})" if is_large else where)
+    return list(dict.fromkeys(found))
+
+
+def revealed(approval: Approval) -> list[Argument]:
+    """List each hidden value with its place, for a person who may see them."""
+    shown = copies.of(approval)
+    found = [Argument(_place(each), each.secret) for each in shown.hidden]
+    whole = [Argument("resource", approval.resource)] if shown.action["resource"] != approval.resource else []
+    before = json_copy(approval.proposed_arguments).hidden if approval.proposed_action else []
+    facts = zip(shown.action.get("preconditions", []), approval.preconditions, strict=True)
+    changed = [Argument(f"precondition {real['name']}", real["shown"]) for seen, real in facts if seen != real]
+    return found + whole + changed + [Argument(f"proposed: {_place(each)}", each.secret) for each in before]
+
+
+def _place(hidden: Hidden) -> str:
+    """Return the place of a hidden argument as errors write it."""
+    steps = [*hidden.path[:-2], "a name"] if hidden.path and hidden.path[-1] is NAME else hidden.path
+    return functools.reduce(faults.step, steps, "")
 
 
 def listed(arguments: Mapping[str, Any] | None) -> list[Argument]:
@@ -114,13 +152,14 @@ def listed(arguments: Mapping[str, Any] | None) -> list[Argument]:
 
 def warnings(approval: Approval) -> list[str]:
     """List the warnings about lookalike words and invisible characters anywhere in the action."""
-    texts = [approval.action, approval.question or ""]
+    shown = jcs.canonical(copies.of(approval).action)
+    texts = [shown, redacted(approval.question or "")]
     found = [f"{mixed}." for text in texts for mixed in mixed_scripts(text)]
     if any(visible(text, lines=True) != text for text in _strings(approval.action)):
         found.append("Some characters would not show; they are written as \\u{…} below.")
     if any(part.is_mark for text in _strings(approval.action) for part in whitespace.parts(text)):
         found.append("Whitespace that could push text out of sight is counted in its place below.")
-    for one, other in alike_names(json.loads(approval.action)):
+    for one, other in alike_names(json.loads(shown)):
         found.append(f"Two names look alike: \u201c{visible(one)}\u201d and \u201c{visible(other)}\u201d.")
     if any(turns(text) for text in _strings(approval.action)):
         found.append("Some letters read from right to left: the text around them may not run in the order shown.")
@@ -129,7 +168,7 @@ def warnings(approval: Approval) -> list[str]:
 
 def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | None = None) -> dict[str, Any]:
     """Return the answers that are possible, with the values that were typed before a refusal."""
-    arguments = approval.arguments or {}
+    arguments = copies.of(approval).arguments or {}
     command = arguments.get("command") if approval.tool_name == "shell" else None
     simple = isinstance(command, str) and visible(command, lines=True) == command
     rest = {name: value for name, value in arguments.items() if not (simple and name == "command")}

@@ -44,15 +44,16 @@ async def wait(request: Request) -> StructResponse:
     # A HEAD does not wait and delivers no answer.
     look, secs = (selectors.find, 0) if request.method == "HEAD" else (waiting.look, secs)
     approval_id: UUID = request.path_params["approval_id"]
+    actor = Actor.of_credential(credential)
     with long_poll.place(credential):
         approval = await long_poll.until(
             lambda current: current.status != Status.PENDING or version not in (None, current.version),
-            partial(look, credential.project_id, approval_id, Actor.of_credential(credential)),
+            partial(look, credential.project_id, approval_id, actor),
             (f"approval:{approval_id}",),
             secs,
             waiting=partial(_waiter, approval_id),
         )
-    return StructResponse(schemas.waited(approval, version))
+    return StructResponse(schemas.waited(approval, actor, version))
 
 
 def may_look(credential: Credential, *, child: bool = True) -> None:

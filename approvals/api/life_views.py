@@ -40,7 +40,7 @@ class ForApprovers(ProjectView):
 
     def answer(self, approval: Approval) -> Response:
         """Return the request as it is now."""
-        return Response(schemas.approval(approval))
+        return Response(schemas.approval(approval, self.actor))
 
 
 class Claim(ForApprovers):
@@ -127,7 +127,7 @@ class Questions(ProjectView):
     def get(self, request: Request, approval_id: UUID) -> Response:
         """List the questions to the asker, and its answers."""
         asgi_routes.may_look(self.credential)
-        return Response(schemas.questions(find(self.project.pk, approval_id, self.actor, waiters=False)))
+        return Response(schemas.questions(find(self.project.pk, approval_id, self.actor, waiters=False), self.actor))
 
 
 class Answer(ProjectView):
@@ -144,7 +144,7 @@ class Answer(ProjectView):
         find(self.project.pk, approval_id, self.actor, waiters=False)
         said = request_body.convert(request.data, bodies.ApprovalQuestionAnswer).answer
         approval = ask_back.answer(self.project.pk, question_id, said, self.actor, approval_id=approval_id)
-        return Response(schemas.approval(approval))
+        return Response(schemas.approval(approval, self.actor))
 
 
 class History(ProjectView):

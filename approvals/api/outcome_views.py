@@ -42,7 +42,7 @@ class Outcome(ProjectView):
         """Report how the run of a consumed action ended. For the asker. Again: the same outcome, or 409."""
         find(self.project.pk, approval_id, self.actor, waiters=False)
         said = structs.asdict(request_body.convert(request.data, bodies.ApprovalOutcomeReport))
-        return Response(schemas.approval(reports.report(self.project.pk, approval_id, self.actor, **said)))
+        return Response(schemas.approval(reports.report(self.project.pk, approval_id, self.actor, **said), self.actor))
 
 
 class UnknownOutcome(ForApprovers):

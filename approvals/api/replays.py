@@ -7,6 +7,7 @@ from uuid import UUID
 
 from accounts.actors import Actor
 from approvals import consumption, permissions
+from approvals.display import revealing
 from approvals.selectors import find
 from approvals.states import Via
 
@@ -31,6 +32,7 @@ def consumed(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Check the replay of a consumption. Raises not-found, forbidden, and not-running if the asking attempt is over."""
     approval = find(project_id, approval_id, actor)
     permissions.check_act(approval, actor)
+    revealing.check_run(approval, actor)
     consumption.refuse_over(approval)
 
 

@@ -16,6 +16,7 @@ from accounts.views import ProjectView
 from approvals import consumption, decisions, fallbacks, requests, schemas
 from approvals.api import asgi_routes, bodies, filters, parameters, replays
 from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalFallback, ApprovalWithdrawal
+from approvals.display import revealing
 from approvals.selectors import find, seen_by
 from approvals.states import Fallback
 from core.web import pages, request_body
@@ -45,7 +46,8 @@ class Approvals(ProjectView):
     def get(self, request: Request) -> Response:
         """List approvals, oldest first."""
         rows = filters.listing(self.project.pk, request.query_params, self.actor)
-        found = page(rows, request.query_params, schemas.approval, key=("requested_at", "id"))
+        actor = self.actor
+        found = page(rows, request.query_params, lambda row: schemas.approval(row, actor), key=("requested_at", "id"))
         return Response(schemas.ApprovalPage(**found))
 
     @extend_schema(
@@ -59,7 +61,7 @@ class Approvals(ProjectView):
         asked = bodies.ask(request.data, self.project.pk, self.actor)
         approval, _ = requests.ask(self.project.pk, asked, actor=self.actor, via="rest")
         location = f"{request.path}/{approval.id}"
-        return Response(schemas.approval(approval), status=202, headers={"Location": location})
+        return Response(schemas.approval(approval, self.actor), status=202, headers={"Location": location})
 
 
 class ApprovalCount(ProjectView):
@@ -88,7 +90,7 @@ class OneApproval(ProjectView):
     def get(self, request: Request, approval_id: UUID) -> Response:
         """Show one approval. The asker may read its own; other callers need the scope approvals:read."""
         asgi_routes.may_look(self.credential, child=False)
-        return Response(schemas.approval(find(self.project.pk, approval_id, self.actor)))
+        return Response(schemas.approval(find(self.project.pk, approval_id, self.actor), self.actor))
 
 
 class Decide(ProjectView):
@@ -114,7 +116,18 @@ class Decide(ProjectView):
         asgi_routes.may_look(self.credential)
         answer = bodies.answer(request.data)
         approval = decisions.decide(self.project.pk, approval_id, answer, self.actor, "rest")
-        return Response(schemas.approval(approval))
+        return Response(schemas.approval(approval, self.actor))
+
+
+class Reveal(ProjectView):
+    scopes: ClassVar = {"POST": "approvals:reveal"}
+    secret: ClassVar = ("POST",)
+    refuses: ClassVar = {"POST": {404: ()}}
+
+    @extend_schema(operation_id="approvals_reveal", request=None, responses={200: schemas.ApprovalRevealed})
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Show the values that other answers hide. Each call is an audit row."""
+        return Response(schemas.revealed(revealing.reveal(self.project.pk, approval_id, self.actor)))
 
 
 class Withdraw(ProjectView):
@@ -132,7 +145,8 @@ class Withdraw(ProjectView):
         """Withdraw a request that nobody needs any more. Allowed to the asker and to callers that may answer."""
         find(self.project.pk, approval_id, self.actor)  # A caller that may not see it gets 404 before the body is read.
         reason = bodies.words(request.data, ApprovalWithdrawal)["reason"]
-        return Response(schemas.approval(decisions.withdraw(self.project.pk, approval_id, self.actor, reason)))
+        withdrawn = decisions.withdraw(self.project.pk, approval_id, self.actor, reason)
+        return Response(schemas.approval(withdrawn, self.actor))
 
 
 class Consume(ProjectView):
@@ -150,7 +164,9 @@ class Consume(ProjectView):
         """Take its one execution, right before running this exact action. For the asker and callers that may answer."""
         find(self.project.pk, approval_id, self.actor)
         words = bodies.words(request.data, ApprovalConsumption)
-        return Response(schemas.approval(consumption.consume(self.project.pk, approval_id, actor=self.actor, **words)))
+        taken = consumption.consume(self.project.pk, approval_id, actor=self.actor, **words)
+        # Who may take the execution gets what runs.
+        return Response(schemas.approval(taken, is_raw=True))
 
 
 class RecordFallback(ProjectView):
@@ -168,4 +184,5 @@ class RecordFallback(ProjectView):
         """Record what the asker did when nobody answered in time. It is no decision, and the request stays pending."""
         find(self.project.pk, approval_id, self.actor)
         action = Fallback(request_body.convert(request.data, ApprovalFallback).action)
-        return Response(schemas.approval(fallbacks.record(self.project.pk, approval_id, action, self.actor)))
+        recorded = fallbacks.record(self.project.pk, approval_id, action, self.actor)
+        return Response(schemas.approval(recorded, self.actor))

@@ -137,7 +137,11 @@ class Approval(models.Model):
         ordering = ["requested_at", "id"]
         # Read-only for everybody: there is nothing to add, change or delete by hand.
         default_permissions = ("view",)
-        permissions = [("ask", "Can ask for approvals"), ("decide", "Can answer approvals")]
+        permissions = [
+            ("ask", "Can ask for approvals"),
+            ("decide", "Can answer approvals"),
+            ("view_secrets", "Can see hidden values of approvals"),
+        ]
         indexes = [
             models.Index(fields=["project", "status", "requested_at", "id"], name="approvals_queue"),
             models.Index(fields=["project", "requested_at", "id"], name="approvals_list"),

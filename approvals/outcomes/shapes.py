@@ -7,9 +7,11 @@ from typing import Annotated, Any
 from msgspec import Struct
 
 from approvals import models, schemas
+from approvals.display import copies
 from approvals.outcomes import evidence
 from approvals.states import Outcome, OutcomeNoteKind
 from core.db import clock
+from core.display.redaction import json_copy
 from core.web.fields import Moment, one_of, says
 
 
@@ -53,9 +55,9 @@ def outcome(row: models.Approval) -> ApprovalOutcome:
                 note.outcome,
                 clock.moment(note.at),
                 schemas.person(note.by),
-                note.detail,
-                note.probe,
-                note.note,
+                copies.text(note.detail),
+                json_copy(note.probe).shown,
+                copies.text(note.note),
             )
             for note in row.outcome_notes.order_by("id")
         ],

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
+from approvals.display import copies
 from approvals.models import Approval, Step
 from approvals.states import Reversibility, Risk, Status, StepKind
 from core.adminsite import display
@@ -103,9 +104,10 @@ def short_id(approval: Approval) -> str:
 @register.filter
 def preview(approval: Any) -> str:
     """Return one line of the action for a list: a shell's command, else the resource, then the other arguments."""
-    arguments = approval.arguments or {}
+    action = copies.of(approval).action
+    arguments = action["arguments"] or {}
     command = arguments.get("command")
-    text = command if isinstance(command, str) else approval.resource
+    text = command if isinstance(command, str) else action["resource"]
     first, *more = text.strip("\n").split("\n")
     others = []
     for name, value in arguments.items():

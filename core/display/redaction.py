@@ -1,7 +1,7 @@
 """Redact display copies: secrets and tokens are not shown, and no control character of an agent reaches a terminal.
 
-Only copies change. The stored value and its digest stay as they are. A field is hidden by its name (`password`), a part of
-a text by its form (`Bearer ...`); see `core.display.secret_patterns`. `WARDROOM_REDACTION` changes both.
+Only copies change. The stored value and its digest stay as they are. A field is hidden by its name (`password`), a part
+of a text by its form (`Bearer ...`); see `core.display.secret_patterns`. `WARDROOM_REDACTION` changes both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 #: No pattern finds a secret in a shorter text.
 SHORTEST = 7
 #: Members of an event that hold a tool's arguments: their fields have names of the tool.
-ARGUMENTS = frozenset(
-    "args arguments env environment headers input kwargs parameters params toolargs toolarguments toolinput".split()
-)
+ARGUMENTS = frozenset({
+    "args", "arguments", "env", "environment", "headers", "input", "kwargs", "parameters", "params", "toolargs",
+    "toolarguments", "toolinput",
+})  # fmt: skip
 #: The last step of the path of a member's name.
 NAME = object()
 #: A member's name in JSON. A backslash before it or in it: it may have another name than it seems.

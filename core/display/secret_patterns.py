@@ -1,7 +1,7 @@
 """Find secrets: by the name of a field, and by their form in a text.
 
-A hidden part of a text must not hide a command. Outside of a known format it is one word, or words in quotes without any
-sign that a shell acts on. So `PASSWORD=hunter2; make` keeps `; make` in view.
+A hidden part of a text must not hide a command. Outside of a known format it is one word, or words in quotes without
+any sign for a shell. So `PASSWORD=hunter2; make` keeps `; make` in view.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 #: The written form of a hidden value. Such a text in an original is itself hidden, so each one in a copy is genuine.
 PLACEHOLDER = re.compile(r"\[redacted(?: [1-9][0-9]{0,8})?\]")
@@ -24,9 +24,10 @@ _ENDS = (
 #: Last words of a name that are a secret only as a word of their own: `shipping` is no `pin`.
 _WORDS = frozenset({"auth", "bearer", "cvc", "cvv", "jwt", "otp", "pass", "pin", "pwd", "totp"})
 #: Last words that say nothing of the kind: `password_confirmation`, `new_password_2`.
-_NOISE = frozenset(
-    "again confirm confirmation current encoded new old plain plaintext raw repeat text value b64 base64".split()
-)
+_NOISE = frozenset({
+    "again", "confirm", "confirmation", "current", "encoded", "new", "old", "plain", "plaintext", "raw", "repeat",
+    "text", "value", "b64", "base64",
+})  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LONGEST_NAME = 256
 
@@ -34,10 +35,14 @@ _KEYWORD = (
     r"(?:passwords?|passwd|passphrase|secrets?|token|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key"
     r"|account[_-]?key|shared[_-]?key|auth[_-]?key|signing[_-]?key|credentials?|authorization|cookie|_pwd|dsn)"
 )
-#: One word without a sign of a shell, or words in quotes without one.
+#: One word without a sign for a shell, or words in quotes without one.
 _PLAIN = r"[A-Za-z0-9_.~+/=@%:!#^*?,-]"
-_VALUE = rf"(?:\"(?P<a>[^\"$`;|&<>(){{}}\\\r\n]{{1,256}}+)\"|'(?P<b>[^'$`;|&<>(){{}}\\\r\n]{{1,256}}+)'|(?P<c>{_PLAIN}{{1,1024}}+))(?![(\[])"
-_QUOTED = r"(?:\\?\"(?P<a>[^\"$`;|&<>(){}\\\r\n]{1,256}+)\\?\"|'(?P<b>[^'$`;|&<>(){}\\\r\n]{1,256}+)')"
+_IN_QUOTES = r"[^\"'$`;|&<>(){}\\\r\n]{1,256}+"
+_QUOTED = rf"(?:\\?\"({_IN_QUOTES})\\?\"|'({_IN_QUOTES})')"
+# A call such as `token = get_token()` is no value.
+_NO_CALL = r"(?![(\[])"
+_VALUE = rf"(?:{_QUOTED}|({_PLAIN}{{1,1024}}+)){_NO_CALL}"
+_NAMED = "pass secret token key credential cookie pwd dsn"
 
 
 class Pattern(NamedTuple):
@@ -94,31 +99,37 @@ BUILT_IN = (
         r"(?:(?:\\[rn]|[\r\n][ \t]{0,40})*+-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?",
     ),
     # The user stays in view, unless the user alone is the secret.
-    _pattern("url", "://", r"(?<=://)(?:[^\s/?#:@\"'<>`$;|&(){}]*:([^\s/\"'<>`$;|&(){}]+)@|([^\s/?#:@\"'<>`$;|&(){}]{16,})@)"),
     _pattern(
-        "assignment",
-        "pass secret token key credential cookie pwd dsn",
-        rf"(?i){_KEYWORD}[ \t]{{0,4}}=[ \t]{{0,4}}{_VALUE}",
+        "url",
+        "://",
+        r"(?<=://)(?:[^\s/?#:@\"'<>`$;|&(){}]*:([^\s/\"'<>`$;|&(){}]+)@|([^\s/?#:@\"'<>`$;|&(){}]{16,})@)",
     ),
+    _pattern("assignment", _NAMED, rf"(?i){_KEYWORD}[ \t]{{0,4}}=[ \t]{{0,4}}{_VALUE}"),
     _pattern(
         "option",
         "--pass --secret --token --api --access --auth --cred -password -token -key -secret",
         rf"(?i)(?<![^\s\"'])--?[a-z0-9_-]{{0,40}}{_KEYWORD}[ \t]{{1,4}}(?!-){_VALUE}",
     ),
-    _pattern("user_option", "-u --user", rf"(?<![^\s\"'])(?:-u|--user|--proxy-user)[ =]{{0,4}}[\"']?[^\s:\"'$]{{1,128}}+:({_PLAIN}{{3,1024}}+)"),
-    _pattern("member", "pass secret token key credential cookie pwd dsn", rf"(?i){_KEYWORD}\\?[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}{_QUOTED}"),
+    _pattern(
+        "user_option",
+        "-u --user",
+        rf"(?<![^\s\"'])(?:-u|--user|--proxy-user)[ =]{{0,4}}[\"']?[^\s:\"'$]{{1,128}}+:({_PLAIN}{{3,1024}}+)",
+    ),
+    _pattern("member", _NAMED, rf"(?i){_KEYWORD}\\?[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}{_QUOTED}"),
     # `password: hunter2` in prose: a word with a digit or a sign, or a long one. `the token: please ...` is none.
     _pattern(
         "stated",
-        "pass secret token key credential cookie pwd dsn",
-        rf"(?i){_KEYWORD}[ \t]{{0,4}}:[ \t]{{1,4}}((?={_PLAIN}{{0,64}}[0-9!#%^*+/=@])(?!https?:){_PLAIN}{{4,1024}}+|{_PLAIN}{{16,1024}}+)(?![(\[])",
+        _NAMED,
+        rf"(?i){_KEYWORD}[ \t]{{0,4}}:[ \t]{{1,4}}"
+        rf"((?={_PLAIN}{{0,64}}[0-9!#%^*+/=@])(?!https?:){_PLAIN}{{4,1024}}+|{_PLAIN}{{16,1024}}+){_NO_CALL}",
     ),
     _pattern(
         "line",
-        "pass secret token key credential cookie pwd dsn",
-        rf"(?im)^[ \t-]{{0,40}}[\w.-]{{0,64}}{_KEYWORD}[ \t]{{0,4}}:[ \t]{{1,4}}(?!https?:)({_PLAIN}{{3,1024}}+)[ \t,]{{0,4}}$",
+        _NAMED,
+        rf"(?im)^[ \t-]{{0,40}}[\w.-]{{0,64}}{_KEYWORD}[ \t]{{0,4}}:[ \t]{{1,4}}"
+        rf"(?!https?:)({_PLAIN}{{3,1024}}+)[ \t,]{{0,4}}$",
     ),
-)  # fmt: skip
+)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -157,5 +168,3 @@ def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((start, end))
     return found
-
-

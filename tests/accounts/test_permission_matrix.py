@@ -76,6 +76,7 @@ MATRIX = [
     Row("GET approvals/{approval}/wait?timeout=0", LOOK),
     Row("POST approvals/{approval}/decide", DECIDE, body={"decision": "deny"}),
     Row("POST approvals/batch-decide", DECIDE, body=BATCH),
+    Row("POST approvals/{approval}/reveal", ("approvals:reveal",)),
     Row("POST approvals/{approval}/withdraw", ASK, body={}),
     Row("POST approvals/{approval}/claim", DECIDE, body={}),
     Row("POST approvals/{approval}/release", DECIDE, body={}),

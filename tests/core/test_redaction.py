@@ -18,7 +18,7 @@ from core.display.secret_patterns import is_secret_name
 #: Joined at run time, so that no scanner takes this file for a leak.
 GITHUB = "gh" + "p_" + "A1b2C3d4" * 5
 JWT = "ey" + "JhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".c2lnbmF0dXJlc2ln"
-KEY = "\n".join(["-----BEGIN RSA " + "PRIVATE KEY-----", "MIIEowIBAAKCAQEA" * 4, "abcd==", "-----END RSA PRIVATE KEY-----"])
+KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA" * 4 + "\nabcd==\n-----END RSA PRIVATE KEY-----"
 
 
 @pytest.fixture
@@ -87,8 +87,11 @@ def test_a_command_after_a_secret_or_inside_a_broken_key_stays_in_view() -> None
 
 @pytest.mark.parametrize(
     "name",
-    "password DB_PASSWORD dbPassword x-api-key apiKey APIKEY tokens accessToken Authorization Set-Cookie pin pwd dsn "
-    "password_confirmation newPassword2 aws_secret_access_key private_key connection_string credentials".split(),
+    [
+        *("password", "DB_PASSWORD", "dbPassword", "newPassword2", "password_confirmation", "pwd", "pin", "dsn"),
+        *("x-api-key", "apiKey", "APIKEY", "tokens", "accessToken", "aws_secret_access_key", "private_key"),
+        *("Authorization", "Set-Cookie", "connection_string", "credentials"),
+    ],
 )
 def test_a_field_is_hidden_by_its_name(name: str) -> None:
     assert is_secret_name(name)
@@ -188,7 +191,7 @@ def test_a_pattern_that_is_slow_only_on_some_text_hides_all_of_it(configured: An
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"nams": []}, "there is no entry 'nams'"),
+        ({"word": []}, "there is no entry 'word'"),
         ({"names": "password"}, "names: use a list of names"),
         ({"patterns": {"a": "("}}, "'a' is no regular expression"),
         ({"patterns": {"a": "x*"}}, "'a' matches an empty text"),

@@ -24,6 +24,7 @@ DEAD = "http://127.0.0.1:9"
 DIGITS = "9" * 5000
 
 REFUSED = [
+    ({"WARDROOM_REDACTION": '{"patterns": {"a": "(a+)+$"}}'}, "WARDROOM_REDACTION: patterns: 'a' takes too long"),
     ({"WARDROOM_TIMINGS": '{"held_call_secs": "25"}'}, "WARDROOM_TIMINGS: held_call_secs is '25'; use a number"),
     (
         {"WARDROOM_TIMINGS": '{"held_cal_secs": 25}'},

@@ -45,6 +45,10 @@ class ApprovalCalls(Requests[Answer]):
         shown = {"digest": approval["digest"], "version": approval["version"]}
         return self.post(at("approvals", approval["id"], "decide"), {"decision": decision, **shown, **fields})
 
+    def reveal_approval(self, id: str) -> Answer:
+        """Return the values that other answers hide. Each call is an audit row. Needs the scope approvals:reveal."""
+        return self.post(at("approvals", id, "reveal"), {})
+
     def withdraw_approval(self, id: str, reason: str | None = None) -> Answer:
         """Withdraw a request: the tool no longer needs the answer."""
         return self.post(at("approvals", id, "withdraw"), {"reason": reason} if reason else {})

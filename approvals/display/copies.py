@@ -1,0 +1,75 @@
+"""The display copy of a request: the action as people and other callers than the asker see it, without its secrets.
+
+The stored action and its digest stay as they are. Most requests hold no secret: a fast look at the canonical text says
+so, and its result is remembered by the digest.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.models import Approval
+from core.display import redaction
+from core.display.redaction import Hidden, redacted
+
+#: The most digests that are remembered as those of an action without secrets.
+MOST_REMEMBERED = 16_384
+_clean: dict[str, None] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayCopy:
+    """`action` and `proposed` as they are shown. `hidden` are the hidden arguments; `count` includes those of texts."""
+
+    action: dict[str, Any]
+    proposed: Any
+    hidden: tuple[Hidden, ...]
+    count: int
+
+    @property
+    def arguments(self) -> Any:
+        """The arguments that run, as they are shown."""
+        return self.action["arguments"]
+
+
+def of(row: Approval) -> DisplayCopy:
+    """Return the display copy of a request."""
+    action, hidden, count = _shown(row.digest, row.action)
+    proposed = None
+    if row.proposed_action:
+        before, _, more = _shown(str(row.proposed_digest), row.proposed_action)
+        proposed, count = before["arguments"], count + more
+    return DisplayCopy(action, proposed, tuple(hidden), count)
+
+
+def has_secrets(row: Approval) -> bool:
+    """Return True when the copy hides a part of the action that runs."""
+    return _shown(row.digest, row.action)[2] > 0
+
+
+def text(value: str | None) -> str | None:
+    """Return a text of an agent or a person without secrets; None stays None."""
+    return None if value is None else redacted(value)
+
+
+def _shown(digest: str, stored: str) -> tuple[dict[str, Any], list[Hidden], int]:
+    """Return the action without secrets, the hidden arguments, and the number of hidden values."""
+    action: dict[str, Any] = json.loads(stored)
+    if digest in _clean:
+        return action, [], 0
+    if redaction.is_clean(stored):
+        if len(_clean) >= MOST_REMEMBERED:
+            _clean.clear()
+        _clean[digest] = None
+        return action, [], 0
+    copy = redaction.json_copy(action["arguments"])
+    action["arguments"] = copy.shown
+    count = len(copy.hidden)
+    facts = action.get("preconditions", [])
+    for holder, name in ((action, "resource"), *((fact, word) for fact in facts for word in ("shown", "value_hash"))):
+        shown = redacted(holder[name])
+        count += shown != holder[name]
+        holder[name] = shown
+    return action, copy.hidden, count
