@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wardroom.calls.approvals import ApprovalCalls
+from wardroom.calls.grants import GrantCalls
 from wardroom.calls.lists import Lists
 from wardroom.calls.mailboxes import MailboxCalls
 from wardroom.calls.requests import LONGEST_WAIT, Answer, at, given
@@ -77,7 +78,7 @@ class Problem(Exception):
         return cls(status, body if isinstance(body, dict) else {"detail": body})
 
 
-class Calls(ApprovalCalls[Answer], SessionCalls[Answer], MailboxCalls[Answer]):
+class Calls(ApprovalCalls[Answer], GrantCalls[Answer], SessionCalls[Answer], MailboxCalls[Answer]):
     """The calls that are one request, for `Client` and `AsyncClient`. Each returns an `Answer`."""
 
     _key: str

@@ -26,6 +26,7 @@ WITHOUT_A_CALL = {
 #: Values for parameters whose type or name wants more than a word.
 VALUES: dict[str, Any] = {
     "approval": {"id": "7", "digest": "d", "version": 1},
+    "approvals": [{"id": "7", "digest": "d", "version": 1}],
     "arguments": {},
     "decision": Decision("r", "approved", approval_id="7", digest="d"),
     "number": 7,

@@ -1,7 +1,7 @@
 """The calls about approvals that are one request each, for `Client` and `AsyncClient`."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wardroom.calls.requests import LONGEST_WAIT, Answer, Requests, at, given
@@ -59,6 +59,28 @@ class ApprovalCalls(Requests[Answer]):
         Raises Problem of the type `already-decided` when there is an answer.
         """
         return self.post(at("approvals", id, "fallback"), {"action": action})
+
+    def batch_decide(self, approvals: Iterable[dict[str, Any]], decision: str, **fields: Any) -> Answer:
+        """Give the same decision to many approvals, each exactly as it was shown. Return `{results}`, one for each."""
+        items = [
+            {"id": each["id"], "digest": each["digest"], "version": each["version"], "decision": decision, **fields}
+            for each in approvals
+        ]
+        return self.post("approvals/batch-decide", {"items": items})
+
+    # --- after it has run, or may have run -------------------------------------------------------------
+
+    def report_outcome(self, id: str, outcome: str, **fields: Any) -> Answer:
+        """Report how the run of a consumed approval ended. `fields` as in `POST approvals/{id}/outcome`."""
+        return self.post(at("approvals", id, "outcome"), {"outcome": outcome, **fields})
+
+    def outcome(self, id: str) -> Answer:
+        """Return what is known of the run of a consumed approval."""
+        return self.get(at("approvals", id, "outcome"))
+
+    def settle_unknown_outcome(self, id: str, settled_as: str, note: str) -> Answer:
+        """Say whether an action of unknown outcome has run, with a note that gives the reason. For people."""
+        return self.post(at("approvals", id, "unknown-outcome"), {"settled_as": settled_as, "note": note})
 
     # --- while it is pending: for people who may answer -----------------------------------------------
 

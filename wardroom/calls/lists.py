@@ -35,6 +35,10 @@ class Lists(Generic[Items]):
         """Yield the messages that could not be read or handled, oldest first."""
         return self._pages("quarantine", query)
 
+    def grants(self, **query: Any) -> Items:
+        """Yield the grants that match the query."""
+        return self._pages("grants", query)
+
     def audit(self, *, after: int | None = None, **query: Any) -> Items:
         """Yield the rows of the audit chain by number. It needs `audit:read`."""
         return self._pages("audit", {"after": after, **query}, position="after")
