@@ -13,19 +13,19 @@ import logging
 from typing import Any
 
 import msgspec
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.fernet import InvalidToken
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from jwt import api_jws
 
+from core import sealing
 from core.db.clock import Now, moment
 from ledger import unit_of_work
 from ledger.models import SigningKey
 from wardroom.jcs import canonical
 
 ALGORITHM = "EdDSA"
+PURPOSE = "wardroom signing keys"
 log = logging.getLogger(__name__)
 
 
@@ -81,22 +81,14 @@ def _create() -> tuple[SigningKey, Ed25519PrivateKey]:
     public = _b64(key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
     thumbprint = _b64(hashlib.sha256(msgspec.json.encode({"crv": "Ed25519", "kty": "OKP", "x": public})).digest())
     with unit_of_work.transaction():
-        row = SigningKey.objects.create(id=thumbprint, public=public, sealed=_boxes().encrypt(raw).decode())
+        row = SigningKey.objects.create(id=thumbprint, public=public, sealed=sealing.box(PURPOSE).encrypt(raw).decode())
     log.info("made the signing key %s", row.id)
     return row, key
 
 
 @functools.lru_cache(maxsize=8)
 def _open(sealed: str) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(_boxes().decrypt(sealed.encode()))
-
-
-def _boxes() -> MultiFernet:
-    def box(secret: str) -> Fernet:
-        made = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"wardroom signing keys")
-        return Fernet(base64.urlsafe_b64encode(made.derive(secret.encode())))
-
-    return MultiFernet([box(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
+    return Ed25519PrivateKey.from_private_bytes(sealing.box(PURPOSE).decrypt(sealed.encode()))
 
 
 def _b64(raw: bytes) -> str:
