@@ -135,6 +135,15 @@ class Limits:
     # Bodies in the memory of one web process: of authenticated callers, and of others.
     body_bytes_at_once: int = 64 * MIB
     unproven_bytes_at_once: int = 16 * MIB
+    # deliveries: webhooks, mail, chat
+    webhooks_per_project: int = 16
+    # Deliveries of one webhook that wait. Beyond it, the webhook reads on in the feed when some were sent.
+    deliveries_waiting: int = 1000
+    delivery_timeout_secs: float = 10
+    delivery_give_up_secs: float = 3 * 86400
+    webhook_disable_secs: float = 5 * 86400
+    # A round of sending begins nothing slow after this.
+    delivery_round_secs: float = 10
     # retention
     keep_admitted_secs: float = 7 * 86400
     keep_events_secs: float = 30 * 86400
@@ -143,6 +152,8 @@ class Limits:
     keep_settled_approvals_secs: float = 400 * 86400
     # Requeued or discarded messages. Waiting ones are kept until a person settles them.
     keep_settled_quarantine_secs: float = 30 * 86400
+    # Webhooks, mails and chat messages that were sent or given up.
+    keep_deliveries_secs: float = 30 * 86400
     # The folders of `process` children on this host, after their session has ended.
     keep_work_folders_secs: float = 30 * 86400
     # the beat

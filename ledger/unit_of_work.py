@@ -108,6 +108,8 @@ def _outermost() -> Iterator[None]:
                 ) from unit.failed
             written = entries.write(unit.new_entries)
             topics = [*unit.topics, *(f"feed:{project}" for project in written)]
+            if any(isinstance(entry, entries.NewEvent) and entry.seq is None for entry in unit.new_entries):
+                topics.append(wakeups.DELIVERIES)
             for hook in unit.hooks:
                 database.on_commit(functools.partial(_attempt, hook))
             if topics:

@@ -18,6 +18,8 @@ from redis.retry import Retry
 from core.limits import LIMITS
 
 CHANNEL = "wardroom:wake-ups"
+#: The topic of commits with events of Wardroom's own, or with deliveries.
+DELIVERIES = "deliveries"
 BRAKE_SECS = 2.0
 log = logging.getLogger(__name__)
 _silent_until = 0.0
