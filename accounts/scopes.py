@@ -21,6 +21,7 @@ ALL = (
     "sessions:command",
     "sessions:read",
     "sessions:write",
+    "webhooks:write",
 )
 DRAIN = "mailbox.drain_message"
 STEER = "orchestration.change_session"
@@ -39,6 +40,7 @@ NEEDS = {
     "quarantine:write": ("mailbox.inspect_quarantine", "mailbox.requeue"),
     "sessions:read": ("orchestration.view_session",),
     "sessions:write": (STEER,),
+    "webhooks:write": ("ledger.change_webhook",),
 }
 FOR_SUPERUSERS = frozenset({"admin", "sessions:command"})
 #: Permissions that some calls need from a key's owner in addition to the scope.

@@ -95,6 +95,9 @@ WARDROOM_PROVIDERS = environment.texts("WARDROOM_PROVIDERS")
 #: The order in which installed runners are asked, for `orchestration.runners.registry`.
 WARDROOM_RUNNERS = environment.words("WARDROOM_RUNNERS")
 
+#: Webhooks may use http, any port, this host and private networks. For a Wardroom inside one network, and for tests.
+WEBHOOKS_PRIVATE = environment.flag("WEBHOOKS_PRIVATE")
+
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = environment.required(
     "DATABASE_URL", "Use postgres://... (or start an embedded Wardroom with `manage.py up`)."

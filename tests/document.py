@@ -57,7 +57,7 @@ class Document:
             return f"{status} is none of {', '.join(operation['responses'])}"
         response = self.resolved(operation["responses"][str(status)])
         media_type = headers.get("Content-Type", "").split(";")[0]
-        if media_type not in response.get("content", {}) and status != 304:
+        if media_type not in response.get("content", {}) and status not in (204, 304):
             return f"{media_type} is none of {', '.join(response.get('content', {}))}"
         for name, header in response.get("headers", {}).items():
             if header.get("required") and name not in headers:

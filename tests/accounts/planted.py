@@ -13,6 +13,8 @@ from approvals import decisions
 from approvals import requests as approvals_asking
 from approvals.canonical_action import Ask
 from approvals.models import Approval, Grant
+from ledger.models import Delivery, Webhook
+from ledger.webhooks import receivers, trial
 from mailbox import delivery, quarantine, questions
 from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
@@ -49,11 +51,13 @@ class Targets:
             and Approval.objects.get(pk=self.ids["approval"]).status == "pending"
             and Grant.objects.get(pk=self.ids["grant"]).ended_at is None
             and Quarantined.objects.get(pk=self.ids["quarantined"]).state == "waiting"
+            and Webhook.objects.filter(pk=self.ids["webhook"], previous_secret=None).exists()
+            and Delivery.objects.filter(webhook__pk=self.ids["webhook"]).count() == 1
         )
 
 
 def plant() -> Targets:
-    """A session that waits for its child, one that is over, an ask, an approval, and a row in quarantine."""
+    """A session that waits for its child, one that is over, an ask, an approval, a row in quarantine, and a webhook."""
     project = projects.default()
     session = _external()
     over = _external()
@@ -71,9 +75,13 @@ def plant() -> Targets:
     answer = decisions.Answer(decision="approve", digest=granted.digest, remember={"scope": "session"})
     granted = decisions.decide(project.pk, granted.pk, answer, Actor.of_user(owner()), "admin")
     broken = quarantine.put(project.pk, b"{", "rest", "broken", address="box")
+    Webhook.objects.all().delete()
+    webhook, _ = receivers.create(project.pk, SELF, url="https://hooks.example/", types=["*"])
+    sent = trial.send(webhook)
     ids = {
         "session": session, "over": over, "ask": asked.id, "boxed": boxed.id,
         "approval": approval.pk, "quarantined": broken.pk, "grant": granted.remembered,
+        "webhook": webhook.pk, "delivery": sent.pk,
     }  # fmt: skip
     return Targets({name: str(id) for name, id in ids.items()})
 

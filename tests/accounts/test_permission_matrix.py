@@ -21,7 +21,7 @@ from tests.mailbox.faces import Django, Server, serving
 from tests.people import owner
 
 API = "api/v1/"
-ALLOWED = {200, 201, 202, 404, 409, 422}
+ALLOWED = {200, 201, 202, 204, 404, 409, 422}
 _numbers = itertools.count()
 STEER, STOP, DRAIN = scopes.STEER, scopes.STOP, scopes.DRAIN
 
@@ -45,7 +45,7 @@ class Row:
 MESSAGE = {"message_kind": "task", "body": {"text": "stop"}}
 READ, WRITE = ("sessions:read",), ("sessions:write",)
 ASK, DECIDE, LOOK = ("approvals:ask",), ("approvals:decide",), ("approvals:ask", "approvals:decide", "approvals:read")
-DELIVER = ("mailboxes:write",)
+DELIVER, HOOK = ("mailboxes:write",), ("webhooks:write",)
 CLAIM = {"claim": str(uuid.uuid4()), "ids": ["x"]}
 BATCH = {"items": [{"id": "{approval}", "digest": "x", "decision": "deny"}]}
 MATRIX = [
@@ -117,6 +117,15 @@ MATRIX = [
         {"message": MESSAGE, "address": "session:{session}"},
     ),
     Row("POST quarantine/{quarantined}/discard", ("quarantine:write",), body={"note": "noise"}),
+    Row("GET webhooks", HOOK),
+    Row("POST webhooks", HOOK, body={"url": "https://hooks.example/"}),
+    Row("GET webhooks/{webhook}", HOOK),
+    Row("PUT webhooks/{webhook}", HOOK, body={"url": "https://hooks.example/", "types": ["*"]}),
+    Row("DELETE webhooks/{webhook}", HOOK),
+    Row("POST webhooks/{webhook}/test", HOOK, body={}),
+    Row("POST webhooks/{webhook}/rotate", HOOK, body={}),
+    Row("GET webhooks/{webhook}/deliveries", HOOK),
+    Row("POST deliveries/{delivery}/redrive", HOOK, body={}),
 ]
 #: Answered without a key (the document), or only to the token of a very attempt (the supervisor's calls).
 WITHOUT_KEY = {"GET schema", "POST sessions/{}/attempts/{}/alive", "POST sessions/{}/attempts/{}/exited"}

@@ -1,0 +1,1 @@
+"""Webhooks by the conventions of Standard Webhooks: receivers, signatures, and addresses that may be called."""
