@@ -19,7 +19,7 @@ from approvals import attempt_clock, requests
 from approvals.canonical_action import Ask
 from approvals.models import Approval
 from ledger import unit_of_work
-from ledger.models import AuditEntry, Event, OutboxEntry, Sweep
+from ledger.models import AuditEntry, Delivery, Event, OutboxEntry, Sweep, Webhook
 from mailbox import delivery, quarantine
 from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
@@ -58,6 +58,8 @@ def plant(slug: str, word: str) -> Planted:
         Event: _event(planted, session),
         AuditEntry: AuditEntry.objects.filter(project=project).latest("pk"),
         OutboxEntry: _outbox(planted),
+        Webhook: _webhook(planted),
+        Delivery: _delivery(planted),
         Message: _message(planted, session),
         Quarantined: quarantine.put(
             project.pk, planted.text("raw").encode(), "rest", planted.text("reason"), address=f"{word}-box"
@@ -69,6 +71,29 @@ def plant(slug: str, word: str) -> Planted:
     for model, row in planted.rows.items():
         _history(planted, model, row)
     return planted
+
+
+def _webhook(planted: Planted) -> Webhook:
+    return Webhook.objects.create(
+        project=planted.project,
+        url=f"https://{planted.text('host', 200)}/",
+        name=planted.text("hook", 200),
+        types=[planted.text("glob", 100)],
+        secret="sealed",
+        created_by=planted.text("maker", 300),
+    )
+
+
+def _delivery(planted: Planted) -> Delivery:
+    return Delivery.objects.create(
+        project=planted.project,
+        lane=planted.text("kind", 100),
+        key=planted.word,
+        receiver=planted.text("receiver", 300),
+        type=planted.text("sent", 200),
+        payload=planted.text("letter"),
+        last_error=planted.text("refusal"),
+    )
 
 
 def _session(planted: Planted, parent: Session | None) -> Session:
