@@ -7,6 +7,8 @@ same authentication, validators and operations.
 
 from __future__ import annotations
 
+import functools
+
 from config import start
 from server import memory
 
@@ -20,8 +22,10 @@ django.setup(set_prefix=False)
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 - apps must be loaded first
 
 from config.asgi_routes import finder  # noqa: E402
+from ledger.deliveries import waking  # noqa: E402
 from orchestration.lifespan import lifespan  # noqa: E402
 from orchestration.routing import websocket_urlpatterns  # noqa: E402
+from orchestration.sessions import dispatch  # noqa: E402
 from server.front.django import DjangoHandler  # noqa: E402
 from server.front.gate import Gate  # noqa: E402
 
@@ -29,6 +33,6 @@ application = ProtocolTypeRouter(
     {
         "http": Gate(finder(DjangoHandler())),
         "websocket": URLRouter(websocket_urlpatterns),
-        "lifespan": lifespan,
+        "lifespan": functools.partial(lifespan, background=[functools.partial(waking.run, dispatch.wake_senders)]),
     }
 )

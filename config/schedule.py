@@ -14,6 +14,7 @@ JOBS = {
     "approvals_expiry_sweep": "sweep_secs",
     "claims_sweep": "sweep_secs",
     "outbox_sweep": "sweep_secs",
+    "deliveries_sweep": "sweep_secs",
     "waits_sweep": "slow_sweep_secs",
     "cancels_sweep": "sweep_secs",
     "retention_sweep": "retention_sweep_secs",

@@ -7,6 +7,7 @@ from celery import shared_task
 from approvals import attempt_clock, decisions
 from approvals.outcomes import unknown as unknown_outcomes
 from ledger import sweeps
+from ledger.deliveries import round
 from mailbox import claims
 from orchestration.maintenance import retention
 from orchestration.sessions import cancel, completion_handlers, dispatch, launch, reaper, waits, watchdog
@@ -85,6 +86,12 @@ def claims_sweep() -> None:
 def outbox_sweep() -> None:
     """Publish launches and completions that were never sent."""
     sweeps.run("outbox_sweep", lambda moment: dispatch.sweep() + completion_handlers.sweep())
+
+
+@shared_task(name=dispatch.SEND_TASK)
+def deliveries_sweep() -> None:
+    """Make deliveries from the feed, and send those that are due."""
+    sweeps.run("deliveries_sweep", lambda moment: round.run())
 
 
 @shared_task(name="orchestration.retention_sweep")

@@ -20,7 +20,7 @@ from approvals.states import Outcome
 from core.db.clock import later, read_database_clock
 from core.limits import LIMITS
 from ledger import sweep_batch, unit_of_work
-from ledger.models import Downtime, Event, Head, Kept, OutboxEntry
+from ledger.models import Delivery, Downtime, Event, Head, Kept, OutboxEntry
 from ledger.sweep_batch import Work
 from mailbox import quarantine
 from mailbox.addresses import session_of
@@ -103,6 +103,7 @@ def _due() -> Iterator[QuerySet[Any]]:
     # A session's quota counts until its events are deleted.
     over = Session.objects.filter(status__in=sorted(TERMINAL), finished_at__lt=later(-LIMITS.keep_events_secs))
     yield Kept.objects.filter(Exists(over.filter(pk=OuterRef("pk"))))
+    yield Delivery.objects.filter(settled_at__lt=later(-LIMITS.keep_deliveries_secs))
     yield OutboxEntry.objects.filter(sent_at__lt=later(-7 * DAY))
     # While an attempt is open, the last heartbeat of its web process tells when the connection was lost.
     held = Attempt.objects.filter(web_process=OuterRef("pk")).exclude(status__in=sorted(ENDED))

@@ -24,6 +24,7 @@ LAUNCH = "launch"
 WORK = Work("outbox_sweep", "launches")
 TASK = "orchestration.launch_session"
 NEXT_TASK = "orchestration.launch_next"
+SEND_TASK = "orchestration.deliveries_sweep"
 BRAKE_SECS = 5.0
 CONNECT_SECS = 1.0
 log = logging.getLogger(__name__)
@@ -78,6 +79,11 @@ def _send(key: str, session_id: UUID, attempt: int) -> bool:
         return False
     owed.update(sent_at=database_now(), tries=F("tries") + 1, last_error="")
     return True
+
+
+def wake_senders() -> None:
+    """Have a worker send deliveries now."""
+    publish(SEND_TASK)
 
 
 def publish(task: str, *args: Any) -> str | None:

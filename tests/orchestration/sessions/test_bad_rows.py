@@ -15,13 +15,15 @@ from django.contrib.auth.models import Permission
 from django.db import connection, models
 from django.test import Client
 
-from accounts import credentials
+from accounts import credentials, projects
+from accounts.actors import Actor
 from accounts.models import CredentialKind, IdempotencyKey, User
 from approvals.models import Approval, Subject
 from config.celery import app
 from core.db.clock import read_database_clock
 from ledger import health, outages, unit_of_work
-from ledger.models import OutboxEntry, SkippedRow
+from ledger.models import Delivery, OutboxEntry, SkippedRow, Webhook
+from ledger.webhooks import receivers
 from mailbox import claims, delivery
 from mailbox.envelope import NewMessage
 from mailbox.models import Message, Waiting
@@ -182,6 +184,18 @@ def wait() -> Case:
     return Case("waits", has_status(sessions[1], "queued"), lambda: bad.update(waiting_for=kept))
 
 
+def webhook() -> Case:
+    project = projects.default()
+    actor, url = Actor.system("tests"), "https://10.0.0.1.example/"
+    bad, good = (receivers.create(project.pk, actor, url=url, types=["*"])[0] for _ in range(2))
+    Webhook.objects.filter(pk=bad.pk).update(types=5)
+    stages.queued()
+    # Without the network: the address is refused when it is sent.
+    Webhook.objects.update(url="https://10.0.0.1/")
+    made = Delivery.objects.filter(webhook=good)
+    return Case("webhooks", made.exists, lambda: Webhook.objects.filter(pk=bad.pk).update(types=["*"]))
+
+
 def tree() -> Case:
     tops = [stages.running(), stages.running()]
     below = [stages.queued(parent=top.pk) for top in tops]
@@ -229,6 +243,7 @@ CASES: dict[str, list[Callable[[], Case]]] = {
     "approvals_expiry_sweep": [deadline, left_by_an_end, outcome_without_a_report],
     "claims_sweep": [claim],
     "outbox_sweep": [owed_hint],
+    "deliveries_sweep": [webhook],
     "waits_sweep": [wait],
     "cancels_sweep": [tree],
     "retention_sweep": [old_row],
@@ -243,6 +258,7 @@ WORKS = {
     "approvals_expiry_sweep": {"deadlines", "left by an end", "outcomes"},
     "claims_sweep": {"claims"},
     "outbox_sweep": {"launches"},
+    "deliveries_sweep": {"webhooks"},
     "waits_sweep": {"waits"},
     "cancels_sweep": {"trees"},
     "retention_sweep": {"idempotencykey"},
