@@ -88,6 +88,7 @@ def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: Ses
         request_id=ask.request_id,
         via=via,
         asked_digest=prepared.asked_digest,
+        likeness=prepared.likeness,
         requested_by=audit_events.person(actor),
         requested_at=database_now(),
         expires_at=None if ask.expires_in_secs is None else later(ask.expires_in_secs),

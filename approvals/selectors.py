@@ -26,13 +26,15 @@ from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
 from approvals import permissions
-from approvals.models import Approval, ApprovalQuerySet, Snooze, Waiter
+from approvals.models import Approval, ApprovalQuerySet, Snooze, Subject, Waiter
 from approvals.states import RequestVia, Status
 from core.db.clock import database_now
 from core.db.compiled import CompiledQueries
 from core.web import problems
 
 _COMPILED: CompiledQueries[Approval] = CompiledQueries()
+#: The rows that a page looks through at most, to count or to search them.
+MOST_LOOKED_AT = 10_000
 
 
 def seen_by(project_id: Any, actor: Actor) -> ApprovalQuerySet:
@@ -118,6 +120,32 @@ def with_claims(rows: ApprovalQuerySet) -> ApprovalQuerySet:
 def snoozed_by(user_id: int | None) -> Exists:
     """Return the condition that this person has put the request out of their own queue for now."""
     return Exists(Snooze.objects.filter(approval=OuterRef("pk"), user=user_id, until__gt=database_now()))
+
+
+def addressed_to(user: Any) -> Q:
+    """Return the condition that a request is for this person, for one of their groups, or for nobody in particular."""
+    return Q(assignee__in=["", f"user:{user.pk}", *_own_groups(user)])
+
+
+def for_groups_of(user: Any) -> Q:
+    """Return the condition that a request is for one of this person's groups."""
+    return Q(assignee__in=_own_groups(user))
+
+
+def _own_groups(user: Any) -> list[str]:
+    return [f"group:{pk}" for pk in user.groups.order_by("pk").values_list("pk", flat=True)]
+
+
+def never_run(rows: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Return the approved requests that never ran and never will: stale ones, and those of an attempt that is over.
+
+    An approval without a session has no attempt that could be over. At most the newest `MOST_LOOKED_AT` approved
+    requests are looked at, so that the number costs the same however many there are.
+    """
+    newest = rows.unconsumed().order_by("-settled_at", "-id").values("pk")[:MOST_LOOKED_AT]
+    going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
+    over = Q(session__isnull=False) & ~Exists(going_on)
+    return Approval.objects.filter(Q(stale_at__isnull=False) | over, pk__in=newest)
 
 
 def waiter_count(rows: ApprovalQuerySet) -> int:

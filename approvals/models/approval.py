@@ -7,7 +7,9 @@ import uuid
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Concat
 
 from accounts.models import Project
 from approvals import states
@@ -62,6 +64,8 @@ class Approval(models.Model):
     request_id = models.CharField(max_length=256)
     via = models.CharField(max_length=16, choices=RequestVia.choices)
     asked_digest = models.CharField(max_length=64)
+    # Equal for asks of the same action by anybody. Empty in rows that are older than the column.
+    likeness = models.CharField(max_length=64, default="")
     requested_by = models.JSONField()
     requested_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
@@ -102,6 +106,21 @@ class Approval(models.Model):
     claimed_by = models.JSONField(null=True)
     claimed_until = models.DateTimeField(null=True)
     assigned_to = models.JSONField(null=True)
+    # The same as a word, `user:7` or `group:3`, for an index. Empty: for everybody.
+    assignee = models.GeneratedField(
+        expression=Case(
+            When(
+                assigned_to__kind__isnull=False,
+                then=Concat(
+                    KT("assigned_to__kind"), Value(":"), KT("assigned_to__id"), output_field=models.CharField()
+                ),
+            ),
+            default=Value(""),
+            output_field=models.CharField(),
+        ),
+        output_field=models.CharField(max_length=64),
+        db_persist=True,
+    )
     escalated_at = models.DateTimeField(null=True)
     escalations = models.PositiveIntegerField(default=0)
     # Questions to the asker that have no answer yet.
@@ -168,6 +187,21 @@ class Approval(models.Model):
                 name="approvals_repeats",
             ),
             models.Index(fields=["rule", "settled_at"], condition=Q(rule__isnull=False), name="approvals_by_rule"),
+            # The pages of the queue. Those of pending rows stay small, however many requests are settled.
+            models.Index(fields=["requested_at", "id"], condition=Q(status=Status.PENDING), name="approvals_pending"),
+            models.Index(
+                fields=["assignee", "requested_at", "id"],
+                condition=Q(status=Status.PENDING) & ~Q(assignee=""),
+                name="approvals_assigned",
+            ),
+            models.Index(fields=["settled_at", "id"], condition=Q(settled_at__isnull=False), name="approvals_settled"),
+            models.Index(fields=["settled_at", "id"], condition=Q(status=Status.EXPIRED), name="approvals_expired"),
+            models.Index(fields=["settled_at", "id"], condition=Q(status=Status.CANCELLED), name="approvals_cancelled"),
+            models.Index(
+                fields=["project", "likeness", "settled_at"],
+                condition=Q(status=Status.DENIED),
+                name="approvals_denied_before",
+            ),
         ]
         constraints = CONSTRAINTS
 

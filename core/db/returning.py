@@ -30,7 +30,9 @@ def insert(row: M) -> M | None:
 
     It waits for a transaction that is about to insert the same row. Any other violation is raised.
     """
-    fields = [field for field in row._meta.concrete_fields if not (field.primary_key and row.pk is None)]
+    fields = [
+        field for field in row._meta.concrete_fields if not (field.generated or (field.primary_key and row.pk is None))
+    ]
     query = InsertQuery(type(row))
     query.insert_values(fields, [row])
     alias = type(row)._base_manager.db
