@@ -11,10 +11,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from approvals import attempt_clock, permissions, schemas
+from approvals import askers, attempt_clock, permissions, schemas
 from approvals.adminsite import outcomes
 from approvals.decision_validation import Answer
 from approvals.display import copies
+from approvals.grants import offers
 from approvals.models import Approval
 from approvals.states import Decision, Risk, Status
 from core.display import whitespace
@@ -180,6 +181,8 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
         "editor": typed.get("arguments", editable(rest)),
         "editing": typed.get("decision") == Decision.EDIT,
         "typed": {name: typed.get(name, "") for name in ("message", "note")},
+        "remembering": offers.choices(approval, askers.facts_of(approval.session).role),
+        "remembered": typed.get("remember", ""),
         "refusal": refusal,
         "seen": typed.get("seen") == approval.digest,
         "errors": refusal.extra.get("errors", []) if refusal else [],
@@ -226,6 +229,8 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
         "message": _text(posted.get("message")),
         "note": _text(posted.get("note")),
         "arguments": arguments,
+        # The form of a denial has the same fields.
+        "remember": offers.chosen(posted.get("remember", "")) if is_run else None,
     }
     return Answer(**unchecked)
 

@@ -36,7 +36,10 @@ def live(grants: QuerySet[Grant]) -> QuerySet[Grant]:
 
 
 def carried(project_id: Any) -> Q:
-    """Return the condition that a grant's person may still answer here, and that the key they used is still live."""
+    """Return the condition that a grant's person may still answer here, and that the key they used is still live.
+
+    `project_id` may be a reference to the column of each grant.
+    """
     keys = Credential.objects.filter(Q(expires_at=None) | Q(expires_at__gt=database_now()), ended_at=None)
     return Q(person__in=permissions.approvers(project_id).values("pk")) & (Q(key=None) | Q(key__in=keys.values("pk")))
 

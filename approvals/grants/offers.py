@@ -43,6 +43,11 @@ def choices(approval: Approval, role: str) -> list[Choice]:
     return [each for each in CHOICES if refusal(approval, each.scope.value, False, role) is None]
 
 
+def chosen(name: str) -> dict[str, Any] | str | None:
+    """Return the `remember` of a ready choice; none without a name. Any other name is no valid `remember`."""
+    return next((choice.remember for choice in CHOICES if choice.name == name), name or None)
+
+
 def refusal(approval: Approval, scope: str, has_slots: bool, role: str) -> tuple[str, str] | None:
     """Return the member of `remember` that this request does not allow, and why, or None.
 

@@ -15,9 +15,9 @@ from django.utils import timezone
 from accounts import credentials
 from accounts.actors import Actor
 from accounts.models import Credential, Project, User
-from approvals import attempt_clock, requests
+from approvals import attempt_clock, decisions, requests
 from approvals.canonical_action import Ask
-from approvals.models import Approval
+from approvals.models import Approval, Grant
 from ledger import unit_of_work
 from ledger.models import AuditEntry, Delivery, Event, OutboxEntry, Sweep, Webhook
 from mailbox import delivery, quarantine
@@ -25,6 +25,7 @@ from mailbox.envelope import NewMessage
 from mailbox.models import Message, Quarantined
 from orchestration.models import Attempt, Session, WebProcess
 from orchestration.states import Status
+from tests.people import owner
 
 #: Hidden characters of every sort that storage takes, and markup that would be an element if anybody let it.
 HIDDEN = "\u202e\u200b\u00a0\x1b\r\U000e0041\u2066\ufeff"
@@ -60,6 +61,7 @@ def plant(slug: str, word: str) -> Planted:
         OutboxEntry: _outbox(planted),
         Webhook: _webhook(planted),
         Delivery: _delivery(planted),
+        Grant: _grant(planted, session),
         Message: _message(planted, session),
         Quarantined: quarantine.put(
             project.pk, planted.text("raw").encode(), "rest", planted.text("reason"), address=f"{word}-box"
@@ -151,6 +153,17 @@ def _approval(planted: Planted, session: Session) -> Approval:
     )
     child = Actor(kind="child", id=f"{session.pk}/1", name=planted.text("asker"), session=session.pk, attempt=1)
     return requests.ask(planted.project.pk, ask, actor=child, via="connection")[0]
+
+
+def _grant(planted: Planted, session: Session) -> Grant:
+    approval = _approval(planted, session)
+    answer = decisions.Answer(decision="approve", digest=approval.digest, remember={"scope": "session"})
+    by = Actor.of_user(owner(f"{planted.word}-granter"))
+    approval = decisions.decide(planted.project.pk, approval.pk, answer, by, "admin")
+    grant = Grant.objects.get(pk=approval.remembered)
+    grant.role, grant.granted_by = planted.text("role", 100), {**grant.granted_by, "name": planted.text("granter")}
+    grant.save()
+    return grant
 
 
 def _event(planted: Planted, session: Session) -> Event:

@@ -176,6 +176,7 @@ def test_every_page_keeps_the_policy_and_shows_planted_text_as_text(mine: Plante
         ("orchestration.Session", "title role assignment result error cancel tool by ended host stderr waits body "
          "payload type shell command"),
         ("approvals.Approval", "shell permission resource question name argument command asker"),
+        ("approvals.Grant", "shell permission resource name argument granter"),
         ("ledger.Event", "type payload key"),
         ("ledger.AuditEntry", "actor subject payload"),
         ("ledger.OutboxEntry", "key payload trouble"),
