@@ -17,11 +17,13 @@ from django.utils.safestring import SafeString
 from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from approvals import permissions, schemas
-from approvals.grants import endings, matching, patterns, selectors
+from approvals.display import copies
+from approvals.grants import endings, matching, selectors
 from approvals.models import Approval, Grant
 from approvals.states import GrantScope
 from core.adminsite import display
 from core.adminsite.model_admins import ReadOnly, say_nothing_was_done
+from core.display.redaction import json_copy, redacted
 from core.display.text import shortened, visible
 from core.web import problems
 from wardroom import jcs
@@ -127,7 +129,7 @@ class GrantAdmin(ProjectScopedAdmin, ReadOnly):
         return format_html(
             '<span class="ap-tool">{}</span> <span class="ap-preview">{}</span>',
             shortened(grant.tool_name, LONGEST),
-            shortened(grant.resource, 2 * LONGEST),
+            shortened(redacted(grant.resource), 2 * LONGEST),
         )
 
     @admin.display(description="for")
@@ -198,13 +200,16 @@ class GrantAdmin(ProjectScopedAdmin, ReadOnly):
         """Return the arguments that may vary, each with its bound."""
         if not grant.slots:
             return "nothing: exactly this action"
-        found = [f"{visible(name)}: {visible(jcs.canonical(bound))}" for name, bound in sorted(grant.slots.items())]
+        found = [
+            f"{visible(name)}: {visible(jcs.canonical(bound))}"
+            for name, bound in sorted(json_copy(grant.slots).shown.items())
+        ]
         return "; ".join(found)
 
     @admin.display(description="the action, as it was approved")
     def approved(self, grant: Grant) -> SafeString:
         """Return the canonical action, without what belongs to one request alone."""
-        action = patterns.read(grant.action)
+        action = copies.of_action(grant.action)
         shown = {name: value for name, value in action.items() if name not in ("v", "request_id", "attempt")}
         return format_html('<pre class="wr-text wr-text-whole">{}</pre>', visible(jcs.canonical(shown), lines=True))
 

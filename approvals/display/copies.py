@@ -13,6 +13,7 @@ from typing import Any
 from approvals.models import Approval
 from core.display import redaction
 from core.display.redaction import Hidden, redacted
+from wardroom import jcs
 
 #: The most digests that are remembered as those of an action without secrets.
 MOST_REMEMBERED = 16_384
@@ -47,6 +48,11 @@ def of(row: Approval) -> DisplayCopy:
 def has_secrets(row: Approval) -> bool:
     """Return True when the copy hides a part of the action that runs."""
     return _shown(row.digest, row.action)[2] > 0
+
+
+def of_action(stored: str) -> dict[str, Any]:
+    """Return the display copy of a canonical action that is kept beside its request."""
+    return _shown(jcs.digest_of(stored), stored)[0]
 
 
 def text(value: str | None) -> str | None:

@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from approvals import schemas
 from approvals.bodies import Text, Word
-from approvals.grants import bounds, patterns, selectors
+from approvals.display import copies
+from approvals.grants import bounds, selectors
 from approvals.models import Grant
 from approvals.schemas import ApprovalPerson
 from approvals.states import GrantScope, Reversibility, Risk
 from core.db import clock
+from core.display.redaction import json_copy
 from core.web.fields import Body, Id, Moment, one_of, says
 
 
@@ -57,7 +59,7 @@ class ApprovalGrantPage(Struct, frozen=True):
 
 def grant(row: Grant) -> ApprovalGrant:
     """Return the REST body of a grant that `selectors` selected."""
-    action = patterns.read(row.action)
+    action = copies.of_action(row.action)
     return ApprovalGrant(
         id=str(row.id),
         project=str(row.project_id),
@@ -68,10 +70,10 @@ def grant(row: Grant) -> ApprovalGrant:
         tool_name=row.tool_name,
         tool_schema_version=action["tool_schema_version"],
         permission=row.permission,
-        resource=row.resource,
+        resource=action["resource"],
         arguments=action["arguments"],
         preconditions=action.get("preconditions", []),
-        slots=row.slots,
+        slots=json_copy(row.slots).shown,
         resource_slot=row.resource_slot,
         risk=row.risk,
         reversibility=row.reversibility,

@@ -17,6 +17,10 @@ from tests.approvals.test_rest import Caller
 pytestmark = pytest.mark.django_db
 
 
+def page_of(grant: Grant) -> str:
+    return f"/admin/approvals/grant/{grant.id}/change/"
+
+
 class GrantCaller(Caller):
     def grants(self, **params: Any) -> Any:
         return self.client.get("/api/v1/grants", params, headers=self.headers)
@@ -69,6 +73,18 @@ def test_the_list_is_filtered_and_has_pages(key: GrantCaller, remembered: Rememb
     assert [page["results"][0]["id"], *found(cursor=page["next"])] == [str(second.id), str(first.id)]
     for wrong in ({"state": "awake"}, {"scope": "world"}, {"session": "x"}, {"mood": "live"}):
         assert key.grants(**wrong).status_code == 422
+
+
+def test_a_secret_of_the_action_is_hidden_and_still_compared(
+    key: GrantCaller, desk: Client, asked: Asked, remembered: Remembered
+) -> None:
+    ask = {"arguments": {"command": "ls", "password": "hunter2-hunter2"}}
+    grant = remembered(ask, slots={"password": {"enum": ["hunter2-hunter2", "other-secret-2"]}})
+    shown = key.grant(grant.id).content + key.grants().content + desk.get(page_of(grant)).content
+    assert b"hunter2" not in shown
+    assert b"other-secret-2" not in shown
+    assert asked(**HARMLESS | {"arguments": {"command": "ls", "password": "other-secret-2"}}).status == "approved"
+    assert asked(**HARMLESS | {"arguments": {"command": "ls", "password": "third-secret-3"}}).status == "pending"
 
 
 def test_a_foreign_grant_does_not_exist(
