@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Value
+
+
+def _nothing_above() -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,8 @@ class SessionFacts:
     """`path` is the way from the root of the tree to the session that asks.
 
     Without `has_role_reach` the role is a label that a spawner chose. `may_have_grants` is false only if none exist.
+    `owner` is the id of the person who started the session. `roles_above` reads the roles with reach of the sessions
+    above it: only rules that need them pay for the query.
     """
 
     path: tuple[UUID, ...] = ()
@@ -22,6 +28,9 @@ class SessionFacts:
     role: str = ""
     has_role_reach: bool = False
     may_have_grants: bool = True
+    owner: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    roles_above: Callable[[], tuple[str, ...]] = _nothing_above
 
 
 #: The app that has sessions registers it at start-up. Without it, nothing is known of a session.

@@ -55,9 +55,24 @@ def record_change(
         unit_of_work.wake(answers(approval.session))
 
 
+def demands(approval: Approval) -> dict[str, Any]:
+    """Return the demands of rules on the answer to a new request, for its records. Empty without such a rule."""
+    if approval.rule is None:
+        return {}
+    found = {"rule": approval.rule, "rule_version": approval.rule_version, "policy_version": approval.policy_version}
+    terms = approval.terms or {}
+    found |= {name: terms[name] for name in ("rules", "undecided", "approvers") if terms.get(name)}
+    return found | {"quorum": approval.quorum, "four_eyes": approval.four_eyes}
+
+
 def answers(session_id: UUID) -> str:
     """Return the wake-up topic of a session's connection for answers: it need not look for messages."""
     return f"answers:{session_id}"
+
+
+def policy(project_id: UUID) -> str:
+    """Return the wake-up topic of a project's rules."""
+    return f"policy:{project_id}"
 
 
 def person(actor: Actor) -> dict[str, Any]:

@@ -153,6 +153,7 @@ class ApprovalAnswer(Body, frozen=True, kw_only=True):
     remember: Annotated[Remember, says("Also answer later requests, by a grant. With `approve` or `edit`.")] | None = (
         None
     )
+    break_glass: Annotated[Text, says("Why you answer your own request under four eyes.")] | None = None
 
     rules: ClassVar[dict[str, Any]] = {
         **_answers(Decision.EDIT, ["digest", "arguments"], digest={"type": "string"}, arguments={"type": "object"}),

@@ -9,12 +9,12 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
-from approvals import attempt_clock, audit_events, canonical_action, permissions, schemas
+from approvals import attempt_clock, audit_events, canonical_action, permissions, schemas, verdicts
 from approvals.bodies import ApprovalConsumption
 from approvals.display import copies, revealing
 from approvals.life import preconditions as facts_module
 from approvals.life.preconditions import Facts
-from approvals.models import Approval, ApprovalQuerySet
+from approvals.models import Approval, ApprovalQuerySet, PolicyVersion
 from approvals.selectors import find
 from approvals.states import RUNS, RequestVia, Status
 from core.db import returning
@@ -73,7 +73,8 @@ def consume(
     """Take the one execution of exactly this action (I7). The same claim again gets the same answer again.
 
     Raises not-found, forbidden (the caller neither asked nor may answer), invalid, digest-mismatch, not-approved,
-    stale, consumed, and not-running when the attempt that asked is over: nothing of that attempt may run any more.
+    stale, consumed, policy-changed (a rule denies it now), and not-running when the attempt that asked is over: nothing
+    of that attempt may run any more.
 
     The executor states the preconditions as it finds them now. Other ones than those approved make the approval stale
     for good: it is kept, and never runs.
@@ -130,7 +131,9 @@ def _take(
     at = database_now()
     free = asked.filter(consumed_at__isnull=True, digest=digest, status=Status.APPROVED, decision_kind__in=sorted(RUNS))
     free = free.filter(stale_at__isnull=True, facts_digest=facts_module.digest_of(facts))
-    for taken in returning.update(free, consumed_at=at, consume_claim=claim, delivered_at=Coalesce("delivered_at", at)):
+    taking = {"consumed_at": at, "consume_claim": claim, "delivered_at": Coalesce("delivered_at", at)}
+    for taken in returning.update(free, **taking, policy_version=PolicyVersion()):
+        verdicts.refuse_denied(taken)
         audit_events.record_change(taken, "consumed", actor or audit_events.child(taken), reason="executed")
         return taken
     return None

@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actors import Actor
-from approvals import attempt_clock, audit_events, decision_validation, permissions, schemas
+from approvals import attempt_clock, audit_events, decision_validation, permissions, schemas, votes
 from approvals.decision_validation import Answer
 from approvals.grants import remembering
 from approvals.models import Approval
+from approvals.rules import rights
 from approvals.selectors import find, with_waiters
 from approvals.states import LEADS_TO, CancelReason, Decision, Status, Via, sources
 from approvals.verdicts import Verdict
@@ -29,15 +30,18 @@ EXPIRY = Work("approvals_expiry_sweep", "deadlines")
 def decide(project_id: Any, approval_id: UUID, answer: Answer, actor: Actor, via: str) -> Approval:
     """Decide a pending approval. The same decision again by the same person returns the same row.
 
+    A rule may demand several people. Then an approval is a vote, and the request stays pending until the last one.
+
     The checks run in this order, and the first refusal is the answer: 1. may the caller see it (not-found), 2. may the
-    caller decide (not-an-approver), 3. is it pending (already-decided), 4. its deadline (expired), 5. the digest that
-    was shown (digest-mismatch), 6. the version (version-conflict), 7. the decision itself (invalid).
+    caller decide (not-an-approver, self-approval), 3. is it pending (already-decided), 4. its deadline (expired), 5.
+    the digest that was shown (digest-mismatch), 6. the version (version-conflict), 7. the decision itself (invalid).
     """
     try:
         with unit_of_work.transaction():
             approval = find(project_id, approval_id, actor)
             permissions.check_decide(actor, project_id, via)
-            return _decide(approval, answer, actor, via)
+            broken = rights.check_answer(approval, actor, answer.break_glass)
+            return _decide(approval, answer, actor, via, broken)
     except problems.Problem as refusal:
         if refusal.type == "expired":
             expire(approval_id)
@@ -93,7 +97,12 @@ def expire(approval_id: UUID) -> bool:
 
 def answer_by_rule(approval: Approval, verdict: Verdict) -> Approval:
     """Settle a new request by the verdict of a rule, in the transaction that stored it."""
-    columns = {"decision_kind": verdict.decision, "message": verdict.message, "rule": verdict.rule}
+    columns = {
+        "decision_kind": verdict.decision,
+        "message": verdict.message,
+        "rule": verdict.rule,
+        "rule_version": verdict.rule_version,
+    }
     actor = Actor.system(verdict.by or f"the rule {verdict.rule}")
     decided = _take(approval, LEADS_TO[verdict.decision], actor, Via.RULE, **columns)
     if decided is None:  # Its deadline has passed in this very moment.
@@ -101,10 +110,17 @@ def answer_by_rule(approval: Approval, verdict: Verdict) -> Approval:
     return decided
 
 
-def _decide(approval: Approval, answer: Answer, actor: Actor, via: str) -> Approval:
+def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, break_glass: str | None = None) -> Approval:
     while approval.status == Status.PENDING and not approval.is_overdue:
         change = decision_validation.validate(approval, answer)
-        decided = _take(approval, change.status, actor, via, **change.columns)
+        if change.status == Status.APPROVED and approval.quorum > 1:
+            number = votes.add(approval, actor, via, change.columns["message"], change.columns["note"])
+            if number is None or number < approval.quorum:
+                approval = with_waiters(Approval.objects.filter(id=approval.id)).get()
+                if number is None:
+                    continue
+                return approval
+        decided = _take(approval, change.status, actor, via, **change.columns, break_glass=break_glass)
         if decided is not None:
             if change.remember is not None:
                 remembering.new(decided, change.remember, actor)
@@ -139,7 +155,10 @@ def _take(approval: Approval, to: Status, actor: Actor, via: str, **columns: Any
             decision=decided.decision_kind,
             via=via,
             rule=decided.rule,
+            rule_version=decided.rule_version,
             proposed_digest=decided.proposed_digest,
+            break_glass=decided.break_glass,
+            votes=votes.names(decided) if decided.quorum > 1 else None,
         )
         return decided
     return None

@@ -11,7 +11,7 @@ from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.grants import matching
 from approvals.life import preconditions
-from approvals.models import Approval
+from approvals.models import Approval, PolicyVersion
 from approvals.outcomes import repeats
 from approvals.states import UNSTATED_REVERSIBILITY, raised_risk
 from core.db import returning
@@ -50,11 +50,12 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
             attempt_clock.wait_begins(approval.project_id, approval.session, approval.attempt, approval.via)
         else:
             _refuse_too_many(approval.project_id, actor)
+        approval, verdict = verdicts.verdict_on(approval, facts)
         said: dict[str, Any] = {"risk": approval.risk, "reversibility": approval.reversibility}
+        said |= audit_events.demands(approval)
         if approval.repeat_warning:
             said["repeats"] = approval.repeat_warning["approval_id"]
         audit_events.record_change(approval, "requested", actor, reason="asked", told=said, via=via, **said)
-        verdict = verdicts.verdict_on(approval, facts)
         return (approval if verdict is None else decisions.answer_by_rule(approval, verdict)), True
 
 
@@ -104,4 +105,5 @@ def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: Ses
         digest=prepared.digest,
         repeat_warning=repeats.warning_for(project_id, ask.tool_name, prepared.action),
         facts_digest=preconditions.digest_of(stated),
+        policy_version=PolicyVersion(project_id),
     )

@@ -23,6 +23,7 @@ from approvals.bodies import (
     Word,
 )
 from approvals.display import copies
+from approvals.rules import demands
 from approvals.states import RUNS, CancelReason, Decision, Fallback, Outcome, RequestVia, Status, StepKind, Via
 from core.db import clock
 from core.display.redaction import redacted
@@ -103,6 +104,16 @@ class Approval(Struct, frozen=True, kw_only=True):
     assigned_to: Annotated[ApprovalAssignee | None, says("The person or group that it was handed to. It is no right.")]
     escalated_at: Moment | None
     escalations: int
+    rule: Annotated[str | None, says("The rule that answered it, or that says who must answer.")]
+    rule_version: int | None
+    policy_version: Annotated[int | None, says("The version of the project's rules, when it was asked or consumed.")]
+    quorum: Annotated[int, says("So many people must approve. One denial is enough.")]
+    votes: Annotated[int, says("The people who have approved so far, of more than one.")]
+    four_eyes: Annotated[bool, says("The owner of the session or key that asked may not answer.")]
+    approvers: Annotated[
+        list[demands.RequiredApprovers], says("A person must be named by each. Empty: nobody is named.")
+    ]
+    break_glass: Annotated[str | None, says("Why a person answered their own request in an emergency.")]
     open_questions: Annotated[int, says("Questions to the asker without an answer: `GET approvals/{id}/questions`.")]
     settled_at: Moment | None
     cancel_reason: Annotated[str, one_of(CancelReason.values)] | None
@@ -233,6 +244,7 @@ def approval(row: models.Approval, viewer: Actor | None = None, *, is_raw: bool 
         assigned_to=ApprovalAssignee(**row.assigned_to) if row.assigned_to else None,
         escalated_at=moment(row.escalated_at),
         escalations=row.escalations,
+        **demands.of(row),
         open_questions=row.open_questions,
         **_outcome(row, seen),
         redacted=seen.count,

@@ -55,6 +55,22 @@ class Via(models.TextChoices):
     RULE = "rule"
 
 
+class RuleOutcome(models.TextChoices):
+    """The outcomes of a rule, from the most restrictive to the least: the most restrictive of those that match wins."""
+
+    DENY = "deny"
+    REVIEW = "review"
+    ASK = "ask"
+    ALLOW = "allow"
+
+
+class OnExpiry(models.TextChoices):
+    """The effect of a rule's deadline: the request expires, or it stays pending and is escalated."""
+
+    EXPIRE = "expire"
+    PENDING = "pending"
+
+
 class Fallback(models.TextChoices):
     """What a caller does when nobody answers in time. It decides nothing."""
 
@@ -73,6 +89,8 @@ class StepKind(models.TextChoices):
     ESCALATED = "escalated"
     ASKED_BACK = "asked_back"
     ANSWERED = "answered"
+    VOTED = "voted"
+    REMINDED = "reminded"
 
 
 class GrantScope(models.TextChoices):
@@ -184,6 +202,12 @@ def raised_risk(asked: str | None) -> str:
     """Return the higher of the base risk and the asker's risk."""
     order = list(Risk)
     return max(BASE_RISK, Risk(asked or BASE_RISK), key=order.index).value
+
+
+def raised_risk_to(risk: str, by_rule: str | None) -> str:
+    """Return the higher of a request's risk and that of a rule: rules only ever raise it."""
+    order = list(Risk)
+    return max(Risk(risk), Risk(by_rule or risk), key=order.index).value
 
 
 def raised_reversibility(stated: str, by_other: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals.api import batch, grant_views, life_views, outcome_views, receipts, views
+from approvals.api import batch, grant_views, life_views, outcome_views, receipts, rules, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
@@ -30,4 +30,7 @@ urlpatterns = [
     path("grants", grant_views.Grants.as_view()),
     path("grants/<any_uuid:grant_id>", grant_views.OneGrant.as_view()),
     path("grants/<any_uuid:grant_id>/revoke", grant_views.Revoke.as_view()),
+    path("rules", rules.Rules.as_view()),
+    path("rules/preview", rules.Preview.as_view()),
+    path("rules/<any_uuid:rule_id>", rules.OneRule.as_view()),
 ]

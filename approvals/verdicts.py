@@ -1,15 +1,23 @@
-"""Rules and grants that answer a new request in the transaction that stores it, before a person sees it."""
+"""The verdict on a new request, in the transaction that stores it, before a person sees it.
+
+The order is fixed: disabled tools, rules that deny, grants and plans, rules that allow, reviewers, people. A grant
+never beats a denial, and never answers a request for which a rule demands four eyes, several people or named ones.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from approvals import schemas
+from approvals import askers, schemas
 from approvals.askers import SessionFacts
 from approvals.grants import matching
-from approvals.models import Approval
-from approvals.states import Decision
+from approvals.models import Approval, ShadowAnswer
+from approvals.rules import compiled, judging, terms
+from approvals.rules.judging import Judgement
+from approvals.states import Decision, RuleOutcome
+from core.db import returning
 from core.display.text import shortened
+from core.web import problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +28,64 @@ class Verdict:
     decision: Decision
     message: str | None = None
     by: str | None = None
+    rule_version: int | None = None
 
 
-def verdict_on(approval: Approval, facts: SessionFacts) -> Verdict | None:
-    """Return the verdict on a new request, or None: then people answer it."""
+def verdict_on(approval: Approval, facts: SessionFacts) -> tuple[Approval, Verdict | None]:
+    """Return a new request with the demands of its rules, and the verdict on it, or None: then people answer it."""
     if approval.tool_name in facts.disabled_tools:
         why = f"The tool {shortened(approval.tool_name)} is disabled for this session."
-        return Verdict("disabled_tools", Decision.DENY, why)
-    grant = matching.use(approval, facts)
+        return approval, Verdict("disabled_tools", Decision.DENY, why)
+    rules = compiled.of(approval.project_id, approval.policy_version)
+    judgement = judging.judge(approval, facts, rules)
+    approval = _with_demands(approval, judgement, facts)
+    if judgement.outcome == RuleOutcome.DENY:
+        return approval, _verdict(judgement, Decision.DENY)
+    grant = None if needs_people(approval) else matching.use(approval, facts)
     if grant is not None:
         by = f"the grant {str(grant.id)[:8]} of {schemas.display_name(grant.granted_by)}"
-        return Verdict(grant.rule, Decision.APPROVE, by=by)
-    return None
+        return approval, Verdict(grant.rule, Decision.APPROVE, by=by)
+    # An action that may have run already is never repeated without a person who has read the warning.
+    may_run = Decision.APPROVE in approval.allowed_decisions and not approval.repeat_warning
+    if judgement.outcome == RuleOutcome.ALLOW and may_run:
+        return approval, _verdict(judgement, Decision.APPROVE)
+    # Reviewers belong here, for the outcome `review`. Without one, people are asked.
+    return approval, None
+
+
+def refuse_denied(approval: Approval) -> None:
+    """Raise policy-changed if a rule denies the approved action now. No other change of rules stops a consumption."""
+    rules = compiled.of(approval.project_id, approval.policy_version)
+    if not rules.denies:
+        return
+    facts = askers.facts_of(approval.session) if rules.denials_read_session else SessionFacts()
+    rule = judging.denial(approval, facts, rules)
+    if rule is not None:
+        detail = f"It was approved, and the rule {rule.name} denies it now."
+        raise problems.conflict(detail, "policy-changed", rule=rule.name, rule_version=rule.version)
+
+
+def needs_people(approval: Approval) -> bool:
+    """Return True if a rule demands four eyes, several people or named ones. No grant answers such a request."""
+    return approval.four_eyes or approval.quorum > 1 or bool((approval.terms or {}).get("approvers"))
+
+
+def _verdict(judgement: Judgement, decision: Decision) -> Verdict | None:
+    rule = judgement.leader
+    if rule is None:
+        return None
+    denied = f"The rule {rule.name} denies this."
+    message = (rule.message or denied) if decision is Decision.DENY else None
+    return Verdict(rule.name, decision, message, rule_version=rule.version)
+
+
+def _with_demands(approval: Approval, judgement: Judgement, facts: SessionFacts) -> Approval:
+    """Write the demands of the rules into the row, which nobody has seen yet, and the answers of those in shadow."""
+    if columns := terms.columns(approval, judgement, facts):
+        [approval] = returning.update(Approval.objects.filter(id=approval.id), **columns)
+    if judgement.shadows:
+        ShadowAnswer.objects.bulk_create(
+            ShadowAnswer(approval=approval, rule=rule.id, name=rule.name, version=rule.version, outcome=outcome)
+            for rule, outcome in judgement.shadows
+        )
+    return approval

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from accounts.models import Project
+from accounts.models import Project, User
 from core.db.clock import Now
 from core.display.text import shortened
 from orchestration.states import ENDED, LONGEST_RUNNER, TERMINAL, Runner, Status
@@ -58,6 +58,15 @@ class Session(models.Model):
     wait_extended_secs = models.FloatField(default=0, help_text="Seconds added for outages of Wardroom itself.")
     last_tool = models.CharField(max_length=200, blank=True, default="")
     rounds = models.PositiveIntegerField(default=0)
+    owner = models.ForeignKey(
+        User,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        help_text="The person who started it. A child's children have its owner.",
+    )
     created_by = models.CharField(max_length=300, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     queued_at = models.DateTimeField(

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from approvals import attempt_clock, decisions
 from approvals.outcomes import unknown as unknown_outcomes
+from approvals.rules import timeline
 from ledger import sweeps
 from ledger.deliveries import round
 from mailbox import claims
@@ -69,11 +70,9 @@ def cancels_sweep() -> None:
 
 @shared_task(name="orchestration.approvals_expiry_sweep")
 def approvals_expiry_sweep() -> None:
-    """Expire approvals without a decision in time, cancel those left pending, and find unknown outcomes."""
-    sweeps.run(
-        "approvals_expiry_sweep",
-        lambda moment: decisions.expire_due() + attempt_clock.settle_left() + unknown_outcomes.sweep(),
-    )
+    """Remind and escalate, expire approvals in time, cancel those left pending, and find unknown outcomes."""
+    due = (timeline.take_due, decisions.expire_due, attempt_clock.settle_left, unknown_outcomes.sweep)
+    sweeps.run("approvals_expiry_sweep", lambda moment: sum(act() for act in due))
 
 
 @shared_task(name="orchestration.claims_sweep")

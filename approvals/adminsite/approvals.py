@@ -86,7 +86,9 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             done = decisions.decide(approval.project_id, approval.id, answer, actor, "admin")
         except problems.Problem as refusal:
             return self._page(request, self._find(request, approval_id), refusal)
-        messages.success(request, f"You {schemas.past_tense(done)} it.")
+        voted = f"Your approval is {done.vote_count} of {done.quorum}. It still waits."
+        is_open = done.status == Status.PENDING
+        messages.success(request, voted if is_open else f"You {schemas.past_tense(done)} it.")
         return redirect("admin:approvals_approval_change", done.id)
 
     def step(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:

@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from approvals import askers, attempt_clock, permissions, schemas
-from approvals.adminsite import outcomes
+from approvals.adminsite import demands, outcomes
 from approvals.decision_validation import Answer
 from approvals.display import copies
 from approvals.grants import offers
@@ -104,7 +104,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "questions": approval.questions.order_by("asked_at", "id"),
         "steps": approval.steps.order_by("id"),
         **outcomes.context(approval, user),
-        "may_decide": permissions.may_decide(user, approval.project_id),
+        **demands.context(approval, user),
     }
 
 
@@ -180,7 +180,7 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
         "command_rows": max(2, min(12, str(command).count("\n") + 1)),
         "editor": typed.get("arguments", editable(rest)),
         "editing": typed.get("decision") == Decision.EDIT,
-        "typed": {name: typed.get(name, "") for name in ("message", "note")},
+        "typed": {name: typed.get(name, "") for name in ("message", "note", "break_glass")},
         "remembering": offers.choices(approval, askers.facts_of(approval.session).role),
         "remembered": typed.get("remember", ""),
         "refusal": refusal,
@@ -228,6 +228,7 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
         "version": int(version) if version.isascii() and version.isdigit() and len(version) < 10 else version,
         "message": _text(posted.get("message")),
         "note": _text(posted.get("note")),
+        "break_glass": _text(posted.get("break_glass")) or None,
         "arguments": arguments,
         # The form of a denial has the same fields.
         "remember": offers.chosen(posted.get("remember", "")) if is_run else None,

@@ -99,7 +99,7 @@ class Decide(ProjectView):
     permission_classes = []
     refuses: ClassVar = {
         "POST": {
-            403: ("not-an-approver",),
+            403: ("not-an-approver", "self-approval"),
             409: ("already-decided", "digest-mismatch", "version-conflict"),
             410: ("expired",),
         }
@@ -152,7 +152,9 @@ class Withdraw(ProjectView):
 class Consume(ProjectView):
     scopes: ClassVar = {"POST": "approvals:ask"}
     child_may: ClassVar = {"POST"}
-    refuses: ClassVar = {"POST": {409: ("digest-mismatch", "not-approved", "stale", "consumed", "not-running")}}
+    refuses: ClassVar = {
+        "POST": {409: ("digest-mismatch", "not-approved", "stale", "consumed", "policy-changed", "not-running")}
+    }
 
     @extend_schema(
         operation_id="approvals_consume",

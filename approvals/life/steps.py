@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from accounts.actors import Actor
 from approvals import audit_events, decisions, permissions
 from approvals.models import Approval, Step
+from approvals.rules import rights
 from approvals.selectors import find
 from approvals.states import Status, StepKind, Via
 from core.db import returning
@@ -31,6 +32,7 @@ def pending(project_id: Any, approval_id: UUID, actor: Actor) -> Approval:
     """
     approval = find(project_id, approval_id, actor)
     permissions.check_decide(actor, project_id, Via.REST)
+    rights.check_named(approval, actor)
     refuse_settled(approval)
     return approval
 

@@ -4,6 +4,22 @@ from approvals.models.approval import Approval, ApprovalQuerySet
 from approvals.models.grants import Grant
 from approvals.models.life import Question, Snooze, Step, Waiter
 from approvals.models.outcome import OutcomeNote
+from approvals.models.rules import Policy, PolicyVersion, Rule, ShadowAnswer, Vote
 from approvals.models.subject import Subject
 
-__all__ = ["Approval", "ApprovalQuerySet", "Grant", "OutcomeNote", "Question", "Snooze", "Step", "Subject", "Waiter"]
+__all__ = [
+    "Approval",
+    "ApprovalQuerySet",
+    "Grant",
+    "OutcomeNote",
+    "Policy",
+    "PolicyVersion",
+    "Question",
+    "Rule",
+    "ShadowAnswer",
+    "Snooze",
+    "Step",
+    "Subject",
+    "Vote",
+    "Waiter",
+]

@@ -101,6 +101,19 @@ class Approval(models.Model):
     rule_version = models.PositiveIntegerField(null=True)
     # The grant that was born from this answer.
     remembered = models.UUIDField(null=True)
+    # The version of the project's rules when it was asked, and then when it was consumed. Null: there were none.
+    policy_version = models.BigIntegerField(null=True)
+
+    # Copied from the rules that matched, when it was asked. Later changes of these rules do not change it.
+    quorum = models.PositiveSmallIntegerField(default=1)
+    vote_count = models.PositiveSmallIntegerField(default=0)
+    four_eyes = models.BooleanField(default=False)
+    terms = JSONText(null=True)
+    # The reminders and escalations that are done, and the time of the next one.
+    steps_done = models.PositiveSmallIntegerField(default=0)
+    next_step_at = models.DateTimeField(null=True)
+    # The reason of a person who answered although the rules did not let them.
+    break_glass = models.TextField(null=True)
 
     # Who looks at it, whom it is for, and how often it was escalated. None of these decides who may answer.
     claimed_by = models.JSONField(null=True)
@@ -160,11 +173,17 @@ class Approval(models.Model):
             ("ask", "Can ask for approvals"),
             ("decide", "Can answer approvals"),
             ("view_secrets", "Can see hidden values of approvals"),
+            ("break_glass", "Can answer own requests in an emergency, with a reason"),
         ]
         indexes = [
             models.Index(fields=["project", "status", "requested_at", "id"], name="approvals_queue"),
             models.Index(fields=["project", "requested_at", "id"], name="approvals_list"),
             models.Index(fields=["session", "attempt"], name="approvals_of_attempt"),
+            models.Index(
+                fields=["next_step_at"],
+                condition=Q(status=Status.PENDING, next_step_at__isnull=False),
+                name="approvals_next_steps",
+            ),
             models.Index(fields=["expires_at"], condition=Q(status=Status.PENDING), name="approvals_deadlines"),
             models.Index(
                 fields=["settled_at"],

@@ -114,6 +114,7 @@ CONSTRAINTS: list[models.BaseConstraint] = [
         | Q(claimed_by__isnull=False, claimed_until__isnull=False),
         name="approvals_claim_is_a_lease",
     ),
+    models.CheckConstraint(condition=Q(quorum__gte=1), name="approvals_quorum_from_one"),
     models.CheckConstraint(
         condition=Q(escalations=0, escalated_at__isnull=True) | Q(escalations__gt=0, escalated_at__isnull=False),
         name="approvals_escalated_at_a_time",

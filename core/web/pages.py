@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import ValidationError
-from django.db.models import DateTimeField, Field, IntegerField, QuerySet, UUIDField
+from django.db.models import CharField, DateTimeField, Field, IntegerField, QuerySet, UUIDField
 
 from core.db.batches import ordered
 from core.db.compiled import Listing
 from core.limits import LIMITS
 from core.web import queries
 from core.web.openapi import values
+from wardroom import strict
 
 LIMIT, MOST = 50, 200
 #: The query parameters of a page, for the OpenAPI document.
@@ -120,6 +121,8 @@ def _decode(cursor: str, columns: Sequence[Field[Any, Any]]) -> list[Any]:
                     place.append(moment.astimezone(UTC))
                 case UUIDField(), str():
                     place.append(column.to_python(value))
+                case CharField(), str() if strict.is_storable(value):
+                    place.append(value)
                 case _:
                     raise ValueError
         return place

@@ -109,7 +109,12 @@ class Connection:
         self.is_live = True
         # Listen after the claim, which ends in a wake-up for others, and before the first look.
         session_id = principal.session_id
-        topics = f"session:{session_id}", audit_events.answers(session_id), replaced(session_id, self.claim.number)
+        topics = (
+            f"session:{session_id}",
+            audit_events.answers(session_id),
+            audit_events.policy(principal.project_id),
+            replaced(session_id, self.claim.number),
+        )
         async with hub.get().listen(*topics) as self.subscription:
             if not self.offer.plain:
                 await self.peer.send(await run_in_threadpool(run.welcome, self.claim))

@@ -173,6 +173,8 @@ class Standing(NamedTuple):
     run_acked: bool
     cancel_requested: bool
     cancel_reason: str
+    #: The version of the project's rules. None: it has none.
+    policy_version: int | None
 
 
 def check(connection: Claim) -> Standing:
@@ -188,10 +190,12 @@ def check(connection: Claim) -> Standing:
         "session": sql.uid(connection.session_id),
         "attempt": connection.attempt,
     }
-    for number, is_open, run_acked, cancelled, reason, *columns in sql.run_prepared(STATEMENTS["standing"], params):
+    for number, is_open, run_acked, cancelled, reason, policy, *columns in sql.run_prepared(
+        STATEMENTS["standing"], params
+    ):
         if is_open and number == connection.number:
             _refuse_ended(credentials.child_state(token, columns))
-            return Standing(bool(run_acked), bool(cancelled), reason)
+            return Standing(bool(run_acked), bool(cancelled), reason, policy)
     raise rejection(connection)
 
 

@@ -15,7 +15,7 @@ from orchestration.connections import run as connection_run
 from orchestration.connections.fencing import Claim, check, fenced_transaction
 from orchestration.models import Attempt
 from orchestration.states import Status
-from wardroom.protocol import ApprovalQuestion, ApprovalReply, Cancel, Frame
+from wardroom.protocol import ApprovalQuestion, ApprovalReply, Cancel, Frame, PolicyChanged
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class ConnectionState:
     need_run: bool = False
     cancel: bool = False
     run: bool = False
+    policy_version: int | None = None
     questions: set[str] = field(default_factory=set)
     decisions: set[str] = field(default_factory=set)
     asking: set[str] = field(default_factory=set)
@@ -47,7 +48,9 @@ class ConnectionState:
 
 
 def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
-    """Return the frames that never wait behind messages, in order: cancel, run, decisions. Raises ConnectionRejected.
+    """Return the frames that never wait behind messages: cancel, run, changed rules, decisions.
+
+    Raises ConnectionRejected.
 
     The returned frames count as sent: the caller writes them, or loses the connection and `state` with it. So `state`
     changes after the last read: a read that fails returns no frames, and the next look returns all of them.
@@ -60,6 +63,9 @@ def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
     sends_run = wants_run and not state.run and not standing.cancel_requested
     if sends_run:
         frames.append(connection_run.run(connection))
+    if standing.policy_version != state.policy_version and standing.policy_version and not connection.plain:
+        # At the begin of each connection too: a child that was away compares the version with the one that it knows.
+        frames.append(PolicyChanged(version=standing.policy_version))
     due_frames = approvals.undelivered(connection, need_run=state.need_run)
     replies = [frame for frame in due_frames if isinstance(frame, ApprovalReply)]
     questions = [frame for frame in due_frames if isinstance(frame, ApprovalQuestion)]
@@ -71,6 +77,7 @@ def urgent(connection: Claim, state: ConnectionState) -> list[Frame]:
     state.held_back = {reply.id for reply in due if reply.id in asking}
     fresh = [reply for reply in due if reply.id not in asking]
     state.cancel, state.run = state.cancel or standing.cancel_requested, state.run or sends_run
+    state.policy_version = standing.policy_version
     state.decisions.update(reply.id for reply in fresh)
     state.questions.update(question.id for question in asked_back)
     return [*frames, *fresh, *asked_back]

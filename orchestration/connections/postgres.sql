@@ -1,10 +1,11 @@
 -- What each frame and each wake-up of a connection runs, on PostgreSQL. Django takes longer to build it than the
 -- database to answer it. `core.db.named_sql` reads this file.
 
--- The attempt, its session and the token, at one moment. The last five columns are those of `credentials.child_state`.
+-- The attempt, its session, the version of the rules and the token, at one moment. The last five columns are those of `credentials.child_state`.
 -- name: standing
 SELECT attempt.connection, attempt.ended_at IS NULL, attempt.run_acked_at IS NOT NULL,
     session.cancel_requested_at IS NOT NULL, session.cancel_reason,
+    (SELECT policy.version FROM approvals_policy policy WHERE policy.project_id = session.project_id),
     token.kind, token.secret_hash, token.user_id, token.ended_at IS NOT NULL,
     COALESCE(token.expires_at <= COALESCE(%(now)s::timestamptz, statement_timestamp()), FALSE)
 FROM orchestration_attempt attempt

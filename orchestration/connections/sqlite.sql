@@ -4,6 +4,7 @@
 -- name: standing
 SELECT attempt.connection, attempt.ended_at IS NULL, attempt.run_acked_at IS NOT NULL,
     session.cancel_requested_at IS NOT NULL, session.cancel_reason,
+    (SELECT policy.version FROM approvals_policy policy WHERE policy.project_id = session.project_id),
     token.kind, token.secret_hash, token.user_id, token.ended_at IS NOT NULL,
     COALESCE(
         token.expires_at

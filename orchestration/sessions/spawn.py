@@ -295,5 +295,6 @@ def _store(project: Project, order: SpawnOrder, plan: _Plan, parent: Session | N
         retries_left=plan.retries,
         has_role_reach=plan.has_role_reach,
         may_run_unasked=roles.may_command(actor),
+        owner_id=parent.owner_id if parent and actor.kind == "child" else actor.user_id,
         created_by=f"{actor.kind} {actor.name}"[:300],
     )

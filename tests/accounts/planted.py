@@ -12,7 +12,9 @@ from accounts.actors import Actor
 from approvals import decisions
 from approvals import requests as approvals_asking
 from approvals.canonical_action import Ask
-from approvals.models import Approval, Grant
+from approvals.models import Approval, Grant, Rule
+from approvals.rules import editing
+from approvals.rules.bodies import RuleBody, RuleMatch
 from ledger.models import Delivery, Webhook
 from ledger.webhooks import receivers, trial
 from mailbox import delivery, quarantine, questions
@@ -50,6 +52,7 @@ class Targets:
             and not Message.objects.filter(address__name="box", waiting__state="claimed").exists()
             and Approval.objects.get(pk=self.ids["approval"]).status == "pending"
             and Grant.objects.get(pk=self.ids["grant"]).ended_at is None
+            and Rule.objects.get(pk=self.ids["rule"]).version == 1
             and Quarantined.objects.get(pk=self.ids["quarantined"]).state == "waiting"
             and Webhook.objects.filter(pk=self.ids["webhook"], previous_secret=None).exists()
             and Delivery.objects.filter(webhook__pk=self.ids["webhook"]).count() == 1
@@ -74,12 +77,14 @@ def plant() -> Targets:
     granted, _ = approvals_asking.ask(project.pk, remembered, actor=SELF, via="rest")
     answer = decisions.Answer(decision="approve", digest=granted.digest, remember={"scope": "session"})
     granted = decisions.decide(project.pk, granted.pk, answer, Actor.of_user(owner()), "admin")
+    body = RuleBody(name=f"rule {session}", outcome="deny", match=RuleMatch(tools=["nothing"]))
+    rule = editing.create(project.pk, body, SELF)
     broken = quarantine.put(project.pk, b"{", "rest", "broken", address="box")
     Webhook.objects.all().delete()
     webhook, _ = receivers.create(project.pk, SELF, url="https://hooks.example/", types=["*"])
     sent = trial.send(webhook)
     ids = {
-        "session": session, "over": over, "ask": asked.id, "boxed": boxed.id,
+        "session": session, "over": over, "ask": asked.id, "boxed": boxed.id, "rule": rule.pk,
         "approval": approval.pk, "quarantined": broken.pk, "grant": granted.remembered,
         "webhook": webhook.pk, "delivery": sent.pk,
     }  # fmt: skip

@@ -46,6 +46,7 @@ MESSAGE = {"message_kind": "task", "body": {"text": "stop"}}
 READ, WRITE = ("sessions:read",), ("sessions:write",)
 ASK, DECIDE, LOOK = ("approvals:ask",), ("approvals:decide",), ("approvals:ask", "approvals:decide", "approvals:read")
 DELIVER, HOOK = ("mailboxes:write",), ("webhooks:write",)
+RULES, RULE = ("rules:write", "approvals:read"), {"name": "planted", "outcome": "ask"}
 CLAIM = {"claim": str(uuid.uuid4()), "ids": ["x"]}
 BATCH = {"items": [{"id": "{approval}", "digest": "x", "decision": "deny"}]}
 MATRIX = [
@@ -96,6 +97,12 @@ MATRIX = [
     Row("GET grants", ("approvals:read",)),
     Row("GET grants/{grant}", ("approvals:read",)),
     Row("POST grants/{grant}/revoke", DECIDE, body={}),
+    Row("GET rules", RULES),
+    Row("POST rules", ("rules:write",), body={**RULE, "name": "new"}),
+    Row("GET rules/{rule}", RULES),
+    Row("PUT rules/{rule}", ("rules:write",), body=RULE),
+    Row("DELETE rules/{rule}", ("rules:write",)),
+    Row("POST rules/preview", ("rules:write",), body={"rule": RULE, "days": 1}),
     Row("GET mailboxes/box", ("mailboxes:read",)),
     Row("GET mailboxes/box/messages", ("mailboxes:read",)),
     Row("GET mailboxes/box/asks/{boxed}", ("mailboxes:read",)),

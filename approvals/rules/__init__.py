@@ -1,0 +1,1 @@
+"""Rules: they deny, allow, or demand certain people and times, before a person sees a request."""

@@ -1,0 +1,59 @@
+"""Votes: a request for several people is approved by the last of them, and denied by the first denial.
+
+Every vote is for the one digest that was shown. Nobody may edit such a request, because the others would have approved
+another action. One person counts once, whichever of their keys they use.
+"""
+
+from __future__ import annotations
+
+from accounts.actors import Actor
+from approvals import audit_events, permissions
+from approvals.models import Approval, Step, Vote
+from approvals.states import Status, StepKind
+from core.db import returning
+from core.db.clock import database_now
+from ledger import unit_of_work
+
+
+def add(approval: Approval, actor: Actor, via: str, message: str | None, note: str | None) -> int | None:
+    """Record this person's vote and return the number of votes, or None if the request has changed since it was read.
+
+    The lock on the request's row puts concurrent votes in order, so exactly one of them is the last that was needed.
+    Only votes of people with the right to answer count. A repeated vote changes nothing.
+    """
+    with unit_of_work.transaction():
+        current = Approval.objects.select_for_update(no_key=True).filter(id=approval.id, status=Status.PENDING)
+        if not current.filter(version=approval.version, digest=approval.digest).in_time(database_now()).exists():
+            return None
+        vote = returning.insert(
+            Vote(
+                approval=approval,
+                user=actor.user,
+                by=audit_events.person(actor),
+                at=database_now(),
+                via=via,
+                digest=approval.digest,
+                message=message,
+                note=note,
+            )
+        )
+        able = permissions.approvers(approval.project_id).values("pk")
+        number = Vote.objects.filter(approval=approval, digest=approval.digest, user__in=able).count()
+        if vote is not None:
+            [changed] = returning.update(Approval.objects.filter(id=approval.id), vote_count=number)
+            if number < approval.quorum:
+                _record(changed, actor, via, note)
+        return number
+
+
+def _record(approval: Approval, actor: Actor, via: str, note: str | None) -> None:
+    told = {"votes": approval.vote_count, "quorum": approval.quorum}
+    Step.objects.create(
+        approval=approval, kind=StepKind.VOTED, at=database_now(), by=audit_events.person(actor), detail=told, note=note
+    )
+    audit_events.record_change(approval, "voted", actor, reason="approve", told=told, via=via, **told)
+
+
+def names(approval: Approval) -> list[str]:
+    """Return the names of the voters, in their order."""
+    return [str(vote.by.get("user") or vote.by["name"]) for vote in approval.votes.order_by("id")]
