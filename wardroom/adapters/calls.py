@@ -6,14 +6,16 @@ it does not run.
 
 import asyncio
 import importlib
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from wardroom.decision import Decision
 from wardroom.gate.action import Action, Arguments, Policy
 from wardroom.gate.async_gate import AsyncGate, async_gate
-from wardroom.gate.gate import Told
+from wardroom.gate.gate import Outcome, Told
 from wardroom.gate.refusals import ApprovalPending, ApprovalUnusable, NotApproved, refusal_of
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class ToolCall:
 
 
 class Conversation:
-    """Asks for the tool calls of one conversation.
+    """Asks for the tool calls of one conversation. Use it in `async with`: its end reports the calls that ran.
 
     `name` names the conversation: a thread, a run, a ticket. It must be the same after a restart and different for
     every other conversation, because models repeat the ids of calls. `policies` has a policy for each tool by its name;
@@ -68,6 +70,7 @@ class Conversation:
         self.name = name
         self._policy = policy or Policy()
         self._policies = dict(policies or {})
+        self._running: dict[str, tuple[Action, Decision, str]] = {}
 
     def action(self, call: ToolCall) -> Action:
         """Return the request of a call. The same call of the same conversation is the same request."""
@@ -117,7 +120,29 @@ class Conversation:
         """Take the one execution of an approved call, and return the arguments to run now, or the refusal."""
         if isinstance(answer, NotApproved):
             return answer
+        action, claim = self.action(call), secrets.token_urlsafe(24)
         try:
-            return await self.gate.consume(self.action(call), answer)
+            arguments = await self.gate.consume(action, answer, claim)
         except NotApproved as refusal:
             return refusal
+        self._running[call.id] = action, answer, claim
+        return arguments
+
+    async def finished(self, id: str, outcome: Outcome = "ran", detail: str | None = None) -> None:
+        """Report how the run of a consumed call ended. A call that was not consumed here has nothing to report."""
+        if (taken := self._running.pop(id, None)) is not None:
+            await self.gate.report(*taken, outcome, detail)
+
+    async def all_finished(self) -> None:
+        """Report every call that was consumed so far as run. Call it when the framework has run them."""
+        await asyncio.gather(*map(self.finished, list(self._running)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Report the calls of a conversation that has ended well. After an error nobody knows which ones ran."""
+        if error is None:
+            await self.all_finished()

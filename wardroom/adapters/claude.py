@@ -1,7 +1,10 @@
 """Claude Agent SDK and Claude Code: answers for permission prompts (the extra `claude-agent-sdk`).
 
     approvals = ClaudeApprovals(client, "ticket 4711")
-    options = ClaudeAgentOptions(can_use_tool=approvals.can_use_tool)
+    ended = [HookMatcher(hooks=[approvals.tool_ended])]
+    options = ClaudeAgentOptions(
+        can_use_tool=approvals.can_use_tool, hooks={"PostToolUse": ended, "PostToolUseFailure": ended}
+    )
 
 Claude Code itself asks over MCP: see `python -m wardroom.mcp --permission-prompt`.
 """
@@ -28,6 +31,12 @@ class ClaudeApprovals(Conversation):
         if isinstance(verdict, NotApproved):
             return sdk.PermissionResultDeny(message=str(verdict), interrupt=isinstance(verdict, ApprovalPending))
         return sdk.PermissionResultAllow(updated_input=verdict)
+
+    async def tool_ended(self, event: Any, tool_use_id: str | None, context: Any) -> dict[str, Any]:
+        """Report how a tool ended: a hook for `PostToolUse` and `PostToolUseFailure`."""
+        has_failed = event.get("hook_event_name") == "PostToolUseFailure"
+        await self.finished(tool_use_id or "", "failed" if has_failed else "ran")
+        return {}
 
     async def permission_prompt(self, tool_name: str, arguments: Arguments, tool_use_id: str) -> dict[str, Any]:
         """Return the answer to a permission prompt of Claude Code as its JSON."""

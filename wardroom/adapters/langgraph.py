@@ -4,10 +4,10 @@
         arguments = approved_arguments("delete_file", state["call"])
         return {"result": delete_file(**arguments)}
 
-    approvals = GraphApprovals(client, thread_id)
-    result = graph.invoke(inputs, config)
-    while "__interrupt__" in result:
-        result = graph.invoke(await approvals.command(result["__interrupt__"]), config)
+    async with GraphApprovals(client, thread_id) as approvals:
+        result = await graph.ainvoke(inputs, config)
+        while "__interrupt__" in result:
+            result = await graph.ainvoke(await approvals.command(result["__interrupt__"]), config)
 
 The value of an interrupt has the shape of LangChain's human-in-the-loop middleware, so its agents work unchanged.
 """

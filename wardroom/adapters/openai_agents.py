@@ -1,10 +1,10 @@
 """OpenAI Agents SDK: answers for the interruptions of a run (the extra `openai-agents`).
 
-approvals = AgentApprovals(client, "ticket 4711")
-agent = Agent(name="ops", tools=[approvals.tool(delete_file)])     # a @function_tool
-result = await Runner.run(agent, "Clean up.")
-while result.interruptions:
-    result = await Runner.run(agent, await approvals.resolve(result.to_state()))
+async with AgentApprovals(client, "ticket 4711") as approvals:
+    agent = Agent(name="ops", tools=[approvals.tool(delete_file)])     # a @function_tool
+    result = await Runner.run(agent, "Clean up.")
+    while result.interruptions:
+        result = await Runner.run(agent, await approvals.resolve(result.to_state()))
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import Any
 
 from wardroom.adapters.calls import Conversation, ToolCall, Verdict, require
 from wardroom.decision import Decision
+from wardroom.gate.gate import described, outcome_of
 from wardroom.gate.refusals import NotApproved
 
 
@@ -40,7 +41,13 @@ class AgentApprovals(Conversation):
             verdict: Verdict = await (self.verdict(call) if answer is None else self.consumed(call, answer))
             if isinstance(verdict, NotApproved):
                 return str(verdict)
-            return await invoke(context, json.dumps(verdict))
+            try:
+                result = await invoke(context, json.dumps(verdict))
+            except BaseException as error:
+                await self.finished(call.id, outcome_of(error), described(error))
+                raise
+            await self.finished(call.id)
+            return result
 
         self._own.add(function_tool.name)
         return dataclasses.replace(function_tool, on_invoke_tool=gated, needs_approval=True)

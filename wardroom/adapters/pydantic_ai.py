@@ -1,11 +1,11 @@
 """Pydantic-AI: answers for the deferred tool calls of a run (the extra `pydantic-ai`).
 
     agent = Agent(model, tools=[Tool(delete_file, requires_approval=True)], output_type=[str, DeferredToolRequests])
-    approvals = DeferredApprovals(client, "ticket 4711")
-    result = await agent.run("Clean up.")
-    while isinstance(result.output, DeferredToolRequests):
-        answers = await approvals.results(result.output)
-        result = await agent.run(message_history=result.all_messages(), deferred_tool_results=answers)
+    async with DeferredApprovals(client, "ticket 4711") as approvals:
+        result = await agent.run("Clean up.")
+        while isinstance(result.output, DeferredToolRequests):
+            answers = await approvals.results(result.output)
+            result = await agent.run(message_history=result.all_messages(), deferred_tool_results=answers)
 
 or, in one run: `Agent(..., capabilities=[HandleDeferredToolCalls(handler=approvals.handle)])`.
 """

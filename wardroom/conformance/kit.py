@@ -50,13 +50,18 @@ Harness = Callable[[Run], list[str]]
 
 
 class Kit:
-    """One adapter under check. `can_edit` is False for an adapter whose framework cannot run other arguments."""
+    """One adapter under check.
 
-    def __init__(self, harness: Harness, *, url: str, key: str, can_edit: bool = True) -> None:
+    `can_edit` is False for an adapter whose framework cannot run other arguments, `reports` for one whose framework
+    does not say how a tool ended.
+    """
+
+    def __init__(self, harness: Harness, *, url: str, key: str, can_edit: bool = True, reports: bool = True) -> None:
         self.harness = harness
         self.url = url
         self.key = key
         self.can_edit = can_edit
+        self.reports = reports
         self.people = Client(url, key)
 
     @contextmanager

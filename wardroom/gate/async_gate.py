@@ -1,18 +1,35 @@
 """The gate with asyncio: over an `AsyncClient`, or over the connection of a `Child`."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from wardroom.approvals import AsyncApprovalSink, decision_of
 from wardroom.client import Problem
 from wardroom.decision import Decision, NotConsumed
 from wardroom.gate.action import Action
-from wardroom.gate.gate import LOST, PAUSE, ROUND, Told, checked, conflicting, facts_now
+from wardroom.gate.gate import (
+    LOST,
+    PAUSE,
+    ROUND,
+    Outcome,
+    Told,
+    checked,
+    conflicting,
+    described,
+    facts_now,
+    log,
+    outcome_of,
+)
 from wardroom.gate.refusals import ApprovalUnusable, unusable
 
 if TYPE_CHECKING:
     from wardroom.async_client import AsyncClient
     from wardroom.child import Child
+
+
+REPORT_SECS = 10.0
 
 
 class AsyncGate:
@@ -59,19 +76,43 @@ class AsyncGate:
         """Ask and wait. Raises NotApproved unless the answer is an approval."""
         return checked(await self.answer(action))
 
-    async def consume(self, action: Action, decision: Decision) -> dict[str, Any]:
-        """Take the one execution, and return the arguments to run. Raises ApprovalUnusable."""
+    async def consume(self, action: Action, decision: Decision, claim: str) -> dict[str, Any]:
+        """Take the one execution, and return the arguments to run. Raises ApprovalUnusable.
+
+        `claim` is a secret of this execution. `report` needs it.
+        """
         try:
-            return await self._consume(decision, facts_now(action, decision.arguments))
+            return await self._consume(decision, claim, facts_now(action, decision.arguments))
         except NotConsumed as refusal:
             raise unusable(refusal, decision) from refusal
 
-    async def allow(self, action: Action) -> dict[str, Any]:
-        """Ask, wait and consume. Return the arguments to run now. Raises NotApproved."""
-        return await self.consume(action, await self.decision(action))
+    @asynccontextmanager
+    async def reporting(self, action: Action, decision: Decision, claim: str) -> AsyncIterator[None]:
+        """Report how the body ended: as *ran*, as *failed* with its error, or as *unknown* when it was interrupted."""
+        try:
+            yield
+        except BaseException as error:
+            await self.report(action, decision, claim, outcome_of(error), described(error))
+            raise
+        await self.report(action, decision, claim, "ran")
 
-    async def _consume(self, decision: Decision, facts: list[dict[str, str]] | None) -> dict[str, Any]:
-        return await self.client.consume_approval(decision, facts=facts)
+    async def report(
+        self, action: Action, decision: Decision, claim: str, outcome: Outcome, detail: str | None = None
+    ) -> None:
+        """Report how the run ended. A report that cannot be made is logged: the run itself is over."""
+        try:
+            async with asyncio.timeout(REPORT_SECS):
+                await self._report(action, decision, claim, outcome, detail)
+        except (Problem, *LOST) as error:
+            log.warning("the outcome of %s could not be reported: %s", decision.approval_id, error)
+
+    async def _consume(self, decision: Decision, claim: str, facts: list[dict[str, str]] | None) -> dict[str, Any]:
+        return await self.client.consume_approval(decision, claim, facts)
+
+    async def _report(
+        self, action: Action, decision: Decision, claim: str, outcome: Outcome, detail: str | None
+    ) -> None:
+        await self.client.report_outcome(decision.approval_id, outcome, claim=claim, detail=detail)
 
 
 class ChildGate(AsyncGate):
@@ -100,8 +141,20 @@ class ChildGate(AsyncGate):
                 raise
             raise ApprovalUnusable(refusal.detail, None, refusal.code) from refusal
 
-    async def _consume(self, decision: Decision, facts: list[dict[str, str]] | None) -> dict[str, Any]:
-        return await self.child.consume(decision, facts=facts)
+    async def _consume(self, decision: Decision, claim: str, facts: list[dict[str, str]] | None) -> dict[str, Any]:
+        return await self.child.consume(decision, claim, facts)
+
+    async def _report(
+        self, action: Action, decision: Decision, claim: str, outcome: Outcome, detail: str | None
+    ) -> None:
+        from wardroom.child import Ended
+
+        said: dict[str, Any] = {"approval": action.request_id, "detail": (detail or "")[:1000]}
+        with suppress(Ended):  # Then the attempt is over, and Wardroom knows that nothing was reported.
+            if outcome == "unknown":
+                await self.child.emit("unknown_outcome", **said)
+            else:
+                await self.child.emit("tool_finished", tool_name=action.tool_name, ok=outcome == "ran", **said)
 
 
 def async_gate(

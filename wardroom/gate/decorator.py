@@ -122,14 +122,16 @@ class _Gated:
         def call(*args: Any, **kwargs: Any) -> Any:
             gate = Gate(self._client(is_plain=True), timeout=self.timeout, on_asked=self.on_asked)
             arguments, passed_on = self.signature.split(args, kwargs)
+            claim = secrets.token_urlsafe(24)
             try:
                 action = self._action(gate, arguments)
                 decision = gate.decision(action)
                 self.signature.bound(decision.arguments, passed_on, decision)
-                runs = self.signature.bound(gate.consume(action, decision), passed_on, decision)
+                runs = self.signature.bound(gate.consume(action, decision, claim), passed_on, decision)
             except NotApproved as refusal:
                 return self._refuse(refusal)
-            return self.function(*runs.args, **runs.kwargs)
+            with gate.reporting(decision, claim):
+                return self.function(*runs.args, **runs.kwargs)
 
         return call
 
@@ -138,14 +140,16 @@ class _Gated:
         async def call(*args: Any, **kwargs: Any) -> Any:
             gate = async_gate(self._client(is_plain=False), timeout=self.timeout, on_asked=self.on_asked)
             arguments, passed_on = self.signature.split(args, kwargs)
+            claim = secrets.token_urlsafe(24)
             try:
                 action = self._action(gate, arguments)
                 decision = await gate.decision(action)
                 self.signature.bound(decision.arguments, passed_on, decision)
-                runs = self.signature.bound(await gate.consume(action, decision), passed_on, decision)
+                runs = self.signature.bound(await gate.consume(action, decision, claim), passed_on, decision)
             except NotApproved as refusal:
                 return self._refuse(refusal)
-            return await self.function(*runs.args, **runs.kwargs)
+            async with gate.reporting(action, decision, claim):
+                return await self.function(*runs.args, **runs.kwargs)
 
         return call
 

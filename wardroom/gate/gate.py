@@ -2,17 +2,20 @@
 
     gate = Gate(client)
     decision = gate.decision(action)      # the same request id is the same request, also after a restart
-    arguments = gate.consume(action, decision)
-    run(**arguments)
+    arguments = gate.consume(action, decision, claim)
+    with gate.reporting(decision, claim):
+        run(**arguments)
 
 `decision` raises NotApproved unless a person or a rule approved. `consume` takes the one execution, right before it
-runs.
+runs. Without a report the staff sees an unknown outcome.
 """
 
 import http.client
+import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 from wardroom.approvals import ApprovalSink, decision_of
 from wardroom.client import Client, Problem
@@ -24,6 +27,8 @@ from wardroom.gate.refusals import ApprovalUnusable, refusal_of, unusable
 ROUND = 3600.0
 LOST = (OSError, http.client.HTTPException)
 PAUSE = 0.5
+Outcome = Literal["ran", "failed", "unknown"]
+log = logging.getLogger("wardroom.gate")
 Told = Callable[[dict[str, Any]], None]
 
 
@@ -47,6 +52,17 @@ def checked(decision: Decision) -> Decision:
     if (refusal := refusal_of(decision)) is not None:
         raise refusal
     return decision
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Return the outcome of a run that raised. After an interruption nobody knows how far it came."""
+    return "failed" if isinstance(error, Exception) else "unknown"
+
+
+def described(error: BaseException) -> str:
+    """Return an error as the staff reads it."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return text[:1000].encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 class Gate:
@@ -93,13 +109,29 @@ class Gate:
         """Ask and wait. Raises NotApproved unless the answer is an approval."""
         return checked(self.wait(self.ask(action)))
 
-    def consume(self, action: Action, decision: Decision) -> dict[str, Any]:
-        """Take the one execution, and return the arguments to run. Raises ApprovalUnusable."""
+    def consume(self, action: Action, decision: Decision, claim: str) -> dict[str, Any]:
+        """Take the one execution, and return the arguments to run. Raises ApprovalUnusable.
+
+        `claim` is a secret of this execution. `report` needs it.
+        """
         try:
-            return self.client.consume_approval(decision, facts=facts_now(action, decision.arguments))
+            return self.client.consume_approval(decision, claim, facts_now(action, decision.arguments))
         except NotConsumed as refusal:
             raise unusable(refusal, decision) from refusal
 
-    def allow(self, action: Action) -> dict[str, Any]:
-        """Ask, wait and consume. Return the arguments to run now. Raises NotApproved."""
-        return self.consume(action, self.decision(action))
+    @contextmanager
+    def reporting(self, decision: Decision, claim: str) -> Iterator[None]:
+        """Report how the body ended: as *ran*, as *failed* with its error, or as *unknown* when it was interrupted."""
+        try:
+            yield
+        except BaseException as error:
+            self.report(decision, claim, outcome_of(error), described(error))
+            raise
+        self.report(decision, claim, "ran")
+
+    def report(self, decision: Decision, claim: str, outcome: Outcome, detail: str | None = None) -> None:
+        """Report how the run ended. A report that cannot be made is logged: the run itself is over."""
+        try:
+            self.client.report_outcome(decision.approval_id, outcome, claim=claim, detail=detail)
+        except (Problem, *LOST) as error:
+            log.warning("the outcome of %s could not be reported: %s", decision.approval_id, error)

@@ -1,6 +1,7 @@
 """The MCP servers: one for agents, whose tools ask and wait, and one for a person, whose tools answer."""
 
 import json
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -29,8 +30,8 @@ T = TypeVar("T")
 LONGEST_HOLD = 50.0
 INSTRUCTIONS = """Ask for approval before each action that you were told to ask for.
 Ask with request_approval. Wait with wait_for_approval until the status is no longer pending. Call consume_approval
-right before you run the action, and run exactly the arguments that it returns, once. A status of pending or expired is
-no consent and no refusal."""
+right before you run the action, run exactly the arguments that it returns, once, and then call report_outcome. A status
+of pending or expired is no consent and no refusal."""
 
 
 def told(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -73,6 +74,7 @@ class AskingTools:
     def __init__(self, client: AsyncClient, conversation: str) -> None:
         self._client = client
         self._conversation = conversation
+        self._claims: dict[str, str] = {}
 
     async def request_approval(
         self,
@@ -129,10 +131,16 @@ class AskingTools:
         decision: Decision = decision_of(await self._client.approval(approval_id))
         if (refusal := refusal_of(decision)) is not None:
             raise ToolError(str(refusal))
+        claim = self._claims[approval_id] = secrets.token_urlsafe(24)
         try:
-            return {"arguments": await self._client.consume_approval(decision)}
+            return {"arguments": await self._client.consume_approval(decision, claim)}
         except NotConsumed as error:
             raise ToolError(str(unusable(error, decision))) from error
+
+    async def report_outcome(self, approval_id: str, outcome: str, detail: str | None = None) -> dict[str, Any]:
+        """Report how the run of a consumed approval ended: ran, failed, or unknown if you cannot tell."""
+        claim = self._claims.get(approval_id)
+        return summary(await self._client.report_outcome(approval_id, outcome, **given(claim=claim, detail=detail)))
 
 
 class DecidingTools:
@@ -191,6 +199,7 @@ def asking_server(client: AsyncClient, conversation: str, prompts: ClaudeApprova
         tools.answer_question,
         tools.withdraw_approval,
         tools.consume_approval,
+        tools.report_outcome,
     ):
         server.add_tool(told(call))
     if prompts is not None:

@@ -57,7 +57,25 @@ def test_a_function_runs_after_an_approval_of_its_arguments(client: Client, thre
     assert (shown["arguments"], shown["question"], ran) == ({"host": "web1", "count": 1}, "May I?", [])
     decided(client, asked, "approve")
     assert call.result(30) == "deployed to web1"
-    assert client.approval(shown["id"])["consumed_at"]
+    assert client.approval(shown["id"])["outcome"] == "ran"
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(OSError("no route"), "failed"), (KeyboardInterrupt(), "unknown")])
+def test_the_outcome_of_a_run_is_reported(client: Client, error: BaseException, outcome: str) -> None:
+    asked: Asked = []
+
+    def approve(approval: dict[str, Any]) -> None:
+        asked.append(client.decide(approval, "approve"))
+
+    @require_approval(client, on_asked=approve)
+    def deploy() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        deploy()
+    assert client.approval(asked[0]["id"])["outcome"] == outcome
+    notes = client.outcome(asked[0]["id"])["notes"]
+    assert type(error).__name__ in notes[0]["detail"]
 
 
 def test_edited_arguments_are_the_ones_that_run(client: Client, threads: ThreadPoolExecutor) -> None:
@@ -154,6 +172,7 @@ async def test_the_same_with_asyncio_and_for_a_child(house: House, client: Clien
             shown = await wait_until_async(lambda query=query: pending(client, "deploy", **query))
             await asyncio.to_thread(client.decide, shown, "edit", arguments={"host": "web2"})
             assert await waiting == "deployed to web2"
+            await wait_until_async(lambda id=shown["id"]: client.approval(id)["outcome"] == "ran")
 
             waiting = asyncio.create_task(human_as_tool(each)("Which host?"))
             shown = await wait_until_async(lambda query=query: pending(client, "ask_human", **query))

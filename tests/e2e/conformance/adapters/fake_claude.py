@@ -11,6 +11,7 @@ from typing import Any
 
 answers: dict[str, Any] = {}
 changed = threading.Condition()
+hooks: list[str] = []
 writing = threading.Lock()
 
 
@@ -41,6 +42,9 @@ def make(call: dict[str, Any]) -> None:
     if answer["behavior"] == "allow":
         run = {"name": call["tool"], "arguments": answer["updatedInput"]}
         text = proxied(f"run {call['id']}", "tools/call", run)["result"]["content"][0]["text"]
+        ended = {"hook_event_name": "PostToolUse", "tool_name": call["tool"], "tool_use_id": call["id"]}
+        hook = {"subtype": "hook_callback", "callback_id": hooks[0], "input": ended, "tool_use_id": call["id"]}
+        request(f"hook {call['id']}", hook)
     else:
         text = answer["message"]
     content = [{"type": "tool_result", "tool_use_id": call["id"], "content": text}]
@@ -78,6 +82,8 @@ def main() -> None:
     for line in sys.stdin:
         frame = json.loads(line)
         if frame["type"] == "control_request":
+            for matcher in (frame["request"].get("hooks") or {}).get("PostToolUse", []):
+                hooks.extend(matcher["hookCallbackIds"])
             answer = {"subtype": "success", "request_id": frame["request_id"], "response": {"commands": []}}
             say({"type": "control_response", "response": answer})
         elif frame["type"] == "control_response":

@@ -84,11 +84,11 @@ async def pydantic_ai(run: Run, client: AsyncClient) -> list[str]:
     def write(path: str, text: str) -> str:
         return run.tool(path=path, text=text)
 
-    approvals = DeferredApprovals(client, run.conversation, **options(run))
-    result = await agent.run("Write.")
-    while isinstance(result.output, DeferredToolRequests):
-        answers = await approvals.results(result.output)
-        result = await agent.run(message_history=result.all_messages(), deferred_tool_results=answers)
+    async with DeferredApprovals(client, run.conversation, **options(run)) as approvals:
+        result = await agent.run("Write.")
+        while isinstance(result.output, DeferredToolRequests):
+            answers = await approvals.results(result.output)
+            result = await agent.run(message_history=result.all_messages(), deferred_tool_results=answers)
     parts = [part for message in result.all_messages() for part in message.parts if isinstance(part, ToolReturnPart)]
     texts = {part.tool_call_id: str(part.content) for part in parts}
     return [texts[call.id] for call in run.calls]
@@ -114,7 +114,8 @@ async def pydantic_ai_inside(run: Run, client: AsyncClient) -> list[str]:
     def write(path: str, text: str) -> str:
         return run.tool(path=path, text=text)
 
-    result = await agent.run("Write.")
+    async with approvals:
+        result = await agent.run("Write.")
     parts = [part for message in result.all_messages() for part in message.parts if isinstance(part, ToolReturnPart)]
     texts = {part.tool_call_id: str(part.content) for part in parts}
     return [texts[call.id] for call in run.calls]
@@ -170,11 +171,11 @@ async def openai_agents_own_tool(run: Run, client: AsyncClient) -> list[str]:
     def write(path: str, text: str) -> str:
         return run.tool(path=path, text=text)
 
-    approvals = AgentApprovals(client, run.conversation, **options(run))
-    agent = Agent(name="kit", model=openai_model(run, has_called=False), tools=[write])
-    result = await Runner.run(agent, "Write.")
-    while result.interruptions:
-        result = await Runner.run(agent, await approvals.resolve(result.to_state()))
+    async with AgentApprovals(client, run.conversation, **options(run)) as approvals:
+        agent = Agent(name="kit", model=openai_model(run, has_called=False), tools=[write])
+        result = await Runner.run(agent, "Write.")
+        while result.interruptions:
+            result = await Runner.run(agent, await approvals.resolve(result.to_state()))
     return openai_texts(run, result)
 
 
@@ -207,19 +208,26 @@ async def langgraph(run: Run, client: AsyncClient) -> list[str]:
         graph.add_edge(START, call.id)
         graph.add_edge(call.id, END)
     compiled = graph.compile(checkpointer=InMemorySaver())
-    approvals = GraphApprovals(client, run.conversation, **options(run))
     config: Any = {"configurable": {"thread_id": run.conversation}}
-    result: Any = await compiled.ainvoke({"texts": []}, config)
-    while "__interrupt__" in result:
-        interrupts = list(reversed(result["__interrupt__"]))  # The order means nothing.
-        result = await compiled.ainvoke(await approvals.command(interrupts), config)
+    async with GraphApprovals(client, run.conversation, **options(run)) as approvals:
+        result: Any = await compiled.ainvoke({"texts": []}, config)
+        while "__interrupt__" in result:
+            interrupts = list(reversed(result["__interrupt__"]))  # The order means nothing.
+            result = await compiled.ainvoke(await approvals.command(interrupts), config)
     return [texts[call.id] for call in run.calls]
 
 
 @with_client
 async def claude_agent_sdk(run: Run, client: AsyncClient) -> list[str]:
     """The SDK with a stand-in for the program, whose tools run in this process."""
-    from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ToolResultBlock, create_sdk_mcp_server, tool
+    from claude_agent_sdk import (
+        ClaudeAgentOptions,
+        ClaudeSDKClient,
+        HookMatcher,
+        ToolResultBlock,
+        create_sdk_mcp_server,
+        tool,
+    )
 
     @tool("write", "Write a file.", {"path": str, "text": str})
     async def write(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -230,7 +238,12 @@ async def claude_agent_sdk(run: Run, client: AsyncClient) -> list[str]:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     approvals = ClaudeApprovals(client, run.conversation, **options(run))
     server = create_sdk_mcp_server("kit", tools=[write])
-    chosen = ClaudeAgentOptions(cli_path=program, can_use_tool=approvals.can_use_tool, mcp_servers={"kit": server})
+    chosen = ClaudeAgentOptions(
+        cli_path=program,
+        can_use_tool=approvals.can_use_tool,
+        hooks={"PostToolUse": [HookMatcher(hooks=[approvals.tool_ended])]},
+        mcp_servers={"kit": server},
+    )
     prompt = [{"id": call.id, "tool": call.tool_name, "input": call.arguments} for call in run.calls]
     texts: dict[str, str] = {}
     async with ClaudeSDKClient(chosen) as claude:

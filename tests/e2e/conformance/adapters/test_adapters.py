@@ -64,7 +64,7 @@ def wrong(run: Run) -> list[str]:
     for call in run.calls:
         action = {"permission": "write", "resource": call.arguments["path"], "tool_call_id": call.id}
         asked = client.ask_approval("write", call.arguments, **action)
-        client.wait_approval(asked["id"], 0 if run.timeout or run.ran else 25)
+    client.wait_approval(asked["id"], 0 if run.timeout or run.ran else 25)
     return [run.tool(**call.arguments) for call in run.calls]
 
 
