@@ -25,7 +25,9 @@ from wardroom.calls.grants import GrantCalls
 from wardroom.calls.lists import Lists
 from wardroom.calls.mailboxes import MailboxCalls
 from wardroom.calls.requests import LONGEST_WAIT, Answer, at, given
+from wardroom.calls.rules import RuleCalls
 from wardroom.calls.sessions import SessionCalls
+from wardroom.calls.webhooks import WebhookCalls
 from wardroom.decision import AlreadyConsumed, Decision, Facts, NotConsumed
 from wardroom.identity import is_loopback
 
@@ -78,7 +80,14 @@ class Problem(Exception):
         return cls(status, body if isinstance(body, dict) else {"detail": body})
 
 
-class Calls(ApprovalCalls[Answer], GrantCalls[Answer], SessionCalls[Answer], MailboxCalls[Answer]):
+class Calls(
+    ApprovalCalls[Answer],
+    RuleCalls[Answer],
+    GrantCalls[Answer],
+    SessionCalls[Answer],
+    MailboxCalls[Answer],
+    WebhookCalls[Answer],
+):
     """The calls that are one request, for `Client` and `AsyncClient`. Each returns an `Answer`."""
 
     _key: str

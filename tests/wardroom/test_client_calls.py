@@ -30,10 +30,11 @@ VALUES: dict[str, Any] = {
     "arguments": {},
     "decision": Decision("r", "approved", approval_id="7", digest="d"),
     "number": 7,
+    "rule": {},
     "timeout": 1.0,
 }
 #: Where such a name means another thing.
-WORDS: dict[str, dict[str, Any]] = {"decide": {"decision": "approve"}}
+WORDS: dict[str, dict[str, Any]] = {"decide": {"decision": "approve"}, "batch_decide": {"decision": "approve"}}
 APPROVED = {"results": [], "next": None, "status": "completed", "arguments": {}, "id": "7"}
 
 

@@ -75,7 +75,7 @@ def answers(interrupts: Iterable[Json], entries: Iterable[Json]) -> dict[str, Js
     asked = {each["id"]: each for each in interrupts}
     found: dict[str, Json | None] = {}
     for entry in entries:
-        id = entry.get("interruptId")
+        id = str(entry.get("interruptId"))
         if id not in asked:
             raise InvalidResume(f"no interrupt has the id {id!r}")
         if id in found:

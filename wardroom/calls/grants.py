@@ -1,4 +1,4 @@
-"""The calls about rules and grants that are one request each, for `Client` and `AsyncClient`."""
+"""The calls about grants that are one request each, for `Client` and `AsyncClient`."""
 
 from wardroom.calls.requests import Answer, Requests, at
 

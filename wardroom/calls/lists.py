@@ -35,9 +35,21 @@ class Lists(Generic[Items]):
         """Yield the messages that could not be read or handled, oldest first."""
         return self._pages("quarantine", query)
 
+    def rules(self, **query: Any) -> Items:
+        """Yield the rules of the project, by name."""
+        return self._pages("rules", query)
+
     def grants(self, **query: Any) -> Items:
         """Yield the grants that match the query."""
         return self._pages("grants", query)
+
+    def webhooks(self, **query: Any) -> Items:
+        """Yield the webhooks of the project, oldest first."""
+        return self._pages("webhooks", query)
+
+    def webhook_deliveries(self, id: str, **query: Any) -> Items:
+        """Yield the deliveries of a webhook, newest first."""
+        return self._pages(at("webhooks", id, "deliveries"), query)
 
     def audit(self, *, after: int | None = None, **query: Any) -> Items:
         """Yield the rows of the audit chain by number. It needs `audit:read`."""

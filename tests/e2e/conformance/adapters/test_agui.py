@@ -29,7 +29,7 @@ def ask(client: Client, **fields: Any) -> dict[str, Any]:
 
 def resumed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the entries as a client of AG-UI sends them."""
-    words = {"state": {}, "messages": [], "tools": [], "context": [], "forwarded_props": {}}
+    words: dict[str, Any] = {"state": {}, "messages": [], "tools": [], "context": [], "forwarded_props": {}}
     sent = RunAgentInput(thread_id="t", run_id="r2", protocol_version=PROTOCOL_VERSION, resume=entries, **words)
     found: list[dict[str, Any]] = sent.model_dump(mode="json", by_alias=True, exclude_none=True)["resume"]
     return found
@@ -115,7 +115,7 @@ def test_a_request_without_a_call_or_a_deadline_is_an_interrupt_too(client: Clie
     ],
 )
 def test_a_resume_that_is_no_clear_answer_decides_nothing(entries: list[dict[str, Any]], said: str) -> None:
-    schema = {"properties": {"approved": {}, "editedArgs": {}}}
+    schema: dict[str, Any] = {"properties": {"approved": {}, "editedArgs": {}}}
     asked = {"id": "a", "reason": "tool_call", "responseSchema": schema}
     with pytest.raises(agui.InvalidResume, match=said):
         agui.answers([asked], [{"interruptId": "a", **entry} for entry in entries])
