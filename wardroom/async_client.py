@@ -11,17 +11,21 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
-
-import httpx
 
 from wardroom import client as sync
 from wardroom.calls.lists import Lists
 from wardroom.calls.requests import LONGEST_WAIT, at, given
 from wardroom.client import TERMINAL_STATES, Calls, End, Event, Problem, ServerSentEvents
 from wardroom.decision import Decision, Facts
+from wardroom.extras import require
 from wardroom.identity import is_loopback
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    httpx = require("httpx", "async")
 
 # Each held call and each stream is a connection. httpx waits for a free one without a limit of this number.
 MOST_CONNECTIONS = 500

@@ -5,12 +5,11 @@ it does not run.
 """
 
 import asyncio
-import importlib
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from wardroom.decision import Decision
 from wardroom.gate.action import Action, Arguments, Policy
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 
 #: The arguments to run now, or the reason why nothing runs.
 Verdict = Arguments | NotApproved
-
-
-class MissingExtra(ImportError):
-    """A library that an adapter needs is not installed."""
-
-
-def require(module: str, extra: str) -> Any:
-    """Import a module of a framework. Raises MissingExtra, with the extra that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"{error.name} is not installed: pip install 'wardroom[{extra}]'", name=error.name) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ Claude Code itself asks over MCP: see `python -m wardroom.mcp --permission-promp
 
 from typing import Any
 
-from wardroom.adapters.calls import Conversation, ToolCall, require
+from wardroom.adapters.calls import Conversation, ToolCall
+from wardroom.extras import require
 from wardroom.gate.action import Arguments
 from wardroom.gate.refusals import ApprovalPending, NotApproved
 

@@ -15,8 +15,9 @@ The value of an interrupt has the shape of LangChain's human-in-the-loop middlew
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wardroom.adapters.calls import Conversation, ToolCall, Verdict, require
+from wardroom.adapters.calls import Conversation, ToolCall, Verdict
 from wardroom.decision import Decision
+from wardroom.extras import require
 from wardroom.gate.action import Arguments
 from wardroom.gate.refusals import ApprovalDenied, NotApproved
 

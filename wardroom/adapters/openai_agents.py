@@ -11,8 +11,9 @@ import dataclasses
 import json
 from typing import Any
 
-from wardroom.adapters.calls import Conversation, ToolCall, Verdict, require
+from wardroom.adapters.calls import Conversation, ToolCall, Verdict
 from wardroom.decision import Decision
+from wardroom.extras import require
 from wardroom.gate.gate import described, outcome_of
 from wardroom.gate.refusals import NotApproved
 

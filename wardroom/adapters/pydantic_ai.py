@@ -12,7 +12,8 @@ or, in one run: `Agent(..., capabilities=[HandleDeferredToolCalls(handler=approv
 
 from typing import Any
 
-from wardroom.adapters.calls import Conversation, ToolCall, require
+from wardroom.adapters.calls import Conversation, ToolCall
+from wardroom.extras import require
 from wardroom.gate.refusals import NotApproved
 
 

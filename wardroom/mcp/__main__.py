@@ -12,8 +12,8 @@ import asyncio
 import os
 import sys
 
-from wardroom.adapters.calls import MissingExtra
 from wardroom.client import Client, Problem
+from wardroom.extras import MissingExtra
 from wardroom.gate.action import Policy
 from wardroom.identity import Identity, NotAChild
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from wardroom.adapters.calls import require
 from wardroom.adapters.claude import ClaudeApprovals
 from wardroom.approvals import AsyncApprovalSink, decision_of
 from wardroom.calls.requests import given
 from wardroom.client import Problem
 from wardroom.decision import Decision, NotConsumed
+from wardroom.extras import require
 from wardroom.gate.action import Policy
 from wardroom.gate.refusals import refusal_of, unusable
 
