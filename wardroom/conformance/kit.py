@@ -1,4 +1,4 @@
-"""A harness runs an agent; the kit asks the server what happened, and plays the people who answer."""
+"""A harness runs an agent; the kit looks at the server, and plays the people."""
 
 import secrets
 import shutil
@@ -24,7 +24,7 @@ PATIENCE = 30.0
 
 @dataclass
 class Run:
-    """One run of an agent whose model calls the tool `write` once for each of `calls`, all in its first turn.
+    """One run of an agent. Its model calls the tool `write` once for each of `calls`, all in its first turn.
 
     The harness gives `policy`, `timeout` and `conversation` to its adapter, with a client of `url` and `key`. Its tool
     calls `run.tool(path=..., text=...)` and returns the result. `folder` survives a restart.
@@ -52,8 +52,8 @@ Harness = Callable[[Run], list[str]]
 class Kit:
     """One adapter under check.
 
-    `can_edit` is False for an adapter whose framework cannot run other arguments, `reports` for one whose framework
-    does not say how a tool ended.
+    `can_edit` is False for an adapter that cannot run other arguments, `reports` for one that cannot know
+    how a tool ended.
     """
 
     def __init__(self, harness: Harness, *, url: str, key: str, can_edit: bool = True, reports: bool = True) -> None:

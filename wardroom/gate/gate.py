@@ -33,7 +33,7 @@ Told = Callable[[dict[str, Any]], None]
 
 
 def conflicting(problem: Problem) -> Exception:
-    """Return what a refused ask raises. The same id with another action means that the action changed on its way."""
+    """Return the exception for a refused ask. The same id with another action: the action changed on its way."""
     if problem.type != "conflict":
         return problem
     text = "The action is not the one that was asked for under this id. It did not run. Ask again."

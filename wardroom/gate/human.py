@@ -22,7 +22,7 @@ def human_as_tool(
     on_asked: Told | None = None,
     **options: Any,
 ) -> Callable[..., Any]:
-    """Return a function `ask_human(question)` for an agent. It returns the words of the person who answers.
+    """Return a function `ask_human(question)` for an agent. It returns the words of a person.
 
     With a `Client` it is a plain function; with an `AsyncClient` or a `Child` it is a coroutine function. Without an
     answer it raises NotApproved, as `require_approval` does. Nothing runs by the answer, and it approves nothing.

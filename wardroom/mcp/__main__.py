@@ -22,7 +22,7 @@ _KEYS = "wr_key_"
 
 
 class Misconfigured(Exception):
-    """The environment or the options do not say whose requests these are. The text says what to set."""
+    """A variable of the environment is missing or wrong. The text names it."""
 
 
 def options() -> argparse.ArgumentParser:
@@ -49,7 +49,7 @@ def asker() -> tuple[str, str]:
 
 
 def decider() -> tuple[str, str]:
-    """Return the address and the key of the person who decides. Raises Misconfigured."""
+    """Return the address and the key of the deciding person. Raises Misconfigured."""
     key = os.environ.get("WARDROOM_DECIDE_KEY", "")
     if not key.startswith(_KEYS):
         raise Misconfigured("set WARDROOM_DECIDE_KEY to a person's key with the scope approvals:decide")

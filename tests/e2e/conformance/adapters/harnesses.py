@@ -138,7 +138,7 @@ def openai_texts(run: Run, result: Any) -> list[str]:
 
 @with_client
 async def openai_agents(run: Run, client: AsyncClient) -> list[str]:
-    """A run whose state is stored while it waits, so that a restart goes on from there."""
+    """A run with a stored state, so that a restart goes on from there."""
     from agents import Agent, Runner, function_tool
 
     @function_tool
@@ -219,7 +219,7 @@ async def langgraph(run: Run, client: AsyncClient) -> list[str]:
 
 @with_client
 async def claude_agent_sdk(run: Run, client: AsyncClient) -> list[str]:
-    """The SDK with a stand-in for the program, whose tools run in this process."""
+    """The SDK with a stand-in for the program. The tools run in this process."""
     from claude_agent_sdk import (
         ClaudeAgentOptions,
         ClaudeSDKClient,

@@ -1,4 +1,4 @@
-"""The programs of examples/adapters do what they show, each with its real library and a fake model."""
+"""Each program of examples/adapters works, with its real library and a fake model."""
 
 from __future__ import annotations
 
