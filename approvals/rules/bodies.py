@@ -9,18 +9,26 @@ from msgspec import Meta
 from approvals.bodies import MAX_EXPIRES_SECS, unstorable
 from approvals.rules import conditions, globs
 from approvals.states import OnExpiry, Reversibility, Risk, RuleOutcome
+from core.display.text import visible
 from core.web.fields import Body, name, one_of, says, text
 
 MAX_ITEMS, MAX_ITEM, MAX_GLOB, MAX_NAME, MAX_MESSAGE = 50, 256, 1024, 64, 2000
 MAX_STEPS, MAX_QUORUM, MAX_DEPTH = 10, 20, 1000
 MAX_DAYS = 90
 
-Word = Annotated[str, text(MAX_ITEM, 1, check=unstorable)]
+
+def _plain(value: str) -> str | None:
+    """Refuse characters that would not show: staff must see in a rule what it matches."""
+    hidden = "holds a character that would not show" if visible(value, lines=True) != value else None
+    return unstorable(value) or hidden
+
+
+Word = Annotated[str, text(MAX_ITEM, 1, check=_plain)]
 Seconds = Annotated[int, Meta(ge=1, le=MAX_EXPIRES_SECS)]
 
 
 def _glob(value: str) -> str | None:
-    return unstorable(value) or globs.check(value)
+    return _plain(value) or globs.check(value)
 
 
 def _rising(value: list[Any]) -> str | None:
@@ -33,9 +41,7 @@ Tool = Annotated[str, text(MAX_ITEM, 1, check=_glob)]
 Resource = Annotated[str, text(MAX_GLOB, check=_glob)]
 Condition = Annotated[
     str,
-    text(
-        conditions.MAX_CHARACTERS, check=lambda value: unstorable(value) or (conditions.fault(value) if value else None)
-    ),
+    text(conditions.MAX_CHARACTERS, check=lambda value: _plain(value) or (conditions.fault(value) if value else None)),
     says("CEL over `arguments`, `session` and `approval`. One that cannot be evaluated means ask."),
 ]
 Words = Annotated[list[Word], Meta(max_length=MAX_ITEMS)]
@@ -80,7 +86,7 @@ class RuleBody(Body, frozen=True, kw_only=True):
     name: Annotated[str, name(MAX_NAME, says="Unique in the project.")]
     match: RuleMatch = RuleMatch()
     outcome: Annotated[str, one_of(RuleOutcome.values, says="Of the rules that match, the most restrictive wins.")]
-    message: Annotated[str, text(MAX_MESSAGE, check=unstorable, says="For the agent, with a denial.")] | None = None
+    message: Annotated[str, text(MAX_MESSAGE, check=_plain, says="For the agent, with a denial.")] | None = None
     raise_risk: Annotated[str, one_of(Risk.values, says="Raises the risk to this, if it is lower.")] | None = None
     raise_reversibility: (
         Annotated[str, one_of(Reversibility.values, says="Raises the reversibility to this, if it is milder.")] | None

@@ -46,7 +46,7 @@ def find(project_id: Any, rule_id: UUID) -> Rule:
 def create(project_id: Any, body: RuleBody, actor: Actor) -> Rule:
     """Add a rule. Raises invalid, and conflict when the project has a rule of this name."""
     with unit_of_work.transaction():
-        _begin(project_id)
+        lock(project_id)
         check(project_id, body)
         rules = rules_of(project_id)
         if rules.count() >= MOST_RULES:
@@ -66,7 +66,7 @@ def change(project_id: Any, rule_id: UUID, body: RuleBody, actor: Actor, *, vers
     conflict when another rule has the name.
     """
     with unit_of_work.transaction():
-        _begin(project_id)
+        lock(project_id)
         rule = find(project_id, rule_id)
         for wanted in (version, body.version):
             if wanted is not None and wanted != rule.version:
@@ -89,7 +89,7 @@ def change(project_id: Any, rule_id: UUID, body: RuleBody, actor: Actor, *, vers
 def delete(project_id: Any, rule_id: UUID, actor: Actor) -> None:
     """Delete a rule. Requests keep the demands that they copied from it. Raises not-found."""
     with unit_of_work.transaction():
-        _begin(project_id)
+        lock(project_id)
         rule = find(project_id, rule_id)
         before = schemas.plain(rule)
         _recorded(rule, actor, "deleted", before, None)
@@ -147,7 +147,7 @@ def _people_errors(project_id: Any, body: RuleBody) -> list[dict[str, str]]:
     return errors
 
 
-def _begin(project_id: Any) -> None:
+def lock(project_id: Any) -> None:
     """Lock the project's rules until COMMIT: two changes come one after the other."""
     Project.objects.select_for_update(no_key=True).get(pk=project_id)
 

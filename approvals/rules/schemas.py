@@ -72,7 +72,7 @@ def rule(row: Rule) -> RuleShown:
     """Return the REST body of a rule."""
     by = row.changed_by
     return RuleShown(
-        **body(row) | {"match": msgspec.convert(row.match, RuleMatch)},
+        **body(row),
         id=str(row.id),
         version=row.version,
         changed_at=clock.moment(row.changed_at),
@@ -83,6 +83,8 @@ def rule(row: Rule) -> RuleShown:
 def body(row: Rule) -> dict[str, Any]:
     """Return the values of a rule, as its body names them."""
     found = {name: getattr(row, name) for name in FIELDS}
+    # Stored rules lack the members that came later.
+    found["match"] = msgspec.convert(row.match, RuleMatch)
     found["approvers"] = msgspec.convert(row.approvers, RuleApprovers)
     found["escalate"] = msgspec.convert(row.escalate, list[RuleEscalation])
     return found | {"message": row.message or None}

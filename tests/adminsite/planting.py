@@ -17,7 +17,7 @@ from accounts.actors import Actor
 from accounts.models import Credential, Project, User
 from approvals import attempt_clock, decisions, requests
 from approvals.canonical_action import Ask
-from approvals.models import Approval, Grant
+from approvals.models import Approval, Grant, Rule
 from ledger import unit_of_work
 from ledger.models import AuditEntry, Delivery, Event, OutboxEntry, Sweep, Webhook
 from mailbox import delivery, quarantine
@@ -62,6 +62,7 @@ def plant(slug: str, word: str) -> Planted:
         Webhook: _webhook(planted),
         Delivery: _delivery(planted),
         Grant: _grant(planted, session),
+        Rule: _rule(planted),
         Message: _message(planted, session),
         Quarantined: quarantine.put(
             project.pk, planted.text("raw").encode(), "rest", planted.text("reason"), address=f"{word}-box"
@@ -73,6 +74,18 @@ def plant(slug: str, word: str) -> Planted:
     for model, row in planted.rows.items():
         _history(planted, model, row)
     return planted
+
+
+def _rule(planted: Planted) -> Rule:
+    return Rule.objects.create(
+        project=planted.project,
+        name=f"{planted.word}-rule",
+        match={"tools": [f"{planted.word}{MARKUP}"]},
+        outcome="ask",
+        message=f"{planted.word}{MARKUP}",
+        changed_at=timezone.now(),
+        changed_by={"kind": "key", "id": "1", "name": planted.text("changer", 100), "user": None, "user_id": None},
+    )
 
 
 def _webhook(planted: Planted) -> Webhook:

@@ -1,0 +1,175 @@
+"""Rules in the admin: a list, a form with a preview, and the report of a rule in shadow."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.safestring import SafeString
+
+from accounts.actors import Actor
+from accounts.adminsite.permissions import actor
+from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
+from approvals.adminsite import rule_form
+from approvals.adminsite.rule_form import RuleForm
+from approvals.models import Rule, ShadowAnswer
+from approvals.rules import editing, previews
+from core.adminsite.display import badge
+from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
+from core.web import problems
+
+TONES = {"deny": "bad", "allow": "good", "ask": "wait", "review": "wait"}
+PREVIEW_DAYS = 30
+#: Requests that the report of a silent rule lists.
+MOST_LISTED = 50
+
+
+@admin.register(Rule)
+class RuleAdmin(ProjectScopedAdmin, ReadOnly):
+    """Rules of the reader's projects. Every change runs through the operations, with its event and its audit row."""
+
+    list_display = ("name", "project", "answer", "state", "version", "changed_at")
+    list_filter = (ProjectFilter, "outcome", "enabled", "shadow")
+    search_fields = ("name",)
+    list_select_related = ("project",)
+    change_list_template = "admin/approvals/rule/rules.html"
+    ordering: ClassVar = ("project", "name")
+
+    @admin.display(description="outcome", ordering="outcome")
+    def answer(self, rule: Rule) -> SafeString:
+        """Return the outcome as a badge."""
+        return badge(rule.outcome, TONES[rule.outcome])
+
+    @admin.display(description="state")
+    def state(self, rule: Rule) -> SafeString:
+        """Return whether the rule answers."""
+        if not rule.enabled:
+            return badge("off")
+        return badge("in shadow", "wait") if rule.shadow else badge("on", "good")
+
+    def get_urls(self) -> list[Any]:
+        """Add the pages of a new rule, and of a deletion."""
+        view = self.admin_site.admin_view
+        urls = [
+            path("new/", view(self.new_view), name="approvals_rule_new"),
+            path("<any_uuid:rule_id>/remove/", view(self.remove_view), name="approvals_rule_remove"),
+        ]
+        return urls + super().get_urls()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list, with the button for a new rule to those who may add one."""
+        return super().changelist_view(request, {**(extra_context or {}), "may_add": may(request, "add", Rule)})
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """GET shows the form. POST adds the rule, or previews it."""
+        if not may(request, "add", Rule):
+            raise PermissionDenied
+        user: Any = request.user
+        form = RuleForm(user, request.POST or None)
+        body = form.body() if request.method == "POST" else None
+        if body is None or form.chosen_project is None:
+            return self._page(request, form, None)
+        project = form.chosen_project.pk
+        try:
+            if "preview" in request.POST:
+                return self._previewed(request, form, None, project)
+            rule = editing.create(project, body, actor(request))
+        except problems.Problem as refusal:
+            form.refuse(refusal)
+            return self._page(request, form, None)
+        self.log_addition(request, rule, f"Added with the outcome {rule.outcome}.")
+        messages.success(request, "The rule counts for the next request.")
+        return redirect("admin:approvals_rule_change", rule.id)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show a rule. POST replaces it, at the version that was shown, or previews it."""
+        if not self.has_view_permission(request) and not may(request, "change", Rule):
+            raise PermissionDenied
+        rule = self._find(request, object_id)
+        if not may(request, "change", Rule):
+            return self._page(request, None, rule)
+        user: Any = request.user
+        form = RuleForm(user, request.POST or None, rule)
+        body = form.body() if request.method == "POST" else None
+        if body is None:
+            return self._page(request, form, rule)
+        try:
+            if "preview" in request.POST:
+                return self._previewed(request, form, rule, rule.project_id)
+            changed = editing.change(rule.project_id, rule.id, body, actor(request))
+        except problems.Problem as refusal:
+            form.refuse(refusal)
+            return self._page(request, form, rule)
+        self.log_change(request, changed, f"Changed to version {changed.version}.")
+        messages.success(request, "The rule counts for the next request, as it is now.")
+        return redirect("admin:approvals_rule_change", rule.id)
+
+    def remove_view(self, request: HttpRequest, rule_id: UUID) -> HttpResponse:
+        """Delete a rule, by POST only."""
+        rule = self._find(request, str(rule_id))
+        if not may(request, "delete", Rule):
+            raise PermissionDenied
+        if request.method != "POST":
+            say_nothing_was_done(request)
+            return redirect("admin:approvals_rule_change", rule.id)
+        self.log_deletions(request, self.get_queryset(request).filter(pk=rule.pk))
+        editing.delete(rule.project_id, rule.id, Actor.of_user(request.user))  # type: ignore[arg-type]
+        messages.success(request, "The rule was deleted. Requests that were asked under it keep its demands.")
+        return redirect("admin:approvals_rule_changelist")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow those who may view rules, and those who may change them."""
+        return super().has_view_permission(request, obj) or may(request, "change", Rule)
+
+    def _previewed(self, request: HttpRequest, form: RuleForm, rule: Rule | None, project: Any) -> HttpResponse:
+        body = form.body()
+        assert body is not None  # noqa: S101 - for the types: the form is valid
+        editing.check(project, body)
+        found = previews.preview(project, previews.unsaved(project, body), PREVIEW_DAYS)
+        return self._page(request, form, rule, preview=found, days=PREVIEW_DAYS)
+
+    def _page(self, request: HttpRequest, form: RuleForm | None, rule: Rule | None, **more: Any) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            "title": f"Rule {rule.name}" if rule else "New rule",
+            "form": form,
+            "rule": rule,
+            "summary": rule_form.summary(rule) if rule else [],
+            "may_delete": rule is not None and may(request, "delete", Rule),
+            **(_report(rule) if rule else {}),
+            **more,
+        }
+        status = 422 if form is not None and form.errors else 200
+        return TemplateResponse(request, "admin/approvals/rule/rule.html", context, status=status)
+
+    def _find(self, request: HttpRequest, object_id: str) -> Rule:
+        try:
+            found = self.get_queryset(request).select_related("project").filter(pk=UUID(object_id)).first()
+        except ValueError:
+            found = None
+        if found is None:
+            raise Http404
+        rule: Rule = found
+        return rule
+
+
+def _report(rule: Rule) -> dict[str, Any]:
+    """Return the answers that a rule gave in shadow, beside those of people."""
+    answers = ShadowAnswer.objects.filter(rule=rule.id)
+    counts = answers.values("outcome", "approval__status").annotate(number=Count("pk")).order_by("outcome")
+    latest = answers.select_related("approval").order_by("-approval__requested_at")[:MOST_LISTED]
+    return {
+        "shadow_counts": [(each["outcome"], each["approval__status"], each["number"]) for each in counts],
+        "shadow_latest": list(latest),
+    }
