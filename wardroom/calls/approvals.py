@@ -60,6 +60,23 @@ class ApprovalCalls(Requests[Answer]):
         """
         return self.post(at("approvals", id, "fallback"), {"action": action})
 
+    def report_outcome(
+        self,
+        id: str,
+        outcome: str,
+        *,
+        claim: str | None = None,
+        detail: str | None = None,
+        probe: dict[str, Any] | None = None,
+    ) -> Answer:
+        """Report how the run of a consumed action ended: `ran`, `failed` or `unknown`. `claim` as you consumed it.
+
+        `probe` is what you read back from the changed system. Raises Problem of the type `already-reported` for
+        another outcome than before.
+        """
+        body = given(outcome=outcome, claim=claim, detail=detail, probe=probe)
+        return self.post(at("approvals", id, "outcome"), body)
+
     def batch_decide(self, approvals: Iterable[dict[str, Any]], decision: str, **fields: Any) -> Answer:
         """Give the same decision to many approvals, each exactly as it was shown. Return `{results}`, one for each."""
         items = [
@@ -67,20 +84,6 @@ class ApprovalCalls(Requests[Answer]):
             for each in approvals
         ]
         return self.post("approvals/batch-decide", {"items": items})
-
-    # --- after it has run, or may have run -------------------------------------------------------------
-
-    def report_outcome(self, id: str, outcome: str, **fields: Any) -> Answer:
-        """Report how the run of a consumed approval ended. `fields` as in `POST approvals/{id}/outcome`."""
-        return self.post(at("approvals", id, "outcome"), {"outcome": outcome, **fields})
-
-    def outcome(self, id: str) -> Answer:
-        """Return what is known of the run of a consumed approval."""
-        return self.get(at("approvals", id, "outcome"))
-
-    def settle_unknown_outcome(self, id: str, settled_as: str, note: str) -> Answer:
-        """Say whether an action of unknown outcome has run, with a note that gives the reason. For people."""
-        return self.post(at("approvals", id, "unknown-outcome"), {"settled_as": settled_as, "note": note})
 
     # --- while it is pending: for people who may answer -----------------------------------------------
 
@@ -129,11 +132,19 @@ class ApprovalCalls(Requests[Answer]):
         """Return `{results}`: what happened to it before its answer, oldest first."""
         return self.get(at("approvals", id, "history"))
 
+    def settle_outcome(self, id: str, settled_as: str, note: str) -> Answer:
+        """Settle an unknown outcome, as a person who has looked: `ran` or `did_not_run`."""
+        return self.post(at("approvals", id, "unknown-outcome"), {"settled_as": settled_as, "note": note})
+
     # --- records ----------------------------------------------------------------------------------------
 
     def count_approvals(self, **query: Any) -> Answer:
         """Return the number of approvals by status, and the time of the oldest pending one."""
         return self.get("approvals/count", query or None)
+
+    def approval_outcome(self, id: str) -> Answer:
+        """Return what is known about the run: reports, settlement, and the events of the attempt around it."""
+        return self.get(at("approvals", id, "outcome"))
 
     def receipt(self, id: str) -> Answer:
         """Return `{receipt, key_id}`: a signed statement of the decision, and of the consumption if there was one."""

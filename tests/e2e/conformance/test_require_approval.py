@@ -74,7 +74,7 @@ def test_the_outcome_of_a_run_is_reported(client: Client, error: BaseException, 
     with pytest.raises(type(error)):
         deploy()
     assert client.approval(asked[0]["id"])["outcome"] == outcome
-    notes = client.outcome(asked[0]["id"])["notes"]
+    notes = client.approval_outcome(asked[0]["id"])["notes"]
     assert type(error).__name__ in notes[0]["detail"]
 
 
