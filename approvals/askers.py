@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +19,8 @@ class SessionFacts:
     """`path` is the way from the root of the tree to the session that asks.
 
     Without `has_role_reach` the role is a label that a spawner chose. `may_have_grants` is false only if none exist.
-    `owner` is the id of the person who started the session. `roles_above` reads the roles with reach of the sessions
-    above it: only rules that need them pay for the query.
+    `owner` is the id of the person who started the session. `metadata` and `roles_above` (the roles with reach of the
+    sessions above it) are read when a rule needs them: others do not pay for it.
     """
 
     path: tuple[UUID, ...] = ()
@@ -29,7 +29,7 @@ class SessionFacts:
     has_role_reach: bool = False
     may_have_grants: bool = True
     owner: int | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Callable[[], Mapping[str, Any]] = dict
     roles_above: Callable[[], tuple[str, ...]] = _nothing_above
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from approvals.askers import SessionFacts
 from orchestration.models import Session
 
-COLUMNS = ("pk", "parent_id", "root", "depth", "options", "role", "has_role_reach", "owner_id", "metadata")
+COLUMNS = ("pk", "parent_id", "root", "depth", "options", "role", "has_role_reach", "owner_id")
 
 
 def of(session_id: UUID, grants: Any) -> SessionFacts:
@@ -25,7 +25,7 @@ def of(session_id: UUID, grants: Any) -> SessionFacts:
         has_role_reach=row.has_role_reach,
         may_have_grants=bool(row.may_have_grants),
         owner=row.owner_id,
-        metadata=row.metadata,
+        metadata=lambda: row.metadata,
         roles_above=functools.partial(roles_above, way),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -13,10 +15,11 @@ import msgspec
 from approvals.models import Rule
 from approvals.rules import globs
 from approvals.rules.bodies import RuleApprovers, RuleEscalation, RuleMatch
-from approvals.rules.conditions import Condition
+from approvals.rules.conditions import Condition, Unreadable
 from approvals.rules.globs import Glob
 from approvals.states import OnExpiry, RuleOutcome
 
+log = logging.getLogger(__name__)
 #: Projects whose rules one process keeps.
 KEPT = 200
 
@@ -34,7 +37,7 @@ class CompiledRule:
     tools: tuple[Glob, ...]
     permissions: tuple[Glob, ...]
     resources: tuple[Glob, ...]
-    condition: Condition | None
+    condition: Condition | Unreadable | None
     raise_risk: str | None
     raise_reversibility: str | None
     approvers: RuleApprovers
@@ -80,6 +83,16 @@ def compiled(rule: Rule) -> CompiledRule:
         escalate=tuple(msgspec.convert(rule.escalate, list[RuleEscalation])),
         shadow=rule.shadow,
     )
+
+
+def _readable(rule: Rule) -> CompiledRule:
+    """Compile a stored rule. One that cannot be read any more asks people about every request, and stops nobody."""
+    try:
+        return compiled(rule)
+    except Exception:
+        log.exception("the rule %s (%s) cannot be read: people are asked", rule.id, rule.name)
+        row = Rule(id=rule.id, name=rule.name, version=rule.version, outcome=RuleOutcome.ASK, shadow=rule.shadow)
+        return dataclasses.replace(compiled(row), condition=Unreadable())
 
 
 Buckets = dict[str, list[CompiledRule]]
@@ -147,7 +160,7 @@ def of(project_id: UUID, version: int | None) -> RuleSet:
         kept = _kept.get(project_id)
     if kept is not None and kept[0] == version:
         return kept[1]
-    rules = indexed(map(compiled, Rule.objects.filter(project_id=project_id, enabled=True)))
+    rules = indexed(map(_readable, Rule.objects.filter(project_id=project_id, enabled=True)))
     with _lock:
         _kept[project_id] = version, rules
         _kept.move_to_end(project_id)

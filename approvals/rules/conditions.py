@@ -134,6 +134,18 @@ class Condition:
         return found
 
 
+class Unreadable:
+    """The condition of a stored rule that cannot be read any more. It has no answer for any request."""
+
+    text = ""
+    reads: frozenset[str] = frozenset()
+    reads_session = False
+
+    def holds(self, context: Any) -> bool:
+        """Raise Undecided."""
+        raise Undecided("the rule cannot be read")
+
+
 def context(arguments: Any, session: Mapping[str, Any], approval: Mapping[str, Any], size: int) -> Any:
     """Return the variables, converted once for all conditions. Too many values in the arguments are left out."""
     variables: dict[str, Any] = {"session": dict(session), "approval": dict(approval)}

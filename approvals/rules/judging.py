@@ -101,7 +101,7 @@ class Case:
             "path": path,
             "role": self.role(proven),
             "roles": list(self.roles(proven)) if "roles" in reads else [],
-            "metadata": dict(self.facts.metadata) if "metadata" in reads else {},
+            "metadata": dict(self.facts.metadata()) if "metadata" in reads else {},
         }
         request = {
             "tool_name": row.tool_name,

@@ -32,7 +32,7 @@ def unsaved(project_id: Any, body: RuleBody) -> Rule:
 def preview(project_id: Any, rule: Rule, days: int) -> RulePreviewed:
     """Judge the requests of the last days, the newest first, within the bounds of a preview.
 
-    It reads the roles that sessions have now. A request counts as it was asked, before any rule raised its risk.
+    It reads the roles that sessions have now, and the risk to which the rules of that time raised the request.
     """
     mine = compiled(rule)
     alone, began = indexed([mine]), time.monotonic()

@@ -66,7 +66,7 @@ def known(monkeypatch: pytest.MonkeyPatch, session: Any) -> Any:
 def test_every_part_of_a_match_must_hold(
     asked: Asked, ruled: Ruled, known: Any, session: Any, match: Any, matches: bool
 ) -> None:
-    known(path=(session, session), role="deployer", metadata={"team": "red"}, roles_above=lambda: ("boss",))
+    known(path=(session, session), role="deployer", metadata=lambda: {"team": "red"}, roles_above=lambda: ("boss",))
     ruled(match=match)
     assert asked().status == ("denied" if matches else "pending")
 
@@ -202,6 +202,19 @@ def test_an_ask_reads_rules_only_after_a_change(asked: Asked, ruled: Ruled) -> N
     assert readings() == 0
     ruled(match={"tools": ["other"]})
     assert [readings(), readings()] == [1, 0]
+
+
+@pytest.mark.parametrize("broken", [{"match": {"when": "1 +"}}, {"match": {"gone": 1}}, {"approvers": {"quorum": "x"}}])
+def test_a_rule_that_cannot_be_read_any_more_asks_people_and_stops_nobody(
+    asked: Asked, ruled: Ruled, project: Project, broken: Any
+) -> None:
+    ruled(name="allow all", outcome="allow")
+    rule = ruled(name="broken", match={"tools": ["other"]})
+    Rule.objects.filter(id=rule.id).update(**broken)
+    ruled(name="newer", outcome="allow")
+    approval = asked()
+    assert (approval.status, approval.rule) == ("pending", "broken")
+    assert approval.terms["undecided"] == [{"name": "broken", "reason": "the rule cannot be read"}]
 
 
 def test_the_version_is_read_with_the_row(project: Project, ruled: Ruled, asked: Asked) -> None:
