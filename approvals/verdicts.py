@@ -12,7 +12,7 @@ from approvals import askers, schemas
 from approvals.askers import SessionFacts
 from approvals.grants import matching
 from approvals.models import Approval, ShadowAnswer
-from approvals.rules import compiled, judging, terms
+from approvals.rules import compiled, judging, rights, terms
 from approvals.rules.judging import Judgement
 from approvals.states import Decision, RuleOutcome
 from core.db import returning
@@ -82,6 +82,7 @@ def _verdict(judgement: Judgement, decision: Decision) -> Verdict | None:
 def _with_demands(approval: Approval, judgement: Judgement, facts: SessionFacts) -> Approval:
     """Write the demands of the rules into the row, which nobody has seen yet, and the answers of those in shadow."""
     if columns := terms.columns(approval, judgement, facts):
+        columns |= rights.assigned(columns.get("terms"))
         [approval] = returning.update(Approval.objects.filter(id=approval.id), **columns)
     if judgement.shadows:
         ShadowAnswer.objects.bulk_create(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import Group
+
 from accounts.actors import Actor
 from accounts.models import User
 from approvals.models import Approval, Step
@@ -59,6 +61,19 @@ def is_named(approval: Approval, user: User) -> bool:
     steps = Step.objects.filter(approval=approval, kind__in=ADDING).values_list("detail", flat=True)
     targets = [target for detail in steps for target in targets_of(detail)]
     return ("user", user.get_username()) in targets or bool({("group", name) for name in groups} & set(targets))
+
+
+def assigned(terms: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the columns that put a request into the queue of its one named approver or group. Empty for several."""
+    named = (terms or {}).get("approvers", [])
+    if len(named) != 1 or len(named[0]["users"]) + len(named[0]["groups"]) != 1:
+        return {}
+    if named[0]["users"]:
+        found = User.objects.filter(username=named[0]["users"][0]).values_list("pk", "username").first()
+    else:
+        found = Group.objects.filter(name=named[0]["groups"][0]).values_list("pk", "name").first()
+    kind = "user" if named[0]["users"] else "group"
+    return {"assigned_to": {"kind": kind, "id": str(found[0]), "name": found[1]}} if found else {}
 
 
 def targets_of(detail: dict[str, Any]) -> list[tuple[str, str]]:

@@ -56,6 +56,18 @@ def test_only_named_people_answer(asked: Asked, ruled: Ruled, project: Project, 
     assert answer(asked(), carol, "deny").status == "denied"
 
 
+def test_a_request_for_one_name_is_in_the_queue_of_that_one(
+    asked: Asked, ruled: Ruled, project: Project, alice: User, bob: User
+) -> None:
+    rule = ruled(outcome="ask", approvers={"users": ["bob"]})
+    assert asked().assigned_to == {"kind": "user", "id": str(bob.pk), "name": "bob"}
+    team = Group.objects.get(name=f"team of {project}")
+    editing.change(project.pk, rule.id, body(outcome="ask", approvers={"groups": [team.name]}), EDITOR)
+    assert asked().assigned_to == {"kind": "group", "id": str(team.pk), "name": team.name}
+    editing.change(project.pk, rule.id, body(outcome="ask", approvers={"users": ["alice", "bob"]}), EDITOR)
+    assert asked().assigned_to is None
+
+
 def test_a_person_must_be_named_by_every_rule_that_names_some(
     asked: Asked, ruled: Ruled, project: Project, alice: User, bob: User
 ) -> None:
