@@ -47,3 +47,13 @@ def test_the_version_is_said_in_one_place() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert "version" in settings["project"]["dynamic"]
     assert settings["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "wardroom.__version__"}
+
+
+def test_the_lock_of_the_adapters_agrees_with_the_others() -> None:
+    """It is installed without resolving, so another version in it would replace the one that the server runs on."""
+    pins = re.compile(r"^([\w.-]+)(?:\[[\w,-]*\])?==([^ ;\\]+)", re.MULTILINE)
+    locks = ("requirements.txt", "requirements-dev.txt", "requirements-adapters.txt")
+    server, tests, adapters = (dict(pins.findall((ROOT / name).read_text())) for name in locks)
+    both = {**tests, **server}
+    assert adapters
+    assert {name: version for name, version in adapters.items() if both.get(name, version) != version} == {}

@@ -16,12 +16,14 @@ import pytest
 from mcp.client.client import Client as McpClient
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from tests.e2e.conformance.adapters.test_adapters import FEW
 from tests.e2e.conformance.conftest import Spawn
 from tests.servers.stack import House
 from tests.waiting import wait_until_async
 from wardroom import AsyncClient, Client
 from wardroom.adapters.claude import ClaudeApprovals
-from wardroom.conformance import Kit, Run, check_all
+from wardroom.conformance import Kit, Run, check_all, checks
+from wardroom.mcp.__main__ import Misconfigured, decider
 from wardroom.mcp.server import asking_server
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -119,23 +121,31 @@ async def test_a_person_decides_with_a_key_of_their_own(house: House, client: Cl
 
 
 @pytest.mark.parametrize(
-    ("options", "environment", "said"),
+    ("environment", "said"),
     [
-        ([], {}, "WARDROOM_KEY"),
-        (["--decide"], {"WARDROOM_KEY": "wr_key_1_x"}, "WARDROOM_DECIDE_KEY"),
-        (["--decide"], {"WARDROOM_DECIDE_KEY": "wr_child_1_x"}, "a person's key"),
-        (["--decide"], {"WARDROOM_DECIDE_KEY": "wr_key_1_x", "WARDROOM_KEY": "wr_key_1_x"}, "must not decide"),
-        (["--decide"], {"WARDROOM_DECIDE_KEY": "wr_key_1_x"}, "of no use"),
+        ({}, "set WARDROOM_DECIDE_KEY"),
+        ({"WARDROOM_KEY": "wr_key_1_x"}, "set WARDROOM_DECIDE_KEY"),
+        ({"WARDROOM_DECIDE_KEY": "wr_child_1_x"}, "a person's key"),
+        ({"WARDROOM_DECIDE_KEY": "wr_key_1_x", "WARDROOM_KEY": "wr_key_1_x"}, "must not decide"),
+        ({"WARDROOM_DECIDE_KEY": "wr_key_1_x"}, "of no use"),
     ],
 )
-def test_a_server_without_the_right_key_does_not_start(
-    house: House, options: list[str], environment: dict[str, str], said: str
+def test_only_a_key_of_its_own_makes_a_server_that_decides(
+    house: House, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
 ) -> None:
+    for name in ("WARDROOM_KEY", "WARDROOM_DECIDE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"WARDROOM_URL": house.url, **environment}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=said):
+        decider()
+
+
+def test_a_server_without_a_key_does_not_start(house: House) -> None:
     known = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    urls = {"WARDROOM_URL": house.url}
-    command = [sys.executable, *COMMAND, *options]
-    done = subprocess.run(command, env={**known, **urls, **environment}, capture_output=True, text=True)
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    command = [sys.executable, *COMMAND]
+    done = subprocess.run(command, env={**known, "WARDROOM_URL": house.url}, capture_output=True, text=True)
+    assert (done.returncode, "WARDROOM_KEY" in done.stderr) == (2, True), done.stderr
 
 
 def claude_code(run: Run) -> list[str]:
@@ -158,4 +168,4 @@ def claude_code(run: Run) -> list[str]:
 
 def test_the_permission_prompts_of_claude_code_conform(house: House) -> None:
     kit = Kit(claude_code, url=house.url, key=house.key, reports=False)
-    assert check_all(kit) is None
+    assert check_all(kit, [*FEW, checks.a_restart_in_mid_wait_runs_the_call_once]) is None
