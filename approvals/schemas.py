@@ -24,9 +24,8 @@ from approvals.bodies import (
 )
 from approvals.display import copies
 from approvals.rules import demands
-from approvals.states import RUNS, CancelReason, Decision, Fallback, Outcome, RequestVia, Status, StepKind, Via
+from approvals.states import RUNS, CancelReason, Decision, Fallback, Outcome, RequestVia, Status, Via
 from core.db import clock
-from core.display.redaction import redacted
 from core.web.fields import Id, Moment, one_of, says
 
 # The message for the agent when no person wrote one.
@@ -163,31 +162,6 @@ class ApprovalPage(Struct, frozen=True):
     next: str | None
 
 
-class ApprovalQuestion(Struct, frozen=True):
-    id: Id
-    question: str
-    asked_by: ApprovalPerson | None
-    asked_at: Moment
-    answer: Annotated[str | None, says("Of the asker, unverified.")]
-    answered_at: Moment | None
-
-
-class ApprovalQuestions(Struct, frozen=True):
-    results: Annotated[list[ApprovalQuestion], says("Oldest first.")]
-
-
-class ApprovalStep(Struct, frozen=True):
-    kind: Annotated[str, one_of(StepKind.values)]
-    at: Moment
-    by: ApprovalPerson | None
-    detail: dict[str, Any]
-    note: Annotated[str | None, says("For the staff.")]
-
-
-class ApprovalHistory(Struct, frozen=True):
-    results: Annotated[list[ApprovalStep], says("Oldest first.")]
-
-
 class ApprovalBatchResult(Struct, frozen=True):
     id: Id
     status: Annotated[int, says("200, or the problem's.")]
@@ -286,35 +260,6 @@ class _Seen:
 
     def text(self, value: str | None) -> str | None:
         return value if self.is_raw else copies.text(value)
-
-
-def history(row: models.Approval) -> ApprovalHistory:
-    """Return the steps of a request before its answer, oldest first."""
-    steps = row.steps.order_by("id")
-    return ApprovalHistory(
-        [
-            ApprovalStep(step.kind, clock.moment(step.at), person(step.by), step.detail, copies.text(step.note))
-            for step in steps
-        ]
-    )
-
-
-def questions(row: models.Approval, viewer: Actor | None = None) -> ApprovalQuestions:
-    """Return the questions to the asker and its answers, oldest first. Only the asker sees the secrets of the texts."""
-    is_raw = viewer is not None and permissions.owns(row, viewer)
-    return ApprovalQuestions(
-        [
-            ApprovalQuestion(
-                str(each.id),
-                each.question if is_raw else redacted(each.question),
-                person(each.asked_by),
-                clock.moment(each.asked_at),
-                each.answer if is_raw else copies.text(each.answer),
-                moment(each.answered_at),
-            )
-            for each in row.questions.order_by("asked_at", "id")
-        ]
-    )
 
 
 def waited(row: models.Approval, viewer: Actor | None, version: int | None = None) -> ApprovalWaited:

@@ -16,6 +16,7 @@ from approvals import permissions, schemas
 from approvals.api import asgi_routes, replays
 from approvals.api.views import still
 from approvals.life import ask_back, bodies, claims, deadlines, routing
+from approvals.life import schemas as life_schemas
 from approvals.models import Approval
 from approvals.selectors import find
 from approvals.states import Via
@@ -123,11 +124,13 @@ class Questions(ProjectView):
     # As for the request itself: the asker may read them, and other callers with approvals:read.
     permission_classes = []
 
-    @extend_schema(operation_id="approvals_questions", responses={200: schemas.ApprovalQuestions})
+    @extend_schema(operation_id="approvals_questions", responses={200: life_schemas.ApprovalQuestions})
     def get(self, request: Request, approval_id: UUID) -> Response:
         """List the questions to the asker, and its answers."""
         asgi_routes.may_look(self.credential)
-        return Response(schemas.questions(find(self.project.pk, approval_id, self.actor, waiters=False), self.actor))
+        return Response(
+            life_schemas.questions(find(self.project.pk, approval_id, self.actor, waiters=False), self.actor)
+        )
 
 
 class Answer(ProjectView):
@@ -150,7 +153,7 @@ class Answer(ProjectView):
 class History(ProjectView):
     scopes: ClassVar = {"GET": "approvals:read"}
 
-    @extend_schema(operation_id="approvals_history", responses={200: schemas.ApprovalHistory})
+    @extend_schema(operation_id="approvals_history", responses={200: life_schemas.ApprovalHistory})
     def get(self, request: Request, approval_id: UUID) -> Response:
         """List what happened to it before its answer: claims, delegations, extensions and so on. For the staff."""
-        return Response(schemas.history(find(self.project.pk, approval_id, self.actor, waiters=False)))
+        return Response(life_schemas.history(find(self.project.pk, approval_id, self.actor, waiters=False)))
