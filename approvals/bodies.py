@@ -97,6 +97,38 @@ StatedFacts = Annotated[
 ]
 
 
+class PlanStep(Body, frozen=True, kw_only=True):
+    """Calls that a plan announces: of one tool, with these arguments, so many times."""
+
+    tool_name: Word
+    permission: Word
+    resource: Annotated[Text, says("The resource of these calls.")] | None = None
+    glob: Annotated[str, bounds.PATTERN, says("Instead of `resource`: every resource that it matches.")] | None = None
+    arguments: Annotated[Arguments, says("The arguments that are equal.")] | None = None
+    patterns: Annotated[dict[str, Any], bounds.PATTERNS] | None = None
+    count: Annotated[int, Meta(ge=1, le=bounds.MOST_CALLS), says("1 without it.")] | None = None
+    risk: AskedRisk | None = None
+    reversibility: AskedReversibility | None = None
+
+    rules: ClassVar[dict[str, Any]] = {
+        "oneOf": [
+            {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+            for one, other in (("resource", "glob"), ("glob", "resource"))
+        ]
+    }
+
+
+class PlanAsk(Body, frozen=True, kw_only=True):
+    """A manifest of steps that are approved at once. The gravest of them rules the whole."""
+
+    steps: Annotated[list[PlanStep], Meta(min_length=1, max_length=bounds.MOST_STEPS)]
+    ordered: Annotated[bool, says("A step may be taken only after all calls of the steps before it.")] | None = None
+    expires_in_secs: (
+        Annotated[int, Meta(ge=1, le=bounds.LONGEST_SECS), says(f"From the approval. {bounds.USUAL_SECS} without it.")]
+        | None
+    ) = None
+
+
 class ApprovalAsk(Body, frozen=True, kw_only=True):
     session: UUID | None = None
     request_id: RequestId
@@ -111,6 +143,7 @@ class ApprovalAsk(Body, frozen=True, kw_only=True):
     reversibility: AskedReversibility | None = None
     allowed_decisions: Kinds | None = None
     preconditions: Preconditions | None = None
+    plan: Annotated[PlanAsk, says("Instead of an action: without `arguments` and `preconditions`.")] | None = None
     expires_in_secs: Annotated[int, Meta(ge=1, le=MAX_EXPIRES_SECS)] | None = None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from approvals.bodies import ApprovalAsk
+from approvals.plans import manifests
 from approvals.states import ACTION_DECISIONS, Decision
 from core.web import problems, request_body
 from wardroom import jcs
@@ -39,6 +40,8 @@ def prepare(project: str, ask: Ask) -> Prepared:
     """Validate and canonicalise a request. Raises `invalid` with every wrong field."""
     if errors := list(request_body.errors(msgspec.structs.asdict(ask), Ask)):
         raise problems.invalid(errors)
+    if ask.plan is not None:
+        ask = manifests.as_action(ask)
     action = canonical(
         {
             "project": project,
@@ -50,6 +53,7 @@ def prepare(project: str, ask: Ask) -> Prepared:
             "permission": ask.permission,
             "resource": ask.resource,
             "arguments": ask.arguments,
+            "plan": ask.plan is not None,
             # In the order of their names: the same facts are the same action.
             "preconditions": sorted(ask.preconditions or [], key=lambda fact: fact["name"]),
         }
@@ -77,6 +81,7 @@ def likeness(ask: Ask) -> str:
     stated: Any = ask.preconditions or []  # Plain objects, as they came.
     facts = sorted(stated, key=lambda fact: fact["name"])
     same = [ask.tool_name, ask.tool_schema_version, ask.permission, ask.resource, ask.arguments, facts]
+    same += ["plan"] if ask.plan is not None else []
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 

@@ -130,7 +130,7 @@ def _take(
     """Run the one UPDATE that takes the execution of this request. Return None when it changes no row."""
     at = database_now()
     free = asked.filter(consumed_at__isnull=True, digest=digest, status=Status.APPROVED, decision_kind__in=sorted(RUNS))
-    free = free.filter(stale_at__isnull=True, facts_digest=facts_module.digest_of(facts))
+    free = free.filter(is_plan=False, stale_at__isnull=True, facts_digest=facts_module.digest_of(facts))
     taking = {"consumed_at": at, "consume_claim": claim, "delivered_at": Coalesce("delivered_at", at)}
     for taken in returning.update(free, **taking, policy_version=PolicyVersion()):
         verdicts.refuse_denied(taken)
@@ -147,6 +147,8 @@ def _refuse_other(approval: Approval, digest: str, claim: str | None, facts: Fac
         raise problems.conflict(
             schemas.current_sentence(approval), "not-approved", approval=schemas.current_decision(approval)
         )
+    if approval.is_plan:
+        raise problems.conflict("A plan is not run: ask for each of its calls.", "not-approved")
     if approval.consumed_at is None:
         raise facts_module.stale(approval, facts)
     if claim is None or claim != approval.consume_claim:

@@ -11,6 +11,7 @@ from approvals import canonical_action
 from approvals.bodies import ApprovalAnswer, ApprovalWithdrawal, Remember
 from approvals.grants import remembering
 from approvals.models import Approval
+from approvals.plans import manifests
 from approvals.states import LEADS_TO, RUNS, Decision, Status
 from core.display import placeholders
 from core.web import faults, problems, request_body
@@ -59,7 +60,10 @@ def validate(approval: Approval, answer: Answer) -> Change:
     kind = Decision(answer.decision)
     columns = {"decision_kind": kind, "message": answer.message or None, "note": answer.note or None}
     if kind is Decision.EDIT:
-        action = canonical_action.edited(approval.action, with_originals(answer.arguments, approval.arguments))
+        arguments = with_originals(answer.arguments, approval.arguments)
+        if approval.is_plan:
+            arguments = manifests.narrowed(approval.arguments, arguments)
+        action = canonical_action.edited(approval.action, arguments)
         columns |= {
             "action": action,
             "digest": jcs.digest_of(action),

@@ -11,6 +11,7 @@ from approvals import attempt_clock, audit_events, decision_validation, permissi
 from approvals.decision_validation import Answer
 from approvals.grants import remembering
 from approvals.models import Approval
+from approvals.plans import births
 from approvals.rules import rights
 from approvals.selectors import find, with_waiters
 from approvals.states import LEADS_TO, CancelReason, Decision, Status, Via, sources
@@ -124,6 +125,8 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, break_gl
         if decided is not None:
             if change.remember is not None:
                 remembering.new(decided, change.remember, actor)
+            if decided.is_plan and decided.status == Status.APPROVED:
+                births.new(decided, actor)
             # The child that asked is blocked no more. The held calls that were counted here still wait.
             decided.is_overdue, decided.held_calls, decided.is_blocked = False, approval.held_calls, 0
             return decided

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from django.db.models import BooleanField, ExpressionWrapper
+
 from accounts.actors import Actor
 from accounts.models import Project
 from approvals import askers, attempt_clock, audit_events, decisions, permissions, verdicts
@@ -13,6 +15,7 @@ from approvals.grants import matching
 from approvals.life import preconditions
 from approvals.models import Approval, PolicyVersion
 from approvals.outcomes import repeats
+from approvals.plans import calls
 from approvals.states import UNSTATED_REVERSIBILITY, raised_risk
 from core.db import returning
 from core.db.clock import database_now, later
@@ -30,7 +33,7 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
     """
     prepared = prepare(str(project_id), ask)
     with unit_of_work.transaction():
-        facts = askers.facts_of(ask.session, grants=matching.exists_for(project_id, ask.tool_name))
+        facts = askers.facts_of(ask.session, grants=_may_pass(project_id, ask))
         approval = returning.insert(_row(project_id, prepared, actor, via, facts))
         if approval is None:
             rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
@@ -78,6 +81,12 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
 
 
+def _may_pass(project_id: Any, ask: Ask) -> Any:
+    """Return the condition that a grant or a plan may let this request through, for the look at its session."""
+    found = matching.exists_for(project_id, ask.tool_name) | calls.exist_for(project_id, ask.session)
+    return ExpressionWrapper(found, output_field=BooleanField())
+
+
 def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: SessionFacts) -> Approval:
     ask = prepared.ask
     stated: Any = ask.preconditions  # Plain objects, as they came; `prepare` has checked them.
@@ -88,6 +97,7 @@ def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: Ses
         path=[str(each) for each in facts.path],
         request_id=ask.request_id,
         via=via,
+        is_plan=ask.plan is not None,
         asked_digest=prepared.asked_digest,
         likeness=prepared.likeness,
         requested_by=audit_events.person(actor),

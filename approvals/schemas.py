@@ -133,6 +133,8 @@ class Approval(Struct, frozen=True, kw_only=True):
         Annotated[str, one_of(Fallback.values, says="What the asker did without an answer. It is no decision.")] | None
     )
     fallback_at: Moment | None
+    is_plan: Annotated[bool, says("Its arguments are a manifest, and it is never consumed. See `GET plans`.")]
+    plan: Annotated[Id | None, says("The plan that let it through: `GET plans`.")]
     grant: Annotated[Id | None, says("The grant that let it through: `GET grants`.")]
     remembered: Annotated[Id | None, says("The grant that was born from its answer.")]
     waiters: int
@@ -234,6 +236,8 @@ def approval(row: models.Approval, viewer: Actor | None = None, *, is_raw: bool 
         repeat_warning=None if row.repeat_warning is None else ApprovalRepeat(**row.repeat_warning),
         fallback=row.fallback,
         fallback_at=moment(row.fallback_at),
+        is_plan=row.is_plan,
+        plan=row.plan,
         grant=row.grant,
         remembered=None if row.remembered is None else str(row.remembered),
         waiters=getattr(row, "waiters", 0),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals.api import batch, grant_views, life_views, outcome_views, receipts, rules, views
+from approvals.api import batch, grant_views, life_views, outcome_views, plan_views, receipts, rules, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
@@ -27,6 +27,9 @@ urlpatterns = [
     path("approvals/<any_uuid:approval_id>/outcome", outcome_views.Outcome.as_view()),
     path("approvals/<any_uuid:approval_id>/unknown-outcome", outcome_views.UnknownOutcome.as_view()),
     path("approvals/<any_uuid:approval_id>/history", life_views.History.as_view()),
+    path("plans", plan_views.Plans.as_view()),
+    path("plans/<any_uuid:plan_id>", plan_views.OnePlan.as_view()),
+    path("plans/<any_uuid:plan_id>/revoke", plan_views.RevokePlan.as_view()),
     path("grants", grant_views.Grants.as_view()),
     path("grants/<any_uuid:grant_id>", grant_views.OneGrant.as_view()),
     path("grants/<any_uuid:grant_id>/revoke", grant_views.Revoke.as_view()),

@@ -12,6 +12,7 @@ from approvals import askers, schemas
 from approvals.askers import SessionFacts
 from approvals.grants import matching
 from approvals.models import Approval, ShadowAnswer
+from approvals.plans import calls
 from approvals.rules import compiled, judging, rights, terms
 from approvals.rules.judging import Judgement
 from approvals.states import Decision, RuleOutcome
@@ -41,12 +42,14 @@ def verdict_on(approval: Approval, facts: SessionFacts) -> tuple[Approval, Verdi
     approval = _with_demands(approval, judgement, facts)
     if judgement.outcome == RuleOutcome.DENY:
         return approval, _verdict(judgement, Decision.DENY)
-    grant = None if needs_people(approval) else matching.use(approval, facts)
-    if grant is not None:
-        by = f"the grant {str(grant.id)[:8]} of {schemas.display_name(grant.granted_by)}"
-        return approval, Verdict(grant.rule, Decision.APPROVE, by=by)
-    # An action that may have run already is never repeated without a person who has read the warning.
-    may_run = Decision.APPROVE in approval.allowed_decisions and not approval.repeat_warning
+    # A plan announced this very call. A grant must not keep its step unused: others may come after it.
+    known = None if needs_people(approval) else calls.use(approval, facts) or matching.use(approval, facts)
+    if known is not None:
+        by = f"{known.title} of {schemas.display_name(known.granted_by)}"
+        return approval, Verdict(known.rule, Decision.APPROVE, by=by)
+    # An action that may have run already is never repeated without a person who has read the warning. Nor is a plan
+    # approved without one: its steps are not what the rule was written for.
+    may_run = Decision.APPROVE in approval.allowed_decisions and not approval.repeat_warning and not approval.is_plan
     if judgement.outcome == RuleOutcome.ALLOW and may_run:
         return approval, _verdict(judgement, Decision.APPROVE)
     # Reviewers belong here, for the outcome `review`. Without one, people are asked.

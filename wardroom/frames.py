@@ -113,6 +113,7 @@ class ApprovalBody(Part, frozen=True, kw_only=True):
     risk: Name | None = None
     reversibility: Name | None = None
     preconditions: Facts | None = None
+    plan: dict[str, Any] | None = None
     expires_in_secs: Secs | None = None
     allowed_decisions: Annotated[list[Name], Meta(min_length=1, max_length=16)] | None = None
 

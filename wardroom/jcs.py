@@ -4,8 +4,8 @@ The digest of an action is the SHA-256, in lower-case hexadecimal, of the canoni
 ten keys of `ACTION_KEYS`. Absent equals null: a missing or null member is *written* as null, so all ten keys are always
 present. The contents of `arguments` stay unchanged. `v` is 1.
 
-An action with preconditions has an eleventh key, `preconditions`, and `v` is 2. The digest of every other action stays
-as it is.
+An action with preconditions has an eleventh key, `preconditions`, and `v` is 2. A plan has the key `plan`, which is
+true, its `arguments` are the manifest, and `v` is 3. The digest of every other action stays as it is.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import rfc8785
 
 from wardroom import strict
 
-ACTION_VERSION, GUARDED_VERSION = 1, 2
+ACTION_VERSION, GUARDED_VERSION, PLAN_VERSION = 1, 2, 3
 ACTION_KEYS = (
     "v",
     "project",
@@ -47,12 +47,16 @@ def canonical(value: Any) -> str:
 def canonical_action(action: Mapping[str, Any]) -> str:
     """Return the text to hash, store and run. CanonicalError for any other key."""
     preconditions = action.get("preconditions")
-    unknown = set(action) - {*ACTION_KEYS, "preconditions"}
+    unknown = set(action) - {*ACTION_KEYS, "preconditions", "plan"}
     if unknown:
         raise CanonicalError(f"not part of an action: {', '.join(sorted(map(str, unknown)))}")
     whole: dict[str, Any] = {key: action.get(key) for key in ACTION_KEYS}
     if whole["v"] is None:
         whole["v"] = GUARDED_VERSION if preconditions else ACTION_VERSION
+        if action.get("plan"):
+            whole["v"] = PLAN_VERSION
+    if action.get("plan"):
+        whole["plan"] = True
     if preconditions:
         whole["preconditions"] = preconditions
     return canonical(whole)

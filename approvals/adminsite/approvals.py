@@ -15,12 +15,12 @@ from django.urls import path
 from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
-from approvals.adminsite import outcomes, page, queue, steps
+from approvals.adminsite import outcomes, page, plans, queue, steps
 from approvals.display import revealing
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
 from approvals.states import Status
-from core.adminsite.model_admins import ReadOnly
+from core.adminsite.model_admins import ReadOnly, say_nothing_was_done
 from core.web import problems
 
 TEMPLATES = "admin/approvals/approval"
@@ -42,6 +42,7 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             path("<any_uuid:approval_id>/step/", view(self.step), name="approvals_approval_step"),
             path("<any_uuid:approval_id>/outcome/", view(self.settle_outcome), name="approvals_approval_outcome"),
             path("<any_uuid:approval_id>/reveal/", view(self.reveal), name="approvals_approval_reveal"),
+            path("<any_uuid:approval_id>/plan/", view(self.revoke_plan), name="approvals_approval_revoke_plan"),
             path("<any_uuid:approval_id>/decide/", view(self.decide), name="approvals_approval_decide"),
         ]
         return urls + super().get_urls()
@@ -126,6 +127,18 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         except problems.Problem:
             raise PermissionDenied from None
         return self._page(request, approval, revealed=page.revealed(approval))
+
+    def revoke_plan(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
+        """End the plan of this request, by POST only."""
+        approval = self._find(request, approval_id)
+        if request.method != "POST":
+            say_nothing_was_done(request)
+            return redirect("admin:approvals_approval_change", approval.id)
+        try:
+            messages.success(request, plans.revoke(approval, request.user))
+        except problems.Problem as refusal:
+            return self._page(request, self._find(request, approval_id), refusal)
+        return redirect("admin:approvals_approval_change", approval.id)
 
     def _queue(self, request: HttpRequest) -> dict[str, Any]:
         self._look(request)

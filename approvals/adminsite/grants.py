@@ -46,7 +46,7 @@ class StateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the grants in the chosen state."""
         chosen = self.value()
-        return selectors.in_states(queryset, [chosen]) if chosen in selectors.STATES else queryset
+        return queryset.filter(selectors.being([chosen])) if chosen in selectors.STATES else queryset
 
 
 @admin.register(Grant)

@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from approvals import askers, attempt_clock, permissions, schemas
-from approvals.adminsite import demands, outcomes
+from approvals.adminsite import demands, outcomes, plans
 from approvals.decision_validation import Answer
 from approvals.display import copies
 from approvals.grants import offers
@@ -104,6 +104,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "questions": approval.questions.order_by("asked_at", "id"),
         "steps": approval.steps.order_by("id"),
         **outcomes.context(approval, user),
+        **plans.context(approval, user),
         **demands.context(approval, user),
     }
 

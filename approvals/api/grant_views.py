@@ -73,7 +73,7 @@ def _filtered(grants: QuerySet[Grant], params: Mapping[str, Any]) -> QuerySet[Gr
     session = queries.uuid(params, "session")
     tool = queries.text(params, "tool")
     if states is not None:
-        grants = selectors.in_states(grants, states)
+        grants = grants.filter(selectors.being(states))
     if scopes is not None:
         grants = grants.filter(scope__in=scopes)
     if session is not None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from approvals.grants import patterns
 from approvals.grants.patterns import BOUNDS, MAX_ENUM, MAX_PATTERN, MAX_SLOTS
-from core.web.fields import shaped
+from core.display import names
+from core.web.fields import shaped, text
 from core.web.openapi import values
 from wardroom import jcs
 
@@ -17,6 +18,8 @@ MOST_USES = 1000
 #: Live grants of one session, or of one role in one project.
 MOST_LIVE = 100
 MAX_NAME = 256
+#: Of a plan: its steps, and the calls of one step.
+MOST_STEPS, MOST_CALLS = 64, 1000
 
 _PATTERN = values.name(MAX_PATTERN)
 _SLOT: values.Schema = {
@@ -59,6 +62,27 @@ def is_exact(value: Any) -> bool:
     return True
 
 
+def wrong_patterns(given: dict[str, Any]) -> str | None:
+    """Return why these are no patterns of a plan's step, or None. Nobody has seen a value, so each has a bound."""
+    if detail := wrong_slots(given):
+        return detail
+    return None if all(given.values()) else f"each pattern must have one of {', '.join(BOUNDS)}"
+
+
+#: One pattern.
+PATTERN = text(MAX_PATTERN, 1, check=patterns.wrong_pattern, pattern=names.PATTERN)
+PATTERNS = shaped(
+    {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": MAX_SLOTS,
+        "propertyNames": {"maxLength": MAX_NAME, "pattern": values.NO_NUL},
+        "additionalProperties": {**_SLOT, "minProperties": 1},
+    },
+    says="The other arguments, by name, each within a `{glob}`, a `{prefix}` or an `{enum}`.",
+    right="an object of the arguments that vary",
+    check=wrong_patterns,
+)
 SLOTS = shaped(
     {
         "type": "object",

@@ -44,14 +44,23 @@ def carried(project_id: Any) -> Q:
     return Q(person__in=permissions.approvers(project_id).values("pk")) & (Q(key=None) | Q(key__in=keys.values("pk")))
 
 
-def use(approval: Approval, facts: SessionFacts) -> Grant | None:
-    """Take a use of a live grant that covers this new request. Return the grant, or None.
+def may_pass(approval: Approval, facts: SessionFacts) -> bool:
+    """Return True if a grant or a plan may let this request through at all.
 
-    A repeat of an action whose outcome is unknown is for people, with its warning: it may have run.
+    A repeat of an action whose outcome is unknown is for people, with its warning: it may have run. A plan is, too.
     """
-    if approval.session is None or not facts.may_have_grants or approval.repeat_warning:
-        return None
-    if Decision.APPROVE not in approval.allowed_decisions:
+    return (
+        approval.session is not None
+        and facts.may_have_grants
+        and not approval.is_plan
+        and not approval.repeat_warning
+        and Decision.APPROVE in approval.allowed_decisions
+    )
+
+
+def use(approval: Approval, facts: SessionFacts) -> Grant | None:
+    """Take a use of a live grant that covers this new request. Return the grant, or None."""
+    if not may_pass(approval, facts):
         return None
     for grant in _covering(approval, facts):
         taken = _take(grant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from approvals import verdicts
 from approvals.grants import bounds
 from approvals.models import Approval
 from approvals.states import Decision, GrantScope, Reversibility, Risk
@@ -51,12 +52,17 @@ def chosen(name: str) -> dict[str, Any] | str | None:
 def refusal(approval: Approval, scope: str, has_slots: bool, role: str) -> tuple[str, str] | None:
     """Return the member of `remember` that this request does not allow, and why, or None.
 
+    - A plan, and a request for which a rule demands four eyes, several people or named ones.
     - A question has no action to remember, and a request without a session has nobody to remember it for.
     - A critical action: exactly that one, in its own session alone.
     - An irreversible action: exactly that one.
     """
     if Decision.APPROVE not in approval.allowed_decisions:
         return "remember", "this request is no action that a later one could repeat"
+    if approval.is_plan:
+        return "remember", "a plan has its own bounds"
+    if verdicts.needs_people(approval):
+        return "remember", "a rule demands people for each such request"
     if approval.session is None:
         return "remember", "the request belongs to no session"
     if approval.risk == Risk.CRITICAL and (has_slots or scope != GrantScope.SESSION):

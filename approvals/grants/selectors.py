@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 
 from approvals.grants import matching
-from approvals.models import Grant
+from approvals.models import Grant, Plan
 from approvals.states import GrantEnd
 from core.db.clock import database_now
 from core.web import problems
@@ -25,11 +25,16 @@ def of(project_id: Any) -> QuerySet[Grant]:
 
 def annotated(grants: QuerySet[Grant], carried: Q) -> QuerySet[Grant]:
     """Annotate `is_expired`, by the database's clock, and `is_carried`: its person may still answer."""
+    return grants.annotate(**flags(carried))
+
+
+def flags(carried: Q) -> dict[str, Case]:
+    """Return the two annotations, for grants and for plans."""
     flag: Any = {"default": Value(False), "output_field": BooleanField()}
-    return grants.annotate(  # type: ignore[no-redef]
-        is_expired=Case(When(expires_at__lte=database_now(), then=Value(True)), **flag),
-        is_carried=Case(When(carried, then=Value(True)), **flag),
-    )
+    return {
+        "is_expired": Case(When(expires_at__lte=database_now(), then=Value(True)), **flag),
+        "is_carried": Case(When(carried, then=Value(True)), **flag),
+    }
 
 
 def find(project_id: Any, grant_id: UUID) -> Grant:
@@ -40,19 +45,19 @@ def find(project_id: Any, grant_id: UUID) -> Grant:
     return found
 
 
-def in_states(grants: QuerySet[Grant], wanted: list[str]) -> QuerySet[Grant]:
-    """Return those in one of these states."""
+def being(wanted: list[str]) -> Q:
+    """Return the condition that a grant or a plan is in one of these states."""
     now = database_now()
     found = Q(end_reason__in=[state for state in wanted if state in GrantEnd.values])
     if LIVE in wanted:
         found |= Q(ended_at=None, expires_at__gt=now)
     if EXPIRED in wanted:
         found |= Q(ended_at=None, expires_at__lte=now)
-    return grants.filter(found)
+    return found
 
 
-def state(grant: Grant) -> str:
-    """Return the state of a grant that was selected here."""
+def state(grant: Grant | Plan) -> str:
+    """Return the state of a grant or a plan with its annotations."""
     if grant.end_reason is not None:
         return str(grant.end_reason)
     return EXPIRED if grant.is_expired else LIVE

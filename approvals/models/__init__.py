@@ -4,6 +4,7 @@ from approvals.models.approval import Approval, ApprovalQuerySet
 from approvals.models.grants import Grant
 from approvals.models.life import Question, Snooze, Step, Waiter
 from approvals.models.outcome import OutcomeNote
+from approvals.models.plans import Plan, PlanStep
 from approvals.models.rules import Policy, PolicyVersion, Rule, ShadowAnswer, Vote
 from approvals.models.subject import Subject
 
@@ -12,6 +13,8 @@ __all__ = [
     "ApprovalQuerySet",
     "Grant",
     "OutcomeNote",
+    "Plan",
+    "PlanStep",
     "Policy",
     "PolicyVersion",
     "Question",

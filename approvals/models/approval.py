@@ -42,8 +42,9 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         return self.filter(status__in=sorted(states.DECIDED))
 
     def unconsumed(self) -> ApprovalQuerySet:
-        """Approved and never run. A response to a question runs nothing, so it is left out."""
-        return self.filter(status=Status.APPROVED, consumed_at__isnull=True).exclude(decision_kind=Decision.RESPOND)
+        """Approved and never run. A response to a question runs nothing, nor does a plan, so they are left out."""
+        approved = self.filter(status=Status.APPROVED, consumed_at__isnull=True, is_plan=False)
+        return approved.exclude(decision_kind=Decision.RESPOND)
 
     def in_time(self, now: Any) -> ApprovalQuerySet:
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
@@ -63,6 +64,8 @@ class Approval(models.Model):
     path = JSONText(default=list)
     request_id = models.CharField(max_length=256)
     via = models.CharField(max_length=16, choices=RequestVia.choices)
+    # A plan: its arguments are the manifest, and it never runs.
+    is_plan = models.BooleanField(default=False)
     asked_digest = models.CharField(max_length=64)
     # Equal for asks of the same action by anybody. Empty in rows that are older than the column.
     likeness = models.CharField(max_length=64, default="")
@@ -240,8 +243,16 @@ class Approval(models.Model):
     @property
     def grant(self) -> str | None:
         """The id of the grant that let it through."""
+        return self._let_through("grant")
+
+    @property
+    def plan(self) -> str | None:
+        """The id of the plan that let it through."""
+        return self._let_through("plan")
+
+    def _let_through(self, by: str) -> str | None:
         kind, _, id = (self.rule or "").partition(":")
-        return id if kind == "grant" else None
+        return id if kind == by else None
 
     @property
     def preconditions(self) -> list[dict[str, str]]:

@@ -96,6 +96,11 @@ class Grant(models.Model):
         return f"{RULE}{self.id}"
 
     @property
+    def title(self) -> str:
+        """The name of the grant among those who decide."""
+        return f"the grant {str(self.id)[:8]}"
+
+    @property
     def left(self) -> int:
         return self.uses - self.used
 

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 from accounts.actors import Actor
 from accounts.models import Project
 from approvals.grants import endings
+from approvals.plans import endings as plan_endings
 from core.db.clock import database_now
 from core.limits import LIMITS
 from core.web import problems
@@ -90,6 +91,7 @@ def finish(
         transitions.end(session, attempt, to, error or "", kill_in=grace)
         if not session.restart:
             endings.end_with_session(session.pk)
+            plan_endings.end_with_session(session.pk)
         if not (session.restart and to == Status.CANCELLED):
             completion.complete(session, attempt)
         if session.restart:

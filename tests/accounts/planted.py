@@ -12,7 +12,7 @@ from accounts.actors import Actor
 from approvals import decisions
 from approvals import requests as approvals_asking
 from approvals.canonical_action import Ask
-from approvals.models import Approval, Grant, Rule
+from approvals.models import Approval, Grant, Plan, Rule
 from approvals.rules import editing
 from approvals.rules.bodies import RuleBody, RuleMatch
 from ledger.models import Delivery, Webhook
@@ -51,6 +51,7 @@ class Targets:
             and not Message.objects.filter(address__name=session.address).exclude(message_kind="ask").exists()
             and not Message.objects.filter(address__name="box", waiting__state="claimed").exists()
             and Approval.objects.get(pk=self.ids["approval"]).status == "pending"
+            and Plan.objects.get(pk=self.ids["plan"]).ended_at is None
             and Grant.objects.get(pk=self.ids["grant"]).ended_at is None
             and Rule.objects.get(pk=self.ids["rule"]).version == 1
             and Quarantined.objects.get(pk=self.ids["quarantined"]).state == "waiting"
@@ -79,13 +80,20 @@ def plant() -> Targets:
     granted = decisions.decide(project.pk, granted.pk, answer, Actor.of_user(owner()), "admin")
     body = RuleBody(name=f"rule {session}", outcome="deny", match=RuleMatch(tools=["nothing"]))
     rule = editing.create(project.pk, body, SELF)
+    steps: Any = {"steps": [{"tool_name": "t", "permission": "p", "resource": "r"}]}
+    wanted = Ask(
+        session=session, attempt=1, request_id="plan", tool_name="t", permission="p", resource="r", plan=steps,
+    )  # fmt: skip
+    planned, _ = approvals_asking.ask(project.pk, wanted, actor=SELF, via="rest")
+    answer = decisions.Answer(decision="approve", digest=planned.digest)
+    decisions.decide(project.pk, planned.pk, answer, Actor.of_user(owner()), "admin")
     broken = quarantine.put(project.pk, b"{", "rest", "broken", address="box")
     Webhook.objects.all().delete()
     webhook, _ = receivers.create(project.pk, SELF, url="https://hooks.example/", types=["*"])
     sent = trial.send(webhook)
     ids = {
         "session": session, "over": over, "ask": asked.id, "boxed": boxed.id, "rule": rule.pk,
-        "approval": approval.pk, "quarantined": broken.pk, "grant": granted.remembered,
+        "approval": approval.pk, "quarantined": broken.pk, "grant": granted.remembered, "plan": planned.pk,
         "webhook": webhook.pk, "delivery": sent.pk,
     }  # fmt: skip
     return Targets({name: str(id) for name, id in ids.items()})

@@ -1,4 +1,4 @@
-"""What the queue finds by an index: requests alike, whom a request is for, and approvals that never ran."""
+"""The indexes of the queue: requests alike, the target of a request, and approvals that never ran."""
 
 from __future__ import annotations
 

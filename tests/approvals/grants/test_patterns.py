@@ -1,4 +1,4 @@
-"""What counts as the same action: tricks with numbers, letters, missing members, wildcards and steps up."""
+"""The sameness of actions: tricks with numbers, letters, missing members, wildcards and steps up."""
 
 from __future__ import annotations
 

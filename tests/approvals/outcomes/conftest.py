@@ -1,4 +1,4 @@
-"""Approvals whose one execution was taken."""
+"""Consumed approvals with a run that ended, or that nobody reported."""
 
 from __future__ import annotations
 
