@@ -19,6 +19,7 @@ from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import CredentialKind, IdempotencyKey, User
 from approvals.models import Approval, Subject
+from approvals.rules import timeline
 from config.celery import app
 from core.db.clock import read_database_clock
 from ledger import health, outages, unit_of_work
@@ -154,6 +155,15 @@ def outcome_without_a_report() -> Case:
     return Case("outcomes", good.exists, spoil(taken[0], "requested_at"))
 
 
+def step_of_a_rule() -> Case:
+    bad, good = (stages.asked(stages.running()) for _ in range(2))
+    steps = {"steps": [{"kind": "remind", "after_secs": 1, "rule": "r"}]}
+    Approval.objects.update(next_step_at=ago(100), terms=steps)
+    Approval.objects.filter(pk=bad.pk).update(terms={})
+    done = Approval.objects.filter(pk=good.pk, steps_done=1)
+    return Case(timeline.WORK.name, done.exists, lambda: Approval.objects.filter(pk=bad.pk).update(terms=steps))
+
+
 def claim() -> Case:
     project = stages.project().pk
     for address in ("a", "b"):
@@ -240,7 +250,7 @@ CASES: dict[str, list[Callable[[], Case]]] = {
     "launch_sweep": [first_word, launch],
     "connections_sweep": [lost_connection, exit_without_a_word, cancel_without_heed],
     "watchdog_sweep": [metadata, event_time, running_session],
-    "approvals_expiry_sweep": [deadline, left_by_an_end, outcome_without_a_report],
+    "approvals_expiry_sweep": [deadline, left_by_an_end, outcome_without_a_report, step_of_a_rule],
     "claims_sweep": [claim],
     "outbox_sweep": [owed_hint],
     "deliveries_sweep": [webhook],
@@ -255,7 +265,7 @@ WORKS = {
     "launch_sweep": {"first words", "launches"},
     "connections_sweep": {"lost connections", "exits", "cancels"},
     "watchdog_sweep": {"limits"},
-    "approvals_expiry_sweep": {"deadlines", "left by an end", "outcomes"},
+    "approvals_expiry_sweep": {"deadlines", "left by an end", "outcomes", "reminders and escalations"},
     "claims_sweep": {"claims"},
     "outbox_sweep": {"launches"},
     "deliveries_sweep": {"webhooks"},
