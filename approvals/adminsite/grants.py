@@ -53,7 +53,7 @@ class StateFilter(admin.SimpleListFilter):
 class GrantAdmin(ProjectScopedAdmin, ReadOnly):
     """Show staff the grants of their own projects. Revoking needs the permission `approvals.decide`."""
 
-    list_display = ("what", "holder", "count", "granted", "origin", "last_used", "ends", "state", "revoke_button")
+    list_display = ("what", "holder", "uses_so_far", "granted_from", "state_until", "revoke_button")
     list_filter = (StateFilter, "scope", ProjectFilter)
     list_select_related = ("project",)
     search_fields: ClassVar = ()
@@ -141,6 +141,22 @@ class GrantAdmin(ProjectScopedAdmin, ReadOnly):
             return format_html("the role {}{}", shortened(grant.role, LONGEST), label)
         below = " and its descendants" if grant.scope == GrantScope.TREE else ""
         return format_html("session {}{}", session, below)
+
+    @admin.display(description="used")
+    def uses_so_far(self, grant: Grant) -> SafeString:
+        """Return the count and the last use, for the list."""
+        last = format_html("<br>{}", display.age(grant.last_used_at)) if grant.last_used_at else ""
+        return format_html("{}{}", self.count(grant), last)
+
+    @admin.display(description="granted")
+    def granted_from(self, grant: Grant) -> SafeString:
+        """Return the person, the time and the request, for the list."""
+        return format_html("{}<br>from {}", self.granted(grant), self.origin(grant))
+
+    @admin.display(description="state")
+    def state_until(self, grant: Grant) -> SafeString:
+        """Return the state and its time, for the list."""
+        return format_html("{}<br>{}", self.state(grant), self.ends(grant))
 
     @admin.display(description="used")
     def count(self, grant: Grant) -> str:
