@@ -24,6 +24,7 @@ from wardroom.calls.approvals import ApprovalCalls
 from wardroom.calls.grants import GrantCalls
 from wardroom.calls.lists import Lists
 from wardroom.calls.mailboxes import MailboxCalls
+from wardroom.calls.plans import PlanCalls
 from wardroom.calls.requests import LONGEST_WAIT, Answer, at, given
 from wardroom.calls.rules import RuleCalls
 from wardroom.calls.sessions import SessionCalls
@@ -84,6 +85,7 @@ class Calls(
     ApprovalCalls[Answer],
     RuleCalls[Answer],
     GrantCalls[Answer],
+    PlanCalls[Answer],
     SessionCalls[Answer],
     MailboxCalls[Answer],
     WebhookCalls[Answer],

@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
     "decision": Decision("r", "approved", approval_id="7", digest="d"),
     "number": 7,
     "rule": {},
+    "steps": [],
     "timeout": 1.0,
 }
 #: Where such a name means another thing.

@@ -43,6 +43,10 @@ class Lists(Generic[Items]):
         """Yield the grants that match the query."""
         return self._pages("grants", query)
 
+    def plans(self, **query: Any) -> Items:
+        """Yield the approved plans, newest first."""
+        return self._pages("plans", query)
+
     def webhooks(self, **query: Any) -> Items:
         """Yield the webhooks of the project, oldest first."""
         return self._pages("webhooks", query)
