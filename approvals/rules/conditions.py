@@ -89,11 +89,14 @@ OPERATORS = frozenset(
     }
 )
 _CLASS = re.compile(r"\\+[a-zA-Z]")
+#: One kind of text only. Raw texts, and those of several lines, have other escapes: they could hide a macro from it.
 _TOKEN = re.compile(
-    r"""(?P<string>[bBrR]{0,2}(?:'''.*?'''|\"\"\".*?\"\"\"|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
-    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<number>\d[\w.]*)|(?P<space>\s+)|(?P<comment>//)|(?P<sign>.)""",
+    r"""(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<number>\d+(?:\.\d+)?)|(?P<space>\s+)|(?P<comment>//)|(?P<sign>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_SIGNS = frozenset("()[]{}.,?:!<>=&|+-*/%")
+_PREFIXES = frozenset({"r", "b", "rb", "br"})
 Token = tuple[str, str]
 REASONS: Mapping[type[BaseException], str] = {
     KeyError: "a member is missing",
@@ -158,10 +161,12 @@ def fault(text: str) -> str | None:
     """Return why an expression cannot be a condition, or None."""
     if len(text) > MAX_CHARACTERS:
         return f"is longer than {MAX_CHARACTERS} characters"
+    if '"""' in text or "'''" in text:
+        return "has a text with three quotes"
     tokens = [token for token in _tokens(text) if token[0] != "space"]
     if any(kind == "comment" for kind, _ in tokens):
         return "has a comment"
-    for found in (_macros(tokens), _names(tokens), _costs(tokens)):
+    for found in (_texts(tokens), _macros(tokens), _names(tokens), _costs(tokens)):
         if found:
             return found
     try:
@@ -184,6 +189,16 @@ def _references(references: Mapping[str, list[str]]) -> str | None:
 def _tokens(text: str) -> Iterator[Token]:
     for found in _TOKEN.finditer(text):
         yield str(found.lastgroup), found[0]
+
+
+def _texts(tokens: list[Token]) -> str | None:
+    """Refuse everything that this lexer and the parser might read differently."""
+    for (kind, word), (after, _) in itertools.pairwise([*tokens, ("", "")]):
+        if kind == "name" and after == "string" and word.lower() in _PREFIXES:
+            return f"has a text with the prefix {word}"
+        if kind == "sign" and word not in _SIGNS:
+            return f"has the character {word}"
+    return None
 
 
 def _macros(tokens: list[Token]) -> str | None:

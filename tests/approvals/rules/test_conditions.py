@@ -26,6 +26,7 @@ def evaluate(text: str, arguments: Any = None, size: int = 1, **session: Any) ->
         ("arguments.amount > 100.0", {"amount": 99.5}, False),
         ("arguments.amount > 100", {"amount": 100.5}, True),
         ("arguments.amount >= 100.0", {"amount": 100}, True),
+        ("arguments.amount == 1e2 || arguments.amount == 0x10", {"amount": 16}, True),
         ('has(arguments.to) && arguments.to in ["a", "b"]', {}, False),
         ('arguments.command.matches("^(rm|mv) ")', {"command": "mv a b"}, True),
         ('approval.tool_name == "shell" && size(arguments) == 0', {}, True),
@@ -44,6 +45,7 @@ def test_a_condition_reads_the_arguments(text: str, arguments: Any, holds: bool)
         ("[1].map(arguments, arguments) == []", "macro"),
         ("[1].filter (arguments, true) == []", "macro"),
         ("[1].exists_one(arguments, true)", "macro"),
+        ("0.map(arguments, true) == 0", "macro"),
         ("cel.bind(arguments, 1, true)", "macro"),
         ("user == 1", "names user"),
         ("session.dept == 1", "names session.dept"),
@@ -61,7 +63,11 @@ def test_a_condition_reads_the_arguments(text: str, arguments: Any, holds: bool)
         ("true" + " " * 1000, "longer than"),
         ("arguments.a ==", "no CEL expression"),
         ("(" * 400 + "true" + ")" * 400, "no CEL expression"),
-        ('"open', "no CEL expression"),
+        ('"open', "the character"),
+        (r'r"\" == arguments.a || [1].map(arguments, true) == [] || "x"', "prefix r"),
+        (r'R"\" == "" || [1].map(arguments, true) == [] || "x" == ""', "prefix R"),
+        (r'"""\""" + """ == "" || [1].map(arguments, true) == [] || """x""" == ""', "three quotes"),
+        ("arguments.`a` == 1", "the character"),
     ],
 )
 def test_a_bad_condition_is_refused_with_its_reason(text: str, why: str) -> None:
