@@ -89,7 +89,7 @@ def test_a_retry_begins_without_the_grants_of_before(alice: User) -> None:
     assert not passes(start_again(session))
 
 
-def test_a_lost_attempt_and_a_suspension_end_no_grant(alice: User) -> None:
+def test_a_lost_attempt_an_interruption_and_a_suspension_end_no_grant(alice: User) -> None:
     session = stages.running()
     Session.objects.filter(pk=session.pk).update(retries_left=1)
     granted(session, alice, scope="tree")
@@ -97,6 +97,10 @@ def test_a_lost_attempt_and_a_suspension_end_no_grant(alice: User) -> None:
     session = start_again(session)
     assert passes(session)
     below = stages.running(parent=session.pk)
+    Session.objects.filter(pk=session.pk).update(restart=True)
+    assert lifecycle.finish(session.pk, session.attempt, Status.CANCELLED)
+    session = start_again(session)
+    assert passes(session)
     assert lifecycle.suspend(session.pk, session.attempt)
     assert passes(below)
 

@@ -183,7 +183,9 @@ def test_no_grant_and_no_plan_approves_a_plan(
     disguised = {"tool_name": "plan", "permission": "plan", "resource": "tidy up", "arguments": first.arguments}
     remembered(disguised | {"risk": "high"})
     planned({**disguised, "risk": "high", "reversibility": "reversible"})
-    assert asked(**MILD, **disguised).status == "approved"
+    call = asked(**MILD, **disguised)
+    assert call.status == "approved"
+    assert call.likeness != first.likeness
     assert asked_plan().status == "pending"
     with pytest.raises(Problem) as refusal:
         remember(first, alice)
