@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 
 from wardroom import child as asynchronous
 from wardroom.admitted.admissions import folder_from_env
-from wardroom.decision import Decision
+from wardroom.decision import Decision, Facts
 from wardroom.identity import Identity
 from wardroom.protocol import Message, Run, WaitFor
 from wardroom.wire import Cancellation, Cancelled
@@ -147,9 +147,9 @@ class Child:
         """Request approval to run the tool with exactly these arguments, and wait for the decision."""
         return self._wait(self._child.approve(tool, arguments, **options))
 
-    def consume(self, decision: Decision, claim: str | None = None) -> dict[str, Any]:
+    def consume(self, decision: Decision, claim: str | None = None, facts: Facts = None) -> dict[str, Any]:
         """Consume the one execution of an approved decision."""
-        return self._wait(self._child.consume(decision, claim))
+        return self._wait(self._child.consume(decision, claim, facts))
 
     def withdraw(self, decision_or_id: Decision | str, reason: str | None = None) -> None:
         """Withdraw a request: the tool no longer needs the answer."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wardroom import require_approval
+from wardroom import AsyncClient, require_approval
 from wardroom.client import Client
 from wardroom.decision import Decision
 from wardroom.gate import ApprovalUnusable
@@ -74,6 +74,12 @@ async def test_a_client_of_the_wrong_kind_is_named() -> None:
 
     with pytest.raises(TypeError, match="needs an AsyncClient or a Child, not Client"):
         await tool()
+
+    @require_approval(AsyncClient("http://127.0.0.1:1", "key"))
+    def plain() -> None: ...
+
+    with pytest.raises(TypeError, match=r"needs a Client or a Child of wardroom\.sync, not AsyncClient"):
+        plain()
 
 
 @pytest.mark.parametrize("state", ["denied", "expired", "cancelled", "pending", "", None, "APPROVED", "allowed"])

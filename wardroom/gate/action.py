@@ -33,6 +33,16 @@ class Action:
         facts = {} if self.facts is None else {"preconditions": self.facts(self.arguments)}
         return own | dict(self.options) | facts
 
+    @property
+    def for_child(self) -> tuple[str, Arguments, dict[str, Any]]:
+        """Return the tool, the arguments and the options of `Child.approve`."""
+        options = self.body
+        tool, arguments = options.pop("tool_name"), options.pop("arguments")
+        options["id"] = options.pop("request_id")
+        if "expires_in_secs" in options:
+            options["expires_in"] = options.pop("expires_in_secs")
+        return tool, arguments, options
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -18,6 +18,7 @@ from wardroom.gate.gate import (
     checked,
     conflicting,
     described,
+    event_of,
     facts_now,
     log,
     outcome_of,
@@ -130,12 +131,9 @@ class ChildGate(AsyncGate):
         """Ask and wait. Return the decision, or *pending* after the timeout."""
         from wardroom.child import Refused
 
-        body = action.body
-        tool, arguments, id = (body.pop(name) for name in ("tool_name", "arguments", "request_id"))
-        if "expires_in_secs" in body:
-            body["expires_in"] = body.pop("expires_in_secs")
+        tool, arguments, options = action.for_child
         try:
-            return await self.child.approve(tool, arguments, id=id, timeout=self.timeout, **body)
+            return await self.child.approve(tool, arguments, timeout=self.timeout, **options)
         except Refused as refusal:
             if refusal.code != "conflict":
                 raise
@@ -149,12 +147,8 @@ class ChildGate(AsyncGate):
     ) -> None:
         from wardroom.child import Ended
 
-        said: dict[str, Any] = {"approval": action.request_id, "detail": (detail or "")[:1000]}
         with suppress(Ended):  # Then the attempt is over, and Wardroom knows that nothing was reported.
-            if outcome == "unknown":
-                await self.child.emit("unknown_outcome", **said)
-            else:
-                await self.child.emit("tool_finished", tool_name=action.tool_name, ok=outcome == "ran", **said)
+            await self.child.emit(**event_of(action, outcome, detail))
 
 
 def async_gate(

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from wardroom import strict
-from wardroom.client import Client
 from wardroom.decision import Decision
 from wardroom.gate.action import Action, Arguments, Facts, Policy
 from wardroom.gate.async_gate import AsyncGate, async_gate
-from wardroom.gate.gate import Gate, Told
+from wardroom.gate.gate import Gate, Told, plain_gate
 from wardroom.gate.refusals import ApprovalUnusable, NotApproved
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -83,10 +82,10 @@ def require_approval(
 ) -> Callable[[Function], Function]:
     """Return a decorator. The function runs after an approval of its arguments, consumed right before it runs.
 
-    `client` is a `Client` for a plain function, and an `AsyncClient` or a `Child` for a coroutine function, or a
-    function that returns one. A call without an approval raises NotApproved, with a text for the model; with
-    `refused="return"` it returns that text. `timeout` bounds the wait; then ApprovalPending is raised, and the request
-    stays open.
+    `client` is a `Client` or a `Child` of `wardroom.sync` for a plain function, and an `AsyncClient` or a `Child` for a
+    coroutine function; or a function that returns one. A call without an approval raises NotApproved, with a text for
+    the model; with `refused="return"` it returns that text. `timeout` bounds the wait; then ApprovalPending is raised,
+    and the request stays open.
 
     Each call is a request of its own. `request_id` names a call by its arguments instead, so that a restarted program
     waits for the same request. `ignore` names parameters that are no part of the action. `facts` returns the
@@ -120,7 +119,9 @@ class _Gated:
     def plain(self) -> Callable[..., Any]:
         @functools.wraps(self.function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            gate = Gate(self._client(is_plain=True), timeout=self.timeout, on_asked=self.on_asked)
+            gate = plain_gate(client := self._client(), timeout=self.timeout, on_asked=self.on_asked)
+            if gate is None:
+                raise self._wrong(client, "a Client or a Child of wardroom.sync")
             arguments, passed_on = self.signature.split(args, kwargs)
             claim = secrets.token_urlsafe(24)
             try:
@@ -130,7 +131,7 @@ class _Gated:
                 runs = self.signature.bound(gate.consume(action, decision, claim), passed_on, decision)
             except NotApproved as refusal:
                 return self._refuse(refusal)
-            with gate.reporting(decision, claim):
+            with gate.reporting(action, decision, claim):
                 return self.function(*runs.args, **runs.kwargs)
 
         return call
@@ -138,7 +139,9 @@ class _Gated:
     def coroutine(self) -> Callable[..., Any]:
         @functools.wraps(self.function)
         async def call(*args: Any, **kwargs: Any) -> Any:
-            gate = async_gate(self._client(is_plain=False), timeout=self.timeout, on_asked=self.on_asked)
+            if plain_gate(client := self._client()) is not None:
+                raise self._wrong(client, "an AsyncClient or a Child")
+            gate = async_gate(client, timeout=self.timeout, on_asked=self.on_asked)
             arguments, passed_on = self.signature.split(args, kwargs)
             claim = secrets.token_urlsafe(24)
             try:
@@ -153,12 +156,11 @@ class _Gated:
 
         return call
 
-    def _client(self, *, is_plain: bool) -> Any:
-        client = self.client() if callable(self.client) else self.client
-        if isinstance(client, Client) != is_plain:
-            right = "a Client" if is_plain else "an AsyncClient or a Child"
-            raise TypeError(f"{self.name} needs {right}, not {type(client).__name__}")
-        return client
+    def _client(self) -> Any:
+        return self.client() if callable(self.client) else self.client
+
+    def _wrong(self, client: object, right: str) -> TypeError:
+        return TypeError(f"{self.name} needs {right}, not {type(client).__name__}")
 
     def _action(self, gate: Gate | AsyncGate, arguments: Arguments) -> Action:
         if self.request_id is None:

@@ -3,7 +3,7 @@
     gate = Gate(client)
     decision = gate.decision(action)      # the same request id is the same request, also after a restart
     arguments = gate.consume(action, decision, claim)
-    with gate.reporting(decision, claim):
+    with gate.reporting(action, decision, claim):
         run(**arguments)
 
 `decision` raises NotApproved unless a person or a rule approved. `consume` takes the one execution, right before it
@@ -14,14 +14,17 @@ import http.client
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal
 
 from wardroom.approvals import ApprovalSink, decision_of
 from wardroom.client import Client, Problem
 from wardroom.decision import Decision, NotConsumed
 from wardroom.gate.action import Action
 from wardroom.gate.refusals import ApprovalUnusable, refusal_of, unusable
+
+if TYPE_CHECKING:
+    from wardroom.sync import Child
 
 #: Without a timeout a gate waits for this long at a time, for ever.
 ROUND = 3600.0
@@ -63,6 +66,14 @@ def described(error: BaseException) -> str:
     """Return an error as the staff reads it."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return text[:1000].encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
+def event_of(action: Action, outcome: Outcome, detail: str | None) -> dict[str, Any]:
+    """Return the event by which a child reports how a run ended."""
+    said: dict[str, Any] = {"approval": action.request_id, "detail": detail or ""}
+    if outcome == "unknown":
+        return {"type": "unknown_outcome", **said}
+    return {"type": "tool_finished", "tool_name": action.tool_name, "ok": outcome == "ran", **said}
 
 
 class Gate:
@@ -107,7 +118,11 @@ class Gate:
 
     def decision(self, action: Action) -> Decision:
         """Ask and wait. Raises NotApproved unless the answer is an approval."""
-        return checked(self.wait(self.ask(action)))
+        return checked(self.answer(action))
+
+    def answer(self, action: Action) -> Decision:
+        """Ask and wait. Return the decision, or *pending* after the timeout."""
+        return self.wait(self.ask(action))
 
     def consume(self, action: Action, decision: Decision, claim: str) -> dict[str, Any]:
         """Take the one execution, and return the arguments to run. Raises ApprovalUnusable.
@@ -120,18 +135,73 @@ class Gate:
             raise unusable(refusal, decision) from refusal
 
     @contextmanager
-    def reporting(self, decision: Decision, claim: str) -> Iterator[None]:
+    def reporting(self, action: Action, decision: Decision, claim: str) -> Iterator[None]:
         """Report how the body ended: as *ran*, as *failed* with its error, or as *unknown* when it was interrupted."""
         try:
             yield
         except BaseException as error:
-            self.report(decision, claim, outcome_of(error), described(error))
+            self.report(action, decision, claim, outcome_of(error), described(error))
             raise
-        self.report(decision, claim, "ran")
+        self.report(action, decision, claim, "ran")
 
-    def report(self, decision: Decision, claim: str, outcome: Outcome, detail: str | None = None) -> None:
+    def report(
+        self, action: Action, decision: Decision, claim: str, outcome: Outcome, detail: str | None = None
+    ) -> None:
         """Report how the run ended. A report that cannot be made is logged: the run itself is over."""
         try:
             self.client.report_outcome(decision.approval_id, outcome, claim=claim, detail=detail)
         except (Problem, *LOST) as error:
             log.warning("the outcome of %s could not be reported: %s", decision.approval_id, error)
+
+
+class ChildGate(Gate):
+    """The same inside a child of Wardroom, for plain functions."""
+
+    def __init__(self, child: "Child", *, timeout: float | None = None) -> None:
+        self.child = child
+        self.timeout = timeout
+
+    def request_id(self, name: str) -> str:
+        """Return the id that a restart of this child repeats for the same name."""
+        return self.child.request_id(name)
+
+    def answer(self, action: Action) -> Decision:
+        """Ask and wait. Return the decision, or *pending* after the timeout."""
+        from wardroom.child import Refused
+
+        tool, arguments, options = action.for_child
+        try:
+            return self.child.approve(tool, arguments, timeout=self.timeout, **options)
+        except Refused as refusal:
+            if refusal.code != "conflict":
+                raise
+            raise ApprovalUnusable(refusal.detail, None, refusal.code) from refusal
+
+    def consume(self, action: Action, decision: Decision, claim: str) -> dict[str, Any]:
+        """Take the one execution, and return the arguments to run. Raises ApprovalUnusable."""
+        try:
+            return self.child.consume(decision, claim, facts_now(action, decision.arguments))
+        except NotConsumed as refusal:
+            raise unusable(refusal, decision) from refusal
+
+    def report(
+        self, action: Action, decision: Decision, claim: str, outcome: Outcome, detail: str | None = None
+    ) -> None:
+        """Report how the run ended, by an event."""
+        from wardroom.child import Ended
+
+        with suppress(Ended):
+            self.child.emit(**event_of(action, outcome, detail))
+
+
+def plain_gate(
+    target: "Client | Child | Gate", *, timeout: float | None = None, on_asked: Told | None = None
+) -> Gate | None:
+    """Return a gate over a client or a child for plain functions, or None for anything else."""
+    from wardroom.sync import Child
+
+    if isinstance(target, Gate):
+        return target
+    if isinstance(target, Client):
+        return Gate(target, timeout=timeout, on_asked=on_asked)
+    return ChildGate(target, timeout=timeout) if isinstance(target, Child) else None

@@ -4,11 +4,10 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from wardroom.client import Client
 from wardroom.decision import Decision
 from wardroom.gate.action import Policy
 from wardroom.gate.async_gate import async_gate
-from wardroom.gate.gate import Gate, Told
+from wardroom.gate.gate import Told, plain_gate
 from wardroom.gate.refusals import NotApproved, refusal_of
 
 
@@ -24,17 +23,18 @@ def human_as_tool(
 ) -> Callable[..., Any]:
     """Return a function `ask_human(question)` for an agent. It returns the words of a person.
 
-    With a `Client` it is a plain function; with an `AsyncClient` or a `Child` it is a coroutine function. Without an
-    answer it raises NotApproved, as `require_approval` does. Nothing runs by the answer, and it approves nothing.
-    `options` as in `POST approvals`.
+    With a `Client` or a `Child` of `wardroom.sync` it is a plain function; with an `AsyncClient` or a `Child` it is a
+    coroutine function. Without an answer it raises NotApproved, as `require_approval` does. Nothing runs by the answer,
+    and it approves nothing. `options` as in `POST approvals`.
     """
     policy = Policy(permission, resource, {"allowed_decisions": ["respond", "deny"], **options})
 
     def ask_human(question: str) -> str:
         """Ask a person a question, and wait for the answer."""
-        gate = Gate(client, timeout=timeout, on_asked=on_asked)
+        gate = plain_gate(client, timeout=timeout, on_asked=on_asked)
+        assert gate is not None  # noqa: S101 - else this is not the function that was returned.
         action = policy.action(tool_name, {}, secrets.token_urlsafe(24), question=question)
-        return answered(gate.wait(gate.ask(action)))
+        return answered(gate.answer(action))
 
     async def ask_human_async(question: str) -> str:
         """Ask a person a question, and wait for the answer."""
@@ -42,7 +42,7 @@ def human_as_tool(
         action = policy.action(tool_name, {}, secrets.token_urlsafe(24), question=question)
         return answered(await gate.answer(action))
 
-    tool: Callable[..., Any] = ask_human if isinstance(client, Client) else ask_human_async
+    tool: Callable[..., Any] = ask_human_async if plain_gate(client) is None else ask_human
     tool.__name__ = tool.__qualname__ = tool_name
     return tool
 

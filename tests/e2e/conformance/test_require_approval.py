@@ -15,6 +15,7 @@ from tests.servers.stack import House
 from tests.waiting import wait_until, wait_until_async
 from wardroom import AsyncClient, Child, Client, human_as_tool, require_approval
 from wardroom.gate import ApprovalCancelled, ApprovalDenied, ApprovalPending, ApprovalUnusable
+from wardroom.sync import Child as SyncChild
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 #: The request asked by a call, as `on_asked` gets it.
@@ -179,6 +180,34 @@ async def test_the_same_with_asyncio_and_for_a_child(house: House, client: Clien
             await asyncio.to_thread(client.decide, shown, "respond", message="web3")
             assert await waiting == "web3"
         await child.complete("done")
+
+
+def test_the_same_for_a_child_without_asyncio(client: Client, spawn: Spawn, threads: ThreadPoolExecutor) -> None:
+    session = spawn()
+    head = ["aaa"]
+    with SyncChild(session.identity) as child:
+
+        @require_approval(child, facts=lambda arguments: [{"name": "head", "value_hash": head[0], "shown": "it"}])
+        def deploy(host: str) -> str:
+            return f"deployed to {host}"
+
+        call = threads.submit(deploy, "web1")
+        shown = wait_until(lambda: pending(client, "deploy", session=session.id))
+        client.decide(shown, "approve")
+        assert call.result(30) == "deployed to web1"
+        wait_until(lambda: client.approval(shown["id"])["outcome"] == "ran")
+
+        call = threads.submit(deploy, "web1")
+        shown = wait_until(lambda: pending(client, "deploy", session=session.id))
+        head[0] = "bbb"
+        client.decide(shown, "approve")
+        with pytest.raises(ApprovalUnusable, match="facts"):
+            call.result(30)
+
+        call = threads.submit(human_as_tool(child), "Which host?")
+        client.decide(wait_until(lambda: pending(client, "ask_human", session=session.id)), "respond", message="web3")
+        assert call.result(30) == "web3"
+        child.complete("done")
 
 
 def pending(client: Client, tool: str, **query: Any) -> dict[str, Any] | None:
