@@ -88,7 +88,8 @@ OPERATORS = frozenset(
         "_[_]",
     }
 )
-_CLASS = re.compile(r"\\+[a-zA-Z]")
+_CLASS = re.compile(r"\\[a-zA-Z]|\[:")
+_ESCAPE = re.compile(r"\\[^\"']")
 #: One kind of text only. Raw texts, and those of several lines, have other escapes: they could hide a macro from it.
 _TOKEN = re.compile(
     r"""(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
@@ -231,10 +232,20 @@ def _costs(tokens: list[Token]) -> str | None:
         called = tokens[at + 1 : at + 4]
         if [word for _, word in called[::2]] != ["(", ")"] or called[1][0] != "string":
             return "calls matches with something else than one constant text"
-        pattern = called[1][1]
-        if len(pattern) > MAX_PATTERN or "{" in pattern or len(_CLASS.findall(pattern)) > MAX_CLASSES:
-            return (
-                f"has a regular expression of more than {MAX_PATTERN} characters, with a counted repetition, or with "
-                f"more than {MAX_CLASSES} classes such as \\w"
-            )
+        if found := _pattern(called[1][1]):
+            return found
+    return None
+
+
+def _pattern(text: str) -> str | None:
+    """Check the regular expression in a constant text: classes and counted repetitions take long to compile."""
+    if _ESCAPE.search(text.replace("\\\\", "")):
+        return "has a regular expression with an escape that this check does not read: write \\\\ for a backslash"
+    pattern = text[1:-1].replace("\\\\", "\\")
+    if len(pattern) > MAX_PATTERN:
+        return f"has a regular expression of more than {MAX_PATTERN} characters"
+    if "{" in pattern:
+        return "has a regular expression with a counted repetition"
+    if len(_CLASS.findall(pattern)) > MAX_CLASSES:
+        return f"has a regular expression with more than {MAX_CLASSES} classes such as \\w"
     return None
