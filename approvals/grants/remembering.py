@@ -9,6 +9,7 @@ from django.db.models import Q
 from accounts.actors import Actor
 from approvals import askers, attempt_clock, audit_events
 from approvals.bodies import Remember
+from approvals.display import copies
 from approvals.grants import bounds, offers, patterns, records
 from approvals.models import Approval, Grant
 from approvals.states import GrantEnd, GrantScope
@@ -24,10 +25,13 @@ def errors(approval: Approval, remember: Remember, action: str) -> Iterator[dict
         return
     if remember.exact is not None and remember.exact is bool(slots):
         yield {"field": "remember.exact", "detail": "a grant is for the exact action, or it has slots"}
-    seen = patterns.read(action)
+    seen, shown = patterns.read(action), copies.of_action(action)
     for name, bound in slots.items():
         if not patterns.has_slots(seen, [name]):
             yield _slot(name, "is no argument of this action")
+        elif shown["arguments"][name] != seen["arguments"][name]:
+            # Nobody saw it, so nobody can say within what it may vary.
+            yield _slot(name, "holds a hidden value, so it cannot vary")
         elif not patterns.fits(seen["arguments"][name], bound, like=seen["arguments"][name]):
             # An object or an array is never free: its members would vary, too.
             yield _slot(name, "the value that was shown is not within it")

@@ -264,6 +264,7 @@ def test_a_grant_of_a_key_ends_with_the_key(asked: Asked, project: Project, alic
         ({}, {"slots": {"folder": {"enum": ["/etc"]}}}, "remember.slots.folder"),
         ({}, {"slots": {"folder": {"prefix": "a\n"}}}, "remember.slots"),
         ({"arguments": {"folder": ["/tmp"]}}, {"slots": {"folder": {}}}, "remember.slots.folder"),
+        ({"arguments": {"password": "hunter2-hunter2"}}, {"slots": {"password": {}}}, "remember.slots.password"),
         ({}, {"uses": 0}, "remember.uses"),
         ({}, {"uses": bounds.MOST_USES + 1}, "remember.uses"),
         ({}, {"expires_in_secs": bounds.LONGEST_SECS + 1}, "remember.expires_in_secs"),

@@ -32,6 +32,7 @@ def test_a_remembered_call_runs_without_a_person(server: Server, child: Spawn) -
         decide(request, remember={"scope": "session", "uses": 1})
         peer.hear("approval_reply")
         passes(peer)
+        assert Approval.objects.filter(rule__startswith="grant:", consumed_at__isnull=False).count() == 1
         ask(peer, **MILD)
 
 
