@@ -53,17 +53,18 @@ def _take_one(approval_id: UUID) -> bool:
         columns: dict[str, Any] = {"steps_done": F("steps_done") + 1, "next_step_at": at}
         detail = {"rule": step["rule"], "after_secs": step["after_secs"]}
         if step["kind"] == "remind":
-            steps.take(approval, StepKind.REMINDED, SWEEPER, columns, reason="rule", detail=detail)
-            return True
+            taken = steps.take(approval, StepKind.REMINDED, SWEEPER, columns, reason="rule", detail=detail)
+            return taken is not None
         columns |= {"escalated_at": database_now(), "escalations": F("escalations") + 1}
         if targets := _targets(step):
             # As by hand: it is for the first one, and whoever looked at it looks at it no more.
             columns |= {"assigned_to": targets[0], "claimed_by": None, "claimed_until": None}
             detail |= {"to": targets[0], "targets": targets}
         reason = "deadline" if step["kind"] == "deadline" else "rule"
-        steps.take(approval, StepKind.ESCALATED, SWEEPER, columns, reason=reason, detail=detail)
+        taken = steps.take(approval, StepKind.ESCALATED, SWEEPER, columns, reason=reason, detail=detail)
         Snooze.objects.filter(approval_id=approval_id).delete()
-        return True
+        # None: the deadline has passed in this very moment. Nothing more is due then.
+        return taken is not None
 
 
 def _targets(step: dict[str, Any]) -> list[dict[str, str]]:
