@@ -129,6 +129,17 @@ class PlanAsk(Body, frozen=True, kw_only=True):
     ) = None
 
 
+JsonSchema = Annotated[dict[str, Any], shaped(values.json_object("ExactJsonValue"))]
+#: Their bounds are checked by `approvals.json_schema`, with the arguments.
+ToolSchema = Annotated[
+    JsonSchema, says("The JSON Schema of the arguments: at most 64 KiB. The arguments must fit it, edited or not.")
+]
+ResponseSchema = Annotated[
+    JsonSchema,
+    says("A flat object of strings, numbers, integers, booleans and enums: the form of the response. For `respond`."),
+]
+
+
 class ApprovalAsk(Body, frozen=True, kw_only=True):
     session: UUID | None = None
     request_id: RequestId
@@ -144,6 +155,8 @@ class ApprovalAsk(Body, frozen=True, kw_only=True):
     allowed_decisions: Kinds | None = None
     preconditions: Preconditions | None = None
     plan: Annotated[PlanAsk, says("Instead of an action: without `arguments` and `preconditions`.")] | None = None
+    tool_schema: ToolSchema | None = None
+    response_schema: ResponseSchema | None = None
     expires_in_secs: Annotated[int, Meta(ge=1, le=MAX_EXPIRES_SECS)] | None = None
 
 
@@ -187,14 +200,23 @@ class ApprovalAnswer(Body, frozen=True, kw_only=True):
         None
     )
     break_glass: Annotated[Text, says("Why you answer your own request under four eyes.")] | None = None
+    response: (
+        Annotated[Arguments, says("Only for `respond`, and required if the request has a schema for it.")] | None
+    ) = None
 
     rules: ClassVar[dict[str, Any]] = {
         **_answers(Decision.EDIT, ["digest", "arguments"], digest={"type": "string"}, arguments={"type": "object"}),
         "else": {
             **_answers(Decision.APPROVE, ["digest"], digest={"type": "string"}),
             "else": {
-                **_answers(Decision.RESPOND, ["message"], message={"type": "string", "minLength": 1}),
-                "else": {"properties": {"arguments": {"type": "null"}, "remember": {"type": "null"}}},
+                **_answers(Decision.RESPOND, []),
+                "else": {
+                    "properties": {
+                        "arguments": {"type": "null"},
+                        "remember": {"type": "null"},
+                        "response": {"type": "null"},
+                    }
+                },
             },
         },
     }

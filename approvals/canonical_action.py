@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from approvals.bodies import ApprovalAsk
+from approvals.json_schema import responses, validation
 from approvals.plans import manifests
 from approvals.states import ACTION_DECISIONS, Decision
 from core.web import problems, request_body
 from wardroom import jcs
 
 MAX_ACTION_BYTES = 512 * 1024
+#: They bound the answers of people, not the action: neither is part of its digest, which names what runs.
+SCHEMAS = ("tool_schema", "response_schema")
 
 
 class Ask(ApprovalAsk, frozen=True, kw_only=True):
@@ -59,6 +62,8 @@ def prepare(project: str, ask: Ask) -> Prepared:
         }
     )
     allowed = allowed_decisions(ask.allowed_decisions)
+    if errors := _schema_errors(ask, allowed):
+        raise problems.invalid(errors)
     # The digest of the whole request tells a repeated request from another one with the same id.
     request = {
         "action": action,
@@ -69,6 +74,8 @@ def prepare(project: str, ask: Ask) -> Prepared:
         "expires_in_secs": ask.expires_in_secs,
         "allowed_decisions": allowed,
     }
+    # Only where they are: the digest of every other request stays as it is.
+    request |= {name: schema for name in SCHEMAS if (schema := getattr(ask, name)) is not None}
     asked_digest = jcs.digest_of(jcs.canonical(request))
     return Prepared(ask, action, jcs.digest_of(action), asked_digest, likeness(ask), allowed)
 
@@ -83,6 +90,19 @@ def likeness(ask: Ask) -> str:
     same = [ask.tool_name, ask.tool_schema_version, ask.permission, ask.resource, ask.arguments, facts]
     same += ["plan"] if ask.plan is not None else []
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+
+
+def _schema_errors(ask: Ask, allowed: list[str]) -> list[dict[str, str]]:
+    """Return why the schemas of an ask are refused, or why its own arguments do not fit."""
+    errors = []
+    if ask.tool_schema is not None:
+        errors += validation.schema_errors("tool_schema", ask.tool_schema)
+        errors = errors or validation.errors("arguments", ask.tool_schema, ask.arguments or {})
+    if ask.response_schema is not None:
+        errors += responses.schema_errors("response_schema", ask.response_schema)
+        if Decision.RESPOND not in allowed:
+            errors.append(_error("response_schema", "needs `respond` among the allowed decisions"))
+    return errors
 
 
 def edited(action: str, arguments: Any) -> str:

@@ -10,6 +10,7 @@ from uuid import uuid4
 from approvals import canonical_action
 from approvals.bodies import ApprovalAnswer, ApprovalWithdrawal, Remember
 from approvals.grants import remembering
+from approvals.json_schema import responses, validation
 from approvals.models import Approval
 from approvals.plans import manifests
 from approvals.states import LEADS_TO, RUNS, Decision, Status
@@ -58,12 +59,19 @@ def validate(approval: Approval, answer: Answer) -> Change:
     if errors:
         raise problems.invalid(errors, "This answer is not valid.")
     kind = Decision(answer.decision)
-    columns = {"decision_kind": kind, "message": answer.message or None, "note": answer.note or None}
+    columns: dict[str, Any] = {
+        "decision_kind": kind,
+        "message": answer.message or None,
+        "note": answer.note or None,
+        "response": answer.response,
+    }
     if kind is Decision.EDIT:
         arguments = with_originals(answer.arguments, approval.arguments)
         if approval.is_plan:
             arguments = manifests.narrowed(approval.arguments, arguments)
         action = canonical_action.edited(approval.action, arguments)
+        if approval.has_tool_schema:
+            check_fit(approval, arguments)
         columns |= {
             "action": action,
             "digest": jcs.digest_of(action),
@@ -110,9 +118,29 @@ def _kind_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
         errors.append(_error("arguments", "only an `edit` has arguments"))
     if kind not in RUNS and answer.remember is not None:
         errors.append(_error("remember", "only an approval can be remembered"))
-    if kind == Decision.RESPOND and not answer.message:
+    return errors + _response_errors(approval, answer)
+
+
+def _response_errors(approval: Approval, answer: Answer) -> list[dict[str, str]]:
+    """Return what is wrong with the words or the form of a response."""
+    responds, schema = answer.decision == Decision.RESPOND, approval.response_schema
+    if schema is not None and responds:
+        if isinstance(answer.response, dict):
+            return responses.errors("response", schema, answer.response)
+        return [faults.wrong("response", answer.response, "a JSON object that fits `response_schema`")]
+    errors = []
+    if responds and not answer.message:
         errors.append(faults.wrong("message", answer.message or None, "the answer, a string that is not empty"))
+    if answer.response is not None:
+        why = "only a `respond` has a response" if schema is not None else "this request has no form for a response"
+        errors.append(_error("response", why))
     return errors
+
+
+def check_fit(approval: Approval, arguments: Any) -> None:
+    """Raise invalid with the path of each error unless the arguments fit the schema of their tool."""
+    if errors := validation.errors("arguments", approval.tool_schema.schema, arguments):
+        raise problems.invalid(errors, "The arguments do not fit the schema of the tool.")
 
 
 def check_reason(reason: Any) -> None:

@@ -131,18 +131,24 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, break_gl
             decided.is_overdue, decided.held_calls, decided.is_blocked = False, approval.held_calls, 0
             return decided
         approval = with_waiters(Approval.objects.filter(id=approval.id)).get()
-    # The same person may repeat the decision that was already taken.
-    by, kind = (approval.decided_by or {}).get("user_id"), approval.decision_kind
-    repeats = actor.user_id is not None and by == actor.user_id and kind == answer.decision
-    # A repeat promises no grant that the first answer did not make.
-    repeats = repeats and (answer.remember is None or approval.remembered is not None)
-    if repeats and kind == Decision.EDIT:
-        asked = decision_validation.with_originals(answer.arguments, approval.proposed_arguments)
-        ran, asked = (json.dumps(each, sort_keys=True) for each in (approval.arguments, asked))
-        repeats = ran == asked
-    if repeats:
+    if _repeats(approval, answer, actor):
         return with_waiters(Approval.objects.filter(id=approval.id)).get()
     raise settled_already(approval)
+
+
+def _repeats(approval: Approval, answer: Answer, actor: Actor) -> bool:
+    """Return True when the same person repeats the decision that was already taken."""
+    by, kind = (approval.decided_by or {}).get("user_id"), approval.decision_kind
+    if actor.user_id is None or by != actor.user_id or kind != answer.decision:
+        return False
+    # A repeat promises no grant that the first answer did not make.
+    if answer.remember is not None and approval.remembered is None:
+        return False
+    if kind == Decision.EDIT:
+        asked = decision_validation.with_originals(answer.arguments, approval.proposed_arguments)
+        ran, asked = (json.dumps(each, sort_keys=True) for each in (approval.arguments, asked))
+        return bool(ran == asked)
+    return kind != Decision.RESPOND or bool(approval.response == answer.response)
 
 
 def _take(approval: Approval, to: Status, actor: Actor, via: str, **columns: Any) -> Approval | None:

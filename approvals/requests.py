@@ -13,7 +13,7 @@ from approvals.askers import SessionFacts
 from approvals.canonical_action import Ask, Prepared, prepare
 from approvals.grants import matching
 from approvals.life import preconditions
-from approvals.models import Approval, PolicyVersion
+from approvals.models import Approval, PolicyVersion, ToolSchema
 from approvals.outcomes import repeats
 from approvals.plans import calls
 from approvals.states import UNSTATED_REVERSIBILITY, raised_risk
@@ -46,7 +46,10 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
             return existing, False
         # A refusal from here on takes the row back.
         if actor.session is not None:
-            quota.keep(actor.session, approval.action, approval.question or "")
+            schemas = [schema for schema in (ask.tool_schema, ask.response_schema) if schema is not None]
+            quota.keep(actor.session, approval.action, approval.question or "", *schemas)
+        if ask.tool_schema is not None:
+            ToolSchema.objects.create(approval=approval, schema=ask.tool_schema)
         if approval.session is not None and approval.attempt is not None:
             # The row of the clock is locked after the row of the approval, as everywhere. An end of the attempt that
             # does not see this row yet has closed the clock by then.
@@ -111,6 +114,8 @@ def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: Ses
         risk=raised_risk(ask.risk),
         reversibility=ask.reversibility or UNSTATED_REVERSIBILITY,
         allowed_decisions=prepared.allowed_decisions,
+        has_tool_schema=ask.tool_schema is not None,
+        response_schema=ask.response_schema,
         action=prepared.action,
         digest=prepared.digest,
         repeat_warning=repeats.warning_for(project_id, ask.tool_name, prepared.action),

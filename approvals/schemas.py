@@ -66,6 +66,7 @@ class ApprovalDecision(Struct, frozen=True):
     kind: Kind
     message: Annotated[str | None, says("For the agent.")]
     arguments: Annotated[dict[str, Any] | None, says("The arguments that were approved to run.")]
+    response: Annotated[dict[str, Any] | None, says("The response, if the request had a form for it.")]
     via: Annotated[str, one_of(Via.values)]
 
 
@@ -86,6 +87,8 @@ class Approval(Struct, frozen=True, kw_only=True):
     risk: AskedRisk | None
     reversibility: AskedReversibility
     allowed_decisions: Annotated[list[Kind], Meta(min_length=1)]
+    has_tool_schema: Annotated[bool, says("An edit must fit it: `GET approvals/{id}/tool-schema`.")]
+    response_schema: Annotated[dict[str, Any] | None, says("The form of a response.")]
     proposed_arguments: Annotated[dict[str, Any] | None, says("The requested arguments before an edit.")]
     via: Annotated[str, one_of(RequestVia.values)]
     status: Annotated[str, one_of(Status.values)]
@@ -207,6 +210,8 @@ def approval(row: models.Approval, viewer: Actor | None = None, *, is_raw: bool 
         risk=row.risk,
         reversibility=row.reversibility,
         allowed_decisions=row.allowed_decisions,
+        has_tool_schema=row.has_tool_schema,
+        response_schema=row.response_schema,
         via=row.via,
         status=row.status,
         version=row.version,
@@ -265,6 +270,9 @@ class _Seen:
     def text(self, value: str | None) -> str | None:
         return value if self.is_raw else copies.text(value)
 
+    def value(self, value: Any) -> Any:
+        return value if self.is_raw else copies.value(value)
+
 
 def waited(row: models.Approval, viewer: Actor | None, version: int | None = None) -> ApprovalWaited:
     """Return the approval, and whether the wait for it, or for a version other than `version`, ended without result."""
@@ -319,6 +327,7 @@ def reply_frame(row: models.Approval) -> dict[str, Any]:
         "decision": str(row.status),
         "message": row.message or SILENCE.get(Status(row.status)),
         "arguments": row.arguments if row.decision_kind in RUNS else None,
+        "response": row.response,
         "digest": row.digest,
         "version": row.version,
     }
@@ -333,7 +342,8 @@ def _outcome(row: models.Approval, seen: _Seen) -> dict[str, Any]:
     decision = None
     if row.decision_kind is not None and row.decided_via is not None:
         arguments = seen.action["arguments"] if row.decision_kind in RUNS else None
-        decision = ApprovalDecision(row.decision_kind, seen.text(row.message), arguments, row.decided_via)
+        message = seen.text(row.message)
+        decision = ApprovalDecision(row.decision_kind, message, arguments, seen.value(row.response), row.decided_via)
     return {
         "decided_at": moment(row.decided_at),
         "decided_by": person(row.decided_by),

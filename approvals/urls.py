@@ -10,6 +10,7 @@ urlpatterns = [
     path("approvals/batch-decide", batch.BatchDecide.as_view()),
     path("approvals/<any_uuid:approval_id>", views.OneApproval.as_view()),
     path("approvals/<any_uuid:approval_id>/receipt", receipts.Receipt.as_view()),
+    path("approvals/<any_uuid:approval_id>/tool-schema", views.ToolSchema.as_view()),
     path("approvals/<any_uuid:approval_id>/decide", views.Decide.as_view()),
     path("approvals/<any_uuid:approval_id>/reveal", views.Reveal.as_view()),
     path("approvals/<any_uuid:approval_id>/withdraw", views.Withdraw.as_view()),

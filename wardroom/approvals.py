@@ -50,6 +50,7 @@ def decision_of(approval: dict[str, Any], fallback: Fallback | None = None) -> D
         approval["id"],
         fallback,
         told.get("kind"),
+        told.get("response"),
     )
 
 

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import msgspec
 
@@ -26,7 +26,7 @@ from wardroom import protocol, strict
 from wardroom.admitted import AdmittedSet
 from wardroom.admitted.admissions import Admissions, folder_from_env
 from wardroom.connection import End
-from wardroom.decision import AlreadyConsumed, Decision, Facts, NotConsumed
+from wardroom.decision import AlreadyConsumed, AskOptions, Decision, Facts, NotConsumed
 from wardroom.identity import Identity
 from wardroom.protocol import Close, Message, Run, Terminal, WaitFor
 from wardroom.queries import Handler
@@ -211,16 +211,10 @@ class Child:
         *,
         permission: str,
         resource: str,
-        question: str | None = None,
-        risk: str | None = None,
-        reversibility: str | None = None,
-        preconditions: list[dict[str, str]] | None = None,
         expires_in: int | None = None,
         timeout: float | None = None,
         id: str | None = None,
-        tool_call_id: str | None = None,
-        tool_schema_version: str | None = None,
-        allowed_decisions: list[str] | None = None,
+        **options: Unpack[AskOptions],
     ) -> Decision:
         """Request approval to run the tool with exactly these arguments, and wait for the decision.
 
@@ -232,15 +226,9 @@ class Child:
             tool_name=tool,
             permission=permission,
             resource=resource,
-            question=question,
             arguments=arguments,
-            risk=risk,
-            reversibility=reversibility,
-            preconditions=preconditions,
             expires_in_secs=expires_in,
-            tool_call_id=tool_call_id,
-            tool_schema_version=tool_schema_version,
-            allowed_decisions=allowed_decisions,
+            **options,
         )
         request = protocol.ApprovalRequest(id=id or secrets.token_urlsafe(24), body=body)
         if not self._wire.has_answer("ask", request.id):
@@ -257,6 +245,7 @@ class Child:
             reply.arguments or {},
             reply.digest,
             reply.approval_id,
+            response=reply.response,
             _consume=self.consume,
         )
 

@@ -3,13 +3,31 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypedDict
 
 State = Literal["approved", "denied", "expired", "cancelled", "pending"]
 #: The preconditions of an action as they are now, each `{name, value_hash}`.
 Facts = list[dict[str, str]] | None
 #: What a caller does when its wait ends without an answer.
 Fallback = Literal["deny_locally", "proceed"]
+
+
+class AskOptions(TypedDict, total=False):
+    """The optional members of a request.
+
+    `tool_schema` is the JSON Schema of the arguments: a person's edit must fit it. `response_schema` is the form of a
+    response, for `allowed_decisions=["respond"]`.
+    """
+
+    question: str | None
+    risk: str | None
+    reversibility: str | None
+    preconditions: list[dict[str, str]] | None
+    tool_call_id: str | None
+    tool_schema_version: str | None
+    allowed_decisions: list[str] | None
+    tool_schema: dict[str, Any] | None
+    response_schema: dict[str, Any] | None
 
 
 class NotConsumed(Exception):
@@ -32,7 +50,8 @@ class Decision:
     `arguments` are the ones to run, with any edits. `pending` means that the wait timed out: neither consent nor
     refusal. The request may still be answered; request again with its `id`. `fallback` is what the caller does without
     an answer, as Wardroom has recorded it. It is no decision: `state` stays `pending`. `kind` is `approve`, `deny`,
-    `edit` or `respond`; over the connection of a child it is not known.
+    `edit` or `respond`; over the connection of a child it is not known. `response` is the response
+    to a question that had a form.
     """
 
     id: str
@@ -43,6 +62,7 @@ class Decision:
     approval_id: str = ""
     fallback: Fallback | None = None
     kind: str | None = None
+    response: dict[str, Any] | None = None
     _consume: "Callable[[Decision, str | None, Facts], Awaitable[dict[str, Any]]] | None" = field(
         default=None, repr=False, compare=False
     )

@@ -114,6 +114,8 @@ class ApprovalBody(Part, frozen=True, kw_only=True):
     reversibility: Name | None = None
     preconditions: Facts | None = None
     plan: dict[str, Any] | None = None
+    tool_schema: dict[str, Any] | None = None
+    response_schema: dict[str, Any] | None = None
     expires_in_secs: Secs | None = None
     allowed_decisions: Annotated[list[Name], Meta(min_length=1, max_length=16)] | None = None
 
@@ -318,6 +320,7 @@ class ApprovalReply(Frame, frozen=True, kw_only=True, tag="approval_reply"):
     decision: SettledStatus
     message: str | None = None
     arguments: dict[str, Any] | None = None
+    response: dict[str, Any] | None = None
     digest: str
     version: int
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from approvals import askers, attempt_clock, permissions, schemas
-from approvals.adminsite import demands, outcomes, plans
+from approvals.adminsite import demands, outcomes, plans, response_form
 from approvals.decision_validation import Answer
 from approvals.display import copies
 from approvals.grants import offers
@@ -101,6 +101,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "repeats_command": approval.resource == (action["arguments"] or {}).get("command"),
         "never_runs": never_runs,
         "preconditions": action.get("preconditions", []),
+        "response": listed(copies.value(approval.response)),
         "questions": approval.questions.order_by("asked_at", "id"),
         "steps": approval.steps.order_by("id"),
         **outcomes.context(approval, user),
@@ -179,6 +180,8 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
         "allowed": {kind.value: kind.value in approval.allowed_decisions for kind in Decision},
         "command": typed.get("command", command) if simple else None,
         "command_rows": max(2, min(12, str(command).count("\n") + 1)),
+        "response_fields": response_form.fields(approval.response_schema, typed) if approval.response_schema else [],
+        "tool_schema": editable(approval.tool_schema.schema) if approval.has_tool_schema else "",
         "editor": typed.get("arguments", editable(rest)),
         "editing": typed.get("decision") == Decision.EDIT,
         "typed": {name: typed.get(name, "") for name in ("message", "note", "break_glass")},
@@ -234,6 +237,8 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
         # The form of a denial has the same fields.
         "remember": offers.chosen(posted.get("remember", "")) if is_run else None,
     }
+    if approval.response_schema and posted.get("decision") == Decision.RESPOND:
+        unchecked["response"] = response_form.response(approval.response_schema, posted)
     return Answer(**unchecked)
 
 

@@ -17,6 +17,7 @@ from approvals import consumption, decisions, fallbacks, requests, schemas
 from approvals.api import asgi_routes, bodies, filters, parameters, replays
 from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalFallback, ApprovalWithdrawal
 from approvals.display import revealing
+from approvals.json_schema.shapes import ApprovalToolSchema
 from approvals.selectors import find, seen_by
 from approvals.states import Fallback
 from core.web import pages, request_body
@@ -91,6 +92,19 @@ class OneApproval(ProjectView):
         """Show one approval. The asker may read its own; other callers need the scope approvals:read."""
         asgi_routes.may_look(self.credential, child=False)
         return Response(schemas.approval(find(self.project.pk, approval_id, self.actor), self.actor))
+
+
+class ToolSchema(ProjectView):
+    # As for the request itself.
+    permission_classes = []
+
+    @extend_schema(operation_id="approvals_tool_schema", responses={200: ApprovalToolSchema})
+    def get(self, request: Request, approval_id: UUID) -> Response:
+        """Show the JSON Schema that an edit must fit; null without one."""
+        asgi_routes.may_look(self.credential)
+        approval = find(self.project.pk, approval_id, self.actor, waiters=False)
+        found = approval.tool_schema.schema if approval.has_tool_schema else None
+        return Response(ApprovalToolSchema(found))
 
 
 class Decide(ProjectView):

@@ -60,6 +60,11 @@ def text(value: str | None) -> str | None:
     return None if value is None else redacted(value)
 
 
+def value(given: Any) -> Any:
+    """Return a JSON value of an agent or a person without secrets; None stays None."""
+    return None if given is None else redaction.json_copy(given).shown
+
+
 def _shown(digest: str, stored: str) -> tuple[dict[str, Any], list[Hidden], int]:
     """Return the action without secrets, the hidden arguments, and the number of hidden values."""
     action: dict[str, Any] = json.loads(stored)

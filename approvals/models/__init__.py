@@ -6,6 +6,7 @@ from approvals.models.life import Question, Snooze, Step, Waiter
 from approvals.models.outcome import OutcomeNote
 from approvals.models.plans import Plan, PlanStep
 from approvals.models.rules import Policy, PolicyVersion, Rule, ShadowAnswer, Vote
+from approvals.models.schema import ToolSchema
 from approvals.models.subject import Subject
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Snooze",
     "Step",
     "Subject",
+    "ToolSchema",
     "Vote",
     "Waiter",
 ]

@@ -81,6 +81,10 @@ class Approval(models.Model):
     risk = models.CharField(max_length=16, choices=Risk.choices)
     reversibility = models.CharField(max_length=32, choices=Reversibility.choices)
     allowed_decisions = models.JSONField()
+    has_tool_schema = models.BooleanField(default=False)
+    # The form of a response, and the response that fits it.
+    response_schema = JSONText(null=True)
+    response = JSONText(null=True)
 
     # The canonical text (RFC 8785) of the action that may run. The same text is shown, hashed and sent.
     action = models.TextField()

@@ -88,6 +88,10 @@ CONSTRAINTS: list[models.BaseConstraint] = [
         name="approvals_proposed_if_edited",
     ),
     models.CheckConstraint(
+        condition=Q(response__isnull=True) | Q(decision_kind=Decision.RESPOND, response_schema__isnull=False),
+        name="approvals_response_if_asked",
+    ),
+    models.CheckConstraint(
         condition=Q(fallback__isnull=True, fallback_at__isnull=True)
         | Q(fallback__in=states.values(Fallback), fallback_at__isnull=False),
         name="approvals_fallback_known",

@@ -87,6 +87,7 @@ MATRIX = [
     Row("POST approvals/{approval}/escalate", DECIDE, body={}),
     Row("POST approvals/{approval}/ask-back", DECIDE, body={"question": "why?"}),
     Row("GET approvals/{approval}/questions", LOOK),
+    Row("GET approvals/{approval}/tool-schema", LOOK),
     Row("POST approvals/{approval}/questions/{approval}/answer", ASK, body={"answer": "so"}),
     Row("GET approvals/{approval}/history", ("approvals:read",)),
     Row("POST approvals/{approval}/consume", ASK, body={"digest": "x"}),

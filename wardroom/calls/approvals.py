@@ -124,6 +124,10 @@ class ApprovalCalls(Requests[Answer]):
         """Return `{results}`: the questions to the asker and its answers, oldest first."""
         return self.get(at("approvals", id, "questions"))
 
+    def tool_schema(self, id: str) -> Answer:
+        """Return `{tool_schema}`: the JSON Schema that an edit must fit, or None."""
+        return self.get(at("approvals", id, "tool-schema"))
+
     def answer_question(self, id: str, question_id: str, answer: str) -> Answer:
         """Answer a question about your own request. It answers no approval."""
         return self.post(at("approvals", id, "questions", question_id, "answer"), {"answer": answer})
