@@ -43,11 +43,12 @@ def interrupt(approval: Json) -> Json:
     is_question = "respond" in approval["allowed_decisions"]
     call_id = approval["tool_call_id"]
     text = f"Run {approval['tool_name']} on {approval['resource']}?"
+    form = approval["response_schema"] or _answer_schema()
     return {
         "id": approval["id"],
         "reason": "input_required" if is_question else "tool_call" if call_id else "confirmation",
         "message": (approval["question"] or text) if is_question else text,
-        "responseSchema": _answer_schema() if is_question else _decision_schema(approval),
+        "responseSchema": form if is_question else _decision_schema(approval),
         "metadata": {"wardroom": {name: approval[name] for name in _SHOWN}},
         **({"toolCallId": call_id} if call_id else {}),
         **({"expiresAt": approval["expires_at"]} if approval["expires_at"] else {}),
@@ -111,7 +112,7 @@ def _entry(approval: Json) -> Json:
     if told is None:  # It expired or was withdrawn: nobody refused.
         return {"interruptId": approval["id"], "status": "cancelled", "metadata": metadata}
     if told["kind"] == "respond":
-        payload: Json = {"answer": told["message"]}
+        payload: Json = told["response"] or {"answer": told["message"]}
     else:
         payload = {"approved": approval["status"] == "approved"}
         payload |= {"editedArgs": told["arguments"]} if told["kind"] == "edit" else {}
@@ -125,6 +126,8 @@ def _decision(interrupt: Json, entry: Json) -> Json | None:
     payload = entry.get("payload")
     if entry.get("status") != "resolved" or not isinstance(payload, Mapping):
         raise InvalidResume(f"the entry of {interrupt['id']} is neither cancelled nor resolved with an object")
+    if interrupt["reason"] == "input_required" and interrupt["responseSchema"] != _answer_schema():
+        return {"decision": "respond", "response": dict(payload)}  # Wardroom checks it against the form.
     if interrupt["reason"] == "input_required":
         return {"decision": "respond", "message": _text(interrupt, payload, "answer", needed=True)}
     # Only true is consent. A missing or another value is no answer.

@@ -17,6 +17,7 @@ def human_as_tool(
     tool_name: str = "ask_human",
     permission: str = "ask",
     resource: str = "human",
+    form: dict[str, Any] | None = None,
     timeout: float | None = None,
     on_asked: Told | None = None,
     **options: Any,
@@ -25,18 +26,20 @@ def human_as_tool(
 
     With a `Client` or a `Child` of `wardroom.sync` it is a plain function; with an `AsyncClient` or a `Child` it is a
     coroutine function. Without an answer it raises NotApproved, as `require_approval` does. Nothing runs by the answer,
-    and it approves nothing. `options` as in `POST approvals`.
+    and it approves nothing. With a `form`, a JSON Schema of a flat object, it returns the fields of the form instead of
+    words. `options` as in `POST approvals`.
     """
-    policy = Policy(permission, resource, {"allowed_decisions": ["respond", "deny"], **options})
+    schema = {} if form is None else {"response_schema": form}
+    policy = Policy(permission, resource, {"allowed_decisions": ["respond", "deny"], **schema, **options})
 
-    def ask_human(question: str) -> str:
+    def ask_human(question: str) -> str | dict[str, Any]:
         """Ask a person a question, and wait for the answer."""
         gate = plain_gate(client, timeout=timeout, on_asked=on_asked)
         assert gate is not None  # noqa: S101 - else this is not the function that was returned.
         action = policy.action(tool_name, {}, secrets.token_urlsafe(24), question=question)
         return answered(gate.answer(action))
 
-    async def ask_human_async(question: str) -> str:
+    async def ask_human_async(question: str) -> str | dict[str, Any]:
         """Ask a person a question, and wait for the answer."""
         gate = async_gate(client, timeout=timeout, on_asked=on_asked)
         action = policy.action(tool_name, {}, secrets.token_urlsafe(24), question=question)
@@ -47,8 +50,10 @@ def human_as_tool(
     return tool
 
 
-def answered(decision: Decision) -> str:
-    """Return the answer of a person. Raises NotApproved when there is none."""
+def answered(decision: Decision) -> str | dict[str, Any]:
+    """Return the answer of a person: the fields of a form, or words. Raises NotApproved when there is none."""
+    if decision.state == "approved" and decision.response is not None:
+        return decision.response
     if decision.state == "approved" and decision.message is not None:
         return decision.message
     raise refusal_of(decision) or NotApproved("The request has no answer in words.", decision)

@@ -14,6 +14,7 @@ from tests.e2e.conformance.conftest import Spawn
 from tests.servers.stack import House
 from tests.waiting import wait_until, wait_until_async
 from wardroom import AsyncClient, Child, Client, human_as_tool, require_approval
+from wardroom.client import Problem
 from wardroom.gate import ApprovalCancelled, ApprovalDenied, ApprovalPending, ApprovalUnusable
 from wardroom.sync import Child as SyncChild
 
@@ -153,6 +154,13 @@ def test_a_person_is_a_tool(client: Client, threads: ThreadPoolExecutor) -> None
     assert wait_until(lambda: asked)[0]["question"] == "Which host?"
     decided(client, asked, "respond", message="web2, please")
     assert call.result(30) == "web2, please"
+    form = {"type": "object", "properties": {"host": {"type": "string"}}, "required": ["host"]}
+    call = threads.submit(human_as_tool(client, on_asked=asked.append, form=form), "Which host?")
+    wait_until(lambda: asked)
+    with pytest.raises(Problem, match="host"):
+        client.decide(asked[0], "respond", response={})
+    decided(client, asked, "respond", response={"host": "web2"})
+    assert call.result(30) == {"host": "web2"}
     call = threads.submit(ask_human, "Which host?")
     decided(client, asked, "deny")
     assert isinstance(call.exception(30), ApprovalDenied)

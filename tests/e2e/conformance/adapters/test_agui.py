@@ -74,6 +74,16 @@ def ask_question(client: Client) -> dict[str, Any]:
     return ask(client, allowed_decisions=["respond"], question="Which host?", tool_call_id=None)
 
 
+def test_a_form_is_the_schema_of_the_answer(client: Client) -> None:
+    form = {"type": "object", "properties": {"host": {"type": "string"}}, "required": ["host"]}
+    asked = ask(client, allowed_decisions=["respond"], tool_call_id=None, response_schema=form)
+    [shown] = interrupts_of(asked)
+    assert shown["responseSchema"] == form
+    answers = agui.answers([shown], [{"interruptId": asked["id"], "status": "resolved", "payload": {"host": "web2"}}])
+    settled = agui.decide(client, shown, answers[asked["id"]])
+    assert agui.resume([settled])[0]["payload"] == {"host": "web2"}
+
+
 def test_an_answer_is_bound_to_what_was_shown(client: Client) -> None:
     asked = ask(client)
     [shown] = interrupts_of(asked)
