@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.actors import Actor
 from accounts.models import User
-from approvals.models import Grant
+from approvals import decisions
+from approvals.decision_validation import Answer
+from approvals.models import Grant, Plan, PlanStep
+from core.db.clock import clock_at
+from core.limits import LIMITS
+from orchestration.maintenance import retention
 from orchestration.models import Session
 from orchestration.sessions import lifecycle, transitions
 from orchestration.states import Status
@@ -114,3 +121,17 @@ def test_an_ask_without_any_grant_costs_no_statement_more() -> None:
     looks = [query["sql"] for query in captured if "approvals_grant" in query["sql"]]
     assert len(looks) == 1
     assert 'FROM "orchestration_session"' in looks[0]
+
+
+def test_retention_takes_grants_and_plans_with_the_request_of_their_birth(alice: User) -> None:
+    session = stages.running()
+    granted(session, alice)
+    plan = ask_as(session, arguments=None, plan={"steps": [{"tool_name": "t", "permission": "p", "resource": "r"}]})
+    answer = Answer(decision="approve", digest=plan.digest)
+    decisions.decide(plan.project_id, plan.id, answer, Actor.of_user(alice), "admin")
+    assert (Grant.objects.count(), PlanStep.objects.count()) == (1, 1)
+    with clock_at(datetime.now(UTC) + timedelta(seconds=LIMITS.keep_settled_approvals_secs + 60)):
+        retention.sweep()
+    assert not Grant.objects.exists()
+    assert not Plan.objects.exists()
+    assert not PlanStep.objects.exists()
