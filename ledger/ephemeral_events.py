@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from core.display.redaction import event_json
+
 BACKLOG, BACKLOG_BYTES = 256, 1024 * 1024
 
 
@@ -55,6 +57,6 @@ async def watch(session: UUID | None, wake: Callable[[], None]) -> AsyncIterator
 def show(session: UUID, event: dict[str, Any]) -> None:
     """Give an event to the session's current watchers. Call it on the event loop on which they wait."""
     if watchers := _watchers.get(session):
-        encoded = msgspec.json.encode(event)
+        encoded = event_json(msgspec.json.encode(event).decode()).encode()
         for watcher in watchers:
             watcher.show(encoded)

@@ -13,6 +13,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from core.db.clock import moment
+from core.display.redaction import event_json
 from core.limits import LIMITS
 from ledger.models import Event, Head
 
@@ -35,12 +36,12 @@ class Entry:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload, decoded."""
-        decoded: dict[str, Any] = json.loads(self.text)
+        """The payload without secrets, decoded."""
+        decoded: dict[str, Any] = json.loads(event_json(self.text))
         return decoded
 
     def encode(self) -> bytes:
-        """Return the event as JSON, in the shape of REST and SSE. The payload is copied without decoding."""
+        """Return the event as JSON, in the shape of REST and SSE. A payload without secrets is copied undecoded."""
         return msgspec.json.encode(
             {
                 "cursor": self.cursor,
@@ -49,7 +50,7 @@ class Entry:
                 "seq": self.seq,
                 "source": self.source,
                 "type": self.type,
-                "payload": msgspec.Raw(self.text.encode()),
+                "payload": msgspec.Raw(event_json(self.text).encode()),
                 "at": moment(self.at),
             }
         )

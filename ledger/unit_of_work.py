@@ -26,6 +26,7 @@ from django.db import transaction as database
 
 from core.db import locks
 from core.db.write_lock import hand_on, turn_to_write
+from core.display.redaction import event_copy
 from ledger import entries, wakeups
 
 log = logging.getLogger(__name__)
@@ -155,8 +156,12 @@ def child_event(project_id: UUID, type: str, payload: dict[str, Any], *, session
 
 
 def audit(project_id: UUID, actor: object, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-    """Append an audit row to the project's chain. `detail` holds JSON values and no secret."""
-    _open().new_entries.append(entries.NewAudit(project_id, str(actor), action, subject, detail or {}))
+    """Append an audit row to the project's chain. `detail` holds JSON values.
+
+    A secret in a text of it is not stored: the chain is shown and exported as it is, and nothing in it can be changed.
+    """
+    kept = event_copy(detail or {})
+    _open().new_entries.append(entries.NewAudit(project_id, str(actor), action, subject, kept))
 
 
 def outbox(project_id: UUID, kind: str, key: str, payload: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from core.db.clock import moment
+from core.display.redaction import event_copy
 from core.web.fields import Id, Moment, name, one_of, says, text
 from mailbox import models
 from mailbox.claimed_message import ClaimedMessage
@@ -154,6 +155,11 @@ def message(row: models.Message | ClaimedMessage, address: str) -> Message:
         state=row.state,
         received_at=moment(row.received_at),
     )
+
+
+def shown_message(row: models.Message, address: str) -> Message:
+    """Return a message for a caller that only looks: its body without secrets. A claim delivers the whole body."""
+    return msgspec.structs.replace(message(row, address), body=event_copy(row.body))
 
 
 def envelope_bytes(row: models.Message) -> bytes:

@@ -9,6 +9,7 @@ from django.db import models
 
 from accounts.models import Project, User
 from core.db.clock import Now
+from core.display.redaction import redacted
 from core.display.text import shortened
 from orchestration.states import ENDED, LONGEST_RUNNER, TERMINAL, Runner, Status
 
@@ -113,7 +114,7 @@ class Session(models.Model):
         ]
 
     def __str__(self) -> str:
-        return shortened(self.title or self.role or str(self.id))
+        return shortened(redacted(self.title) or self.role or str(self.id))
 
     @property
     def is_terminal(self) -> bool:

@@ -98,7 +98,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "done": None if approval.status == Status.PENDING else schemas.past_tense(approval),
         "warnings": warnings(approval),
         "is_question": Decision.RESPOND in approval.allowed_decisions,
-        "repeats_command": approval.resource == (action["arguments"] or {}).get("command"),
+        "repeats_command": action["resource"] == (action["arguments"] or {}).get("command"),
         "never_runs": never_runs,
         "preconditions": action.get("preconditions", []),
         "response": listed(copies.value(approval.response)),

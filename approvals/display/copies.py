@@ -73,7 +73,8 @@ def _shown(digest: str, stored: str) -> tuple[dict[str, Any], list[Hidden], int]
     if redaction.is_clean(stored):
         if len(_clean) >= MOST_REMEMBERED:
             _clean.clear()
-        _clean[digest] = None
+        if digest:
+            _clean[digest] = None
         return action, [], 0
     copy = redaction.json_copy(action["arguments"])
     action["arguments"] = copy.shown

@@ -29,7 +29,7 @@ def errors(approval: Approval, remember: Remember, action: str) -> Iterator[dict
     for name, bound in slots.items():
         if not patterns.has_slots(seen, [name]):
             yield _slot(name, "is no argument of this action")
-        elif shown["arguments"][name] != seen["arguments"][name]:
+        elif shown["arguments"].get(name) != seen["arguments"][name]:
             # Nobody saw it, so nobody can say within what it may vary.
             yield _slot(name, "holds a hidden value, so it cannot vary")
         elif not patterns.fits(seen["arguments"][name], bound, like=seen["arguments"][name]):

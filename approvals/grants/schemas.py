@@ -33,7 +33,7 @@ class ApprovalGrant(Struct, frozen=True, kw_only=True):
     tool_schema_version: Annotated[str | None, says("As approved; another one asks again.")]
     permission: Word
     resource: Text
-    arguments: Annotated[dict[str, Any] | None, says("As approved. All but the slots must be equal.")]
+    arguments: Annotated[dict[str, Any] | None, says("As approved, without secrets. All but the slots must be equal.")]
     preconditions: Annotated[list[dict[str, str]], says("As approved; other ones ask again.")]
     slots: Annotated[dict[str, Any], bounds.SHOWN_SLOTS]
     resource_slot: Annotated[str | None, says("The slot that the resource repeats, and varies with.")]

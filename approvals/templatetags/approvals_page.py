@@ -17,6 +17,7 @@ from approvals.display import copies
 from approvals.models import Approval, Step
 from approvals.states import Reversibility, Risk, Status, StepKind
 from core.adminsite import display
+from core.display.redaction import redacted
 from core.display.text import shortened
 
 #: Characters of an id in a list, of a session's name, and of one argument.
@@ -53,7 +54,7 @@ def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeS
     """
     id = str(approval.session)
     link, may_open = _link(context, id, id if whole else id[:SHORT])
-    name = shortened(getattr(approval, "session_name", ""), LONGEST_NAME) if may_open else ""
+    name = shortened(redacted(getattr(approval, "session_name", "")), LONGEST_NAME) if may_open else ""
     return format_html('<span class="ap-session">{}</span> {}', name, link) if name else link
 
 

@@ -78,6 +78,11 @@ def event_json(text: str) -> str:
     return msgspec.json.encode(shown).decode() if copy.hidden else text
 
 
+def event_copy(value: Any) -> Any:
+    """Return a copy of an event's payload, a message or another JSON value of a program, as `event_json` does."""
+    return Copy().of(value, (), is_named=False)
+
+
 def is_clean(text: str) -> bool:
     """Return True when this JSON text surely holds no secret. It is a fast check: False says only that it may."""
     candidates, names = _suspected(text)

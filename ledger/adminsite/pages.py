@@ -16,6 +16,7 @@ from accounts import display_names
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.adminsite.display import NOTHING, age, badge, clipped, one_line, until
 from core.adminsite.model_admins import ReadOnly
+from core.display.redaction import event_copy, redacted
 from core.display.text import visible, visible_json
 from ledger import health, sweep_batch
 from ledger.models import AuditEntry, Event, OutboxEntry, SkippedRow, Sweep
@@ -84,12 +85,12 @@ class EventAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="payload")
     def content(self, event: Any) -> SafeString:
         """The beginning of the payload."""
-        return format_html('<span class="wr-mono">{}</span>', one_line(event.beginning, 80))
+        return format_html('<span class="wr-mono">{}</span>', one_line(redacted(event.beginning), 80))
 
     @admin.display(description="payload")
     def full_payload(self, event: Event) -> SafeString:
         """The full payload."""
-        return _block(visible_json(event.payload))
+        return _block(visible_json(event_copy(event.payload)))
 
 
 @admin.register(AuditEntry)
@@ -192,12 +193,12 @@ class OutboxAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="last error")
     def error_shown(self, entry: OutboxEntry) -> SafeString:
         """The error of the last try."""
-        return _block(visible(entry.last_error, lines=True))
+        return _block(visible(redacted(entry.last_error), lines=True))
 
     @admin.display(description="payload")
     def content(self, entry: OutboxEntry) -> SafeString:
         """The full payload."""
-        return _block(visible_json(entry.payload))
+        return _block(visible_json(event_copy(entry.payload)))
 
 
 @admin.register(Sweep)
@@ -241,11 +242,11 @@ class SweepAdmin(ReadOnly):
     @admin.display(description="error")
     def error_shown(self, sweep: Sweep) -> SafeString:
         """The error that stopped the last run."""
-        return _block(visible(sweep.error, lines=True))
+        return _block(visible(redacted(sweep.error), lines=True))
 
     @admin.display(description="rows left")
     def left(self, sweep: Sweep) -> SafeString:
         """Each row that could not be processed or is held back, with the reason."""
         rows = SkippedRow.objects.filter(sweep=sweep.name, times__gt=0)[:SHOWN]
         lines = (f"{row.work}: {row.row}: {row.get_why_display()} {row.error}".rstrip() for row in rows)
-        return _block(visible("\n".join(lines), lines=True))
+        return _block(visible(redacted("\n".join(lines)), lines=True))

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.adminsite.display import NOTHING, age, badge, clipped, one_line
 from core.adminsite.model_admins import ReadOnly
+from core.display.redaction import event_copy
 from core.display.text import visible, visible_json
 from mailbox.models import Message
 from mailbox.states import MessageState
@@ -167,8 +168,8 @@ class MessageAdmin(ProjectScopedAdmin, ReadOnly):
 
     @admin.display(description="body")
     def body_shown(self, message: Message) -> SafeString:
-        """The full body, with invisible characters made visible."""
-        body = message.body
+        """The full body, with invisible characters made visible, and without secrets."""
+        body = event_copy(message.body)
         shown = visible(body, lines=True) if isinstance(body, str) else visible_json(body)
         return format_html(
             '<div class="wr-said"><span class="wr-said-by">written by the sender, unverified</span>'

@@ -45,13 +45,13 @@ class Messages(ProjectView):
         responses={200: schemas.MessagePage},
     )
     def get(self, request: Request, address: str) -> Response:
-        """List the messages at an address, in their order. Reading changes nothing."""
+        """List the messages at an address, in their order, without secrets. Reading changes nothing."""
         address = addresses.check(address)
         rows = Message.objects.filter(project=self.project, address__name=address)
         state = queries.word(request.query_params, "state", MessageState.values)
         if state is not None:
             rows = rows.in_state(state)
-        shown = partial(schemas.message, address=address)
+        shown = partial(schemas.shown_message, address=address)
         found = page(rows.placed(), request.query_params, shown, key=("seq",), prepare=receipts.attach)
         return Response(schemas.MessagePage(**found))
 

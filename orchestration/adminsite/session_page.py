@@ -14,6 +14,7 @@ from approvals.states import Status as Answer
 from core.adminsite.display import badge
 from core.adminsite.model_admins import may
 from core.db.fields import JSONText
+from core.display.redaction import event_copy, redacted
 from core.display.text import shortened
 from ledger.models import Event
 from mailbox import addresses, questions
@@ -45,7 +46,7 @@ ANSWER_TONES = {Answer.PENDING: "wait", Answer.APPROVED: "good", Answer.DENIED: 
 def label(session: Session, limit: int = 60) -> str:
     """Return a short name of the session: its title, its role, or the first words of its assignment."""
     begins = next((line for line in steps.lines(session.assignment) if line.strip(" \t#")), "").strip(" \t#")
-    return shortened(session.title or session.role or begins or str(session.pk), limit)
+    return shortened(redacted(session.title or session.role or begins or str(session.pk)), limit)
 
 
 def connection_badge(session: Any) -> SafeString | str:
@@ -66,7 +67,7 @@ def context(request: HttpRequest, session: Any) -> dict[str, Any]:
     of_session = Event.objects.filter(project=session.project_id, session=session.pk).defer("payload")
     events: list[Any] = list(of_session.annotate(shown=small).order_by("-cursor")[:EVENTS])
     for event in events:
-        event.payload = event.shown
+        event.payload = event_copy(event.shown)
     approvals: list[tuple[Approval, str]] | None = None
     if may(request, "view", Approval):
         asked = Approval.objects.filter(project=session.project_id, session=session.pk)

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts.permissions import Methods, ScopeMap
 from accounts.views import ProjectView
+from core.display.redaction import event_copy
 from core.limits import LIMITS
 from core.web import queries
 from core.web.openapi import values
@@ -50,7 +51,7 @@ class History(ProjectView):
         responses={200: HistoryPage},
     )
     def get(self, request: Request, session_id: UUID) -> Response:
-        """Return as many entries as fit into a run."""
+        """Return as many entries as fit into a run. Only the child itself gets the secrets in them."""
         session = access.readable(self.credential, session_id)
         cursor = request.query_params.get("cursor")
         after = history.Place.read(cursor) if cursor else None
@@ -58,4 +59,6 @@ class History(ProjectView):
             cure = "must be `next` of a page of this history; leave it out to begin at the oldest entry"
             raise queries.invalid([queries.refused("cursor", cure)])
         found, rest = history.page(session, LIMITS.run_history_bytes, after)
+        if self.actor.kind != "child":
+            found = [entry | {"content": event_copy(entry["content"])} for entry in found]
         return Response(HistoryPage([HistoryEntry(**entry) for entry in found], None if rest is None else str(rest)))

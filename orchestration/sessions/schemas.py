@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from msgspec import UNSET, Struct, UnsetType
 
 from core.db import clock
+from core.display.redaction import redacted
 from core.web.fields import Id, Moment, one_of, says
 from mailbox.schemas import MessageFrom
 from orchestration import presence
@@ -204,7 +205,7 @@ def attempt(row: Attempt) -> AttemptShape:
         kill_requested_at=moment(row.kill_requested_at),
         exit_status=row.exit_status,
         exit_signal=row.exit_signal,
-        stderr_tail=row.stderr_tail or None,
+        stderr_tail=redacted(row.stderr_tail) or None,
         exited_at=moment(row.exited_at),
     )
 

@@ -33,8 +33,8 @@ def visible_parts(value: Any) -> list[whitespace.Part]:
 
 @register.filter
 def visible_json(value: Any) -> str:
-    """Return a JSON value, indented."""
-    return text.visible_json(value)
+    """Return a JSON value of a program without secrets, indented."""
+    return text.visible_json(redaction.event_copy(value))
 
 
 @register.filter
