@@ -22,6 +22,7 @@ urlpatterns = [
     path("approvals/<any_uuid:approval_id>/snooze", life_views.Snooze.as_view()),
     path("approvals/<any_uuid:approval_id>/extend", life_views.Extend.as_view()),
     path("approvals/<any_uuid:approval_id>/escalate", life_views.Escalate.as_view()),
+    path("approvals/<any_uuid:approval_id>/remind", life_views.Remind.as_view()),
     path("approvals/<any_uuid:approval_id>/ask-back", life_views.AskBack.as_view()),
     path("approvals/<any_uuid:approval_id>/questions", life_views.Questions.as_view()),
     path("approvals/<any_uuid:approval_id>/questions/<any_uuid:question_id>/answer", life_views.Answer.as_view()),

@@ -43,6 +43,8 @@ class Argument:
 
     name: str
     value: Any
+    #: How an edit changed it: `changed`, `added`, `removed`, or an empty text.
+    mark: str = ""
 
     @property
     def is_text(self) -> bool:
@@ -84,8 +86,8 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "extent": extent(approval),
         "approval": approval,
         "action": action,
-        "arguments": listed(action["arguments"]),
-        "proposed": listed(shown.proposed) if approval.proposed_action else None,
+        "arguments": listed(action["arguments"], shown.proposed, "added" if approval.proposed_action else ""),
+        "proposed": listed(shown.proposed, action["arguments"], "removed") if approval.proposed_action else None,
         "canonical": jcs.canonical(action) if shown.count else approval.action,
         "resource": action["resource"],
         "redacted": shown.count,
@@ -147,9 +149,15 @@ def _place(hidden: Hidden) -> str:
     return functools.reduce(faults.step, steps, "")
 
 
-def listed(arguments: Mapping[str, Any] | None) -> list[Argument]:
-    """List every argument, the command first."""
-    found = [Argument(name, value) for name, value in (arguments or {}).items()]
+def listed(arguments: Mapping[str, Any] | None, other: Any = None, absent: str = "") -> list[Argument]:
+    """List every argument, the command first. `absent` is the mark of those that the `other` side of an edit lacks."""
+
+    def mark(name: str, value: Any) -> str:
+        if not absent or json.dumps((other or {}).get(name), sort_keys=True) == json.dumps(value, sort_keys=True):
+            return absent if absent and name not in (other or {}) else ""
+        return "changed" if name in (other or {}) else absent
+
+    found = [Argument(name, value, mark(name, value)) for name, value in (arguments or {}).items()]
     return sorted(found, key=lambda argument: not argument.is_command)
 
 
@@ -179,7 +187,7 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
     return {
         "allowed": {kind.value: kind.value in approval.allowed_decisions for kind in Decision},
         "command": typed.get("command", command) if simple else None,
-        "command_rows": max(2, min(12, str(command).count("\n") + 1)),
+        "command_rows": max(4, min(12, str(command).count("\n") + 1)),
         "response_fields": response_form.fields(approval.response_schema, typed) if approval.response_schema else [],
         "tool_schema": editable(approval.tool_schema.schema) if approval.has_tool_schema else "",
         "editor": typed.get("arguments", editable(rest)),

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 
 from accounts.actors import Actor
 from approvals import permissions
-from approvals.life import ask_back, bodies, claims, deadlines, routing
+from approvals.life import ask_back, bodies, claims, deadlines, reminders, routing
 from approvals.models import Approval
 from core.web import problems, request_body
 
@@ -18,10 +18,11 @@ MOST_OFFERED = 100
 DONE = {
     "claim": "Others see that you look at it.",
     "release": "Your claim has ended.",
-    "snooze": "Your own queue was changed. The request still waits.",
+    "snooze": "Your own queue was changed, for you alone. The request still waits.",
     "delegate": "It was handed over. It still waits.",
     "escalate": "It was escalated. It still waits.",
     "ask_back": "The agent was asked. The request still waits.",
+    "remind": "The others were reminded. The request still waits.",
     "extend": "Its deadline was moved.",
 }
 
@@ -38,6 +39,8 @@ def take(posted: Mapping[str, str], approval: Approval, user: Any) -> str:
         case "snooze":
             read = request_body.convert({"for_secs": _number(posted, "for_secs")}, bodies.ApprovalSnooze)
             routing.snooze(*where, for_secs=read.for_secs)
+        case "remind":
+            reminders.remind(*where, note=posted.get("note") or None)
         case "ask_back":
             question = posted.get("question", "").replace("\r\n", "\n")
             ask_back.ask(*where, question=question)

@@ -15,7 +15,7 @@ from accounts.views import ProjectView
 from approvals import permissions, schemas
 from approvals.api import asgi_routes, replays
 from approvals.api.views import still
-from approvals.life import ask_back, bodies, claims, deadlines, routing
+from approvals.life import ask_back, bodies, claims, deadlines, reminders, routing
 from approvals.life import schemas as life_schemas
 from approvals.models import Approval
 from approvals.selectors import find
@@ -107,6 +107,22 @@ class Escalate(ForApprovers):
         """Mark it as urgent, and hand it to a person or a group if you name one. It ends every snooze of it."""
         words = self.read(approval_id, bodies.ApprovalEscalation)
         return self.answer(routing.escalate(self.project.pk, approval_id, self.actor, **words))
+
+
+class Remind(ProjectView):
+    # For the asker, and for people who may answer: the operation checks it.
+    permission_classes = []
+    refuses: ClassVar = {"POST": ENDED | {429: ("too-many",)}}
+
+    @extend_schema(operation_id="approvals_remind", request=bodies.ApprovalReminder, responses={200: schemas.Approval})
+    @idempotent(still(replays.asked))
+    def post(self, request: Request, approval_id: UUID) -> Response:
+        """Remind the people who may answer, once a minute. For the asker too."""
+        asgi_routes.may_look(self.credential)
+        find(self.project.pk, approval_id, self.actor, waiters=False)
+        note = request_body.convert(request.data, bodies.ApprovalReminder).note
+        approval = reminders.remind(self.project.pk, approval_id, self.actor, note)
+        return Response(schemas.approval(approval, self.actor))
 
 
 class AskBack(ForApprovers):

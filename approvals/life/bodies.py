@@ -61,6 +61,10 @@ class ApprovalExtension(Body, frozen=True):
     note: Note | None = None
 
 
+class ApprovalReminder(Body, frozen=True):
+    note: Note | None = None
+
+
 class ApprovalEscalation(Body, frozen=True):
     user: Username | None = None
     group: GroupName | None = None

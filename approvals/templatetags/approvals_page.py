@@ -96,6 +96,27 @@ def step_words(step: Step) -> str:
     return f"{words} it" if secs is None else f"{words} it for {secs} s"
 
 
+#: The words of the page for the fields of its forms.
+LABELS = {
+    "question": "Your question",
+    "for_secs": "Out of my queue for",
+    "expires_in_secs": "New deadline",
+    "user": "Hand it to",
+    "group": "Hand it to",
+    "note": "Note",
+    "message": "Message to the agent",
+    "seen": "Seen",
+    "step": "The step",
+    "settled_as": "The outcome",
+}
+
+
+@register.filter
+def field_label(name: str) -> str:
+    """Return the label of a refused field, or its path where it has none."""
+    return LABELS.get(name, name)
+
+
 @register.filter
 def short_id(approval: Approval) -> str:
     """Return the beginning of the id. It tells identical requests apart."""

@@ -85,6 +85,7 @@ MATRIX = [
     Row("POST approvals/{approval}/snooze", DECIDE, body={"for_secs": 1}),
     Row("POST approvals/{approval}/extend", DECIDE, body={"expires_in_secs": 1}),
     Row("POST approvals/{approval}/escalate", DECIDE, body={}),
+    Row("POST approvals/{approval}/remind", ("approvals:ask", "approvals:decide"), body={}),
     Row("POST approvals/{approval}/ask-back", DECIDE, body={"question": "why?"}),
     Row("GET approvals/{approval}/questions", LOOK),
     Row("GET approvals/{approval}/tool-schema", LOOK),

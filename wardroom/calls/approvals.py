@@ -116,6 +116,10 @@ class ApprovalCalls(Requests[Answer]):
         """Mark it as urgent, and hand it to a person or a group if one is named."""
         return self.post(at("approvals", id, "escalate"), given(user=user, group=group, note=note))
 
+    def remind(self, id: str, note: str | None = None) -> Answer:
+        """Remind the people who may answer, at most once a minute. For the asker too."""
+        return self.post(at("approvals", id, "remind"), given(note=note))
+
     def ask_back(self, id: str, question: str) -> Answer:
         """Ask the asker a question about its request, which stays pending."""
         return self.post(at("approvals", id, "ask-back"), {"question": question})

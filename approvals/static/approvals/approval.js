@@ -40,7 +40,18 @@
     else sessionStorage.removeItem(place);
   }
 
+  /* What was sent and taken is no draft any more. A refusal, or a login in between, keeps it. */
+  function forgetSent() {
+    const sent = JSON.parse(sessionStorage.getItem(`${place}:sent`) || "[]");
+    sessionStorage.removeItem(`${place}:sent`);
+    if (!document.querySelector(".messagelist .success")) return;
+    const typed = JSON.parse(sessionStorage.getItem(place) || "{}");
+    sent.forEach((id) => delete typed[id]);
+    sessionStorage.setItem(place, JSON.stringify(typed));
+  }
+
   function restore() {
+    forgetSent();
     const typed = JSON.parse(sessionStorage.getItem(place) || "{}");
     fields().forEach((field) => {
       if (!(field.id in typed)) return;
@@ -57,4 +68,8 @@
   restore();
   watchTheEnd();
   document.querySelector("#ap-answer")?.addEventListener("input", keep);
+  document.querySelector("#ap-answer")?.addEventListener("submit", (event) => {
+    const ids = [...event.target.querySelectorAll("textarea")].map((field) => field.id);
+    sessionStorage.setItem(`${place}:sent`, JSON.stringify(ids));
+  });
 })();

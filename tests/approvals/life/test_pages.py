@@ -52,8 +52,10 @@ def test_an_escalation_and_a_new_deadline_are_shown(desk: Client, asked: Asked) 
     approval = asked(expires_in_secs=60)
     assert "escalated" in step(desk, approval, "escalate", to="group:team of default")
     assert "alice extended it for 3600 s" in step(desk, approval, "extend", expires_in_secs="3600")
-    assert "Your answer was not accepted" in step(desk, approval, "extend", expires_in_secs="x")
-    assert "Your answer was not accepted" in step(desk, approval, "no-step")
+    refused = step(desk, approval, "extend", expires_in_secs="x")
+    assert "This was not done." in refused
+    assert "New deadline: " in refused
+    assert "This was not done." in step(desk, approval, "no-step")
     approval.refresh_from_db()
     assert approval.version == 3
 
