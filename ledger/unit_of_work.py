@@ -27,7 +27,8 @@ from django.db import transaction as database
 from core.db import locks
 from core.db.write_lock import hand_on, turn_to_write
 from core.display.redaction import event_copy
-from ledger import entries, wakeups
+from ledger import wakeups
+from ledger.store import entries
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ def run(statement: str, params: Params) -> list[Row]:
         return found
 
 
-def run_each(statement: str, rows: Sequence[Sequence[Any]]) -> int:
+def run_each(statement: str, rows: Sequence[Params]) -> int:
     """Run a statement once with each of these parameters, and return the number of written rows."""
     with connection.cursor() as cursor:
         cursor.executemany(statement, rows)
@@ -50,11 +50,11 @@ def run_prepared(statement: str, params: Params, *, binary: bool = True) -> list
         return cursor.execute(statement, params, prepare=True, binary=binary).fetchall()
 
 
-def uid(value: UUID | None) -> Any:
+def uid(value: UUID | str | None) -> Any:
     """Return a UUID in this database's format."""
     if value is None or connection.features.has_native_uuid_field:
         return value
-    return value.hex
+    return UUID(str(value)).hex
 
 
 #: SQLSTATE classes about the values or the statement, not about the server.

@@ -13,8 +13,9 @@ from rest_framework.response import Response
 
 from accounts import credentials, idempotency, projects
 from accounts.models import IdempotencyKey
-from ledger import entries, unit_of_work
+from ledger import unit_of_work
 from ledger.models import Event
+from ledger.store import entries
 from tests.people import owner
 
 

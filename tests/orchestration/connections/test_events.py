@@ -69,7 +69,7 @@ def test_an_acknowledgement_comes_after_the_commit(
     with server.child(child) as peer:
         peer.say("event", seq=1, event={"type": "note"})
         peer.hear("event_ack")
-        monkeypatch.setattr("ledger.entries.write", refuse)
+        monkeypatch.setattr("ledger.store.entries.write", refuse)
         peer.say("event", seq=2, event={"type": "note"})
         assert peer.end(silently=True)[0] == 1011
         monkeypatch.undo()

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from core.db import clock, sql
-from core.db.named_sql import NamedSQL
 from ledger.audit import chain
-from ledger.models import AuditEntry, Event, Head, OutboxEntry, Source
-
-STATEMENTS = NamedSQL(Path(__file__).parent)
+from ledger.models import Head, OutboxEntry, Source
+from ledger.store import insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +58,41 @@ def write(new: Sequence[NewEntry]) -> list[UUID]:
     moved = []
     for project_id in sorted({entry.project_id for entry in new if not isinstance(entry, NewOutbox)}):
         own = [entry for entry in new if entry.project_id == project_id]
-        events = [entry for entry in own if isinstance(entry, NewEvent)]
+        # The payloads are encoded here, before the head is locked.
+        events = [_row(entry) for entry in own if isinstance(entry, NewEvent)]
         audits = [entry for entry in own if isinstance(entry, NewAudit)]
-        rows = [_row(project_id, event) for event in events]
         cursor, number, last_hash, at = _take(project_id, len(events), len(audits))
-        for place, row in enumerate(rows, cursor - len(events) + 1):
-            row.cursor = place
-        Event.objects.bulk_create(rows)
-        if audits:
-            chained = chain.links(
-                last_hash,
-                number - len(audits),
-                [
-                    chain.Entry(str(project_id), at, each.actor, each.action, each.subject, each.detail)
-                    for each in audits
-                ],
-            )
-            AuditEntry.objects.bulk_create(AuditEntry(project_id=project_id, **link) for link in chained)
-            Head.objects.filter(pk=project_id).update(audit_hash=chained[-1]["hash"])
+        for place, row in enumerate(events, cursor - len(events) + 1):
+            row["cursor"] = place
+        chained = chain.links(
+            last_hash,
+            number - len(audits),
+            [chain.Entry(str(project_id), at, each.actor, each.action, each.subject, each.detail) for each in audits],
+        )
+        insert.rows(project_id, events, chained)
         if events:
             moved.append(project_id)
     return moved
 
 
-def _row(project_id: UUID, new: NewEvent) -> Event:
-    """Return the row without its cursor. The payload is encoded here, before the head is locked."""
+def _row(new: NewEvent) -> dict[str, Any]:
+    """Return the columns of an event without its cursor."""
     payload = msgspec.json.encode(new.payload)
-    return Event(
-        project_id=project_id,
-        session=new.session,
-        attempt=new.attempt,
-        seq=new.seq,
-        source=Source.WARDROOM if new.seq is None else Source.CHILD,
-        type=new.type,
-        payload=msgspec.Raw(payload),
-        size=len(payload),
-    )
+    return {
+        "session": new.session,
+        "attempt": new.attempt,
+        "seq": new.seq,
+        "source": (Source.WARDROOM if new.seq is None else Source.CHILD).value,
+        "type": new.type,
+        "size": len(payload),
+        "payload": payload.decode(),
+    }
 
 
 def _take(project_id: UUID, events: int, audits: int) -> tuple[int, int, str, str]:
     """Lock the head. Return its new cursor and audit number, the hash of its last audit row, and the time."""
     params = {"events": events, "audits": audits, "project": sql.uid(project_id), "now": clock.parameter()}
-    for cursor, number, last_hash, at in sql.run_prepared(STATEMENTS["take_head"], params):
+    for cursor, number, last_hash, at in sql.run_prepared(insert.STATEMENTS["take_head"], params):
         text = at if isinstance(at, str) else at.astimezone(UTC).isoformat(timespec="milliseconds")
         return cursor, number, last_hash, text
     Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
