@@ -93,6 +93,17 @@ class StepKind(models.TextChoices):
     REMINDED = "reminded"
 
 
+class NoticeKind(models.TextChoices):
+    """The things that people are told about a request."""
+
+    REQUESTED = "requested"
+    DELEGATED = "delegated"
+    REMINDED = "reminded"
+    ESCALATED = "escalated"
+    ANSWERED = "answered"
+    SETTLED = "settled"
+
+
 class GrantScope(models.TextChoices):
     """The sessions whose requests a grant answers: one, one and its descendants, or all of a role in the project."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -48,6 +48,29 @@ def queue(name: str, url: str) -> str:
         if kind not in TRANSPORT_ALIASES:
             raise ImproperlyConfigured(f"{name} begins with {kind[:20] or 'no scheme'!r}; use amqp:// or redis://.")
     return url
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Return `EMAIL_URL` as Django's settings. An empty one has no host. Raises ImproperlyConfigured.
+
+    `smtps` is TLS from the start (port 465). `smtp` uses STARTTLS on port 587, or with `?tls=1`.
+    """
+    parts = urlsplit(checked("EMAIL_URL", url, "smtp", "smtps")) if url else urlsplit("smtp:")
+    if url and not parts.hostname:
+        raise ImproperlyConfigured("EMAIL_URL names no host; use smtp://user:password@host:587.")
+    is_secure = parts.scheme == "smtps"
+    port = parts.port or (465 if is_secure else 587)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if set(options) - {"tls"} or options.get("tls", "1") not in ("0", "1"):
+        raise ImproperlyConfigured("EMAIL_URL takes only ?tls=1 or ?tls=0.")
+    return {
+        "EMAIL_HOST": parts.hostname or "",
+        "EMAIL_PORT": port,
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": is_secure,
+        "EMAIL_USE_TLS": not is_secure and options.get("tls", "1" if port == 587 else "0") == "1",
+    }
 
 
 def rabbitmq(name: str, url: str) -> str:

@@ -98,6 +98,16 @@ WARDROOM_RUNNERS = environment.words("WARDROOM_RUNNERS")
 #: Webhooks may use http, any port, this host and private networks. For a Wardroom inside one network, and for tests.
 WEBHOOKS_PRIVATE = environment.flag("WEBHOOKS_PRIVATE")
 
+# --- mail and chat ------------------------------------------------------------------------------------------
+_mail = addresses.mail(environment.text("EMAIL_URL"))
+EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"], _mail["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_SSL, EMAIL_USE_TLS = _mail["EMAIL_USE_SSL"], _mail["EMAIL_USE_TLS"]
+EMAIL_TIMEOUT = LIMITS.delivery_timeout_secs
+DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", f"Wardroom <wardroom@{_address.hostname}>")
+#: The chat rooms that people may choose, and their addresses, which are secrets.
+CHAT_URLS = environment.texts("CHAT_URLS")
+
 # --- the database ------------------------------------------------------------------------------------------
 _database_url = environment.required(
     "DATABASE_URL", "Use postgres://... (or start an embedded Wardroom with `manage.py up`)."

@@ -3,6 +3,7 @@
 from approvals.models.approval import Approval, ApprovalQuerySet
 from approvals.models.grants import Grant
 from approvals.models.life import Question, Snooze, Step, Waiter
+from approvals.models.notify import Notice, NotifyPosition, NotifyPreference, Told
 from approvals.models.outcome import OutcomeNote
 from approvals.models.plans import Plan, PlanStep
 from approvals.models.rules import Policy, PolicyVersion, Rule, ShadowAnswer, Vote
@@ -13,6 +14,9 @@ __all__ = [
     "Approval",
     "ApprovalQuerySet",
     "Grant",
+    "Notice",
+    "NotifyPosition",
+    "NotifyPreference",
     "OutcomeNote",
     "Plan",
     "PlanStep",
@@ -24,6 +28,7 @@ __all__ = [
     "Snooze",
     "Step",
     "Subject",
+    "Told",
     "ToolSchema",
     "Vote",
     "Waiter",

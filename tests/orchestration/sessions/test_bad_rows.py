@@ -275,6 +275,9 @@ WORKS = {
 }
 #: These go over files and single columns by the same loop; test_folders and test_clock_steps have their cases.
 BY_FILE = {
+    # tests/approvals/notify has their cases.
+    ("deliveries_sweep", "people"),
+    ("deliveries_sweep", "notices"),
     ("retention_sweep", "logs of supervisors"),
     ("retention_sweep", "work folders"),
     ("connections_sweep", "moments in the future"),

@@ -1,0 +1,84 @@
+"""The words of messages: no argument of an action and no text of an agent, except the name of a tool, made visible.
+
+A line break or another control character in a name is shown as an escape. So no name adds a header or a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.urls import reverse
+
+from approvals import schemas
+from approvals.models import Approval, Notice
+from approvals.states import NoticeKind, Status
+from core.display.redaction import redacted
+from core.display.text import mixed_scripts, shortened
+
+#: The requests that one message lists.
+MOST_LISTED = 50
+WORDS = {
+    NoticeKind.REQUESTED: "waits for an answer",
+    NoticeKind.DELEGATED: "was handed to you",
+    NoticeKind.REMINDED: "still waits for an answer",
+    NoticeKind.ESCALATED: "is urgent",
+    NoticeKind.ANSWERED: "has an answer to your question",
+}
+FOOT = "The links show the requests. They hold no right: you answer after you sign in."
+
+
+def subject(asks: Sequence[Notice], ends: Sequence[Notice]) -> str:
+    """Return the subject of a message."""
+    if not asks:
+        first = tool(ends[0].approval)
+        return f"[Wardroom] Settled: {first}" + (f" and {len(ends) - 1} more" if len(ends) > 1 else "")
+    urgent = "Urgent: " if any(each.kind == NoticeKind.ESCALATED for each in asks) else ""
+    if len({each.approval_id for each in asks}) == 1:
+        return f"[Wardroom] {urgent}{tool(asks[0].approval)} {WORDS[NoticeKind(asks[0].kind)]}"
+    return f"[Wardroom] {urgent}{len({each.approval_id for each in asks})} requests wait for an answer"
+
+
+def body(asks: Sequence[Notice], ends: Sequence[Notice]) -> str:
+    """Return the text of a message: the requests that wait, then those that need nothing any more."""
+    lines: list[str] = []
+    for notice in asks[:MOST_LISTED]:
+        lines += [f"{tool(notice.approval)} {WORDS[NoticeKind(notice.kind)]}", *_facts(notice.approval), ""]
+    lines += [f"... and {len(asks) - MOST_LISTED} more: {_link('changelist')}", ""] if len(asks) > MOST_LISTED else []
+    if ends:
+        lines.append("Nothing to do any more:")
+        lines += [f"  {tool(each.approval)}: {_outcome(each.approval)}" for each in ends[:MOST_LISTED]]
+        lines += [f"  ... and {len(ends) - MOST_LISTED} more"] if len(ends) > MOST_LISTED else []
+        lines.append("")
+    return "\n".join([*lines, FOOT, ""])
+
+
+def tool(approval: Approval) -> str:
+    """Return the name of the tool in one visible line, with a warning if it mixes scripts."""
+    name = redacted(approval.tool_name)
+    warning = " (mixed scripts)" if mixed_scripts(name) else ""
+    return shortened(name, 80) + warning
+
+
+def _facts(approval: Approval) -> list[str]:
+    harm = f"{approval.risk} risk, {approval.reversibility.replace('_', ' ')}"
+    until = f", expires {_time(approval.expires_at)}" if approval.expires_at else ""
+    asked = f"project {shortened(approval.project.slug)}, asked {_time(approval.requested_at)}{until}"
+    return [f"  {harm}", f"  {asked}", f"  {_link('change', approval.pk)}"]
+
+
+def _outcome(approval: Approval) -> str:
+    if approval.status == Status.EXPIRED:
+        return "nobody answered in time"
+    if approval.status == Status.CANCELLED:
+        return "withdrawn"
+    return f"{approval.status} by {shortened(schemas.display_name(approval.decided_by))}"
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _link(page: str, *args: object) -> str:
+    return settings.WARDROOM_URL + reverse(f"admin:approvals_approval_{page}", args=args)
