@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from core.adminsite import display
@@ -22,6 +23,12 @@ def age(moment: Any) -> SafeString | str:
 def until(moment: Any) -> SafeString | str:
     """Return a future time as *in so long*."""
     return display.until(moment)
+
+
+@register.simple_tag
+def server_now() -> str:
+    """Return the server's time, for the countdowns of the page."""
+    return timezone.now().isoformat(timespec="milliseconds")
 
 
 @register.simple_tag

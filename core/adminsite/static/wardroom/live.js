@@ -24,7 +24,7 @@
       this.busy = false;
       this.again = false;
       const every = Number(element.dataset.liveEvery) || DEFAULT_EVERY_SECS;
-      window.setInterval(() => document.hidden || this.refresh(), every * 1000);
+      window.setInterval(() => isAsleep() || this.refresh(), every * 1000);
     }
 
     wants(changed) {
@@ -146,11 +146,21 @@
     });
   }
 
-  /* The reader's clock may be wrong: ages are told by the server's. */
-  let skewMs = 0;
+  /* The reader's clock may be wrong, and may be set while the page is open: times are told by the server's, counted on
+   * by a clock that nobody sets. The `Date` of an answer has whole seconds only, so that it corrects larger errors alone.
+   */
+  const CLOCK_ERROR_MS = 1500;
+  let clock = { server: serverNow(), at: performance.now() };
+  function serverNow() {
+    const said = Date.parse(document.querySelector("meta[name=wr-now]")?.content);
+    return Number.isNaN(said) ? Date.now() : said;
+  }
+  function nowMs() {
+    return clock.server + performance.now() - clock.at;
+  }
   function noteClock(date) {
-    const behind = Date.parse(date) - Date.now();
-    if (Math.abs(behind) > 2000) skewMs = behind;
+    const said = Date.parse(date);
+    if (Math.abs(said - nowMs()) > CLOCK_ERROR_MS) clock = { server: said, at: performance.now() };
   }
 
   /* <time datetime="..." data-age> shows how long ago that was, and counts on; data-until counts down. */
@@ -158,10 +168,17 @@
     document.querySelectorAll("time[data-age], time[data-until]").forEach((element) => {
       const at = Date.parse(element.getAttribute("datetime"));
       if (Number.isNaN(at)) return;
-      const secs = Math.round((Date.now() + skewMs - at) / 1000);
+      const secs = Math.round((nowMs() - at) / 1000);
+      if ("until" in element.dataset) element.dataset.tier = tier(-secs);
       const text = "age" in element.dataset ? `${duration(Math.max(0, secs))} ago` : left(-secs);
       if (element.textContent !== text) element.textContent = text;
     });
+  }
+
+  /* How near a deadline is, for the colours. */
+  function tier(secs) {
+    if (secs < 60) return "now";
+    return secs < 300 ? "soon" : "later";
   }
 
   function left(secs) {
@@ -199,16 +216,31 @@
     });
   }
 
-  /* One event stream a page, and none while the page is hidden: a browser grants a site only six connections. */
+  /* A hidden page sleeps. One of them may stay awake when it is asked to tell its reader of news: the one that holds the
+   * lock, because a browser grants a site only six connections.
+   */
+  let isBackground = false;
+  const isAsleep = () => document.hidden && !isBackground;
+  document.addEventListener("live:background", () => {
+    if (isBackground || !navigator.locks) return;
+    navigator.locks.request("wardroom-background", () => {
+      isBackground = true;
+      document.dispatchEvent(new Event("visibilitychange"));
+      return new Promise(() => {});
+    });
+  }, { once: true });
+
+  /* One event stream a page, and none while the page sleeps. */
   class Feed {
     constructor(fragments) {
       this.fragments = fragments;
       this.source = null;
       this.timer = null;
-      document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
+      document.addEventListener("visibilitychange", () => (isAsleep() ? this.close() : this.open()));
+      document.addEventListener("live:look", () => this.fragments.forEach((fragment) => fragment.refresh()));
       window.addEventListener("pagehide", () => this.close());
-      window.addEventListener("pageshow", () => document.hidden || this.open());
-      if (!document.hidden) this.open();
+      window.addEventListener("pageshow", () => isAsleep() || this.open());
+      if (!isAsleep()) this.open();
     }
 
     open() {
@@ -233,7 +265,7 @@
       if (!this.source || this.source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
       this.source = null;
       window.clearTimeout(this.timer);
-      this.timer = window.setTimeout(() => document.hidden || this.open(), RETRY_MS);
+      this.timer = window.setTimeout(() => isAsleep() || this.open(), RETRY_MS);
     }
 
     close() {
