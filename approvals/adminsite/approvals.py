@@ -15,7 +15,7 @@ from django.urls import path
 from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
-from approvals.adminsite import outcomes, page, plans, queue, steps
+from approvals.adminsite import answers, figures, outcomes, page, plans, queue, steps
 from approvals.display import revealing
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
@@ -38,6 +38,9 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         view = self.admin_site.admin_view
         urls = [
             path("queue/", view(self.queue_part), name="approvals_approval_queue"),
+            path("figures/", view(self.figures), name="approvals_approval_figures"),
+            path("figures/part/", view(self.figures_part), name="approvals_approval_figures_part"),
+            path("answers/", view(self.answers), name="approvals_approval_answers"),
             path("<any_uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
             path("<any_uuid:approval_id>/step/", view(self.step), name="approvals_approval_step"),
             path("<any_uuid:approval_id>/outcome/", view(self.settle_outcome), name="approvals_approval_outcome"),
@@ -53,13 +56,39 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         return super().has_view_permission(request, obj) or bool(user.has_perm(permissions.PERMISSION))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Show the queue."""
+        """Show the queue, with the filters that this login has set before when the address names none."""
+        if (query := queue.kept(request)) is not None:
+            return redirect(f"{request.path}?{query}")
         return self._shown(request, "queue", {"title": "Approvals", **self._queue(request), **(extra_context or {})})
 
     def queue_part(self, request: HttpRequest) -> HttpResponse:
         """Render the part of the queue that refreshes itself."""
         self._look(request)
         return TemplateResponse(request, f"{TEMPLATES}/_queue.html", self._queue(request))
+
+    def figures(self, request: HttpRequest) -> HttpResponse:
+        """Show the figures of the reader's own projects."""
+        return self._shown(request, "figures", {"title": "Approvals in figures", **self._figures(request)})
+
+    def figures_part(self, request: HttpRequest) -> HttpResponse:
+        """Render the part of the figures that refreshes itself."""
+        return TemplateResponse(request, f"{TEMPLATES}/_figures.html", self._figures(request))
+
+    def answers(self, request: HttpRequest) -> HttpResponse:
+        """Answer one card or several by POST. The script of the page gets the results alone, anybody else the page."""
+        self._look(request)
+        if request.method != "POST":
+            messages.warning(request, NOT_DECIDED)
+            return redirect("admin:approvals_approval_changelist")
+        context: dict[str, Any] = {"lines": [], "refusal": None}
+        try:
+            context["lines"] = answers.take(request.POST, self._rows(request), request.user)
+        except problems.Problem as refusal:
+            context["refusal"] = refusal
+        status = context["refusal"].status if context["refusal"] else 200
+        if request.headers.get("X-Requested-With") == "live":
+            return TemplateResponse(request, f"{TEMPLATES}/_results.html", context, status=status)
+        return self._shown(request, "queue", {"title": "Approvals", **self._queue(request), **context}, status=status)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -139,6 +168,10 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         except problems.Problem as refusal:
             return self._page(request, self._find(request, approval_id), refusal)
         return redirect("admin:approvals_approval_change", approval.id)
+
+    def _figures(self, request: HttpRequest) -> dict[str, Any]:
+        self._look(request)
+        return figures.context(self._rows(request), request.GET.get("window"))
 
     def _queue(self, request: HttpRequest) -> dict[str, Any]:
         self._look(request)

@@ -118,6 +118,17 @@ def field_label(name: str) -> str:
 
 
 @register.filter
+def span(secs: float | None) -> str:
+    """Return a length of time in its largest unit."""
+    if secs is None:
+        return display.NOTHING
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if secs >= 2 * size:
+            return f"{secs / size:.0f} {unit}"
+    return f"{secs:.0f} s"
+
+
+@register.filter
 def short_id(approval: Approval) -> str:
     """Return the beginning of the id. It tells identical requests apart."""
     return str(approval.id)[:SHORT]

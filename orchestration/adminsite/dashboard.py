@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, Exists, Min, OuterRef, QuerySet, Sum
+from django.db.models import Count, Min, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 
 from accounts import projects
-from approvals.models import Approval, Subject
-from approvals.selectors import waiter_count
-from core.adminsite.model_admins import opens
+from approvals.models import Approval
+from approvals.selectors import never_run, waiter_count
+from core.adminsite.model_admins import MOST_COUNTED, opens
 from ledger import health
 from ledger.models import OutboxEntry
 from mailbox.models import Quarantined
@@ -77,29 +77,30 @@ def _card(name: str, count: int, tone: str, url: str, **more: Any) -> dict[str, 
 def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
     pending = approvals.pending()
     oldest = pending.aggregate(oldest=Min("requested_at"))["oldest"]
-    # While its attempt is open, an approved action may still run. Show only those that never can.
-    going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
-    # An approval without a session has no attempt that could be over.
-    spent = approvals.unconsumed().filter(~Exists(going_on), session__isnull=False)
     queue, waiting = _url("approvals_approval"), waiter_count(approvals)
+    # The same numbers as on the tabs that the cards open.
     return [
         _card(
             "waiting for an answer",
-            pending.count(),
+            _bounded(pending),
             "wait",
-            queue,
+            f"{queue}?whose=all" if queue else "",
             since=oldest,
             detail="1 caller waits" if waiting == 1 else f"{waiting} callers wait",
             is_main=True,
         ),
         _card(
             "approved, never run",
-            spent.count(),
+            _bounded(never_run(approvals)),
             "bad",
-            _url("approvals_approval", "?status=unconsumed"),
-            detail="its attempt is over",
+            _url("approvals_approval", "?status=never-run"),
+            detail="stale, or its attempt is over",
         ),
     ]
+
+
+def _bounded(rows: Any) -> int:
+    return int(rows.order_by()[:MOST_COUNTED].count())
 
 
 def _session_cards(sessions: QuerySet[Session], visible: Any) -> list[dict[str, Any]]:

@@ -40,6 +40,19 @@ def staff(url: str, name: str, password: str, *, may_lose_server: bool = False) 
         assert [said for said in complaints if not (may_lose_server and "net::ERR" in said)] == []
 
 
+def another_page(page: Page, url: str) -> Page:
+    """A page on the queue in a browser of its own, signed in as the same person."""
+    browser = page.context.browser
+    assert browser is not None
+    context = browser.new_context(base_url=url)
+    cookies = [{"name": each["name"], "value": each["value"], "url": url} for each in page.context.cookies()]
+    context.add_cookies(cookies)
+    other = context.new_page()
+    other.set_default_timeout(PATIENCE_MS)
+    other.goto(QUEUE)
+    return other
+
+
 def open_request(page: Page, text: str) -> None:
     """Wait on the queue, without reloading, until the request is there; then open its page."""
     page.goto(QUEUE)

@@ -9,6 +9,8 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 OURS = {
     "assert_it_ends_well",
     "expect_one_winner",
+    "expect_the_same",
+    "expect_tour",
     "refused",
     "wait_until",
     "wait_until_async",

@@ -45,7 +45,7 @@ def test_a_delegation_is_on_the_page_in_the_queue_and_in_the_history(desk: Clien
     assert "It is for bob." in shown
     assert "alice delegated it to bob" in shown
     assert "&lt;b&gt;yours&lt;/b&gt;" in shown
-    assert "for bob" in text_of(desk.get(QUEUE))
+    assert "for bob" in text_of(desk.get(QUEUE, {"whose": "all"}))
 
 
 def test_an_escalation_and_a_new_deadline_are_shown(desk: Client, asked: Asked) -> None:

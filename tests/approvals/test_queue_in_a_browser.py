@@ -1,0 +1,205 @@
+"""The queue in a real browser: answered by keyboard alone, safe against a held key, and the same on every open tab."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.browser import QUEUE, another_page, staff
+from tests.servers.stack import House
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+SHORT, LONG = 20, 200
+
+
+@pytest.fixture
+def house(stack: Callable[..., House], backend: str) -> House:
+    return stack(web=1 if backend == "sqlite" else 2, worker=False, beat=False)
+
+
+def ask(client: httpx.Client, number: int, **said: Any) -> dict[str, Any]:
+    body = {
+        "request_id": f"r-{number}-{time.monotonic_ns()}",
+        "tool_name": "shell",
+        "permission": "execute",
+        "resource": f"echo {number}",
+        "arguments": {"command": f"echo {number}"},
+    }
+    found: dict[str, Any] = client.post("/api/v1/approvals", json=body | said).raise_for_status().json()
+    return found
+
+
+def state(client: httpx.Client, approval: dict[str, Any]) -> str:
+    return str(client.get(f"/api/v1/approvals/{approval['id']}").json()["status"])
+
+
+def cards(page: Page) -> list[str]:
+    found: list[str] = page.evaluate("[...document.querySelectorAll('tr[data-card]')].map(row => row.dataset.liveRow)")
+    return found
+
+
+def expect_tour(house: House, number: int, *, width: int) -> None:
+    """Answer `number` requests by keyboard only: approve most, deny some, open what is risky, one after the other."""
+    client = house.client()
+    asked = [ask(client, each, risk="high" if each % 7 == 3 else "medium") for each in range(number)]
+    with staff(house.urls[-1], house.admin_name, house.admin_password) as page:
+        page.set_viewport_size({"width": width, "height": 844})
+        page.goto(QUEUE)
+        expect(page.locator("[data-live-state=live]")).to_be_visible()
+        assert page.evaluate("document.activeElement.tagName") == "BODY"
+        for at, approval in enumerate(asked):
+            here = page.locator(f'tr[data-live-row="{approval["id"]}"]')
+            expect(here).to_be_visible()
+            if at == 0:
+                page.keyboard.press("j")
+            expect(here).to_have_class("ap-cursor")
+            wanted = "denied" if at % 5 == 1 else "approved"
+            answer_here(page, approval, wanted)
+            if page.url.rstrip("/").endswith("change"):
+                expect(page.get_by_text(f"{wanted} it at")).to_be_visible()
+                page.keyboard.press("u")
+                page.wait_for_url(f"**{QUEUE}*")
+                expect(page.locator("[data-live-state=live]")).to_be_visible()
+                page.keyboard.press("j")
+            else:
+                expect(here).to_have_count(0)
+        expect(page.locator(".ap-nothing")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = client.get("/api/v1/approvals/count").json()
+    assert (found["pending"], found["approved"] + found["denied"]) == (0, number)
+    for at, approval in enumerate(asked[:SHORT]):
+        assert state(client, approval) == ("denied" if at % 5 == 1 else "approved"), at
+
+
+def answer_here(page: Page, approval: dict[str, Any], wanted: str) -> None:
+    """Press the key until the card takes it: in its first half second under the cursor it takes none."""
+    key = "d" if wanted == "denied" else "a"
+    row = page.locator(f'tr[data-live-row="{approval["id"]}"]')
+
+    def is_taken() -> bool:
+        page.keyboard.press(key)
+        return "change" in page.url or row.count() == 0 or "ap-sent" in (row.get_attribute("class") or "")
+
+    wait_until(is_taken)
+    if approval["risk"] == "high" and wanted == "approved":
+        page.wait_for_url("**/change/")
+
+        def is_answered() -> bool:
+            page.keyboard.press(key)
+            return page.get_by_text("approved it at").count() > 0
+
+        wait_until(is_answered)
+
+
+def test_a_day_at_the_keyboard(house: House) -> None:
+    expect_tour(house, SHORT, width=1280)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_day_of_200_requests_at_the_keyboard(house: House, width: int) -> None:
+    expect_tour(house, LONG, width=width)
+
+
+def test_a_held_key_answers_one_request_and_a_click_hits_no_card_that_has_just_moved(house: House) -> None:
+    client = house.client()
+    asked = [ask(client, number) for number in range(4)]
+    with staff(house.urls[-1], house.admin_name, house.admin_password) as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        expect(page.locator("[data-live-state=live]")).to_be_visible()
+        page.keyboard.press("j")
+        row = page.locator(f'tr[data-live-row="{asked[0]["id"]}"]')
+        expect(row.locator("button").first).not_to_have_attribute("inert", "")
+        page.keyboard.down("a")
+        for _ in range(20):
+            page.keyboard.down("a")  # Held: the browser repeats it.
+        expect(row).to_have_count(0)
+        for _ in range(20):
+            page.keyboard.down("a")
+        page.keyboard.up("a")
+        assert [state(client, each) for each in asked] == ["approved", "pending", "pending", "pending"]
+        # The next card has come under the pointer: for half a second its buttons take nothing.
+        second = page.locator(f'tr[data-live-row="{asked[1]["id"]}"]')
+        deny = second.get_by_role("button", name="Deny")
+        expect(deny).not_to_have_attribute("inert", "")
+        decide(client, asked[2], "deny")
+        expect(page.locator(f'tr[data-live-row="{asked[2]["id"]}"]')).to_have_count(0)
+        last = page.locator(f'tr[data-live-row="{asked[3]["id"]}"]').get_by_role("button", name="Approve")
+        assert last.get_attribute("inert") is not None
+        small = page.evaluate(
+            "[...document.querySelectorAll('#content button, #content .wr-button, #content summary, .ap-pick label')]"
+            ".filter(e => e.offsetHeight && (e.offsetHeight < 44 || e.offsetWidth < 44)).map(e => e.outerHTML)"
+        )
+        assert small == []
+        last.click()
+        expect(last).to_have_count(0)
+        expect(page.locator("#ap-results")).to_contain_text("You approved it.")
+        assert [state(client, each) for each in asked] == ["approved", "pending", "denied", "approved"]
+
+
+def decide(client: httpx.Client, approval: dict[str, Any], decision: str) -> None:
+    body = {"decision": decision, "digest": approval["digest"]}
+    client.post(f"/api/v1/approvals/{approval['id']}/decide", json=body).raise_for_status()
+
+
+def expect_the_same(house: House, rounds: int) -> None:
+    """Two people answer at once while requests come and end elsewhere: both see the same queue, and nothing twice."""
+    client, dice, asked = house.client(), random.Random(9), 0
+    with staff(house.urls[-1], house.admin_name, house.admin_password) as one:
+        other = another_page(one, house.urls[0])
+        pages = [one, other]
+        for page in pages:
+            expect(page.locator("[data-live-state=live]")).to_be_visible()
+            page.keyboard.press("j")
+        for _ in range(rounds):
+            match dice.randrange(5):
+                case 0 | 1:
+                    ask(client, asked)
+                    asked += 1
+                case 2:
+                    waiting = client.get("/api/v1/approvals?status=pending&limit=1").json()["results"]
+                    if waiting:
+                        decide(client, waiting[0], dice.choice(["deny", "approve"]))
+                case _:
+                    dice.choice(pages).keyboard.press(dice.choice("jjkada"))
+
+        def pending() -> list[str]:
+            found = client.get("/api/v1/approvals?status=pending&limit=100").raise_for_status().json()["results"]
+            return [each["id"] for each in found]
+
+        # The last answers may still be under way when the traffic ends.
+        wait_until(lambda: cards(one) == cards(other) == pending())
+        waiting = pending()
+        for page in pages:
+            assert cards(page) == waiting
+            assert page.locator("[data-live-count]").get_attribute("data-live-count") == str(len(waiting))
+        events = [each for each in feed(client) if each["type"] == "approval_decided"]
+        assert len(events) == len({each["payload"]["approval_id"] for each in events}) == asked - len(waiting)
+        assert asked > len(waiting)
+
+
+def feed(client: httpx.Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        after = {"after": found[-1]["cursor"]} if found else {}
+        page = client.get("/api/v1/feed", params={**after, "limit": 100}).raise_for_status().json()["results"]
+        found += page
+        if not page:
+            return found
+
+
+def test_two_browsers_see_the_same_queue(house: House) -> None:
+    expect_the_same(house, 80)
+
+
+@pytest.mark.slow
+def test_two_browsers_see_the_same_queue_for_a_minute(house: House) -> None:
+    expect_the_same(house, 800)
