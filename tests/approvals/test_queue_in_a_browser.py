@@ -15,7 +15,7 @@ from tests.e2e.browser import QUEUE, another_page, staff
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(600)]
 
 SHORT, LONG = 20, 200
 
