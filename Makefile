@@ -68,14 +68,14 @@ coverage: install-adapters servers
 		$(BIN)/coverage run scripts/run_tests.py $(BACKENDS) -- $(PARALLEL) $(ARGS) || status=$$?; \
 		$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=$$?; exit $$status
 
-test-slow: install-dev servers
+test-slow: install-adapters servers
 	@$(BIN)/python scripts/run_tests.py $(BACKENDS) -- -m slow $(ARGS)
 
-chaos: install-dev servers
+chaos: install-adapters servers
 	@$(BIN)/python scripts/run_tests.py $(BACKENDS) -- -m chaos $(ARGS)
 
 # A slice of both, which CI runs: the slow test that waits most and computes least, beside two attacks and a few kills.
-slice: install-dev servers
+slice: install-adapters servers
 	@CHAOS_ATTACKS=event_floods,anonymous_documents CHAOS_KILLS=5 timeout 150 \
 		$(BIN)/python scripts/run_tests.py sqlite -- -n 2 --dist loadgroup tests/chaos tests/e2e/conformance -m slice $(ARGS)
 
