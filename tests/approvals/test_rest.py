@@ -89,6 +89,7 @@ def test_the_whole_life_by_rest(key: Any, project: Project) -> None:
         "kind": "approve",
         "message": None,
         "arguments": {"command": "ls"},
+        "response": None,
         "via": "rest",
     }
     assert "psst" not in decided.content.decode()
