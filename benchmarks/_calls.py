@@ -9,7 +9,9 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,19 @@ def calls(port: int, path: str, token: str, *, connections: int, many: int = 1, 
     return float(done.stdout)
 
 
+def each(port: int, token: str, requests: Sequence[tuple[str, str, str]], *, connections: int) -> float:
+    """Answered calls a second of these requests (method, path, body), each sent once."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(requests, file)
+        file.flush()
+        order = {"port": port, "token": token, "connections": connections, "path": "", "many": 1, "file": file.name}
+        command = [sys.executable, "-m", "benchmarks._calls", json.dumps(order)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(done.stdout)
+
+
 class Caller(asyncio.Protocol):
     """One caller."""
 
@@ -39,7 +54,14 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        transport.write(self.load.request())
+        self.next()
+
+    def next(self) -> None:
+        request = self.load.request()
+        if request is None:
+            self.transport.close()
+        else:
+            self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self.heard += data
@@ -52,7 +74,7 @@ class Caller(asyncio.Protocol):
         self.heard = b""
         self.load.answered(head, body)
         if b"connection: close" not in head.lower():
-            self.transport.write(self.load.request())
+            self.next()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.load.lost(self)
@@ -64,25 +86,37 @@ class Load:
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
         self.done = 0
-        self.failed = ""
+        self.failed, self.ended, self.closed, self.last = "", False, 0, 0.0
         self.number, self.run = count(), uuid4().hex
+        self.file = iter(json.loads(Path(order["file"]).read_text())) if "file" in order else None
         self.head = (
-            f"POST {order['path']} HTTP/1.1\r\nHost: 127.0.0.1:{order['port']}\r\n"
+            f"{{}} {{}} HTTP/1.1\r\nHost: 127.0.0.1:{order['port']}\r\n"
             f"Authorization: {order['token']}\r\nContent-Type: application/json\r\nContent-Length: "
         )
 
-    def request(self) -> bytes:
+    def request(self) -> bytes | None:
+        """The next request. None: all of the file were sent."""
+        if self.file is not None:
+            method, path, body = next(self.file, (None, "", ""))
+            return None if method is None else self.whole(method, path, body)
         each = [f'{{"id": "{self.run}-{next(self.number)}", {REST}}}' for _ in range(self.order["many"])]
         body = each[0] if len(each) == 1 else f'{{"messages": [{", ".join(each)}]}}'
-        return f"{self.head}{len(body)}\r\n\r\n{body}".encode()
+        return self.whole("POST", self.order["path"], body)
+
+    def whole(self, method: str, path: str, body: str) -> bytes:
+        return f"{self.head.format(method, path)}{len(body)}\r\n\r\n{body}".encode()
 
     def answered(self, head: bytes, body: bytes) -> None:
         if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
             self.failed = (head + b"\n" + body).decode(errors="replace")
         self.done += 1
+        self.last = time.perf_counter()
 
     def lost(self, caller: Caller) -> None:
-        if not self.failed:
+        if self.file is not None and self.file.__length_hint__() == 0:
+            self.closed += 1
+            self.ended = self.closed == self.order["connections"]
+        elif not self.failed:
             task = asyncio.get_running_loop().create_task(self.connect())
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -93,6 +127,13 @@ class Load:
     async def measure(self) -> float:
         self.tasks: set[asyncio.Task[None]] = set()
         await asyncio.gather(*(self.connect() for _ in range(self.order["connections"])))
+        if self.file is not None:
+            began = time.perf_counter()
+            while not self.ended:
+                await asyncio.sleep(0.01)
+            if self.failed:
+                raise SystemExit(self.failed)
+            return self.done / (self.last - began)
         await asyncio.sleep(0.5)
         began, before = time.perf_counter(), self.done
         await asyncio.sleep(self.order["secs"])

@@ -1,4 +1,6 @@
-"""The peer of benchmarks.rest: a plain DRF view with token authentication whose post is one `create()` of the same row.
+"""The peer of benchmarks.rest and benchmarks.approvals: plain DRF views with token authentication.
+
+A post is one `create()` of a message, a get is one query of approvals.
 
 It has one middleware, no serializer and no validation, and it keeps its database connection.
 """
@@ -26,6 +28,7 @@ from rest_framework.request import Request  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 
+from approvals.models import Approval  # noqa: E402
 from mailbox.models import Address, Message  # noqa: E402
 
 _seq = count(10**9)
@@ -62,4 +65,28 @@ def _place() -> dict[str, Any]:
     return _placed
 
 
-urlpatterns = [path("create", Create.as_view())]
+class Read(APIView):
+    """One row or the pending ones, each by one query, as a dict of its columns."""
+
+    authentication_classes = [TokenAuthentication]
+    permission_classes = [IsAuthenticated]
+
+    def get(self, request: Request, pk: str | None = None) -> Response:
+        if pk is not None:
+            return Response(_columns(Approval.objects.get(pk=pk)))
+        pending = Approval.objects.filter(status=request.query_params["status"]).order_by("requested_at", "id")
+        return Response({"results": [_columns(row) for row in pending[:50]]})
+
+
+_COLUMNS = [field.attname for field in Approval._meta.concrete_fields]
+
+
+def _columns(row: Approval) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _COLUMNS}
+
+
+urlpatterns = [
+    path("create", Create.as_view()),
+    path("approvals", Read.as_view()),
+    path("approvals/<uuid:pk>", Read.as_view()),
+]
