@@ -152,11 +152,11 @@ def _session(planted: Planted, parent: Session | None) -> Session:
     return session
 
 
-def _approval(planted: Planted, session: Session) -> Approval:
+def _approval(planted: Planted, session: Session, request: str = "request") -> Approval:
     ask = Ask(
         session=session.pk,
         attempt=1,
-        request_id=planted.text("request", 200),
+        request_id=planted.text(request, 200),
         tool_name=planted.text("shell", 200),
         permission=planted.text("permission", 200),
         resource=planted.text("resource"),
@@ -169,7 +169,8 @@ def _approval(planted: Planted, session: Session) -> Approval:
 
 
 def _grant(planted: Planted, session: Session) -> Grant:
-    approval = _approval(planted, session)
+    # A request of its own: the one that waits goes on waiting.
+    approval = _approval(planted, session, "granted")
     answer = decisions.Answer(decision="approve", digest=approval.digest, remember={"scope": "session"})
     by = Actor.of_user(owner(f"{planted.word}-granter"))
     approval = decisions.decide(planted.project.pk, approval.pk, answer, by, "admin")

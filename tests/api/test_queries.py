@@ -19,7 +19,7 @@ NOT_MINE = f"/api/v1/sessions/{odd.NEVER}"
 #: Each takes the key; a call of the same sort that does not is below.
 TAKING = ["/api/v1/sessions", "/api/v1/approvals", f"{NOT_MINE}/cancel", f"{NOT_MINE}/retry", f"{NOT_MINE}/ask"]
 TAKING += [f"/api/v1/approvals/{odd.NEVER}/{operation}" for operation in ("decide", "withdraw", "consume", "fallback")]
-STEPS = ("claim", "release", "delegate", "snooze", "extend", "escalate", "ask-back")
+STEPS = ("claim", "release", "delegate", "snooze", "extend", "escalate", "ask-back", "remind")
 TAKING += [f"/api/v1/approvals/{odd.NEVER}/{step}" for step in STEPS]
 TAKING.append(f"/api/v1/approvals/{odd.NEVER}/questions/{odd.NEVER}/answer")
 TAKING += [f"/api/v1/approvals/{odd.NEVER}/{operation}" for operation in ("outcome", "unknown-outcome")]
