@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,8 +17,9 @@ from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectScopedAdmin
 from approvals import decisions, permissions, schemas
 from approvals.adminsite import answers, figures, outcomes, page, plans, queue, steps
+from approvals.adminsite.preferences import PreferenceForm
 from approvals.display import revealing
-from approvals.models import Approval, ApprovalQuerySet
+from approvals.models import Approval, ApprovalQuerySet, NotifyPreference
 from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
 from approvals.states import Status
 from core.adminsite.model_admins import ReadOnly, say_nothing_was_done
@@ -40,6 +42,7 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             path("queue/", view(self.queue_part), name="approvals_approval_queue"),
             path("figures/", view(self.figures), name="approvals_approval_figures"),
             path("figures/part/", view(self.figures_part), name="approvals_approval_figures_part"),
+            path("notifications/", view(self.preferences), name="approvals_approval_preferences"),
             path("answers/", view(self.answers), name="approvals_approval_answers"),
             path("<any_uuid:approval_id>/part/", view(self.page_part), name="approvals_approval_part"),
             path("<any_uuid:approval_id>/step/", view(self.step), name="approvals_approval_step"),
@@ -73,6 +76,19 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
     def figures_part(self, request: HttpRequest) -> HttpResponse:
         """Render the part of the figures that refreshes itself."""
         return TemplateResponse(request, f"{TEMPLATES}/_figures.html", self._figures(request))
+
+    def preferences(self, request: HttpRequest) -> HttpResponse:
+        """Show and change the reader's own wishes about mails and chat."""
+        self._look(request)
+        user: Any = request.user
+        row = NotifyPreference.objects.filter(user=user).first() or NotifyPreference(user=user)
+        form = PreferenceForm(request.POST if request.method == "POST" else None, instance=row)
+        if request.method == "POST" and form.is_valid():
+            form.save()
+            messages.success(request, "Your notifications are saved.")
+            return redirect("admin:approvals_approval_preferences")
+        context = {"title": "My notifications", "form": form, "address": user.email, "has_mail": settings.EMAIL_HOST}
+        return self._shown(request, "preferences", context)
 
     def answers(self, request: HttpRequest) -> HttpResponse:
         """Answer one card or several by POST. The script of the page gets the results alone, anybody else the page."""
