@@ -1,7 +1,8 @@
 """The verdict on a new request, in the transaction that stores it, before a person sees it.
 
 The order is fixed: disabled tools, rules that deny, grants and plans, rules that allow, reviewers, people. A grant
-never beats a denial, and never answers a request for which a rule demands four eyes, several people or named ones.
+never beats a denial, not even one with a condition that could not be evaluated: the asker chooses the arguments, and
+could make it so. Nor does it answer a request for which a rule demands four eyes, several people or named ones.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def verdict_on(approval: Approval, facts: SessionFacts) -> tuple[Approval, Verdi
     if judgement.outcome == RuleOutcome.DENY:
         return approval, _verdict(judgement, Decision.DENY)
     # A plan announced this very call. A grant must not keep its step unused: others may come after it.
-    known = None if needs_people(approval) else calls.use(approval, facts) or matching.use(approval, facts)
+    for_people = needs_people(approval) or judgement.may_be_denied
+    known = None if for_people else calls.use(approval, facts) or matching.use(approval, facts)
     if known is not None:
         by = f"{known.title} of {schemas.display_name(known.granted_by)}"
         return approval, Verdict(known.rule, Decision.APPROVE, by=by)

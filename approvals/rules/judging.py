@@ -49,6 +49,11 @@ class Judgement:
         return min(rules, key=lambda rule: rule.name, default=None)
 
     @property
+    def may_be_denied(self) -> bool:
+        """True if a rule would deny, but for a condition that could not be evaluated."""
+        return any(rule.outcome == RuleOutcome.DENY for rule, _ in self.undecided)
+
+    @property
     def demanding(self) -> list[CompiledRule]:
         """The rules that ask, by name. Their demands on the answer count."""
         asking = [rule for rule in self.matched if rule.outcome in (RuleOutcome.ASK, RuleOutcome.REVIEW)]

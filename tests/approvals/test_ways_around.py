@@ -1,0 +1,46 @@
+"""Ways around a guard: around a denial by a grant, around four eyes by a session, around hiding by an execution."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.models import Project, User
+from approvals import askers
+from approvals.askers import SessionFacts
+from approvals.json_schema import validation
+from core.display.redaction import event_json
+from ledger.models import AuditEntry
+from tests.approvals.conftest import Asked, staff
+from tests.approvals.grants.conftest import remember
+from tests.approvals.rules.conftest import Ruled, ruled  # noqa: F401 - a fixture
+from tests.approvals.rules.test_votes import answer
+from tests.approvals.test_rest import Caller
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "hunter" + "2hunter2"
+WHY = "The other approver is on a plane."
+Bearer = Callable[..., dict[str, str]]
+
+
+@pytest.mark.parametrize("filler", ["", "," * 2500])
+def test_no_grant_beats_a_denial_that_cannot_be_evaluated(
+    asked: Asked,
+    alice: User,
+    ruled: Ruled,  # noqa: F811
+    filler: str,
+) -> None:
+    harmless = {"risk": "low", "reversibility": "read_only"}
+    granted = remember(asked(arguments={"query": "SELECT 1"}, **harmless), alice, slots={"query": {}})
+    assert asked(arguments={"query": "SELECT 2"}, **harmless).grant == str(granted.remembered)
+    ruled(name="no drops", match={"when": 'arguments.query.contains("DROP")'})
+    assert asked(arguments={"query": "SELECT 3"}, **harmless).grant == str(granted.remembered)
+    wanted = asked(arguments={"query": f"DROP TABLE people -- {filler}"}, **harmless)
+    assert wanted.status == ("pending" if filler else "denied")
