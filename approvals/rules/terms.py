@@ -49,8 +49,9 @@ def _answer_terms(
     if named:
         terms["approvers"] = [{"users": each.users, "groups": each.groups} for each in named]
     if any(rule.four_eyes for rule in rules):
-        owner = facts.owner if approval.session is not None else approval.requested_by.get("user_id")
-        terms["owners"] = [owner] if owner is not None else []
+        # A key may ask for the session of another person. Then both have asked.
+        owners = {facts.owner, approval.requested_by.get("user_id")}
+        terms["owners"] = sorted(owner for owner in owners if owner is not None)
         found["four_eyes"] = True
     quorum = max(rule.approvers.quorum for rule in rules)
     # A question has as many answers as people. The first counts.

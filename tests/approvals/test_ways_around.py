@@ -44,3 +44,25 @@ def test_no_grant_beats_a_denial_that_cannot_be_evaluated(
     assert asked(arguments={"query": "SELECT 3"}, **harmless).grant == str(granted.remembered)
     wanted = asked(arguments={"query": f"DROP TABLE people -- {filler}"}, **harmless)
     assert wanted.status == ("pending" if filler else "denied")
+
+
+def test_the_owner_of_a_key_may_not_answer_what_it_asks_for_the_session_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+    ruled: Ruled,  # noqa: F811
+    project: Project,
+    session: UUID,
+    alice: User,
+    bob: User,
+    bearer: Bearer,
+) -> None:
+    monkeypatch.setattr(askers, "_facts_of", lambda *_: SessionFacts(owner=bob.pk))
+    ruled(outcome="ask", four_eyes=True)
+    own = bearer(project, alice, scopes=("approvals:ask", "approvals:decide"))
+    ask = {"request_id": "r", "tool_name": "t", "permission": "p", "resource": "r", "session": str(session)}
+    made = Client().post("/api/v1/approvals", ask, "application/json", headers=own).json()
+    said = {"decision": "approve", "digest": made["digest"]}
+    for user in (alice, bob):
+        headers = bearer(project, user, scopes=("approvals:ask", "approvals:decide", "approvals:read"))
+        path = f"/api/v1/approvals/{made['id']}/decide"
+        refused = Client().post(path, said, "application/json", headers=headers)
+        assert (refused.status_code, refused.json()["type"]) == (403, "self-approval")
