@@ -115,13 +115,15 @@ def _decide(approval: Approval, answer: Answer, actor: Actor, via: str, break_gl
     while approval.status == Status.PENDING and not approval.is_overdue:
         change = decision_validation.validate(approval, answer)
         if change.status == Status.APPROVED and approval.quorum > 1:
-            number = votes.add(approval, actor, via, change.columns["message"], change.columns["note"])
+            said = change.columns["message"], change.columns["note"]
+            number = votes.add(approval, actor, via, *said, break_glass)
             if number is None or number < approval.quorum:
                 approval = with_waiters(Approval.objects.filter(id=approval.id)).get()
                 if number is None:
                     continue
                 return approval
-        decided = _take(approval, change.status, actor, via, **change.columns, break_glass=break_glass)
+        broken = {} if break_glass is None else {"break_glass": break_glass}
+        decided = _take(approval, change.status, actor, via, **change.columns, **broken)
         if decided is not None:
             if change.remember is not None:
                 remembering.new(decided, change.remember, actor)

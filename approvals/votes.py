@@ -15,7 +15,14 @@ from core.db.clock import database_now
 from ledger import unit_of_work
 
 
-def add(approval: Approval, actor: Actor, via: str, message: str | None, note: str | None) -> int | None:
+def add(
+    approval: Approval,
+    actor: Actor,
+    via: str,
+    message: str | None,
+    note: str | None,
+    break_glass: str | None = None,
+) -> int | None:
     """Record this person's vote and return the number of votes, or None if the request has changed since it was read.
 
     The lock on the request's row puts concurrent votes in order, so exactly one of them is the last that was needed.
@@ -40,18 +47,20 @@ def add(approval: Approval, actor: Actor, via: str, message: str | None, note: s
         able = permissions.approvers(approval.project_id).values("pk")
         number = Vote.objects.filter(approval=approval, digest=approval.digest, user__in=able).count()
         if vote is not None:
-            [changed] = returning.update(Approval.objects.filter(id=approval.id), vote_count=number)
+            # The last vote may be of somebody else, so the reason of a broken glass is written with its own vote.
+            broken = {} if break_glass is None else {"break_glass": break_glass}
+            [changed] = returning.update(Approval.objects.filter(id=approval.id), vote_count=number, **broken)
             if number < approval.quorum:
-                _record(changed, actor, via, note)
+                _record(changed, actor, via, note, broken)
         return number
 
 
-def _record(approval: Approval, actor: Actor, via: str, note: str | None) -> None:
+def _record(approval: Approval, actor: Actor, via: str, note: str | None, broken: dict[str, str]) -> None:
     told = {"votes": approval.vote_count, "quorum": approval.quorum}
     Step.objects.create(
         approval=approval, kind=StepKind.VOTED, at=database_now(), by=audit_events.person(actor), detail=told, note=note
     )
-    audit_events.record_change(approval, "voted", actor, reason="approve", told=told, via=via, **told)
+    audit_events.record_change(approval, "voted", actor, reason="approve", told=told, via=via, **told, **broken)
 
 
 def names(approval: Approval) -> list[str]:

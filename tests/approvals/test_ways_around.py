@@ -66,3 +66,21 @@ def test_the_owner_of_a_key_may_not_answer_what_it_asks_for_the_session_of_anoth
         path = f"/api/v1/approvals/{made['id']}/decide"
         refused = Client().post(path, said, "application/json", headers=headers)
         assert (refused.status_code, refused.json()["type"]) == (403, "self-approval")
+
+
+def test_a_vote_by_breaking_the_glass_is_on_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: Asked,
+    ruled: Ruled,  # noqa: F811
+    alice: User,
+    bob: User,
+) -> None:
+    monkeypatch.setattr(askers, "_facts_of", lambda *_: SessionFacts(owner=alice.pk))
+    ruled(outcome="ask", four_eyes=True, approvers={"quorum": 2})
+    alice.user_permissions.add(Permission.objects.get(codename="break_glass"))
+    approval = asked()
+    assert answer(approval, User.objects.get(pk=alice.pk), break_glass=WHY).break_glass == WHY
+    assert json.loads(AuditEntry.objects.get(action="approval.voted").detail)["break_glass"] == WHY
+    done = answer(approval, bob)
+    assert (done.status, done.break_glass) == ("approved", WHY)
+    assert json.loads(AuditEntry.objects.get(action="approval.decided").detail)["break_glass"] == WHY
