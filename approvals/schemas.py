@@ -188,9 +188,14 @@ class ApprovalCounts(Struct, frozen=True):
     oldest_pending_at: Moment | None
 
 
-def approval(row: models.Approval, viewer: Actor | None = None, *, is_raw: bool = False) -> Approval:
-    """Return the REST body of an approval: without secrets, unless the viewer is the asker or `is_raw` is set."""
-    seen = _Seen(row, is_raw or (viewer is not None and permissions.owns(row, viewer)))
+def approval(
+    row: models.Approval, viewer: Actor | None = None, *, is_raw: bool = False, runs: bool = False
+) -> Approval:
+    """Return the REST body of an approval: without secrets, unless the viewer is the asker or `is_raw` is set.
+
+    A viewer that `runs` the action gets it as it is, and a copy of everything else.
+    """
+    seen = _Seen(row, is_raw or (viewer is not None and permissions.owns(row, viewer)), runs=runs)
     action = seen.action
     return Approval(
         id=str(row.id),
@@ -258,7 +263,7 @@ def revealed(row: models.Approval) -> ApprovalRevealed:
 class _Seen:
     """The action and the texts of a request as one caller sees them: the originals, or the display copy."""
 
-    def __init__(self, row: models.Approval, is_raw: bool) -> None:
+    def __init__(self, row: models.Approval, is_raw: bool, *, runs: bool = False) -> None:
         self.is_raw = is_raw
         if is_raw:
             self.action, self.count = json.loads(row.action), 0
@@ -266,6 +271,8 @@ class _Seen:
         else:
             copy = copies.of(row)
             self.action, self.proposed, self.count = copy.action, copy.proposed, copy.count
+            if runs:
+                self.action, self.count = json.loads(row.action), 0
 
     def text(self, value: str | None) -> str | None:
         return value if self.is_raw else copies.text(value)

@@ -181,8 +181,8 @@ class Consume(ProjectView):
         find(self.project.pk, approval_id, self.actor)
         words = bodies.words(request.data, ApprovalConsumption)
         taken = consumption.consume(self.project.pk, approval_id, actor=self.actor, **words)
-        # Who may take the execution gets what runs.
-        return Response(schemas.approval(taken, is_raw=True))
+        # Who may take the execution gets what runs. What a person took out of it stays hidden.
+        return Response(schemas.approval(taken, self.actor, runs=True))
 
 
 class RecordFallback(ProjectView):

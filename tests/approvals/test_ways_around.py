@@ -84,3 +84,27 @@ def test_a_vote_by_breaking_the_glass_is_on_the_record(
     done = answer(approval, bob)
     assert (done.status, done.break_glass) == ("approved", WHY)
     assert json.loads(AuditEntry.objects.get(action="approval.decided").detail)["break_glass"] == WHY
+
+
+def test_an_execution_shows_no_more_than_what_runs(
+    asked: Asked, project: Project, session: UUID, alice: User, bearer: Bearer
+) -> None:
+    arguments = {"password": SECRET, "folder": "/tmp"}
+    approval = asked(via="rest", arguments=arguments, question=f"my password: {SECRET} is it")
+    key: Any = Caller(bearer(project, alice))
+    said = {"decision": "edit", "digest": approval.digest, "arguments": {"folder": "/tmp"}}
+    decided = key.post(f"/{approval.id}/decide", said).json()
+    taken = key.post(f"/{approval.id}/consume", {"digest": decided["digest"]})
+    assert taken.status_code == 200 and taken.json()["arguments"] == {"folder": "/tmp"}
+    assert SECRET not in taken.content.decode()
+
+
+def test_whoever_may_see_secrets_gets_the_whole_execution(
+    asked: Asked, project: Project, alice: User, bearer: Bearer
+) -> None:
+    approval = asked(via="rest", arguments={"password": SECRET})
+    keeper = staff("keeper", project, "ask", "view_approval", "decide", "view_secrets")
+    key: Any = Caller(bearer(project, keeper))
+    key.post(f"/{approval.id}/decide", {"decision": "approve", "digest": approval.digest})
+    taken = key.post(f"/{approval.id}/consume", {"digest": approval.digest})
+    assert taken.json()["arguments"] == taken.json()["decision"]["arguments"] == {"password": SECRET}
