@@ -16,7 +16,7 @@ import msgspec
 
 from core.display import configured_redaction
 from core.display.configured_redaction import Rules
-from core.display.secret_patterns import Pattern, compact, is_secret_name, merged
+from core.display.secret_patterns import LONGEST_NAME, Pattern, compact, is_secret_name, merged
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 #: No pattern finds a secret in a shorter text.
@@ -29,8 +29,10 @@ ARGUMENTS = frozenset({
 #: The last step of the path of a member's name.
 NAME = object()
 #: A member's name in JSON. A backslash before it or in it: it may have another name than it seems.
-_MEMBER = re.compile(r'(\\?)"([^"]{1,256})"\s*:')
+_MEMBER = re.compile(r'(\\?)"([^"]+)"\s*:')
 _NAMED = ("name", "key", "header", "Name", "Key")
+#: A label in JSON, which names the `value` beside it.
+_LABEL = re.compile(rf'"(?:{"|".join(_NAMED)})"\s*:\s*"([^"]*)"')
 
 Path = tuple[Any, ...]
 
@@ -92,11 +94,13 @@ def is_clean(text: str) -> bool:
 def _suspected(text: str) -> tuple[tuple[Pattern, ...], bool]:
     """Return the patterns that may find something in a JSON text, and whether a field may be hidden by its name."""
     names = (found[1] or "\\" in found[2] or _is_secret(found[2]) for found in _MEMBER.finditer(text))
-    return _rules.candidates(text), any(names)
+    labels = ("\\" in found[1] or _is_secret(found[1]) for found in _LABEL.finditer(text))
+    return _rules.candidates(text), any(names) or any(labels)
 
 
 def _is_secret(name: str) -> bool:
-    return is_secret_name(name, _rules.names, _rules.shown)
+    # The end decides. A long name of an agent must not fill the memory of the names that were looked at.
+    return is_secret_name(name[-LONGEST_NAME:], _rules.names, _rules.shown)
 
 
 def _spans(text: str) -> list[tuple[int, int, str]]:

@@ -29,7 +29,8 @@ _NOISE = frozenset({
     "text", "value", "b64", "base64",
 })  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_LONGEST_NAME = 256
+#: The end of a name that is looked at.
+LONGEST_NAME = 256
 
 _KEYWORD = (
     r"(?:passwords?|passwd|passphrase|secrets?|token|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key"
@@ -135,7 +136,7 @@ BUILT_IN = (
 @functools.lru_cache(maxsize=8192)
 def _compact(name: str) -> tuple[str, str]:
     """Return a name without case, separators and noise, and its last word."""
-    words = [word.lower() for word in _WORD.findall(name[-_LONGEST_NAME:])]
+    words = [word.lower() for word in _WORD.findall(name)]
     while len(words) > 1 and (words[-1].isdecimal() or words[-1] in _NOISE):
         words.pop()
     return "".join(words), words[-1] if words else ""
@@ -147,7 +148,7 @@ def is_secret_name(name: str, extra: frozenset[str] = frozenset(), shown: frozen
 
     A name that is in `shown` never does, whatever its end.
     """
-    whole, last = _compact(name)
+    whole, last = _compact(name[-LONGEST_NAME:])
     if whole in shown:
         return False
     single = whole.removesuffix("s")
@@ -156,7 +157,7 @@ def is_secret_name(name: str, extra: frozenset[str] = frozenset(), shown: frozen
 
 def compact(name: str) -> str:
     """Return the form in which names are compared: without case, separators and noise words at the end."""
-    return _compact(name)[0]
+    return _compact(name[-LONGEST_NAME:])[0]
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -108,3 +108,13 @@ def test_whoever_may_see_secrets_gets_the_whole_execution(
     key.post(f"/{approval.id}/decide", {"decision": "approve", "digest": approval.digest})
     taken = key.post(f"/{approval.id}/consume", {"digest": approval.digest})
     assert taken.json()["arguments"] == taken.json()["decision"]["arguments"] == {"password": SECRET}
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"env": [{"name": "PIN", "value": "4711-4712"}]}, {"x" * 300 + "_pin": "4711-4712"}]
+)
+def test_the_fast_check_for_secrets_reads_labels_and_long_names(asked: Asked, arguments: Any) -> None:
+    from approvals.display import copies
+
+    assert "4711" not in json.dumps(copies.of(asked(arguments=arguments)).action)
+    assert "4711" not in event_json(json.dumps({"arguments": arguments}))
