@@ -2,11 +2,14 @@
 
 A schema is a program of a stranger. Its size, its depth and its size with every reference written out are bounded. It
 may not refer to itself or to another document, and its regular expressions run in linear time. So the time of a check
-is at most the product of two bounded numbers.
+is at most the product of two bounded numbers. A regular expression with counted repetitions may take thousands of steps
+for each character, so they are counted, too.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +19,8 @@ from wardroom import jcs
 MAX_BYTES = 64 * 1024
 #: Levels, and JSON values with every reference written out.
 MAX_DEPTH, MAX_EXPANDED = 40, 4000
+#: The upper number of a counted repetition in a regular expression.
+_COUNTED = re.compile(r"\{(?:\d{0,6},)?(\d{1,6}),?\}")
 #: The drafts that a schema may name, without the fragment; without a name it is the last one.
 DRAFTS = (
     "http://json-schema.org/draft-04/schema",
@@ -48,8 +53,11 @@ def path_of(field: str, path: Any) -> str:
     return field
 
 
-def check(schema: dict[str, Any]) -> int:
-    """Return the number of values of a schema with its references written out. Raises Refused."""
+def check(schema: dict[str, Any]) -> tuple[int, int]:
+    """Return the number of values of a schema, and the most steps of its regular expressions for one character.
+
+    Both are counted with its references written out. Raises Refused.
+    """
     try:
         size = len(jcs.canonical(schema).encode())
     except jcs.CanonicalError as error:
@@ -59,7 +67,8 @@ def check(schema: dict[str, Any]) -> int:
     named = schema.get("$schema")
     if named is not None and (not isinstance(named, str) or named.rstrip("#") not in DRAFTS):
         raise Refused(("$schema",), "names no known draft of JSON Schema")
-    return _Walk(schema).size
+    walk = _Walk(schema)
+    return walk.size, walk.steps
 
 
 class _Walk:
@@ -69,30 +78,32 @@ class _Walk:
         self._schema = schema
         # Below the top such a name would change what a reference refers to.
         self._base = "id" if str(schema.get("$schema")).rstrip("#") == DRAFTS[0] else "$id"
-        #: The identity of a target -> its size and its height; None while it is being followed.
-        self._known: dict[int, tuple[int, int] | None] = {}
-        self.size, _ = self._of(schema, (), 1)
+        #: The identity of a target -> its size, height and steps; None while it is being followed.
+        self._known: dict[int, tuple[int, int, int] | None] = {}
+        self.size, _, self.steps = self._of(schema, (), 1)
 
-    def _of(self, value: Any, path: tuple[str | int, ...], depth: int) -> tuple[int, int]:
-        """Return the number of values here and below, and the number of levels."""
+    def _of(self, value: Any, path: tuple[str | int, ...], depth: int) -> tuple[int, int, int]:
+        """Return the number of values here and below, the number of levels, and the steps of regular expressions."""
         if depth > MAX_DEPTH:
             raise Refused(path, f"has more than {MAX_DEPTH} levels")
         if not isinstance(value, dict | list):
-            return 1, 1
-        size, height = 1, 0
+            return 1, 1, 0
+        size, height, steps = 1, 0, sum(map(_steps, _patterns(value)))
         for step, member in value.items() if isinstance(value, dict) else enumerate(value):
             found = self._of(member, (*path, step), depth + 1)
-            size, height = size + found[0], max(height, found[1])
+            size, height, steps = size + found[0], max(height, found[1]), steps + found[2]
         if isinstance(value, dict):
             for found in self._references(value, path, depth):
-                size, height = size + found[0], max(height, found[1])
+                size, height, steps = size + found[0], max(height, found[1]), steps + found[2]
         if size > MAX_EXPANDED:
             raise Refused(path, f"has more than {MAX_EXPANDED} values, with its references written out")
         if depth + height > MAX_DEPTH:
             raise Refused(path, f"has more than {MAX_DEPTH} levels, with its references written out")
-        return size, height + 1
+        return size, height + 1, steps
 
-    def _references(self, value: dict[str, Any], path: tuple[str | int, ...], depth: int) -> Iterator[tuple[int, int]]:
+    def _references(
+        self, value: dict[str, Any], path: tuple[str | int, ...], depth: int
+    ) -> Iterator[tuple[int, int, int]]:
         for name in REFUSED:
             if name in value:
                 raise Refused((*path, name), "is not supported")
@@ -102,7 +113,7 @@ class _Walk:
         if isinstance(reference, str):
             yield self._target(reference, (*path, "$ref"), depth)
 
-    def _target(self, reference: str, path: tuple[str | int, ...], depth: int) -> tuple[int, int]:
+    def _target(self, reference: str, path: tuple[str | int, ...], depth: int) -> tuple[int, int, int]:
         if not reference.startswith("#/"):
             raise Refused(path, "must refer to a part of this schema, as #/$defs/name")
         value: Any = self._schema
@@ -126,3 +137,17 @@ class _Walk:
             # A part is looked at in its own place, too. Here the reference is at fault.
             raise Refused(path, refused.detail) from None
         return found
+
+
+def _patterns(value: dict[str, Any] | list[Any]) -> Iterator[str]:
+    """Yield the regular expressions of one schema, without those below it."""
+    if isinstance(value, dict):
+        named = value.get("patternProperties")
+        yield from named if isinstance(named, dict) else ()
+        if isinstance(value.get("pattern"), str):
+            yield value["pattern"]
+
+
+def _steps(pattern: str) -> int:
+    """Return the most steps of a regular expression for one character: its length with the repetitions written out."""
+    return len(pattern) * math.prod(max(1, int(found[1])) for found in _COUNTED.finditer(pattern))

@@ -118,3 +118,17 @@ def test_the_fast_check_for_secrets_reads_labels_and_long_names(asked: Asked, ar
 
     assert "4711" not in json.dumps(copies.of(asked(arguments=arguments)).action)
     assert "4711" not in event_json(json.dumps({"arguments": arguments}))
+
+
+def test_a_regular_expression_gets_no_text_that_is_too_long_for_it() -> None:
+    schema = {"properties": {"text": {"pattern": "^[ab]*a[ab]{800}c$"}}}
+    (error,) = validation.errors("arguments", schema, {"text": "ab" * 200_000})
+    assert "too large to be checked" in error["detail"]
+    assert validation.errors("arguments", schema, {"text": "ab" * 10})[0]["field"] == "arguments.text"
+    twice = {
+        "$defs": {"a": schema["properties"]["text"]},
+        "allOf": [{"properties": {"text": {"$ref": "#/$defs/a"}}}] * 9,
+    }
+    assert validation.compiled(twice).steps > 9 * validation.compiled(schema).steps
+    usual = {"properties": {"text": {"pattern": "^[a-z0-9-]{1,63}$"}}}
+    assert validation.errors("arguments", usual, {"text": "a" * 60, "body": "x" * 400_000}) == []
