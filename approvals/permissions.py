@@ -123,6 +123,15 @@ def check_reveal(actor: Actor, project_id: Any) -> None:
         raise problems.forbidden("This is in a project that you do not see.")
 
 
+def may_reveal(actor: Actor, project_id: Any) -> bool:
+    """Return True if the actor may see the hidden values of requests here."""
+    try:
+        check_reveal(actor, project_id)
+    except problems.Problem:
+        return False
+    return True
+
+
 def check_asker(approval: Approval, actor: Actor) -> None:
     """Raise forbidden for every caller but the asker: that key, its owner's other keys, or the session itself."""
     if not owns(approval, actor):

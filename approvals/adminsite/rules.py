@@ -134,7 +134,7 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
         body = form.body()
         assert body is not None  # noqa: S101 - for the types: the form is valid
         editing.check(project, body)
-        found = previews.preview(project, previews.unsaved(project, body), PREVIEW_DAYS)
+        found = previews.preview(project, previews.unsaved(project, body), PREVIEW_DAYS, actor(request))
         return self._page(request, form, rule, preview=found, days=PREVIEW_DAYS)
 
     def _page(self, request: HttpRequest, form: RuleForm | None, rule: Rule | None, **more: Any) -> HttpResponse:

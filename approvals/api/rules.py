@@ -94,7 +94,8 @@ class Preview(RuleView):
         """Judge the requests of the last days by a rule, which need not be stored. It changes nothing."""
         body = request_body.convert(request.data, RulePreview)
         editing.check(self.project.pk, body.rule)
-        return Response(previews.preview(self.project.pk, previews.unsaved(self.project.pk, body.rule), body.days))
+        rule = previews.unsaved(self.project.pk, body.rule)
+        return Response(previews.preview(self.project.pk, rule, body.days, self.actor))
 
 
 def _if_match(tag: str | None) -> int | None:

@@ -6,8 +6,10 @@ import time
 from typing import Any
 from uuid import UUID
 
-from approvals import askers
+from accounts.actors import Actor
+from approvals import askers, permissions
 from approvals.askers import SessionFacts
+from approvals.display import copies
 from approvals.models import Approval, Rule
 from approvals.rules import editing, judging
 from approvals.rules.bodies import RuleBody
@@ -15,6 +17,8 @@ from approvals.rules.compiled import CompiledRule, compiled, indexed
 from approvals.rules.schemas import RuleDisagreement, RulePreviewed
 from approvals.states import RuleOutcome, Status, Via
 from core.db import clock
+from core.display.redaction import redacted
+from wardroom import jcs
 
 #: The bounds of one preview: requests, seconds, and disagreements that are listed.
 MOST_ROWS, MOST_SECS, MOST_LISTED = 10_000, 5.0, 50
@@ -29,12 +33,14 @@ def unsaved(project_id: Any, body: RuleBody) -> Rule:
     return rule
 
 
-def preview(project_id: Any, rule: Rule, days: int) -> RulePreviewed:
+def preview(project_id: Any, rule: Rule, days: int, actor: Actor) -> RulePreviewed:
     """Judge the requests of the last days, the newest first, within the bounds of a preview.
 
-    It reads the roles that sessions have now, and the risk to which the rules of that time raised the request.
+    A condition is a question about every argument. So an actor without the right to see hidden values asks about the
+    copies that it may see. It reads the roles that sessions have now, and the risk to which the rules of that time
+    raised the request.
     """
-    mine = compiled(rule)
+    mine, sees_secrets = compiled(rule), permissions.may_reveal(actor, project_id)
     alone, began = indexed([mine]), time.monotonic()
     counts = dict.fromkeys(RuleOutcome, 0)
     scanned, undecided, is_cut, listed = 0, 0, False, list[RuleDisagreement]()
@@ -47,6 +53,8 @@ def preview(project_id: Any, rule: Rule, days: int) -> RulePreviewed:
                 is_cut = True
                 break
             scanned += 1
+            if not sees_secrets:
+                _hide(row)
             found = judging.judge(row, _facts(row, mine, facts), alone)
             outcome = found.outcome or next((each for _, each in found.shadows), None)
             if outcome is None:
@@ -69,6 +77,15 @@ def preview(project_id: Any, rule: Rule, days: int) -> RulePreviewed:
         undecided=undecided,
         disagreements=listed,
     )
+
+
+def _hide(row: Approval) -> None:
+    """Put the display copy in the place of what the request holds. The row is not saved."""
+    row.question = copies.text(row.question)
+    row.resource = redacted(row.resource)
+    shown = copies.of(row)
+    if shown.count:
+        row.action = jcs.canonical(shown.action)
 
 
 def _facts(row: Approval, rule: CompiledRule, known: dict[UUID | None, SessionFacts]) -> SessionFacts:

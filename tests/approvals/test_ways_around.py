@@ -15,7 +15,9 @@ from accounts.models import Project, User
 from approvals import askers
 from approvals.askers import SessionFacts
 from approvals.json_schema import validation
+from approvals.plans import manifests
 from core.display.redaction import event_json
+from core.web.problems import Problem
 from ledger.models import AuditEntry
 from tests.approvals.conftest import Asked, staff
 from tests.approvals.grants.conftest import remember
@@ -132,3 +134,21 @@ def test_a_regular_expression_gets_no_text_that_is_too_long_for_it() -> None:
     assert validation.compiled(twice).steps > 9 * validation.compiled(schema).steps
     usual = {"properties": {"text": {"pattern": "^[a-z0-9-]{1,63}$"}}}
     assert validation.errors("arguments", usual, {"text": "a" * 60, "body": "x" * 400_000}) == []
+
+
+def test_a_preview_answers_no_question_about_hidden_values(asked: Asked, project: Project, bearer: Bearer) -> None:
+    asked(via="rest", arguments={"password": SECRET})
+    writer = staff("writer", project, "view_approval", "change_rule")
+    keeper = staff("keeper", project, "view_approval", "view_secrets", "change_rule")
+
+    def matched(user: User, when: str) -> int:
+        said = {"rule": {"name": "one", "outcome": "deny", "match": {"when": when}}, "days": 1}
+        headers = bearer(project, user)
+        made = Client().post("/api/v1/rules/preview", said, "application/json", headers=headers)
+        assert made.status_code == 200, made.content
+        return made.json()["matched"] - made.json()["undecided"]
+
+    guess = 'arguments.password.startsWith("hunter")'
+    assert matched(writer, guess) == 0
+    assert matched(writer, "has(arguments.password)") == 1
+    assert matched(keeper, guess) == 1
