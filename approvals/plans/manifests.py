@@ -148,6 +148,9 @@ def _is_narrower(step: Step, asked: Step) -> bool:
         return False
     # A pattern that became one value stands among the arguments now.
     open_still = {**asked, "patterns": {name: bound for name, bound in allowed.items() if name not in wanted}}
+    if allowed:
+        # Beside patterns, no arguments are an empty object, also when each pattern is still one.
+        open_still["arguments"] = asked["arguments"] or {}
     return _are_arguments(open_still, step["arguments"] or ({} if allowed else step["arguments"]))
 
 

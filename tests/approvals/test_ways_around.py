@@ -152,3 +152,17 @@ def test_a_preview_answers_no_question_about_hidden_values(asked: Asked, project
     assert matched(writer, guess) == 0
     assert matched(writer, "has(arguments.password)") == 1
     assert matched(keeper, guess) == 1
+
+
+def test_a_step_whose_arguments_all_vary_can_be_made_narrower() -> None:
+    step = {"tool_name": "t", "permission": "p", "resource": "r", "patterns": {"file": {"glob": "a*"}}, "count": 5}
+    plan = manifests.whole({"steps": [step]})
+
+    def narrowed(**said: Any) -> Any:
+        return manifests.narrowed(plan, {**plan, "steps": [{**plan["steps"][0], **said}]})["steps"][0]
+
+    assert narrowed(count=2)["count"] == 2
+    assert narrowed(patterns=None, arguments={"file": "ab"})["arguments"] == {"file": "ab"}
+    for wider in ({"patterns": None}, {"arguments": {"more": 1}}, {"patterns": {"file": {"glob": "**"}}}):
+        with pytest.raises(Problem):
+            narrowed(**wider)
