@@ -85,13 +85,8 @@ def test_the_whole_life_by_rest(key: Any, project: Project) -> None:
     assert decided.status_code == 200
     shape = decided.json()
     assert shape["decided_by"]["kind"] == "key"
-    assert shape["decision"] == {
-        "kind": "approve",
-        "message": None,
-        "arguments": {"command": "ls"},
-        "response": None,
-        "via": "rest",
-    }
+    decision = {"kind": "approve", "message": None, "arguments": {"command": "ls"}, "response": None, "via": "rest"}
+    assert shape["decision"] == decision
     assert "psst" not in decided.content.decode()
     assert key.get(unconsumed="true").json()["results"][0]["id"] == asked["id"]
     assert key.post(f"{path}/consume", {"digest": asked["digest"], "claim": "c"}).status_code == 200
