@@ -237,13 +237,7 @@ def approval(
         preconditions=[Precondition(**fact) for fact in action.get("preconditions", [])],
         stale_at=moment(row.stale_at),
         stale=None if row.stale is None else [StaleFact(**fact) for fact in row.stale],
-        delivered_at=moment(row.delivered_at),
-        consumed_at=moment(row.consumed_at),
-        outcome=row.outcome,
-        outcome_unknown_at=moment(row.outcome_unknown_at),
-        outcome_reported_at=moment(row.outcome_reported_at),
-        outcome_settled_as=row.outcome_settled_as,
-        repeat_warning=None if row.repeat_warning is None else ApprovalRepeat(**row.repeat_warning),
+        **_execution(row),
         fallback=row.fallback,
         fallback_at=moment(row.fallback_at),
         is_plan=row.is_plan,
@@ -343,6 +337,18 @@ def reply_frame(row: models.Approval) -> dict[str, Any]:
 def moment(at: datetime | None) -> str | None:
     """Format a time; None stays None."""
     return None if at is None else clock.moment(at)
+
+
+def _execution(row: models.Approval) -> dict[str, Any]:
+    return {
+        "delivered_at": moment(row.delivered_at),
+        "consumed_at": moment(row.consumed_at),
+        "outcome": row.outcome,
+        "outcome_unknown_at": moment(row.outcome_unknown_at),
+        "outcome_reported_at": moment(row.outcome_reported_at),
+        "outcome_settled_as": row.outcome_settled_as,
+        "repeat_warning": None if row.repeat_warning is None else ApprovalRepeat(**row.repeat_warning),
+    }
 
 
 def _outcome(row: models.Approval, seen: _Seen) -> dict[str, Any]:

@@ -59,7 +59,9 @@ class RuleForm(forms.Form):
     """Everything that a rule can say. Errors of the body come back to the field that they are about."""
 
     name = forms.CharField(max_length=64)
-    outcome = forms.ChoiceField(choices=[(each.value, each.value) for each in RuleOutcome])
+    outcome = forms.ChoiceField(
+        choices=[(each.value, each.value) for each in RuleOutcome], initial=RuleOutcome.ASK.value
+    )
     message = forms.CharField(required=False, max_length=2000, help_text="For the agent, with a denial.")
     enabled = forms.BooleanField(required=False, initial=True)
     shadow = forms.BooleanField(required=False, help_text="It answers nothing, and its answer is only recorded.")
