@@ -18,6 +18,7 @@ from approvals.states import LEADS_TO, CancelReason, Decision, Status, Via, sour
 from approvals.verdicts import Verdict
 from core.db import returning
 from core.db.clock import database_now
+from core.db.compiled import CompiledUpdates
 from core.web import problems
 from ledger import sweep_batch, unit_of_work
 from ledger.sweep_batch import Work
@@ -25,6 +26,7 @@ from ledger.sweep_batch import Work
 __all__ = ["Answer", "decide", "expire_due", "withdraw", "withdraw_request"]
 
 SWEEPER = Actor.system("expiry")
+SETTLED: CompiledUpdates[Approval] = CompiledUpdates()
 EXPIRY = Work("approvals_expiry_sweep", "deadlines")
 
 
@@ -181,10 +183,15 @@ def _settle(approval: Approval, to: Status, **columns: Any) -> list[Approval]:
     An answer applies only to the version and digest that were shown, and before the deadline. A withdrawal does not
     depend on what was shown: a question or a new deadline in the same moment must not stop it.
     """
-    rows = Approval.objects.filter(id=approval.id, status__in=sources(to))
+    values: dict[str, Any] = {"id": approval.id}
     if to is not Status.CANCELLED:
-        rows = rows.filter(version=approval.version, digest=approval.digest).in_time(database_now())
-    return returning.update(rows, status=to, settled_at=database_now(), **columns)
+        values |= {"version": approval.version, "digest": approval.digest}
+
+    def rows(values: Any) -> Any:
+        open_rows = Approval.objects.filter(**values, status__in=sources(to))
+        return open_rows if to is Status.CANCELLED else open_rows.in_time(database_now())
+
+    return SETTLED.run(to, values, rows, {"status": to, "settled_at": database_now(), **columns})
 
 
 def settled_already(approval: Approval) -> problems.Problem:

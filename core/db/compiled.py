@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from django.db import connection
-from django.db.models import Model, QuerySet
+from django.db.models import Expression, Model, QuerySet
 from django.db.models.query import ModelIterable
 from psycopg import sql as postgres
 from psycopg.types.json import Jsonb
 
-from core.db import batches, clock, sql
+from core.db import batches, clock, returning, sql
 
 M = TypeVar("M", bound=Model)
 Values = Mapping[str, Any]
@@ -82,6 +82,31 @@ class _Place:
     form: Callable[[Any], Any]
 
 
+class CompiledUpdates(Generic[M]):
+    """The compiled form of `returning.update` at one place in the code, one statement for each shape."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, _CompiledUpdate[M]] = {}
+
+    def run(self, shape: Hashable, values: Values, build: Callable[[Values], QuerySet[M]], changes: Values) -> list[M]:
+        """Update the rows of `build(values)`, and return them as they are now, without annotations.
+
+        `shape` and `values` are those of `CompiledQueries`. A column changes to a value, which may be another one at
+        each call, or to an expression, which is the same one at each call.
+        """
+        if clock.overridden() is not None:
+            return returning.update(build(values), **changes)
+        columns = tuple((name, hasattr(value, "resolve_expression")) for name, value in changes.items())
+        key = (connection.vendor, shape, columns)
+        made = self._made.get(key)
+        if made is None:
+            examples = {name: _example(value) for name, value in values.items()}
+            made = _CompiledUpdate(build(examples), examples, changes)
+            if len(self._made) < MOST_SHAPES:
+                self._made[key] = made
+        return made.run(values, changes)
+
+
 class _Compiled(Generic[M]):
     def __init__(self, rows: QuerySet[M], examples: Values) -> None:
         if not issubclass(rows._iterable_class, ModelIterable):
@@ -95,33 +120,78 @@ class _Compiled(Generic[M]):
         self._first, self._end = fields[0], fields[-1] + 1
         self._names = [column[0].target.attname for column in compiler.select[self._first : self._end]]
         self._annotations = list(compiler.annotation_col_map.items())
-        self._converters = compiler.get_converters([each[0] for each in compiler.select]).items()
-        found = [_place(param, examples) for param in params]
-        missing = set(examples) - {place.name for place in found if isinstance(place, _Place)}
-        if missing:
-            raise ValueError(f"The query does not use {', '.join(sorted(missing))}.")
-        if connection.vendor == "postgresql":
-            # Constants as literals: the server then knows their types, and plans for their values.
-            pieces = statement.split("%s")
-            literals = ["%s" if isinstance(each, _Place) else _literal(each) for each in found]
-            statement = "".join(f"{piece}{literal}" for piece, literal in zip(pieces, [*literals, ""], strict=True))
-            found = [each for each in found if isinstance(each, _Place)]
-        self._statement, self._params = statement, found
+        self._converters = compiler.get_converters([each[0] for each in compiler.select])
+        self._statement, self._params = _with_places(statement, params, examples)
 
     def run(self, values: Values) -> list[M]:
-        params = [each.form(values[each.name]) if isinstance(each, _Place) else each for each in self._params]
-        found: list[list[Any]] = [list(row) for row in sql.run_prepared(self._statement, params, binary=False)]
-        for position, (converters, expression) in self._converters:
-            for row in found:
-                for convert in converters:
-                    row[position] = convert(row[position], expression, connection)
-        return [self._instance(row) for row in found]
+        found = sql.run_prepared(self._statement, _filled(self._params, values), binary=False)
+        return [self._instance(row) for row in returning.converted(found, self._converters, connection.alias)]
 
     def _instance(self, row: Sequence[Any]) -> M:
         instance: M = self._model.from_db(connection.alias, self._names, row[self._first : self._end])
         for name, position in self._annotations:
             setattr(instance, name, row[position])
         return instance
+
+
+class _Slot(Expression):
+    """A column's new value, which each call brings."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        """Leave a place for the value."""
+        return "%s", [self]
+
+
+class _CompiledUpdate(Generic[M]):
+    def __init__(self, rows: QuerySet[M], examples: Values, changes: Values) -> None:
+        self._model = rows.model
+        self._fields: dict[str, Any] = {
+            name: self._model._meta.get_field(name)
+            for name, value in changes.items()
+            if not hasattr(value, "resolve_expression")
+        }
+        statement, params, self._read = returning.statement(
+            rows, {**changes, **{name: _Slot(name) for name in self._fields}}
+        )
+        # A parameter of an expression would be the first call's in every later one.
+        if sum(isinstance(each, _Slot) for each in params) + _filters(rows) != len(params):
+            raise ValueError("An expression in a compiled update has no parameters.")
+        self._statement, self._params = _with_places(statement, params, examples)
+
+    def run(self, values: Values, changes: Values) -> list[M]:
+        prepared = {
+            name: field.get_db_prep_save(changes[name], connection=connection) for name, field in self._fields.items()
+        }
+        params = [prepared[each.name] if isinstance(each, _Slot) else each for each in self._params]
+        return self._read(sql.run_prepared(self._statement, _filled(params, values), binary=False))
+
+
+def _filters(rows: QuerySet[Any]) -> int:
+    """Return the number of parameters of the rows' own conditions."""
+    return len(rows.query.get_compiler(using=rows.db).compile(rows.query.where)[1])
+
+
+def _with_places(statement: str, params: Sequence[Any], examples: Values) -> tuple[str, list[Any]]:
+    """Return the statement, and its parameters with the place of each example."""
+    found = [_place(param, examples) for param in params]
+    missing = set(examples) - {place.name for place in found if isinstance(place, _Place)}
+    if missing:
+        raise ValueError(f"The query does not use {', '.join(sorted(missing))}.")
+    if connection.vendor != "postgresql":
+        return statement, found
+    # Constants as literals: the server then knows their types, and plans for their values.
+    pieces = statement.split("%s")
+    literals = ["%s" if isinstance(each, _Place | _Slot) else _literal(each) for each in found]
+    statement = "".join(f"{piece}{literal}" for piece, literal in zip(pieces, [*literals, ""], strict=True))
+    return statement, [each for each in found if isinstance(each, _Place | _Slot)]
+
+
+def _filled(params: Sequence[Any], values: Values) -> list[Any]:
+    return [each.form(values[each.name]) if isinstance(each, _Place) else each for each in params]
 
 
 def _example(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db import connections
@@ -11,6 +11,7 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
 M = TypeVar("M", bound=Model)
+Read = Callable[[Sequence[Sequence[Any]]], list[M]]
 
 
 def update(rows: QuerySet[M], **changes: Any) -> list[M]:
@@ -18,11 +19,21 @@ def update(rows: QuerySet[M], **changes: Any) -> list[M]:
 
     `rows` filters on columns of its own table.
     """
+    text, params, read = statement(rows, changes)
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(text, params)
+        return read(cursor.fetchall())
+
+
+def statement(rows: QuerySet[M], changes: Mapping[str, Any]) -> tuple[str, Sequence[Any], Read[M]]:
+    """Return the SQL of `update`, its parameters, and the function that makes instances of its answer."""
     query: Any = rows.query.chain(UpdateQuery)
     query.annotations = {}
     query.add_update_values(changes)
     compiler = query.get_compiler(using=rows.db)
-    return _run(rows.model, rows.db, compiler, *compiler.as_sql())
+    text, params = compiler.as_sql()
+    returned, read = _returned(rows.model, rows.db, compiler)
+    return f"{text} {returned}", params, read
 
 
 def insert(row: M) -> M | None:
@@ -37,19 +48,32 @@ def insert(row: M) -> M | None:
     query.insert_values(fields, [row])
     alias = type(row)._base_manager.db
     compiler = query.get_compiler(using=alias)
-    ((statement, params),) = compiler.as_sql()
-    found = _run(type(row), alias, compiler, f"{statement} ON CONFLICT DO NOTHING", params)
+    ((text, params),) = compiler.as_sql()
+    returned, read = _returned(type(row), alias, compiler)
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"{text} ON CONFLICT DO NOTHING {returned}", params)
+        found = read(cursor.fetchall())
     return found[0] if found else None
 
 
-def _run(model: type[M], alias: str, compiler: SQLCompiler, statement: str, params: Sequence[Any]) -> list[M]:
+def converted(found: Sequence[Sequence[Any]], converters: Any, alias: str) -> list[list[Any]]:
+    """Return the rows with the values of Python, by the converters of a compiler, which may be another thread's."""
+    rows = [list(row) for row in found]
+    for position, (functions, expression) in converters.items():
+        for row in rows:
+            for convert in functions:
+                row[position] = convert(row[position], expression, connections[alias])
+    return rows
+
+
+def _returned(model: type[M], alias: str, compiler: SQLCompiler) -> tuple[str, Read[M]]:
+    """Return the clause that reads every column, and the function that makes instances of its rows."""
     fields = model._meta.concrete_fields
-    connection = connections[alias]
-    names = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
-    with connection.cursor() as cursor:
-        cursor.execute(f"{statement} RETURNING {names}", params)
-        found: Any = cursor.fetchall()
+    names = ", ".join(connections[alias].ops.quote_name(str(field.column)) for field in fields)
+    attributes = [field.attname for field in fields]
     converters = compiler.get_converters([field.get_col(model._meta.db_table) for field in fields])
-    if converters:
-        found = compiler.apply_converters(found, converters)
-    return [model.from_db(alias, [field.attname for field in fields], row) for row in found]
+
+    def read(found: Sequence[Sequence[Any]]) -> list[M]:
+        return [model.from_db(alias, attributes, row) for row in converted(found, converters, alias)]
+
+    return f"RETURNING {names}", read

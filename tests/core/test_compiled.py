@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Credential, Project, User
 from core.db import compiled
 from core.db.clock import clock_at, database_now
-from core.db.compiled import CompiledQueries, Listing
+from core.db.compiled import CompiledQueries, CompiledUpdates, Listing
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -180,3 +180,43 @@ def test_a_sum_is_no_row_of_the_model(project: Project) -> None:
 
     with pytest.raises(ValueError, match="rows of a model"):
         CompiledQueries[Credential]().rows("x", {"project": project.pk}, sums)
+
+
+def ours(values: Mapping[str, Any]) -> QuerySet[Credential]:
+    return Credential.objects.filter(
+        project_id=values["project"], attempt=values["attempt"], ended_at__lt=database_now()
+    )
+
+
+def test_an_update_changes_and_returns_what_a_queryset_would_whatever_its_values(rows: list[Credential]) -> None:
+    updates: CompiledUpdates[Credential] = CompiledUpdates()
+    for attempt, (name, scopes, user) in enumerate(
+        [("50 % 'sure' %s", ["a", {"b": None}], rows[0].user), ("", [], None), ("\u202e", ["%s"], rows[0].user)]
+    ):
+        values = {"project": rows[0].project_id, "attempt": attempt}
+        changes = {"name": name, "scopes": scopes, "user": user and user.pk, "ended_at": database_now()}
+        (changed,) = updates.run("ours", values, ours, changes)
+        again = Credential.objects.get(pk=changed.pk)
+        for each in (changed, again):
+            assert (each.attempt, each.name, each.scopes, each.user) == (attempt, name, scopes, user)
+        assert changed.ended_at == again.ended_at > rows[attempt].ended_at
+        assert updates.run("ours", values | {"attempt": 99}, ours, changes) == []
+    assert len(updates._made) == 1
+    with CaptureQueriesContext(connection) as sent:
+        updates.run("ours", values, ours, changes)
+    assert connection.vendor == "postgresql" or len(sent) == 1
+
+
+def test_an_update_judges_by_the_clock_of_a_test(rows: list[Credential]) -> None:
+    updates: CompiledUpdates[Credential] = CompiledUpdates()
+    values = {"project": rows[0].project_id, "attempt": 1}
+    with clock_at(AT):
+        assert updates.run("ours", values, ours, {"name": "early"}) == []
+    assert [row.name for row in updates.run("ours", values, ours, {"name": "now"})] == ["now"]
+
+
+def test_an_update_takes_no_expression_whose_value_differs_from_call_to_call(rows: list[Credential]) -> None:
+    updates: CompiledUpdates[Credential] = CompiledUpdates()
+    values = {"project": rows[0].project_id, "attempt": 1}
+    with pytest.raises(ValueError, match="expression"):
+        updates.run("ours", values, ours, {"attempt": F("attempt") + 1})
