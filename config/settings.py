@@ -320,6 +320,7 @@ LOGGING = {
     "filters": {
         "redact": {"()": "core.display.redaction.TokenFilter"},
         "broker": {"()": "core.display.broker_lines.BrokerFilter"},
+        "refusal": {"()": "core.display.refusal_lines.RefusalFilter"},
     },
     "formatters": {
         "line": {
@@ -330,5 +331,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact", "broker"]}},
     "root": {"handlers": ["stderr"], "level": _level},
     # axes tells at INFO each step of each login, four lines for one.
-    "loggers": {"axes": {"level": "WARNING" if _level == "INFO" else _level}},
+    "loggers": {
+        "axes": {"level": "WARNING" if _level == "INFO" else _level},
+        "django.request": {"filters": ["refusal"]},
+    },
 }
