@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -13,12 +12,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts import projects
 from accounts.actors import Actor
 from accounts.models import Project, User
-from approvals import decisions, requests
-from approvals.canonical_action import Ask
-from approvals.decision_validation import Answer
 from approvals.life import routing
 from approvals.models import Approval, Notice, NotifyPreference, Told
 from approvals.notify import targets
@@ -26,11 +21,11 @@ from core.db.clock import database_now
 from ledger import unit_of_work
 from ledger.deliveries import round
 from ledger.models import Delivery, Lane, SkippedRow
+from tests.approvals.notify.acting import ask, decide, send_all
 from tests.approvals.notify.smtp import Server, serving
 from tests.limits import Timings
 
 pytestmark = pytest.mark.django_db
-numbers = itertools.count()
 
 
 @pytest.fixture
@@ -50,30 +45,6 @@ def ann(db: None) -> User:
 @pytest.fixture
 def bob(db: None) -> User:
     return User.objects.create_superuser("bob", "bob@example.com", "x")
-
-
-def ask(tool: str = "deploy", **more: Any) -> Approval:
-    wanted = Ask(request_id=str(next(numbers)), tool_name=tool, permission="p", resource="secret-place", **more)
-    return requests.ask(projects.default().pk, wanted, actor=Actor.system("tests"), via="rest")[0]
-
-
-def send_all() -> None:
-    """Run a round, with every wait over."""
-    round.run()
-    Notice.objects.update(due_at=database_now())
-    Delivery.objects.filter(state="waiting").update(due_at=database_now())
-    Lane.objects.exclude(name=round.ROUND).update(paused_until=None)
-    round.run()
-
-
-def decide(approval: Approval, user: User) -> None:
-    decisions.decide(
-        approval.project_id,
-        approval.pk,
-        Answer(decision="approve", digest=approval.digest),
-        Actor.of_user(user),
-        "admin",
-    )
 
 
 def test_one_mail_for_many_requests_and_a_follow_up_in_its_thread(smtp: Server, ann: User, bob: User) -> None:
@@ -109,18 +80,30 @@ def test_a_request_that_was_handed_to_one_is_told_to_that_one(smtp: Server, ann:
 
 
 @pytest.mark.parametrize(("refuses", "says"), [({"DATA": b"451 later"}, "later"), ({"MAIL": b"550 no"}, "no")])
-def test_a_server_that_refuses_gets_it_again_under_the_same_id(
-    smtp: Server, ann: User, refuses: dict[str, bytes], says: str
+def test_a_mail_keeps_its_message_id_through_refusals_and_its_follow_up_names_it(
+    smtp: Server, ann: User, bob: User, refuses: dict[str, bytes], says: str
 ) -> None:
     smtp.refuses = refuses
-    ask()
-    send_all()
-    row = Delivery.objects.get()
-    assert row.state == "waiting" and says in row.last_error
+    approval = ask()
+    for _ in range(2):
+        send_all()
+    assert [row.state for row in Delivery.objects.all()] == ["waiting"] * 2
+    assert says in Delivery.objects.order_by("-tries")[0].last_error
     smtp.refuses = {}
+    for _ in range(2):
+        send_all()
+    rows = {row.receiver: row for row in Delivery.objects.all()}
+    assert min(row.tries for row in rows.values()) >= 1 and max(row.tries for row in rows.values()) >= 2
+    # The server got the text of a 451 too: a repeated mail has the id of the first.
+    for name in ("ann", "bob"):
+        got = {mail["Message-ID"] for mail in smtp.mails if mail["To"] == f"{name}@example.com"}
+        assert got == {f"<{rows[name].pk.hex}@testserver>"}
+    decide(approval, ann)
     send_all()
-    send_all()
-    assert [mail["Message-ID"] for mail in smtp.mails] == [f"<{row.pk.hex}@localhost>"] or len(smtp.mails) == 1
+    follow_up = smtp.mails[-1]
+    asked = f"<{rows['bob'].pk.hex}@testserver>"
+    assert (follow_up["References"], follow_up["In-Reply-To"]) == (asked, asked)
+    assert follow_up["Message-ID"] == f"<{Delivery.objects.latest('created_at').pk.hex}@testserver>" != asked
 
 
 def test_a_refused_person_does_not_stop_the_mails_of_others(smtp: Server, ann: User, bob: User) -> None:
