@@ -111,6 +111,7 @@ openapi: install-dev
 lock: install-dev
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements.in -o requirements.txt
+	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements-chat.in -o requirements-chat.txt
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements-dev.in -o requirements-dev.txt
 	@mkdir -p build && grep '^websockets==' requirements.txt | cut -d' ' -f1 > build/overrides.txt
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header --emit-build-options \

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 
 from accounts import scopes
+from approvals.notify import chat
 from config.brokers import FORGETFUL
 from core.limits import LIMITS
 from orchestration.runners import registry
@@ -56,6 +57,28 @@ def runner_plugins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         for where, names in named.items()
         for name in names
         if name not in registry.known()
+    ]
+
+
+@register(Tags.compatibility)
+def chat_rooms(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Report chat rooms that no message can reach. A finding never holds the address of a room."""
+    if settings.CHAT_URLS and not chat.is_installed():
+        return [
+            Warning(
+                "CHAT_URLS names chat rooms, and apprise is not installed.",
+                hint=f"Run: {chat.INSTALL}",
+                id="wardroom.W011",
+            )
+        ]
+    return [
+        Warning(
+            f"The chat room {name[: chat.LONGEST_NAME]!r} of CHAT_URLS cannot be used.",
+            hint=f"Its name has at most {chat.LONGEST_NAME} characters, and its address is one that apprise knows.",
+            id="wardroom.W012",
+        )
+        for name, url in settings.CHAT_URLS.items()
+        if len(name) > chat.LONGEST_NAME or not chat.is_usable(url)
     ]
 
 

@@ -328,11 +328,17 @@ LOGGING = {
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact", "broker"]}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact", "broker"]},
+        "nothing": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["stderr"], "level": _level},
     # axes tells at INFO each step of each login, four lines for one.
     "loggers": {
         "axes": {"level": "WARNING" if _level == "INFO" else _level},
         "django.request": {"filters": ["refusal"]},
+        # Their lines hold the addresses of chat rooms, which are secrets. Outcomes are in the rows of deliveries.
+        "apprise": {"handlers": ["nothing"], "propagate": False},
+        "urllib3": {"level": "INFO"},
     },
 }

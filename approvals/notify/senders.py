@@ -1,4 +1,4 @@
-"""Send messages by mail (Django's mail settings) and to chat rooms (apprise, if it is installed)."""
+"""Send messages by mail (Django's mail settings) and to chat rooms."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.message import BadHeaderError
 
+from approvals.notify import chat
 from approvals.notify.compose import Letter
 from core.limits import LIMITS
 from ledger.deliveries.senders import Job, Outcome, Sender
@@ -107,32 +108,22 @@ def _said(text: bytes | str) -> str:
 
 
 def _chat_all(letters: list[Sent], url: str) -> list[Outcome]:
-    """Post messages to one room until one fails."""
-    outcomes: list[Outcome] = []
+    """Post messages to one room until one fails, or the time of a job is over."""
+    outcomes, end = list[Outcome](), time.monotonic() + LIMITS.delivery_timeout_secs
     for number, letter in letters:
-        began = time.monotonic()
-        error = _chat(letter, url)
-        took = round(1000 * (time.monotonic() - began))
-        outcomes.append(Outcome(delivery=number, is_sent=not error, error=error, took_ms=took))
-        if error:
+        if outcomes and (time.monotonic() > end or not outcomes[-1].is_sent):
             break
+        posted = chat.post(letter.subject, letter.text, url)
+        outcomes.append(
+            Outcome(
+                delivery=number,
+                is_sent=not posted.error,
+                error=posted.error,
+                status=posted.status,
+                took_ms=posted.took_ms,
+            )
+        )
     return outcomes
-
-
-def _chat(letter: Letter, url: str) -> str:
-    """Post one message. Return the error, or an empty text. An error never holds the URL, which is a secret."""
-    try:
-        import apprise
-    except ImportError:
-        return "apprise is not installed: pip install apprise"
-    room = apprise.Apprise()
-    if not url or not room.add(url):
-        return "CHAT_URLS has no usable address for this room"
-    try:
-        is_sent = room.notify(title=letter.subject, body=letter.text, body_format=apprise.NotifyFormat.TEXT)
-    except Exception as error:
-        return f"the chat failed: {type(error).__name__}"
-    return "" if is_sent else "the chat did not take it"
 
 
 MAIL, CHAT = Sender(prepare_mail), Sender(prepare_chat)

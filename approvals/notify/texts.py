@@ -1,10 +1,12 @@
 """The words of messages: no argument of an action and no text of an agent, except the name of a tool, made visible.
 
-A line break or another control character in a name is shown as an escape. So no name adds a header or a line.
+A line break or another control character in a name is shown as an escape. So no name adds a header or a line. The signs
+of links and of mentions are escapes too: no name becomes a link in a mail, or calls everybody of a chat room.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -26,6 +28,8 @@ WORDS = {
     NoticeKind.ESCALATED: "is urgent",
     NoticeKind.ANSWERED: "has an answer to your question",
 }
+#: `@everyone`, `<!channel>`, `[text](address)`, `https://...`
+_CALLS = re.compile(r"[@<>\[\]`]|:(?=//)")
 FOOT = "The links show the requests. They hold no right: you answer after you sign in."
 
 
@@ -58,7 +62,7 @@ def tool(approval: Approval) -> str:
     """Return the name of the tool in one visible line, with a warning if it mixes scripts."""
     name = redacted(approval.tool_name)
     warning = " (mixed scripts)" if mixed_scripts(name) else ""
-    return shortened(name, 80) + warning
+    return _CALLS.sub(lambda sign: f"\\u{{{ord(sign[0]):x}}}", shortened(name, 80)) + warning
 
 
 def _facts(approval: Approval) -> list[str]:
