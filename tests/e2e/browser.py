@@ -37,7 +37,8 @@ def staff(url: str, name: str, password: str, *, may_lose_server: bool = False) 
             yield page
         finally:
             browser.close()
-        assert [said for said in complaints if not (may_lose_server and "net::ERR" in said)] == []
+        complaints = [said for said in complaints if not (may_lose_server and "net::ERR" in said)]
+        assert not complaints, complaints
 
 
 def another_page(page: Page, url: str) -> Page:
