@@ -116,7 +116,8 @@ class _Compiled(Generic[M]):
         klass = compiler.klass_info
         if klass.get("related_klass_infos"):
             raise ValueError("A compiled query reads one table.")
-        self._model, fields = klass["model"], klass["select_fields"]
+        fields = klass["select_fields"]
+        self._make: Callable[..., list[M]] = returning.instances(klass["model"], rows.db)
         self._first, self._end = fields[0], fields[-1] + 1
         self._names = [column[0].target.attname for column in compiler.select[self._first : self._end]]
         self._annotations = list(compiler.annotation_col_map.items())
@@ -125,13 +126,12 @@ class _Compiled(Generic[M]):
 
     def run(self, values: Values) -> list[M]:
         found = sql.run_prepared(self._statement, _filled(self._params, values), binary=False)
-        return [self._instance(row) for row in returning.converted(found, self._converters, connection.alias)]
-
-    def _instance(self, row: Sequence[Any]) -> M:
-        instance: M = self._model.from_db(connection.alias, self._names, row[self._first : self._end])
+        rows = returning.converted(found, self._converters, connection.alias)
+        made = self._make(self._names, (row[self._first : self._end] for row in rows))
         for name, position in self._annotations:
-            setattr(instance, name, row[position])
-        return instance
+            for instance, row in zip(made, rows, strict=True):
+                setattr(instance, name, row[position])
+        return made
 
 
 class _Slot(Expression):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.models import Model, QuerySet
+from django.db.models.base import ModelState
 from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -59,11 +60,35 @@ def insert(row: M) -> M | None:
 def converted(found: Sequence[Sequence[Any]], converters: Any, alias: str) -> list[list[Any]]:
     """Return the rows with the values of Python, by the converters of a compiler, which may be another thread's."""
     rows = [list(row) for row in found]
+    there = connections[alias]
     for position, (functions, expression) in converters.items():
         for row in rows:
             for convert in functions:
-                row[position] = convert(row[position], expression, connections[alias])
+                row[position] = convert(row[position], expression, there)
     return rows
+
+
+def instances(model: type[M], alias: str) -> Callable[[Sequence[str], Iterable[Sequence[Any]]], list[M]]:
+    """Return the function that makes instances of rows with these attributes, as `Model.from_db` does.
+
+    `Model.__init__` looks for each value's default and descriptor, which takes longer than all else that is done with a
+    row. A model that has an `__init__` of its own gets it. Signals are not sent: Wardroom has no listeners.
+    """
+    own = {name for each in model.__mro__[: model.__mro__.index(Model)] for name in vars(each)}
+    if own & {"__init__", "from_db"}:
+        return lambda names, rows: [model.from_db(alias, names, row) for row in rows]
+
+    def made(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[M]:
+        found = []
+        for row in rows:
+            instance = model.__new__(model)
+            instance._state = ModelState()
+            instance._state.adding, instance._state.db = False, alias
+            instance.__dict__.update(zip(names, row, strict=True))
+            found.append(instance)
+        return found
+
+    return made
 
 
 def _returned(model: type[M], alias: str, compiler: SQLCompiler) -> tuple[str, Read[M]]:
@@ -71,9 +96,10 @@ def _returned(model: type[M], alias: str, compiler: SQLCompiler) -> tuple[str, R
     fields = model._meta.concrete_fields
     names = ", ".join(connections[alias].ops.quote_name(str(field.column)) for field in fields)
     attributes = [field.attname for field in fields]
+    make = instances(model, alias)
     converters = compiler.get_converters([field.get_col(model._meta.db_table) for field in fields])
 
     def read(found: Sequence[Sequence[Any]]) -> list[M]:
-        return [model.from_db(alias, attributes, row) for row in converted(found, converters, alias)]
+        return make(attributes, converted(found, converters, alias))
 
     return f"RETURNING {names}", read

@@ -220,3 +220,22 @@ def test_an_update_takes_no_expression_whose_value_differs_from_call_to_call(row
     values = {"project": rows[0].project_id, "attempt": 1}
     with pytest.raises(ValueError, match="expression"):
         updates.run("ours", values, ours, {"attempt": F("attempt") + 1})
+
+
+def test_instances_are_those_that_django_makes(rows: list[Credential]) -> None:
+    compiled_rows: CompiledQueries[Credential] = CompiledQueries()
+    values = {"project": rows[0].project_id}
+    for some in (lambda rows: rows, lambda rows: rows.only("name")):
+
+        def these(values: Mapping[str, Any], some: Any = some) -> QuerySet[Credential]:
+            return some(Credential.objects.filter(project_id=values["project"]).order_by("attempt"))
+
+        made, theirs = compiled_rows.rows(repr(some), values, these), list(these(values))
+        assert len(made) == 5
+        for mine, other in zip(made, theirs, strict=True):
+            state, expected = mine.__dict__ | {"_state": 0}, other.__dict__ | {"_state": 0}
+            assert state == expected
+            assert (mine._state.adding, mine._state.db) == (False, "default")
+            assert mine.get_deferred_fields() == other.get_deferred_fields()
+            assert mine.user == other.user and mine.scopes == other.scopes
+            mine.refresh_from_db()
