@@ -50,6 +50,10 @@ $(VENV)/.installed-adapters: $(VENV)/.installed-dev requirements-adapters.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-adapters.txt
 	@touch $@
 
+$(VENV)/.installed-bench: $(VENV)/.installed-dev requirements-bench.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.txt
+	@touch $@
+
 servers:
 	@scripts/install_test_servers.sh
 
@@ -79,7 +83,7 @@ slice: install-adapters servers
 	@CHAOS_ATTACKS=event_floods,anonymous_documents CHAOS_KILLS=5 timeout 150 \
 		$(BIN)/python scripts/run_tests.py sqlite -- -n 2 --dist loadgroup tests/chaos tests/e2e/conformance -m slice $(ARGS)
 
-bench: install-dev servers
+bench: $(VENV)/.installed-bench servers
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # In a bare Debian 12 made for the occasion: does `make run` answer, does `make test` pass? Needs root. With ARGS only the
@@ -112,6 +116,7 @@ lock: install-dev
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements.in -o requirements.txt
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements-chat.in -o requirements-chat.txt
+	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements-bench.in -o requirements-bench.txt
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header requirements-dev.in -o requirements-dev.txt
 	@mkdir -p build && grep '^websockets==' requirements.txt | cut -d' ' -f1 > build/overrides.txt
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --universal --no-header --emit-build-options \

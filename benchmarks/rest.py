@@ -38,22 +38,42 @@ print(Token.objects.create(user=User.objects.first()).key)
 @contextmanager
 def peer(house: House) -> Iterator[tuple[int, str]]:
     """The peer on the house's own database: its port, and a token."""
-    environment = {**os.environ, **house.environment, "DJANGO_SETTINGS_MODULE": "benchmarks._peer_settings"}
-    manage = [sys.executable, "-m", "django"]  # manage.py takes no other settings than ours
+    token = token_of_peer(house)
+    with served(
+        house, ["gunicorn", "benchmarks._peer:application", "--log-level", "error", "--bind"], "/create"
+    ) as port:
+        yield port, token
+
+
+def token_of_peer(house: House) -> str:
+    """Make the tables of a peer in the house's own database, and a token."""
+    manage, environment = [sys.executable, "-m", "django"], _environment(house)  # manage.py takes no other settings
     subprocess.run([*manage, "migrate", "-v0", "--skip-checks"], cwd=ROOT, env=environment, check=True, timeout=60)
     shell = subprocess.run(
         [*manage, "shell", "-v0", "-c", SETUP], cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True
     )
+    return shell.stdout.decode().split()[-1]
+
+
+@contextmanager
+def served(house: House, command: list[str], path: str, *, join: str = "127.0.0.1:{}") -> Iterator[int]:
+    """Run a module that serves a peer at the place in its last argument. Yield its port once `path` wants a token."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "benchmarks._peer:application", "--bind", f"127.0.0.1:{port}"]
     with subprocess.Popen(
-        [*dies_with_parent(), *command, "--log-level", "error"], cwd=ROOT, env=environment, start_new_session=True
+        [*dies_with_parent(), sys.executable, "-m", *command, join.format(port)],
+        cwd=ROOT,
+        env=_environment(house),
+        start_new_session=True,
     ) as process:
         try:
-            wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/create", timeout=20).status_code == 401, 30)
-            yield port, shell.stdout.decode().split()[-1]
+            wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}{path}", timeout=20).status_code == 401, 30)
+            yield port
         finally:
             end_group(process, signal.SIGTERM)
+
+
+def _environment(house: House) -> dict[str, str]:
+    return {**os.environ, **house.environment, "DJANGO_SETTINGS_MODULE": "benchmarks._peer_settings"}
 
 
 def measure(rounds: int) -> Table:
