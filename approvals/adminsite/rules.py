@@ -116,7 +116,7 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
     def remove_view(self, request: HttpRequest, rule_id: UUID) -> HttpResponse:
         """Delete a rule, by POST only."""
         rule = self._find(request, str(rule_id))
-        if not may(request, "delete", Rule):
+        if not self.has_view_permission(request) or not may(request, "delete", Rule):
             raise PermissionDenied
         if request.method != "POST":
             say_nothing_was_done(request)

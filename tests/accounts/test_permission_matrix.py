@@ -185,12 +185,16 @@ def needed(row: Row) -> set[str]:
 
 
 def status(face: Django | Server, row: Row, token: str, targets: Targets) -> int:
+    return int(call(face, row, token, targets).status_code)
+
+
+def call(face: Django | Server, row: Row, token: str, targets: Targets) -> Any:
     method, _, _ = row.call.partition(" ")
     raw = b"" if row.body is None else targets.filled(row.body)
     path, _, query = targets.named(row.path).partition("?")
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     asked = dict([query.split("=")]) if query else {}
-    return int(face.call(method, f"/{API}{path}", raw, headers, asked).status_code)
+    return face.call(method, f"/{API}{path}", raw, headers, asked)
 
 
 def member(name: str, held: set[str]) -> User:
@@ -254,5 +258,10 @@ def test_the_calls_before_django_check_alike(broker: object) -> None:
     }
     with serving() as face:
         found = {row.call: faults(face, row) for row in MATRIX if shape_of(row.call) in held}
+        targets = plant()
+        child = credentials.mint(kind="child", project=projects.default(), subject=targets.ids["over"], attempt=1)[1]
+        for row in MATRIX:
+            if row not in HERE:
+                assert (status(face, row, "none", targets), status(face, row, child, targets)) == (401, 403), row.call
     assert found
     assert not any(found.values()), found

@@ -27,6 +27,7 @@ class Address:
     path: str
     name: str
     model: type[Model] | None
+    route: str
 
 
 def addresses(planted: Planted, person: User) -> list[Address]:
@@ -49,8 +50,8 @@ def _routes(patterns: Any, before: str = "") -> Iterator[tuple[str, str]]:
 
 def _filled(route: str, name: str, planted: Planted, person: User) -> Address:
     if "^" in route or "(?P" in route:
-        route = REGEX_PARAMETER.sub(lambda match: {"app_label": "orchestration", "url": "nowhere/"}[match[1]], route)
-        return Address("/" + route.replace("^", "").replace("$", ""), name, None)
+        filled = REGEX_PARAMETER.sub(lambda match: {"app_label": "orchestration", "url": "nowhere/"}[match[1]], route)
+        return Address("/" + filled.replace("^", "").replace("$", ""), name, None, route)
     model = _model(route)
     row = planted.rows.get(model) if model else None
     if model is not None and model.__name__ in ("User", "Group"):
@@ -65,7 +66,7 @@ def _filled(route: str, name: str, planted: Planted, person: User) -> Address:
             return str(row.pk)
         return values[match[1]]
 
-    return Address("/" + PARAMETER.sub(value, route), name, model)
+    return Address("/" + PARAMETER.sub(value, route), name, model, route)
 
 
 def _model(route: str) -> type[Model] | None:
