@@ -39,7 +39,7 @@ def is_usable(url: str) -> bool:
     """Return True when apprise knows the service of this address. Raises ImportError without apprise."""
     import apprise
 
-    return apprise.Apprise().add(url)
+    return bool(apprise.Apprise().add(url))
 
 
 def post(title: str, text: str, url: str) -> Posted:
