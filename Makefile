@@ -72,8 +72,12 @@ coverage: install-adapters servers
 		$(BIN)/coverage run scripts/run_tests.py $(BACKENDS) -- $(PARALLEL) $(ARGS) || status=$$?; \
 		$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=$$?; exit $$status
 
+# On PostgreSQL also what `make test` runs beside SQLite only.
 test-slow: install-adapters servers
-	@$(BIN)/python scripts/run_tests.py $(BACKENDS) -- -m slow $(ARGS)
+	@status=0; \
+		$(BIN)/python scripts/run_tests.py sqlite -- -m slow $(ARGS) || status=$$?; \
+		$(BIN)/python scripts/run_tests.py postgres -- -m "slow or (surface and not chaos)" $(ARGS) || status=$$?; \
+		exit $$status
 
 chaos: install-adapters servers
 	@$(BIN)/python scripts/run_tests.py $(BACKENDS) -- -m chaos $(ARGS)

@@ -90,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         names = {mark.name for mark in item.iter_markers()} | set(getattr(item, "fixturenames", ()))
         if names & BACKENDS_OWN and "only_embedded" not in names:
             raise pytest.UsageError(f"{item.nodeid} is marked `once`, but uses {', '.join(names & BACKENDS_OWN)}")
-    if RUN.backend == "sqlite" or config.args != ["tests"]:
+    if RUN.backend == "sqlite" or config.args != ["tests"] or "surface" in config.option.markexpr:
         return
     once |= {item for item in items if item.get_closest_marker("surface")}
     config.hook.pytest_deselected(items=list(once))

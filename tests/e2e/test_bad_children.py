@@ -14,7 +14,7 @@ from tests.e2e.runs import Run
 from tests.servers import processes
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(240)]
 
 PROGRAM = Path(__file__).with_name("bad_child.py")
 QUICK = {

@@ -27,7 +27,7 @@ from tests.servers.postgres import Cluster
 from tests.servers.process import dies_with_parent, end_group, short_folder
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 HONCHO = [sys.executable, "-m", "honcho", "--no-colour"]
 # Platforms kill after thirty seconds; we promise to be gone by then.
 DRAIN_SECS = 25

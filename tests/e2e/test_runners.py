@@ -16,7 +16,7 @@ from tests.servers.stack import House, Service
 from tests.waiting import wait_until
 from wardroom.client import Client, Problem
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 PROJECT = """
 [build-system]

@@ -17,7 +17,7 @@ from wardroom import ApprovalSink, AsyncApprovalSink, AsyncClient, Client
 from wardroom.client import End, Problem
 from wardroom.decision import AlreadyConsumed
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.servers.stack import House
 from wardroom import Client
 from wardroom.client import Problem
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.e2e.conformance.peer import announce, connect_child
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 
 def running(session: Session) -> bool:

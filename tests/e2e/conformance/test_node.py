@@ -15,7 +15,7 @@ from tests.servers.stack import House
 from tests.waiting import wait_until
 from wardroom.client import Client
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

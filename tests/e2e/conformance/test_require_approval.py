@@ -18,7 +18,7 @@ from wardroom.client import Problem
 from wardroom.gate import ApprovalCancelled, ApprovalDenied, ApprovalPending, ApprovalUnusable
 from wardroom.sync import Child as SyncChild
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 #: The request asked by a call, as `on_asked` gets it.
 Asked = list[dict[str, Any]]
 

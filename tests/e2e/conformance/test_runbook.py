@@ -18,7 +18,7 @@ from tests.servers.stack import House
 from tests.waiting import NeverHappened, wait_until
 from wardroom.client import Client, Problem
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 RUNBOOK = ["python", "-m", "wardroom.children.runbook"]
 

@@ -15,7 +15,7 @@ from tests.waiting import wait_until_async
 from wardroom.child import AlreadyConsumed, Cancelled, Child, Ended, NotConsumed, Refused
 from wardroom.protocol import ApprovalConsumed
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 ASK: dict[str, Any] = {"permission": "shell", "resource": "/srv"}
 

@@ -12,7 +12,7 @@ from tests.e2e.conformance.peer import connect_child
 from tests.waiting import wait_until_async
 from wardroom.child import Child, Refused
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 
 async def threaded(work: Any, *args: Any, **options: Any) -> Any:

@@ -20,7 +20,7 @@ from wardroom.admitted import AdmittedSet
 from wardroom.child import Child
 from wardroom.protocol import Frame, MessageAdmitted
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 #: A child process. It says what it found, then waits to be killed, or ends.
 SCRIPT = """

@@ -14,7 +14,7 @@ from tests.waiting import breathe
 from wardroom import sync
 from wardroom.child import Decision
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 
 def test_the_plain_face_does_the_same(spawn: Spawn) -> None:

@@ -12,7 +12,7 @@ from tests.e2e.conformance.peer import connect_child
 from tests.waiting import wait_until
 from wardroom.client import Problem
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 
 def test_walk_1_a_gated_tool(spawn: Spawn) -> None:

@@ -20,7 +20,7 @@ from tests.servers.stack import House
 from tests.waiting import wait_until
 from wardroom.client import Client
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

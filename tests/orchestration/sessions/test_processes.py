@@ -17,7 +17,7 @@ from tests.servers.stack import House, Service, beat_command, worker_command
 from tests.waiting import wait_until
 
 Stack = Callable[..., House]
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.surface]
 
 QUIET = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w').close(); time.sleep(300)"
 
