@@ -1,4 +1,4 @@
-"""Webhooks and deliveries in the admin: their state, the log, and the button that sends one again."""
+"""Deliveries in the admin: the log, and the button that sends one again."""
 
 from __future__ import annotations
 
@@ -13,69 +13,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import display_names
 from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.adminsite.display import NOTHING, age, badge, clipped, one_line, until
 from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
 from core.display.text import visible
 from ledger.deliveries import lanes
-from ledger.models import Delivery, DeliveryState, Lane, Webhook
-from ledger.webhooks import receivers
-
-
-@admin.register(Webhook)
-class WebhookAdmin(ProjectScopedAdmin, ReadOnly):
-    """The receivers of events. They are added and changed by REST."""
-
-    list_display = ("label", "project", "host_shown", "types_shown", "state", "failing")
-    list_filter = (ProjectFilter,)
-    search_fields = ("name", "url")
-    list_select_related = ("project",)
-    ordering = ("-created_at", "-pk")
-    fields = (
-        "label", "project", "host_shown", "types_shown", "state", "failing", "cursor", "created", "created_by_shown",
-    )  # fmt: skip
-    readonly_fields = fields
-
-    @admin.display(description="name", ordering="name")
-    def label(self, webhook: Webhook) -> str:
-        """Its name, or its host."""
-        return one_line(webhook.name or receivers.host(webhook))
-
-    @admin.display(description="host")
-    def host_shown(self, webhook: Webhook) -> SafeString:
-        """The host. The rest of the URL may hold a secret."""
-        return clipped(receivers.host(webhook))
-
-    @admin.display(description="events")
-    def types_shown(self, webhook: Webhook) -> str:
-        """The globs over types of events."""
-        return one_line(", ".join(webhook.types), 120)
-
-    @admin.display(description="state")
-    def state(self, webhook: Webhook) -> SafeString:
-        """Enabled, or the reason why it is not."""
-        if webhook.disabled is None:
-            return badge("enabled", "good")
-        return badge(f"disabled: {webhook.get_disabled_display()}", "bad")
-
-    @admin.display(description="failing")
-    def failing(self, webhook: Webhook) -> Any:
-        """The time since it fails."""
-        lane = Lane.objects.filter(name=webhook.lane).first()
-        return NOTHING if lane is None else age(lane.failing_since)
-
-    @admin.display(description="created")
-    def created(self, webhook: Webhook) -> Any:
-        """The time since it was added."""
-        return age(webhook.created_at)
-
-    @admin.display(description="created by")
-    def created_by_shown(self, webhook: Webhook) -> str:
-        """The caller that added it."""
-        return visible(display_names.named(webhook.created_by))
-
+from ledger.models import Delivery, DeliveryState
 
 TONES = {DeliveryState.WAITING: "wait", DeliveryState.SENT: "good", DeliveryState.FAILED: "bad"}
 
