@@ -14,30 +14,13 @@ from approvals.models import Rule
 from approvals.rules import schemas
 from approvals.rules.bodies import MAX_STEPS, RuleBody
 from approvals.states import OnExpiry, Reversibility, Risk, RuleOutcome
+from core.adminsite.lines import Lines
 from core.web import problems, request_body
 
 #: The rows for escalations that a new rule offers.
 FEWEST_ROWS = 2
 #: The field of the form for a path in a body. Others keep their last name.
 FIELDS = {"match.depth.min": "depth_min", "match.depth.max": "depth_max"}
-
-
-class Lines(forms.CharField):
-    """A list of texts, one a line."""
-
-    widget = forms.Textarea
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}), **kwargs)
-
-    def to_python(self, value: Any) -> Any:
-        """Return the lines without blanks around them."""
-        lines = (line.strip() for line in (super().to_python(value) or "").replace("\r", "").split("\n"))
-        return [line for line in lines if line]
-
-    def prepare_value(self, value: Any) -> Any:
-        """Show a list as lines."""
-        return "\n".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _words(words: Any) -> forms.MultipleChoiceField:
