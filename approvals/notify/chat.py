@@ -69,7 +69,7 @@ def post(title: str, text: str, url: str) -> Posted:
 
 
 def _status(said: Iterable[str]) -> int | None:
-    """Return the HTTP status of the last failure. The rest of what apprise says may hold the address."""
+    """Return the HTTP status of the last failure. The rest of these lines may hold the address."""
     found = [int(match[1]) for match in map(_STATUS.search, said) if match]
     return found[-1] if found else None
 

@@ -16,12 +16,37 @@ from django.utils.safestring import SafeString
 from accounts.actors import Actor
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.adminsite.display import NOTHING, age, badge, clipped, one_line, until
-from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
+from core.adminsite.model_admins import ReadOnly, may, opens, say_nothing_was_done
 from core.display.text import visible
 from ledger.deliveries import lanes
-from ledger.models import Delivery, DeliveryState
+from ledger.models import Delivery, DeliveryState, Webhook
 
+#: The webhooks that the filter of the list offers.
+MOST_OFFERED = 100
 TONES = {DeliveryState.WAITING: "wait", DeliveryState.SENT: "good", DeliveryState.FAILED: "bad"}
+
+
+class WebhookFilter(admin.SimpleListFilter):
+    """Filters by webhook. It offers only those that the reader may see."""
+
+    title = "webhook"
+    parameter_name = "webhook"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return each id with the name or the host."""
+        if not opens(request, Webhook):
+            return []
+        rows = admin.site._registry[Webhook].get_queryset(request).order_by("name", "created_at")
+        return [(str(row.pk), one_line(row.name or row.host)) for row in rows[:MOST_OFFERED]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the deliveries of the chosen webhook."""
+        if not self.value():
+            return queryset
+        try:
+            return queryset.filter(webhook=UUID(self.value()))
+        except ValueError:
+            return queryset.none()
 
 
 @admin.register(Delivery)
@@ -29,17 +54,18 @@ class DeliveryAdmin(ProjectScopedAdmin, ReadOnly):
     """The log of deliveries, newest first: webhooks, mails and chat messages."""
 
     list_display = ("type_shown", "to", "kind", "project", "created", "tries", "due", "state_shown", "error")
-    list_filter = (ProjectFilter, "state")
+    list_filter = (ProjectFilter, "state", WebhookFilter)
     search_fields = ("receiver__startswith", "type__startswith")
     search_help_text = "The beginning of a receiver or of a type."
     list_select_related = ("project",)
     ordering = ("-created_at", "-pk")
     fields = (
-        "type_shown", "to", "kind", "project", "cursor", "created", "state_shown", "due", "settled", "tries",
+        "type_shown", "to", "kind", "webhook", "project", "cursor", "created", "state_shown", "due", "settled", "tries",
         "last_status", "took", "error_shown", "content",
     )  # fmt: skip
     readonly_fields = fields
     change_form_template = "admin/ledger/delivery/page.html"
+    change_list_template = "admin/ledger/delivery/list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         """Leave the payloads to the page of one."""

@@ -119,7 +119,7 @@ class AuditAdmin(ProjectScopedAdmin, ReadOnly):
         return page
 
     def get_search_results(self, request: HttpRequest, rows: QuerySet[AuditEntry], term: str) -> Any:
-        """Search also by a person's name, which is shown but not stored. It finds what their keys did, too."""
+        """Search also by a person's name, which is shown but not stored. It finds the acts of their keys, too."""
         found, twice = super().get_search_results(request, rows, term)
         meant = display_names.words(term.strip())
         return (found | rows.filter(Q(actor__in=meant) | Q(subject__in=meant)) if meant else found), twice

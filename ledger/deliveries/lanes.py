@@ -1,4 +1,4 @@
-"""The lanes of deliveries: take one, load what is due in it, and record what came of it.
+"""The lanes of deliveries: take one, load its due deliveries, and record the outcomes.
 
 All changes are guarded by the lane's lease, which ends by itself when its process dies.
 """

@@ -1,4 +1,4 @@
-"""One round of sending: follow the feed, then send what is due, until nothing is due or the time is over.
+"""One round of sending: follow the feed, then send due deliveries, until nothing is due or the time is over.
 
 The thread that calls it uses the database. An event loop in a second thread uses the network: so a receiver that
 hangs holds no thread and no connection of the database.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from django.db import models
 from django.db.models import Q
@@ -58,7 +59,12 @@ class Webhook(models.Model):
         ]
 
     def __str__(self) -> str:
-        return shortened(self.name or self.url)
+        return shortened(self.name or self.host)
+
+    @property
+    def host(self) -> str:
+        """The host of its URL. The rest may hold a secret."""
+        return urlsplit(self.url).netloc[:300] or "no host"
 
     @property
     def lane(self) -> str:

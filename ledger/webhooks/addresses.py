@@ -20,6 +20,8 @@ PORTS = frozenset({443, 8443})
 #: The most addresses of one name that are tried.
 MOST_TRIED = 3
 
+#: The cure of a refusal that the setting would not make.
+CURE = " (WEBHOOKS_PRIVATE=1 allows http, other ports and private networks)"
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: No public host has an address in these, by the registries of special addresses (RFC 6890 and later).
@@ -81,13 +83,14 @@ def parse(url: str, *, private: bool) -> Target:
     port = port if port is not None else (443 if is_secure else 80)
     host = (parts.hostname or "").rstrip(".")
     allowed = range(1, 65536) if private else PORTS
+    cure = CURE if parts.scheme == "http" else ""
     faults = {
-        "must begin with https://": not is_secure and not (private and parts.scheme == "http"),
+        f"must begin with https://{cure}": not is_secure and not (private and parts.scheme == "http"),
         "must name a host": not host,
         "must not hold a user or a password": "@" in parts.netloc,
         "must not hold a fragment": "#" in url,
         "must not hold an escape or a zone in its host": "%" in parts.netloc,
-        f"must have one of the ports {', '.join(map(str, sorted(PORTS)))}": port not in allowed,
+        f"must have one of the ports {', '.join(map(str, sorted(PORTS)))}{CURE}": port not in allowed,
     }
     if why := next((why for why, is_so in faults.items() if is_so), None):
         raise Refused(why)
@@ -109,7 +112,8 @@ def _literal(host: str) -> Address | None:
 
 def check(address: Address, *, private: bool) -> None:
     """Raise Refused for an address that is not public. `private` allows this host and private networks too."""
-    if private and any(address in network for network in _PRIVATE if network.version == address.version):
+    is_private = any(address in network for network in _PRIVATE if network.version == address.version)
+    if private and is_private:
         return
     if isinstance(address, ipaddress.IPv4Address):
         is_public = not any(address in network for network in _SPECIAL_V4)
@@ -117,7 +121,7 @@ def check(address: Address, *, private: bool) -> None:
         special = address.scope_id is not None or any(address in network for network in _SPECIAL_V6)
         is_public = address in _PUBLIC_V6 and not special
     if not is_public:
-        raise Refused("leads to an address that is not public")
+        raise Refused(f"leads to an address that is not public{CURE if is_private else ''}")
 
 
 async def resolve(target: Target, *, private: bool) -> list[str]:

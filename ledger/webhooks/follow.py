@@ -103,7 +103,7 @@ def delivery(
         lane=webhook.lane,
         webhook=webhook,
         key=f"webhook:{webhook.pk}:{source}",
-        receiver=receivers.host(webhook),
+        receiver=webhook.host,
         type=type,
         cursor=cursor,
         payload=msgspec.json.encode(payload).decode(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
@@ -70,7 +69,7 @@ def change(
         # A changed receiver is tried at once.
         fresh = {"paused_until": None, "failures": 0, "failing_since": None, "is_held": not enabled}
         Lane.objects.filter(name=webhook.lane).update(**fresh)
-        _audit(found, actor, "changed", types=types, enabled=enabled, to=host(Webhook(url=url)))
+        _audit(found, actor, "changed", types=types, enabled=enabled, to=Webhook(url=url).host)
         return Webhook.objects.get(pk=webhook.pk)
 
 
@@ -115,11 +114,6 @@ def wants(webhook: Webhook, type: str) -> bool:
     return any(fnmatch.fnmatchcase(type, glob) for glob in webhook.types)
 
 
-def host(webhook: Webhook) -> str:
-    """Return the host of a webhook. The rest of its URL may hold a secret."""
-    return (urlsplit(webhook.url).netloc or webhook.url)[:300]
-
-
 def _check(url: str) -> None:
     try:
         addresses.parse(url, private=settings.WEBHOOKS_PRIVATE)
@@ -135,5 +129,5 @@ def _start(project_id: UUID, after: int | None) -> int:
 
 
 def _audit(webhook: Webhook, actor: Actor, change: str, **detail: Any) -> None:
-    told = {"host": host(webhook), **detail}
+    told = {"host": webhook.host, **detail}
     unit_of_work.audit(webhook.project_id, actor, f"webhook.{change}", f"webhook:{webhook.pk}", told)
