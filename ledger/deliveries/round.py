@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 
+from core.concurrency import loop_thread
 from core.limits import LIMITS
 from ledger.deliveries import lanes, senders
 from ledger.deliveries.senders import Job, Outcome
@@ -42,7 +40,7 @@ def run() -> int:
         made = follow()
         if not lanes.ready(troubled=True, most=1) and not lanes.ready(troubled=False, most=1):
             return made
-        with _network() as loop:
+        with loop_thread.running("deliveries", threads=THREADS) as loop:
             return made + _Round(loop).run()
     finally:
         lanes.release(ROUND)
@@ -136,23 +134,3 @@ async def _called(job: Job) -> list[Outcome]:
 
 def _failure(row: Delivery, error: Exception) -> Outcome:
     return Outcome(delivery=row.pk, is_sent=False, error=f"internal error: {type(error).__name__}")
-
-
-@contextmanager
-def _network() -> Iterator[asyncio.AbstractEventLoop]:
-    """Run an event loop in a second thread. Nothing waits for a blocked thread of its pool."""
-    loop = asyncio.new_event_loop()
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="deliveries")
-    loop.set_default_executor(pool)
-    thread = threading.Thread(target=loop.run_forever, name="deliveries", daemon=True)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        pool.shutdown(wait=False, cancel_futures=True)
-        loop.close()
