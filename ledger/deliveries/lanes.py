@@ -35,15 +35,15 @@ def ensure(names: Iterable[str]) -> None:
     Lane.objects.bulk_create([Lane(name=name) for name in names], ignore_conflicts=True)
 
 
-def take(name: str) -> bool:
+def take(name: str, secs: float = LEASE_SECS) -> bool:
     """Take the lease of a lane. False while another process holds it."""
     free = Q(leased_until=None) | Q(leased_until__lte=database_now())
-    return bool(Lane.objects.filter(free, name=name, is_held=False).update(leased_until=later(LEASE_SECS)))
+    return bool(Lane.objects.filter(free, name=name, is_held=False).update(leased_until=later(secs)))
 
 
-def renew(names: Iterable[str]) -> None:
+def renew(names: Iterable[str], secs: float = LEASE_SECS) -> None:
     """Hold these leases for longer."""
-    Lane.objects.filter(name__in=list(names)).update(leased_until=later(LEASE_SECS))
+    Lane.objects.filter(name__in=list(names)).update(leased_until=later(secs))
 
 
 def release(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Have the workers run a round soon after an event. Without it, the sweep runs one some seconds later."""
+"""Have the workers act soon after a wake-up. Without it, their sweep does the same some seconds later."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ PAUSE_SECS = 0.5
 log = logging.getLogger(__name__)
 
 
-async def run(publish: Callable[[], object]) -> None:
-    """Call `publish` in a thread after wake-ups, at most once in a pause, while a follower is wanted. For ever.
+async def run(
+    publish: Callable[[], object], topic: str = DELIVERIES, is_wanted: Callable[[], bool] = senders.is_wanted
+) -> None:
+    """Call `publish` in a thread after wake-ups, at most once in a pause, while it is wanted. For ever.
 
     It runs in web processes, because they listen to wake-ups; the transaction of an event must not wait for a broker.
     """
-    async with hub.get().listen(DELIVERIES) as subscription:
+    async with hub.get().listen(topic) as subscription:
         while True:
             if not await subscription.wait(timeout=3600):
                 continue
             try:
-                if await run_in_threadpool(senders.is_wanted):
+                if await run_in_threadpool(is_wanted):
                     await run_in_threadpool(publish)
             except Exception:
-                log.warning("the workers were not told of deliveries; the sweep finds them", exc_info=True)
+                log.warning("the workers were not told of %s; the sweep finds them", topic, exc_info=True)
             await asyncio.sleep(PAUSE_SECS)

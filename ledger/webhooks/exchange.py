@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h11
 
@@ -23,11 +23,16 @@ AGENT = "Wardroom-Webhooks"
 
 @dataclass(slots=True)
 class Answer:
-    """The head of the answer, as far as it has come. `can_go_on`: another POST may use the connection."""
+    """The answer, as far as it has come. `can_go_on`: another POST may use the connection.
+
+    `body` is complete only if `is_whole`: a longer one than `MOST_BODY` is left unread.
+    """
 
     status: int | None = None
     retry_after: int = 0
     can_go_on: bool = False
+    body: bytearray = field(default_factory=bytearray)
+    is_whole: bool = False
 
 
 class Exchange:
@@ -75,7 +80,7 @@ class Exchange:
         for event in (request, h11.Data(data=body), h11.EndOfMessage()):
             writer.write(self._machine.send(event) or b"")
         await writer.drain()
-        size = interim = 0
+        interim = 0
         while True:
             match self._machine.next_event():
                 case h11.NEED_DATA:
@@ -88,10 +93,11 @@ class Exchange:
                     answer.status = response.status_code
                     answer.retry_after = _retry_after(response)
                 case h11.Data() as data:
-                    size += len(data.data)
-                    if size > MOST_BODY:
+                    answer.body += data.data
+                    if len(answer.body) > MOST_BODY:
                         return
                 case h11.EndOfMessage():
+                    answer.is_whole = True
                     answer.can_go_on = (self._machine.our_state, self._machine.their_state) == (h11.DONE, h11.DONE)
                     return
                 case _:
