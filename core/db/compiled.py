@@ -7,7 +7,9 @@ own values there.
 from __future__ import annotations
 
 import json
+import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +25,8 @@ from core.db import batches, clock, returning, sql
 
 M = TypeVar("M", bound=Model)
 Values = Mapping[str, Any]
-#: Shapes beyond these are compiled at each call: a caller that invents shapes must not fill the memory.
+#: Beyond these, the shape that was used least lately is dropped: a caller that invents shapes fills neither the memory
+#: nor the places of the usual ones.
 MOST_SHAPES = 64
 BATCHES = (2, 11, 51)
 
@@ -32,7 +35,8 @@ class CompiledQueries(Generic[M]):
     """The compiled queries of one place in the code, one for each shape."""
 
     def __init__(self) -> None:
-        self._made: dict[Hashable, _Compiled[M]] = {}
+        self._made: OrderedDict[Hashable, _Compiled[M]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def rows(self, shape: Hashable, values: Values, build: Callable[[Values], QuerySet[M]]) -> list[M]:
         """Return the rows of `build(values)`.
@@ -41,12 +45,18 @@ class CompiledQueries(Generic[M]):
         """
         if clock.overridden() is not None:
             return list(build(values))
-        made = self._made.get((connection.vendor, shape))
+        key = connection.vendor, shape
+        with self._lock:
+            made = self._made.get(key)
+            if made is not None:
+                self._made.move_to_end(key)
         if made is None:
             examples = {name: _example(value) for name, value in values.items()}
             made = _Compiled(build(examples), examples)
-            if len(self._made) < MOST_SHAPES:
-                self._made[connection.vendor, shape] = made
+            with self._lock:
+                self._made[key] = made
+                while len(self._made) > MOST_SHAPES:
+                    self._made.popitem(last=False)
         return made.run(values)
 
 

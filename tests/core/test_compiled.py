@@ -239,3 +239,20 @@ def test_instances_are_those_that_django_makes(rows: list[Credential]) -> None:
             assert mine.get_deferred_fields() == other.get_deferred_fields()
             assert mine.user == other.user and mine.scopes == other.scopes
             mine.refresh_from_db()
+
+
+def test_a_caller_that_invents_shapes_drops_the_ones_that_nobody_uses(
+    project: Project, rows: list[Credential], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "MOST_SHAPES", 3)
+    queries: CompiledQueries[Credential] = CompiledQueries()
+    built = []
+
+    def counted(values: Mapping[str, Any]) -> QuerySet[Credential]:
+        built.append(values)
+        return build(values)
+
+    for number in range(10):
+        queries.rows(f"invented {number}", {"project": project.pk}, build)
+        queries.rows("usual", {"project": project.pk}, counted)
+    assert (len(built), len(queries._made)) == (1, 3)
