@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,8 @@ import msgspec
 from approvals.bodies import ApprovalAsk, PlanAsk
 from approvals.grants import bounds, patterns
 from approvals.states import UNSTATED_REVERSIBILITY, Decision, Reversibility, Risk, is_within, raised_risk
-from core.web import problems, request_body
+from core.display import redaction
+from core.web import faults, problems, request_body
 from wardroom import jcs
 
 NOT_OF_A_PLAN = {
@@ -66,6 +68,8 @@ def as_action(ask: ApprovalAsk) -> Any:
     if errors := [{"field": name, "detail": NOT_OF_A_PLAN[name]} for name, is_wrong in wrong.items() if is_wrong]:
         raise problems.invalid(errors)
     manifest = whole(plan)
+    if errors := list(_unseen(manifest)):
+        raise problems.invalid(errors)
     risk, reversibility = gravest(manifest, ask.risk, ask.reversibility)
     return msgspec.structs.replace(ask, arguments=manifest, risk=risk, reversibility=reversibility)
 
@@ -152,6 +156,15 @@ def _is_narrower(step: Step, asked: Step) -> bool:
         # Beside patterns, no arguments are an empty object, also when each pattern is still one.
         open_still["arguments"] = asked["arguments"] or {}
     return _are_arguments(open_still, step["arguments"] or ({} if allowed else step["arguments"]))
+
+
+def _unseen(manifest: Manifest) -> Iterator[dict[str, str]]:
+    """Yield the patterns that the copy for people hides: nobody would see what else they let through."""
+    for each in redaction.json_copy(manifest).hidden:
+        if len(each.path) > 2 and each.path[2] in ("patterns", "glob"):
+            steps = [step for step in each.path[:4] if isinstance(step, str | int)]
+            field = functools.reduce(faults.step, steps, "plan")
+            yield {"field": field, "detail": "is hidden from those who approve, so it cannot vary: name its value"}
 
 
 def _mixed(plan: Mapping[str, Any]) -> Iterator[dict[str, str]]:

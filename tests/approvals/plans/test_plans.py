@@ -231,3 +231,24 @@ def test_a_plan_of_another_session_or_project_is_none(
 def test_a_slot_is_used_before_a_grant(asked: Asked, planned: Planned, remembered: Remembered) -> None:
     grant, plan = remembered(), planned(LIST)
     assert [asked(**MILD).rule for _ in range(2)] == [f"plan:{plan.id}", f"grant:{grant.id}"]
+
+
+@pytest.mark.parametrize(
+    ("step", "field"),
+    [
+        ({"patterns": {"password": {"glob": "x*"}}}, "plan.steps[0].patterns.password"),
+        ({"patterns": {"path": {"prefix": "Bearer abcdefghijklmnopqrstuvwx"}}}, "plan.steps[0].patterns.path"),
+        ({"resource": None, "glob": "https://user:hunter2hunter2@host/**"}, "plan.steps[0].glob"),
+    ],
+)
+def test_a_pattern_that_nobody_would_see_is_refused(
+    asked_plan: Callable[..., Approval], step: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Problem) as refusal:
+        asked_plan({**LIST, **step})
+    assert [error["field"] for error in refusal.value.extra["errors"]] == [field]
+    assert "is hidden from those who approve" in refusal.value.extra["errors"][0]["detail"]
+
+
+def test_a_hidden_value_that_cannot_vary_is_no_reason_to_refuse(asked_plan: Callable[..., Approval]) -> None:
+    assert asked_plan({**LIST, "arguments": {"password": "hunter2hunter2"}}).status == "pending"
