@@ -23,6 +23,8 @@ from approvals.bodies import (
     Word,
 )
 from approvals.display import copies
+from approvals.review import schemas as review_schemas
+from approvals.review.schemas import ApprovalReview
 from approvals.rules import demands
 from approvals.states import RUNS, CancelReason, Decision, Fallback, Outcome, RequestVia, Status, Via
 from core.db import clock
@@ -115,6 +117,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     approvers: Annotated[
         list[demands.RequiredApprovers], says("A person must be named by each. Empty: nobody is named.")
     ]
+    reviews: Annotated[list[ApprovalReview], says("What reviewers say. A person may answer before them.")]
     break_glass: Annotated[str | None, says("Why a person answered their own request in an emergency.")]
     open_questions: Annotated[int, says("Questions to the asker without an answer: `GET approvals/{id}/questions`.")]
     settled_at: Moment | None
@@ -195,7 +198,8 @@ def approval(
 
     A viewer that `runs` the action gets it as it is, and a copy of everything else.
     """
-    seen = _Seen(row, is_raw or (viewer is not None and permissions.owns(row, viewer)), runs=runs)
+    for_asker = viewer is not None and permissions.owns(row, viewer)
+    seen = _Seen(row, is_raw or for_asker, runs=runs)
     action = seen.action
     return Approval(
         id=str(row.id),
@@ -216,7 +220,7 @@ def approval(
         reversibility=row.reversibility,
         allowed_decisions=row.allowed_decisions,
         has_tool_schema=row.has_tool_schema,
-        response_schema=row.response_schema,
+        response_schema=seen.schema(row.response_schema),
         via=row.via,
         status=row.status,
         version=row.version,
@@ -231,6 +235,7 @@ def approval(
         escalated_at=moment(row.escalated_at),
         escalations=row.escalations,
         **demands.of(row),
+        reviews=review_schemas.reviews(row, for_asker=for_asker),
         open_questions=row.open_questions,
         **_outcome(row, seen),
         redacted=seen.count,
@@ -273,6 +278,9 @@ class _Seen:
 
     def value(self, value: Any) -> Any:
         return value if self.is_raw else copies.value(value)
+
+    def schema(self, schema: Any) -> Any:
+        return schema if self.is_raw else copies.schema(schema)
 
 
 def waited(row: models.Approval, viewer: Actor | None, version: int | None = None) -> ApprovalWaited:

@@ -91,6 +91,29 @@ class StepKind(models.TextChoices):
     ANSWERED = "answered"
     VOTED = "voted"
     REMINDED = "reminded"
+    REVIEWED = "reviewed"
+    REPEAT_SETTLED = "repeat_settled"
+
+
+class ReviewerKind(models.TextChoices):
+    """The ways to a reviewer: an HTTP call, or the entry point of an installed package."""
+
+    WEBHOOK = "webhook"
+    PROGRAM = "program"
+
+
+class ReviewState(models.TextChoices):
+    """The state of one review. `ask` leaves the request to people, and so does `failed`: there was no clear verdict.
+
+    `dropped`: the request had ended before the reviewer was called.
+    """
+
+    WAITING = "waiting"
+    ALLOW = "allow"
+    DENY = "deny"
+    ASK = "ask"
+    FAILED = "failed"
+    DROPPED = "dropped"
 
 
 class NoticeKind(models.TextChoices):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals.api import batch, grant_views, life_views, outcome_views, plan_views, receipts, rules, views
+from approvals.api import batch, grant_views, life_views, outcome_views, plan_views, receipts, reviewers, rules, views
 
 urlpatterns = [
     path("approvals", views.Approvals.as_view()),
@@ -35,6 +35,9 @@ urlpatterns = [
     path("grants", grant_views.Grants.as_view()),
     path("grants/<any_uuid:grant_id>", grant_views.OneGrant.as_view()),
     path("grants/<any_uuid:grant_id>/revoke", grant_views.Revoke.as_view()),
+    path("reviewers", reviewers.Reviewers.as_view()),
+    path("reviewers/<any_uuid:reviewer_id>", reviewers.OneReviewer.as_view()),
+    path("reviewers/<any_uuid:reviewer_id>/rotate", reviewers.Rotate.as_view()),
     path("rules", rules.Rules.as_view()),
     path("rules/preview", rules.Preview.as_view()),
     path("rules/<any_uuid:rule_id>", rules.OneRule.as_view()),

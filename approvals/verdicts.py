@@ -14,6 +14,7 @@ from approvals.askers import SessionFacts
 from approvals.grants import matching
 from approvals.models import Approval, ShadowAnswer
 from approvals.plans import calls
+from approvals.review import opening
 from approvals.rules import compiled, judging, rights, terms
 from approvals.rules.judging import Judgement
 from approvals.states import Decision, RuleOutcome
@@ -54,7 +55,8 @@ def verdict_on(approval: Approval, facts: SessionFacts) -> tuple[Approval, Verdi
     may_run = Decision.APPROVE in approval.allowed_decisions and not approval.repeat_warning and not approval.is_plan
     if judgement.outcome == RuleOutcome.ALLOW and may_run:
         return approval, _verdict(judgement, Decision.APPROVE)
-    # Reviewers belong here, for the outcome `review`. Without one, people are asked.
+    if judgement.outcome == RuleOutcome.REVIEW:
+        approval = opening.open(approval, judgement)
     return approval, None
 
 

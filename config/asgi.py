@@ -19,8 +19,9 @@ import django  # noqa: E402 - the settings come first
 
 django.setup(set_prefix=False)
 
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 - apps must be loaded first
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
+from approvals.review import opening  # noqa: E402 - apps must be loaded first
 from config.asgi_routes import finder  # noqa: E402
 from ledger.deliveries import waking  # noqa: E402
 from orchestration.lifespan import lifespan  # noqa: E402
@@ -33,6 +34,12 @@ application = ProtocolTypeRouter(
     {
         "http": Gate(finder(DjangoHandler())),
         "websocket": URLRouter(websocket_urlpatterns),
-        "lifespan": functools.partial(lifespan, background=[functools.partial(waking.run, dispatch.wake_senders)]),
+        "lifespan": functools.partial(
+            lifespan,
+            background=[
+                functools.partial(waking.run, dispatch.wake_senders),
+                functools.partial(waking.run, dispatch.wake_reviewers, opening.TOPIC, lambda: True),
+            ],
+        ),
     }
 )

@@ -15,6 +15,7 @@ JOBS = {
     "claims_sweep": "sweep_secs",
     "outbox_sweep": "sweep_secs",
     "deliveries_sweep": "sweep_secs",
+    "reviews_sweep": "sweep_secs",
     "waits_sweep": "slow_sweep_secs",
     "cancels_sweep": "sweep_secs",
     "retention_sweep": "retention_sweep_secs",

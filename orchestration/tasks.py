@@ -6,6 +6,7 @@ from celery import shared_task
 
 from approvals import attempt_clock, decisions
 from approvals.outcomes import unknown as unknown_outcomes
+from approvals.review import round as reviews
 from approvals.rules import timeline
 from ledger import sweeps
 from ledger.deliveries import round
@@ -91,6 +92,12 @@ def outbox_sweep() -> None:
 def deliveries_sweep() -> None:
     """Make deliveries from the feed, and send those that are due."""
     sweeps.run("deliveries_sweep", lambda moment: round.run())
+
+
+@shared_task(name=dispatch.REVIEW_TASK)
+def reviews_sweep() -> None:
+    """End reviews without a verdict in time, and have a round call the reviewers of the others."""
+    sweeps.run("reviews_sweep", lambda moment: reviews.ensure())
 
 
 @shared_task(name="orchestration.retention_sweep")

@@ -189,7 +189,7 @@ def forms(approval: Approval, request: HttpRequest, refusal: problems.Problem | 
         "command": typed.get("command", command) if simple else None,
         "command_rows": max(4, min(12, str(command).count("\n") + 1)),
         "response_fields": response_form.fields(approval.response_schema, typed) if approval.response_schema else [],
-        "tool_schema": editable(approval.tool_schema.schema) if approval.has_tool_schema else "",
+        "tool_schema": editable(copies.schema(approval.tool_schema.schema)) if approval.has_tool_schema else "",
         "editor": typed.get("arguments", editable(rest)),
         "editing": typed.get("decision") == Decision.EDIT,
         "typed": {name: typed.get(name, "") for name in ("message", "note", "break_glass")},

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.display.redaction import redacted
+
 PREFIX = "response:"
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 #: A text with more characters than this gets several lines.
@@ -43,8 +45,8 @@ def fields(schema: Mapping[str, Any], typed: Mapping[str, str]) -> list[Field]:
             Field(
                 id=f"ap-response-{number}",
                 name=f"{PREFIX}{name}",
-                label=field.get("title") or name,
-                description=field.get("description", ""),
+                label=redacted(field.get("title") or name),
+                description=redacted(field.get("description", "")),
                 widget="choice"
                 if options
                 else "number"

@@ -20,7 +20,12 @@ from core.web import problems, request_body
 #: The rows for escalations that a new rule offers.
 FEWEST_ROWS = 2
 #: The field of the form for a path in a body. Others keep their last name.
-FIELDS = {"match.depth.min": "depth_min", "match.depth.max": "depth_max"}
+FIELDS = {
+    "match.depth.min": "depth_min",
+    "match.depth.max": "depth_max",
+    "review": "reviewer",
+    "review.deadline_secs": "review_secs",
+}
 
 
 def _words(words: Any) -> forms.MultipleChoiceField:
@@ -68,6 +73,13 @@ class RuleForm(forms.Form):
     four_eyes = forms.BooleanField(
         required=False, help_text="The owner of the session or key that asks may not answer."
     )
+    reviewer = forms.CharField(required=False, max_length=64, help_text="For the outcome review: the reviewer's name.")
+    review_secs = _number(
+        "Seconds after the ask. Without a verdict by then, people answer. Empty: 30.", "Review within"
+    )
+    may_allow = forms.BooleanField(
+        required=False, help_text="The reviewer's ALLOW approves the request, where no other rule asks people."
+    )
     deadline_secs = _number("Seconds after the ask. Empty: none.", "Deadline")
     on_expiry = forms.ChoiceField(choices=[(each.value, each.value) for each in OnExpiry])
     remind_after_secs = Lines(label="Reminders", help_text="Seconds after the ask, one a line, before the deadline.")
@@ -78,6 +90,7 @@ class RuleForm(forms.Form):
         ("Match", ("tools", "permissions", "resources", "roles", "tree_roles", "risk", "reversibility", "depth_min",
                    "depth_max", "when")),
         ("Harm", ("raise_risk", "raise_reversibility")),
+        ("Review", ("reviewer", "review_secs", "may_allow")),
         ("Who answers", ("users", "groups", "quorum", "four_eyes")),
         ("Time", ("deadline_secs", "on_expiry", "remind_after_secs")),
     )  # fmt: skip
@@ -138,11 +151,15 @@ def initial(rule: Rule) -> dict[str, Any]:
     """Return the values of a stored rule as the form shows them."""
     said: dict[str, Any] = schemas.plain(rule)
     match, depth = said["match"], said["match"]["depth"] or {}
-    found = {name: value for name, value in said.items() if name not in ("match", "approvers", "escalate")}
+    review = said["review"] or {}
+    found = {name: value for name, value in said.items() if name not in ("match", "approvers", "escalate", "review")}
     found |= {name: value for name, value in match.items() if name != "depth"}
     found |= {
         "depth_min": depth.get("min"),
         "depth_max": depth.get("max"),
+        "reviewer": review.get("reviewer"),
+        "review_secs": review.get("deadline_secs"),
+        "may_allow": review.get("may_allow"),
         "version": rule.version,
         **said["approvers"],
     }
@@ -166,6 +183,9 @@ def _said(clean: dict[str, Any], rows: int) -> dict[str, Any]:
     said |= {name: clean[name] or None for name in ("message", "raise_risk", "raise_reversibility", "deadline_secs")}
     numbers = [int(line) if line.isascii() and line.isdigit() and len(line) < 10 else line
                for line in clean["remind_after_secs"]]  # fmt: skip
+    if clean["reviewer"] or clean["review_secs"] or clean["may_allow"]:
+        said["review"] = {"reviewer": clean["reviewer"], "may_allow": clean["may_allow"]}
+        said["review"] |= {} if clean["review_secs"] is None else {"deadline_secs": clean["review_secs"]}
     approvers = {name: clean[name] for name in ("users", "groups", "quorum")}
     return said | {"match": match, "approvers": approvers, "remind_after_secs": numbers, "escalate": steps}
 

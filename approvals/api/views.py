@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from accounts.actors import Actor
 from accounts.idempotency import Still, idempotent
 from accounts.views import ProjectView
-from approvals import consumption, decisions, fallbacks, requests, schemas
+from approvals import consumption, decisions, fallbacks, permissions, requests, schemas
 from approvals.api import asgi_routes, bodies, filters, parameters, replays
 from approvals.bodies import ApprovalAnswer, ApprovalAsk, ApprovalConsumption, ApprovalFallback, ApprovalWithdrawal
-from approvals.display import revealing
+from approvals.display import copies, revealing
 from approvals.json_schema.shapes import ApprovalToolSchema
 from approvals.selectors import find, seen_by
 from approvals.states import Fallback
@@ -104,7 +104,8 @@ class ToolSchema(ProjectView):
         asgi_routes.may_look(self.credential)
         approval = find(self.project.pk, approval_id, self.actor, waiters=False)
         found = approval.tool_schema.schema if approval.has_tool_schema else None
-        return Response(ApprovalToolSchema(found))
+        is_raw = permissions.owns(approval, self.actor)
+        return Response(ApprovalToolSchema(found if is_raw else copies.schema(found)))
 
 
 class Decide(ProjectView):

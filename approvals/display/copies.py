@@ -6,6 +6,7 @@ so, and its result is remembered by the digest.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,21 @@ def of(row: Approval) -> DisplayCopy:
     return DisplayCopy(action, proposed, tuple(hidden), count)
 
 
+def without_secrets(row: Approval) -> Approval:
+    """Return the request with the display copy in the place of what it holds. It must not be saved.
+
+    The same row, if it holds no secret.
+    """
+    shown, question, resource = of(row), text(row.question), redacted(row.resource)
+    if not shown.count and (question, resource) == (row.question, row.resource):
+        return row
+    hidden = copy.copy(row)
+    hidden.question, hidden.resource = question, resource
+    if shown.count:
+        hidden.action = jcs.canonical(shown.action)
+    return hidden
+
+
 def has_secrets(row: Approval) -> bool:
     """Return True when the copy hides a part of the action that runs."""
     return _shown(row.digest, row.action)[2] > 0
@@ -65,6 +81,18 @@ def value(given: Any) -> Any:
     return None if given is None else redaction.json_copy(given).shown
 
 
+def schema(given: Any) -> Any:
+    """Return a JSON Schema without secrets. By form alone: it names fields such as `password`, and holds no values."""
+    match given:
+        case dict():
+            return {redacted(name): schema(value) for name, value in given.items()}
+        case list():
+            return [schema(each) for each in given]
+        case str():
+            return redacted(given)
+    return given
+
+
 def _shown(digest: str, stored: str) -> tuple[dict[str, Any], list[Hidden], int]:
     """Return the action without secrets, the hidden arguments, and the number of hidden values."""
     action: dict[str, Any] = json.loads(stored)
@@ -76,12 +104,12 @@ def _shown(digest: str, stored: str) -> tuple[dict[str, Any], list[Hidden], int]
         if digest:
             _clean[digest] = None
         return action, [], 0
-    copy = redaction.json_copy(action["arguments"])
-    action["arguments"] = copy.shown
-    count = len(copy.hidden)
+    arguments = redaction.json_copy(action["arguments"])
+    action["arguments"] = arguments.shown
+    count = len(arguments.hidden)
     facts = action.get("preconditions", [])
     for holder, name in ((action, "resource"), *((fact, word) for fact in facts for word in ("shown", "value_hash"))):
         shown = redacted(holder[name])
         count += shown != holder[name]
         holder[name] = shown
-    return action, copy.hidden, count
+    return action, arguments.hidden, count

@@ -1,7 +1,7 @@
 """The one way to change a pending request without an answer: check the caller, run one guarded UPDATE, record it.
 
-`version` rises with what a person decides on: the deadline, the questions and their answers, and whom the request is
-for. It does not rise with a claim or a snooze: they say who looks at it, and stop nobody from answering.
+`version` rises with what a person decides on: the deadline, the questions and their answers, the verdicts of reviewers,
+and the people that the request is for. It does not rise with a claim or a snooze, which stop nobody from answering.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from core.db.clock import database_now
 from ledger import unit_of_work
 
 #: The steps that change what a person decides on.
-SHOWN = frozenset({StepKind.DELEGATED, StepKind.EXTENDED, StepKind.ESCALATED, StepKind.ASKED_BACK, StepKind.ANSWERED})
+SHOWN = frozenset({
+    StepKind.DELEGATED, StepKind.EXTENDED, StepKind.ESCALATED, StepKind.ASKED_BACK, StepKind.ANSWERED,
+    StepKind.REVIEWED, StepKind.REPEAT_SETTLED,
+})  # fmt: skip
 
 
 def pending(project_id: Any, approval_id: UUID, actor: Actor) -> Approval:
@@ -58,8 +61,11 @@ def take(
     only: Q | None = None,
     note: str | None = None,
     detail: dict[str, Any] | None = None,
+    audited: dict[str, Any] | None = None,
 ) -> Approval | None:
     """Change these columns while the request is pending, in time and `only` holds. Return None when it is not so.
+
+    `audited` are members of the audit row that are not in the event.
 
     Joins the caller's transaction. The row stays locked until its end.
     """
@@ -67,7 +73,7 @@ def take(
     if kind in SHOWN:
         columns = {**columns, "version": F("version") + 1}
     for changed in returning.update(rows, **columns):
-        record(changed, kind, actor, reason=reason, note=note, detail=detail)
+        record(changed, kind, actor, reason=reason, note=note, detail=detail, audited=audited)
         return changed
     return None
 
@@ -80,6 +86,7 @@ def record(
     reason: str,
     note: str | None = None,
     detail: dict[str, Any] | None = None,
+    audited: dict[str, Any] | None = None,
 ) -> None:
     """Write the step, its event and its audit row. Call it inside the transaction of the change."""
     with unit_of_work.transaction():
@@ -91,4 +98,6 @@ def record(
             detail=detail or {},
             note=note or None,
         )
-        audit_events.record_change(approval, kind.value, actor, reason=reason, told=detail, **(detail or {}))
+        audit_events.record_change(
+            approval, kind.value, actor, reason=reason, told=detail, **(detail or {}), **(audited or {})
+        )

@@ -6,6 +6,7 @@ from approvals.models.life import Question, Snooze, Step, Waiter
 from approvals.models.notify import Notice, NotifyPosition, NotifyPreference, Told
 from approvals.models.outcome import OutcomeNote
 from approvals.models.plans import Plan, PlanStep
+from approvals.models.review import Review, Reviewer
 from approvals.models.rules import Policy, PolicyVersion, Rule, ShadowAnswer, Vote
 from approvals.models.schema import ToolSchema
 from approvals.models.subject import Subject
@@ -23,6 +24,8 @@ __all__ = [
     "Policy",
     "PolicyVersion",
     "Question",
+    "Review",
+    "Reviewer",
     "Rule",
     "ShadowAnswer",
     "Snooze",

@@ -116,6 +116,8 @@ class Approval(models.Model):
     vote_count = models.PositiveSmallIntegerField(default=0)
     four_eyes = models.BooleanField(default=False)
     terms = JSONText(null=True)
+    # What reviewers say, in the order of their names: for display. Null without any. See `Review`.
+    reviews = JSONText(null=True)
     # The reminders and escalations that are done, and the time of the next one.
     steps_done = models.PositiveSmallIntegerField(default=0)
     next_step_at = models.DateTimeField(null=True)

@@ -56,6 +56,8 @@ class Rule(models.Model):
     raise_reversibility = models.CharField(max_length=32, choices=Reversibility.choices, null=True)
     approvers = JSONText(default=dict)
     four_eyes = models.BooleanField(default=False)
+    # The reviewer for the outcome `review`, and what it may do.
+    review = JSONText(null=True)
     deadline_secs = models.PositiveIntegerField(null=True)
     on_expiry = models.CharField(max_length=8, choices=OnExpiry.choices, default=OnExpiry.EXPIRE)
     remind_after_secs = JSONText(default=list)

@@ -159,7 +159,7 @@ def _is_narrower(step: Step, asked: Step) -> bool:
 
 
 def _unseen(manifest: Manifest) -> Iterator[dict[str, str]]:
-    """Yield the patterns that the copy for people hides: nobody would see what else they let through."""
+    """Yield the patterns that the copy for people hides: nobody would see their other values."""
     for each in redaction.json_copy(manifest).hidden:
         if len(each.path) > 2 and each.path[2] in ("patterns", "glob"):
             steps = [step for step in each.path[:4] if isinstance(step, str | int)]

@@ -15,6 +15,7 @@ from core.web.fields import Body, name, one_of, says, text
 MAX_ITEMS, MAX_ITEM, MAX_GLOB, MAX_NAME, MAX_MESSAGE = 50, 256, 1024, 64, 2000
 MAX_STEPS, MAX_QUORUM, MAX_DEPTH = 10, 20, 1000
 MAX_DAYS = 90
+MAX_REVIEW_SECS = 120
 
 
 def _plain(value: str) -> str | None:
@@ -82,6 +83,16 @@ class RuleEscalation(Body, frozen=True, kw_only=True):
     groups: Annotated[list[Word], Meta(max_length=MAX_ITEMS)] = []
 
 
+class RuleReview(Body, frozen=True, kw_only=True):
+    """A reviewer that looks at the request before people."""
+
+    reviewer: Annotated[str, text(MAX_NAME, 1, check=_plain, says="The name of a reviewer of the project.")]
+    deadline_secs: Annotated[
+        int, Meta(ge=1, le=MAX_REVIEW_SECS), says("Seconds after the ask. Without a verdict by then, people answer.")
+    ] = 30
+    may_allow: Annotated[bool, says("Its ALLOW approves the request, where no other rule asks people.")] = False
+
+
 class RuleBody(Body, frozen=True, kw_only=True):
     name: Annotated[str, name(MAX_NAME, says="Unique in the project.")]
     match: RuleMatch = RuleMatch()
@@ -92,6 +103,7 @@ class RuleBody(Body, frozen=True, kw_only=True):
         Annotated[str, one_of(Reversibility.values, says="Raises the reversibility to this, if it is milder.")] | None
     ) = None
     approvers: RuleApprovers = RuleApprovers()
+    review: Annotated[RuleReview | None, says("For the outcome `review`.")] = None
     four_eyes: Annotated[bool, says("The owner of the session or key that asks may not answer.")] = False
     deadline_secs: Seconds | None = None
     on_expiry: Annotated[

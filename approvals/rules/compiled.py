@@ -14,7 +14,7 @@ import msgspec
 
 from approvals.models import Rule
 from approvals.rules import globs
-from approvals.rules.bodies import RuleApprovers, RuleEscalation, RuleMatch
+from approvals.rules.bodies import RuleApprovers, RuleEscalation, RuleMatch, RuleReview
 from approvals.rules.conditions import Condition, Unreadable
 from approvals.rules.globs import Glob
 from approvals.states import OnExpiry, RuleOutcome
@@ -41,6 +41,7 @@ class CompiledRule:
     raise_risk: str | None
     raise_reversibility: str | None
     approvers: RuleApprovers
+    review: RuleReview | None
     four_eyes: bool
     deadline_secs: int | None
     on_expiry: OnExpiry
@@ -76,6 +77,7 @@ def compiled(rule: Rule) -> CompiledRule:
         raise_risk=rule.raise_risk,
         raise_reversibility=rule.raise_reversibility,
         approvers=msgspec.convert(rule.approvers, RuleApprovers),
+        review=msgspec.convert(rule.review, RuleReview | None),
         four_eyes=rule.four_eyes,
         deadline_secs=rule.deadline_secs,
         on_expiry=OnExpiry(rule.on_expiry),

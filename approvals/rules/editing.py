@@ -14,10 +14,10 @@ from django.db.models import QuerySet
 from accounts.actors import Actor
 from accounts.models import Project
 from approvals import audit_events, permissions
-from approvals.models import Policy, Rule
+from approvals.models import Policy, Reviewer, Rule
 from approvals.rules import schemas
 from approvals.rules.bodies import RuleApprovers, RuleBody, RuleEscalation
-from approvals.states import OnExpiry
+from approvals.states import OnExpiry, RuleOutcome
 from core.db.clock import database_now
 from core.limits import LIMITS
 from core.web import problems
@@ -97,8 +97,11 @@ def delete(project_id: Any, rule_id: UUID, actor: Actor) -> None:
 
 
 def check(project_id: Any, body: RuleBody) -> None:
-    """Check fields against each other and against the project: times, and names of people. Raises invalid."""
-    errors = [*_time_errors(body), *_people_errors(project_id, body)]
+    """Check fields against each other and against the project: times, and names of people and reviewers.
+
+    Raises invalid.
+    """
+    errors = [*_time_errors(body), *_people_errors(project_id, body), *_review_errors(project_id, body)]
     if body.name.startswith(RESERVED):
         errors.append({"field": "name", "detail": "is reserved"})
     if errors:
@@ -119,6 +122,16 @@ def _time_errors(body: RuleBody) -> list[dict[str, str]]:
     late = [field for field, secs in steps if secs > end - spare]
     errors += ({"field": field, "detail": f"must lie {spare} s before the deadline or earlier"} for field in late)
     return errors
+
+
+def _review_errors(project_id: Any, body: RuleBody) -> list[dict[str, str]]:
+    if body.review is None:
+        return []
+    if body.outcome != RuleOutcome.REVIEW:
+        return [{"field": "review", "detail": "is for the outcome review"}]
+    if not Reviewer.objects.filter(project_id=project_id, name=body.review.reviewer).exists():
+        return [{"field": "review.reviewer", "detail": "this project has no reviewer of this name"}]
+    return []
 
 
 def _people_errors(project_id: Any, body: RuleBody) -> list[dict[str, str]]:

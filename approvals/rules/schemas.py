@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from approvals.models import Rule
-from approvals.rules.bodies import RuleApprovers, RuleBody, RuleEscalation, RuleMatch
+from approvals.rules.bodies import RuleApprovers, RuleBody, RuleEscalation, RuleMatch, RuleReview
 from approvals.states import OnExpiry, Reversibility, Risk, RuleOutcome
 from core.db import clock
 from core.web.fields import Id, Moment, one_of, says
@@ -32,6 +32,7 @@ class RuleShown(Struct, frozen=True, kw_only=True):
     raise_risk: Annotated[str, one_of(Risk.values)] | None
     raise_reversibility: Annotated[str, one_of(Reversibility.values)] | None
     approvers: RuleApprovers
+    review: RuleReview | None
     four_eyes: bool
     deadline_secs: int | None
     on_expiry: Annotated[str, one_of(OnExpiry.values)]
@@ -87,6 +88,7 @@ def body(row: Rule) -> dict[str, Any]:
     found["match"] = msgspec.convert(row.match, RuleMatch)
     found["approvers"] = msgspec.convert(row.approvers, RuleApprovers)
     found["escalate"] = msgspec.convert(row.escalate, list[RuleEscalation])
+    found["review"] = msgspec.convert(row.review, RuleReview | None)
     return found | {"message": row.message or None}
 
 

@@ -15,7 +15,8 @@ from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
 from approvals.display import copies
 from approvals.models import Approval, Step
-from approvals.states import Reversibility, Risk, Status, StepKind
+from approvals.review import schemas as review_schemas
+from approvals.states import Reversibility, ReviewState, Risk, Status, StepKind
 from core.adminsite import display
 from core.display.redaction import redacted
 from core.display.text import shortened
@@ -88,12 +89,39 @@ def step_words(step: Step) -> str:
     if target := detail.get("to"):
         kind = "the group " if target["kind"] == "group" else ""
         return f"{words} it to {kind}{shortened(target['name'], LONGEST_NAME)}"
+    if step.kind == StepKind.REVIEWED:
+        return f"reviewed it: {detail['verdict']}"
+    if step.kind == StepKind.REPEAT_SETTLED:
+        return "settled that the earlier run of it did not happen"
     if step.kind in (StepKind.ASKED_BACK, StepKind.ANSWERED):
         return "asked back" if step.kind == StepKind.ASKED_BACK else "answered a question"
     secs = detail.get("for_secs", detail.get("expires_in_secs", detail.get("lease_secs")))
     if step.kind == StepKind.SNOOZED and secs == 0:
         return "ended their snooze of it"
     return f"{words} it" if secs is None else f"{words} it for {secs} s"
+
+
+@register.filter
+def under_review(approval: Approval) -> str:
+    """Return the names of the reviewers that still look at a request."""
+    return ", ".join(review_schemas.under_review(approval))
+
+
+@register.filter
+def review_words(review: dict[str, Any], pending: bool) -> str:
+    """Return the state of a review in words."""
+    state = ReviewState(review["state"])
+    if state == ReviewState.WAITING:
+        return f"looks at it until {review['deadline_at']}" if pending else "has said nothing yet"
+    said = {
+        ReviewState.ALLOW: "says ALLOW",
+        ReviewState.DENY: "says DENY",
+        ReviewState.ASK: "leaves it to people",
+        ReviewState.FAILED: "gave no verdict",
+        ReviewState.DROPPED: "was not asked: the request had ended",
+    }[state]
+    counts = state in (ReviewState.ALLOW, ReviewState.DENY) and not review["has_answered"]
+    return f"{said}, which answers nothing" if counts else said
 
 
 #: The words of the page for the fields of its forms.

@@ -1,4 +1,4 @@
-"""An event loop in a thread beside one that uses the database: what hangs on the network holds no connection of it."""
+"""An event loop in a thread beside one that uses the database: a call that hangs holds no connection of it."""
 
 from __future__ import annotations
 

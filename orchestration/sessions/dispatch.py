@@ -25,6 +25,7 @@ WORK = Work("outbox_sweep", "launches")
 TASK = "orchestration.launch_session"
 NEXT_TASK = "orchestration.launch_next"
 SEND_TASK = "orchestration.deliveries_sweep"
+REVIEW_TASK = "orchestration.reviews_sweep"
 BRAKE_SECS = 5.0
 CONNECT_SECS = 1.0
 log = logging.getLogger(__name__)
@@ -84,6 +85,11 @@ def _send(key: str, session_id: UUID, attempt: int) -> bool:
 def wake_senders() -> None:
     """Have a worker send deliveries now."""
     publish(SEND_TASK)
+
+
+def wake_reviewers() -> None:
+    """Have a worker call the reviewers of new requests now."""
+    publish(REVIEW_TASK)
 
 
 def publish(task: str, *args: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -190,3 +191,21 @@ def test_a_request_without_secrets_is_shown_as_it_is(key: Any, desk: Client, ask
     assert (body["arguments"], body["redacted"]) == ({"command": "ls", "max_tokens": 5}, 0)
     shown = text_of(desk.get(page_of(plain)))
     assert "data-redacted" not in shown and "data-reveal" not in shown
+
+
+def test_the_texts_of_schemas_are_copies_too(
+    asked: Asked, asker: Caller, key: Caller, desk: Client, project: Project
+) -> None:
+    token = "ghp_" + "a1B2" * 9
+    tool = {"type": "object", "properties": {"password": {"type": "string", "description": f"as {token}"}}}
+    form = {"type": "object", "properties": {"code": {"type": "string", "title": f"Code of {token}"}}}
+    edited = asked(via="rest", tool_schema=tool, arguments={"password": "x"})
+    question = asked(via="rest", allowed_decisions=["respond"], response_schema=form, arguments=None)
+    path = f"/{edited.id}/tool-schema"
+    assert asker.get(path).json()["tool_schema"] == tool
+    shown = key.get(path).json()["tool_schema"]
+    assert shown["properties"]["password"] == {"type": "string", "description": "as [redacted]"}
+    assert asker.get(f"/{question.id}/wait", timeout=0).json()["response_schema"] == form
+    assert token not in json.dumps(key.get(f"/{question.id}").json())
+    for approval in (edited, question):
+        assert token not in text_of(desk.get(page_of(approval)))

@@ -39,6 +39,10 @@ class Lists(Generic[Items]):
         """Yield the rules of the project, by name."""
         return self._pages("rules", query)
 
+    def reviewers(self, **query: Any) -> Items:
+        """Yield the reviewers of the project, by name."""
+        return self._pages("reviewers", query)
+
     def grants(self, **query: Any) -> Items:
         """Yield the grants that match the query."""
         return self._pages("grants", query)

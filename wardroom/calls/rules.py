@@ -1,4 +1,7 @@
-"""The calls about rules that are one request each, for `Client` and `AsyncClient`. Changes need `rules:write`."""
+"""The calls about rules and reviewers that are one request each, for `Client` and `AsyncClient`.
+
+Changes need `rules:write`.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ from wardroom.calls.requests import Answer, Requests, at, given
 
 
 class RuleCalls(Requests[Answer]):
-    """Rules that answer requests, or say who must."""
+    """Rules for requests, and the reviewers that they name."""
 
     def add_rule(self, name: str, outcome: str, **fields: Any) -> Answer:
         """Add a rule. It counts for the next request. `fields` as in `POST rules` (match, approvers, shadow, ...)."""
@@ -27,3 +30,23 @@ class RuleCalls(Requests[Answer]):
     def preview_rule(self, rule: dict[str, Any], days: int | None = None) -> Answer:
         """Judge the requests of the last days by a rule that need not be stored. It changes nothing."""
         return self.post("rules/preview", {"rule": rule, **given(days=days)})
+
+    def add_reviewer(self, name: str, **fields: Any) -> Answer:
+        """Add a reviewer, with a `url` or an `entry_point`. The answer shows the secret of a webhook, once."""
+        return self.post("reviewers", {"name": name, **fields})
+
+    def reviewer(self, id: str) -> Answer:
+        """Return one reviewer, without its secret."""
+        return self.get(at("reviewers", id))
+
+    def replace_reviewer(self, id: str, name: str, **fields: Any) -> Answer:
+        """Replace the settings of a reviewer. It keeps its kind, its secret, and its name while rules name it."""
+        return self.put(at("reviewers", id), {"name": name, **fields})
+
+    def delete_reviewer(self, id: str) -> Answer:
+        """Delete a reviewer that no rule names."""
+        return self.delete(at("reviewers", id))
+
+    def rotate_reviewer(self, id: str) -> Answer:
+        """Make a new secret of a webhook, which is shown once. For a day, each call has a signature of both."""
+        return self.post(at("reviewers", id, "rotate"), {})

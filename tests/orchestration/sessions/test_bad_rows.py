@@ -18,7 +18,7 @@ from django.test import Client
 from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import CredentialKind, IdempotencyKey, User
-from approvals.models import Approval, Subject
+from approvals.models import Approval, Review, Reviewer, Subject
 from approvals.rules import timeline
 from config.celery import app
 from core.db.clock import read_database_clock
@@ -164,6 +164,23 @@ def step_of_a_rule() -> Case:
     return Case(timeline.WORK.name, done.exists, lambda: Approval.objects.filter(pk=bad.pk).update(terms=steps))
 
 
+def review() -> Case:
+    bad, good = (stages.asked(stages.running()) for _ in range(2))
+    who = {"project": stages.project(), "name": "r", "kind": "program", "entry_point": "r", "changed_by": {}}
+    reviewer = Reviewer.objects.create(**who, changed_at=ago(100))
+    shown = [{"reviewer": "r", "may_allow": False, "state": "waiting"}]
+    Approval.objects.update(reviews=shown)
+    for row in (bad, good):
+        Review.objects.create(approval=row, reviewer=reviewer, name="r", deadline_at=ago(100))
+    Approval.objects.filter(pk=bad.pk).update(reviews=5)
+    rows = Approval.objects.filter(pk=bad.pk)
+    return Case(
+        "reviews past their deadline",
+        lambda: not Review.objects.filter(approval=good).exists(),
+        lambda: rows.update(reviews=shown),
+    )
+
+
 def claim() -> Case:
     project = stages.project().pk
     for address in ("a", "b"):
@@ -254,6 +271,7 @@ CASES: dict[str, list[Callable[[], Case]]] = {
     "claims_sweep": [claim],
     "outbox_sweep": [owed_hint],
     "deliveries_sweep": [webhook],
+    "reviews_sweep": [review],
     "waits_sweep": [wait],
     "cancels_sweep": [tree],
     "retention_sweep": [old_row],
@@ -269,6 +287,7 @@ WORKS = {
     "claims_sweep": {"claims"},
     "outbox_sweep": {"launches"},
     "deliveries_sweep": {"webhooks"},
+    "reviews_sweep": {"reviews past their deadline"},
     "waits_sweep": {"waits"},
     "cancels_sweep": {"trees"},
     "retention_sweep": {"idempotencykey"},

@@ -1,0 +1,190 @@
+"""Call the reviewers of the requests that wait for one, many at once, and record their verdicts.
+
+The thread that runs a round uses the database. An event loop in a second thread uses the network, so a reviewer that
+hangs holds no thread. One round runs in all of Wardroom; when its process dies, its lease ends and the next round
+calls the reviewers again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from cryptography.fernet import InvalidToken
+from django.db import connections
+
+from approvals.models import Approval, Review
+from approvals.review import calling, ending, letters, replies, reviewers
+from approvals.review.calling import NoReply
+from approvals.review.letters import TooLarge
+from approvals.review.replies import Reply
+from approvals.states import ReviewerKind, ReviewState, Status
+from core.concurrency import loop_thread
+from core.db.clock import database_now, read_database_clock
+from ledger.deliveries import lanes
+from ledger.webhooks import signing
+
+#: The name of the lease of the round.
+LANE = "reviews:"
+#: Calls at once. Each reviewer has a bound of its own, so one that hangs leaves places for the others.
+AT_ONCE = 64
+#: A round without work waits for this long before it ends.
+IDLE_SECS, POLL_SECS = 1.0, 0.2
+#: Short beside the deadlines of reviews: after the death of a round the next one must still have time.
+LEASE_SECS, RENEW_SECS = 6.0, 1.0
+THREADS = 32
+log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_running: threading.Thread | None = None
+
+Call = Callable[[], Awaitable[str]]
+
+
+def ensure() -> int:
+    """End overdue reviews, and have a round run in a thread of this process while reviews wait. Return those ended.
+
+    The thread is no task: a task that waits for reviewers would hold one of the few places of the workers.
+    """
+    global _running
+    ended = ending.end_overdue()
+    if Review.objects.filter(deadline_at__gt=database_now()).exists():
+        with _lock:
+            if _running is None or not _running.is_alive():
+                _running = threading.Thread(target=_in_thread, name="reviews", daemon=True)
+                _running.start()
+    return ended
+
+
+def _in_thread() -> None:
+    try:
+        run()
+    except Exception:
+        log.exception("a round of reviews ended early; the sweep begins the next one")
+    finally:
+        connections.close_all()
+
+
+def run() -> int:
+    """Run a round until no review is left, and return the number of calls. 0 while another round runs."""
+    lanes.ensure([LANE])
+    if not lanes.take(LANE, LEASE_SECS):
+        return 0
+    try:
+        with loop_thread.running("reviews", threads=THREADS) as loop:
+            return _Round(loop).run()
+    finally:
+        lanes.release(LANE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    review: UUID
+    claim: UUID
+    reviewer: UUID
+    at_once: int
+
+
+class _Round:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.jobs: dict[Future[str], _Job] = {}
+        #: Reviews that this round has called. None is called twice.
+        self.done: set[UUID] = set()
+        self.calls = 0
+
+    def run(self) -> int:
+        busy = renewed = time.monotonic()
+        while True:
+            self.begin()
+            now = time.monotonic()
+            if self.jobs:
+                busy = now
+            elif now - busy > IDLE_SECS:
+                return self.calls
+            if renewed < now - RENEW_SECS:
+                lanes.renew([LANE], LEASE_SECS)
+                renewed = now
+            if not self.jobs:
+                time.sleep(POLL_SECS)
+                continue
+            for call in wait(self.jobs, timeout=POLL_SECS, return_when=FIRST_COMPLETED).done:
+                self.finish(call)
+
+    def begin(self) -> None:
+        """Call as many reviewers as have places."""
+        while len(self.jobs) < AT_ONCE:
+            busy = Counter(job.reviewer for job in self.jobs.values())
+            full = {job.reviewer for job in self.jobs.values() if busy[job.reviewer] >= job.at_once}
+            known = {job.review for job in self.jobs.values()} | self.done
+            waiting = Review.objects.filter(deadline_at__gt=database_now()).exclude(reviewer__in=full)
+            row = waiting.exclude(pk__in=known).select_related("reviewer").order_by("deadline_at").first()
+            if row is None:
+                return
+            claim = uuid4()
+            Review.objects.filter(pk=row.pk).update(claim=claim)
+            try:
+                call = _prepared(row)
+            except (NoReply, TooLarge) as why:
+                self.record(row.pk, claim, Reply.failed(str(why)))
+            except Exception as error:
+                log.exception("the review %s cannot begin", row.pk)
+                self.record(row.pk, claim, Reply.failed(f"internal error: {type(error).__name__}"))
+            else:
+                if call is None:
+                    self.record(row.pk, claim, Reply(ReviewState.DROPPED))
+                    continue
+                self.calls += 1
+                job = _Job(row.pk, claim, row.reviewer_id, row.reviewer.at_once)
+                self.jobs[asyncio.run_coroutine_threadsafe(_called(call), self.loop)] = job
+
+    def finish(self, call: Future[str]) -> None:
+        """Record the reply of a call that has ended."""
+        job = self.jobs.pop(call)
+        try:
+            reply = replies.read(call.result())
+        except NoReply as why:
+            reply = Reply.failed(str(why))
+        except Exception as error:
+            log.exception("the review %s failed", job.review)
+            reply = Reply.failed(f"internal error: {type(error).__name__}")
+        self.record(job.review, job.claim, reply)
+
+    def record(self, review: UUID, claim: UUID, reply: Reply) -> None:
+        # It is called at most once in a round: one that another call has ended, or that fails here, stays out.
+        self.done.add(review)
+        try:
+            ending.end(review, claim, reply)
+        except Exception:
+            log.exception("the verdict of the review %s cannot be recorded: people answer", review)
+
+
+def _prepared(review: Review) -> Call | None:
+    """Read the rows that a call needs, and return the call. None: the request has ended already.
+
+    Raises NoReply and TooLarge.
+    """
+    approval, reviewer = Approval.objects.get(pk=review.approval_id), review.reviewer
+    if approval.status != Status.PENDING:
+        return None
+    secs = (review.deadline_at - read_database_clock()).total_seconds()
+    body = letters.letter(approval, review)
+    if reviewer.kind == ReviewerKind.PROGRAM:
+        return lambda: calling.program(reviewer.entry_point, body, secs)
+    try:
+        keys = [signing.opened(reviewer.secret)]
+        if reviewer.previous_secret and reviewers.in_rotation(reviewer):
+            keys.append(signing.opened(reviewer.previous_secret))
+    except InvalidToken:
+        raise NoReply("its secret was sealed with another SECRET_KEY") from None
+    return lambda: calling.webhook(reviewer.url, keys, review.id.hex, body, secs)
+
+
+async def _called(call: Call) -> str:
+    return await call()
