@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from approvals.askers import SessionFacts
+from approvals.display import copies
 from approvals.models import Approval
 from approvals.rules import conditions, globs
 from approvals.rules.compiled import CompiledRule, RuleSet
@@ -87,6 +88,10 @@ class Case:
         """Return the same case with another risk: conditions may read that too."""
         return dataclasses.replace(self, risk=risk, reversibility=reversibility, _contexts={})
 
+    def of(self, approval: Approval) -> Case:
+        """Return the case of another copy of the same request."""
+        return self if approval is self.approval else dataclasses.replace(self, approval=approval, _contexts={})
+
     def context(self, proven: bool, reads: frozenset[str]) -> Any:
         """Return the variables of conditions that read these costly members of the session."""
         key = proven, reads
@@ -127,7 +132,8 @@ class Case:
 def judge(approval: Approval, facts: SessionFacts, rules: RuleSet) -> Judgement:
     """Judge a request. Rules that raise its risk come first, so that other rules see the raised one."""
     found = Judgement(risk=str(approval.risk), reversibility=str(approval.reversibility))
-    candidates = sorted(rules.found(approval.tool_name, approval.permission, facts.role), key=lambda rule: rule.name)
+    by_name = sorted(rules.found(approval.tool_name, approval.permission, facts.role), key=lambda rule: rule.name)
+    candidates, silent = [rule for rule in by_name if not rule.shadow], [rule for rule in by_name if rule.shadow]
     case = Case(approval, facts, found.risk, found.reversibility)
     raising = [rule for rule in candidates if rule.raises]
     _match(raising, case, found)
@@ -137,6 +143,9 @@ def judge(approval: Approval, facts: SessionFacts, rules: RuleSet) -> Judgement:
     if raising:
         case = case.raised(found.risk, found.reversibility)
     _match([rule for rule in candidates if not rule.raises], case, found)
+    if silent:
+        # Nobody notices a silent rule. So it must not answer questions about values that its author may not see.
+        _match(silent, case.of(copies.without_secrets(approval)), found)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 from uuid import UUID
@@ -17,8 +18,6 @@ from approvals.rules.compiled import CompiledRule, compiled, indexed
 from approvals.rules.schemas import RuleDisagreement, RulePreviewed
 from approvals.states import RuleOutcome, Status, Via
 from core.db import clock
-from core.display.redaction import redacted
-from wardroom import jcs
 
 #: The bounds of one preview: requests, seconds, and disagreements that are listed.
 MOST_ROWS, MOST_SECS, MOST_LISTED = 10_000, 5.0, 50
@@ -40,7 +39,9 @@ def preview(project_id: Any, rule: Rule, days: int, actor: Actor) -> RulePreview
     copies that it may see. It reads the roles that sessions have now, and the risk to which the rules of that time
     raised the request.
     """
-    mine, sees_secrets = compiled(rule), permissions.may_reveal(actor, project_id)
+    # Also a silent one is judged as if it answered.
+    mine = dataclasses.replace(compiled(rule), shadow=False)
+    sees_secrets = permissions.may_reveal(actor, project_id)
     alone, began = indexed([mine]), time.monotonic()
     counts = dict.fromkeys(RuleOutcome, 0)
     scanned, undecided, is_cut, listed = 0, 0, False, list[RuleDisagreement]()
@@ -54,9 +55,9 @@ def preview(project_id: Any, rule: Rule, days: int, actor: Actor) -> RulePreview
                 break
             scanned += 1
             if not sees_secrets:
-                _hide(row)
+                row = copies.without_secrets(row)
             found = judging.judge(row, _facts(row, mine, facts), alone)
-            outcome = found.outcome or next((each for _, each in found.shadows), None)
+            outcome = found.outcome
             if outcome is None:
                 continue
             counts[outcome] += 1
@@ -77,15 +78,6 @@ def preview(project_id: Any, rule: Rule, days: int, actor: Actor) -> RulePreview
         undecided=undecided,
         disagreements=listed,
     )
-
-
-def _hide(row: Approval) -> None:
-    """Put the display copy in the place of what the request holds. The row is not saved."""
-    row.question = copies.text(row.question)
-    row.resource = redacted(row.resource)
-    shown = copies.of(row)
-    if shown.count:
-        row.action = jcs.canonical(shown.action)
 
 
 def _facts(row: Approval, rule: CompiledRule, known: dict[UUID | None, SessionFacts]) -> SessionFacts:

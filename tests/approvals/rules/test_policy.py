@@ -120,3 +120,14 @@ def test_shadow_answers_are_kept_beside_the_request(
     assert [(each.name, each.outcome) for each in approval.shadows.all()] == [("silent", "deny"), ("unsure", "ask")]
     shown = desk.get(f"/admin/approvals/approval/{approval.id}/change/").content.decode()
     assert "silent would deny it" in shown
+
+
+@pytest.mark.parametrize("when", ['arguments.password == "hunter2hunter2"', 'approval.question.contains("hunter2")'])
+def test_a_silent_rule_answers_no_question_about_a_hidden_value(ruled: Ruled, asked: Asked, when: str) -> None:
+    ruled(name="curious", shadow=True, match={"when": when})
+    ruled(name="usual", shadow=True, match={"when": 'arguments.command == "ls"'})
+    words = {"arguments": {"command": "ls", "password": "hunter2hunter2"}, "question": "password=hunter2hunter2 ?"}
+    assert [each.name for each in asked(**words).shadows.all()] == ["usual"]
+    # One that answers reads the real values.
+    ruled(name="real", match={"when": when})
+    assert asked(**words).rule == "real"
