@@ -37,9 +37,9 @@ class Outcome(ProjectView):
         request=bodies.ApprovalOutcomeReport,
         responses={200: schemas.Approval},
     )
-    @idempotent(still(replays.fallen_back))
+    @idempotent(still(replays.reported))
     def post(self, request: Request, approval_id: UUID) -> Response:
-        """Report how the run of a consumed action ended. For the asker. Again: the same outcome, or 409."""
+        """Report how the run of a consumed action ended. For the asker and its executor. Again: the same, or 409."""
         find(self.project.pk, approval_id, self.actor, waiters=False)
         said = structs.asdict(request_body.convert(request.data, bodies.ApprovalOutcomeReport))
         return Response(schemas.approval(reports.report(self.project.pk, approval_id, self.actor, **said), self.actor))

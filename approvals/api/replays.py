@@ -8,6 +8,7 @@ from uuid import UUID
 from accounts.actors import Actor
 from approvals import consumption, permissions
 from approvals.display import revealing
+from approvals.outcomes import reports
 from approvals.selectors import find
 from approvals.states import Via
 
@@ -39,3 +40,8 @@ def consumed(project_id: Any, approval_id: UUID, actor: Actor) -> None:
 def fallen_back(project_id: Any, approval_id: UUID, actor: Actor) -> None:
     """Check the replay of a fallback. Raises not-found, forbidden."""
     permissions.check_asker(find(project_id, approval_id, actor), actor)
+
+
+def reported(project_id: Any, approval_id: UUID, actor: Actor) -> None:
+    """Check the replay of a report of the outcome. Raises not-found, forbidden."""
+    reports.check_executor(find(project_id, approval_id, actor), actor)

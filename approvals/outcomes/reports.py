@@ -17,6 +17,7 @@ from core.db import returning
 from core.db.clock import database_now
 from core.web import problems, request_body
 from ledger import quota, unit_of_work
+from ledger.models import AuditEntry
 
 
 def report(
@@ -32,13 +33,14 @@ def report(
     """Record how the run ended. The same outcome again changes nothing, and a late report is kept.
 
     Only the executor that holds the claim knows that its run ended; *unknown* needs no claim. Raises not-found,
-    forbidden for a caller that did not ask, not-consumed, consumed for another claim, and already-reported.
+    forbidden for a caller that neither asked nor took it to run, not-consumed, consumed for another claim, and
+    already-reported.
     """
     said = {"outcome": outcome, "claim": claim, "detail": detail, "probe": probe}
     request_body.convert(said, bodies.ApprovalOutcomeReport)
     with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, waiters=False)
-        permissions.check_asker(approval, actor)
+        check_executor(approval, actor)
         if approval.consumed_at is None:
             raise problems.conflict("Nothing has taken this action to run, so it has no outcome.", "not-consumed")
         if outcome != Outcome.UNKNOWN and claim != approval.consume_claim:
@@ -59,6 +61,15 @@ def report(
         return find(project_id, approval_id, actor, waiters=False)
 
 
+def check_executor(approval: Approval, actor: Actor) -> None:
+    """Raise forbidden for a caller that neither asked nor took the action to run: an approver may consume it too."""
+    if permissions.owns(approval, actor):
+        return
+    rows = AuditEntry.objects.filter(project=approval.project_id, subject=f"approval:{approval.id}")
+    if not rows.filter(action="approval.consumed", actor=str(actor)).exists():
+        raise problems.forbidden("Only the asker may do this, and whoever took the action to run.")
+
+
 _WORDS = {Outcome.RAN.value: "ran", Outcome.FAILED.value: "failed"}
 
 
@@ -75,8 +86,8 @@ class Finished:
 def tools_finished(session_id: UUID, attempt: int, finished: Sequence[Finished]) -> None:
     """Take the events of ended tools as reports. Joins the caller's transaction.
 
-    An event that names no request counts for the only open one of its tool: with several open, none of them is known
-    to have ended.
+    An event that names no request counts for the only open one of its tool that the child asked for: with several open,
+    none of them is known to have ended. A key may have asked for the same session, and runs its action itself.
     """
     with unit_of_work.transaction():
         rows = Approval.objects.of(session_id, attempt).filter(consumed_at__isnull=False, outcome_reported_at=None)
@@ -85,7 +96,9 @@ def tools_finished(session_id: UUID, attempt: int, finished: Sequence[Finished])
             if each.approval is not None:
                 found = [row for row in open_rows if row.request_id == each.approval]
             else:
-                found = [row for row in open_rows if row.tool_name == each.tool_name]
+                found = [
+                    row for row in open_rows if row.tool_name == each.tool_name and row.requested_by["kind"] == "child"
+                ]
             if len(found) != 1:
                 continue
             outcome = Outcome.RAN if each.ok else Outcome.FAILED

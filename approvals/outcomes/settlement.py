@@ -7,10 +7,12 @@ from uuid import UUID
 
 from accounts.actors import Actor
 from approvals import audit_events, permissions
+from approvals.life import steps
 from approvals.models import Approval, OutcomeNote
-from approvals.outcomes import bodies
+from approvals.outcomes import bodies, repeats
+from approvals.rules import rights
 from approvals.selectors import find
-from approvals.states import Outcome, OutcomeNoteKind, Via
+from approvals.states import Outcome, OutcomeNoteKind, StepKind, Via
 from core.db import returning
 from core.db.clock import database_now
 from core.web import problems, request_body
@@ -22,14 +24,16 @@ _WORDS = {Outcome.RAN: "it ran", Outcome.DID_NOT_RUN: "it did not run"}
 def settle(project_id: Any, approval_id: UUID, actor: Actor, *, settled_as: str, note: str) -> Approval:
     """Settle an unknown outcome, once. The same settlement again changes nothing.
 
-    Raises not-found, not-an-approver, invalid, already-settled for another settlement, and not-unknown when the
-    outcome is not in doubt.
+    Raises not-found, not-an-approver, self-approval, invalid, already-settled for another settlement, and not-unknown
+    when the outcome is not in doubt.
     """
     said = request_body.convert({"settled_as": settled_as, "note": note}, bodies.ApprovalUnknownOutcome)
     to = Outcome(said.settled_as)
     with unit_of_work.transaction():
         approval = find(project_id, approval_id, actor, waiters=False)
         permissions.check_decide(actor, project_id, Via.REST)
+        # Who may not decide it may not say either that it did not run: that lets it be asked again.
+        rights.check_answer(approval, actor)
         rows = Approval.objects.filter(id=approval_id, outcome=Outcome.UNKNOWN, outcome_settled_as=None)
         for changed in returning.update(rows, outcome=to, outcome_settled_as=to):
             OutcomeNote.objects.create(
@@ -42,6 +46,7 @@ def settle(project_id: Any, approval_id: UUID, actor: Actor, *, settled_as: str,
             )
             told = {"outcome": to.value}
             audit_events.record_change(changed, "outcome_settled", actor, reason=to.value, told=told)
+            _warn_anew(changed, actor)
         approval = find(project_id, approval_id, actor, waiters=False)
         if approval.outcome_settled_as is None:
             raise problems.conflict(
@@ -53,3 +58,15 @@ def settle(project_id: Any, approval_id: UUID, actor: Actor, *, settled_as: str,
                 f"It was settled already: {words}.", "already-settled", settled_as=str(approval.outcome_settled_as)
             )
         return approval
+
+
+def _warn_anew(settled: Approval, actor: Actor) -> None:
+    """Take the warning from the pending repeats of an action that did not run, or name another run that may have."""
+    if settled.outcome_settled_as != Outcome.DID_NOT_RUN:
+        return
+    rows = Approval.objects.pending().filter(project=settled.project_id, tool_name=settled.tool_name)
+    for row in rows.filter(repeat_warning__approval_id=str(settled.id)).order_by("id"):
+        warning = repeats.warning_for(row.project_id, row.tool_name, row.action)
+        detail = {"repeats": None if warning is None else warning["approval_id"]}
+        columns = {"repeat_warning": warning}
+        steps.take(row, StepKind.REPEAT_SETTLED, actor, columns, reason="did_not_run", detail=detail)

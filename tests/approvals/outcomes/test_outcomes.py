@@ -11,7 +11,7 @@ import pytest
 
 from accounts.actors import Actor
 from accounts.models import Project, User
-from approvals import attempt_clock
+from approvals import attempt_clock, consumption
 from approvals.models import Approval, OutcomeNote
 from approvals.outcomes import reports, settlement, unknown
 from approvals.outcomes.reports import Finished
@@ -215,3 +215,64 @@ def test_an_action_that_was_reported_may_be_asked_again(taken: Taken, asked: Ask
     assert asked().repeat_warning is None
     report(in_doubt(taken()))
     assert asked().repeat_warning is None
+
+
+# --- who may not decide may not settle, and who took it reports -----------------------------------------------------
+
+
+def test_who_may_not_decide_it_may_not_settle_it(taken: Taken, alice: User, bob: User) -> None:
+    approval = in_doubt(taken())
+    Approval.objects.filter(pk=approval.pk).update(four_eyes=True, terms={"owners": [alice.pk]})
+    assert refused(settle, approval, alice, "did_not_run") == "self-approval"
+    named = {"approvers": [{"users": ["bob"], "groups": []}]}
+    Approval.objects.filter(pk=approval.pk).update(four_eyes=False, terms=named)
+    assert refused(settle, approval, alice, "did_not_run") == "not-an-approver"
+    assert settle(approval, bob, "did_not_run").outcome == "did_not_run"
+
+
+def test_an_approver_that_took_it_to_run_reports_its_end(approved: Asked, alice: User, bob: User) -> None:
+    approval = approved()
+    runner = Actor.of_user(bob)
+    consumption.consume(approval.project_id, approval.id, digest=approval.digest, claim="mine", actor=runner)
+    assert refused(report, approval, actor=Actor.of_user(alice)) == "forbidden"
+    assert refused(report, approval, actor=runner, claim="another") == "consumed"
+    assert report(approval, actor=runner).outcome == "ran"
+
+
+def test_an_event_without_a_name_counts_for_no_run_of_a_key(
+    project: Project, approved: Asked, session: UUID, alice: User
+) -> None:
+    asker = Actor.of_user(alice)
+    approval = approved(via="rest", actor=asker)
+    consumption.consume(project.pk, approval.id, digest=approval.digest, claim="mine", actor=asker)
+    reports.tools_finished(session, 1, [Finished("shell", ok=True)])
+    approval.refresh_from_db()
+    assert approval.outcome is None
+    assert report(approval, actor=asker).outcome == "ran"
+
+
+def test_a_pending_repeat_loses_its_warning_when_the_earlier_run_did_not_happen(
+    taken: Taken, asked: Asked, alice: User
+) -> None:
+    first, other = in_doubt(taken()), in_doubt(taken())
+    repeat = asked()
+    assert repeat.repeat_warning is not None
+    warned_of = {str(first.id): first, str(other.id): other}
+    newest = warned_of.pop(repeat.repeat_warning["approval_id"])
+    [older] = warned_of.values()
+    settle(newest, alice, "did_not_run")
+    repeat.refresh_from_db()
+    # Another run of the same action is still in doubt.
+    assert repeat.repeat_warning is not None and repeat.repeat_warning["approval_id"] == str(older.id)
+    settle(older, alice, "did_not_run")
+    repeat.refresh_from_db()
+    assert (repeat.repeat_warning, repeat.version) == (None, 3)
+    assert [told["repeats"] for told in events("approval_repeat_settled")] == [str(older.id), None]
+
+
+def test_a_run_that_happened_leaves_the_warning(taken: Taken, asked: Asked, alice: User) -> None:
+    first = in_doubt(taken())
+    repeat = asked()
+    settle(first, alice, "ran")
+    repeat.refresh_from_db()
+    assert repeat.repeat_warning is not None and repeat.version == 1
