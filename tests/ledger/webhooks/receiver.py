@@ -52,6 +52,9 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if len(body) < int(self.headers["Content-Length"]):  # The sender was killed on the way.
+                self.close_connection = True
+                return None
             receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
             answer = receiver.answers.pop(0) if receiver.answers else 204
             if callable(answer):
