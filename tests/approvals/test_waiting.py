@@ -119,6 +119,20 @@ async def test_a_deadline_that_passes_during_the_wait_is_expired_not_denied(
     assert (answer["status"], answer["timed_out"], answer["decision"]) == ("expired", False, None)
 
 
+async def test_a_withdrawal_ends_every_wait_with_its_reason(
+    wait: Any, asked: Asked, mine: Any, project: Project, session: UUID, bearer: Any, alice: User, no_poll: Any
+) -> None:
+    approval = await run_in_threadpool(asked, via="rest")
+    key = await run_in_threadpool(bearer, project, alice)
+    waits = [asyncio.create_task(wait(approval.id, headers)) for headers in (mine, key)]
+    await wait_until_async(_two_waiters)
+    await run_in_threadpool(decisions.withdraw, project.pk, approval.id, Actor.of_user(alice), "found another way")
+    for answer in await asyncio.gather(*waits):
+        told = answer.json()
+        assert (told["status"], told["timed_out"], told["decision"]) == ("cancelled", False, None)
+        assert told["cancel_reason"] == "withdrawn"
+
+
 async def test_somebody_elses_look_delivers_nothing(
     wait: Any, approved: Asked, bearer: Callable[..., dict[str, str]], project: Project, bob: User
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ledger.reading import events, stream
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
@@ -79,3 +81,42 @@ def test_a_decision_survives_the_death_of_the_process_that_waited(house: Any) ->
     approve(there, approval)
     answer = there.get(f"/api/v1/approvals/{approval['id']}/wait").json()
     assert (answer["status"], answer["timed_out"]) == ("approved", False)
+
+
+def hear(client: httpx.Client, after: int, approvals: list[Any], connected: threading.Event) -> list[Any]:
+    """Read the feed from a cursor until each approval has ended. Return the cursor of each end, and the end."""
+    found: list[Any] = []
+    with stream(client, "/api/v1/feed", Last_Event_ID=str(after)) as answer:
+        connected.set()
+        for frame in events(answer):
+            payload = frame.json["payload"]
+            if payload.get("status") not in (None, "pending") and payload["approval_id"] in approvals:
+                found.append((int(frame.id), payload["approval_id"], payload["status"], payload["reason"]))
+            if len(found) == len(approvals):
+                break
+    return found
+
+
+def test_readers_of_the_feed_hear_each_end_also_over_the_death_of_their_process(house: Any) -> None:
+    there = house.client(web=2)
+    start = there.get("/api/v1/snapshot").json()["cursor"]
+    early, late, withdrawn = (ask(there, name) for name in ("early", "late", "withdrawn"))
+    ids = [each["id"] for each in (early, late, withdrawn)]
+    approve(there, early)
+    with ThreadPoolExecutor(3) as pool:
+        readers = [threading.Event() for _ in range(3)]
+        lost = pool.submit(hear, house.client(web=1), start, ids, readers[0])
+        both = [pool.submit(hear, house.client(web=2), start, ids, each) for each in readers[1:]]
+        assert all(each.wait(20) for each in readers)
+        house.kill("web1")
+        assert lost.exception(20) is not None
+        approve(there, late)
+        there.post(f"/api/v1/approvals/{withdrawn['id']}/withdraw", json={"reason": "no need"}).raise_for_status()
+        # The reader of the dead process goes on at the other one.
+        again = pool.submit(hear, house.client(web=2), start, ids, threading.Event())
+        heard = [each.result(20) for each in (*both, again)]
+    assert heard[0] == heard[1] == heard[2]
+    assert [(id, status) for _, id, status, _ in heard[0]] == list(
+        zip(ids, ["approved", "approved", "cancelled"], strict=True)
+    )
+    assert heard[0][2][3] == "withdrawn"

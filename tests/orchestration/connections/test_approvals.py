@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.models import Approval
 from approvals.selectors import waiter_count, with_waiters
+from core.db.clock import read_database_clock
 from ledger import wakeups
 from orchestration.connections import approvals, outgoing
 from orchestration.sessions import lifecycle
 from orchestration.states import Status
+from tests.clock import call_at
 from tests.orchestration.connections.conftest import Peer, Server, Spawn
 from tests.waiting import chance, wait_until
 
@@ -238,6 +241,15 @@ def test_a_withdrawn_request_is_cancelled(server: Server, child: Spawn) -> None:
         peer.say("approval_withdraw", id=request, reason="found another way")
         assert peer.hear("approval_reply")["decision"] == "cancelled"
     assert Approval.objects.get().status == "cancelled"
+
+
+def test_a_deadline_that_passes_while_a_child_waits_is_told_as_expired(server: Server, child: Spawn) -> None:
+    with server.child(child) as peer:
+        request = ask(peer, expires_in_secs=60)
+        assert call_at(read_database_clock() + timedelta(seconds=61), decisions.expire_due) == 1
+        reply = peer.hear("approval_reply")
+        assert (reply["id"], reply["decision"]) == (request, "expired")
+        assert "arguments" not in reply
 
 
 def test_a_short_disconnect_cancels_nothing(server: Server, child: Spawn) -> None:
