@@ -18,6 +18,7 @@ from approvals import audit_events
 from approvals.models import Approval, Subject
 from approvals.states import CancelReason, RequestVia, Status, sources
 from core.db.clock import database_now, later
+from core.db.compiled import CompiledUpdates
 from core.limits import LIMITS
 from core.web import problems
 from ledger import sweep_batch, unit_of_work
@@ -25,6 +26,7 @@ from ledger.outages import STEP_SECS
 from ledger.sweep_batch import Work
 
 RETRY_SECS = 5
+CHANGED: CompiledUpdates[Subject] = CompiledUpdates()
 LEFT = Work("approvals_expiry_sweep", "left by an end")
 
 
@@ -113,18 +115,21 @@ def wait_begins(project_id: Any, session_id: UUID, attempt: int, via: str) -> No
 
     Call it in the transaction that inserts the approval: the row lock keeps `settle` out until the ask is committed.
     """
-    subjects = Subject.objects.filter(project_id=project_id, session=session_id, attempt=attempt)
-    available = subjects.alias(total=F("pending") + F("pending_aside")).filter(
-        closed_at__isnull=True, total__lt=LIMITS.pending_approvals_per_attempt
-    )
-    if via == RequestVia.CONNECTION:
+    values = {"project": project_id, "session": session_id, "attempt": attempt}
+    most = {"most": LIMITS.pending_approvals_per_attempt}
+    over_connection = via == RequestVia.CONNECTION
+
+    def build(values: Any) -> Any:
+        free = _subjects(values).alias(total=F("pending") + F("pending_aside")).filter(total__lt=values["most"])
+        rows = free.filter(closed_at__isnull=True)
+        if not over_connection:
+            return rows, {"pending_aside": F("pending_aside") + 1}
         since = Coalesce(F("waiting_since"), database_now(), output_field=DateTimeField())
-        changed = available.update(pending=F("pending") + 1, waiting_since=since)
-    else:
-        changed = available.update(pending_aside=F("pending_aside") + 1)
-    if changed:
+        return rows, {"pending": F("pending") + 1, "waiting_since": since}
+
+    if CHANGED.run(("begins", over_connection), values | most, build):
         return
-    subject = subjects.first()
+    subject = _subjects(values).first()
     if subject is None:
         raise problems.not_found()
     if subject.closed_at is not None:
@@ -136,18 +141,22 @@ def wait_ends(approval: Approval) -> None:
     """Count one pending ask less. The last one over the connection starts the clock again."""
     if approval.session is None or approval.attempt is None:
         return
-    subjects = Subject.objects.filter(session=approval.session, attempt=approval.attempt, closed_at__isnull=True)
-    if approval.via != RequestVia.CONNECTION:
-        subjects.filter(pending_aside__gt=0).update(pending_aside=F("pending_aside") - 1)
-        return
-    at = database_now()
-    last = {"pending__lte": 1}
-    subjects.filter(pending__gt=0).update(
-        pending=F("pending") - 1,
-        waited=_waited(at, **last),
-        waiting_since=Case(When(**last, then=None), default=F("waiting_since"), output_field=DateTimeField(null=True)),
-        last_settled_at=at,
-    )
+    over_connection = approval.via == RequestVia.CONNECTION
+
+    def build(values: Any) -> Any:
+        subjects = Subject.objects.filter(**values, closed_at__isnull=True)
+        if not over_connection:
+            return subjects.filter(pending_aside__gt=0), {"pending_aside": F("pending_aside") - 1}
+        at, last = database_now(), {"pending__lte": 1}
+        since = Case(When(**last, then=None), default=F("waiting_since"), output_field=DateTimeField(null=True))
+        return subjects.filter(pending__gt=0), {
+            "pending": F("pending") - 1,
+            "waited": _waited(at, **last),
+            "waiting_since": since,
+            "last_settled_at": at,
+        }
+
+    CHANGED.run(("ends", over_connection), {"session": approval.session, "attempt": approval.attempt}, build)
 
 
 def settle(session_id: UUID, attempt: int, reason: str = CancelReason.ATTEMPT_ENDED) -> int:
@@ -188,6 +197,11 @@ def settle_left(limit: int = 200) -> int:
     found = left.filter(session__isnull=False, attempt__isnull=False).values_list("session", "attempt").distinct()
     act: Callable[[Any], int] = lambda row: settle(*row)  # noqa: E731
     return sweep_batch.each(LEFT, lambda most: found[:most], act, limit=limit)
+
+
+def _subjects(values: Any) -> Any:
+    names = {"project_id": values["project"], "session": values["session"], "attempt": values["attempt"]}
+    return Subject.objects.filter(**names)
 
 
 def _cancel_pending(session_id: UUID, attempt: int, reason: str, *, skip_locked: bool) -> list[Approval]:

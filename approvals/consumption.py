@@ -19,8 +19,11 @@ from approvals.selectors import find
 from approvals.states import RUNS, RequestVia, Status
 from core.db import returning
 from core.db.clock import database_now
+from core.db.compiled import CompiledQueries
 from core.web import problems, request_body
 from ledger import unit_of_work
+
+_UNACKNOWLEDGED: CompiledQueries[Approval] = CompiledQueries()
 
 
 def unacknowledged(
@@ -31,14 +34,19 @@ def unacknowledged(
     With `include_unconsumed`, also return those it has acknowledged and not consumed. With `include_questions`, also
     return the pending ones with an open question: one statement finds all that a connection has to send.
     """
-    due = Q(delivered_at__isnull=True)
-    if include_unconsumed:
-        due |= Q(consumed_at__isnull=True)
-    due &= ~Q(status=Status.PENDING)
-    if include_questions:
-        due |= Q(status=Status.PENDING, open_questions__gt=0)
-    asked = Approval.objects.of(session_id, attempt).filter(via=RequestVia.CONNECTION)
-    return list(asked.filter(due).order_by("settled_at", "id"))
+
+    def build(values: Any) -> Any:
+        due = Q(delivered_at__isnull=True)
+        if include_unconsumed:
+            due |= Q(consumed_at__isnull=True)
+        due &= ~Q(status=Status.PENDING)
+        if include_questions:
+            due |= Q(status=Status.PENDING, open_questions__gt=0)
+        asked = Approval.objects.of(values["session"], values["attempt"]).filter(via=RequestVia.CONNECTION)
+        return asked.filter(due).order_by("settled_at", "id")
+
+    shape = include_unconsumed, include_questions
+    return _UNACKNOWLEDGED.rows(shape, {"session": session_id, "attempt": attempt}, build)
 
 
 def acknowledge(session_id: UUID, attempt: int, request_id: str, *, actor: Actor | None = None) -> Approval:

@@ -187,11 +187,11 @@ def _settle(approval: Approval, to: Status, **columns: Any) -> list[Approval]:
     if to is not Status.CANCELLED:
         values |= {"version": approval.version, "digest": approval.digest}
 
-    def rows(values: Any) -> Any:
-        open_rows = Approval.objects.filter(**values, status__in=sources(to))
-        return open_rows if to is Status.CANCELLED else open_rows.in_time(database_now())
+    def build(values: Any) -> Any:
+        rows = Approval.objects.filter(**values, status__in=sources(to))
+        return rows if to is Status.CANCELLED else rows.in_time(database_now()), {"settled_at": database_now()}
 
-    return SETTLED.run(to, values, rows, {"status": to, "settled_at": database_now(), **columns})
+    return SETTLED.run(to, values, build, {"status": to, **columns})
 
 
 def settled_already(approval: Approval) -> problems.Problem:

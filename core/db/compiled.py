@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from django.db import connection
@@ -25,6 +26,7 @@ from core.db import batches, clock, returning, sql
 
 M = TypeVar("M", bound=Model)
 Values = Mapping[str, Any]
+Build = Callable[[Values], tuple[QuerySet[M], Values]]
 #: Beyond these, the shape that was used least lately is dropped: a caller that invents shapes fills neither the memory
 #: nor the places of the usual ones.
 MOST_SHAPES = 64
@@ -98,23 +100,23 @@ class CompiledUpdates(Generic[M]):
     def __init__(self) -> None:
         self._made: dict[Hashable, _CompiledUpdate[M]] = {}
 
-    def run(self, shape: Hashable, values: Values, build: Callable[[Values], QuerySet[M]], changes: Values) -> list[M]:
-        """Update the rows of `build(values)`, and return them as they are now, without annotations.
+    def run(self, shape: Hashable, values: Values, build: Build[M], columns: Values = MappingProxyType({})) -> list[M]:
+        """Update rows and return them as they are now, without annotations.
 
-        `shape` and `values` are those of `CompiledQueries`. A column changes to a value, which may be another one at
-        each call, or to an expression, which is the same one at each call.
+        `build(values)` returns the rows, and the columns that change to an expression. `shape` and `values` are those
+        of `CompiledQueries`. The other columns change to the values in `columns`, which are of any type.
         """
         if clock.overridden() is not None:
-            return returning.update(build(values), **changes)
-        columns = tuple((name, hasattr(value, "resolve_expression")) for name, value in changes.items())
-        key = (connection.vendor, shape, columns)
+            rows, expressions = build(values)
+            return returning.update(rows, **columns, **expressions)
+        key = (connection.vendor, shape, tuple(columns))
         made = self._made.get(key)
         if made is None:
             examples = {name: _example(value) for name, value in values.items()}
-            made = _CompiledUpdate(build(examples), examples, changes)
+            made = _CompiledUpdate(*build(examples), examples, columns)
             if len(self._made) < MOST_SHAPES:
                 self._made[key] = made
-        return made.run(values, changes)
+        return made.run(values, columns)
 
 
 class _Compiled(Generic[M]):
@@ -157,32 +159,18 @@ class _Slot(Expression):
 
 
 class _CompiledUpdate(Generic[M]):
-    def __init__(self, rows: QuerySet[M], examples: Values, changes: Values) -> None:
-        self._model = rows.model
-        self._fields: dict[str, Any] = {
-            name: self._model._meta.get_field(name)
-            for name, value in changes.items()
-            if not hasattr(value, "resolve_expression")
-        }
-        statement, params, self._read = returning.statement(
-            rows, {**changes, **{name: _Slot(name) for name in self._fields}}
-        )
-        # A parameter of an expression would be the first call's in every later one.
-        if sum(isinstance(each, _Slot) for each in params) + _filters(rows) != len(params):
-            raise ValueError("An expression in a compiled update has no parameters.")
+    def __init__(self, rows: QuerySet[M], expressions: Values, examples: Values, columns: Values) -> None:
+        self._fields: dict[str, Any] = {name: rows.model._meta.get_field(name) for name in columns}
+        changes = {**{name: _Slot(name) for name in columns}, **expressions}
+        statement, params, self._read = returning.statement(rows, changes)
         self._statement, self._params = _with_places(statement, params, examples)
 
-    def run(self, values: Values, changes: Values) -> list[M]:
+    def run(self, values: Values, columns: Values) -> list[M]:
         prepared = {
-            name: field.get_db_prep_save(changes[name], connection=connection) for name, field in self._fields.items()
+            name: field.get_db_prep_save(columns[name], connection=connection) for name, field in self._fields.items()
         }
         params = [prepared[each.name] if isinstance(each, _Slot) else each for each in self._params]
         return self._read(sql.run_prepared(self._statement, _filled(params, values), binary=False))
-
-
-def _filters(rows: QuerySet[Any]) -> int:
-    """Return the number of parameters of the rows' own conditions."""
-    return len(rows.query.get_compiler(using=rows.db).compile(rows.query.where)[1])
 
 
 def _with_places(statement: str, params: Sequence[Any], examples: Values) -> tuple[str, list[Any]]:
