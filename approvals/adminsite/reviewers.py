@@ -22,6 +22,7 @@ from approvals.models import Review, Reviewer, Rule
 from approvals.review import reviewers
 from approvals.review.bodies import MOST_AT_ONCE, ReviewerBody
 from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
+from core.display.text import visible
 from core.web import problems, request_body
 
 
@@ -71,16 +72,21 @@ class ReviewerForm(forms.Form):
 class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
     """Reviewers of the reader's projects. Every change runs through the operations, with its audit row."""
 
-    list_display = ("name", "project", "kind", "place", "at_once", "waiting")
+    list_display = ("title", "project", "kind", "place", "at_once", "waiting")
     list_filter = (ProjectFilter, "kind")
     list_select_related = ("project",)
     change_list_template = "admin/approvals/reviewer/list.html"
     ordering: ClassVar = ("project", "name")
 
+    @admin.display(description="name", ordering="name")
+    def title(self, row: Reviewer) -> str:
+        """Return its name, visibly."""
+        return visible(row.name)
+
     @admin.display(description="at")
     def place(self, row: Reviewer) -> str:
         """Return its host, or its entry point."""
-        return reviewers.place(row)
+        return visible(reviewers.place(row))
 
     @admin.display(description="requests that wait")
     def waiting(self, row: Reviewer) -> int:
@@ -182,7 +188,7 @@ class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "media": self.media,
-            "title": f"Reviewer {row.name}" if row else "New reviewer",
+            "title": f"Reviewer {visible(row.name)}" if row else "New reviewer",
             "form": form,
             "reviewer": row,
             **more,

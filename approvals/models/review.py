@@ -10,6 +10,7 @@ from django.db.models import Q
 from accounts.models import Project
 from approvals.models.approval import Approval
 from approvals.states import ReviewerKind
+from core.display.text import shortened
 
 
 class Reviewer(models.Model):
@@ -45,7 +46,7 @@ class Reviewer(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return shortened(self.name)
 
 
 class Review(models.Model):

@@ -43,7 +43,7 @@ STEER, STOP = "orchestration.change_session", "orchestration.stop_session"
 SESSION = f"orchestration.view_session|{STEER}"
 LOOK, DECIDE, SECRETS = "approvals.view_approval|approvals.decide", "approvals.decide", "approvals.view_secrets"
 GRANT = "approvals.view_grant|approvals.view_approval|approvals.decide"
-RULE = "approvals.view_rule|approvals.change_rule"
+RULE, RULES = "approvals.view_rule|approvals.change_rule", "approvals.change_rule"
 INSPECT, REQUEUE = "mailbox.inspect_quarantine", "mailbox.requeue"
 
 
@@ -60,6 +60,7 @@ MODELS = {
     "approvals_approval": (LOOK,),
     "approvals_grant": (GRANT,),
     "approvals_rule": (RULE,),
+    "approvals_reviewer": (RULES,),
     "mailbox_message": stock("mailbox", "message"),
     "mailbox_quarantined": (INSPECT,),
     "ledger_webhook": stock("ledger", "webhook"),
@@ -94,6 +95,10 @@ def rule(rows: Rows) -> dict[str, Any]:
         "enabled": "on",
     }
     return {**values, "project": str(rows[Project].pk), "version": str(rows[Rule].version)}
+
+
+def reviewer(rows: Rows) -> dict[str, Any]:
+    return {"name": "made by form", "url": "https://r.example/", "at_once": "3", "project": str(rows[Project].pk)}
 
 
 def key(rows: Rows) -> dict[str, Any]:
@@ -136,6 +141,10 @@ PAGES = {
     "approvals_rule_new": Page(("approvals.add_rule",), ("approvals.add_rule",), rule),
     "approvals_rule_change": Page((RULE,), ("approvals.change_rule",), rule),
     "approvals_rule_remove": Page((RULE, "approvals.delete_rule"), (RULE, "approvals.delete_rule"), form()),
+    "approvals_reviewer_new": Page((RULES,), (RULES,), reviewer),
+    "approvals_reviewer_change": Page((RULES,), (RULES,), reviewer),
+    "approvals_reviewer_rotate": Page((RULES,), (RULES,), form()),
+    "approvals_reviewer_remove": Page((RULES,), (RULES,), form()),
     "mailbox_quarantined_raw": Page((INSPECT,)),
     "mailbox_quarantined_requeue": Page(
         (INSPECT, REQUEUE), (INSPECT, REQUEUE), form(edited=MESSAGE, address="plain-box")

@@ -12,7 +12,9 @@ from accounts.actors import Actor
 from approvals import decisions
 from approvals import requests as approvals_asking
 from approvals.canonical_action import Ask
-from approvals.models import Approval, Grant, Plan, Rule
+from approvals.models import Approval, Grant, Plan, Reviewer, Rule
+from approvals.review import reviewers
+from approvals.review.bodies import ReviewerBody
 from approvals.rules import editing
 from approvals.rules.bodies import RuleBody, RuleMatch
 from ledger.models import Delivery, Webhook
@@ -54,6 +56,7 @@ class Targets:
             and Plan.objects.get(pk=self.ids["plan"]).ended_at is None
             and Grant.objects.get(pk=self.ids["grant"]).ended_at is None
             and Rule.objects.get(pk=self.ids["rule"]).version == 1
+            and Reviewer.objects.filter(pk=self.ids["reviewer"], at_once=4, previous_secret=None).exists()
             and Quarantined.objects.get(pk=self.ids["quarantined"]).state == "waiting"
             and Webhook.objects.filter(pk=self.ids["webhook"], previous_secret=None).exists()
             and Delivery.objects.filter(webhook__pk=self.ids["webhook"]).count() == deliveries
@@ -80,6 +83,8 @@ def plant() -> Targets:
     granted = decisions.decide(project.pk, granted.pk, answer, Actor.of_user(owner()), "admin")
     body = RuleBody(name=f"rule {session}", outcome="deny", match=RuleMatch(tools=["nothing"]))
     rule = editing.create(project.pk, body, SELF)
+    reviewer = {"name": f"reviewer {session}", "url": "https://hooks.example/"}
+    reviewing, _ = reviewers.create(project.pk, ReviewerBody(**reviewer), SELF)
     steps: Any = {"steps": [{"tool_name": "t", "permission": "p", "resource": "r"}]}
     wanted = Ask(
         session=session, attempt=1, request_id="plan", tool_name="t", permission="p", resource="r", plan=steps,
@@ -92,7 +97,7 @@ def plant() -> Targets:
     webhook, _ = receivers.create(project.pk, SELF, url="https://hooks.example/", types=["*"])
     sent = trial.send(webhook)
     ids = {
-        "session": session, "over": over, "ask": asked.id, "boxed": boxed.id, "rule": rule.pk,
+        "session": session, "over": over, "ask": asked.id, "boxed": boxed.id, "rule": rule.pk, "reviewer": reviewing.pk,
         "approval": approval.pk, "quarantined": broken.pk, "grant": granted.remembered, "plan": planned.pk,
         "webhook": webhook.pk, "delivery": sent.pk,
     }  # fmt: skip

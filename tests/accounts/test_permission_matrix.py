@@ -46,6 +46,7 @@ MESSAGE = {"message_kind": "task", "body": {"text": "stop"}}
 READ, WRITE = ("sessions:read",), ("sessions:write",)
 ASK, DECIDE, LOOK = ("approvals:ask",), ("approvals:decide",), ("approvals:ask", "approvals:decide", "approvals:read")
 DELIVER, HOOK = ("mailboxes:write",), ("webhooks:write",)
+EDIT = ("rules:write",)
 RULES, RULE = ("rules:write", "approvals:read"), {"name": "planted", "outcome": "ask"}
 CLAIM = {"claim": str(uuid.uuid4()), "ids": ["x"]}
 BATCH = {"items": [{"id": "{approval}", "digest": "x", "decision": "deny"}]}
@@ -99,6 +100,12 @@ MATRIX = [
     Row("GET grants", ("approvals:read",)),
     Row("GET grants/{grant}", ("approvals:read",)),
     Row("POST grants/{grant}/revoke", DECIDE, body={}),
+    Row("GET reviewers", EDIT),
+    Row("POST reviewers", EDIT, body={"name": "new", "url": "https://hooks.example/"}),
+    Row("GET reviewers/{reviewer}", EDIT),
+    Row("PUT reviewers/{reviewer}", EDIT, body={"name": "new", "url": "https://hooks.example/", "at_once": 2}),
+    Row("DELETE reviewers/{reviewer}", EDIT),
+    Row("POST reviewers/{reviewer}/rotate", EDIT, body={}),
     Row("GET rules", RULES),
     Row("POST rules", ("rules:write",), body={**RULE, "name": "new"}),
     Row("GET rules/{rule}", RULES),

@@ -17,7 +17,7 @@ from accounts.actors import Actor
 from accounts.models import Credential, Project, User
 from approvals import attempt_clock, decisions, requests
 from approvals.canonical_action import Ask
-from approvals.models import Approval, Grant, Rule
+from approvals.models import Approval, Grant, Reviewer, Rule
 from ledger import unit_of_work
 from ledger.models import AuditEntry, Delivery, Event, OutboxEntry, Sweep, Webhook
 from mailbox import delivery, quarantine
@@ -63,6 +63,7 @@ def plant(slug: str, word: str) -> Planted:
         Delivery: _delivery(planted),
         Grant: _grant(planted, session),
         Rule: _rule(planted),
+        Reviewer: _reviewer(planted),
         Message: _message(planted, session),
         Quarantined: quarantine.put(
             project.pk, planted.text("raw").encode(), "rest", planted.text("reason"), address=f"{word}-box"
@@ -83,6 +84,18 @@ def _rule(planted: Planted) -> Rule:
         match={"tools": [f"{planted.word}{MARKUP}"]},
         outcome="ask",
         message=f"{planted.word}{MARKUP}",
+        changed_at=timezone.now(),
+        changed_by={"kind": "key", "id": "1", "name": planted.text("changer", 100), "user": None, "user_id": None},
+    )
+
+
+def _reviewer(planted: Planted) -> Reviewer:
+    return Reviewer.objects.create(
+        project=planted.project,
+        name=f"{planted.word}{MARKUP}"[:64],
+        kind="webhook",
+        url=f"https://{planted.word}{MARKUP}/",
+        secret="sealed",
         changed_at=timezone.now(),
         changed_by={"kind": "key", "id": "1", "name": planted.text("changer", 100), "user": None, "user_id": None},
     )

@@ -24,6 +24,7 @@ TAKING += [f"/api/v1/approvals/{odd.NEVER}/{step}" for step in STEPS]
 TAKING.append(f"/api/v1/approvals/{odd.NEVER}/questions/{odd.NEVER}/answer")
 TAKING += [f"/api/v1/approvals/{odd.NEVER}/{operation}" for operation in ("outcome", "unknown-outcome")]
 TAKING += ["/api/v1/rules", "/api/v1/webhooks", f"/api/v1/webhooks/{odd.NEVER}/rotate"]
+TAKING += ["/api/v1/reviewers", f"/api/v1/reviewers/{odd.NEVER}/rotate"]
 TAKING += [f"/api/v1/{granted}/{odd.NEVER}/revoke" for granted in ("grants", "plans")]
 
 
