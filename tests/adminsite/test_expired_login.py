@@ -91,7 +91,8 @@ def test_a_press_after_the_login_expired_decides_nothing_and_loses_no_word(house
     assert status_of(house, approval) == "pending"
     page.get_by_role("button", name="Deny").click()
     expect(page.locator(".messagelist")).to_contain_text("You denied it")
-    assert page.evaluate("sessionStorage.length") == 0
+    # The script of the page runs after its text is there.
+    page.wait_for_function("sessionStorage.length === 0")
 
 
 def test_a_login_that_expires_while_an_edit_is_typed_leaves_it(house: House, page: Page) -> None:
