@@ -194,7 +194,7 @@ def test_the_form_of_a_rule_names_a_reviewer(project: Project, browser: Browser,
 
 
 PROGRAM = """
-import sys, time
+import os, sys, time
 print("noise on import")
 
 def careful(request):
@@ -208,6 +208,8 @@ def careful(request):
         sys.exit(0)
     if word == "long":
         return "ALLOW" + "x" * 200_000
+    if word == "environment":
+        return "ASK\\n" + " ".join(each for each in os.environ.values() if each in ("leaked", "wanted"))
     if word == "nothing":
         return None
     return word + "\\nof a program"

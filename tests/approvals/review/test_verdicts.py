@@ -166,12 +166,13 @@ def test_an_allow_never_answers_a_plan_or_a_repeat(reviewing: Reviewing, receive
 def test_an_allow_never_answers_what_people_have_in_hand(
     project: Project, reviewing: Reviewing, receiver: Receiver, alice: User, bob: User
 ) -> None:
-    delegated, asked_back = reviewing(review=ALLOWS), reviewing()
+    delegated, asked_back, escalated = reviewing(review=ALLOWS), reviewing(), reviewing()
+    routing.escalate(project.pk, escalated.id, Actor.of_user(alice))
     routing.delegate(project.pk, delegated.id, Actor.of_user(alice), user="bob")
     ask_back.ask(project.pk, asked_back.id, Actor.of_user(alice), "Why?")
-    receiver.answers = [said("ALLOW"), said("ALLOW")]
+    receiver.answers = [said("ALLOW")] * 3
     round.run()
-    for approval in (delegated, asked_back):
+    for approval in (delegated, asked_back, escalated):
         assert (fresh(approval).status, look(approval)["state"]) == ("pending", "allow")
 
 
@@ -229,6 +230,7 @@ def test_a_verdict_counts_once_and_only_for_the_claim_that_holds_the_review(revi
     review = waiting(approval)
     Review.objects.update(claim=approval.id)
     assert not ending.end(review, review, Reply(ReviewState.DENY))
+    assert not ending.end(review, None, Reply(ReviewState.DENY)), "it is not overdue"
     assert ending.end(review, approval.id, Reply(ReviewState.ASK))
     assert not ending.end(review, approval.id, Reply(ReviewState.DENY))
     assert fresh(approval).status == "pending"
