@@ -40,17 +40,18 @@ class Planted:
     project: Project
     word: str
     rows: dict[type[Model], Any] = field(default_factory=dict)
+    tail: str = HIDDEN + MARKUP
 
     def text(self, name: str, limit: int = 0) -> str:
         """Hostile text that names its field and its project."""
-        whole = f"{self.word}-{name}{HIDDEN}{MARKUP}"
+        whole = f"{self.word}-{name}{self.tail}"
         return whole[:limit] if limit else whole
 
 
-def plant(slug: str, word: str) -> Planted:
+def plant(slug: str, word: str, tail: str = HIDDEN + MARKUP) -> Planted:
     """One of everything."""
     project = Project.objects.create(slug=slug, name=f"{word}-project")
-    planted = Planted(project, word)
+    planted = Planted(project, word, tail=tail)
     session = _session(planted, None)
     planted.rows = {
         Project: project,
@@ -104,7 +105,8 @@ def _reviewer(planted: Planted) -> Reviewer:
 def _webhook(planted: Planted) -> Webhook:
     return Webhook.objects.create(
         project=planted.project,
-        url=f"https://{planted.text('host', 200)}/",
+        # An address with odd brackets is none, and nobody can store it.
+        url=f"https://{planted.word}-host{HIDDEN}{MARKUP}/",
         name=planted.text("hook", 200),
         types=[planted.text("glob", 100)],
         secret="sealed",
