@@ -18,7 +18,11 @@ from core.display import configured_redaction
 from core.display.configured_redaction import Rules
 from core.display.secret_patterns import LONGEST_NAME, Pattern, compact, is_secret_name, merged
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+#: Characters that move a cursor, reorder or hide text in a terminal. Newline and tab are left, for tracebacks.
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u061c\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ue000-\uf8ff"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U0010ffff]"
+)
 #: No pattern finds a secret in a shorter text.
 SHORTEST = 7
 #: Members of an event that hold a tool's arguments: their fields have names of the tool.
@@ -205,6 +209,8 @@ class LineFormatter(logging.Formatter):
 
         def escape(found: re.Match[str]) -> str:
             sign = ord(found.group())
+            if sign > 0xFFFF:
+                return f"\\U{sign:08x}"
             return f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}"
 
         return CONTROL.sub(escape, redacted(super().format(record)))

@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"a file cannot be read: {problem}", file=sys.stderr)
         return 2
     except chain.NotVerified as problem:
-        print(f"NOT VERIFIED: {problem}")
+        # The file may be a forged one, with text that moves the cursor.
+        print("NOT VERIFIED: " + "".join(map(_seen, str(problem))))
         return 1
     return 0
 
@@ -60,6 +61,10 @@ def check_receipt(given: argparse.Namespace) -> str:
             lines.seek(0)
         found = receipts.check(jws, keys, digest=given.digest, chain=lines)
     return f"{json.dumps(found, indent=2, ensure_ascii=True)}\nverified: signed by {found['iss']}, {found['status']}"
+
+
+def _seen(sign: str) -> str:
+    return sign if sign.isascii() and sign.isprintable() else sign.encode("unicode_escape").decode()
 
 
 if __name__ == "__main__":
