@@ -83,12 +83,15 @@ class RuleForm(forms.Form):
     deadline_secs = _number("Seconds after the ask. Empty: none.", "Deadline")
     on_expiry = forms.ChoiceField(choices=[(each.value, each.value) for each in OnExpiry])
     remind_after_secs = Lines(label="Reminders", help_text="Seconds after the ask, one a line, before the deadline.")
+    matches_everything = forms.BooleanField(
+        required=False, label="It may allow every request", help_text="Needed for a rule that allows without a match."
+    )
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     SECTIONS = (
         ("Rule", ("project", "name", "outcome", "message", "enabled", "shadow")),
         ("Match", ("tools", "permissions", "resources", "roles", "tree_roles", "risk", "reversibility", "depth_min",
-                   "depth_max", "when")),
+                   "depth_max", "when", "matches_everything")),
         ("Harm", ("raise_risk", "raise_reversibility")),
         ("Review", ("reviewer", "review_secs", "may_allow")),
         ("Who answers", ("users", "groups", "quorum", "four_eyes")),
@@ -116,6 +119,14 @@ class RuleForm(forms.Form):
             yield title, [self[name] for name in names if name in self.fields]
         for at in range(self.rows):
             yield f"Escalation {at + 1}", [self[f"step{at}_{part}"] for part in ("after", "users", "groups")]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to save a rule that allows every request without a tick. A preview saves nothing."""
+        clean = self.cleaned_data
+        allows = clean.get("outcome") == RuleOutcome.ALLOW and not clean.get("matches_everything")
+        if allows and not self.errors and "preview" not in self.data and is_everything(_match(clean)):
+            self.add_error("matches_everything", "It would allow every request of the project. Tick this if it should.")
+        return clean
 
     @property
     def chosen_project(self) -> Project | None:
@@ -169,11 +180,15 @@ def initial(rule: Rule) -> dict[str, Any]:
     return found
 
 
-def _said(clean: dict[str, Any], rows: int) -> dict[str, Any]:
+def _match(clean: dict[str, Any]) -> dict[str, Any]:
     match = {name: clean[name] for name in ("tools", "permissions", "resources", "roles", "tree_roles", "risk")}
     match |= {"reversibility": clean["reversibility"], "when": clean["when"].replace("\r\n", "\n") or None}
     if clean["depth_min"] is not None or clean["depth_max"] is not None:
         match["depth"] = {"min": clean["depth_min"], "max": clean["depth_max"]}
+    return match
+
+
+def _said(clean: dict[str, Any], rows: int) -> dict[str, Any]:
     steps = [
         {"after_secs": clean[f"step{at}_after"], "users": clean[f"step{at}_users"], "groups": clean[f"step{at}_groups"]}
         for at in range(rows)
@@ -187,7 +202,7 @@ def _said(clean: dict[str, Any], rows: int) -> dict[str, Any]:
         said["review"] = {"reviewer": clean["reviewer"], "may_allow": clean["may_allow"]}
         said["review"] |= {} if clean["review_secs"] is None else {"deadline_secs": clean["review_secs"]}
     approvers = {name: clean[name] for name in ("users", "groups", "quorum")}
-    return said | {"match": match, "approvers": approvers, "remind_after_secs": numbers, "escalate": steps}
+    return said | {"match": _match(clean), "approvers": approvers, "remind_after_secs": numbers, "escalate": steps}
 
 
 def summary(rule: Rule) -> list[tuple[str, str]]:
@@ -198,3 +213,25 @@ def summary(rule: Rule) -> list[tuple[str, str]]:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             found.append((name.replace("_", " "), text))
     return found
+
+
+def is_everything(match: Mapping[str, Any]) -> bool:
+    """Return True if these members of a rule leave no request out."""
+    return all(not value or (isinstance(value, list) and "*" in value) for value in match.values())
+
+
+def matches(rule: Rule) -> str:
+    """Return the members of a rule's match in one line."""
+    match = schemas.plain(rule)["match"]
+    if is_everything(match):
+        return "every request"
+    said = []
+    for name, value in match.items():
+        if name == "depth" and value:
+            bounds = [f"{value[end]} or {words}" for end, words in (("min", "more"), ("max", "less"))
+                      if value[end] is not None]  # fmt: skip
+            said.append(f"depth: {', '.join(bounds)}")
+        elif value:
+            words = ", ".join(value) if isinstance(value, list) else value
+            said.append(f"{name.replace('_', ' ')}: {words}")
+    return "; ".join(said)

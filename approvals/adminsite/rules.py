@@ -20,13 +20,16 @@ from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from approvals.adminsite import rule_form
 from approvals.adminsite.rule_form import RuleForm
 from approvals.models import Rule, ShadowAnswer
-from approvals.rules import editing, previews
-from core.adminsite.display import badge
+from approvals.rules import editing, previews, schemas
+from core.adminsite.display import age, badge
 from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
+from core.display.text import shortened
 from core.web import problems
 
 TONES = {"deny": "bad", "allow": "good", "ask": "wait", "review": "wait"}
 PREVIEW_DAYS = 30
+#: Characters of a match in the list.
+LONGEST_MATCH = 160
 #: Requests that the report of a silent rule lists.
 MOST_LISTED = 50
 
@@ -35,17 +38,26 @@ MOST_LISTED = 50
 class RuleAdmin(ProjectScopedAdmin, ReadOnly):
     """Rules of the reader's projects. Every change runs through the operations, with its event and its audit row."""
 
-    list_display = ("name", "project", "answer", "state", "version", "changed_at")
+    list_display = ("name", "project", "answer", "matches", "state", "version", "changed")
     list_filter = (ProjectFilter, "outcome", "enabled", "shadow")
     search_fields = ("name",)
     list_select_related = ("project",)
-    change_list_template = "admin/approvals/rule/rules.html"
     ordering: ClassVar = ("project", "name")
 
     @admin.display(description="outcome", ordering="outcome")
     def answer(self, rule: Rule) -> SafeString:
         """Return the outcome as a badge."""
         return badge(rule.outcome, TONES[rule.outcome])
+
+    @admin.display(description="matches")
+    def matches(self, rule: Rule) -> str:
+        """Return the match in one line."""
+        return shortened(rule_form.matches(rule), LONGEST_MATCH)
+
+    @admin.display(description="changed", ordering="changed_at")
+    def changed(self, rule: Rule) -> Any:
+        """Return the time since the last change."""
+        return age(rule.changed_at)
 
     @admin.display(description="state")
     def state(self, rule: Rule) -> SafeString:
@@ -55,21 +67,13 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
         return badge("in shadow", "wait") if rule.shadow else badge("on", "good")
 
     def get_urls(self) -> list[Any]:
-        """Add the pages of a new rule, and of a deletion."""
-        view = self.admin_site.admin_view
-        urls = [
-            path("new/", view(self.new_view), name="approvals_rule_new"),
-            path("<any_uuid:rule_id>/remove/", view(self.remove_view), name="approvals_rule_remove"),
-        ]
-        return urls + super().get_urls()
+        """Add the address of a deletion."""
+        remove = self.admin_site.admin_view(self.remove_view)
+        return [path("<any_uuid:rule_id>/remove/", remove, name="approvals_rule_remove"), *super().get_urls()]
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list, with the button for a new rule to those who may add one."""
-        return super().changelist_view(request, {**(extra_context or {}), "may_add": may(request, "add", Rule)})
-
-    def new_view(self, request: HttpRequest) -> HttpResponse:
-        """GET shows the form. POST adds the rule, or previews it."""
-        if not may(request, "add", Rule):
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Show the form by GET. POST adds the rule, or previews it."""
+        if not self.has_add_permission(request):
             raise PermissionDenied
         user: Any = request.user
         form = RuleForm(user, request.POST or None)
@@ -126,6 +130,10 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
         messages.success(request, "The rule was deleted. Requests that were asked under it keep its demands.")
         return redirect("admin:approvals_rule_changelist")
 
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow those who may add rules."""
+        return may(request, "add", Rule)
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow those who may view rules, and those who may change them."""
         return super().has_view_permission(request, obj) or may(request, "change", Rule)
@@ -146,6 +154,7 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
             "form": form,
             "rule": rule,
             "summary": rule_form.summary(rule) if rule else [],
+            "is_everything": rule is not None and rule_form.is_everything(schemas.plain(rule)["match"]),
             "may_delete": rule is not None and may(request, "delete", Rule),
             **(_report(rule) if rule else {}),
             **more,

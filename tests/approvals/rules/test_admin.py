@@ -16,7 +16,7 @@ from tests.approvals.conftest import Asked, Browser, staff
 from tests.approvals.rules.conftest import EDITOR, Ruled, body
 
 pytestmark = pytest.mark.django_db
-NEW = "/admin/approvals/rule/new/"
+NEW = "/admin/approvals/rule/add/"
 #: A form as a browser sends it.
 FORM = {
     "name": "no shells", "outcome": "deny", "message": "Use the editor.", "enabled": "on", "tools": "shell\r\nbash*",
@@ -101,6 +101,35 @@ def test_a_fault_is_shown_at_its_field(editor: Client, project: Project, said: A
     assert answer.status_code == 422
     assert field in answer.context["form"].errors, answer.context["form"].errors
     assert not Rule.objects.exists()
+
+
+EMPTY = dict.fromkeys(("tools", "permissions", "resources", "depth_max", "when"), "") | {"risk": []}
+
+
+def test_a_rule_that_allows_everything_needs_a_tick(editor: Client, project: Project) -> None:
+    form = {**FORM, **EMPTY, "outcome": "allow", "quorum": "1", "four_eyes": "", "project": str(project.pk)}
+    assert "matches every request" in editor.get(NEW).content.decode()
+    for tools in ("", "*"):
+        refused = editor.post(NEW, {**form, "tools": tools})
+        assert refused.status_code == 422
+        assert "matches_everything" in refused.context["form"].errors
+    assert editor.post(NEW, {**form, "preview": "1"}).status_code == 200
+    assert not Rule.objects.exists()
+    assert editor.post(NEW, {**form, "matches_everything": "on"}).status_code == 302
+    rule = Rule.objects.get()
+    assert "It matches every request of the project." in editor.get(page(rule)).content.decode()
+    # The tick is an answer to one form, and no property of the rule.
+    assert editor.post(page(rule), {**form, "message": "x", "version": "1"}).status_code == 422
+    assert editor.post(page(rule), {**form, "outcome": "ask", "version": "1"}).status_code == 302
+
+
+def test_the_list_says_what_each_rule_matches(editor: Client, ruled: Ruled) -> None:
+    ruled(name="narrow", match={"tools": ["shell", "bash*"], "risk": ["high"], "depth": {"min": 1}, "when": "1 == 1"})
+    ruled(name="wide", match={})
+    shown = editor.get("/admin/approvals/rule/").content.decode()
+    assert "tools: shell, bash*; risk: high; depth: 1 or more; when: 1 == 1" in shown
+    assert "every request" in shown
+    assert 'href="/admin/approvals/rule/add/' in shown
 
 
 def test_a_preview_saves_nothing(editor: Client, project: Project, asked: Asked) -> None:
