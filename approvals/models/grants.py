@@ -9,24 +9,21 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
-from accounts.models import Credential, Project, User
 from approvals import states
 from approvals.models.approval import Approval
+from approvals.models.remembered import Remembered
 from approvals.states import GrantEnd, GrantScope, Reversibility, Risk
 from core.db.fields import JSONText
 from core.display.text import shortened
 
 
-class Grant(models.Model):
+class Grant(Remembered):
     """What one approval also allows. Its rows are never deleted by hand: a grant ends."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     # The request of its birth. Retention deletes both together, which also ends the grant.
     approval = models.OneToOneField(Approval, on_delete=models.CASCADE, related_name="grant_born")
     scope = models.CharField(max_length=16, choices=GrantScope.choices)
-    # The session that asked then; of a tree, its top.
-    session = models.UUIDField()
     role = models.CharField(max_length=100, default="")
     # The session had the reach of its role. Otherwise its role is a label that its spawner chose.
     has_role_reach = models.BooleanField(default=False)
@@ -47,20 +44,6 @@ class Grant(models.Model):
 
     uses = models.PositiveIntegerField()
     used = models.PositiveIntegerField(default=0)
-    last_used_at = models.DateTimeField(null=True)
-    granted_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
-    # The person as the list shows them, the person whose right carries it, and the key that they used.
-    granted_by = models.JSONField()
-    person = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
-    key = models.ForeignKey(Credential, on_delete=models.CASCADE, null=True, related_name="+")
-    ended_at = models.DateTimeField(null=True)
-    end_reason = models.CharField(max_length=16, choices=GrantEnd.choices, null=True)
-    ended_by = models.JSONField(null=True)
-
-    # Computed by the database. Only rows from `approvals.grants.selectors` have them.
-    is_expired: bool
-    is_carried: bool
 
     class Meta:
         ordering = ["-granted_at", "-id"]

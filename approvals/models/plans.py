@@ -7,9 +7,9 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
-from accounts.models import Credential, Project, User
 from approvals import states
 from approvals.models.approval import Approval
+from approvals.models.remembered import Remembered
 from approvals.states import GrantEnd
 from core.db.fields import JSONText
 
@@ -17,28 +17,12 @@ from core.db.fields import JSONText
 PLAN_RULE = "plan:"
 
 
-class Plan(models.Model):
+class Plan(Remembered):
     """What a person made of a manifest. It has the id of the request that asked for it."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     approval = models.OneToOneField(Approval, on_delete=models.CASCADE, related_name="plan_born")
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
-    session = models.UUIDField()
     ordered = models.BooleanField()
-    last_used_at = models.DateTimeField(null=True)
-    granted_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
-    # As of a grant.
-    granted_by = models.JSONField()
-    person = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
-    key = models.ForeignKey(Credential, on_delete=models.CASCADE, null=True, related_name="+")
-    ended_at = models.DateTimeField(null=True)
-    end_reason = models.CharField(max_length=16, choices=GrantEnd.choices, null=True)
-    ended_by = models.JSONField(null=True)
-
-    # Computed by the database. Only rows from `approvals.plans.selectors` have them.
-    is_expired: bool
-    is_carried: bool
 
     class Meta:
         ordering = ["-granted_at", "-id"]
