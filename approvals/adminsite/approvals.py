@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -22,10 +23,11 @@ from approvals.display import revealing
 from approvals.models import Approval, ApprovalQuerySet, NotifyPreference
 from approvals.selectors import snoozed_by, with_claims, with_session_name, with_waiters
 from approvals.states import Status
-from core.adminsite.model_admins import ReadOnly, say_nothing_was_done
+from core.adminsite.model_admins import ReadOnly
 from core.web import problems
 
 TEMPLATES = "admin/approvals/approval"
+NOT_DONE = "Nothing was done: you were signed out when you sent this. Look at the page and send it again."
 NOT_DECIDED = "Nothing was decided: you were signed out when you sent the answer. Check the request and answer again."
 
 
@@ -118,54 +120,38 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         return TemplateResponse(request, f"{TEMPLATES}/_facts.html", page.context(approval, request))
 
     def decide(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
-        """Answer by POST. A refusal shows the page again, with the current state.
+        """Answer by POST."""
 
-        A login that expired leads back here by GET, without the posted answer.
-        """
-        approval = self._find(request, approval_id)
-        if request.method != "POST":
-            messages.warning(request, NOT_DECIDED)
-            return redirect("admin:approvals_approval_change", approval.id)
-        actor = Actor.of_user(request.user)  # type: ignore[arg-type]
-        try:
-            answer = page.answer(request.POST, approval)
-            done = decisions.decide(approval.project_id, approval.id, answer, actor, "admin")
-        except problems.Problem as refusal:
-            return self._page(request, self._find(request, approval_id), refusal)
-        voted = f"Your approval is {done.vote_count} of {done.quorum}. It still waits."
-        is_open = done.status == Status.PENDING
-        messages.success(request, voted if is_open else f"You {schemas.past_tense(done)} it.")
-        return redirect("admin:approvals_approval_change", done.id)
+        def answered(approval: Approval) -> str:
+            actor = Actor.of_user(request.user)  # type: ignore[arg-type]
+            done = decisions.decide(
+                approval.project_id, approval.id, page.answer(request.POST, approval), actor, "admin"
+            )
+            if done.status == Status.PENDING:
+                return f"Your approval is {done.vote_count} of {done.quorum}. It still waits."
+            return f"You {schemas.past_tense(done)} it."
+
+        return self._posted(request, approval_id, answered, NOT_DECIDED)
 
     def step(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
         """Take a step by POST that answers nothing: claim, delegate, snooze and so on."""
-        approval = self._find(request, approval_id)
-        if request.method != "POST":
-            messages.warning(request, "Nothing was done: you were signed out when you sent this.")
-            return redirect("admin:approvals_approval_change", approval.id)
-        try:
-            messages.success(request, steps.take(request.POST, approval, request.user))
-        except problems.Problem as refusal:
-            return self._page(request, self._find(request, approval_id), refusal)
-        return redirect("admin:approvals_approval_change", approval.id)
+        return self._posted(request, approval_id, lambda approval: steps.take(request.POST, approval, request.user))
 
     def settle_outcome(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
         """Settle an unknown outcome by POST: it ran, or it did not run."""
-        approval = self._find(request, approval_id)
-        if request.method != "POST":
-            messages.warning(request, "Nothing was settled: you were signed out when you sent this.")
-            return redirect("admin:approvals_approval_change", approval.id)
-        try:
-            messages.success(request, outcomes.settle(request.POST, approval, request.user))
-        except problems.Problem as refusal:
-            return self._page(request, self._find(request, approval_id), refusal)
-        return redirect("admin:approvals_approval_change", approval.id)
+        return self._posted(
+            request, approval_id, lambda approval: outcomes.settle(request.POST, approval, request.user)
+        )
+
+    def revoke_plan(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
+        """End the plan of this request, by POST only."""
+        return self._posted(request, approval_id, lambda approval: plans.revoke(approval, request.user))
 
     def reveal(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
         """Show the hidden values by POST, once: a reload of the page hides them again. It is an audit row."""
         approval = self._find(request, approval_id)
         if request.method != "POST":
-            messages.warning(request, "Nothing was shown: you were signed out when you sent this.")
+            messages.warning(request, NOT_DONE)
             return redirect("admin:approvals_approval_change", approval.id)
         try:
             revealing.reveal(approval.project_id, approval.id, Actor.of_user(request.user))  # type: ignore[arg-type]
@@ -173,16 +159,21 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
             raise PermissionDenied from None
         return self._page(request, approval, revealed=page.revealed(approval))
 
-    def revoke_plan(self, request: HttpRequest, approval_id: UUID) -> HttpResponse:
-        """End the plan of this request, by POST only."""
+    def _posted(
+        self, request: HttpRequest, approval_id: UUID, take: Callable[[Approval], str], not_done: str = NOT_DONE
+    ) -> HttpResponse:
+        """Take what a form of the page sent, and say what was done. A refusal shows the page, with the current state.
+
+        A login that expired leads back here by GET, without the form.
+        """
         approval = self._find(request, approval_id)
         if request.method != "POST":
-            say_nothing_was_done(request)
-            return redirect("admin:approvals_approval_change", approval.id)
-        try:
-            messages.success(request, plans.revoke(approval, request.user))
-        except problems.Problem as refusal:
-            return self._page(request, self._find(request, approval_id), refusal)
+            messages.warning(request, not_done)
+        else:
+            try:
+                messages.success(request, take(approval))
+            except problems.Problem as refusal:
+                return self._page(request, self._find(request, approval_id), refusal)
         return redirect("admin:approvals_approval_change", approval.id)
 
     def _figures(self, request: HttpRequest) -> dict[str, Any]:
