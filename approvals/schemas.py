@@ -144,6 +144,9 @@ class Approval(Struct, frozen=True, kw_only=True):
     grant: Annotated[Id | None, says("The grant that let it through: `GET grants`.")]
     remembered: Annotated[Id | None, says("The grant that was born from its answer.")]
     waiters: int
+    snoozed_until: (
+        Annotated[Moment | None, says("Only after `snooze`: it has left your own queue until then.")] | UnsetType
+    ) = UNSET
 
 
 class ApprovalRevealed(Struct, frozen=True):

@@ -83,7 +83,8 @@ class Snooze(ForApprovers):
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Put it out of your own queue for some seconds. It stays pending, and nobody else is affected."""
         words = self.read(approval_id, bodies.ApprovalSnooze)
-        return self.answer(routing.snooze(self.project.pk, approval_id, self.actor, **words))
+        snoozed = routing.snooze(self.project.pk, approval_id, self.actor, **words)
+        return Response(life_schemas.snoozed(snoozed, self.actor))
 
 
 class Extend(ForApprovers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from accounts.actors import Actor
 from approvals import models, permissions, schemas
@@ -50,6 +50,12 @@ def history(row: models.Approval) -> ApprovalHistory:
             for step in steps
         ]
     )
+
+
+def snoozed(row: models.Approval, viewer: Actor) -> schemas.Approval:
+    """Return the request as it is now, with the end of the caller's own snooze of it."""
+    until = models.Snooze.objects.filter(approval=row.pk, user=viewer.user).values_list("until", flat=True).first()
+    return structs.replace(schemas.approval(row, viewer), snoozed_until=schemas.moment(until))
 
 
 def questions(row: models.Approval, viewer: Actor | None = None) -> ApprovalQuestions:

@@ -92,7 +92,7 @@ def test_the_steps_by_rest(bearer: Bearer, project: Project, alice: User, bob: U
         ("delegate", {"user": "bob"}, lambda told: told["assigned_to"]["name"], "bob"),
         ("extend", {"expires_in_secs": 600}, lambda told: told["version"], 3),
         ("escalate", {"note": "now"}, lambda told: told["escalations"], 1),
-        ("snooze", {"for_secs": 60}, lambda told: told["status"], "pending"),
+        ("snooze", {"for_secs": 50}, lambda told: (told["status"], told["snoozed_until"] is None), ("pending", False)),
     ]
     for name, body, member, wanted in calls:
         answer = key.post(f"{path}/{name}", body)
@@ -101,6 +101,7 @@ def test_the_steps_by_rest(bearer: Bearer, project: Project, alice: User, bob: U
     assert kinds == ["claimed", "released", "delegated", "extended", "escalated", "snoozed"]
     assert [found["id"] for found in key.get("", snoozed="true").json()["results"]] == [path[1:]]
     assert key.get("", snoozed="false").json()["results"] == []
+    assert key.post(f"{path}/snooze", {"for_secs": 0}).json()["snoozed_until"] is None
 
 
 @pytest.mark.parametrize(
