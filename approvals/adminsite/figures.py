@@ -16,16 +16,20 @@ from django.db.models.fields.json import KT
 
 from approvals import schemas, selectors
 from approvals.adminsite import queue
-from approvals.models import ApprovalQuerySet
+from approvals.display import copies, lines
+from approvals.models import ApprovalQuerySet, Grant, Plan
+from approvals.models.grants import RULE
+from approvals.models.plans import PLAN_RULE
 from approvals.states import DECIDED, Status, Via
 from core.adminsite.charts import Column, Part, bar, columns
 from core.adminsite.model_admins import MOST_COUNTED
 from core.db.clock import later, read_database_clock
 from core.display.text import shortened
+from core.web.paths import uuid_of
 
 MOST_READ = 20_000
 #: Rows of a table, and characters of a name in it.
-MOST_ROWS, LONGEST_NAME = 12, 40
+MOST_ROWS, LONGEST_NAME = 12, 80
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: Each window: its name, its title, the number of its columns, and the time of one.
 WINDOWS = (("day", "24 hours", 24, HOUR), ("week", "7 days", 7, DAY), ("month", "30 days", 30, DAY))
@@ -87,7 +91,7 @@ def context(rows: ApprovalQuerySet, chosen: str | None) -> dict[str, Any]:
         "over_time": _over_time(settled, now, number, step),
         "tables": [
             ("By person", "Nobody has decided anything.", _table(schemas.display_name(row.person) for row in people)),
-            ("By rule", "No rule has answered.", _table(row.rule or "" for row in settled if row.via == Via.RULE)),
+            ("By rule", "No rule has answered.", _rules(settled)),
             ("By tool", "Nothing was settled.", _table(row.tool for row in settled if row.status in DECIDED)),
         ],
     }
@@ -117,6 +121,22 @@ def _table(names: Iterable[str]) -> list[dict[str, Any]]:
         shown.append((f"{len(rest)} others", sum(number for _, number in rest)))
     most = max((number for _, number in shown), default=0)
     return [{"name": shortened(name, LONGEST_NAME), "number": each, "bar": bar(each, most)} for name, each in shown]
+
+
+def _rules(settled: Sequence[Settled]) -> list[dict[str, Any]]:
+    """Return the commonest rules, grants and plans. The last two have an id for a name: their action says more."""
+    rules = [row.rule or "" for row in settled if row.via == Via.RULE]
+    shown = [rule for rule, _ in Counter(rules).most_common(MOST_ROWS)]
+    grants, plans = (
+        [found for rule in shown if rule.startswith(kind) and (found := uuid_of(rule.removeprefix(kind)))]
+        for kind in (RULE, PLAN_RULE)
+    )
+    names: dict[str, str] = {}
+    for grant in Grant.objects.filter(pk__in=grants).only("tool_name", "action"):
+        names[grant.rule] = f"{grant.title}: {grant.tool_name} {lines.of_action(copies.of_action(grant.action))}"
+    for plan in Plan.objects.filter(pk__in=plans).only("pk").prefetch_related("steps"):
+        names[plan.rule] = f"{plan.title}: {', '.join(dict.fromkeys(step.tool_name for step in plan.steps.all()))}"
+    return _table(names.get(rule, rule) for rule in rules)
 
 
 def _over_time(settled: Sequence[Settled], now: datetime, number: int, step: timedelta) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
@@ -13,6 +13,7 @@ from approvals.states import GrantEnd
 from core.db.clock import database_now
 from core.web import problems
 
+Row = TypeVar("Row", Grant, Plan)
 LIVE, EXPIRED = "live", "expired"
 #: The states of a grant. An ended one has the reason of its end.
 STATES = (LIVE, EXPIRED, *GrantEnd.values)
@@ -23,9 +24,9 @@ def of(project_id: Any) -> QuerySet[Grant]:
     return annotated(Grant.objects.filter(project=project_id), matching.carried(project_id))
 
 
-def annotated(grants: QuerySet[Grant], carried: Q) -> QuerySet[Grant]:
+def annotated(rows: QuerySet[Row], carried: Q) -> QuerySet[Row]:
     """Annotate `is_expired`, by the database's clock, and `is_carried`: its person may still answer."""
-    return grants.annotate(**flags(carried))
+    return rows.annotate(**flags(carried))
 
 
 def flags(carried: Q) -> dict[str, Case]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Any
 
 from django import template
@@ -13,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from approvals import schemas
 from approvals.adminsite.page import RISK_TONES, TONES
-from approvals.display import copies
+from approvals.display import copies, lines
 from approvals.models import Approval, Step
 from approvals.review import schemas as review_schemas
 from approvals.states import Reversibility, ReviewState, Risk, Status, StepKind
@@ -21,8 +20,8 @@ from core.adminsite import display
 from core.display.redaction import redacted
 from core.display.text import shortened
 
-#: Characters of an id in a list, of a session's name, and of one argument.
-SHORT, LONGEST_NAME, LONGEST_VALUE = 8, 60, 60
+#: Characters of an id in a list, and of a session's name.
+SHORT, LONGEST_NAME = 8, 60
 
 register = template.Library()
 register.simple_tag(display.age, name="age")
@@ -56,13 +55,19 @@ def session_link(context: Any, approval: Approval, whole: bool = False) -> SafeS
     id = str(approval.session)
     link, may_open = _link(context, id, id if whole else id[:SHORT])
     name = shortened(redacted(getattr(approval, "session_name", "")), LONGEST_NAME) if may_open else ""
-    return format_html('<span class="ap-session">{}</span> {}', name, link) if name else link
+    return named(name, link)
 
 
 @register.simple_tag(takes_context=True)
-def path_link(context: Any, id: str) -> SafeString:
-    """Show a session above the one that asked: the beginning of its id, as a link for a reader that may open it."""
-    return _link(context, id, id[:SHORT])[0]
+def path_link(context: Any, id: str, name: str = "") -> SafeString:
+    """Show a session above the one that asked: its name, and the beginning of its id as a link if they may open it."""
+    link, may_open = _link(context, id, id[:SHORT])
+    return named(shortened(redacted(name), LONGEST_NAME) if may_open else "", link)
+
+
+def named(name: str, link: SafeString) -> SafeString:
+    """Show a name in quotes before the link: the name of a session is a text of its spawner, and no words of ours."""
+    return format_html('<span class="ap-session">\u201c{}\u201d</span> {}', name, link) if name else link
 
 
 def _link(context: Any, id: str, shown: str) -> tuple[SafeString, bool]:
@@ -164,16 +169,5 @@ def short_id(approval: Approval) -> str:
 
 @register.filter
 def preview(approval: Any) -> str:
-    """Return one line of the action for a list: a shell's command, else the resource, then the other arguments."""
-    action = copies.of(approval).action
-    arguments = action["arguments"] or {}
-    command = arguments.get("command")
-    text = command if isinstance(command, str) else action["resource"]
-    first, *more = text.strip("\n").split("\n")
-    others = []
-    for name, value in arguments.items():
-        if value != text:
-            words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            others.append(f"{name}: {words}" if len(words) <= LONGEST_VALUE else f"{name}: {words[:LONGEST_VALUE]}…")
-    shown = f"{first} … ({len(more) + 1} lines)" if more else first
-    return " · ".join([shown, ", ".join(others)]) if others else shown
+    """Return one line of the action for a list."""
+    return lines.of_action(copies.of(approval).action)

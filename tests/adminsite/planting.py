@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -17,7 +18,7 @@ from accounts.actors import Actor
 from accounts.models import Credential, Project, User
 from approvals import attempt_clock, decisions, requests
 from approvals.canonical_action import Ask
-from approvals.models import Approval, Grant, Reviewer, Rule
+from approvals.models import Approval, Grant, Plan, PlanStep, Reviewer, Rule
 from ledger import unit_of_work
 from ledger.models import AuditEntry, Delivery, Event, OutboxEntry, Sweep, Webhook
 from mailbox import delivery, quarantine
@@ -63,6 +64,7 @@ def plant(slug: str, word: str, tail: str = HIDDEN + MARKUP) -> Planted:
         Webhook: _webhook(planted),
         Delivery: _delivery(planted),
         Grant: _grant(planted, session),
+        Plan: _plan(planted, session),
         Rule: _rule(planted),
         Reviewer: _reviewer(planted),
         Message: _message(planted, session),
@@ -193,6 +195,25 @@ def _grant(planted: Planted, session: Session) -> Grant:
     grant.role, grant.granted_by = planted.text("role", 100), {**grant.granted_by, "name": planted.text("granter")}
     grant.save()
     return grant
+
+
+def _plan(planted: Planted, session: Session) -> Plan:
+    approval = _approval(planted, session, "planned")
+    by = {"kind": "user", "id": "1", "name": planted.text("planner", 100), "user": None, "user_id": None}
+    plan = Plan.objects.create(
+        id=approval.pk,
+        approval=approval,
+        project=planted.project,
+        session=session.pk,
+        ordered=False,
+        granted_at=timezone.now(),
+        expires_at=timezone.now() + timedelta(hours=1),
+        granted_by=by,
+    )
+    PlanStep.objects.create(
+        plan=plan, number=1, tool_name=planted.text("step", 200), permission="run", step={}, count=2
+    )
+    return plan
 
 
 def _event(planted: Planted, session: Session) -> Event:

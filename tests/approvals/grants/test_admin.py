@@ -82,6 +82,7 @@ def test_the_list_shows_counts_and_one_click_revokes(desk: Client, asked: Asked,
     grant = remembered(uses=3)
     passed = asked(**HARMLESS)
     shown = text_of(desk.get(LIST))
+    assert "ls -l · folder: /tmp" in shown
     for word in ("shell", "1 of 3", "alice", str(grant.approval_id)[:8], str(grant.session)[:8], ">live<"):
         assert word in shown
     page = text_of(desk.get(of(grant)))

@@ -12,9 +12,11 @@ from accounts.models import User
 from approvals.models import Approval, Plan
 from tests.approvals.admin_page import page_of, press, text_of
 from tests.approvals.conftest import Asked, Browser
+from tests.approvals.grants.conftest import HARMLESS, Remembered
 from tests.approvals.plans.conftest import LIST, MILD, WRITE, Planned
 
 pytestmark = pytest.mark.django_db
+PLANS = "/admin/approvals/plan/"
 
 
 def test_a_plan_is_a_table_before_and_after_its_approval(
@@ -63,3 +65,33 @@ def test_one_click_revokes_a_plan(desk: Client, planned: Planned, browser: Brows
     shown = text_of(desk.get(page))
     assert ">revoked<" in shown
     assert address not in shown
+
+
+def test_the_list_of_plans_shows_what_is_left_and_revokes(
+    desk: Client, planned: Planned, browser: Browser, viewer: User, stranger: User
+) -> None:
+    plan = planned({**WRITE, "count": 3}, LIST, ordered=True)
+    shown = text_of(desk.get(PLANS))
+    for word in ("2 steps, in order", "write, shell", "0 of 4", "alice", ">live<", page_of(plan.approval)):
+        assert word in shown, word
+    assert f'formaction="/admin/approvals/approval/{plan.id}/plan/"' in shown
+    seen = text_of(browser(viewer).get(PLANS))
+    assert page_of(plan.approval) in seen and "Revoke" not in seen
+    assert page_of(plan.approval) not in text_of(browser(stranger).get(PLANS))
+    assert browser(stranger).get(f"{PLANS}{plan.id}/change/").status_code == 302
+    desk.post(f"/admin/approvals/approval/{plan.id}/plan/")
+    assert ">revoked<" in text_of(desk.get(PLANS, {"state": "revoked"}))
+    assert page_of(plan.approval) not in text_of(desk.get(PLANS, {"state": "live"}))
+
+
+def test_figures_name_grants_and_plans_by_what_they_cover(
+    desk: Client, asked: Asked, remembered: Remembered, planned: Planned
+) -> None:
+    plan, grant = planned(WRITE), remembered()
+    call: dict[str, Any] = {"tool_name": "write", "permission": "write", "resource": "src/a.py", **MILD}
+    assert asked(**call, arguments={"path": "src/a.py", "mode": 420}).rule == plan.rule
+    assert asked(**HARMLESS).rule == grant.rule
+    text = text_of(desk.get("/admin/approvals/approval/figures/"))
+    assert f"the grant {str(grant.id)[:8]}: shell ls -l" in text
+    assert f"the plan {str(plan.id)[:8]}: write" in text
+    assert str(grant.id) not in text
