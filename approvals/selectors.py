@@ -5,7 +5,7 @@ A caller sees the approvals of its project. A child, and a key that may only ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -72,12 +72,21 @@ def count_connected(is_connected: Callable[[], Exists]) -> None:
 
 #: The name of the session that asked, as SQL. The app that has sessions registers it at start-up. Without it: none.
 _session_name: Callable[[], Subquery] | None = None
+_names_of: Callable[[Iterable[UUID]], Mapping[UUID, str]] | None = None
 
 
-def name_sessions(session_name: Callable[[], Subquery]) -> None:
-    """Show staff the name of the session beside its id."""
-    global _session_name
-    _session_name = session_name
+def name_sessions(
+    session_name: Callable[[], Subquery], names_of: Callable[[Iterable[UUID]], Mapping[UUID, str]]
+) -> None:
+    """Show staff the name of the session beside its id, and the names of those above it."""
+    global _session_name, _names_of
+    _session_name, _names_of = session_name, names_of
+
+
+def names_of_path(approval: Approval) -> list[tuple[str, str]]:
+    """Return the sessions from the root of the tree to the one that asked: each id with its name, or an empty text."""
+    names = _names_of(map(UUID, approval.path)) if _names_of else {}
+    return [(each, names.get(UUID(each), "")) for each in approval.path]
 
 
 def with_session_name(rows: ApprovalQuerySet) -> ApprovalQuerySet:

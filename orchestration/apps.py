@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.apps import AppConfig
@@ -19,6 +20,8 @@ class OrchestrationConfig(AppConfig):
         from orchestration import asker_facts, presence
         from orchestration.models import Attempt, Session
 
+        named = Case(When(title="", then=F("role")), default=F("title"))
+
         def has_session(project_id: UUID, session_id: UUID) -> bool:
             return Session.objects.filter(pk=session_id, project=project_id).exists()
 
@@ -27,10 +30,12 @@ class OrchestrationConfig(AppConfig):
             return Exists(asking.filter(presence.is_live()))
 
         def session_name() -> Subquery:
-            asking = Session.objects.filter(pk=OuterRef("session"))
-            return Subquery(asking.values_list(Case(When(title="", then=F("role")), default=F("title")))[:1])
+            return Subquery(Session.objects.filter(pk=OuterRef("session")).values_list(named)[:1])
+
+        def names_of(session_ids: Iterable[UUID]) -> dict[UUID, str]:
+            return dict(Session.objects.filter(pk__in=session_ids).values_list("pk", named))
 
         addresses.reserve_for(has_session)
         selectors.count_connected(is_connected)
-        selectors.name_sessions(session_name)
+        selectors.name_sessions(session_name, names_of)
         askers.describe_by(asker_facts.of)

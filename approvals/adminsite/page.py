@@ -11,10 +11,10 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from approvals import askers, attempt_clock, permissions, schemas
+from approvals import askers, attempt_clock, permissions, schemas, selectors
 from approvals.adminsite import demands, outcomes, plans, response_form
 from approvals.decision_validation import Answer
-from approvals.display import copies
+from approvals.display import copies, differences
 from approvals.grants import offers
 from approvals.models import Approval
 from approvals.states import Decision, Risk, Status
@@ -45,6 +45,8 @@ class Argument:
     value: Any
     #: How an edit changed it: `changed`, `added`, `removed`, or an empty text.
     mark: str = ""
+    #: The value before the edit, of a `changed` argument as it is now.
+    before: Any = None
 
     @property
     def is_text(self) -> bool:
@@ -65,6 +67,15 @@ class Argument:
     @property
     def text(self) -> str:
         return self.value if self.is_text else json.dumps(self.value, ensure_ascii=False, indent=2)
+
+    @property
+    def differences(self) -> list[differences.Difference]:
+        """Return the places inside the argument that an edit changed."""
+        return differences.between(self.before, self.value)[: differences.MOST] if self.before is not None else []
+
+    @property
+    def has_more_differences(self) -> bool:
+        return self.before is not None and len(differences.between(self.before, self.value)) > differences.MOST
 
     @property
     def size(self) -> str:
@@ -100,9 +111,10 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "done": None if approval.status == Status.PENDING else schemas.past_tense(approval),
         "warnings": warnings(approval),
         "is_question": Decision.RESPOND in approval.allowed_decisions,
-        "repeats_command": action["resource"] == (action["arguments"] or {}).get("command"),
+        "repeats_command": repeats_command(action),
         "never_runs": never_runs,
         "preconditions": action.get("preconditions", []),
+        "path": selectors.names_of_path(approval) if len(approval.path) > 1 else [],
         "response": listed(copies.value(approval.response)),
         "questions": approval.questions.order_by("asked_at", "id"),
         "steps": approval.steps.order_by("id"),
@@ -113,12 +125,18 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
 
 
 def extent(approval: Approval) -> whitespace.Extent:
-    """Return the total length of the resource and the arguments.
+    """Return the total length of the arguments and the resource. A resource that repeats the command counts once.
 
     An answer to a long action must confirm that its end was seen.
     """
     action = copies.of(approval).action
-    return whitespace.extent(action["resource"], *(argument.text for argument in listed(action["arguments"])))
+    texts = [argument.text for argument in listed(action["arguments"])]
+    return whitespace.extent(*texts, *([] if repeats_command(action) else [action["resource"]]))
+
+
+def repeats_command(action: Mapping[str, Any]) -> bool:
+    """Return True if the resource of an action says the command again."""
+    return bool(action["resource"] == (action["arguments"] or {}).get("command"))
 
 
 def hidden_fields(shown: copies.DisplayCopy) -> list[str]:
@@ -157,7 +175,10 @@ def listed(arguments: Mapping[str, Any] | None, other: Any = None, absent: str =
             return absent if absent and name not in (other or {}) else ""
         return "changed" if name in (other or {}) else absent
 
-    found = [Argument(name, value, mark(name, value)) for name, value in (arguments or {}).items()]
+    def before(name: str) -> Any:
+        return (other or {}).get(name) if absent == "added" else None
+
+    found = [Argument(name, value, mark(name, value), before(name)) for name, value in (arguments or {}).items()]
     return sorted(found, key=lambda argument: not argument.is_command)
 
 

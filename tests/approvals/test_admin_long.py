@@ -25,6 +25,13 @@ def test_how_long_it_is_is_said_and_what_hides_its_end_is_counted(desk: Client, 
     assert "Two names look alike" in shown
 
 
+def test_a_resource_that_repeats_the_command_counts_once(desk: Client, asked: Asked) -> None:
+    shown = text_of(desk.get(page_of(asked(arguments={"command": "ls"}, resource="ls"))))
+    assert "End of what would run: 2 characters in 1 line." in shown
+    shown = text_of(desk.get(page_of(asked(arguments={"command": "ls"}, resource="/tmp"))))
+    assert "End of what would run: 6 characters in 2 lines, with the resource." in shown
+
+
 @pytest.mark.parametrize("decision", ["approve", "edit"])
 def test_what_is_long_does_not_run_by_an_answer_that_does_not_say_its_end_was_seen(
     desk: Client, asked: Asked, decision: str

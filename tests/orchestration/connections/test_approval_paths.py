@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
+from accounts import projects
 from accounts.models import User
 from approvals import schemas
 from approvals.models import Approval
+from orchestration.models import Session
 from tests.orchestration.connections.conftest import Server, Spawn
 from tests.orchestration.connections.test_approvals import BODY, ask, decide
 from tests.waiting import wait_until
@@ -38,6 +41,7 @@ def test_a_request_at_depth_three_survives_a_middle_process_that_dies(
 def test_staff_see_the_path(server: Server, spawn: Callable[..., Spawn]) -> None:
     root = spawn()
     child = spawn(parent=root.id)
+    Session.objects.filter(pk=root.id).update(title="Release <4.2>")
     with server.child(child) as peer:
         ask(peer)
     staff = Client()
@@ -46,6 +50,14 @@ def test_staff_see_the_path(server: Server, spawn: Callable[..., Spawn]) -> None
     facts = page.partition("data-path")[2].partition("</dd>")[0]
     above, itself = (f"/admin/orchestration/session/{each.id}/change/" for each in (root, child))
     assert 0 < facts.index(above) < facts.index(itself)
+    assert "\u201cRelease &lt;4.2&gt;\u201d" in facts
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_approval"))
+    projects.default().groups.add(group := Group.objects.create(name="readers"))
+    reader.groups.add(group)
+    staff.force_login(reader)
+    page = staff.get(f"/admin/approvals/approval/{Approval.objects.get().pk}/change/").content.decode()
+    assert "data-path" in page and "Release" not in page
 
 
 def test_a_request_of_a_root_session_shows_no_path(server: Server, child: Spawn) -> None:
