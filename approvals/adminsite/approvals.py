@@ -106,7 +106,10 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
         status = context["refusal"].status if context["refusal"] else 200
         if request.headers.get("X-Requested-With") == "live":
             return TemplateResponse(request, f"{TEMPLATES}/_results.html", context, status=status)
-        return self._shown(request, "queue", {"title": "Approvals", **self._queue(request), **context}, status=status)
+        shown = {"title": "Approvals", **self._queue(request), **context}
+        told = {line.approval.pk for line in context["lines"] if line.approval}
+        shown["recent"] = [approval for approval in shown["recent"] if approval.pk not in told]
+        return self._shown(request, "queue", shown, status=status)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

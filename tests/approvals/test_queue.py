@@ -293,6 +293,14 @@ def test_what_was_just_settled_says_by_whom(desk: Client, asked: Asked, bob: Use
     assert "just-settled" not in shown(desk, status="decided")
 
 
+def test_an_answer_is_told_once(desk: Client, asked: Asked) -> None:
+    approval = asked()
+    answered = text_of(desk.post(ANSWERS, {"deny": item(approval)}))
+    assert f'data-told="{approval.id}"' in answered
+    assert "data-recent" not in answered
+    assert f'data-recent="{approval.id}"' in shown(desk, status="pending")
+
+
 # --- numbers --------------------------------------------------------------------------------------------------
 
 

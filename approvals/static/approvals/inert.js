@@ -25,6 +25,14 @@ window.wardroomInert = (() => {
 
   const isOver = (moment) => moment === undefined || performance.now() - moment < CALM_MS;
 
+  const FIELDS = "input:not([type=checkbox]), textarea, select, [contenteditable]";
+  /* Escape leaves a field, so that the keys of the page work again. What was typed stays. */
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.isComposing || !event.target.matches(FIELDS)) return;
+    event.preventDefault();
+    event.target.blur();
+  });
+
   return {
     CALM_MS,
     measure,
@@ -36,7 +44,7 @@ window.wardroomInert = (() => {
     key(event) {
       if (event.repeat || event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return "";
       if (event.isComposing || document.querySelector("dialog[open]")) return "";
-      if (event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]")) return "";
+      if (event.target.closest(FIELDS)) return "";
       return event.key;
     },
   };

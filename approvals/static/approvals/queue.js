@@ -35,8 +35,19 @@
       timer = window.setTimeout(shown, inert.CALM_MS);
     }
     follow();
+    tellOnce();
     tellChosen();
     notify();
+  }
+
+  /* What the results have told already stands no second time under Just settled. */
+  function tellOnce() {
+    const told = new Set([...results.querySelectorAll("[data-told]")].map((line) => line.dataset.told));
+    document.querySelectorAll(".ap-recent").forEach((section) => {
+      const lines = [...section.querySelectorAll("[data-recent]")];
+      lines.forEach((line) => (line.hidden = told.has(line.dataset.recent)));
+      section.hidden = lines.every((line) => line.hidden);
+    });
   }
 
   /* The cursor stays on its card. When the card is gone, it goes to the one in its place, and takes no key at once. */
