@@ -22,7 +22,7 @@ EVERY_RULE: dict[str, Any] = {
     "resultTypes": ["violations"],
 }
 #: Lists that are drawn as the list of messages is: once is enough.
-DRAWN_ALIKE = ("/rule/", "/quarantined/", "/auditentry/", "/webhook/", "/delivery/")
+DRAWN_ALIKE = ("/rule/", "/quarantined/", "/auditentry/", "/webhook/", "/delivery/", "/plan/")
 #: The rules that depend on colours and widths. The markup of a page is the same in dark and on a phone.
 DRAWN = {"runOnly": ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]}
 
@@ -52,6 +52,11 @@ rows["Settled"] = str(edited.pk)
 print("ROWS", json.dumps(rows))
 """
 
+#: The lists that show less than their width, and the header's links when they need two lines.
+CUT_OFF = """() => [
+  ...[...document.querySelectorAll("#content .results")].filter((each) => each.scrollWidth > each.clientWidth + 1),
+  ...[...document.querySelectorAll("#user-tools")].filter((each) => each.offsetHeight > 50),
+].map((each) => `${each.id || each.className} ${each.scrollWidth} of ${each.clientWidth}, ${each.offsetHeight} high`)"""
 FAULTS = """() => {
   document.documentElement.removeAttribute("lang");
   const pale = document.createElement("p");
@@ -95,6 +100,7 @@ def paths(rows: dict[str, Any]) -> list[str]:
         f"{mailbox}/message/",
         f"{mailbox}/quarantined/",
         f"{ledger}/auditentry/",
+        f"{approvals}/plan/",
         f"{ledger}/webhook/",
         f"{ledger}/webhook/{rows['Webhook']}/change/",
         f"{ledger}/delivery/",
@@ -121,7 +127,8 @@ def test_pages_keep_wcag_2_2_aa(stack: Callable[..., House]) -> None:
                     continue
                 assert page.goto(path).status == 200, path
                 opened(page)
-                if told := faults(page, rules):
+                cut = page.evaluate(CUT_OFF)
+                if told := faults(page, rules) + [f"cut off: {each}" for each in cut]:
                     found[f"{path} {width} {scheme}"] = told
             stranger = browser.new_page(base_url=house.url, bypass_csp=True, color_scheme=scheme)
             stranger.set_viewport_size({"width": width, "height": 844})
