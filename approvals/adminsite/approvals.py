@@ -165,7 +165,7 @@ class ApprovalAdmin(ProjectScopedAdmin, ReadOnly):
     def _posted(
         self, request: HttpRequest, approval_id: UUID, take: Callable[[Approval], str], not_done: str = NOT_DONE
     ) -> HttpResponse:
-        """Take what a form of the page sent, and say what was done. A refusal shows the page, with the current state.
+        """Take a form of the page, and tell its result. A refusal shows the page, with the current state.
 
         A login that expired leads back here by GET, without the form.
         """

@@ -1,4 +1,4 @@
-"""What a card of the queue shows of an action. Only an action that it shows whole may be approved from the queue."""
+"""The action on a card of the queue. Only an action that its card shows whole may be approved from the queue."""
 
 from __future__ import annotations
 

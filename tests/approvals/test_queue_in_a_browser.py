@@ -115,6 +115,9 @@ def test_a_held_key_answers_one_request_and_a_click_hits_no_card_that_has_just_m
     with staff(house.urls[-1], house.admin_name, house.admin_password) as page:
         page.set_viewport_size({"width": 390, "height": 844})
         expect(page.locator("[data-live-state=live]")).to_be_visible()
+        page.keyboard.press("/")
+        page.keyboard.type("add")
+        page.keyboard.press("Escape")  # It leaves the field: the next keys are the queue's again.
         page.keyboard.press("j")
         row = page.locator(f'tr[data-live-row="{asked[0]["id"]}"]')
         expect(row.locator("button").first).not_to_have_attribute("inert", "")
