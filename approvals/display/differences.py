@@ -65,8 +65,8 @@ def _pairs(before: list[Any], after: list[Any]) -> Iterator[tuple[int, Any, Any]
         for number, (old, new) in enumerate(zip_longest(before, after, fillvalue=_ABSENT)):
             yield number, old, new
         return
-    texts = [[_json(item) for item in items] for items in (before, after)]
-    for kind, old_from, old_to, new_from, new_to in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+    matcher = SequenceMatcher(None, [*map(_json, before)], [*map(_json, after)], autojunk=False)
+    for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
         if kind != "equal":
             together = zip_longest(before[old_from:old_to], after[new_from:new_to], fillvalue=_ABSENT)
             for ahead, (old, new) in enumerate(together):

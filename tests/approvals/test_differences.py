@@ -43,9 +43,11 @@ def test_the_places_of_an_edit(before: Any, after: Any, found: Any) -> None:
 
 def test_the_places_are_bounded_in_number_and_depth() -> None:
     assert len(places(list(range(500)), [])) == differences.MOST + 1
+    one: dict[str, Any]
+    other: dict[str, Any]
     one, other = {"x": 1}, {"x": 2}
     for _ in range(100):
-        one, other = {"d": one}, {"d": other}  # type: ignore[dict-item]
+        one, other = {"d": one}, {"d": other}
     assert places(one, other) == [("changed", ".".join(["d"] * differences.DEEPEST))]
 
 

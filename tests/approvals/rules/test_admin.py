@@ -103,7 +103,7 @@ def test_a_fault_is_shown_at_its_field(editor: Client, project: Project, said: A
     assert not Rule.objects.exists()
 
 
-EMPTY = dict.fromkeys(("tools", "permissions", "resources", "depth_max", "when"), "") | {"risk": []}
+EMPTY: dict[str, Any] = dict.fromkeys(("tools", "permissions", "resources", "depth_max", "when"), "") | {"risk": []}
 
 
 def test_a_rule_that_allows_everything_needs_a_tick(editor: Client, project: Project) -> None:
