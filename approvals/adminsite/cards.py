@@ -64,13 +64,13 @@ def cards(rows: Iterable[Any], *, joined: bool) -> list[Card]:
         Card(
             row,
             members,
-            glance.of(row),
-            glance.must_open(row),
+            seen,
+            glance.must_open(row, seen),
             glance.may_deny(row) and not row.is_overdue,
             denials.get(getattr(row, "denied_before", None)),
         )
         for members in groups.values()
-        for row in members[:1]
+        for row, seen in ((members[0], glance.of(members[0])),)
     ]
 
 

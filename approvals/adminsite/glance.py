@@ -45,8 +45,8 @@ def of(approval: Approval) -> Glance:
     return Glance(text, "A part of it is hidden." if shown.count else _hidden(approval, text))
 
 
-def must_open(approval: Approval) -> str:
-    """Return why an approval needs the page of the request; empty if its card is enough.
+def must_open(approval: Approval, seen: Glance | None = None) -> str:
+    """Return why an approval needs the page of the request; empty if its card is enough. `seen`: its glance.
 
     The server checks this again when the answer comes: a card that looks harmless proves nothing.
     """
@@ -64,7 +64,7 @@ def must_open(approval: Approval) -> str:
         return "It may have run already."
     if approval.open_questions:
         return "A question to the agent has no answer yet."
-    return of(approval).hidden
+    return (seen or of(approval)).hidden
 
 
 def may_deny(approval: Approval) -> bool:
