@@ -10,10 +10,6 @@ from uuid import UUID
 from django.db.models import Value
 
 
-def _nothing_above() -> tuple[str, ...]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
     """`path` is the way from the root of the tree to the session that asks.
@@ -30,7 +26,7 @@ class SessionFacts:
     may_have_grants: bool = True
     owner: int | None = None
     metadata: Callable[[], Mapping[str, Any]] = dict
-    roles_above: Callable[[], tuple[str, ...]] = _nothing_above
+    roles_above: Callable[[], tuple[str, ...]] = tuple
 
 
 #: The app that has sessions registers it at start-up. Without it, nothing is known of a session.

@@ -78,20 +78,14 @@ def validate(approval: Approval, answer: Answer) -> Change:
             "proposed_action": approval.action,
             "proposed_digest": approval.digest,
         }
-    remember = _remember(approval, answer, columns)
+    remember = None
+    if answer.remember is not None:
+        remember = request_body.convert(answer.remember, Remember)
+        wrong = list(remembering.errors(approval, remember, columns.get("action", approval.action)))
+        if wrong:
+            raise problems.invalid(wrong, "This answer cannot be remembered like this.")
+        columns["remembered"] = uuid4()
     return Change(LEADS_TO[kind], columns, remember)
-
-
-def _remember(approval: Approval, answer: Answer, columns: dict[str, Any]) -> Remember | None:
-    """Return what a valid answer also lets through, and name its grant in the columns. Raises invalid."""
-    if answer.remember is None:
-        return None
-    remember = request_body.convert(answer.remember, Remember)
-    errors = list(remembering.errors(approval, remember, columns.get("action", approval.action)))
-    if errors:
-        raise problems.invalid(errors, "This answer cannot be remembered like this.")
-    columns["remembered"] = uuid4()
-    return remember
 
 
 def with_originals(arguments: Any, shown: Any) -> Any:

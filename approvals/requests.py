@@ -33,7 +33,10 @@ def ask(project_id: Any, ask: Ask, *, actor: Actor, via: Literal["connection", "
     """
     prepared = prepare(str(project_id), ask)
     with unit_of_work.transaction():
-        facts = askers.facts_of(ask.session, grants=_may_pass(project_id, ask))
+        # Whether a grant or a plan may let it through is asked with the look at its session.
+        passes = matching.exists_for(project_id, ask.tool_name) | calls.exist_for(project_id, ask.session)
+        grants = ExpressionWrapper(passes, output_field=BooleanField())
+        facts = askers.facts_of(ask.session, grants=grants)
         approval = returning.insert(_row(project_id, prepared, actor, via, facts))
         if approval is None:
             rows = Approval.objects.filter(project_id=project_id, request_id=ask.request_id)
@@ -82,12 +85,6 @@ def _refuse_too_many(project_id: Any, actor: Actor) -> None:
         if rows.count() > most:
             detail = f"Too many approvals without a session are already pending, asked {whose}."
             raise problems.too_many(detail, attempt_clock.RETRY_SECS)
-
-
-def _may_pass(project_id: Any, ask: Ask) -> Any:
-    """Return the condition that a grant or a plan may let this request through, for the look at its session."""
-    found = matching.exists_for(project_id, ask.tool_name) | calls.exist_for(project_id, ask.session)
-    return ExpressionWrapper(found, output_field=BooleanField())
 
 
 def _row(project_id: Any, prepared: Prepared, actor: Actor, via: str, facts: SessionFacts) -> Approval:

@@ -51,16 +51,14 @@ def add(
             broken = {} if break_glass is None else {"break_glass": break_glass}
             [changed] = returning.update(Approval.objects.filter(id=approval.id), vote_count=number, **broken)
             if number < approval.quorum:
-                _record(changed, actor, via, note, broken)
+                told, by = {"votes": number, "quorum": approval.quorum}, audit_events.person(actor)
+                Step.objects.create(
+                    approval=changed, kind=StepKind.VOTED, at=database_now(), by=by, detail=told, note=note
+                )
+                audit_events.record_change(
+                    changed, "voted", actor, reason="approve", told=told, via=via, **told, **broken
+                )
         return number
-
-
-def _record(approval: Approval, actor: Actor, via: str, note: str | None, broken: dict[str, str]) -> None:
-    told = {"votes": approval.vote_count, "quorum": approval.quorum}
-    Step.objects.create(
-        approval=approval, kind=StepKind.VOTED, at=database_now(), by=audit_events.person(actor), detail=told, note=note
-    )
-    audit_events.record_change(approval, "voted", actor, reason="approve", told=told, via=via, **told, **broken)
 
 
 def names(approval: Approval) -> list[str]:

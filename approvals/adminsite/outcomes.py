@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.actors import Actor
-from approvals.models import Approval, OutcomeNote
+from approvals.models import Approval
 from approvals.outcomes import evidence, settlement
 from approvals.states import Outcome, OutcomeNoteKind
 from core.display.redaction import event_json, json_copy
@@ -48,7 +48,7 @@ def context(approval: Approval, user: Any) -> dict[str, Any]:
         "run": {
             "is_shown": bool(notes),
             "words": WORDS[Outcome(approval.outcome)] if approval.outcome else "",
-            "why": _why(notes),
+            "why": DOUBTED if any(note.kind == OutcomeNoteKind.REPORTED for note in notes) else MISSED,
             "notes": notes,
             "events": _events(approval, user) if approval.outcome_unknown_at else [],
             "contradiction": _contradiction(approval),
@@ -63,11 +63,6 @@ def settle(posted: Mapping[str, str], approval: Approval, user: Any) -> str:
     actor = Actor.of_user(user)
     settlement.settle(approval.project_id, approval.id, actor, settled_as=settled_as, note=note)
     return f"It is settled. {WORDS[Outcome(settled_as)]}"
-
-
-def _why(notes: list[OutcomeNote]) -> str:
-    said = any(note.kind == OutcomeNoteKind.REPORTED for note in notes)
-    return DOUBTED if said else MISSED
 
 
 def _contradiction(approval: Approval) -> str:

@@ -35,7 +35,9 @@ def errors(approval: Approval, remember: Remember, action: str) -> Iterator[dict
         elif not patterns.fits(seen["arguments"][name], bound, like=seen["arguments"][name]):
             # An object or an array is never free: its members would vary, too.
             yield _slot(name, "the value that was shown is not within it")
-    live = Grant.objects.filter(_same_holder(approval, remember.scope, facts.role), ended_at=None)
+    is_role = remember.scope == GrantScope.ROLE
+    holder = Q(scope=remember.scope, role=facts.role) if is_role else Q(session=approval.session)
+    live = Grant.objects.filter(holder, ended_at=None)
     if live.filter(project=approval.project_id, expires_at__gt=database_now()).count() >= bounds.MOST_LIVE:
         yield {"field": "remember", "detail": f"has {bounds.MOST_LIVE} live grants for this scope already"}
 
@@ -81,10 +83,6 @@ def new(approval: Approval, remember: Remember, actor: Actor) -> Grant:
     grant.refresh_from_db()
     records.created(grant, actor)
     return grant
-
-
-def _same_holder(approval: Approval, scope: str, role: str) -> Q:
-    return Q(scope=scope, role=role) if scope == GrantScope.ROLE else Q(session=approval.session)
 
 
 def _slot(name: str, detail: str) -> dict[str, str]:

@@ -75,7 +75,7 @@ def read(text: str) -> list[tuple[int, RuleBody]]:
     for number, node in enumerate(nodes, 1):
         line = node.start_mark.line + 1
         try:
-            body = request_body.convert(_value(node), RuleBody, "is not valid")
+            body = request_body.convert(_Loader().construct_document(node), RuleBody, "is not valid")
         except problems.Problem as refusal:
             errors += _errors(line, f"rule {number}{_named(node)}", refusal)
             continue
@@ -154,10 +154,6 @@ class _Loader(yaml.SafeLoader):
             if key in keys[:at]:
                 raise yaml.constructor.ConstructorError(None, None, f"{key} is there twice", node.start_mark)
         return super().construct_mapping(node, deep)
-
-
-def _value(node: Any) -> Any:
-    return _Loader().construct_document(node)
 
 
 def _named(node: Any) -> str:
