@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet
-
 from ledger import unit_of_work
 from mailbox.models import Address, Message, Receipt, Waiting
 from mailbox.states import MessageState
@@ -33,7 +31,9 @@ class Admission(NamedTuple):
 
 def unadmitted(project_id: UUID, address: str, after_seq: int = 0, limit: int = 100) -> list[Message]:
     """Return the messages that the agent has not taken in yet, oldest first. Sending them changes nothing."""
-    rows = _waiting(project_id, address).filter(seq__gt=after_seq).select_related("message")
+    rows = Waiting.objects.filter(
+        address__project=project_id, address__name=address, state=MessageState.NEW, seq__gt=after_seq
+    ).select_related("message")
     return [row.message for row in rows.order_by("seq")[: min(limit, MOST)]]
 
 
@@ -74,7 +74,3 @@ def admit(project_id: UUID, address: str, ids: Collection[str], attempt: int) ->
         rows = pending.remove_new(project_id, address, list(names))
         receipts.note(rows, attempt=attempt)
     return [names[row.message] for row in rows]
-
-
-def _waiting(project_id: UUID, address: str) -> QuerySet[Waiting]:
-    return Waiting.objects.filter(address__project=project_id, address__name=address, state=MessageState.NEW)

@@ -183,7 +183,10 @@ def _with_places(statement: str, params: Sequence[Any], examples: Values) -> tup
         return statement, found
     # Constants as literals: the server then knows their types, and plans for their values.
     pieces = statement.split("%s")
-    literals = ["%s" if isinstance(each, _Place | _Slot) else _literal(each) for each in found]
+    literals = [
+        "%s" if isinstance(each, _Place | _Slot) else postgres.Literal(each).as_string().replace("%", "%%")
+        for each in found
+    ]
     statement = "".join(f"{piece}{literal}" for piece, literal in zip(pieces, [*literals, ""], strict=True))
     return statement, [each for each in found if isinstance(each, _Place | _Slot)]
 
@@ -210,14 +213,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _time(value: datetime) -> Any:
-    return connection.ops.adapt_datetimefield_value(value)
-
-
 #: The forms that a value takes in the parameters of either database.
 _FORMS: dict[type, tuple[Callable[[Any], Any], ...]] = {
     uuid.UUID: (_plain, lambda value: value.hex),
-    datetime: (_time,),
+    datetime: (lambda value: connection.ops.adapt_datetimefield_value(value),),
 }
 
 
@@ -233,7 +232,3 @@ def _place(param: Any, examples: Values) -> Any:
         if isinstance(param, Jsonb) and param.obj == example:
             return _Place(name, Jsonb)
     return param
-
-
-def _literal(value: Any) -> str:
-    return postgres.Literal(value).as_string().replace("%", "%%")

@@ -51,7 +51,9 @@ class _Restoring:
         if isinstance(value, dict):
             found: dict[str, Any] = {}
             for name, each in value.items():
-                own = self._name(name, path)
+                own: Any = self._copy.names.get((path, name), name)
+                if own is name and PLACEHOLDER.search(name):
+                    self.wrong.append(((*path, name), NO_FIELD))
                 found[own] = self.of(each, (*path, own))
             return found
         if isinstance(value, list):
@@ -69,12 +71,6 @@ class _Restoring:
         for path, start, end in self._back:
             if not any(at <= start and (to is None or end <= to) for at, to in covered.get(path, [])):
                 self.wrong.append((path, IN_VIEW))
-
-    def _name(self, name: str, path: Path) -> str:
-        own = self._copy.names.get((path, name), name)
-        if own is name and PLACEHOLDER.search(name):
-            self.wrong.append(((*path, name), NO_FIELD))
-        return own
 
     def _text(self, text: str, path: Path) -> Any:
         parts: list[str] = []

@@ -116,7 +116,8 @@ class _Round:
             outcomes = job.result()
         except Exception as error:
             log.exception("%s: a job failed", lane)
-            outcomes = [_failure(rows[0], error)]
+            told = f"internal error: {type(error).__name__}"
+            outcomes = [Outcome(delivery=rows[0].pk, is_sent=False, error=told)]
         self.record(lane, outcomes)
 
     def record(self, lane: str, outcomes: list[Outcome]) -> None:
@@ -130,7 +131,3 @@ class _Round:
 
 async def _called(job: Job) -> list[Outcome]:
     return await job()
-
-
-def _failure(row: Delivery, error: Exception) -> Outcome:
-    return Outcome(delivery=row.pk, is_sent=False, error=f"internal error: {type(error).__name__}")

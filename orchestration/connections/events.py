@@ -109,7 +109,10 @@ def _keep(connection: Claim, events: Sequence[Numbered]) -> int:
             case {"type": "unknown_outcome", "approval": str(approval)}:
                 # Staff are told of a tool that may have run and was not seen to end, if this session made the request.
                 detail = str(event.event.get("detail") or "")[:DETAIL_CHARACTERS]
-                unknown.note(connection.session_id, approval, detail, _probe(event.event))
+                probe = event.event.get("probe")
+                # One that is too large to show is left out.
+                is_shown = isinstance(probe, dict) and not outcome_bodies.too_large(probe)
+                unknown.note(connection.session_id, approval, detail, probe if is_shown else None)
     if finished := [found for event in fresh if (found := _finished(event.event))]:
         reports.tools_finished(connection.session_id, connection.attempt, finished)
     for event in {event.type: event for event in events if event.qos == "snapshot"}.values():
@@ -139,12 +142,6 @@ def _finished(event: Event) -> reports.Finished | None:
                 detail[:DETAIL_CHARACTERS] if isinstance(detail, str) else None,
             )
     return None
-
-
-def _probe(event: Event) -> Any:
-    """Return the answer of a read-back probe, if the event has one that is small enough to show."""
-    probe = event.get("probe")
-    return probe if isinstance(probe, dict) and not outcome_bodies.too_large(probe) else None
 
 
 def _advance(connection: Claim, acked: int | None, fresh: Sequence[Numbered]) -> None:
