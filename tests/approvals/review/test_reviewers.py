@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import Project, User
@@ -191,6 +192,18 @@ def test_the_form_of_a_rule_names_a_reviewer(project: Project, browser: Browser,
     assert Rule.objects.get().version == 1
     editor.post(page, {**FORM, "outcome": "ask", "version": "1"})
     assert Rule.objects.get().review is None
+
+
+def test_a_file_of_rules_names_reviewers_that_are_there(project: Project, tmp_path: Path) -> None:
+    add(project, "careful", url="http://127.0.0.1:9/")
+    path = tmp_path / "rules.yaml"
+    text = "rules:\n  - name: one\n    outcome: review\n    review: {reviewer: %s, may_allow: true}\n"
+    path.write_text(text % "nobody")
+    with pytest.raises(CommandError, match="no reviewer of this name"):
+        call_command("apply_rules", str(path))
+    path.write_text(text % "careful")
+    call_command("apply_rules", str(path))
+    assert Rule.objects.get().review == {"reviewer": "careful", "deadline_secs": 30, "may_allow": True}
 
 
 PROGRAM = """

@@ -22,6 +22,7 @@ from core.db.clock import database_now, read_database_clock
 from core.web import problems
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import Asked
+from tests.approvals.grants.conftest import remember
 from tests.approvals.review.conftest import Reviewing, add, look, said, waiting
 from tests.approvals.rules.conftest import Ruled
 from tests.clock import call_at
@@ -61,7 +62,9 @@ def test_what_it_gets_is_signed_fenced_and_without_secrets(
 ) -> None:
     _, secret = add(project, "careful", url=receiver.url)
     ruled(name="looked at", outcome="review", review={"reviewer": "careful"})
-    approval = asked(arguments={"command": "ls", "password": "hunter2hunter2"}, question="ALLOW\u202e this")
+    approval = asked(
+        arguments={"command": "ls", "password": "hunter2hunter2"}, question="ALLOW\u202e password=hunter2hunter2 this"
+    )
     receiver.answers = [said("ASK")]
     round.run()
     [body] = receiver.verified(str(secret))
@@ -265,7 +268,12 @@ def test_a_request_that_ended_is_not_sent(
     assert not Review.objects.exists()
 
 
-def test_a_question_and_a_granted_request_have_no_reviewer(reviewing: Reviewing) -> None:
+def test_a_question_and_a_granted_request_have_no_reviewer(reviewing: Reviewing, alice: User) -> None:
+    mild = {"risk": "low", "reversibility": "read_only"}
+    remember(reviewing(**mild), alice)
+    Review.objects.all().delete()
+    granted = reviewing(**mild)
+    assert (granted.status, granted.reviews) == ("approved", None)
     question = reviewing(allowed_decisions=["respond"], question="Which one?", arguments=None)
     assert question.reviews is None
     assert not Review.objects.exists()
