@@ -6,6 +6,7 @@ Only a clean stop does this. Supervisors and children outlive any process that i
 import contextlib
 import logging
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from wardroom import processes
 
 log = logging.getLogger(__name__)
 
-# Seconds from the first SIGTERM to the second, which stops the grace; then seconds to SIGKILL.
+# Seconds from the first SIGTERM to the second, which stops the grace; then seconds to SIGKILL; then to the last exits.
 PATIENCE_SECS, LAST_SECS = 1.5, 0.5
 
 
@@ -37,6 +38,7 @@ def end_all(wait: Callable[[float], None]) -> None:
     The services must have ended before: no other process may record the end of a child, or start another.
     """
     files = state_files()
+    ending = [descriptor for file in files for descriptor in exits(file)]
     for file in files:
         ask_to_end(file)
     deadline = time.monotonic() + PATIENCE_SECS
@@ -44,6 +46,24 @@ def end_all(wait: Callable[[float], None]) -> None:
         wait(0.05)
     with ThreadPoolExecutor(max_workers=32) as threads:
         list(threads.map(lambda file: process.end_supervisor(file, LAST_SECS), files))
+    # A supervisor removes its file a moment before it exits, and its guard exits after it.
+    poll, deadline = select.poll(), time.monotonic() + LAST_SECS
+    for descriptor in ending:
+        poll.register(descriptor, select.POLLIN)
+    while len(poll.poll(0)) < len(ending) and time.monotonic() < deadline:
+        wait(0.05)
+    for descriptor in ending:
+        os.close(descriptor)
+
+
+def exits(file: Path) -> list[int]:
+    """Return descriptors that become readable at the exits of a supervisor and of its guard."""
+    found: list[int] = []
+    if is_running(file) and (state := process.read_state(file)):
+        for pid in filter(None, (state["pid"], process.guard_of(state["pid"]))):
+            with contextlib.suppress(ProcessLookupError):
+                found.append(os.pidfd_open(pid))
+    return found
 
 
 def settle(attempts: list[tuple[UUID, int]]) -> int:

@@ -197,18 +197,23 @@ def end_supervisor(file: Path, timeout: float) -> bool:
     if state["pgid"] and _runs(state, "pgid", "pgid_start"):
         processes.kill_group(state["pgid"], signal.SIGKILL)
     if _runs(state, "pid", "start"):
-        # Its parent, if that is one of ours, watches over it.
-        guard, named = 0, b""
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            guard = int(Path(f"/proc/{state['pid']}/stat").read_bytes().rpartition(b")")[2].split()[1])
-            named = Path(f"/proc/{guard}/cmdline").read_bytes()
+        guard = guard_of(state["pid"])
         _signal(state["pid"], signal.SIGKILL)
         _wait_for_end(state, 5)
         # Otherwise it would report this end until the timeout of an orphaned supervisor.
-        if b"wardroom.supervisor" in named:
+        if guard:
             _signal(guard, signal.SIGKILL)
     file.unlink(missing_ok=True)
     return there
+
+
+def guard_of(supervisor: int) -> int:
+    """Return the process that watches over a supervisor, its parent. 0 if that is none of ours."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        parent = int(Path(f"/proc/{supervisor}/stat").read_bytes().rpartition(b")")[2].split()[1])
+        if b"wardroom.supervisor" in Path(f"/proc/{parent}/cmdline").read_bytes():
+            return parent
+    return 0
 
 
 def _runs(state: dict[str, Any], pid: str, start: str) -> bool:

@@ -16,7 +16,8 @@ import pytest
 
 from orchestration.runners import process
 from server import clean_stop
-from tests.waiting import wait_until
+from tests.servers.processes import alive
+from tests.waiting import chance, wait_until
 from wardroom import processes
 
 pytestmark = pytest.mark.once
@@ -85,6 +86,25 @@ def test_a_supervisor_that_does_not_leave_is_killed_with_its_child(session: UUID
     assert process.end_supervisor(process.state_file(session, 1), 0.2)
     wait_until(lambda: not runs(state) and not runs(state, "pgid", "pgid_start"))
     wait_until(lambda: not processes.is_same(guard, state["boot_id"], born), why="the guard's end")
+
+
+def test_a_clean_stop_leaves_no_process_not_even_a_slow_guard(session: UUID) -> None:
+    state = start(session)
+    guard = process.guard_of(state["pid"])
+    born = processes.start_time(guard)
+    os.kill(guard, signal.SIGSTOP)
+    stopped, waits = [state["pid"], state["pgid"]], 0
+
+    def wait(secs: float) -> None:
+        nonlocal waits
+        # The guard goes on after everything else has ended.
+        if not any(alive(pid) for pid in stopped):
+            waits += 1
+            os.kill(guard, signal.SIGCONT)
+        chance(secs)
+
+    clean_stop.end_all(wait)
+    assert waits and not processes.is_same(guard, state["boot_id"], born)
 
 
 def test_earlier_attempts_are_ended_and_the_current_one_is_not(session: UUID) -> None:
