@@ -26,6 +26,7 @@ PUBLIC = [
 ]
 REFUSED = [
     "", "hooks.example", "http://hooks.example/", "ftp://hooks.example/", "file:///etc/passwd", "gopher://x/", "https://",
+    "http://hooks.example:443/", "https://hooks%2eexample/",
     "https:///x", "https://user@hooks.example/", "https://user:pw@hooks.example/", "https://a@127.0.0.1/",
     "https://hooks.example#@127.0.0.1/", "https://hooks.example/#x", "https://hooks.example:80/", "https://hooks.example:22/",
     "https://hooks.example:0/", "https://hooks.example:99999/", "https://hooks.example:x/", "https://hooks.example\\@127.0.0.1/",
@@ -39,6 +40,8 @@ REFUSED = [
     "https://[::ffff:7f00:1]/", "https://[::127.0.0.1]/", "https://[64:ff9b::7f00:1]/", "https://[64:ff9b:1::1]/",
     "https://[fe80::1]/", "https://[fe80::1%25eth0]/", "https://[fe80::1%eth0]/", "https://[fc00::1]/", "https://[fd12::1]/",
     "https://[ff02::1]/", "https://[2002:7f00:1::]/", "https://[2001:0:7f00:1::]/", "https://[2001:db8::1]/",
+    "https://192.31.196.1/", "https://192.52.193.1/", "https://192.88.99.1/", "https://192.175.48.1/", "https://[3fff::1]/",
+    "https://[2620:4f:8000::1]/", "https://[2001:1::1]/",
     "https://[fec0::1]/", "https://[100::1]/", "https://[::1", "https://hooks.example/" + "x" * 2000,
 ]  # fmt: skip
 
@@ -57,6 +60,12 @@ def test_an_address_that_is_not_a_public_one_is_refused(url: str) -> None:
 @pytest.mark.parametrize("url", ["http://localhost:8080/", "http://10.0.0.1/", "https://[::1]:1/", "http://[fd12::1]/"])
 def test_a_setting_allows_private_networks(url: str) -> None:
     assert addresses.parse(url, private=True).path == "/"
+
+
+def test_an_address_with_a_zone_is_of_this_network() -> None:
+    addresses.check(ip_address("2606:2800:21f:cb07:6820:80da:af6b:8b2c"), private=False)
+    with pytest.raises(addresses.Refused):
+        addresses.check(ip_address("2606:2800:21f:cb07:6820:80da:af6b:8b2c%eth0"), private=False)
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"])
@@ -121,6 +130,20 @@ def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: pytest
             call(f"https://hooks.example:{inside.port}/", private=False)
         assert (resolver.asked, connected) == (1, [("93.184.215.14", "hooks.example")])
         assert inside.connections == 0
+
+
+def test_of_a_name_with_many_addresses_few_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    Resolver(monkeypatch, [f"93.184.215.{number}" for number in range(20)])
+    tried: list[str] = []
+
+    async def connect(host: str, port: int, **kwargs: Any) -> Any:
+        tried.append(host)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    with pytest.raises(OSError, match="no network here"):
+        call("https://hooks.example/", private=False)
+    assert len(tried) == addresses.MOST_TRIED == 3
 
 
 def test_tls_checks_the_name_at_the_checked_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

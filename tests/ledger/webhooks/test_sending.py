@@ -179,6 +179,34 @@ def flood(handler: BaseHTTPRequestHandler) -> None:
         handler.close_connection = True
 
 
+def interims(handler: BaseHTTPRequestHandler) -> None:
+    """Answer that it is working on it, very often."""
+    for _ in range(20):
+        handler.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+    handler.send_response(204)
+    handler.end_headers()
+
+
+def long_head(handler: BaseHTTPRequestHandler) -> None:
+    """Answer 204 after more headers than anybody needs."""
+    handler.send_response(204)
+    for number in range(64):
+        handler.send_header(f"X-{number}", "x" * 1000)
+    handler.end_headers()
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize("answer", [interims, long_head])
+def test_the_head_of_an_answer_is_bounded(project: Project, receiver: Receiver, answer: Any) -> None:
+    add(project, receiver.url)
+    receiver.answers = [answer]
+    happen(project, "approval_requested")
+    round.run()
+    row = Delivery.objects.get()
+    assert (row.state, row.last_status) == ("waiting", None)
+    assert row.last_error.startswith("not HTTP: ")
+
+
 def test_the_reading_of_an_answer_has_an_end(project: Project, receiver: Receiver, timings: Timings) -> None:
     add(project, receiver.url)
     receiver.answers = [drip, flood]
