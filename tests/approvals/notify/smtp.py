@@ -11,12 +11,13 @@ from email.message import Message
 
 
 class Server:
-    """`refuses` maps a verb to the answer that a test wants; `hangs` makes it silent."""
+    """`refuses` maps a verb to the answer that a test wants; `hangs` makes it silent, `drips` endless."""
 
     def __init__(self) -> None:
         self.mails: list[Message] = []
         self.refuses: dict[str, bytes] = {}
         self.hangs = threading.Event()
+        self.drips = threading.Event()
         self.over = threading.Event()
         self.port = 0
 
@@ -30,6 +31,8 @@ def serving() -> Iterator[Server]:
             if server.hangs.is_set():
                 server.over.wait(30)
                 return
+            while server.drips.is_set() and not server.over.wait(0.05):
+                self.wfile.write(b"2")
             self.wfile.write(b"220 here\r\n")
             while line := self.rfile.readline():
                 verb = line.split()[0].upper().decode()

@@ -54,6 +54,7 @@ def test_one_mail_for_many_requests_and_a_follow_up_in_its_thread(smtp: Server, 
     mail = next(mail for mail in smtp.mails if mail["To"] == "bob@example.com")
     text = mail.get_payload()
     assert mail["Subject"] == "[Wardroom] 2 requests wait for an answer"
+    assert mail["Auto-Submitted"] == "auto-generated"
     assert str(first.pk) in text and str(second.pk) in text
     assert "hidden" not in text and "secret-place" not in text
     decide(first, ann)
@@ -128,6 +129,14 @@ def test_a_server_that_hangs_or_is_away_neither_fails_nor_slows_a_request(
     ask()
     send_all()
     assert Approval.objects.pending().count() == 2
+
+
+def test_a_server_that_drips_ends_the_job(smtp: Server, ann: User, timings: Timings) -> None:
+    smtp.drips.set()
+    ask()
+    with timings(delivery_timeout_secs=0.2):
+        send_all()
+    assert Delivery.objects.get().last_error.startswith("not sent within 0.6")
 
 
 def test_no_name_adds_a_header_or_hides_a_character(smtp: Server, ann: User) -> None:
