@@ -105,6 +105,10 @@ class WebhookAdmin(ProjectScopedAdmin, ReadOnly):
             *super().get_urls(),
         ]
 
+    def get_search_fields(self, request: HttpRequest) -> list[str] | tuple[str, ...]:
+        """Search the URLs only for those who may see them. Others would find the secret in one, sign by sign."""
+        return self.search_fields if may(request, "change", Webhook) else ("name",)
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow readers with either permission."""
         return super().has_view_permission(request, obj) or may(request, "change", Webhook)

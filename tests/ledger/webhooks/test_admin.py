@@ -106,6 +106,17 @@ def test_a_reader_sees_the_host_and_changes_nothing(project: Project, receiver: 
     assert reader.get(f"{path}edit/").status_code == reader.get(f"{LIST}new/").status_code == 403
 
 
+@pytest.mark.parametrize(("permission", "found"), [("view_webhook", 0), ("change_webhook", 1)])
+def test_the_search_finds_no_part_of_a_url_for_those_who_may_not_see_it(
+    project: Project, permission: str, found: int
+) -> None:
+    webhook, _ = add(project, "https://hooks.example/services/of-ours")
+    Webhook.objects.filter(pk=webhook.pk).update(name="CI")
+    reader = signed_in(staff("reader", project, permissions=False), permission)
+    assert reader.get(f"{LIST}?q=services/of").context["cl"].result_count == found
+    assert reader.get(f"{LIST}?q=CI").context["cl"].result_count == 1
+
+
 def test_a_webhook_of_another_project_is_not_there(page: Client, receiver: Receiver) -> None:
     other = Project.objects.create(slug="other")
     webhook, _ = add(other, receiver.url)
