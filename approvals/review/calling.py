@@ -22,9 +22,11 @@ from ledger.webhooks.exchange import MOST_BODY, Answer, Exchange
 #: A program has no use for the secrets of this server. It is code of this server all the same, and not contained.
 _SECRETS = (
     "BROKER_URL",
+    "CHAT_URLS",
     "CLOUDAMQP_URL",
     "DATABASE_URL",
     "EMAIL_URL",
+    "INGEST_URL",
     "REDIS_URL",
     "SECRET_KEY",
     "SECRET_KEY_FALLBACKS",

@@ -94,7 +94,7 @@ def test_one_round_runs_at_a_time_and_a_dead_one_is_followed_by_another(
 def test_a_program_gets_no_secret_of_the_server(
     project: Project, ruled: Ruled, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BROKER_URL", "EMAIL_URL"):
+    for name in ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BROKER_URL", "EMAIL_URL", "CHAT_URLS", "INGEST_URL"):
         monkeypatch.setenv(name, "leaked")
     monkeypatch.setenv("MODEL_KEY", "wanted")
     add(project, "program", entry_point="acme")
