@@ -13,7 +13,7 @@ from accounts.actors import Actor
 from approvals import decisions, verdicts
 from approvals.display import copies
 from approvals.life import steps
-from approvals.models import Approval, Policy, Review
+from approvals.models import Approval, Policy, Review, Step
 from approvals.review.replies import LATE, Reply
 from approvals.states import Decision, ReviewState, StepKind
 from approvals.verdicts import Verdict
@@ -25,6 +25,8 @@ from ledger.sweep_batch import Work
 
 log = logging.getLogger(__name__)
 WORK = Work("reviews_sweep", "reviews past their deadline")
+#: The steps of people after which no reviewer approves, also when the question has its answer.
+IN_HAND = (StepKind.DELEGATED, StepKind.ESCALATED, StepKind.ASKED_BACK)
 
 
 def end(review_id: UUID, claim: UUID | None, reply: Reply) -> bool:
@@ -98,20 +100,19 @@ def _may_allow(approval: Approval, reviews: list[dict[str, Any]]) -> bool:
     if Decision.APPROVE not in approval.allowed_decisions or approval.is_plan or approval.repeat_warning:
         return False
     # People have taken it in hand, or must. Nor does a reviewer approve what it could not see.
-    in_hand = approval.assigned_to or approval.escalations or approval.open_questions
+    in_hand = approval.assigned_to or Step.objects.filter(approval=approval, kind__in=IN_HAND).exists()
     if in_hand or verdicts.needs_people(approval) or copies.has_secrets(approval):
         return False
-    return not _is_denied_now(approval)
+    return _are_rules_as_asked(approval)
 
 
-def _is_denied_now(approval: Approval) -> bool:
-    """Return True if a rule of today denies it: a rule may have come while the reviewer looked."""
+def _are_rules_as_asked(approval: Approval) -> bool:
+    """Return True if no rule changed while the reviewer looked, and none denies it: a new one may want people."""
     version = Policy.objects.filter(project_id=approval.project_id).values_list("version", flat=True).first()
-    asked_under, approval.policy_version = approval.policy_version, version
+    if version != approval.policy_version:
+        return False
     try:
         verdicts.refuse_denied(approval)
     except problems.Problem:
-        return True
-    finally:
-        approval.policy_version = asked_under
-    return False
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db.models import F
@@ -14,14 +15,14 @@ from accounts.models import Project, User
 from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.life import ask_back, routing
-from approvals.models import Approval, Review, Reviewer
+from approvals.models import Approval, Question, Review, Reviewer
 from approvals.review import ending, letters, round
 from approvals.review.replies import Reply
 from approvals.states import ReviewState
 from core.db.clock import database_now, read_database_clock
 from core.web import problems
 from ledger.models import AuditEntry, Event
-from tests.approvals.conftest import Asked
+from tests.approvals.conftest import Asked, child
 from tests.approvals.grants.conftest import remember
 from tests.approvals.review.conftest import Reviewing, add, look, said, waiting
 from tests.approvals.rules.conftest import Ruled
@@ -182,6 +183,29 @@ def test_an_allow_never_answers_what_people_have_in_hand(
 def test_a_rule_that_denies_meanwhile_beats_an_allow(reviewing: Reviewing, receiver: Receiver, ruled: Ruled) -> None:
     approval = reviewing(review=ALLOWS)
     ruled(name="ban", outcome="deny", match={"tools": ["shell"]})
+    receiver.answers = [said("ALLOW")]
+    round.run()
+    assert (fresh(approval).status, look(approval)["state"]) == ("pending", "allow")
+
+
+@pytest.mark.parametrize("changed", [{"approvers": {"quorum": 2}}, {"outcome": "ask"}, {"four_eyes": True}])
+def test_a_rule_that_wants_people_meanwhile_beats_an_allow(
+    reviewing: Reviewing, receiver: Receiver, ruled: Ruled, changed: dict[str, Any]
+) -> None:
+    approval = reviewing(review=ALLOWS)
+    ruled(name="meanwhile", **{"outcome": "ask", **changed})
+    receiver.answers = [said("ALLOW")]
+    round.run()
+    assert (fresh(approval).status, look(approval)["state"]) == ("pending", "allow")
+
+
+def test_an_allow_never_answers_after_a_person_asked_back_also_not_after_the_answer(
+    project: Project, session: UUID, reviewing: Reviewing, receiver: Receiver, alice: User
+) -> None:
+    approval = reviewing(review=ALLOWS)
+    ask_back.ask(project.pk, approval.id, Actor.of_user(alice), "Why?")
+    ask_back.answer(project.pk, Question.objects.get().pk, "Because.", child(session))
+    assert fresh(approval).open_questions == 0
     receiver.answers = [said("ALLOW")]
     round.run()
     assert (fresh(approval).status, look(approval)["state"]) == ("pending", "allow")
