@@ -33,8 +33,9 @@ from ledger.webhooks import signing
 
 #: The name of the lease of the round.
 LANE = "reviews:"
-#: Calls at once. Each reviewer has a bound of its own, so one that hangs leaves places for the others.
-AT_ONCE = 64
+#: Calls at once. Each reviewer has a bound of its own, so one that hangs leaves places for the others. A project takes
+#: at most as many places as it leaves free, so one with many reviewers that hang leaves places for other projects.
+AT_ONCE = 128
 #: A round without work waits for this long before it ends.
 IDLE_SECS, POLL_SECS = 1.0, 0.2
 #: Short beside the deadlines of reviews: after the death of a round the next one must still have time.
@@ -88,6 +89,7 @@ class _Job:
     review: UUID
     claim: UUID
     reviewer: UUID
+    project: UUID
     at_once: int
 
 
@@ -95,7 +97,7 @@ class _Round:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.jobs: dict[Future[str], _Job] = {}
-        #: Reviews that this round has called. None is called twice.
+        #: Reviews that this round has called and that may be there still. None is called twice.
         self.done: set[UUID] = set()
         self.calls = 0
 
@@ -123,7 +125,10 @@ class _Round:
             busy = Counter(job.reviewer for job in self.jobs.values())
             full = {job.reviewer for job in self.jobs.values() if busy[job.reviewer] >= job.at_once}
             known = {job.review for job in self.jobs.values()} | self.done
+            free, taken = AT_ONCE - len(self.jobs), Counter(job.project for job in self.jobs.values())
+            greedy = [project for project, number in taken.items() if number >= free]
             waiting = Review.objects.filter(deadline_at__gt=database_now()).exclude(reviewer__in=full)
+            waiting = waiting.exclude(reviewer__project__in=greedy)
             row = waiting.exclude(pk__in=known).select_related("reviewer").order_by("deadline_at").first()
             if row is None:
                 return
@@ -141,7 +146,7 @@ class _Round:
                     self.record(row.pk, claim, Reply(ReviewState.DROPPED))
                     continue
                 self.calls += 1
-                job = _Job(row.pk, claim, row.reviewer_id, row.reviewer.at_once)
+                job = _Job(row.pk, claim, row.reviewer_id, row.reviewer.project_id, row.reviewer.at_once)
                 self.jobs[asyncio.run_coroutine_threadsafe(_called(call), self.loop)] = job
 
     def finish(self, call: Future[str]) -> None:
@@ -157,12 +162,14 @@ class _Round:
         self.record(job.review, job.claim, reply)
 
     def record(self, review: UUID, claim: UUID, reply: Reply) -> None:
-        # It is called at most once in a round: one that another call has ended, or that fails here, stays out.
-        self.done.add(review)
+        # It is called at most once in a round: one that another call has ended, or that fails here, stays out. One that
+        # ends here has no row any more. A round lasts as long as there is work, and must not remember all of them.
         try:
-            ending.end(review, claim, reply)
+            if ending.end(review, claim, reply):
+                return
         except Exception:
             log.exception("the verdict of the review %s cannot be recorded: people answer", review)
+        self.done.add(review)
 
 
 def _prepared(review: Review) -> Call | None:

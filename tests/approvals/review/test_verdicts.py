@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from approvals.models import Approval, Question, Review, Reviewer
 from approvals.review import ending, letters, round
 from approvals.review.replies import Reply
 from approvals.states import ReviewState
+from core.concurrency import loop_thread
 from core.db.clock import database_now, read_database_clock
 from core.web import problems
 from ledger.models import AuditEntry, Event
@@ -209,6 +211,32 @@ def test_an_allow_never_answers_after_a_person_asked_back_also_not_after_the_ans
     receiver.answers = [said("ALLOW")]
     round.run()
     assert (fresh(approval).status, look(approval)["state"]) == ("pending", "allow")
+
+
+def test_a_project_leaves_places_for_others(reviewing: Reviewing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(round, "AT_ONCE", 6)
+    rows = [reviewing() for _ in range(7)]
+    Reviewer.objects.update(at_once=8)
+    other = Project.objects.create(slug="other")
+    theirs, _ = add(other, "theirs", url="http://127.0.0.1:9/")
+    late = F("deadline_at") + timedelta(seconds=9)
+    Review.objects.filter(approval=rows[0]).update(reviewer=theirs, deadline_at=late)
+    with loop_thread.running("reviews", threads=1) as loop:
+        one = round._Round(loop)
+        one.begin()
+        places = Counter(job.project == other.pk for job in one.jobs.values())
+    assert places == {True: 1, False: 3}
+
+
+def test_a_round_keeps_nothing_of_the_reviews_that_it_ended(reviewing: Reviewing, receiver: Receiver) -> None:
+    reviewing()
+    receiver.answers = [said("ASK")]
+    with loop_thread.running("reviews", threads=1) as loop:
+        one = round._Round(loop)
+        one.begin()
+        for call in list(one.jobs):
+            one.finish(call)
+    assert not Review.objects.exists() and one.done == set()
 
 
 def test_of_several_reviewers_each_must_allow_and_one_denies(
