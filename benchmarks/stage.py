@@ -12,11 +12,14 @@ from tests.servers.stack import House
 
 
 @contextmanager
-def servers(backend: str = "postgres") -> Iterator[Run]:
-    """A PostgreSQL (or SQLite files) and a Redis of our own, and this process's Django on a migrated database there."""
+def servers(backend: str = "postgres", *, durable: bool = True) -> Iterator[Run]:
+    """A PostgreSQL (or SQLite files) and a Redis of our own, and this process's Django on a migrated database there.
+
+    Without `durable` PostgreSQL does not wait for its disk: only for figures of reading.
+    """
     run = Run(backend)
     if backend == "postgres":
-        run.postgres.durable = True  # The tests' own does not wait for its disk; a figure must.
+        run.postgres.durable = durable  # The tests' own does not wait for its disk; a figure of writing must.
     try:
         run.up(run.broker)
         databases = run.databases(backend)
