@@ -87,6 +87,18 @@ def test_an_answer_and_the_deadline_end_in_one_word(asked: Asked, people: Any) -
     assert attempt_clock.clock(approval.session, 1).pending == 0
 
 
+def test_an_answer_and_a_withdrawal_end_in_one_word(asked: Asked, people: Any, session: UUID, project: Project) -> None:
+    for _ in range(6):
+        approval = asked()
+        withdraw = functools.partial(decisions.withdraw, project.pk, approval.id, child(session))
+        outcome, _ = all_at_once([deciding(approval, "approve", people[0]), withdraw])
+        approval.refresh_from_db()
+        assert (outcome, approval.status) in {("approved", "approved"), ("already-decided", "cancelled")}
+        told = Event.objects.exclude(type="approval_requested").values_list("payload", flat=True)
+        assert [payload.get("approval_id") for payload in told].count(str(approval.id)) == 1
+    assert attempt_clock.clock(session, 1).pending == 0
+
+
 def test_an_answer_and_the_end_of_the_attempt_end_in_one_word(
     asked: Asked, people: Any, session: UUID, project: Project
 ) -> None:
