@@ -44,6 +44,7 @@ SESSION = f"orchestration.view_session|{STEER}"
 LOOK, DECIDE, SECRETS = "approvals.view_approval|approvals.decide", "approvals.decide", "approvals.view_secrets"
 GRANT = "approvals.view_grant|approvals.view_approval|approvals.decide"
 RULE, RULES = "approvals.view_rule|approvals.change_rule", "approvals.change_rule"
+HOOK = "ledger.change_webhook"
 INSPECT, REQUEUE = "mailbox.inspect_quarantine", "mailbox.requeue"
 
 
@@ -59,6 +60,7 @@ MODELS = {
     "orchestration_session": (SESSION,),
     "approvals_approval": (LOOK,),
     "approvals_grant": (GRANT,),
+    "approvals_plan": (LOOK,),
     "approvals_rule": (RULE,),
     "approvals_reviewer": (RULES,),
     "mailbox_message": stock("mailbox", "message"),
@@ -101,6 +103,10 @@ def reviewer(rows: Rows) -> dict[str, Any]:
     return {"name": "made by form", "url": "https://r.example/", "at_once": "3", "project": str(rows[Project].pk)}
 
 
+def webhook(rows: Rows) -> dict[str, Any]:
+    return {"name": "by form", "url": "https://r.example/", "types": "*", "project": str(rows[Project].pk)}
+
+
 def key(rows: Rows) -> dict[str, Any]:
     return {"name": "k", "project": str(rows[Project].pk), "scopes": ["feed:read"]}
 
@@ -138,7 +144,7 @@ PAGES = {
     "approvals_approval_revoke_plan": Page((LOOK,), (DECIDE,), form(), PLANNED),
     "approvals_approval_decide": Page((LOOK,), (DECIDE,), deny),
     "approvals_grant_revoke": Page((GRANT,), (DECIDE,), form()),
-    "approvals_rule_new": Page(("approvals.add_rule",), ("approvals.add_rule",), rule),
+    "approvals_rule_add": Page(("approvals.add_rule",), ("approvals.add_rule",), rule),
     "approvals_rule_change": Page((RULE,), ("approvals.change_rule",), rule),
     "approvals_rule_remove": Page((RULE, "approvals.delete_rule"), (RULE, "approvals.delete_rule"), form()),
     "approvals_reviewer_new": Page((RULES,), (RULES,), reviewer),
@@ -150,6 +156,11 @@ PAGES = {
         (INSPECT, REQUEUE), (INSPECT, REQUEUE), form(edited=MESSAGE, address="plain-box")
     ),
     "mailbox_quarantined_discard": Page((INSPECT, REQUEUE), (INSPECT, REQUEUE), form(note="noise")),
+    "ledger_webhook_new": Page((HOOK,), (HOOK,), webhook),
+    "ledger_webhook_edit": Page((HOOK,), (HOOK,), webhook),
+    "ledger_webhook_rotate": Page((HOOK,), (HOOK,), form()),
+    "ledger_webhook_test": Page((HOOK,), (HOOK,), form()),
+    "ledger_webhook_remove": Page((HOOK,), (HOOK,), form()),
     "ledger_delivery_redrive": Page(("ledger.change_delivery",), ("ledger.change_delivery",), form()),
     "accounts_credential_mint": Page(
         ("accounts.add_credential",), ("accounts.add_credential",), key, beside=("ledger.view_event",)

@@ -181,7 +181,7 @@ def test_the_form_of_a_rule_names_a_reviewer(project: Project, browser: Browser,
     editor = browser(staff("editor", project, "add_rule", "change_rule"))
     add(project, "careful", url="http://127.0.0.1:9/")
     form = {**FORM, "outcome": "review", "reviewer": "careful", "review_secs": "9", "may_allow": "on"}
-    new = "/admin/approvals/rule/new/"
+    new = "/admin/approvals/rule/add/"
     wrong = editor.post(new, {**form, "reviewer": "nobody", "project": str(project.pk)})
     assert "reviewer" in wrong.context["form"].errors
     editor.post(new, {**form, "project": str(project.pk)})
