@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from approvals.adminsite import page
 from approvals.display import copies
 from approvals.models import Approval
-from approvals.states import Decision, Risk, Status
+from approvals.states import Decision, ReviewState, Risk, Status
 from core.display.text import visible
 
 #: Characters that a card shows, and those of an action that is looked at for a card.
@@ -62,6 +62,8 @@ def must_open(approval: Approval, seen: Glance | None = None) -> str:
         return "Its asker did not wait."
     if approval.repeat_warning:
         return "It may have run already."
+    if any(each["state"] != ReviewState.WAITING for each in approval.reviews or ()):
+        return "A reviewer has given a verdict."
     if approval.open_questions:
         return "A question to the agent has no answer yet."
     return (seen or of(approval)).hidden

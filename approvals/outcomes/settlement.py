@@ -7,12 +7,11 @@ from uuid import UUID
 
 from accounts.actors import Actor
 from approvals import audit_events, permissions
-from approvals.life import steps
 from approvals.models import Approval, OutcomeNote
-from approvals.outcomes import bodies, repeats
+from approvals.outcomes import bodies, repeat_warnings
 from approvals.rules import rights
 from approvals.selectors import find
-from approvals.states import Outcome, OutcomeNoteKind, StepKind, Via
+from approvals.states import Outcome, OutcomeNoteKind, Via
 from core.db import returning
 from core.db.clock import database_now
 from core.web import problems, request_body
@@ -46,7 +45,7 @@ def settle(project_id: Any, approval_id: UUID, actor: Actor, *, settled_as: str,
             )
             told = {"outcome": to.value}
             audit_events.record_change(changed, "outcome_settled", actor, reason=to.value, told=told)
-            _warn_anew(changed, actor)
+            repeat_warnings.settled(changed, actor)
         approval = find(project_id, approval_id, actor, waiters=False)
         if approval.outcome_settled_as is None:
             raise problems.conflict(
@@ -58,15 +57,3 @@ def settle(project_id: Any, approval_id: UUID, actor: Actor, *, settled_as: str,
                 f"It was settled already: {words}.", "already-settled", settled_as=str(approval.outcome_settled_as)
             )
         return approval
-
-
-def _warn_anew(settled: Approval, actor: Actor) -> None:
-    """Take the warning from the pending repeats of an action that did not run, or name another run that may have."""
-    if settled.outcome_settled_as != Outcome.DID_NOT_RUN:
-        return
-    rows = Approval.objects.pending().filter(project=settled.project_id, tool_name=settled.tool_name)
-    for row in rows.filter(repeat_warning__approval_id=str(settled.id)).order_by("id"):
-        warning = repeats.warning_for(row.project_id, row.tool_name, row.action)
-        detail = {"repeats": None if warning is None else warning["approval_id"]}
-        columns = {"repeat_warning": warning}
-        steps.take(row, StepKind.REPEAT_SETTLED, actor, columns, reason="did_not_run", detail=detail)

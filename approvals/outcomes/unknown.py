@@ -16,7 +16,7 @@ from accounts.actors import Actor
 from approvals import audit_events
 from approvals.bodies import MAX_WORD
 from approvals.models import Approval, OutcomeNote, Subject
-from approvals.outcomes import repeats
+from approvals.outcomes import repeat_warnings, repeats
 from approvals.states import RUNS, Outcome, OutcomeNoteKind, Status
 from core.db import returning
 from core.db.clock import database_now, later
@@ -102,5 +102,6 @@ def become_unknown(
             probe=probe,
         )
         audit_events.record_change(changed, "unknown_outcome", actor, reason=reason, detail=detail or None)
+        repeat_warnings.doubted(changed, actor)
         return True
     return False

@@ -21,9 +21,9 @@ from cryptography.fernet import InvalidToken
 from django.db import connections
 
 from approvals.models import Approval, Review
-from approvals.review import calling, ending, letters, replies, reviewers
+from approvals.review import calling, ending, prompts, replies, reviewers
 from approvals.review.calling import NoReply
-from approvals.review.letters import TooLarge
+from approvals.review.prompts import TooLarge
 from approvals.review.replies import Reply
 from approvals.states import ReviewerKind, ReviewState, Status
 from core.concurrency import loop_thread
@@ -181,7 +181,7 @@ def _prepared(review: Review) -> Call | None:
     if approval.status != Status.PENDING:
         return None
     secs = (review.deadline_at - read_database_clock()).total_seconds()
-    body = letters.letter(approval, review)
+    body = prompts.letter(approval, review)
     if reviewer.kind == ReviewerKind.PROGRAM:
         return lambda: calling.program(reviewer.entry_point, body, secs)
     try:

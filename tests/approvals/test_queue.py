@@ -197,6 +197,18 @@ def test_what_a_card_does_not_show_whole_is_not_approved_from_it(desk: Client, a
     assert status(other) == "approved"
 
 
+def test_a_request_with_a_verdict_of_a_reviewer_must_be_opened(desk: Client, asked: Asked) -> None:
+    approval = asked()
+    review = {"reviewer": "careful", "rule": "shells", "rule_version": 1, "state": "waiting", "note": None, "at": None}
+    review |= {"may_allow": False, "message": None, "has_answered": False, "deadline_at": "2026-01-31T12:00:00.000000Z"}
+    Approval.objects.filter(pk=approval.pk).update(reviews=[review])
+    assert f'name="approve" value="{item(approval)}"' in shown(desk)
+    Approval.objects.filter(pk=approval.pk).update(reviews=[review | {"state": "ask", "note": "Ask the owner."}])
+    assert f'name="approve" value="{item(approval)}"' not in shown(desk)
+    assert "A reviewer has given a verdict" in text_of(desk.post(ANSWERS, {"approve": item(approval)}, headers=LIVE))
+    assert status(approval) == "pending"
+
+
 def test_a_request_whose_asker_went_on_or_was_asked_back_must_be_opened(
     desk: Client, asked: Asked, alice: User, session: UUID, project: Project
 ) -> None:

@@ -276,3 +276,20 @@ def test_a_run_that_happened_leaves_the_warning(taken: Taken, asked: Asked, alic
     settle(first, alice, "ran")
     repeat.refresh_from_db()
     assert repeat.repeat_warning is not None and repeat.version == 1
+
+
+def test_a_pending_request_is_warned_when_an_earlier_run_of_its_action_becomes_doubtful(
+    taken: Taken, asked: Asked, alice: User
+) -> None:
+    first, repeat, other = taken(), asked(), asked(arguments={"command": "ls"})
+    assert repeat.repeat_warning is None
+    in_doubt(first)
+    repeat.refresh_from_db()
+    other.refresh_from_db()
+    assert (repeat.repeat_warning["approval_id"], repeat.version) == (str(first.id), 2)
+    assert (other.repeat_warning, other.version) == (None, 1)
+    [told] = events("approval_repeat_settled")
+    assert (told["repeats"], told["reason"]) == (str(first.id), "unknown")
+    settle(first, alice, "did_not_run")
+    repeat.refresh_from_db()
+    assert (repeat.repeat_warning, repeat.version) == (None, 3)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from approvals.review import letters, replies
+from approvals.review import prompts, replies
 
 
 @pytest.mark.parametrize("word", ["ALLOW", "DENY", "ASK"])
@@ -44,7 +44,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_the_fence_holds_the_text_of_an_agent(text: str) -> None:
-    prompt = letters.prompt({"resource": text, "arguments": {text: [text, {"deep": text}]}})
+    prompt = prompts.prompt({"resource": text, "arguments": {text: [text, {"deep": text}]}})
     [(mark, inside, after)] = re.findall(r"(?s)<<<([0-9a-f]{32})\n(.*)\n>>>\1\n(.*)", prompt)
     assert prompt.count(mark) == 3  # The sentence that announces it, and the two lines.
     assert mark not in inside
@@ -55,11 +55,11 @@ def test_the_fence_holds_the_text_of_an_agent(text: str) -> None:
 
 
 def test_each_request_has_a_mark_of_its_own() -> None:
-    marks = {re.findall("<<<(.*)", letters.prompt({}))[0] for _ in range(50)}
+    marks = {re.findall("<<<(.*)", prompts.prompt({}))[0] for _ in range(50)}
     assert len(marks) == 50
 
 
 def test_a_mark_that_the_text_holds_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     marks = iter(["a" * 32, "b" * 32])
     monkeypatch.setattr("secrets.token_hex", lambda size: next(marks))
-    assert "<<<" + "b" * 32 in letters.prompt({"resource": "x" + "a" * 40})
+    assert "<<<" + "b" * 32 in prompts.prompt({"resource": "x" + "a" * 40})

@@ -17,7 +17,7 @@ from approvals import decisions
 from approvals.decision_validation import Answer
 from approvals.life import ask_back, routing
 from approvals.models import Approval, Question, Review, Reviewer
-from approvals.review import ending, letters, round
+from approvals.review import ending, prompts, round
 from approvals.review.replies import Reply
 from approvals.states import ReviewState
 from core.concurrency import loop_thread
@@ -340,7 +340,7 @@ def test_a_reviewer_that_was_deleted_leaves_it_to_people(project: Project, revie
 
 
 def test_a_request_that_is_too_large_is_not_cut(reviewing: Reviewing, receiver: Receiver, monkeypatch: Any) -> None:
-    monkeypatch.setattr(letters, "MOST_BYTES", 100)
+    monkeypatch.setattr(prompts, "MOST_BYTES", 100)
     approval = reviewing()
     assert round.run() == 0
     assert (receiver.got, look(approval)["state"]) == ([], "failed")
