@@ -210,9 +210,10 @@ def _plan(planted: Planted, session: Session) -> Plan:
         expires_at=timezone.now() + timedelta(hours=1),
         granted_by=by,
     )
-    PlanStep.objects.create(
-        plan=plan, number=1, tool_name=planted.text("step", 200), permission="run", step={}, count=2
-    )
+    tool = planted.text("step", 200)
+    step = {"tool_name": tool, "permission": "run", "glob": "*", "resource": None, "risk": "low", "count": 2}
+    step |= {"reversibility": "reversible", "arguments": {"planted": planted.text("step argument")}, "patterns": None}
+    PlanStep.objects.create(plan=plan, number=1, tool_name=tool, permission="run", step=step, count=2)
     return plan
 
 
