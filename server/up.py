@@ -7,11 +7,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
+from django.core.management.commands import migrate
 from django.db import OperationalError, connections
 
 from core import environment as core_environment
@@ -24,6 +26,24 @@ from server.process_manager import Part, ProcessManager, Running
 SERVICES_STOP_SECS = 4.0
 BROKER_STOP_SECS = 1.5
 READY_SECS = 60.0
+
+
+class Stopped(Exception):
+    """A stop was requested between two migrations. Each is a transaction, and the next start goes on after it."""
+
+
+class Migrate(migrate.Command):
+    """`migrate`, which ends after the current migration when a stop is requested: all of them take many seconds."""
+
+    def __init__(self, is_stopping: Callable[[], bool]) -> None:
+        super().__init__()
+        self.is_stopping = is_stopping
+
+    def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:
+        """Look for a stop before each migration."""
+        if action == "apply_start" and self.is_stopping():
+            raise Stopped
+        super().migration_progress_callback(action, migration, fake)
 
 
 class Up:
@@ -92,7 +112,8 @@ class Up:
     def migrate(self) -> None:
         with self.step("bringing the database up to date"):
             try:
-                call_command("migrate", interactive=False, verbosity=0)
+                with contextlib.suppress(Stopped):
+                    call_command(Migrate(lambda: self.manager.stopping), interactive=False, verbosity=0)
             except OperationalError as trouble:
                 raise EmbeddedError(f"the database cannot be used: {trouble}") from trouble
 
