@@ -6,6 +6,7 @@ A caller sees the approvals of its project. A child, and a key that may only ask
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.db.models import (
     BooleanField,
     Case,
     Count,
+    DateTimeField,
     Exists,
     IntegerField,
     OuterRef,
@@ -148,13 +150,16 @@ def _own_groups(user: Any) -> list[str]:
 def never_run(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     """Return the approved requests that never ran and never will: stale ones, and those of an attempt that is over.
 
-    An approval without a session has no attempt that could be over. At most the newest `MOST_LOOKED_AT` approved
-    requests are looked at, so that the number costs the same however many there are.
+    An approval without a session has no attempt that could be over. Only the newest `MOST_LOOKED_AT` approved requests
+    are looked at, and those of the same moment as the last of them, so that the number costs the same however many
+    there are.
     """
-    newest = rows.unconsumed().order_by("-settled_at", "-id").values("pk")[:MOST_LOOKED_AT]
+    last = rows.unconsumed().order_by("-settled_at").values("settled_at")[MOST_LOOKED_AT - 1 : MOST_LOOKED_AT]
+    # Without so many, all of them are looked at.
+    newest = Coalesce(Subquery(last), Value(datetime.min.replace(tzinfo=UTC)), output_field=DateTimeField())
     going_on = Subject.objects.filter(session=OuterRef("session"), attempt=OuterRef("attempt"), closed_at=None)
     over = Q(session__isnull=False) & ~Exists(going_on)
-    return Approval.objects.filter(Q(stale_at__isnull=False) | over, pk__in=newest)
+    return rows.unconsumed().filter(Q(stale_at__isnull=False) | over, settled_at__gte=newest)
 
 
 def waiter_count(rows: ApprovalQuerySet) -> int:
