@@ -122,6 +122,7 @@ def test_a_held_key_answers_one_request_and_a_click_hits_no_card_that_has_just_m
         page.keyboard.press("j")
         row = page.locator(f'tr[data-live-row="{asked[0]["id"]}"]')
         expect(row.locator("button").first).not_to_have_attribute("inert", "")
+        page.evaluate("window.early = new KeyboardEvent('keydown', {key: 'd', bubbles: true})")
         page.keyboard.down("a")
         for _ in range(20):
             page.keyboard.down("a")  # Held: the browser repeats it.
@@ -134,6 +135,9 @@ def test_a_held_key_answers_one_request_and_a_click_hits_no_card_that_has_just_m
         second = page.locator(f'tr[data-live-row="{asked[1]["id"]}"]')
         deny = second.get_by_role("button", name="Deny")
         expect(deny).not_to_have_attribute("inert", "")
+        # A key that was pressed before the card came, and that a busy page sees only now, was meant for another.
+        page.evaluate("document.body.dispatchEvent(window.early)")
+        expect(second).to_have_class("ap-cursor")
         decide(client, asked[2], "deny")
         expect(page.locator(f'tr[data-live-row="{asked[2]["id"]}"]')).to_have_count(0)
         last = page.locator(f'tr[data-live-row="{asked[3]["id"]}"]').get_by_role("button", name="Approve")

@@ -23,7 +23,7 @@ window.wardroomInert = (() => {
     [...seen.keys()].forEach((name) => names.has(name) || seen.delete(name));
   }
 
-  const isOver = (moment) => moment === undefined || performance.now() - moment < CALM_MS;
+  const isOver = (moment, at = performance.now()) => moment === undefined || at - moment < CALM_MS;
 
   const FIELDS = "input:not([type=checkbox]), textarea, select, [contenteditable]";
   /* Escape leaves a field, so that the keys of the page work again. What was typed stays. */
@@ -38,8 +38,8 @@ window.wardroomInert = (() => {
     measure,
     /* For a pointer: the card under it may have come there in this moment. */
     moved: (name) => isOver(seen.get(name)?.still),
-    /* For a key: it means the marked card, wherever that is. */
-    changed: (name) => isOver(seen.get(name)?.since),
+    /* For a key: it means the marked card, wherever that is. `at`: the time of the key, which a busy page sees late. */
+    changed: (name, at) => isOver(seen.get(name)?.since, at),
     /* Return the key that a page may act on, or an empty text: not while it repeats, and not while somebody types. */
     key(event) {
       if (event.repeat || event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return "";

@@ -139,10 +139,10 @@
     results.append(part);
   }
 
-  function answer(name) {
+  function answer(name, at) {
     const row = rowOf(cursor.name);
     if (!form || !row || answered.get(nameOf(row)) === row.dataset.card) return;
-    if (inert.changed(nameOf(row)) || performance.now() - cursor.since < inert.CALM_MS) return;
+    if (inert.changed(nameOf(row), at) || at - cursor.since < inert.CALM_MS) return;
     if (name === "approve" && !("mayApprove" in row.dataset)) open(row);
     else if (name === "claim" || row.querySelector(`button[name=${name}]`)) send(name, row.dataset.card, [row]);
   }
@@ -155,10 +155,10 @@
     k: () => move(-1),
     o: () => open(rowOf(cursor.name)),
     x: () => rowOf(cursor.name)?.querySelector("input[name=items]")?.click(),
-    a: () => answer("approve"),
-    d: () => answer("deny"),
+    a: (at) => answer("approve", at),
+    d: (at) => answer("deny", at),
     e: () => open(rowOf(cursor.name), "#ap-edit"),
-    c: () => answer("claim"),
+    c: (at) => answer("claim", at),
     "?": () => document.querySelector("#ap-keys").showModal(),
     "/": () => {
       document.querySelector("#ap-filters").open = true;
@@ -170,7 +170,7 @@
     const act = KEYS[inert.key(event)];
     if (!act) return;
     event.preventDefault();
-    act();
+    act(event.timeStamp);
   });
 
   document.addEventListener("change", (event) => {
