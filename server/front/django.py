@@ -49,7 +49,10 @@ class DjangoHandler(ASGIHandler):
         try:
             response = await asyncio.shield(work)
         except asyncio.CancelledError:
-            await asyncio.wait([work])
+            # A later cancel must not end the turn before the thread either.
+            while not work.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
             raise
         await self.send_response(response, send)
 
