@@ -7,6 +7,7 @@ only what is new; an interrupted one leaves whole files and hidden ones.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -51,6 +52,9 @@ def export_folder(project_id: UUID, address: str, folder: Path) -> Tally:
         raise LookupError(f"There is no mailbox {address!r} in this project.")
     for part in ("new", "cur", "corrupt"):
         (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (folder / part).is_symlink():
+            # Messages would go to a place that the caller did not name, perhaps one that others read.
+            raise OSError(errno.ELOOP, f"{part}/ is a link")
     tally = Tally()
     written = {name[NUMBER:] for part in ("new", "cur") for name in os.listdir(folder / part)}
     number = 0

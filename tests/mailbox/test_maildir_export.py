@@ -125,3 +125,15 @@ def test_what_is_missing_is_an_error_of_one_line(project: UUID, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match="file"):
         export("reviewer", tmp_path / "file")
+
+
+@pytest.mark.parametrize("part", ["new", "cur", "corrupt"])
+def test_a_part_that_is_a_link_gets_nothing(project: UUID, tmp_path: Path, part: str) -> None:
+    fill(project)
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "out"
+    for each in (elsewhere, folder):
+        each.mkdir()
+    (folder / part).symlink_to(elsewhere)
+    with pytest.raises(CommandError, match=f"{part}/ is a link"):
+        export("reviewer", folder)
+    assert list(elsewhere.iterdir()) == []
