@@ -1,7 +1,8 @@
 """The words of messages: no argument of an action and no text of an agent, except the name of a tool, made visible.
 
-A line break or another control character in a name is shown as an escape. So no name adds a header or a line. The signs
-of links and of mentions are escapes too: no name becomes a link in a mail, or calls everybody of a chat room.
+The names of keys, reviewers and people are made visible in the same way. A line break or another control character in a
+name is shown as an escape. So no name adds a header or a line. The signs of links and of mentions are escapes too: no
+name becomes a link in a mail, or calls everybody of a chat room.
 """
 
 from __future__ import annotations
@@ -60,9 +61,13 @@ def body(asks: Sequence[Notice], ends: Sequence[Notice]) -> str:
 
 def tool(approval: Approval) -> str:
     """Return the name of the tool in one visible line, with a warning if it mixes scripts."""
-    name = redacted(approval.tool_name)
+    return _name(approval.tool_name, 80)
+
+
+def _name(given: str, most: int) -> str:
+    name = redacted(given)
     warning = " (mixed scripts)" if mixed_scripts(name) else ""
-    return _CALLS.sub(lambda sign: f"\\u{{{ord(sign[0]):x}}}", shortened(name, 80)) + warning
+    return _CALLS.sub(lambda sign: f"\\u{{{ord(sign[0]):x}}}", shortened(name, most)) + warning
 
 
 def _facts(approval: Approval) -> list[str]:
@@ -77,7 +82,7 @@ def _outcome(approval: Approval) -> str:
         return "nobody answered in time"
     if approval.status == Status.CANCELLED:
         return "withdrawn"
-    return f"{approval.status} by {shortened(schemas.display_name(approval.decided_by))}"
+    return f"{approval.status} by {_name(schemas.display_name(approval.decided_by), 120)}"
 
 
 def _time(at: datetime) -> str:

@@ -125,6 +125,17 @@ def test_no_name_of_a_tool_calls_everybody_or_becomes_a_link(room: Receiver, peo
     assert not set("@<>[]") & set(text.removeprefix("[Wardroom]")) and "https://" not in text
 
 
+def test_no_name_of_a_key_or_a_person_does_either(room: Receiver, people: list[User]) -> None:
+    approval = ask()
+    send_all()
+    User.objects.filter(pk=people[0].pk).update(username="<!channel> @everyone [see](https://evil.example)")
+    decide(approval, User.objects.get(pk=people[0].pk))
+    send_all()
+    [ended] = [line for line in told(room)[1]["message"].split("\n") if "approved by" in line]
+    assert "evil.example" in ended
+    assert not set("@<>[]") & set(ended) and "https://" not in ended
+
+
 def findings() -> list[Any]:
     return [each for each in checks.run_checks() if each.id in ("wardroom.W011", "wardroom.W012")]
 
