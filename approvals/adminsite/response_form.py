@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.display import redaction
 from core.display.redaction import redacted
 
 PREFIX = "response:"
@@ -37,7 +38,7 @@ def fields(schema: Mapping[str, Any], typed: Mapping[str, str]) -> list[Field]:
     required = schema.get("required", [])
     found = []
     for number, (name, field) in enumerate(schema["properties"].items()):
-        options = _options(field)
+        options = _options(name, field)
         kind = field.get("type", "string")
         longest = field.get("maxLength")
         long = kind == "string" and (longest is None or longest > LINE)
@@ -75,7 +76,7 @@ def response(schema: Mapping[str, Any], posted: Mapping[str, str]) -> dict[str, 
         if raw == "":
             continue
         kind = field.get("type", "string")
-        if _options(field):
+        if _values(field):
             chosen = dict(_values(field))
             found[name] = chosen.get(raw, raw)
         elif kind in ("number", "integer") and NUMBER.fullmatch(raw.strip()):
@@ -96,11 +97,13 @@ def _values(field: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(str(number), value) for number, value in enumerate(values or [])]
 
 
-def _options(field: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    words = {True: "yes", False: "no"}
+def _options(name: str, field: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    words, found = {True: "yes", False: "no"}, _values(field)
+    hides = name if redaction.is_secret(name) else ""
+    shown = redaction.Copy().of([value for _, value in found], (), is_named=True, secret=hides)
     return tuple(
         (number, words[value] if isinstance(value, bool) else value if isinstance(value, str) else json.dumps(value))
-        for number, value in _values(field)
+        for (number, _), value in zip(found, shown, strict=True)
     )
 
 

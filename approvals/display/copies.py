@@ -18,6 +18,12 @@ from wardroom import jcs
 
 #: The most digests that are remembered as those of an action without secrets.
 MOST_REMEMBERED = 16_384
+#: Members of a JSON Schema: those with values of the field, and those with schemas by the names of fields.
+VALUES = frozenset({"const", "default", "enum", "example", "examples"})
+DEFINITIONS = frozenset({"$defs", "definitions"})
+NAMED_SCHEMAS = DEFINITIONS | {"dependentSchemas", "patternProperties", "properties"}
+#: The depth to which references are followed.
+MOST_PASSES = 4
 _clean: dict[str, None] = {}
 
 
@@ -82,12 +88,45 @@ def value(given: Any) -> Any:
 
 
 def schema(given: Any) -> Any:
-    """Return a JSON Schema without secrets. By form alone: it names fields such as `password`, and holds no values."""
+    """Return a JSON Schema without secrets. It shows fields such as `password`, and not their values, as a default.
+
+    A definition that such a field refers to holds its values too. References may go on, so there are several passes.
+    """
+    secret = set[str]()
+    for _ in range(MOST_PASSES):
+        known = len(secret)
+        shown = _schema(given, "", secret)
+        if len(secret) == known:
+            return shown
+    # Nobody nests references so deep but to hide one: every definition may hold such a value.
+    return _schema(given, "", None)
+
+
+def _schema(given: Any, hides: str, secret: set[str] | None) -> Any:
+    """Return the copy of a schema. `hides` is the name of the field above it that hides its values.
+
+    `secret` are the names of the definitions that hide them, None for all. Those that are found are added.
+    """
     match given:
         case dict():
-            return {redacted(name): schema(value) for name, value in given.items()}
+            shown = {}
+            for name, each in given.items():
+                if name in VALUES:
+                    copied = redaction.Copy().of(each, (), is_named=True, secret=hides)
+                elif name in NAMED_SCHEMAS and isinstance(each, dict):
+                    copied = {}
+                    for field, below in each.items():
+                        is_definition = name in DEFINITIONS and (secret is None or field in secret)
+                        by = field if redaction.is_secret(field) else "secret" if is_definition else hides
+                        copied[redacted(field)] = _schema(below, by, secret)
+                else:
+                    copied = _schema(each, hides, secret)
+                    if name == "$ref" and hides and secret is not None and isinstance(each, str):
+                        secret.add(each.rpartition("/")[2])
+                shown[redacted(name)] = copied
+            return shown
         case list():
-            return [schema(each) for each in given]
+            return [_schema(each, hides, secret) for each in given]
         case str():
             return redacted(given)
     return given

@@ -97,12 +97,13 @@ def is_clean(text: str) -> bool:
 
 def _suspected(text: str) -> tuple[tuple[Pattern, ...], bool]:
     """Return the patterns that may find something in a JSON text, and whether a field may be hidden by its name."""
-    names = (found[1] or "\\" in found[2] or _is_secret(found[2]) for found in _MEMBER.finditer(text))
-    labels = ("\\" in found[1] or _is_secret(found[1]) for found in _LABEL.finditer(text))
+    names = (found[1] or "\\" in found[2] or is_secret(found[2]) for found in _MEMBER.finditer(text))
+    labels = ("\\" in found[1] or is_secret(found[1]) for found in _LABEL.finditer(text))
     return _rules.candidates(text), any(names) or any(labels)
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Return True when the values of a field of this name are hidden."""
     # The end decides. A long name of an agent must not fill the memory of the names that were looked at.
     return is_secret_name(name[-LONGEST_NAME:], _rules.names, _rules.shown)
 
@@ -149,8 +150,8 @@ class Copy:
         for name, each in value.items():
             here = secret
             if is_named and not secret:
-                by_label = label if name.lower() == "value" and _is_secret(label) else ""
-                here = name if _is_secret(name) else by_label
+                by_label = label if name.lower() == "value" and is_secret(label) else ""
+                here = name if is_secret(name) else by_label
             inner = is_named or compact(name) in ARGUMENTS
             shown_name = self._text(name, (*path, name, NAME))
             if shown_name is not name:

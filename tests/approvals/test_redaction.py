@@ -12,6 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Project, User
+from approvals.adminsite import response_form
+from approvals.display import copies
 from approvals.models import Approval
 from ledger.models import AuditEntry
 from tests.approvals.admin_page import page_of, press, text_of
@@ -209,3 +211,59 @@ def test_the_texts_of_schemas_are_copies_too(
     assert token not in json.dumps(key.get(f"/{question.id}").json())
     for approval in (edited, question):
         assert token not in text_of(desk.get(page_of(approval)))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"password": {"default": SECRET}}},
+        {"properties": {"password": {"const": SECRET}}},
+        {"properties": {"password": {"enum": [SECRET, "x"]}}},
+        {"properties": {"db_password": {"examples": [SECRET], "example": SECRET}}},
+        {"properties": {"password": {"anyOf": [{"const": SECRET}, {"type": "null"}]}}},
+        {"properties": {"secret": {"properties": {"value": {"default": SECRET}}, "items": {"const": SECRET}}}},
+        {"default": {"user": "ann", "password": SECRET}},
+        {"properties": {"login": {"examples": [{"password": SECRET}]}}},
+        {"$defs": {"api_key": {"default": SECRET}}},
+        {"patternProperties": {"password": {"default": SECRET}}},
+        {"properties": {"password": {"$ref": "#/$defs/plain"}}, "$defs": {"plain": {"default": SECRET}}},
+        {
+            "$defs": {"c": {"const": SECRET}, "b": {"$ref": "#/$defs/c"}, "a": {"$ref": "#/$defs/b"}},
+            "properties": {"password": {"items": {"$ref": "#/$defs/a"}}},
+        },
+        {
+            "$defs": {
+                **{f"d{n}": {"$ref": f"#/$defs/d{n - 1}"} for n in range(1, 9)},
+                "d0": {"const": SECRET},
+            },
+            "properties": {"password": {"$ref": "#/$defs/d8"}},
+        },
+    ],
+)
+def test_a_schema_shows_no_value_of_a_secret_field(schema: dict[str, Any]) -> None:
+    assert SECRET not in json.dumps(copies.schema(schema))
+
+
+def test_a_schema_shows_every_other_value() -> None:
+    schema = {
+        "type": "object",
+        "default": {"folder": "/tmp"},
+        "properties": {
+            "default": {"const": "main"},
+            "enum": {"type": "string", "enum": ["a", "b"]},
+            "password": {"type": "string", "minLength": 8, "title": "Your word"},
+            "max_tokens": {"default": 5},
+        },
+        "required": ["password"],
+        "$defs": {"plain": {"default": "x"}},
+    }
+    assert copies.schema(schema) == schema
+
+
+def test_a_choice_of_a_secret_field_is_a_number() -> None:
+    [field] = response_form.fields({"properties": {"password": {"enum": [SECRET, 7]}}}, {})
+    assert field.options == (("0", "[redacted 1]"), ("1", "[redacted 2]"))
+    [plain] = response_form.fields({"properties": {"branch": {"enum": ["main", f"password={SECRET}"]}}}, {})
+    assert plain.options[0] == ("0", "main") and SECRET not in plain.options[1][1]
+    schema = {"properties": {"password": {"enum": [SECRET, 7]}}}
+    assert response_form.response(schema, {f"{response_form.PREFIX}password": "0"}) == {"password": SECRET}
