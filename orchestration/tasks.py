@@ -5,6 +5,7 @@ from uuid import UUID
 from celery import shared_task
 
 from approvals import attempt_clock, decisions
+from approvals.outcomes import repeat_warnings
 from approvals.outcomes import unknown as unknown_outcomes
 from approvals.review import round as reviews
 from approvals.rules import timeline
@@ -72,7 +73,13 @@ def cancels_sweep() -> None:
 @shared_task(name="orchestration.approvals_expiry_sweep")
 def approvals_expiry_sweep() -> None:
     """Remind and escalate, expire approvals in time, cancel those left pending, and find unknown outcomes."""
-    due = (timeline.take_due, decisions.expire_due, attempt_clock.settle_left, unknown_outcomes.sweep)
+    due = (
+        timeline.take_due,
+        decisions.expire_due,
+        attempt_clock.settle_left,
+        unknown_outcomes.sweep,
+        repeat_warnings.sweep,
+    )
     sweeps.run("approvals_expiry_sweep", lambda moment: sum(act() for act in due))
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from accounts.actors import Actor
 from accounts.models import Project, User
-from approvals import attempt_clock, consumption
+from approvals import attempt_clock, consumption, decisions
 from approvals.models import Approval, OutcomeNote
-from approvals.outcomes import reports, settlement, unknown
+from approvals.outcomes import repeat_warnings, reports, settlement, unknown
 from approvals.outcomes.reports import Finished
-from core.db.clock import clock_at, read_database_clock
+from core.db.clock import clock_at, later, read_database_clock
 from core.limits import LIMITS
 from core.web.problems import Problem
+from ledger import unit_of_work
 from ledger.models import AuditEntry, Event
 from tests.approvals.conftest import Asked, child
 from tests.approvals.outcomes.conftest import Taken
@@ -293,3 +297,61 @@ def test_a_pending_request_is_warned_when_an_earlier_run_of_its_action_becomes_d
     settle(first, alice, "did_not_run")
     repeat.refresh_from_db()
     assert (repeat.repeat_warning, repeat.version) == (None, 3)
+
+
+def test_a_request_that_was_stored_while_a_run_became_doubtful_is_warned_by_the_sweep(
+    taken: Taken, asked: Asked
+) -> None:
+    first, repeat, old, settled = taken(), asked(), asked(), asked()
+    asked(arguments={"command": "ls"})
+    in_doubt(first)
+    # Of two transactions at once neither saw the other.
+    Approval.objects.exclude(pk=first.pk).update(repeat_warning=None)
+    Approval.objects.filter(pk=old.pk).update(requested_at=later(-repeat_warnings.MISSED_SECS - 1))
+    decisions.withdraw(settled.project_id, settled.id, child(settled.session))
+    told = len(events("approval_repeat_settled"))
+    assert (repeat_warnings.sweep(), repeat_warnings.sweep()) == (1, 0)
+    warnings = dict(Approval.objects.exclude(repeat_warning=None).values_list("pk", "repeat_warning__approval_id"))
+    assert warnings == {repeat.pk: str(first.id)}
+    [one] = events("approval_repeat_settled")[told:]
+    assert (one["approval_id"], one["reason"]) == (str(repeat.id), "unknown")
+
+
+def test_the_warnings_that_one_doubt_gives_are_bounded(
+    taken: Taken, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeat_warnings, "MOST", 1)
+    first, repeats = taken(), [asked(), asked()]
+    in_doubt(first)
+    assert Approval.objects.exclude(repeat_warning=None).count() == 1
+    # The rest follows, as it does after a race.
+    assert repeat_warnings.sweep() == 1
+    assert Approval.objects.exclude(repeat_warning=None).count() == len(repeats)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("sqlite" in settings.DATABASES["default"]["ENGINE"], reason="SQLite has one writer at a time")
+def test_an_ask_and_a_doubt_at_once_end_in_a_warning(taken: Taken, asked: Asked) -> None:
+    first, asked_now, may_commit = taken(), threading.Event(), threading.Event()
+    asks: list[Approval] = []
+
+    def ask() -> None:
+        with unit_of_work.transaction():
+            asks.append(asked())
+            asked_now.set()
+            assert may_commit.wait(20)
+        connection.close()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert asked_now.wait(20)
+    try:
+        with unit_of_work.transaction():
+            assert unknown.become_unknown(first, Actor.system("tests"), "no_report")
+    finally:
+        may_commit.set()
+    thread.join(20)
+    [repeat] = asks
+    repeat.refresh_from_db()
+    assert repeat.repeat_warning is None, "the race did not happen"
+    assert repeat_warnings.sweep() == 1
