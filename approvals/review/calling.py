@@ -10,6 +10,7 @@ import ssl
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import h11
 from django.conf import settings
@@ -37,10 +38,20 @@ FAULT = 3
 
 
 class NoReply(Exception):
-    """The reviewer gave no text. The message says why."""
+    """The reviewer gave no text. The message says why.
+
+    It quotes nothing of a webhook's answer: staff read it, and the URL may be that of another service inside.
+    """
 
 
-async def webhook(url: str, keys: Sequence[bytes], review: str, body: str, secs: float) -> str:
+class Said(NamedTuple):
+    """The text of a reviewer. A webhook has named its media type, perhaps."""
+
+    text: str
+    media_type: str = ""
+
+
+async def webhook(url: str, keys: Sequence[bytes], review: str, body: str, secs: float) -> Said:
     """Post a signed request and return the text of the answer. Raises NoReply."""
     try:
         target = addresses.parse(url, private=settings.WEBHOOKS_PRIVATE)
@@ -70,12 +81,15 @@ async def webhook(url: str, keys: Sequence[bytes], review: str, body: str, secs:
         raise NoReply(f"not HTTP: {trouble}") from None
     if answer.status != OK:
         raise NoReply(f"it answered {answer.status}")
+    if not answer.says_its_end:
+        # A connection that breaks, or that somebody on the way ends, would cut the answer unseen.
+        raise NoReply("its answer does not say where it ends: send Content-Length")
     if not answer.is_whole:
         raise NoReply(f"its answer is larger than {MOST_BODY} bytes")
-    return _text(bytes(answer.body))
+    return Said(_text(bytes(answer.body)), answer.media_type)
 
 
-async def program(entry_point: str, body: str, secs: float) -> str:
+async def program(entry_point: str, body: str, secs: float) -> Said:
     """Run the reviewer of an installed package in a process of its own, and return its text. Raises NoReply.
 
     The process ends itself soon after the deadline, so it does not outlive a worker that was killed for long.
@@ -107,7 +121,7 @@ async def program(entry_point: str, body: str, secs: float) -> str:
         raise NoReply(_text(said))
     if status != 0:
         raise NoReply(f"it ended with status {status}")
-    return _text(said)
+    return Said(_text(said))
 
 
 def _text(said: bytes) -> str:

@@ -28,12 +28,17 @@ class Reply:
         return cls(ReviewState.FAILED, _kept(why))
 
 
-def read(text: str) -> Reply:
-    """Return the verdict of a reply. The whole first line must be the word, in capitals, as ASCII."""
+def read(text: str, media_type: str = "") -> Reply:
+    """Return the verdict of a reply. The whole first line must be the word, in capitals, as ASCII.
+
+    Without a verdict nobody sees the text. A webhook's URL may be that of a service inside that knows no reviews, and
+    whoever may add a reviewer must not read its answers.
+    """
     first, _, rest = text.partition("\n")
     state = VERDICTS.get(first.rstrip(" \t\r"))
     if state is None:
-        return Reply.failed(f"{UNCLEAR}: {text}" if text.strip() else "the reply is empty")
+        what = f" of {media_type}" if media_type else ""
+        return Reply.failed(f"{UNCLEAR} ({len(text):,} characters{what})" if text.strip() else "the reply is empty")
     return Reply(state, _kept(rest))
 
 

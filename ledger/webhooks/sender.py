@@ -26,6 +26,8 @@ KIND = "webhook"
 #: The longest pause that a receiver may ask for.
 LONGEST_ASKED_PAUSE_SECS = 3600
 GONE = 410
+#: A receiver has this long for the body of its answer, which nobody reads: only the connection may go on after it.
+BODY_SECS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +121,11 @@ async def _post(exchange: Exchange, headers: list[tuple[str, str]], body: bytes,
             if exchange.is_open:
                 # The receiver may have closed an idle connection. A new one shows whether it is there.
                 with contextlib.suppress(OSError, h11.ProtocolError):
-                    await exchange.post(headers, body, answer)
+                    await exchange.post(headers, body, answer, body_secs=BODY_SECS)
             if answer.status is None:
                 exchange.close()
                 await exchange.open()
-                await exchange.post(headers, body, answer)
+                await exchange.post(headers, body, answer, body_secs=BODY_SECS)
     except Refused as refusal:
         return f"the host {refusal}"
     except TimeoutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import threading
 import time
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -18,7 +19,7 @@ from core.limits import LIMITS
 from ledger import unit_of_work
 from ledger.deliveries import lanes, round
 from ledger.models import AuditEntry, Delivery, Event, Lane, Webhook
-from ledger.webhooks import follow, receivers, trial
+from ledger.webhooks import follow, receivers, sender, trial
 from tests.clock import call_at
 from tests.ledger.webhooks.conftest import SELF, add, happen
 from tests.ledger.webhooks.receiver import Receiver, send_all
@@ -196,6 +197,29 @@ def long_head(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
+@pytest.mark.parametrize("length", [None, "5"])
+def test_a_receiver_that_took_the_message_holds_no_place_with_the_body_of_its_answer(
+    project: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, length: str | None
+) -> None:
+    monkeypatch.setattr(sender, "BODY_SECS", 0.1)
+    over = threading.Event()
+
+    def take_it_and_hang(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        if length is not None:
+            handler.send_header("Content-Length", length)
+        handler.end_headers()
+        assert over.wait(30)
+
+    add(project, receiver.url)
+    receiver.answers = [take_it_and_hang]
+    happen(project, "approval_requested")
+    began = time.monotonic()
+    round.run()
+    over.set()
+    assert (Delivery.objects.get().state, time.monotonic() - began < 5) == ("sent", True)
+
+
 @pytest.mark.parametrize("answer", [interims, long_head])
 def test_the_head_of_an_answer_is_bounded(project: Project, receiver: Receiver, answer: Any) -> None:
     add(project, receiver.url)
@@ -247,9 +271,9 @@ def test_one_round_runs_at_a_time(project: Project, receiver: Receiver) -> None:
     add(project, receiver.url)
     happen(project, "approval_requested")
     lanes.ensure([round.ROUND])
-    assert lanes.take(round.ROUND)
-    assert (round.run(), receiver.got) == (0, [])
-    lanes.release(round.ROUND)
+    lease = lanes.take(round.ROUND)
+    assert lease is not None and (round.run(), receiver.got) == (0, [])
+    lanes.release(lease)
     assert round.run() == 2
 
 
