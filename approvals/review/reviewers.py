@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from accounts.actors import Actor
 from approvals import audit_events
-from approvals.models import Reviewer, Rule
+from approvals.models import Review, Reviewer, Rule
 from approvals.review.bodies import ReviewerBody
 from approvals.rules import editing
 from approvals.states import ReviewerKind, RuleOutcome
@@ -63,7 +63,7 @@ def create(project_id: Any, body: ReviewerBody, actor: Actor) -> tuple[Reviewer,
 
 
 def change(project_id: Any, reviewer_id: UUID, body: ReviewerBody, actor: Actor) -> Reviewer:
-    """Replace the settings of a reviewer. It counts for the next call.
+    """Replace the settings of a reviewer. With another place, calls that run count no more: they are made again.
 
     Raises not-found, invalid for another kind, and conflict for a name that is taken, or that rules name.
     """
@@ -77,8 +77,11 @@ def change(project_id: Any, reviewer_id: UUID, body: ReviewerBody, actor: Actor)
         if body.name != reviewer.name:
             _refuse_named(reviewer)
             _refuse_taken(reviewers_of(project_id), body.name)
+        former = reviewer.url, reviewer.entry_point
         _fill(reviewer, body, actor)
         reviewer.save(force_update=True)
+        if (reviewer.url, reviewer.entry_point) != former:
+            _end_calls(reviewer)
         _audit(reviewer, actor, "changed")
         return find(project_id, reviewer_id)
 
@@ -107,7 +110,7 @@ def in_rotation(reviewer: Reviewer) -> bool:
 
 
 def delete(project_id: Any, reviewer_id: UUID, actor: Actor) -> None:
-    """Delete a reviewer. Requests that wait for it go to people at their deadline of review.
+    """Delete a reviewer. Requests that wait for it, also in a call, go to people at their deadline of review.
 
     Raises not-found, and conflict while rules name it.
     """
@@ -116,6 +119,7 @@ def delete(project_id: Any, reviewer_id: UUID, actor: Actor) -> None:
         reviewer = find(project_id, reviewer_id)
         _refuse_named(reviewer)
         _audit(reviewer, actor, "deleted")
+        _end_calls(reviewer)
         reviewers_of(project_id).filter(id=reviewer_id).delete()
 
 
@@ -147,6 +151,11 @@ def _fill(reviewer: Reviewer, body: ReviewerBody, actor: Actor) -> None:
     reviewer.kind = ReviewerKind.PROGRAM if body.url is None else ReviewerKind.WEBHOOK
     reviewer.url, reviewer.entry_point = body.url or "", body.entry_point or ""
     reviewer.changed_at, reviewer.changed_by = database_now(), audit_events.person(actor)
+
+
+def _end_calls(reviewer: Reviewer) -> None:
+    """Take the claim from the calls that run: their verdicts are those of a reviewer that is no more."""
+    Review.objects.filter(reviewer=reviewer).update(claim=None)
 
 
 def _refuse_taken(others: QuerySet[Reviewer], name: str) -> None:

@@ -1,12 +1,15 @@
 """The lanes of deliveries: take one, load its due deliveries, and record the outcomes.
 
-All changes are guarded by the lane's lease, which ends by itself when its process dies.
+All changes are guarded by the lane's lease, which ends by itself when its process dies. Each lease has a token: a
+process that was only slow, and goes on after another one has taken the lane, changes nothing of it.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID, uuid4
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
@@ -30,25 +33,45 @@ LONGEST_PAUSE_SECS = 3600.0
 SLOW_MS = 1000
 
 
+class Lease(NamedTuple):
+    """A lane that a process has taken, with the token that shows it."""
+
+    lane: str
+    token: UUID
+
+
 def ensure(names: Iterable[str]) -> None:
     """Make the lanes that do not exist yet."""
     Lane.objects.bulk_create([Lane(name=name) for name in names], ignore_conflicts=True)
 
 
-def take(name: str, secs: float = LEASE_SECS) -> bool:
-    """Take the lease of a lane. False while another process holds it."""
-    free = Q(leased_until=None) | Q(leased_until__lte=database_now())
-    return bool(Lane.objects.filter(free, name=name, is_held=False).update(leased_until=later(secs)))
+def take(name: str, secs: float = LEASE_SECS) -> Lease | None:
+    """Take the lease of a lane. None while another process holds it."""
+    free, token = Q(leased_until=None) | Q(leased_until__lte=database_now()), uuid4()
+    rows = Lane.objects.filter(free, name=name, is_held=False)
+    return Lease(name, token) if rows.update(leased_until=later(secs), lease=token) else None
 
 
-def renew(names: Iterable[str], secs: float = LEASE_SECS) -> None:
-    """Hold these leases for longer."""
-    Lane.objects.filter(name__in=list(names)).update(leased_until=later(secs))
+def renew(leases: Iterable[Lease], secs: float = LEASE_SECS) -> None:
+    """Hold these leases for longer. One that another process took meanwhile stays as that process holds it."""
+    names, tokens = zip(*leases, strict=True)
+    Lane.objects.filter(name__in=names, lease__in=tokens).update(leased_until=later(secs))
 
 
-def release(name: str) -> None:
-    """Give the lease back."""
-    Lane.objects.filter(name=name).update(leased_until=None, served_at=database_now())
+def release(lease: Lease) -> None:
+    """Give the lease back, unless another process took it meanwhile."""
+    mine = Lane.objects.filter(name=lease.lane, lease=lease.token)
+    mine.update(leased_until=None, lease=None, served_at=database_now())
+
+
+def held(lease: Lease) -> Exists:
+    """Return a condition for other rows: no other process took the lane meanwhile."""
+    return Exists(Lane.objects.filter(name=lease.lane, lease=lease.token))
+
+
+def is_held(lease: Lease) -> bool:
+    """Return True unless another process took the lane meanwhile."""
+    return Lane.objects.filter(name=lease.lane, lease=lease.token).exists()
 
 
 def ready(*, troubled: bool, most: int) -> list[str]:
@@ -73,15 +96,23 @@ def load(name: str) -> list[Delivery]:
     return list(rows.order_by(F("cursor").asc(nulls_first=True), "created_at", "id")[: 1 if failures else MOST_AT_ONCE])
 
 
-def record(name: str, outcomes: Sequence[Outcome]) -> int:
-    """Write the outcomes, and return the number of deliveries that were sent. The lease is not released."""
+def record(lease: Lease, outcomes: Sequence[Outcome]) -> int:
+    """Write the outcomes, and return the number of deliveries that were sent. The lease is not released.
+
+    After another process took the lane, only what was sent is written: it pauses the lane, and tries again.
+    """
+    name = lease.lane
     with unit_of_work.transaction():
         # The lane is locked first, so that a redrive comes before or after.
         lane = Lane.objects.select_for_update().filter(name=name).first()
         if lane is None:  # Its receiver was deleted meanwhile.
             return 0
+        is_mine = lane.lease == lease.token
         for outcome in outcomes:
-            _settle(outcome)
+            if is_mine or outcome.is_sent:
+                _settle(outcome)
+        if not is_mine:
+            return sum(each.is_sent for each in outcomes)
         last = outcomes[-1]
         blamed = [each for each in outcomes if not each.is_sent and each.blames]
         if blamed:

@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from core.concurrency import loop_thread
 from core.limits import LIMITS
 from ledger.deliveries import lanes, senders
+from ledger.deliveries.lanes import Lease
 from ledger.deliveries.senders import Job, Outcome
 from ledger.models import Delivery
 
@@ -34,16 +35,17 @@ log = logging.getLogger(__name__)
 def run() -> int:
     """Run one round, and return the number of deliveries that were made or sent. 0 while another round runs."""
     lanes.ensure([ROUND])
-    if not lanes.take(ROUND):
+    lease = lanes.take(ROUND)
+    if lease is None:
         return 0
     try:
         made = follow()
         if not lanes.ready(troubled=True, most=1) and not lanes.ready(troubled=False, most=1):
             return made
         with loop_thread.running("deliveries", threads=THREADS) as loop:
-            return made + _Round(loop).run()
+            return made + _Round(loop, lease).run()
     finally:
-        lanes.release(ROUND)
+        lanes.release(lease)
 
 
 def follow() -> int:
@@ -58,11 +60,12 @@ def follow() -> int:
 
 
 class _Round:
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, lease: Lease) -> None:
         self.loop = loop
-        self.jobs: dict[Future[list[Outcome]], str] = {}
-        self.rows: dict[str, list[Delivery]] = {}
-        self.troubled: set[str] = set()
+        self.lease = lease
+        self.jobs: dict[Future[list[Outcome]], Lease] = {}
+        self.rows: dict[Lease, list[Delivery]] = {}
+        self.troubled: set[Lease] = set()
         self.sent = 0
 
     def run(self) -> int:
@@ -84,13 +87,17 @@ class _Round:
                 self.sent += follow()
                 followed = now
             if renewed < now - RENEW_SECS:
-                lanes.renew([ROUND, *self.jobs.values()])
+                lanes.renew([self.lease, *self.jobs.values()])
                 renewed = now
+                if not lanes.is_held(self.lease):
+                    # This process was slow, and another round runs. What has begun comes to its end.
+                    end = last = now
 
     def begin(self, *, troubled: bool, most: int) -> None:
         """Begin the jobs of lanes with something due."""
         for lane in lanes.ready(troubled=troubled, most=most):
-            if not lanes.take(lane):
+            lease = lanes.take(lane)
+            if lease is None:
                 continue
             try:
                 rows = lanes.load(lane)
@@ -100,33 +107,33 @@ class _Round:
                 log.exception("%s: its deliveries cannot be read", lane)
                 continue
             if job is None:
-                lanes.release(lane)
+                lanes.release(lease)
                 continue
-            self.rows[lane] = rows
+            self.rows[lease] = rows
             if troubled:
-                self.troubled.add(lane)
-            self.jobs[asyncio.run_coroutine_threadsafe(_called(job), self.loop)] = lane
+                self.troubled.add(lease)
+            self.jobs[asyncio.run_coroutine_threadsafe(_called(job), self.loop)] = lease
 
     def finish(self, job: Future[list[Outcome]]) -> None:
         """Record the outcomes of a job that has ended."""
-        lane = self.jobs.pop(job)
-        self.troubled.discard(lane)
-        rows = self.rows.pop(lane)
+        lease = self.jobs.pop(job)
+        self.troubled.discard(lease)
+        rows = self.rows.pop(lease)
         try:
             outcomes = job.result()
         except Exception as error:
-            log.exception("%s: a job failed", lane)
+            log.exception("%s: a job failed", lease.lane)
             told = f"internal error: {type(error).__name__}"
             outcomes = [Outcome(delivery=rows[0].pk, is_sent=False, error=told)]
-        self.record(lane, outcomes)
+        self.record(lease, outcomes)
 
-    def record(self, lane: str, outcomes: list[Outcome]) -> None:
+    def record(self, lease: Lease, outcomes: list[Outcome]) -> None:
         try:
-            self.sent += lanes.record(lane, outcomes) if outcomes else 0
+            self.sent += lanes.record(lease, outcomes) if outcomes else 0
         except Exception:
-            log.exception("%s: its outcomes cannot be recorded; they are sent again when its lease ends", lane)
+            log.exception("%s: its outcomes cannot be recorded; they are sent again when its lease ends", lease.lane)
             return
-        lanes.release(lane)
+        lanes.release(lease)
 
 
 async def _called(job: Job) -> list[Outcome]:

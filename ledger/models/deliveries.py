@@ -30,6 +30,8 @@ class Lane(models.Model):
 
     name = models.CharField(max_length=100, primary_key=True)
     leased_until = models.DateTimeField(null=True)
+    # The token of the lease. A process that was slow, and lost it to another one, holds an older token.
+    lease = models.UUIDField(null=True)
     paused_until = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0, help_text="Failures since the last success.")
     failing_since = models.DateTimeField(null=True)

@@ -68,7 +68,9 @@ def test_a_job_has_few_deliveries_and_one_of_a_receiver_that_failed(project: Pro
     follow.follow()
     assert len(lanes.load(webhook.lane)) == lanes.MOST_AT_ONCE
     failure = Outcome(delivery=lanes.load(webhook.lane)[0].pk, is_sent=False, error="x" * 10_000)
-    lanes.record(webhook.lane, [failure])
+    lease = lanes.take(webhook.lane)
+    assert lease is not None
+    lanes.record(lease, [failure])
     assert len(Delivery.objects.get(pk=failure.delivery).last_error) == 500
     assert len(lanes.load(webhook.lane)) == 1
 
