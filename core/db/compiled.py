@@ -47,7 +47,7 @@ class CompiledQueries(Generic[M]):
         """
         if clock.overridden() is not None:
             return list(build(values))
-        key = connection.vendor, shape
+        key = connection.vendor, shape, tuple(values)
         with self._lock:
             made = self._made.get(key)
             if made is not None:
@@ -109,7 +109,8 @@ class CompiledUpdates(Generic[M]):
         if clock.overridden() is not None:
             rows, expressions = build(values)
             return returning.update(rows, **columns, **expressions)
-        key = (connection.vendor, shape, tuple(columns))
+        # With the names of the values: a condition more must never be lost in the statement of an earlier call.
+        key = (connection.vendor, shape, tuple(values), tuple(columns))
         made = self._made.get(key)
         if made is None:
             examples = {name: _example(value) for name, value in values.items()}

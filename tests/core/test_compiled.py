@@ -247,3 +247,20 @@ def test_a_caller_that_invents_shapes_drops_the_ones_that_nobody_uses(
         queries.rows(f"invented {number}", {"project": project.pk}, build)
         queries.rows("usual", {"project": project.pk}, counted)
     assert (len(built), len(queries._made)) == (1, 3)
+
+
+def test_a_condition_more_is_another_statement_although_the_shape_is_the_same(rows: list[Credential]) -> None:
+    """A caller that forgets a condition in the shape must not lose it, as the version that was shown to a person."""
+
+    def named(values: Mapping[str, Any]) -> tuple[QuerySet[Credential], Mapping[str, Any]]:
+        return Credential.objects.filter(**values), {"ended_at": database_now()}
+
+    values = {"project_id": rows[0].project_id, "attempt": 1}
+    updates: CompiledUpdates[Credential] = CompiledUpdates()
+    assert [row.attempt for row in updates.run("one", values, named)] == [1]
+    assert updates.run("one", {**values, "name": "another"}, named) == []
+    assert [row.attempt for row in updates.run("one", values, named, {"name": "new"})] == [1]
+    assert Credential.objects.get(attempt=1).name == "new"
+    queries: CompiledQueries[Credential] = CompiledQueries()
+    for wanted, found in (({}, [rows[1]]), ({"kind": "child"}, [])):
+        assert queries.rows("one", {**values, **wanted}, lambda values: Credential.objects.filter(**values)) == found
