@@ -16,6 +16,7 @@ from django.core import checks
 from accounts.actors import Actor
 from accounts.models import User
 from approvals.models import NotifyPreference
+from approvals.notify import chat
 from ledger.deliveries import lanes
 from ledger.models import Delivery, Lane
 from tests.approvals.notify.acting import ask, decide, send_all
@@ -28,6 +29,8 @@ SECRET = "token-of-the-room"
 
 @pytest.fixture
 def room(settings: Any) -> Iterator[Receiver]:
+    # The first import of the library takes longer than the shortest time of a try in these tests.
+    assert chat.is_usable("json://127.0.0.1/")
     with receiving() as one:
         settings.CHAT_URLS = {"ops": f"json://127.0.0.1:{one.port}/{SECRET}"}
         yield one

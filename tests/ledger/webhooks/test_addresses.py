@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
 from ledger.webhooks import addresses
-from ledger.webhooks.exchange import Answer, Exchange
+from ledger.webhooks.exchange import MOST_BODY, READ_BYTES, Answer, Exchange
 from tests.ledger.webhooks.receiver import receiving
 
 pytestmark = pytest.mark.once
@@ -103,6 +105,26 @@ def call(url: str, *, private: bool) -> Answer:
         return answer
 
     return asyncio.run(post())
+
+
+@pytest.mark.parametrize("framing", [("Content-Length", "200000"), ("Transfer-Encoding", "chunked")])
+def test_of_a_long_answer_no_more_than_the_bound_is_kept(framing: tuple[str, str]) -> None:
+    piece = b"x" * 1000 if framing[0] == "Content-Length" else b"3e8\r\n" + b"x" * 1000 + b"\r\n"
+
+    def flood(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header(*framing)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                handler.wfile.write(piece)
+        handler.close_connection = True
+
+    with receiving() as receiver:
+        receiver.answers = [flood]
+        answer = call(receiver.url, private=True)
+    assert (answer.status, answer.is_whole, answer.can_go_on) == (200, False, False)
+    assert MOST_BODY < len(answer.body) <= MOST_BODY + READ_BYTES
 
 
 @pytest.mark.parametrize("found", [["127.0.0.1"], ["93.184.215.14", "127.0.0.1"], ["::1"], ["::ffff:10.0.0.1"]])
