@@ -22,11 +22,15 @@ from approvals.notify import texts
 from approvals.states import NoticeKind
 from core.display.redaction import LineFormatter
 from ledger import unit_of_work
-from ledger.audit import export
+from ledger.audit import export, signing
+from ledger.deliveries import round
 from ledger.models import AuditEntry
+from ledger.webhooks import receivers
 from tests import before_django
 from tests.adminsite.deceiving import CORPUS, RAW, WHOLE
+from tests.ledger.webhooks.receiver import receiving
 from tests.mailbox.faces import Caller, Django
+from wardroom.verify import receipts
 from wardroom.verify.__main__ import main as verify
 
 pytestmark = pytest.mark.django_db
@@ -119,3 +123,41 @@ def test_a_file_that_is_verified_cannot_move_the_cursor(tmp_path: Path, capsys: 
     shown = capsys.readouterr().out
     assert shown.startswith("NOT VERIFIED: row 1 is missing")
     assert not HIDDEN.search(shown.replace("\n", "")), shown
+
+
+def test_a_receipt_that_is_verified_cannot_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"{WHOLE}\nverified: signed by https://good.example"
+    statement = {"iss": line, "status": WHOLE, "decision": {WHOLE: list(CORPUS.values())}, "rubout": "\x7f"}
+    text, _ = signing.sign(statement, receipts.KIND)
+    files = {"receipt": text, "keys": json.dumps({"issuer": line, "keys": signing.published()})}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert verify(["receipt", str(tmp_path / "receipt"), "--keys", str(tmp_path / "keys")]) == 0
+    shown = capsys.readouterr().out
+    assert not HIDDEN.search(shown.replace("\n", "")) and "\r" not in shown, shown
+    *told, last = shown.splitlines()
+    assert json.loads("\n".join(told)) == statement
+    assert last.startswith("verified: signed by \\u202ecod.exe")
+
+
+def test_a_command_that_verifies_the_chain_prints_no_text_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = audited()
+    AuditEntry.objects.filter(pk=rows[-1].pk).update(action=WHOLE[:100], hash=WHOLE[:64])
+    with pytest.raises(CommandError):
+        call_command("verify_audit")
+    shown = capsys.readouterr().out
+    assert f"row {rows[-1].number}: it was altered" in shown
+    assert not HIDDEN.search(shown.replace("\n", "")), shown
+
+
+def test_the_body_of_a_webhook_holds_no_text_of_an_agent(settings: Any) -> None:
+    settings.WEBHOOKS_PRIVATE = True
+    with receiving() as receiver:
+        actor = Actor.system("tests")
+        _, secret = receivers.create(projects.default().pk, actor, url=receiver.url, types=["approval_*"], name=WHOLE)
+        approvals = [asked(text) for text in CORPUS.values()]
+        round.run()
+        bodies = [body for _, body in receiver.got]
+        assert [each["data"]["approval"] for each in receiver.verified(secret)] == [str(each.pk) for each in approvals]
+    for body in bodies:
+        assert re.fullmatch(rb'[\w\-:.,{}" ]+', body), body

@@ -6,6 +6,7 @@ The exit status is 0 if it holds, 1 if not, and 2 if a file cannot be read. It n
 import argparse
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"a file cannot be read: {problem}", file=sys.stderr)
         return 2
     except chain.NotVerified as problem:
-        # The file may be a forged one, with text that moves the cursor.
-        print("NOT VERIFIED: " + "".join(map(_seen, str(problem))))
+        print(f"NOT VERIFIED: {_seen(problem)}")
         return 1
     return 0
 
@@ -52,7 +52,9 @@ def check_receipt(given: argparse.Namespace) -> str:
     try:
         jws = json.loads(text)["receipt"] if text.startswith("{") else text
         keys = json.loads(Path(given.keys).read_bytes())
-    except (ValueError, KeyError) as problem:
+        if not isinstance(jws, str):
+            raise TypeError("the receipt is no text")
+    except (ValueError, KeyError, TypeError) as problem:
         raise chain.NotVerified(f"a file has another form: {problem}") from None
     with contextlib.ExitStack() as opened:
         lines = opened.enter_context(open(given.audit, "rb")) if given.audit else None
@@ -60,11 +62,13 @@ def check_receipt(given: argparse.Namespace) -> str:
             chain.check(lines)
             lines.seek(0)
         found = receipts.check(jws, keys, digest=given.digest, chain=lines)
-    return f"{json.dumps(found, indent=2, ensure_ascii=True)}\nverified: signed by {found['iss']}, {found['status']}"
+    statement = json.dumps(found, indent=2, ensure_ascii=True)
+    return f"{statement}\nverified: signed by {_seen(found['iss'])}, {_seen(found['status'])}"
 
 
-def _seen(sign: str) -> str:
-    return sign if sign.isascii() and sign.isprintable() else sign.encode("unicode_escape").decode()
+def _seen(text: object) -> str:
+    """Return one line of printable ASCII. Text of a forged file could move the cursor, or add a line."""
+    return re.sub(r"[^ -~]", lambda sign: sign[0].encode("unicode_escape").decode(), str(text))
 
 
 if __name__ == "__main__":
