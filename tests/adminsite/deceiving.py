@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from accounts.actors import Actor
 from approvals import consumption, decisions, requests
 from approvals.canonical_action import Ask
 from approvals.life import ask_back
-from approvals.models import Approval
+from approvals.models import Approval, Review
 from approvals.outcomes import reports
+from approvals.review import ending, replies, reviewers
+from approvals.review.bodies import ReviewerBody
+from approvals.rules import editing
+from approvals.rules.bodies import RuleBody
+from core.web import request_body
 from tests.adminsite.planting import Planted
 from tests.people import owner
 
@@ -86,4 +92,15 @@ def plant_requests(planted: Planted) -> dict[str, Approval]:
     found["edited"] = decide(edited, decision="edit", arguments={"command": text("after")}, note=text("note"))
     found["denied"] = decide(ask("7"), decision="deny", message=text("message"))
     found["long"] = ask("8", arguments={"command": "x" * LINE, text("deep"): {"y" * 2_000: ["z" * 50_000]}})
+    # From here on a reviewer looks at each request.
+    reviewers.create(
+        where, request_body.convert({"name": "careful", "url": "https://review.example/"}, ReviewerBody), person
+    )
+    looked_at = {"name": "looked at", "outcome": "review", "review": {"reviewer": "careful"}}
+    editing.create(where, request_body.convert(looked_at, RuleBody), person)
+    for number, word in ((9, "ASK"), (10, "DENY")):
+        found[f"reviewed: {word}"] = approval = ask(str(number))
+        claim = uuid4()
+        assert Review.objects.filter(approval=approval).update(claim=claim)
+        assert ending.end(Review.objects.get(approval=approval).pk, claim, replies.read(f"{word}\n{text('verdict')}"))
     return found
