@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,23 @@ def test_a_right_id_with_a_wrong_secret_is_as_unknown_as_a_wrong_id() -> None:
     _, token = credentials.mint(kind="api", user=owner(), project=projects.default())
     flipped = token[:-1] + ("a" if token[-1] != "a" else "b")
     assert credentials.recognise(flipped) == credentials.Recognised(None, "unknown")
+
+
+def test_a_secret_is_compared_once_in_constant_time_also_for_an_unknown_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, token = credentials.mint(kind="api", user=owner(), project=projects.default())
+    wrong, unknown = token[:-1] + "?", token[:8] + uuid4().hex[:16] + token[24:]
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def counted(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", counted)
+    assert [credentials.recognise(each).state for each in (token, wrong, unknown)] == ["live", "unknown", "unknown"]
+    assert len(compared) == 3 and len(set(compared)) == 1
+    [sizes] = set(compared)
+    assert sizes[0] == sizes[1]
 
 
 def test_a_token_of_one_kind_does_not_pass_for_another() -> None:
