@@ -327,7 +327,7 @@ def test_settled_quarantine_goes_after_a_month_and_what_waits_never_does() -> No
     assert Quarantined.objects.get().state == "waiting"
 
 
-def test_settled_approvals_go_after_four_hundred_days_and_what_waits_never_does() -> None:
+def expect_approvals_for_four_hundred_days() -> None:
     session, waiting = stages.running(), stages.running()
     settled, kept = stages.asked(session), stages.asked(waiting)
     decisions.withdraw(settled.project_id, settled.id, Actor.system("test"))
@@ -343,6 +343,31 @@ def test_settled_approvals_go_after_four_hundred_days_and_what_waits_never_does(
         retention.sweep()
     assert Approval.objects.get().id == kept.id
     assert AuditEntry.objects.count() == rows, "no row of the chain goes with age"
+
+
+def test_settled_approvals_go_after_four_hundred_days_and_what_waits_never_does() -> None:
+    expect_approvals_for_four_hundred_days()
+
+
+@pytest.mark.parametrize("fault", ["none", "at once", "also what waits"])
+def test_control_a_retention_that_is_gone_or_comes_at_once_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, timings: Any, fault: str
+) -> None:
+    due = retention._due
+
+    def changed() -> Any:
+        for rows in due():
+            if rows.model is not Approval:
+                yield rows
+            elif fault == "also what waits":
+                yield Approval.objects.filter(requested_at__lt=later(-400 * 86400))
+
+    if fault == "at once":
+        timings(keep_settled_approvals_secs=0)
+    else:
+        monkeypatch.setattr(retention, "_due", changed)
+    with pytest.raises((AssertionError, Approval.DoesNotExist)):
+        expect_approvals_for_four_hundred_days()
 
 
 def test_with_what_was_discarded_goes_the_message_that_was_tried_too_often() -> None:
