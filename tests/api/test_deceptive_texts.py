@@ -154,7 +154,9 @@ def test_the_body_of_a_webhook_holds_no_text_of_an_agent(settings: Any) -> None:
     settings.WEBHOOKS_PRIVATE = True
     with receiving() as receiver:
         actor = Actor.system("tests")
-        _, secret = receivers.create(projects.default().pk, actor, url=receiver.url, types=["approval_*"], name=WHOLE)
+        _, secret = receivers.create(
+            projects.default().pk, actor, url=receiver.url, types=["approval_*"], name=WHOLE[:200]
+        )
         approvals = [asked(text) for text in CORPUS.values()]
         round.run()
         bodies = [body for _, body in receiver.got]
