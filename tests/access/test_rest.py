@@ -17,11 +17,13 @@ from accounts.actors import Actor
 from accounts.models import Project, User
 from approvals import requests
 from approvals.canonical_action import Ask
+from ledger.audit import signing
 from ledger.models import Delivery
 from orchestration.sessions import spawn
 from orchestration.sessions.spawn import SpawnOrder
 from tests.accounts.planted import Targets, plant
-from tests.accounts.test_permission_matrix import ALLOWED, HERE, Row, call, status
+from tests.accounts.test_permission_matrix import ALLOWED, HERE, Row, call, key_of, status
+from tests.adminsite.test_every_page import checksum
 from tests.mailbox.faces import Django
 from tests.people import owner
 
@@ -140,3 +142,17 @@ def test_a_child_neither_reads_nor_moves_a_session_beside_it(stage: Stage) -> No
         if code < 400:
             assert not named(text, stage), (row.call, text)
     assert stage.targets.untouched(stage.deliveries)
+
+
+def test_no_get_changes_a_row(stage: Stage) -> None:
+    """A scanner, a prefetch or a page that embeds an address moves nothing, whatever its key may do."""
+    token = key_of(owner(), "admin")
+    signing.published()  # The first reader of the keys makes one.
+    before = checksum()
+    reads = [row for row in HERE if row.call.startswith("GET ")]
+    found = {row.call: answered(row, token, stage)[0] for row in reads}
+    assert len(found) > 30 and set(found.values()) <= {200, 404, 409}, found
+    assert checksum() == before
+    deny = next(row for row in HERE if row.call.endswith("/decide"))
+    assert answered(deny, token, stage)[0] == 200
+    assert checksum() != before, "the control: a checksum sees a change"
