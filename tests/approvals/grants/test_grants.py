@@ -18,6 +18,8 @@ from approvals.decision_validation import Answer
 from approvals.grants import bounds, endings, selectors
 from approvals.models import Approval, Grant
 from approvals.outcomes import unknown
+from approvals.rules import editing
+from approvals.rules.bodies import RuleBody, RuleMatch
 from core.db.clock import clock_at
 from core.web.problems import Problem
 from ledger.models import AuditEntry, Event
@@ -162,7 +164,8 @@ def test_a_grant_ends_by_the_clock_of_the_database(asked: Asked, remembered: Rem
     """F49."""
     grant = remembered(now=NOON, expires_in_secs=60)
     assert grant.expires_at == NOON + timedelta(seconds=60)
-    assert status(asked(**HARMLESS, now=NOON + timedelta(seconds=59))) == "approved"
+    for before in (timedelta(seconds=59), timedelta(seconds=59, microseconds=999_999)):
+        assert status(asked(**HARMLESS, now=NOON + before)) == "approved"
     assert status(asked(**HARMLESS, now=NOON + timedelta(seconds=60))) == "pending"
     with clock_at(NOON + timedelta(seconds=60)):
         assert selectors.state(selectors.find(grant.project_id, grant.id)) == "expired"
@@ -181,6 +184,21 @@ def test_after_a_revocation_nothing_passes(asked: Asked, remembered: Remembered,
     again = endings.revoke(grant.project_id, grant.id, Actor.of_user(bob))
     assert again.ended_at == revoked.ended_at
     assert AuditEntry.objects.filter(action="grant.revoked").count() == 1
+
+
+def test_what_a_grant_let_through_before_its_revocation_stays_approved(
+    asked: Asked, remembered: Remembered, bob: User, project: Project
+) -> None:
+    """As after a change of the rules: it runs once, and a person who does not want that adds a rule that denies."""
+    grant = remembered()
+    before, stopped = asked(**HARMLESS), asked(**HARMLESS)
+    endings.revoke(grant.project_id, grant.id, Actor.of_user(bob))
+    asker = Actor.system("test")
+    consumption.consume(project.pk, before.id, digest=before.digest, actor=asker)
+    editing.create(project.pk, RuleBody(name="no more", outcome="deny", match=RuleMatch(tools=["shell"])), asker)
+    with pytest.raises(Problem) as refusal:
+        consumption.consume(project.pk, stopped.id, digest=stopped.digest, actor=asker)
+    assert refusal.value.type == "policy-changed"
 
 
 def test_only_a_person_who_may_answer_revokes(
