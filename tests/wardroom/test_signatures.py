@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wardroom import AsyncClient, require_approval
+from wardroom import AsyncClient, human_as_tool, require_approval
 from wardroom.client import Client
 from wardroom.decision import Decision
 from wardroom.gate import ApprovalUnusable
@@ -80,6 +80,14 @@ async def test_a_client_of_the_wrong_kind_is_named() -> None:
 
     with pytest.raises(TypeError, match=r"needs a Client or a Child of wardroom\.sync, not AsyncClient"):
         plain()
+
+
+@pytest.mark.parametrize("question", [None, 5, ["Which?"], "", " \n"])
+async def test_a_question_that_nobody_could_answer_asks_nobody(question: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="the question is"):
+        human_as_tool(Client("http://127.0.0.1:1", "key"))(question)
+    with pytest.raises((TypeError, ValueError), match="the question is"):
+        await human_as_tool(AsyncClient("http://127.0.0.1:1", "key"))(question)
 
 
 @pytest.mark.parametrize("state", ["denied", "expired", "cancelled", "pending", "", None, "APPROVED", "allowed"])
