@@ -1,4 +1,4 @@
-"""Each end is told once, with a word of its own, and whoever hears of a request finds its row."""
+"""Each end is told once, with a word of its own, and each told request has its row."""
 
 from __future__ import annotations
 

@@ -49,17 +49,17 @@ def test_one_request_id_in_two_projects_is_two_requests(
 def test_a_person_in_no_group_of_the_project_sees_and_answers_nothing(
     asked: Asked, project: Project, browser: Browser, bearer: Bearer
 ) -> None:
-    loner = staff("loner", None, "ask", "view_approval", "decide")
-    loner.groups.clear()
+    outsider = staff("outsider", None, "ask", "view_approval", "decide")
+    outsider.groups.clear()
     approval = asked(tool_name="hidden-tool")
     with pytest.raises(Problem) as refusal:
-        approve(approval, loner)
+        approve(approval, outsider)
     assert refusal.value.type in ("not-found", "not-an-approver")
-    client = browser(loner)
+    client = browser(outsider)
     assert "hidden-tool" not in text_of(client.get("/admin/approvals/approval/"))
     assert client.get(page_of(approval)).status_code in (302, 403, 404)
     assert press(client, approval, "deny").status_code in (403, 404)
-    key = Caller(bearer(project, loner))
+    key = Caller(bearer(project, outsider))
     for answer in (key.get(), key.get(f"/{approval.id}"), key.post(f"/{approval.id}/decide", {"decision": "deny"})):
         assert answer.status_code == 401
         assert "hidden-tool" not in answer.content.decode()

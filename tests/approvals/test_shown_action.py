@@ -1,4 +1,4 @@
-"""The page is drawn from the action: whatever differs in what would run differs on the page."""
+"""The page is drawn from the action: each difference of two actions is one of their pages."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ CHANGES: list[dict[str, Any]] = [
 
 
 def drawn(desk: Client, asked: Asked, **changed: Any) -> str:
-    """Return the page of a request without what differs between any two requests: ids, digests, times and tokens."""
+    """Return the page of a request without the parts that no two requests share: ids, digests, times and tokens."""
     with clock_at(NOON):
         approval = asked(**ACTION | changed, request_id="same")
         text = text_of(desk.get(page_of(approval)))

@@ -8,6 +8,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 #: Helpers that check, by name. `test_every_helper_checks` holds that each of ours does.
 OURS = {
     "assert_it_ends_well",
+    "expect_approvals_for_four_hundred_days",
     "expect_one_winner",
     "expect_the_same",
     "expect_tour",

@@ -189,7 +189,7 @@ def test_after_a_revocation_nothing_passes(asked: Asked, remembered: Remembered,
 def test_what_a_grant_let_through_before_its_revocation_stays_approved(
     asked: Asked, remembered: Remembered, bob: User, project: Project
 ) -> None:
-    """As after a change of the rules: it runs once, and a person who does not want that adds a rule that denies."""
+    """As after a change of the rules: it runs once. A rule that denies stops that too."""
     grant = remembered()
     before, stopped = asked(**HARMLESS), asked(**HARMLESS)
     endings.revoke(grant.project_id, grant.id, Actor.of_user(bob))
