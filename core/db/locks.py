@@ -1,6 +1,7 @@
-"""Bound the wait for a PostgreSQL lock. A caller that waits too long gets an error and tries again.
+"""Set up a PostgreSQL connection: bound its waits for locks, and have no statement compiled.
 
-SQLite has its own `timeout` for this. Both take the bound from `write_lock_secs`.
+A caller that waits too long for a lock gets an error and tries again. SQLite has its own `timeout` for this. Both take
+the bound from `write_lock_secs`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _bounds: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()
 
 
 def bound_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """Bound the lock waits of a new connection. Receives `connection_created`, sent at each loan of the pool.
+    """Set up a new connection. Receives `connection_created`, sent at each loan of the pool.
 
     This is a statement and not a startup parameter: a pooler refuses startup parameters that it does not know.
     """
@@ -28,7 +29,8 @@ def bound_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
     driver, most = connection.connection, _milliseconds()
     if _bounds.get(driver) != most:
         with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {most}")
+            # PostgreSQL would compile (JIT) a count of a large table. That takes longer than any statement of ours.
+            cursor.execute(f"SET lock_timeout = {most}; SET jit = off")
         _bounds[driver] = most
 
 

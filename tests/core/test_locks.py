@@ -46,9 +46,9 @@ def rival(impatient: None) -> Iterator[Any]:
         other.rollback()
 
 
-def shown() -> str:
+def shown(setting: str = "lock_timeout") -> str:
     with connection.cursor() as cursor:
-        cursor.execute("SHOW lock_timeout")
+        cursor.execute(f"SHOW {setting}")
         return str(cursor.fetchone()[0])
 
 
@@ -78,6 +78,7 @@ def test_a_job_that_meets_a_held_table_ends_and_says_so(rival: Any) -> None:
 
 def test_a_connection_of_the_pool_follows_the_setting(impatient: None, timings: Any) -> None:
     assert shown() == "300ms"
+    assert shown("jit") == "off"
     timings(write_lock_secs=7)
     connection.close()
     assert shown() == "7s"
