@@ -48,7 +48,7 @@ class ProjectScopedAdmin(Named):
         user = _user(request)
         if user.is_superuser:
             return rows
-        return rows.filter(**{f"{self.project_field}__in": projects.visible_to(user)})
+        return rows.filter(**{f"{self.project_field}__in": projects.ids_visible_to(user)})
 
 
 class SuperusersOnly(Named):

@@ -67,7 +67,7 @@ def _viewer(session_key: str) -> Viewer | None:
     user = staff_sessions.user_of(session_key)
     if user is None:
         return None
-    visible = list(projects.visible_to(user).values_list("pk", flat=True))
+    visible = projects.ids_visible_to(user)
     known = dict(Head.objects.filter(pk__in=visible).values_list("pk", "cursor"))
     return Viewer({project: known.get(project, 0) for project in visible})
 

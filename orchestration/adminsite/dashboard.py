@@ -34,7 +34,7 @@ def front_view(request: HttpRequest) -> HttpResponse:
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return the cards, running sessions and sweepers that this user may see."""
     user: Any = request.user
-    visible = projects.visible_to(user).values("pk")
+    visible = projects.ids_visible_to(user)
     sees = {model: opens(request, model) for model in (Approval, Session, Quarantined, OutboxEntry)}
     approvals: Any = Approval.objects.filter(project__in=visible)
     cards: list[dict[str, Any]] = []
