@@ -121,7 +121,9 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     is_open = tab in (PENDING, SNOOZED)
     if is_open:
         shown = cards.with_denial(shown)
-    page.object_list = shown[max(0, page.start_index() - 1) : page.end_index()]
+    # Only the ids are skipped: PostgreSQL would work out the annotations of each row before the page.
+    ids = plain.values_list("pk", flat=True)[max(0, page.start_index() - 1) : page.end_index()]
+    page.object_list = shown.filter(pk__in=list(ids))
     numbers = {}
     for other in TABS:
         if other is tab and not chosen["q"]:
@@ -151,7 +153,8 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
 
 def counted(rows: ApprovalQuerySet) -> int:
     """Return the number of rows, at most `MOST_COUNTED`."""
-    return rows.order_by()[:MOST_COUNTED].count()
+    # An index has the project, and not always the id that Django would select.
+    return rows.order_by().values("project")[:MOST_COUNTED].count()
 
 
 def _chosen(request: HttpRequest) -> dict[str, str]:

@@ -28,6 +28,9 @@ from approvals.states import (
 from core.db.fields import JSONText
 from core.display.text import shortened
 
+#: Approved and never run. The indexes have the same condition, so that they serve `unconsumed`.
+UNCONSUMED = Q(status=Status.APPROVED, consumed_at__isnull=True, is_plan=False) & ~Q(decision_kind=Decision.RESPOND)
+
 
 class ApprovalQuerySet(models.QuerySet["Approval"]):
     """Filters only. The operations change rows."""
@@ -43,8 +46,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 
     def unconsumed(self) -> ApprovalQuerySet:
         """Approved and never run. A response to a question runs nothing, nor does a plan, so they are left out."""
-        approved = self.filter(status=Status.APPROVED, consumed_at__isnull=True, is_plan=False)
-        return approved.exclude(decision_kind=Decision.RESPOND)
+        return self.filter(UNCONSUMED)
 
     def in_time(self, now: Any) -> ApprovalQuerySet:
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
@@ -57,7 +59,8 @@ class Approval(models.Model):
     """One request to run one exact action, and its outcome."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    # Two indexes below begin with the project.
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
     session = models.UUIDField(null=True)
     attempt = models.PositiveIntegerField(null=True)
     # The ids of the sessions from the root of the tree to the one that asks.
@@ -194,10 +197,14 @@ class Approval(models.Model):
                 name="approvals_next_steps",
             ),
             models.Index(fields=["expires_at"], condition=Q(status=Status.PENDING), name="approvals_deadlines"),
+            # With all that a count of them and of those that never run reads: it needs no row of the table.
             models.Index(
-                fields=["settled_at"],
-                condition=Q(status=Status.APPROVED, consumed_at__isnull=True),
-                name="approvals_not_consumed",
+                fields=["settled_at", "project", "session", "attempt", "stale_at"],
+                condition=UNCONSUMED,
+                name="approvals_unconsumed",
+            ),
+            models.Index(
+                fields=["tool_name", "risk", "settled_at"], condition=UNCONSUMED, name="approvals_unconsumed_by_tool"
             ),
             models.Index(
                 fields=["consumed_at"],
@@ -216,7 +223,14 @@ class Approval(models.Model):
             ),
             models.Index(fields=["rule", "settled_at"], condition=Q(rule__isnull=False), name="approvals_by_rule"),
             # The pages of the queue. Those of pending rows stay small, however many requests are settled.
-            models.Index(fields=["requested_at", "id"], condition=Q(status=Status.PENDING), name="approvals_pending"),
+            models.Index(
+                fields=["requested_at", "id", "project"], condition=Q(status=Status.PENDING), name="approvals_pending"
+            ),
+            models.Index(
+                fields=["tool_name", "risk", "requested_at", "id"],
+                condition=Q(status=Status.PENDING),
+                name="approvals_pending_by_tool",
+            ),
             models.Index(
                 fields=["assignee", "requested_at", "id"],
                 condition=Q(status=Status.PENDING) & ~Q(assignee=""),
