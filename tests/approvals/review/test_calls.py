@@ -24,6 +24,7 @@ from ledger.deliveries import lanes
 from ledger.webhooks.exchange import MOST_BODY
 from tests.approvals.review.conftest import Reviewing, add, look, said
 from tests.approvals.review.test_reviewers import package  # noqa: F401 - a fixture
+from tests.approvals.review.test_taken_over import unframed
 from tests.approvals.rules.conftest import EDITOR, Ruled
 from tests.ledger.webhooks.receiver import Receiver
 from tests.ledger.webhooks.test_sending import drip, flood
@@ -57,6 +58,7 @@ def post(url: str, secs: float) -> str:
         (said("ALLOW\n" + "x" * MOST_BODY), "its answer is larger than"),
         (flood, "its answer is larger than"),
         (drip, "no answer within"),
+        (unframed, "its answer does not say where it ends"),
     ],
 )
 def test_an_answer_of_a_webhook_that_is_none(receiver: Receiver, answer: Any, why: str) -> None:

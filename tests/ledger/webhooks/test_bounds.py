@@ -6,11 +6,13 @@ import asyncio
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
+from uuid import uuid4
 
 import pytest
 
 from accounts.models import Project
-from core.db.clock import read_database_clock
+from core.concurrency import loop_thread
+from core.db.clock import later, read_database_clock
 from ledger.deliveries import lanes, round
 from ledger.deliveries.senders import Outcome
 from ledger.models import Delivery, Lane
@@ -107,3 +109,36 @@ def test_no_receiver_in_trouble_begins_after_the_time_of_a_round(troubled: Recei
     troubled.answers = [slow] * 5
     with timings(delivery_round_secs=0.1):
         assert round.run() == 2
+
+
+def test_a_process_that_lost_its_lane_writes_only_what_it_has_sent(project: Project, receiver: Receiver) -> None:
+    webhook, _ = add(project, receiver.url)
+    happen(project, "approval_requested", "approval_decided")
+    follow.follow()
+    slow = lanes.take(webhook.lane)
+    assert slow is not None
+    first, second = lanes.load(webhook.lane)
+    Lane.objects.filter(name=webhook.lane).update(leased_until=later(-1))
+    assert lanes.take(webhook.lane) is not None
+    outcomes = [Outcome(delivery=first.pk, is_sent=True), Outcome(delivery=second.pk, is_sent=False, error="x")]
+    assert lanes.record(slow, outcomes) == 1
+    assert list(Delivery.objects.order_by("cursor").values_list("state", "tries")) == [("sent", 1), ("waiting", 0)]
+    assert Lane.objects.get(name=webhook.lane).failures == 0
+
+
+def test_a_round_that_lost_its_lease_begins_no_further_job(
+    project: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(round, "AT_ONCE", 1)
+    monkeypatch.setattr(round, "RENEW_SECS", 0.0)
+    for number in range(2):
+        add(project, f"{receiver.url}/{number}")
+    happen(project, "approval_requested")
+    follow.follow()
+    lanes.ensure([round.ROUND])
+    lost = lanes.take(round.ROUND)
+    assert lost is not None
+    Lane.objects.filter(name=round.ROUND).update(lease=uuid4())
+    with loop_thread.running("deliveries", threads=2) as loop:
+        assert round._Round(loop, lost).run() == 1
+    assert len(receiver.got) == 1
