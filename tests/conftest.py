@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import django
+import httpx
 import hypothesis
 import pytest
 from django.conf import settings
@@ -37,6 +39,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 django.setup()
 # The usual hash of a password takes a third of a second, on purpose. Whole Wardrooms that tests start keep it.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
+# `httpx.get` makes a TLS context for each call, also for plain HTTP: 25 ms of a processor in each look of a wait.
+httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 # An example that takes its time says that the machine is busy, not that the code is wrong.
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -9,6 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSE = 0.02
+#: The longest pause between two looks: each look may be a request, whose work the awaited thing would like to have.
+LONGEST_PAUSE = 0.1
 # Nobody waits for it in vain but a test that fails: long enough for a machine that is busy with other things.
 PATIENCE = 30.0
 
@@ -22,19 +24,19 @@ def wait_until(seen: Callable[..., T], timeout: float = PATIENCE, *, why: str = 
 
     An exception from `seen` counts as not yet; the last one is shown when the deadline passes.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
         value, trouble = _look(seen)
         if value:
             return value
-        if time.monotonic() > deadline:
+        if (waited := time.monotonic() - began) > timeout:
             raise NeverHappened(_complaint(seen, timeout, why, value)) from trouble
-        time.sleep(PAUSE)
+        time.sleep(_pause(waited))
 
 
 async def wait_until_async(seen: Callable[..., T | Awaitable[T]], timeout: float = PATIENCE, *, why: str = "") -> T:
     """`wait_until` for async tests; `seen` may be a plain function or a coroutine function."""
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
         value: object = None
         trouble: Exception | None = None
@@ -46,9 +48,14 @@ async def wait_until_async(seen: Callable[..., T | Awaitable[T]], timeout: float
             trouble = error
         if value:
             return value  # type: ignore[return-value]
-        if time.monotonic() > deadline:
+        if (waited := time.monotonic() - began) > timeout:
             raise NeverHappened(_complaint(seen, timeout, why, value)) from trouble
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(_pause(waited))
+
+
+def _pause(waited: float) -> float:
+    """Return a pause of a twentieth of the wait so far, so that it makes no wait much longer."""
+    return min(max(PAUSE, waited / 20), LONGEST_PAUSE)
 
 
 def _look(seen: Callable[[], T]) -> tuple[T | None, Exception | None]:
