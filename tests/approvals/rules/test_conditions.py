@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -133,3 +135,9 @@ def test_a_compiled_condition_works_in_every_thread() -> None:
     for thread in threads:
         thread.join()
     assert found == [True] * 4
+
+
+def test_the_terminal_toolkit_of_the_library_is_not_loaded() -> None:
+    script = "import sys; from approvals.rules import conditions; print({'prompt_toolkit', 'typer'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout == "set()\n"
