@@ -10,7 +10,7 @@ from tests.servers.stack import House
 from wardroom import Client
 from wardroom.conformance import Harness, Kit, Run, check_all, checks
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 HARNESSES: dict[str, Harness] = {
     "require_approval": harnesses.plain,

@@ -13,7 +13,7 @@ from wardroom.adapters import agui
 from wardroom.approvals import decision_of
 from wardroom.client import Problem
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 EDIT = {"command": "ls -l"}
 
 

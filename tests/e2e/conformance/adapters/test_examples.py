@@ -23,7 +23,7 @@ from tests.servers.stack import House
 from tests.waiting import wait_until
 from wardroom import Client
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 EXAMPLES = ROOT / "examples/adapters"
 # They meet the database only through REST.
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py")) if RUN.backend == "sqlite" else ["gated_function"]

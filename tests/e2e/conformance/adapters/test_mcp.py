@@ -26,7 +26,7 @@ from wardroom.conformance import Kit, Run, check_all, checks
 from wardroom.mcp.__main__ import Misconfigured, decider
 from wardroom.mcp.server import asking_server
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 COMMAND = ["-m", "wardroom.mcp"]
 LOOK_UP = {"tool_name": "shell", "arguments": {"command": "make deploy"}, "resource": "production"}
 
