@@ -14,6 +14,7 @@ import redis
 from core.display.redaction import LineFormatter
 from tests.servers import Valkey
 from tests.servers.embedded import Embedded
+from tests.servers.embedded_houses import migrated_file
 from tests.servers.wall_clock import WallClock
 from tests.waiting import wait_until
 
@@ -45,7 +46,7 @@ def test_a_process_with_signs_of_work_goes_on() -> None:
 @pytest.mark.stack
 @pytest.mark.usefixtures("only_embedded")
 def test_a_worker_that_is_given_no_task_is_started_again_and_hears_again() -> None:
-    with Embedded(timings={"worker_deaf_secs": 6, "sweep_secs": 1}) as house:
+    with Embedded(timings={"worker_deaf_secs": 6, "sweep_secs": 1}, migrated=migrated_file()) as house:
         house.start()
         worker, beat = house.part("worker"), house.kill("beat", signal.SIGSTOP)
         wait_until(lambda: house.part("worker") not in (0, worker), 25)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.servers import Redis, free_port, processes
 from tests.servers.embedded import CARD, Embedded
+from tests.servers.embedded_houses import migrated_file
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("only_embedded")]
@@ -29,7 +30,8 @@ def house(only_embedded: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def own_house() -> Iterator[Any]:
-    with Embedded() as made:
+    """One of a single test. Its database is migrated before: every migration ran for `house`."""
+    with Embedded(migrated=migrated_file()) as made:
         yield made
 
 
@@ -223,6 +225,7 @@ def test_a_signal_ends_everything_within_ten_seconds(own_house: Any, sig: Any) -
 
 
 def test_a_signal_during_the_preparation_ends_it_too(own_house: Any) -> None:
+    own_house.migrated = None
     own_house.begin()
     wait_until(lambda: "bringing the database" in own_house.said())
     assert own_house.stop() == 0

@@ -2,23 +2,34 @@
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import RUN
 from tests.servers import Redis
+from tests.servers.databases import SqliteFiles
 from tests.servers.embedded import Embedded
 
 
+def migrated_file() -> Path:
+    """Return a database file for the first start of an `Embedded`."""
+    return SqliteFiles(RUN.folder).path(RUN.migrated("sqlite"))
+
+
 @pytest.fixture(scope="module")
-def houses(backend: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+def houses(backend: str) -> Iterator[Any]:
     """A factory: `up` with everything of its own, or on a PostgreSQL and a Redis that the environment names."""
     made = []
+    databases = RUN.databases(backend)
 
     def make(**options: Any) -> Any:
-        if backend == "postgres":
+        if backend == "sqlite":
+            options = {"migrated": migrated_file()} | options
+        else:
             broker = Redis().start()
-            database = request.getfixturevalue("postgres").create(f"up_{secrets.token_hex(4)}")
+            database = databases.copy(RUN.migrated(backend), f"up_{secrets.token_hex(4)}")
             options = {"DATABASE_URL": database, "REDIS_URL": broker.url(), "broker": broker} | options
         made.append(Embedded(**options))
         return made[-1]
@@ -28,9 +39,7 @@ def houses(backend: str, request: pytest.FixtureRequest) -> Iterator[Any]:
         house.close()
         if house.broker is not None:
             house.broker.close()
-            request.getfixturevalue("postgres").drop(
-                house.environment["DATABASE_URL"].rpartition("/")[2].partition("?")[0]
-            )
+            databases.drop(house.environment["DATABASE_URL"].rpartition("/")[2].partition("?")[0])
 
 
 @pytest.fixture(scope="session")
