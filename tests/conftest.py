@@ -20,6 +20,7 @@ import pytest
 from django.conf import settings
 
 from tests import document
+from tests.order import Order
 from tests.servers import RabbitMQ, Redis
 from tests.servers.postgres import Cluster
 from tests.servers.run import BACKENDS, SHARED, Run, chosen_backend
@@ -95,6 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         names = {mark.name for mark in item.iter_markers()} | set(getattr(item, "fixturenames", ()))
         if names & BACKENDS_OWN and "only_embedded" not in names:
             raise pytest.UsageError(f"{item.nodeid} is marked `once`, but uses {', '.join(names & BACKENDS_OWN)}")
+    items.sort(key=Order(items))
     if RUN.backend == "sqlite" or config.args != ["tests"] or "surface" in config.option.markexpr:
         return
     once |= {item for item in items if item.get_closest_marker("surface")}

@@ -12,7 +12,7 @@ from tests.servers.stack import House
 from wardroom.client import Client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     script = tmp_path_factory.mktemp("broken") / "child"
     script.write_text("#!/nowhere/to/be/found\n")

@@ -61,7 +61,7 @@ class Session:
 Spawn = Callable[..., Session]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house() -> Iterator[House]:
     broker = "redis" if RUN.backend == "postgres" else "valkey"
     it = House(RUN, database=RUN.backend, broker=broker, timings=TIMINGS)
