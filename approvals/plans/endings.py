@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
-
 from accounts.actors import Actor
-from approvals import audit_events, permissions
+from approvals import permissions
+from approvals.grants.endings import end
 from approvals.models import Plan
 from approvals.plans import records, selectors
 from approvals.states import GrantEnd, Via
-from core.db import returning
-from core.db.clock import database_now
 from ledger import unit_of_work
 
 
@@ -25,17 +22,11 @@ def revoke(project_id: Any, plan_id: UUID, actor: Actor) -> Plan:
     with unit_of_work.transaction():
         selectors.find(project_id, plan_id)
         permissions.check_decide(actor, project_id, Via.REST)
-        _end(Plan.objects.filter(pk=plan_id), GrantEnd.REVOKED, actor)
+        end(Plan.objects.filter(pk=plan_id), GrantEnd.REVOKED, actor, records.ended)
         return selectors.find(project_id, plan_id)
 
 
 def end_with_session(session_id: UUID) -> None:
     """End the plans of a session that has ended for good. Call it after its approvals are settled, as for grants."""
-    _end(Plan.objects.filter(session=session_id), GrantEnd.SESSION_ENDED, Actor.system("sessions"))
-
-
-def _end(plans: QuerySet[Plan], reason: GrantEnd, actor: Actor) -> None:
-    columns = {"ended_at": database_now(), "end_reason": reason, "ended_by": audit_events.person(actor)}
-    with unit_of_work.transaction():
-        for ended in returning.update(plans.filter(ended_at=None), **columns):
-            records.ended(ended, actor)
+    of = Plan.objects.filter(session=session_id)
+    end(of, GrantEnd.SESSION_ENDED, Actor.system("sessions"), records.ended)
