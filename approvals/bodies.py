@@ -28,12 +28,6 @@ def unstorable(value: str) -> str | None:
     return None if strict.is_storable(value) else "holds a character that cannot be stored"
 
 
-def _mixed(value: list[str]) -> str | None:
-    if Decision.RESPOND in value and (Decision.APPROVE in value or Decision.EDIT in value):
-        return "`respond` answers a question: it cannot stand beside `approve` or `edit`"
-    return None
-
-
 FactHash = Annotated[str, text(MAX_WORD, 1, check=unstorable, says="A hash, or another short word for the value.")]
 Word = Annotated[str, text(MAX_WORD, 1, check=unstorable)]
 OptionalWord = Annotated[str, text(MAX_WORD, check=unstorable)]
@@ -61,7 +55,15 @@ _NOT_MIXED = {
 Kinds = Annotated[
     list[Kind],
     Meta(min_length=1, max_length=MAX_KINDS),
-    shaped(_KINDS | _NOT_MIXED, right=f"an array of some of {', '.join(Decision.values)}", check=_mixed),
+    shaped(
+        _KINDS | _NOT_MIXED,
+        right=f"an array of some of {', '.join(Decision.values)}",
+        check=lambda value: (
+            "`respond` answers a question: it cannot stand beside `approve` or `edit`"
+            if Decision.RESPOND in value and (Decision.APPROVE in value or Decision.EDIT in value)
+            else None
+        ),
+    ),
 ]
 
 

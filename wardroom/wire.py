@@ -230,7 +230,11 @@ class Wire:
     def _arrived(self, frame: Frame) -> None:
         match frame:
             case Run():
-                self._on_run(frame)
+                if self.run is None:
+                    self.run = frame
+                    self.admissions.read_history(frame.messages)
+                    self.connection.send(*reports(self.admissions.unconfirmed))
+                self.connection.send(protocol.RunAck())
             case Message():
                 if frame.id in self.admissions:  # The acknowledgement was lost with a connection.
                     self.connection.send(MessageAdmitted(ids=[frame.id]))
@@ -275,13 +279,6 @@ class Wire:
                 for kind, id in list(self._tracked):
                     if id == ref:
                         self.settle(kind, id, Refused(code, detail))
-
-    def _on_run(self, run: Run) -> None:
-        if self.run is None:
-            self.run = run
-            self.admissions.read_history(run.messages)
-            self.connection.send(*reports(self.admissions.unconfirmed))
-        self.connection.send(protocol.RunAck())
 
     def checkpoint(self) -> list[Message]:
         """Admit the messages for this safe point. Return them."""

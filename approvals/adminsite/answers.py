@@ -56,6 +56,8 @@ def take(posted: QueryDict, rows: ApprovalQuerySet, user: Any) -> list[Line]:
     actor, found = Actor.of_user(user), rows.in_bulk([each.approval_id for each in shown])
     if named[0] == CLAIM:
         return [_claimed(found.get(each.approval_id), actor) for each in shown]
+    # The message is the reason of a denial. An agent that was allowed something needs none.
+    message = posted.get("message", "").replace("\r\n", "\n") if named[0] == Decision.DENY else ""
     lines: dict[UUID, Line] = {}
     items = []
     for each in shown:
@@ -65,7 +67,8 @@ def take(posted: QueryDict, rows: ApprovalQuerySet, user: Any) -> list[Line]:
         elif named[0] == Decision.APPROVE and (why := glance.must_open(approval)):
             lines[each.approval_id] = Line(approval, f"Not approved: open its page first. {why}", True)
         else:
-            items.append(batches.Item(approval.project_id, approval.pk, _answer(each, named[0], posted)))
+            answer = Answer(decision=named[0], digest=each.digest, version=each.version, message=message or None)
+            items.append(batches.Item(approval.project_id, approval.pk, answer))
     for result in batches.decide(items, actor, Via.ADMIN):
         approval = found[result.item.approval_id]
         lines[approval.pk] = (
@@ -91,12 +94,6 @@ def _read(values: Iterable[str]) -> list[Shown]:
         detail = f"At most {bodies.MOST_AT_ONCE} requests are answered at once. Nothing was decided."
         raise problems.invalid([{"field": "items", "detail": "are too many"}], detail)
     return list(found.values())
-
-
-def _answer(shown: Shown, decision: str, posted: QueryDict) -> Answer:
-    # The message is the reason of a denial. An agent that was allowed something needs none.
-    said = posted.get("message", "").replace("\r\n", "\n") if decision == Decision.DENY else ""
-    return Answer(decision=decision, digest=shown.digest, version=shown.version, message=said or None)
 
 
 def _claimed(approval: Approval | None, actor: Actor) -> Line:

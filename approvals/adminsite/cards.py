@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
 
@@ -57,9 +56,14 @@ def cards(rows: Iterable[Any], *, joined: bool) -> list[Card]:
     """
     groups: dict[Any, list[Any]] = {}
     for row in rows:
-        key = _key(row) if joined and row.likeness else row.pk
+        key = row.pk
+        if joined and row.likeness:
+            marks = row.open_questions, row.repeat_warning, row.fallback, row.escalations, row.is_plan
+            shown = row.risk, row.reversibility, row.question, row.assignee, *row.allowed_decisions
+            key = row.project_id, row.likeness, *map(bool, marks), *shown
         groups.setdefault(key, []).append(row)
-    denials = _denials(row.denied_before for row, *_ in groups.values()) if joined else {}
+    denied = {row.denied_before for row, *_ in groups.values()} - {None} if joined else set()
+    denials = Approval.objects.only("pk", "decided_by", "settled_at").in_bulk(list(denied)) if denied else {}
     return [
         Card(
             row,
@@ -72,17 +76,3 @@ def cards(rows: Iterable[Any], *, joined: bool) -> list[Card]:
         for members in groups.values()
         for row, seen in ((members[0], glance.of(members[0])),)
     ]
-
-
-def _key(row: Approval) -> Any:
-    marks = tuple(map(bool, (row.open_questions, row.repeat_warning, row.fallback, row.escalations, row.is_plan)))
-    shown = (row.risk, row.reversibility, row.question, row.assignee, *row.allowed_decisions)
-    return (row.project_id, row.likeness, marks, shown)
-
-
-def _denials(ids: Iterable[UUID | None]) -> dict[UUID | None, Approval]:
-    wanted = {pk for pk in ids if pk is not None}
-    found: dict[UUID | None, Approval] = {}
-    if wanted:
-        found.update(Approval.objects.only("pk", "decided_by", "settled_at").in_bulk(list(wanted)))
-    return found

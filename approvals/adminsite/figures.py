@@ -71,6 +71,8 @@ def context(rows: ApprovalQuerySet, chosen: str | None) -> dict[str, Any]:
     waits = sorted((row.settled_at - row.requested_at).total_seconds() for row in people)
     oldest = rows.pending().order_by("requested_at", "id").values_list("requested_at", flat=True).first()
     ends = Counter(row.status for row in settled)
+    times = Counter(next(label for label, under in BUCKETS if wait < under) for wait in waits)
+    most = max(times.values(), default=0)
     return {
         "window": window,
         "windows": [(each[0], each[1]) for each in WINDOWS],
@@ -87,7 +89,7 @@ def context(rows: ApprovalQuerySet, chosen: str | None) -> dict[str, Any]:
         "decided": len(people),
         "median": waits[len(waits) // 2] if waits else None,
         "slow": waits[len(waits) * 9 // 10] if waits else None,
-        "times": _histogram(waits),
+        "times": [{"name": label, "number": times[label], "bar": bar(times[label], most)} for label, _ in BUCKETS],
         "over_time": _over_time(settled, now, number, step),
         "tables": [
             ("By person", "Nobody has decided anything.", _table(schemas.display_name(row.person) for row in people)),
@@ -105,12 +107,6 @@ def _read(rows: ApprovalQuerySet, secs: float) -> list[Settled]:
         Settled(status, via, rule, tool, {"kind": kind, "user": user, "name": name}, requested_at, settled_at)
         for status, via, rule, tool, kind, user, name, requested_at, settled_at in read.values_list(*names)[:MOST_READ]
     ]
-
-
-def _histogram(waits: Sequence[float]) -> list[dict[str, Any]]:
-    counts = Counter(next(label for label, under in BUCKETS if wait < under) for wait in waits)
-    most = max(counts.values(), default=0)
-    return [{"name": label, "number": counts[label], "bar": bar(counts[label], most)} for label, _ in BUCKETS]
 
 
 def _table(names: Iterable[str]) -> list[dict[str, Any]]:

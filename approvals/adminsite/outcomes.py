@@ -23,6 +23,7 @@ WORDS = {
 }
 MISSED = "no report of its end came."
 DOUBTED = "its executor says that it cannot tell."
+CONTRADICTED = "The report came after the settlement, and says otherwise: the action ran."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ShownEvent:
 
 def context(approval: Approval, user: Any) -> dict[str, Any]:
     """Return what the page says about the run of an approval."""
-    unknown = approval.outcome == Outcome.UNKNOWN
+    unknown, settled = approval.outcome == Outcome.UNKNOWN, approval.outcome_settled_as
     notes: list[Any] = list(approval.outcome_notes.order_by("id")) if approval.outcome else []
     for note in notes:
         note.probe_text = (
@@ -51,7 +52,8 @@ def context(approval: Approval, user: Any) -> dict[str, Any]:
             "why": DOUBTED if any(note.kind == OutcomeNoteKind.REPORTED for note in notes) else MISSED,
             "notes": notes,
             "events": _events(approval, user) if approval.outcome_unknown_at else [],
-            "contradiction": _contradiction(approval),
+            # The words for a report that says otherwise than the person who settled it.
+            "contradiction": CONTRADICTED if settled == Outcome.DID_NOT_RUN != approval.outcome else "",
         },
     }
 
@@ -63,14 +65,6 @@ def settle(posted: Mapping[str, str], approval: Approval, user: Any) -> str:
     actor = Actor.of_user(user)
     settlement.settle(approval.project_id, approval.id, actor, settled_as=settled_as, note=note)
     return f"It is settled. {WORDS[Outcome(settled_as)]}"
-
-
-def _contradiction(approval: Approval) -> str:
-    """Return the words for a report that says otherwise than the person who settled it."""
-    settled = approval.outcome_settled_as
-    if settled != Outcome.DID_NOT_RUN or approval.outcome == settled:
-        return ""
-    return "The report came after the settlement, and says otherwise: the action ran."
 
 
 def _events(approval: Approval, user: Any) -> list[ShownEvent]:

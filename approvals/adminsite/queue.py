@@ -133,14 +133,29 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     recent = whole.filter(settled_at__gt=later(-RECENT_SECS)).exclude(decided_via=Via.RULE)
     return {
         "tab": tab,
-        "tabs": [_heading(other, tab, request, numbers) for other in TABS],
+        "tabs": [
+            {
+                "tab": other,
+                "current": other is tab,
+                "address": _address(request, status=other.name),
+                "number": numbers.get(other.name) if other.name in COUNTED else None,
+            }
+            for other in TABS
+        ],
         "page": page,
         "cards": cards.cards(page.object_list, joined=is_open),
         "is_open": is_open,
         "may_decide": bool(user.has_perm(permissions.PERMISSION)),
         "recent": list(recent.order_by("-settled_at", "-id")[:MOST_RECENT]) if is_open else [],
         "chosen": chosen,
-        "whose": [_whose(name, title, request, chosen) for name, title in WHOSE],
+        "whose": [
+            {
+                "title": title,
+                "current": (chosen["whose"] or "mine") == name,
+                "address": _address(request, whose=name, set="1"),
+            }
+            for name, title in WHOSE
+        ],
         "filtered": any(value for name, value in chosen.items() if name != "whose"),
         "most_found": search.MOST_FOUND,
         "risks": Risk.values,
@@ -188,17 +203,10 @@ def _own(user: Any, whose: str) -> dict[str, Q]:
     return {PENDING.name: theirs & ~Q(asleep), SNOOZED.name: Q(asleep)}
 
 
-def _heading(tab: Tab, current: Tab, request: HttpRequest, numbers: dict[str, int]) -> dict[str, Any]:
-    address = request.GET.copy()
-    address["status"] = tab.name
-    address.pop("page", None)
-    number = numbers.get(tab.name) if tab.name in COUNTED else None
-    return {"tab": tab, "current": tab is current, "address": address.urlencode(), "number": number}
-
-
-def _whose(name: str, title: str, request: HttpRequest, chosen: dict[str, str]) -> dict[str, Any]:
+def _address(request: HttpRequest, **chosen: str) -> str:
+    """Return the query of this address with other choices, at its first page."""
     address = request.GET.copy()
     address.pop("page", None)
-    address["whose"] = name
-    address["set"] = "1"
-    return {"title": title, "current": (chosen["whose"] or "mine") == name, "address": address.urlencode()}
+    for name, value in chosen.items():
+        address[name] = value
+    return address.urlencode()

@@ -149,13 +149,12 @@ class RuleForm(forms.Form):
             step = re.fullmatch(r"escalate\[(\d+)\](?:\.(\w+))?(?:\[\d+\])?", error["field"])
             name = FIELDS.get(path, path.rpartition(".")[2])
             if step is not None:
+                number = int(step[1])
+                filled = [at for at in range(self.rows) if self.cleaned_data.get(f"step{at}_after") is not None]
+                row = filled[number] if number < len(filled) else 0
                 part = {"after_secs": "after", "users": "users", "groups": "groups"}.get(step[2] or "", "users")
-                name = f"step{self._row(int(step[1]))}_{part}"
+                name = f"step{row}_{part}"
             self.add_error(name if name in self.fields else None, error["detail"])
-
-    def _row(self, number: int) -> int:
-        filled = [at for at in range(self.rows) if self.cleaned_data.get(f"step{at}_after") is not None]
-        return filled[number] if number < len(filled) else 0
 
 
 def initial(rule: Rule) -> dict[str, Any]:

@@ -156,9 +156,15 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
             "summary": rule_form.summary(rule) if rule else [],
             "is_everything": rule is not None and rule_form.is_everything(schemas.plain(rule)["match"]),
             "may_delete": rule is not None and may(request, "delete", Rule),
-            **(_report(rule) if rule else {}),
             **more,
         }
+        if rule is not None:
+            # The answers that it gave in shadow, beside those of people.
+            answers = ShadowAnswer.objects.filter(rule=rule.id)
+            counts = answers.values("outcome", "approval__status").annotate(number=Count("pk")).order_by("outcome")
+            latest = answers.select_related("approval").order_by("-approval__requested_at")[:MOST_LISTED]
+            context["shadow_counts"] = [(each["outcome"], each["approval__status"], each["number"]) for each in counts]
+            context["shadow_latest"] = list(latest)
         status = 422 if form is not None and form.errors else 200
         return TemplateResponse(request, "admin/approvals/rule/rule.html", context, status=status)
 
@@ -171,14 +177,3 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
             raise Http404
         rule: Rule = found
         return rule
-
-
-def _report(rule: Rule) -> dict[str, Any]:
-    """Return the answers that a rule gave in shadow, beside those of people."""
-    answers = ShadowAnswer.objects.filter(rule=rule.id)
-    counts = answers.values("outcome", "approval__status").annotate(number=Count("pk")).order_by("outcome")
-    latest = answers.select_related("approval").order_by("-approval__requested_at")[:MOST_LISTED]
-    return {
-        "shadow_counts": [(each["outcome"], each["approval__status"], each["number"]) for each in counts],
-        "shadow_latest": list(latest),
-    }

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,7 +13,6 @@ from accounts.idempotency import idempotent
 from accounts.views import ProjectView
 from approvals import permissions
 from approvals.grants import endings, schemas, selectors
-from approvals.models import Grant
 from approvals.states import GrantScope, Via
 from core.web import pages, queries, request_body
 from core.web.openapi import values
@@ -39,8 +36,17 @@ class Grants(ProjectView):
     )
     def get(self, request: Request) -> Response:
         """List grants, the newest first."""
-        rows = _filtered(selectors.of(self.project.pk), request.query_params)
-        found = page(rows, request.query_params, schemas.grant, key=("granted_at", "id"), descending=True)
+        params, rows = request.query_params, selectors.of(self.project.pk)
+        states = queries.words(params, "state", selectors.STATES)
+        if states is not None:
+            rows = rows.filter(selectors.being(states))
+        equal = {
+            "scope__in": queries.words(params, "scope", GrantScope.values),
+            "session": queries.uuid(params, "session"),
+            "tool_name": queries.text(params, "tool"),
+        }
+        rows = rows.filter(**{name: value for name, value in equal.items() if value is not None})
+        found = page(rows, params, schemas.grant, key=("granted_at", "id"), descending=True)
         return Response(schemas.ApprovalGrantPage(**found))
 
 
@@ -65,17 +71,3 @@ class Revoke(ProjectView):
         """End it now: after this answer nothing passes by it. Again, or after its end, nothing changes."""
         request_body.convert(request.data, schemas.GrantRevocation)
         return Response(schemas.grant(endings.revoke(self.project.pk, grant_id, self.actor)))
-
-
-def _filtered(grants: QuerySet[Grant], params: Mapping[str, Any]) -> QuerySet[Grant]:
-    states = queries.words(params, "state", selectors.STATES)
-    scopes = queries.words(params, "scope", GrantScope.values)
-    session = queries.uuid(params, "session")
-    tool = queries.text(params, "tool")
-    if states is not None:
-        grants = grants.filter(selectors.being(states))
-    if scopes is not None:
-        grants = grants.filter(scope__in=scopes)
-    if session is not None:
-        grants = grants.filter(session=session)
-    return grants if tool is None else grants.filter(tool_name=tool)

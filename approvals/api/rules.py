@@ -76,7 +76,10 @@ class OneRule(RuleView):
         """Replace a rule. With `version`, or `If-Match`, only if it still has that version: else 409."""
         editing.find(self.project.pk, rule_id)
         body = request_body.convert(request.data, RuleBody)
-        version = _if_match(request.headers.get("If-Match"))
+        tag = request.headers.get("If-Match", "*").strip()
+        if (found := _ETAG.fullmatch(tag)) is None and tag != "*":
+            raise problems.conflict("If-Match names no version of a rule.", "version-conflict")
+        version = int(found[1]) if found else None
         return self.shown(editing.change(self.project.pk, rule_id, body, self.actor, version=version))
 
     @extend_schema(operation_id="rules_delete", responses={204: None})
@@ -96,12 +99,3 @@ class Preview(RuleView):
         editing.check(self.project.pk, body.rule)
         rule = previews.unsaved(self.project.pk, body.rule)
         return Response(previews.preview(self.project.pk, rule, body.days, self.actor))
-
-
-def _if_match(tag: str | None) -> int | None:
-    if tag is None or tag.strip() == "*":
-        return None
-    found = _ETAG.fullmatch(tag.strip())
-    if found is None:
-        raise problems.conflict("If-Match names no version of a rule.", "version-conflict")
-    return int(found[1])

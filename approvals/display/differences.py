@@ -48,7 +48,7 @@ def between(before: Any, after: Any) -> list[Difference]:
 
 def _walk(before: Any, after: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
     """Yield the path of each difference with the values there. An item has the number that it has afterwards."""
-    if _is_same(before, after):
+    if before is after or (_ABSENT not in (before, after) and _json(before) == _json(after)):
         return
     if not _are_alike(before, after) or len(path) >= DEEPEST:
         yield path, before, after
@@ -75,10 +75,6 @@ def _pairs(before: list[Any], after: list[Any]) -> Iterator[tuple[int, Any, Any]
 
 def _are_alike(before: Any, after: Any) -> bool:
     return any(isinstance(before, kind) and isinstance(after, kind) for kind in (dict, list))
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    return before is after or (_ABSENT not in (before, after) and _json(before) == _json(after))
 
 
 def _json(value: Any) -> str:

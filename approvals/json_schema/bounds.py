@@ -88,7 +88,10 @@ class _Walk:
             raise Refused(path, f"has more than {MAX_DEPTH} levels")
         if not isinstance(value, dict | list):
             return 1, 1, 0
-        size, height, steps = 1, 0, sum(map(_steps, _patterns(value)))
+        size, height, steps = 1, 0, 0
+        for pattern in _patterns(value):
+            # The most steps for one character: the length with the repetitions written out.
+            steps += len(pattern) * math.prod(max(1, int(found[1])) for found in _COUNTED.finditer(pattern))
         for step, member in value.items() if isinstance(value, dict) else enumerate(value):
             found = self._of(member, (*path, step), depth + 1)
             size, height, steps = size + found[0], max(height, found[1]), steps + found[2]
@@ -146,8 +149,3 @@ def _patterns(value: dict[str, Any] | list[Any]) -> Iterator[str]:
         yield from named if isinstance(named, dict) else ()
         if isinstance(value.get("pattern"), str):
             yield value["pattern"]
-
-
-def _steps(pattern: str) -> int:
-    """Return the most steps of a regular expression for one character: its length with the repetitions written out."""
-    return len(pattern) * math.prod(max(1, int(found[1])) for found in _COUNTED.finditer(pattern))

@@ -171,7 +171,7 @@ def fault(text: str) -> str | None:
     tokens = [token for token in _tokens(text) if token[0] != "space"]
     if any(kind == "comment" for kind, _ in tokens):
         return "has a comment"
-    for found in (_texts(tokens), _macros(tokens), _names(tokens), _costs(tokens)):
+    for found in (_texts(tokens), _names(tokens), _costs(tokens)):
         if found:
             return found
     try:
@@ -180,11 +180,7 @@ def fault(text: str) -> str | None:
         raise
     except BaseException as error:
         return f"is no CEL expression: {str(error).partition('ERROR: ')[2].partition(chr(10))[0][:200]}"
-    return _references(references)
-
-
-def _references(references: Mapping[str, list[str]]) -> str | None:
-    """Check the names again, as the parser sees them: the lexer above is ours, and might err."""
+    # The names again, as the parser sees them: the lexer above is ours, and might err.
     if unknown := sorted(set(references["variables"]) - set(VARIABLES)):
         return f"names {unknown[0]}, and knows only {', '.join(VARIABLES)}"
     unknown = sorted(set(references["functions"]) - FUNCTIONS - OPERATORS)
@@ -197,19 +193,14 @@ def _tokens(text: str) -> Iterator[Token]:
 
 
 def _texts(tokens: list[Token]) -> str | None:
-    """Refuse everything that this lexer and the parser might read differently."""
-    for (kind, word), (after, _) in itertools.pairwise([*tokens, ("", "")]):
-        if kind == "name" and after == "string" and word.lower() in _PREFIXES:
+    """Refuse everything that this lexer and the parser might read differently, and every macro."""
+    for (kind, word), (kind_after, after) in itertools.pairwise([*tokens, ("", "")]):
+        if kind == "name" and kind_after == "string" and word.lower() in _PREFIXES:
             return f"has a text with the prefix {word}"
-        if kind == "sign" and word not in _SIGNS:
-            return f"has the character {word}"
-    return None
-
-
-def _macros(tokens: list[Token]) -> str | None:
-    for (kind, word), (_, after) in itertools.pairwise(tokens):
         if kind == "name" and word in MACROS and after == "(":
             return f"has the macro `{word}`: macros are not allowed"
+        if kind == "sign" and word not in _SIGNS:
+            return f"has the character {word}"
     return None
 
 

@@ -14,7 +14,7 @@ from approvals.display import copies
 from approvals.models import Approval, Rule
 from approvals.rules import editing, judging
 from approvals.rules.bodies import RuleBody
-from approvals.rules.compiled import CompiledRule, compiled, indexed
+from approvals.rules.compiled import compiled, indexed
 from approvals.rules.schemas import RuleDisagreement, RulePreviewed
 from approvals.states import RuleOutcome, Status, Via
 from core.db import clock
@@ -56,7 +56,11 @@ def preview(project_id: Any, rule: Rule, days: int, actor: Actor) -> RulePreview
             scanned += 1
             if not sees_secrets:
                 row = copies.without_secrets(row)
-            found = judging.judge(row, _facts(row, mine, facts), alone)
+            # Once for each session, and only for a rule that reads it.
+            asker = row.session if mine.reads_session else None
+            if asker not in facts:
+                facts[asker] = askers.facts_of(asker)
+            found = judging.judge(row, facts[asker], alone)
             outcome = found.outcome
             if outcome is None:
                 continue
@@ -78,12 +82,3 @@ def preview(project_id: Any, rule: Rule, days: int, actor: Actor) -> RulePreview
         undecided=undecided,
         disagreements=listed,
     )
-
-
-def _facts(row: Approval, rule: CompiledRule, known: dict[UUID | None, SessionFacts]) -> SessionFacts:
-    """Return the facts of the session that asked, once for each session, and only for a rule that reads them."""
-    if not rule.reads_session:
-        return known[None]
-    if row.session not in known:
-        known[row.session] = askers.facts_of(row.session)
-    return known[row.session]

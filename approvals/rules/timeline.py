@@ -56,7 +56,13 @@ def _take_one(approval_id: UUID) -> bool:
             taken = steps.take(approval, StepKind.REMINDED, SWEEPER, columns, reason="rule", detail=detail)
             return taken is not None
         columns |= {"escalated_at": database_now(), "escalations": F("escalations") + 1}
-        if targets := _targets(step):
+        # Only the people and groups that still exist.
+        people = User.objects.filter(username__in=step.get("users", []), is_active=True)
+        groups = Group.objects.filter(name__in=step.get("groups", [])).values_list("name", "pk")
+        known = {name: {"kind": "group", "id": str(pk), "name": name} for name, pk in groups}
+        targets = [{"kind": "user", "id": str(pk), "name": name} for pk, name in people.values_list("pk", "username")]
+        targets += [known[name] for name in step.get("groups", []) if name in known]
+        if targets:
             # As by hand: it is for the first one, and whoever looked at it looks at it no more.
             columns |= {"assigned_to": targets[0], "claimed_by": None, "claimed_until": None}
             detail |= {"to": targets[0], "targets": targets}
@@ -65,12 +71,3 @@ def _take_one(approval_id: UUID) -> bool:
         Snooze.objects.filter(approval_id=approval_id).delete()
         # None: the deadline has passed in this very moment. Nothing more is due then.
         return taken is not None
-
-
-def _targets(step: dict[str, Any]) -> list[dict[str, str]]:
-    """Return the people and groups of a step that still exist."""
-    users, groups = step.get("users", []), step.get("groups", [])
-    people = User.objects.filter(username__in=users, is_active=True).values_list("pk", "username")
-    known = dict(Group.objects.filter(name__in=groups).values_list("name", "pk"))
-    found = [{"kind": "user", "id": str(pk), "name": name} for pk, name in people]
-    return found + [{"kind": "group", "id": str(known[name]), "name": name} for name in groups if name in known]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -15,11 +15,15 @@ GLOB = r"^[a-z0-9_*]+$"
 FURTHEST = 10**18 - 1
 
 
-def _glob(value: Any) -> str | None:
-    return None if re.fullmatch(GLOB[1:-1], value) else "must be letters a to z, digits, _ and *"
-
-
-Glob = Annotated[str, text(LONGEST_GLOB, 1, check=_glob, pattern=GLOB)]
+Glob = Annotated[
+    str,
+    text(
+        LONGEST_GLOB,
+        1,
+        check=lambda value: None if re.fullmatch(GLOB[1:-1], value) else "must be letters a to z, digits, _ and *",
+        pattern=GLOB,
+    ),
+]
 Url = Annotated[str, text(LONGEST, 1, says="https, a public host, port 443 or 8443; no user, no fragment.")]
 Types = Annotated[
     list[Glob],

@@ -38,10 +38,6 @@ def _order(data: Any) -> SpawnOrder:
     return bodies.order(request_body.convert(data, bodies.SpawnBody))
 
 
-def _still_spawned(view: ProjectView, answer: Any) -> None:
-    replays.spawned(view.credential, UUID(answer["id"]), _order(view.request.data))
-
-
 class Sessions(ProjectView):
     """Spawn and list sessions."""
 
@@ -82,7 +78,10 @@ class Sessions(ProjectView):
         request=bodies.SpawnBody,
         responses={201: schemas.SpawnedShape},
     )
-    @idempotent(_still_spawned, redact=("child",))
+    @idempotent(
+        lambda view, answer: replays.spawned(view.credential, UUID(answer["id"]), _order(view.request.data)),
+        redact=("child",),
+    )
     def post(self, request: Request) -> Response:
         """Spawn a session. For the runner `external` the answer carries, only once, the child's token."""
         spawned = spawn.spawn(self.project, _order(request.data), self.actor)

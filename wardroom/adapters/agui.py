@@ -44,11 +44,15 @@ def interrupt(approval: Json) -> Json:
     call_id = approval["tool_call_id"]
     text = f"Run {approval['tool_name']} on {approval['resource']}?"
     form = approval["response_schema"] or _answer_schema()
+    properties: Json = {"approved": {"type": "boolean"}, "message": {"type": "string"}}
+    if "edit" in approval["allowed_decisions"]:
+        properties["editedArgs"] = {"type": "object", "description": "All arguments to run instead. Not merged."}
+    verdict = {"type": "object", "properties": properties, "required": ["approved"]}
     return {
         "id": approval["id"],
         "reason": "input_required" if is_question else "tool_call" if call_id else "confirmation",
         "message": (approval["question"] or text) if is_question else text,
-        "responseSchema": form if is_question else _decision_schema(approval),
+        "responseSchema": form if is_question else verdict,
         "metadata": {"wardroom": {name: approval[name] for name in _SHOWN}},
         **({"toolCallId": call_id} if call_id else {}),
         **({"expiresAt": approval["expires_at"]} if approval["expires_at"] else {}),
@@ -91,13 +95,6 @@ def decide(client: ApprovalCalls[T], interrupt: Json, decision: Json) -> T:
     """Give the decision of a person, by a client with that person's key, on exactly the action that was shown."""
     shown = interrupt["metadata"]["wardroom"]
     return client.decide({"id": interrupt["id"], "digest": shown["digest"], "version": shown["version"]}, **decision)
-
-
-def _decision_schema(approval: Json) -> Json:
-    properties: Json = {"approved": {"type": "boolean"}, "message": {"type": "string"}}
-    if "edit" in approval["allowed_decisions"]:
-        properties["editedArgs"] = {"type": "object", "description": "All arguments to run instead. Not merged."}
-    return {"type": "object", "properties": properties, "required": ["approved"]}
 
 
 def _answer_schema() -> Json:

@@ -42,7 +42,11 @@ class Command(BaseCommand):
         parser.add_argument("--follow", action="store_true", help="show its events until it is over")
 
     def handle(self, **options: Any) -> None:
-        _check_storable(options)
+        for name, value in options.items():
+            texts = (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))
+            if any("\ud800" <= sign <= "\udfff" for text in texts for sign in text):
+                # It could not be stored as text.
+                raise CommandError(f"{name} is not UTF-8.")
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
@@ -71,14 +75,6 @@ class Command(BaseCommand):
         if shown:
             screen.line(visible(shown, lines=True).rstrip())
         sys.exit(tail.EXITS[Status(ended.status)])
-
-
-def _check_storable(options: dict[str, Any]) -> None:
-    """Raise for a word that is not UTF-8: it cannot be stored as text."""
-    for name, value in options.items():
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-                raise CommandError(f"{name} is not UTF-8.")
 
 
 def _order(options: dict[str, Any]) -> SpawnOrder:
