@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 
 from accounts import projects
 from core.adminsite.model_admins import BoundedPaginator, Named
@@ -49,6 +49,13 @@ class ProjectScopedAdmin(Named):
         if user.is_superuser:
             return rows
         return rows.filter(**{f"{self.project_field}__in": projects.ids_visible_to(user)})
+
+    def find(self, request: HttpRequest, object_id: Any) -> Any:
+        """Return one row of the reader's projects. Raises 404."""
+        found = self.get_object(request, str(object_id))
+        if found is None:
+            raise Http404
+        return found
 
 
 class SuperusersOnly(Named):

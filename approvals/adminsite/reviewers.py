@@ -9,7 +9,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
@@ -21,12 +21,13 @@ from accounts.models import User
 from approvals.models import Review, Reviewer, Rule
 from approvals.review import reviewers
 from approvals.review.bodies import MOST_AT_ONCE, ReviewerBody
+from core.adminsite.forms import BodyForm, saved
 from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
 from core.display.text import visible
-from core.web import problems, request_body
+from core.web import problems
 
 
-class ReviewerForm(forms.Form):
+class ReviewerForm(BodyForm):
     """The settings of a reviewer. The operation checks them."""
 
     name = forms.CharField(max_length=64, help_text="Rules name it.")
@@ -56,16 +57,7 @@ class ReviewerForm(forms.Form):
         clean = self.cleaned_data
         said = {"name": clean["name"], "at_once": clean["at_once"]}
         said |= {name: clean[name] or None for name in ("url", "entry_point")}
-        try:
-            return request_body.convert(said, ReviewerBody)
-        except problems.Problem as refusal:
-            self.refuse(refusal)
-            return None
-
-    def refuse(self, refusal: problems.Problem) -> None:
-        """Show a refusal at the fields that it is about."""
-        for error in refusal.extra.get("errors") or [{"field": "", "detail": refusal.detail}]:
-            self.add_error(error["field"] if error["field"] in self.fields else None, error["detail"])
+        return self.converted(said, ReviewerBody)
 
 
 @admin.register(Reviewer)
@@ -94,10 +86,9 @@ class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
         return Review.objects.filter(reviewer=row).count()
 
     def get_urls(self) -> list[Any]:
-        """Add the pages of a new reviewer, a new secret and a deletion."""
+        """Add the addresses of a new secret and a deletion."""
         view = self.admin_site.admin_view
         urls = [
-            path("new/", view(self.new_view), name="approvals_reviewer_new"),
             path("<any_uuid:reviewer_id>/rotate/", view(self.rotate_view), name="approvals_reviewer_rotate"),
             path("<any_uuid:reviewer_id>/remove/", view(self.remove_view), name="approvals_reviewer_remove"),
         ]
@@ -111,19 +102,23 @@ class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
         """Allow those who may change rules: a URL may hold a secret."""
         return may(request, "change", Rule)
 
-    def new_view(self, request: HttpRequest) -> HttpResponse:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow those who may view them."""
+        return self.has_view_permission(request)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """GET shows the form. POST adds the reviewer, and shows the secret of a webhook."""
         self._check(request)
         user: Any = request.user
         form = ReviewerForm(user, request.POST or None)
-        body = form.body() if request.method == "POST" else None
-        if body is None:
+
+        def create(body: ReviewerBody) -> tuple[Reviewer, str | None]:
+            return reviewers.create(form.cleaned_data["project"].pk, body, actor(request))
+
+        created = saved(request, form, form.body, create)
+        if created is None:
             return self._page(request, form, None)
-        try:
-            row, secret = reviewers.create(form.cleaned_data["project"].pk, body, actor(request))
-        except problems.Problem as refusal:
-            form.refuse(refusal)
-            return self._page(request, form, None)
+        row, secret = created
         self.log_addition(request, row, f"Added: {row.kind}.")
         messages.success(request, "The reviewer is there. A rule with the outcome review names it.")
         if secret is not None:
@@ -135,15 +130,14 @@ class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
     ) -> HttpResponse:
         """Show a reviewer. POST replaces its settings."""
         self._check(request)
-        row, user = self._find(request, object_id), request.user
-        form = ReviewerForm(user, request.POST or None, row)  # type: ignore[arg-type]
-        body = form.body() if request.method == "POST" else None
-        if body is None:
-            return self._page(request, form, row)
-        try:
-            reviewers.change(row.project_id, row.pk, body, actor(request))
-        except problems.Problem as refusal:
-            form.refuse(refusal)
+        row: Reviewer = self.find(request, object_id)
+        user: Any = request.user
+        form = ReviewerForm(user, request.POST or None, row)
+
+        def change(body: ReviewerBody) -> Reviewer:
+            return reviewers.change(row.project_id, row.pk, body, actor(request))
+
+        if saved(request, form, form.body, change) is None:
             return self._page(request, form, row)
         self.log_change(request, row, "Changed.")
         messages.success(request, "It counts for the next call.")
@@ -152,7 +146,7 @@ class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
     def rotate_view(self, request: HttpRequest, reviewer_id: UUID) -> HttpResponse:
         """Make a new secret, by POST only, and show it."""
         self._check(request)
-        row, user = self._find(request, str(reviewer_id)), request.user
+        row, user = self.find(request, reviewer_id), request.user
         if request.method != "POST":
             say_nothing_was_done(request)
             return redirect("admin:approvals_reviewer_change", row.pk)
@@ -167,7 +161,7 @@ class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
     def remove_view(self, request: HttpRequest, reviewer_id: UUID) -> HttpResponse:
         """Delete a reviewer, by POST only."""
         self._check(request)
-        row = self._find(request, str(reviewer_id))
+        row = self.find(request, reviewer_id)
         if request.method != "POST":
             say_nothing_was_done(request)
             return redirect("admin:approvals_reviewer_change", row.pk)
@@ -195,13 +189,3 @@ class ReviewerAdmin(ProjectScopedAdmin, ReadOnly):
         }
         status = 422 if form.errors else 200
         return TemplateResponse(request, "admin/approvals/reviewer/reviewer.html", context, status=status)
-
-    def _find(self, request: HttpRequest, object_id: str) -> Reviewer:
-        try:
-            found = self.get_queryset(request).select_related("project").filter(pk=UUID(object_id)).first()
-        except ValueError:
-            found = None
-        if found is None:
-            raise Http404
-        row: Reviewer = found
-        return row

@@ -10,12 +10,13 @@ from django import forms
 
 from accounts import projects
 from accounts.models import Project, User
-from approvals.models import Rule
+from approvals.models import Reviewer, Rule
 from approvals.rules import schemas
 from approvals.rules.bodies import MAX_STEPS, RuleBody
 from approvals.states import OnExpiry, Reversibility, Risk, RuleOutcome
+from core.adminsite.forms import BodyForm
 from core.adminsite.lines import Lines
-from core.web import problems, request_body
+from core.display.text import visible
 
 #: The rows for escalations that a new rule offers.
 FEWEST_ROWS = 2
@@ -43,7 +44,7 @@ def _number(help_text: str = "", label: str | None = None) -> forms.IntegerField
     return forms.IntegerField(required=False, help_text=help_text, label=label)
 
 
-class RuleForm(forms.Form):
+class RuleForm(BodyForm):
     """Everything that a rule can say. Errors of the body come back to the field that they are about."""
 
     name = forms.CharField(max_length=64)
@@ -73,7 +74,6 @@ class RuleForm(forms.Form):
     four_eyes = forms.BooleanField(
         required=False, help_text="The owner of the session or key that asks may not answer."
     )
-    reviewer = forms.CharField(required=False, max_length=64, help_text="For the outcome review: the reviewer's name.")
     review_secs = _number(
         "Seconds after the ask. Without a verdict by then, people answer. Empty: 30.", "Review within"
     )
@@ -103,8 +103,15 @@ class RuleForm(forms.Form):
         typed = {int(found[1]) + 1 for name in posted or () if (found := re.fullmatch(r"step(\d)_after", name))}
         self.rows = min(MAX_STEPS, max(FEWEST_ROWS, len(steps) + 1, *typed, 0))
         super().__init__(posted, initial=initial(rule) if rule is not None else None)
+        mine = projects.visible_to(user) if rule is None else Project.objects.filter(pk=rule.project_id)
+        names = set(Reviewer.objects.filter(project__in=mine).values_list("name", flat=True))
+        # One that was deleted under the form stays chosen, and is refused in words.
+        names |= {name for name in ((posted or {}).get("reviewer"), self.initial.get("reviewer")) if name}
+        self.fields["reviewer"] = forms.ChoiceField(
+            required=False, choices=[("", "none"), *((name, visible(name)) for name in sorted(names))],
+            help_text="For the outcome review." if names else "For the outcome review. There is no reviewer yet.",
+        )  # fmt: skip
         if rule is None:
-            mine = projects.visible_to(user)
             self.fields["project"] = forms.ModelChoiceField(
                 queryset=mine, initial=mine.first() if len(mine) == 1 else None
             )
@@ -128,33 +135,23 @@ class RuleForm(forms.Form):
             self.add_error("matches_everything", "It would allow every request of the project. Tick this if it should.")
         return clean
 
-    @property
-    def chosen_project(self) -> Project | None:
-        return self.cleaned_data.get("project")
-
     def body(self) -> RuleBody | None:
         """Return the rule of a valid form. Otherwise the form has errors now, and the answer is None."""
         if not self.is_valid():
             return None
-        try:
-            return request_body.convert(_said(self.cleaned_data, self.rows), RuleBody)
-        except problems.Problem as refusal:
-            self.refuse(refusal)
-            return None
+        return self.converted(_said(self.cleaned_data, self.rows), RuleBody)
 
-    def refuse(self, refusal: problems.Problem) -> None:
-        """Show a refusal at the fields that it is about."""
-        for error in refusal.extra.get("errors") or [{"field": "", "detail": refusal.detail}]:
-            path = re.sub(r"\[\d+\]$", "", error["field"])
-            step = re.fullmatch(r"escalate\[(\d+)\](?:\.(\w+))?(?:\[\d+\])?", error["field"])
-            name = FIELDS.get(path, path.rpartition(".")[2])
-            if step is not None:
-                number = int(step[1])
-                filled = [at for at in range(self.rows) if self.cleaned_data.get(f"step{at}_after") is not None]
-                row = filled[number] if number < len(filled) else 0
-                part = {"after_secs": "after", "users": "users", "groups": "groups"}.get(step[2] or "", "users")
-                name = f"step{row}_{part}"
-            self.add_error(name if name in self.fields else None, error["detail"])
+    def field_of(self, path: str) -> str:
+        """Return the field for a path in the body. A step of escalation has the row in which it was typed."""
+        step = re.fullmatch(r"escalate\[(\d+)\](?:\.(\w+))?(?:\[\d+\])?", path)
+        if step is None:
+            path = re.sub(r"\[\d+\]$", "", path)
+            return FIELDS.get(path, path.rpartition(".")[2])
+        number = int(step[1])
+        filled = [at for at in range(self.rows) if self.cleaned_data.get(f"step{at}_after") is not None]
+        row = filled[number] if number < len(filled) else 0
+        part = {"after_secs": "after", "users": "users", "groups": "groups"}.get(step[2] or "", "users")
+        return f"step{row}_{part}"
 
 
 def initial(rule: Rule) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
@@ -21,10 +21,11 @@ from approvals.adminsite import rule_form
 from approvals.adminsite.rule_form import RuleForm
 from approvals.models import Rule, ShadowAnswer
 from approvals.rules import editing, previews, schemas
+from approvals.rules.bodies import RuleBody
 from core.adminsite.display import age, badge
+from core.adminsite.forms import saved
 from core.adminsite.model_admins import ReadOnly, may, say_nothing_was_done
 from core.display.text import shortened
-from core.web import problems
 
 TONES = {"deny": "bad", "allow": "good", "ask": "wait", "review": "wait"}
 PREVIEW_DAYS = 30
@@ -77,17 +78,16 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
             raise PermissionDenied
         user: Any = request.user
         form = RuleForm(user, request.POST or None)
-        body = form.body() if request.method == "POST" else None
-        if body is None or form.chosen_project is None:
-            return self._page(request, form, None)
-        project = form.chosen_project.pk
-        try:
+
+        def create(body: RuleBody) -> Rule | HttpResponse:
+            project = form.cleaned_data["project"].pk
             if "preview" in request.POST:
-                return self._previewed(request, form, None, project)
-            rule = editing.create(project, body, actor(request))
-        except problems.Problem as refusal:
-            form.refuse(refusal)
-            return self._page(request, form, None)
+                return self._previewed(request, form, None, project, body)
+            return editing.create(project, body, actor(request))
+
+        rule = saved(request, form, form.body, create)
+        if not isinstance(rule, Rule):
+            return rule or self._page(request, form, None)
         self.log_addition(request, rule, f"Added with the outcome {rule.outcome}.")
         messages.success(request, "The rule counts for the next request.")
         return redirect("admin:approvals_rule_change", rule.id)
@@ -98,28 +98,27 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
         """Show a rule. POST replaces it, at the version that was shown, or previews it."""
         if not self.has_view_permission(request) and not may(request, "change", Rule):
             raise PermissionDenied
-        rule = self._find(request, object_id)
+        rule: Rule = self.find(request, object_id)
         if not may(request, "change", Rule):
             return self._page(request, None, rule)
         user: Any = request.user
         form = RuleForm(user, request.POST or None, rule)
-        body = form.body() if request.method == "POST" else None
-        if body is None:
-            return self._page(request, form, rule)
-        try:
+
+        def change(body: RuleBody) -> Rule | HttpResponse:
             if "preview" in request.POST:
-                return self._previewed(request, form, rule, rule.project_id)
-            changed = editing.change(rule.project_id, rule.id, body, actor(request))
-        except problems.Problem as refusal:
-            form.refuse(refusal)
-            return self._page(request, form, rule)
+                return self._previewed(request, form, rule, rule.project_id, body)
+            return editing.change(rule.project_id, rule.id, body, actor(request))
+
+        changed = saved(request, form, form.body, change)
+        if not isinstance(changed, Rule):
+            return changed or self._page(request, form, rule)
         self.log_change(request, changed, f"Changed to version {changed.version}.")
         messages.success(request, "The rule counts for the next request, as it is now.")
         return redirect("admin:approvals_rule_change", rule.id)
 
     def remove_view(self, request: HttpRequest, rule_id: UUID) -> HttpResponse:
         """Delete a rule, by POST only."""
-        rule = self._find(request, str(rule_id))
+        rule: Rule = self.find(request, rule_id)
         if not self.has_view_permission(request) or not may(request, "delete", Rule):
             raise PermissionDenied
         if request.method != "POST":
@@ -138,9 +137,9 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
         """Allow those who may view rules, and those who may change them."""
         return super().has_view_permission(request, obj) or may(request, "change", Rule)
 
-    def _previewed(self, request: HttpRequest, form: RuleForm, rule: Rule | None, project: Any) -> HttpResponse:
-        body = form.body()
-        assert body is not None  # noqa: S101 - for the types: the form is valid
+    def _previewed(
+        self, request: HttpRequest, form: RuleForm, rule: Rule | None, project: Any, body: RuleBody
+    ) -> HttpResponse:
         editing.check(project, body)
         found = previews.preview(project, previews.unsaved(project, body), PREVIEW_DAYS, actor(request))
         return self._page(request, form, rule, preview=found, days=PREVIEW_DAYS)
@@ -167,13 +166,3 @@ class RuleAdmin(ProjectScopedAdmin, ReadOnly):
             context["shadow_latest"] = list(latest)
         status = 422 if form is not None and form.errors else 200
         return TemplateResponse(request, "admin/approvals/rule/rule.html", context, status=status)
-
-    def _find(self, request: HttpRequest, object_id: str) -> Rule:
-        try:
-            found = self.get_queryset(request).select_related("project").filter(pk=UUID(object_id)).first()
-        except ValueError:
-            found = None
-        if found is None:
-            raise Http404
-        rule: Rule = found
-        return rule

@@ -53,7 +53,7 @@ def create(project_id: Any, body: ReviewerBody, actor: Actor) -> tuple[Reviewer,
         mine = reviewers_of(project_id)
         if mine.count() >= MOST:
             raise problems.too_many(f"A project has at most {MOST} reviewers.", RETRY_SECS)
-        _refuse_taken(mine, body.name)
+        editing.refuse_taken(mine, body.name)
         secret, sealed = signing.new_secret() if body.url else (None, "")
         reviewer = Reviewer(project_id=project_id, secret=sealed)
         _fill(reviewer, body, actor)
@@ -76,7 +76,7 @@ def change(project_id: Any, reviewer_id: UUID, body: ReviewerBody, actor: Actor)
             raise problems.invalid([{"field": "url" if body.url is not None else "entry_point", "detail": detail}])
         if body.name != reviewer.name:
             _refuse_named(reviewer)
-            _refuse_taken(reviewers_of(project_id), body.name)
+            editing.refuse_taken(reviewers_of(project_id), body.name)
         former = reviewer.url, reviewer.entry_point
         _fill(reviewer, body, actor)
         reviewer.save(force_update=True)
@@ -156,11 +156,6 @@ def _fill(reviewer: Reviewer, body: ReviewerBody, actor: Actor) -> None:
 def _end_calls(reviewer: Reviewer) -> None:
     """Take the claim from the calls that run: their verdicts are those of a reviewer that is no more."""
     Review.objects.filter(reviewer=reviewer).update(claim=None)
-
-
-def _refuse_taken(others: QuerySet[Reviewer], name: str) -> None:
-    if others.filter(name=name).exists():
-        raise problems.conflict("Another reviewer of this project has this name.")
 
 
 def _refuse_named(reviewer: Reviewer) -> None:

@@ -51,7 +51,7 @@ def create(project_id: Any, body: RuleBody, actor: Actor) -> Rule:
         rules = rules_of(project_id)
         if rules.count() >= MOST_RULES:
             raise problems.too_many(f"A project has at most {MOST_RULES} rules.", 60)
-        _refuse_taken(rules, body.name)
+        refuse_taken(rules, body.name)
         rule = Rule(project_id=project_id, changed_at=database_now(), changed_by=audit_events.person(actor))
         fill(rule, body)
         rule.save(force_insert=True)
@@ -74,7 +74,7 @@ def change(project_id: Any, rule_id: UUID, body: RuleBody, actor: Actor, *, vers
                     f"The rule changed: it is at version {rule.version}.", "version-conflict", version=rule.version
                 )
         check(project_id, body)
-        _refuse_taken(rules_of(project_id).exclude(id=rule_id), body.name)
+        refuse_taken(rules_of(project_id).exclude(id=rule_id), body.name)
         before = schemas.plain(rule)
         fill(rule, body)
         if schemas.plain(rule) == before:
@@ -176,9 +176,10 @@ def _raised(project_id: Any) -> int:
     return version
 
 
-def _refuse_taken(others: QuerySet[Rule], name: str) -> None:
+def refuse_taken(others: QuerySet[Any], name: str) -> None:
+    """Refuse the name of another rule, or another reviewer, with conflict."""
     if others.filter(name=name).exists():
-        raise problems.conflict("Another rule of this project has this name.")
+        raise problems.conflict(f"Another {others.model._meta.verbose_name} of this project has this name.")
 
 
 def fill(rule: Rule, body: RuleBody) -> None:

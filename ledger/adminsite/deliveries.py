@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -85,9 +85,7 @@ class DeliveryAdmin(ProjectScopedAdmin, ReadOnly):
 
     def redrive(self, request: HttpRequest, row_id: UUID) -> HttpResponse:
         """Send it again, by POST only."""
-        row = self.get_object(request, str(row_id))
-        if row is None:
-            raise Http404
+        row = self.find(request, row_id)
         if not may(request, "change", Delivery):
             raise PermissionDenied
         user: Any = request.user

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from accounts import projects
 from accounts.models import Project, User
+from core.adminsite.forms import BodyForm, Said
 from core.adminsite.lines import Lines
 from core.display.text import visible
-from core.web import problems, request_body
-from core.web.fields import Body
 from ledger.models import Webhook
 from ledger.webhooks.bodies import LONGEST_NAME, WebhookNew, WebhookSettings
 
-Said = TypeVar("Said", bound=Body)
+SHOWN_TO = "It is shown only to people who may change webhooks."
 
 
-class WebhookForm(forms.Form):
+class WebhookForm(BodyForm):
     """A new webhook chooses its project. A stored one can be switched off."""
 
     project = forms.ModelChoiceField(queryset=Project.objects.none())
@@ -26,7 +26,7 @@ class WebhookForm(forms.Form):
     url = forms.CharField(
         label="URL",
         widget=forms.TextInput(attrs={"class": "vLargeTextField", "spellcheck": "false", "inputmode": "url"}),
-        help_text="https, a public host, port 443 or 8443. It is shown only to people who may change webhooks.",
+        help_text=f"https, a public host, port 443 or 8443. {SHOWN_TO}",
     )
     types = Lines(
         label="Events",
@@ -41,6 +41,8 @@ class WebhookForm(forms.Form):
             stored = {"name": visible(webhook.name), "url": visible(webhook.url), "enabled": webhook.disabled is None}
             kwargs["initial"] = stored | {"types": [visible(each) for each in webhook.types]}
         super().__init__(*args, **kwargs)
+        if settings.WEBHOOKS_PRIVATE:
+            self.fields["url"].help_text = f"https or http, any host but link-local ones, any port. {SHOWN_TO}"
         if webhook is not None:
             del self.fields["project"]
             return
@@ -63,14 +65,4 @@ class WebhookForm(forms.Form):
             return None
         said = {name: value for name, value in self.cleaned_data.items() if name != "project"}
         said |= {"name": said["name"] or None, "types": said["types"] or ["*"]}
-        try:
-            return request_body.convert(said, kind)
-        except problems.Problem as refusal:
-            self.refuse(refusal)
-            return None
-
-    def refuse(self, refusal: problems.Problem) -> None:
-        """Show a refusal at the fields that it is about."""
-        for error in refusal.extra.get("errors") or [{"field": "", "detail": refusal.detail}]:
-            name = error["field"].partition("[")[0]
-            self.add_error(name if name in self.fields else None, error["detail"])
+        return self.converted(said, kind)

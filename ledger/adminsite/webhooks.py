@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -19,6 +19,7 @@ from accounts import display_names
 from accounts.adminsite.permissions import actor
 from accounts.adminsite.project_scoped import ProjectFilter, ProjectScopedAdmin
 from core.adminsite.display import NOTHING, age, badge, clipped, one_line, until
+from core.adminsite.forms import saved
 from core.adminsite.model_admins import ReadOnly, may, opens, say_nothing_was_done
 from core.display.text import visible
 from core.web import problems
@@ -26,6 +27,7 @@ from ledger.adminsite.deliveries import TONES
 from ledger.adminsite.webhook_form import WebhookForm
 from ledger.models import Delivery, DeliveryState, Lane, Webhook
 from ledger.webhooks import receivers, trial
+from ledger.webhooks.bodies import WebhookNew, WebhookSettings
 
 TEMPLATES = "admin/ledger/webhook"
 #: The deliveries on the page of a webhook.
@@ -97,7 +99,6 @@ class WebhookAdmin(ProjectScopedAdmin, ReadOnly):
         view = self.admin_site.admin_view
         one = "<any_uuid:webhook_id>"
         return [
-            path("new/", view(self.new_view), name="ledger_webhook_new"),
             path(f"{one}/edit/", view(self.edit_view), name="ledger_webhook_edit"),
             path(f"{one}/rotate/", view(self.rotate_view), name="ledger_webhook_rotate"),
             path(f"{one}/test/", view(self.test_view), name="ledger_webhook_test"),
@@ -113,9 +114,9 @@ class WebhookAdmin(ProjectScopedAdmin, ReadOnly):
         """Allow readers with either permission."""
         return super().has_view_permission(request, obj) or may(request, "change", Webhook)
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list, with a button for permitted readers."""
-        return super().changelist_view(request, {**(extra_context or {}), "may_add": may(request, "change", Webhook)})
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow those who may change webhooks."""
+        return may(request, "change", Webhook)
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show one with its latest deliveries, and with buttons for permitted readers."""
@@ -131,26 +132,21 @@ class WebhookAdmin(ProjectScopedAdmin, ReadOnly):
         return super().change_view(request, object_id, *args, **kwargs)
 
     @method_decorator(sensitive_variables("secret"))
-    def new_view(self, request: HttpRequest) -> HttpResponse:
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """GET shows the form. POST adds the webhook, and shows its secret once."""
-        if not may(request, "change", Webhook):
+        if not self.has_add_permission(request):
             raise PermissionDenied
         user: Any = request.user
         form = WebhookForm(user, request.POST or None)
-        body = form.new() if request.method == "POST" else None
-        if body is None:
+
+        def create(body: WebhookNew) -> tuple[Webhook, str]:
+            project, types = form.cleaned_data["project"].pk, body.types or ["*"]
+            return receivers.create(project, actor(request), url=body.url, types=types, name=body.name or "")
+
+        created = saved(request, form, form.new, create)
+        if created is None:
             return self._form(request, form, None)
-        try:
-            webhook, secret = receivers.create(
-                form.cleaned_data["project"].pk,
-                actor(request),
-                url=body.url,
-                types=body.types or ["*"],
-                name=body.name or "",
-            )
-        except problems.Problem as refusal:
-            form.refuse(refusal)
-            return self._form(request, form, None)
+        webhook, secret = created
         self.log_addition(request, webhook, "Added.")
         return self._secret(request, webhook, secret, "Your new webhook")
 
@@ -158,15 +154,13 @@ class WebhookAdmin(ProjectScopedAdmin, ReadOnly):
         """GET shows the settings. POST replaces them."""
         webhook, user = self._to_change(request, webhook_id), request.user
         form = WebhookForm(user, request.POST or None, webhook=webhook)  # type: ignore[arg-type]
-        body = form.settings() if request.method == "POST" else None
-        if body is None:
-            return self._form(request, form, webhook)
-        try:
-            receivers.change(
+
+        def change(body: WebhookSettings) -> Webhook:
+            return receivers.change(
                 webhook, actor(request), url=body.url, types=body.types, name=body.name or "", enabled=body.enabled
             )
-        except problems.Problem as refusal:
-            form.refuse(refusal)
+
+        if saved(request, form, form.settings, change) is None:
             return self._form(request, form, webhook)
         self.log_change(request, webhook, "Changed.")
         messages.success(request, "The webhook is changed.")
@@ -207,9 +201,7 @@ class WebhookAdmin(ProjectScopedAdmin, ReadOnly):
         return redirect("admin:ledger_webhook_changelist")
 
     def _to_change(self, request: HttpRequest, webhook_id: UUID) -> Webhook:
-        webhook: Webhook | None = self.get_object(request, str(webhook_id))
-        if webhook is None:
-            raise Http404
+        webhook: Webhook = self.find(request, webhook_id)
         if not may(request, "change", Webhook):
             raise PermissionDenied
         return webhook

@@ -147,7 +147,7 @@ PAGES = {
     "approvals_rule_add": Page(("approvals.add_rule",), ("approvals.add_rule",), rule),
     "approvals_rule_change": Page((RULE,), ("approvals.change_rule",), rule),
     "approvals_rule_remove": Page((RULE, "approvals.delete_rule"), (RULE, "approvals.delete_rule"), form()),
-    "approvals_reviewer_new": Page((RULES,), (RULES,), reviewer),
+    "approvals_reviewer_add": Page((RULES,), (RULES,), reviewer),
     "approvals_reviewer_change": Page((RULES,), (RULES,), reviewer),
     "approvals_reviewer_rotate": Page((RULES,), (RULES,), form()),
     "approvals_reviewer_remove": Page((RULES,), (RULES,), form()),
@@ -156,7 +156,7 @@ PAGES = {
         (INSPECT, REQUEUE), (INSPECT, REQUEUE), form(edited=MESSAGE, address="plain-box")
     ),
     "mailbox_quarantined_discard": Page((INSPECT, REQUEUE), (INSPECT, REQUEUE), form(note="noise")),
-    "ledger_webhook_new": Page((HOOK,), (HOOK,), webhook),
+    "ledger_webhook_add": Page((HOOK,), (HOOK,), webhook),
     "ledger_webhook_edit": Page((HOOK,), (HOOK,), webhook),
     "ledger_webhook_rotate": Page((HOOK,), (HOOK,), form()),
     "ledger_webhook_test": Page((HOOK,), (HOOK,), form()),

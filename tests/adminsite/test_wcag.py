@@ -92,7 +92,7 @@ def paths(rows: dict[str, Any]) -> list[str]:
         f"{QUEUE}notifications/",
         f"{approvals}/rule/",
         f"{approvals}/rule/{rows['Rule']}/change/",
-        f"{approvals}/reviewer/new/",
+        f"{approvals}/reviewer/add/",
         f"{approvals}/grant/",
         f"{approvals}/grant/{rows['Grant']}/change/",
         "/admin/orchestration/session/",

@@ -8,10 +8,14 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from accounts.actors import Actor
 from accounts.models import Project, User
 from approvals.models import Rule
+from approvals.review import reviewers
+from approvals.review.bodies import ReviewerBody
 from approvals.rules import editing, schemas
 from ledger.models import AuditEntry
+from tests.approvals.admin_page import text_of
 from tests.approvals.conftest import Asked, Browser, staff
 from tests.approvals.rules.conftest import EDITOR, Ruled, body
 
@@ -181,3 +185,18 @@ def test_hostile_names_are_shown_as_text(editor: Client, project: Project) -> No
     rule = Rule.objects.get()
     for address in (page(rule), "/admin/approvals/rule/"):
         assert "<script>x" not in editor.get(address).content.decode()
+
+
+def test_the_reviewer_of_a_rule_is_one_of_the_project(editor: Client, project: Project, elsewhere: Project) -> None:
+    assert "There is no reviewer yet." in text_of(editor.get(NEW))
+    for name, where in (("careful", project), ("foreign", elsewhere)):
+        said = ReviewerBody(name=name, url="https://r.example/")
+        reviewers.create(where.pk, said, Actor.system("test"))
+    shown = text_of(editor.get(NEW))
+    assert '<option value="careful">' in shown and "foreign" not in shown
+    form = FORM | {"outcome": "review", "message": "", "project": str(project.pk)}
+    assert editor.post(NEW, form | {"reviewer": "careful"}).status_code == 302
+    assert Rule.objects.get().review == {"reviewer": "careful", "deadline_secs": 30, "may_allow": False}
+    assert '<option value="careful" selected>' in text_of(editor.get(page(Rule.objects.get())))
+    refused = editor.post(NEW, form | {"name": "two", "reviewer": "foreign"})
+    assert (refused.status_code, list(refused.context["form"].errors)) == (422, ["reviewer"])

@@ -42,9 +42,9 @@ def text(answer: Any) -> str:
 
 
 def test_a_webhook_is_added_tried_changed_and_removed(page: Client, project: Project, receiver: Receiver) -> None:
-    assert "There is none yet" in text(page.get(LIST)) and "/admin/ledger/webhook/new/" in text(page.get(LIST))
+    assert "There is none yet" in text(page.get(LIST)) and "/admin/ledger/webhook/add/" in text(page.get(LIST))
     form = {"project": project.pk, "name": "CI", "url": receiver.url, "types": "approval_*\r\nwebhook_test\r\n"}
-    secret = secret_in(page.post(f"{LIST}new/", form))
+    secret = secret_in(page.post(f"{LIST}add/", form))
     webhook = Webhook.objects.get()
     path = f"{LIST}{webhook.pk}/"
     assert (webhook.types, webhook.name) == (["approval_*", "webhook_test"], "CI")
@@ -69,6 +69,13 @@ def test_a_webhook_is_added_tried_changed_and_removed(page: Client, project: Pro
     assert {actor.partition(":")[0] for _, actor in rows} == {"user"}
 
 
+def test_the_form_says_which_addresses_this_server_takes(page: Client, settings: Any) -> None:
+    settings.WEBHOOKS_PRIVATE = False
+    assert "https, a public host, port 443 or 8443." in text(page.get(f"{LIST}add/"))
+    settings.WEBHOOKS_PRIVATE = True
+    assert "https or http, any host" in text(page.get(f"{LIST}add/"))
+
+
 @pytest.mark.parametrize(
     ("said", "field", "why"),
     [
@@ -85,7 +92,7 @@ def test_a_refusal_stands_at_its_field(
     page: Client, project: Project, settings: Any, said: dict[str, str], field: str, why: str
 ) -> None:
     settings.WEBHOOKS_PRIVATE = False
-    answer = page.post(f"{LIST}new/", {"project": project.pk, "url": "https://hooks.example/", **said})
+    answer = page.post(f"{LIST}add/", {"project": project.pk, "url": "https://hooks.example/", **said})
     assert answer.status_code == 422 and list(answer.context["form"].errors) == [field]
     assert why in str(answer.context["form"].errors[field])
     assert ("WEBHOOKS_PRIVATE" in text(answer)) == (why == "WEBHOOKS_PRIVATE=1")
@@ -103,7 +110,7 @@ def test_a_reader_sees_the_host_and_changes_nothing(project: Project, receiver: 
         assert "of-ours" not in text(shown) and "New webhook" not in text(shown)
     for name in ("edit", "rotate", "test", "remove"):
         assert reader.post(f"{path}{name}/").status_code == 403, name
-    assert reader.get(f"{path}edit/").status_code == reader.get(f"{LIST}new/").status_code == 403
+    assert reader.get(f"{path}edit/").status_code == reader.get(f"{LIST}add/").status_code == 403
 
 
 @pytest.mark.parametrize(("permission", "found"), [("view_webhook", 0), ("change_webhook", 1)])
@@ -122,7 +129,7 @@ def test_a_webhook_of_another_project_is_not_there(page: Client, receiver: Recei
     webhook, _ = add(other, receiver.url)
     for name in ("edit", "rotate", "test", "remove"):
         assert page.post(f"{LIST}{webhook.pk}/{name}/").status_code == 404, name
-    answer = page.post(f"{LIST}new/", {"project": other.pk, "url": receiver.url})
+    answer = page.post(f"{LIST}add/", {"project": other.pk, "url": receiver.url})
     assert list(answer.context["form"].errors) == ["project"]
     log = text(page.get("/admin/ledger/delivery/"))
     assert str(webhook.pk) not in log and "127.0.0.1" not in log
