@@ -38,10 +38,14 @@ FAULT = 3
 
 
 class NoReply(Exception):
-    """The reviewer gave no text. The message says why.
+    """The reviewer gave no text. `why` are words of ours, and `said` those of the reviewer, which nobody verified.
 
     It quotes nothing of a webhook's answer: staff read it, and the URL may be that of another service inside.
     """
+
+    def __init__(self, why: str, said: str = "") -> None:
+        super().__init__(": ".join(filter(None, (why, said))))
+        self.why, self.said = why, said
 
 
 class Said(NamedTuple):
@@ -78,7 +82,7 @@ async def webhook(url: str, keys: Sequence[bytes], review: str, body: str, secs:
     except OSError as trouble:
         raise NoReply(f"no connection: {trouble.strerror or type(trouble).__name__}") from None
     except h11.ProtocolError as trouble:
-        raise NoReply(f"not HTTP: {trouble}") from None
+        raise NoReply("not HTTP", str(trouble)) from None
     if answer.status != OK:
         raise NoReply(f"it answered {answer.status}")
     if not answer.says_its_end:
@@ -118,7 +122,7 @@ async def program(entry_point: str, body: str, secs: float) -> Said:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
     if status == FAULT:
-        raise NoReply(_text(said))
+        raise NoReply("", _text(said))
     if status != 0:
         raise NoReply(f"it ended with status {status}")
     return Said(_text(said))

@@ -63,8 +63,10 @@ def _record(approval: Approval, name: str, reply: Reply) -> None:
     reviews: list[dict[str, Any]] = [dict(each) for each in approval.reviews or ()]
     mine = next(each for each in reviews if each["reviewer"] == name)
     mine |= {"state": reply.state.value, "note": reply.note or None, "at": clock.moment(clock.read_database_clock())}
-    answer = _answer(approval, reviews, mine)
+    answer, why_not = _answer(approval, reviews, mine)
     mine["has_answered"] = answer is not None
+    # For the page of the request: our own words beside those of the reviewer.
+    mine["why"] = reply.why or why_not
     actor = Actor.system(f"the reviewer {name}")
     detail = {"reviewer": name, "verdict": reply.state.value}
     if reply.state == ReviewState.DROPPED:
@@ -75,35 +77,48 @@ def _record(approval: Approval, name: str, reply: Reply) -> None:
     reviewed = steps.take(approval, StepKind.REVIEWED, actor, {"reviews": reviews}, reason=reply.state.value, **records)
     if reviewed is None:
         # An answer, a withdrawal or the deadline came first. The verdict is kept, and not used.
-        mine["has_answered"] = False
+        mine |= {"has_answered": False, "why": reply.why or "it came too late"}
         Approval.objects.filter(id=approval.id).update(reviews=reviews)
         steps.record(approval, StepKind.REVIEWED, actor, reason="too_late", **records)
     elif answer is not None:
         decisions.answer_by_rule(reviewed, answer)
 
 
-def _answer(approval: Approval, reviews: list[dict[str, Any]], mine: dict[str, Any]) -> Verdict | None:
-    """Return the answer that a verdict gives, or None: then it is only shown."""
+def _answer(approval: Approval, reviews: list[dict[str, Any]], mine: dict[str, Any]) -> tuple[Verdict | None, str]:
+    """Return the answer that a verdict gives. None: it is only shown, and for an ALLOW the words say why."""
     by = f"the reviewer {mine['reviewer']}"
     if mine["state"] == ReviewState.DENY:
         note = f"The reviewer {mine['reviewer']} denied it" + (f": {mine['note']}" if mine["note"] else ".")
-        return Verdict(mine["rule"], Decision.DENY, mine["message"] or note, by, mine["rule_version"])
-    if mine["state"] == ReviewState.ALLOW and _may_allow(approval, reviews):
-        return Verdict(mine["rule"], Decision.APPROVE, by=by, rule_version=mine["rule_version"])
-    return None
+        return Verdict(mine["rule"], Decision.DENY, mine["message"] or note, by, mine["rule_version"]), ""
+    if mine["state"] != ReviewState.ALLOW:
+        return None, ""
+    if why_not := _why_not(approval, reviews):
+        return None, why_not
+    return Verdict(mine["rule"], Decision.APPROVE, by=by, rule_version=mine["rule_version"]), ""
 
 
-def _may_allow(approval: Approval, reviews: list[dict[str, Any]]) -> bool:
-    """Return True if the reviewers alone may approve: all of them, a whole action, and nothing that wants people."""
-    if not all(each["may_allow"] and each["state"] == ReviewState.ALLOW for each in reviews):
-        return False
-    if Decision.APPROVE not in approval.allowed_decisions or approval.is_plan or approval.repeat_warning:
-        return False
-    # People have taken it in hand, or must. Nor does a reviewer approve what it could not see.
-    in_hand = approval.assigned_to or Step.objects.filter(approval=approval, kind__in=IN_HAND).exists()
-    if in_hand or verdicts.needs_people(approval) or copies.has_secrets(approval):
-        return False
-    return _are_rules_as_asked(approval)
+def _why_not(approval: Approval, reviews: list[dict[str, Any]]) -> str:
+    """Return why the reviewers alone may not approve: some did not allow, a part was hidden, or it wants people.
+
+    An empty text means that they may.
+    """
+    if not all(each["may_allow"] for each in reviews):
+        return "a rule wants people"
+    if not all(each["state"] == ReviewState.ALLOW for each in reviews):
+        return "another reviewer has not said ALLOW"
+    if Decision.APPROVE not in approval.allowed_decisions:
+        return "it is a question, or takes no plain approval"
+    if approval.is_plan:
+        return "it is a plan"
+    if approval.repeat_warning:
+        return "it may have run already"
+    if approval.assigned_to or Step.objects.filter(approval=approval, kind__in=IN_HAND).exists():
+        return "people have taken it in hand"
+    if verdicts.needs_people(approval):
+        return "a rule says who must answer it"
+    if copies.has_secrets(approval):
+        return "a part of it was hidden from the reviewer"
+    return "" if _are_rules_as_asked(approval) else "the rules changed meanwhile"
 
 
 def _are_rules_as_asked(approval: Approval) -> bool:

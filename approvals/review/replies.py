@@ -17,15 +17,17 @@ LATE = "no verdict in time"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A verdict with a note for people, or `failed` with the reason in the note."""
+    """A verdict with a note for people, or `failed` with the reason in the note, before the reviewer's own words."""
 
     state: ReviewState
     note: str = ""
+    #: The part of the note that is Wardroom's own.
+    why: str = ""
 
     @classmethod
-    def failed(cls, why: str) -> Reply:
-        """Return the reply of a reviewer that has given no verdict."""
-        return cls(ReviewState.FAILED, _kept(why))
+    def failed(cls, why: str, said: str = "") -> Reply:
+        """Return the reply of a reviewer that has given no verdict. `said` are its own words, which nobody verified."""
+        return cls(ReviewState.FAILED, _kept(": ".join(filter(None, (why, said)))), why)
 
 
 def read(text: str, media_type: str = "") -> Reply:

@@ -197,8 +197,8 @@ class _Round:
         job = self.jobs.pop(call)
         try:
             reply = replies.read(*call.result())
-        except NoReply as why:
-            reply = Reply.failed(str(why))
+        except NoReply as none:
+            reply = Reply.failed(none.why, none.said)
         except Exception as error:
             log.exception("the review %s failed", job.review)
             reply = Reply.failed(f"internal error: {type(error).__name__}")

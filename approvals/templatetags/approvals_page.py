@@ -125,8 +125,16 @@ def review_words(review: dict[str, Any], pending: bool) -> str:
         ReviewState.FAILED: "gave no verdict",
         ReviewState.DROPPED: "was not asked: the request had ended",
     }[state]
-    counts = state in (ReviewState.ALLOW, ReviewState.DENY) and not review["has_answered"]
-    return f"{said}, which answers nothing" if counts else said
+    why = review.get("why") or ""
+    if state in (ReviewState.ALLOW, ReviewState.DENY) and not review["has_answered"]:
+        return f"{said}, which answers nothing{why and f': {why}'}"
+    return f"{said}{why and f': {why}'}"
+
+
+@register.filter
+def own_words(review: dict[str, Any]) -> str:
+    """Return the words of the reviewer itself, without ours before them."""
+    return (review["note"] or "").removeprefix(review.get("why") or "").removeprefix(": ")
 
 
 #: The words of the page for the fields of its forms.

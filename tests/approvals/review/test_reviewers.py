@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,17 +151,37 @@ def test_the_page_and_the_queue_show_the_review_as_text(reviewing: Reviewing, re
     round.run()
     shown = desk.get(page).content.decode()
     assert "under review by" not in shown
-    assert "says ALLOW, which answers nothing" in shown and "not verified" in shown
+    assert "says ALLOW, which answers nothing: a rule wants people" in shown and "not verified" in shown
     assert "<script>x" not in shown and "\u202e" not in shown and "hunter2" not in shown
     assert "reviewed it: allow" in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "ours", "theirs"),
+    [
+        (said("ALLOW: fine"), "gave no verdict: the first line is none of ALLOW, DENY, ASK (11 characters", ""),
+        (said(""), "gave no verdict: the reply is empty <", ""),
+        (said("ASK\nlook"), "leaves it to people <", "look"),
+    ],
+)
+def test_only_words_of_the_reviewer_are_framed_as_not_verified(
+    reviewing: Reviewing, receiver: Receiver, desk: Client, answer: Any, ours: str, theirs: str
+) -> None:
+    approval = reviewing()
+    receiver.answers = [answer]
+    round.run()
+    shown = desk.get(f"/admin/approvals/approval/{approval.id}/change/").content.decode()
+    assert ours in shown
+    framed = re.findall(r'not verified</span><p class="ap-lines">(.*?)</p>', shown)
+    assert framed == ([theirs] if theirs else [])
 
 
 def test_reviewers_in_the_admin(project: Project, browser: Browser, alice: User) -> None:
     editor, viewer = browser(staff("editor", project, "change_rule")), browser(staff("viewer", project, "view_rule"))
     form = {"name": "careful", "url": "http://127.0.0.1:9/x", "entry_point": "", "at_once": "2"}
-    assert viewer.get(LIST).status_code == viewer.get(f"{LIST}new/").status_code == 403
-    assert viewer.post(f"{LIST}new/", {**form, "project": str(project.pk)}).status_code == 403
-    made = editor.post(f"{LIST}new/", {**form, "project": str(project.pk)})
+    assert viewer.get(LIST).status_code == viewer.get(f"{LIST}add/").status_code == 403
+    assert viewer.post(f"{LIST}add/", {**form, "project": str(project.pk)}).status_code == 403
+    made = editor.post(f"{LIST}add/", {**form, "project": str(project.pk)})
     row = Reviewer.objects.get()
     assert "whsec_" in made.content.decode() and "no-store" in made["Cache-Control"]
     page = f"{LIST}{row.pk}/change/"
