@@ -8,6 +8,7 @@ rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,15 +62,15 @@ class Plan:
         yield f"{counts}, {self.unchanged} unchanged"
 
 
-def read(text: str) -> list[tuple[int, RuleBody]]:
-    """Return the rules of a file, each with its line. Raises BadFile with every error."""
+def read(text: str) -> list[tuple[Any, RuleBody]]:
+    """Return the rules of a file, each with its node. Raises BadFile with every error."""
     if len(text) > MAX_CHARACTERS:
         raise BadFile([f"the file is longer than {MAX_CHARACTERS} characters"])
     try:
         nodes = _nodes(yaml.compose(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError) as error:
         raise BadFile([str(error)]) from None
-    found: list[tuple[int, RuleBody]] = []
+    found: list[tuple[Any, RuleBody]] = []
     errors: list[str] = []
     lines: dict[str, int] = {}
     for number, node in enumerate(nodes, 1):
@@ -77,7 +78,9 @@ def read(text: str) -> list[tuple[int, RuleBody]]:
         try:
             body = request_body.convert(_Loader().construct_document(node), RuleBody, "is not valid")
         except problems.Problem as refusal:
-            errors += _errors(line, f"rule {number}{_named(node)}", refusal)
+            members = node.value if isinstance(node, yaml.MappingNode) else []
+            names = [f" ({value.value})" for key, value in members if key.value == "name"]
+            errors += _errors(node, f"rule {number}{''.join(names[:1])}", refusal)
             continue
         except (yaml.YAMLError, RecursionError) as error:
             errors.append(f"line {line}, rule {number}: {error}")
@@ -87,24 +90,24 @@ def read(text: str) -> list[tuple[int, RuleBody]]:
                 f"line {line}, rule {number} ({body.name}): name: is that of the rule in line {lines[body.name]}"
             )
         lines.setdefault(body.name, line)
-        found.append((line, body))
+        found.append((node, body))
     if errors:
         raise BadFile(errors)
     return found
 
 
-def plan(project_id: Any, wanted: list[tuple[int, RuleBody]], *, prune: bool) -> Plan:
+def plan(project_id: Any, wanted: list[tuple[Any, RuleBody]], *, prune: bool) -> Plan:
     """Compare the file with the rules of the project. With `prune`, rules that the file lacks are deleted.
 
     Raises BadFile when a rule does not fit the project.
     """
     current = {rule.name: rule for rule in editing.rules_of(project_id)}
     found, errors = Plan(), list[str]()
-    for number, (line, body) in enumerate(wanted, 1):
+    for number, (node, body) in enumerate(wanted, 1):
         try:
             editing.check(project_id, body)
         except problems.Problem as refusal:
-            errors += _errors(line, f"rule {number} ({body.name})", refusal)
+            errors += _errors(node, f"rule {number} ({body.name})", refusal)
             continue
         rule = current.pop(body.name, None)
         if rule is None:
@@ -119,7 +122,7 @@ def plan(project_id: Any, wanted: list[tuple[int, RuleBody]], *, prune: bool) ->
     return found
 
 
-def apply(project_id: Any, wanted: list[tuple[int, RuleBody]], actor: Actor, *, prune: bool) -> Plan:
+def apply(project_id: Any, wanted: list[tuple[Any, RuleBody]], actor: Actor, *, prune: bool) -> Plan:
     """Apply a file in one transaction, and return its changes. Raises BadFile, and nothing is changed."""
     with unit_of_work.transaction():
         editing.lock(project_id)
@@ -156,15 +159,29 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _named(node: Any) -> str:
-    members = node.value if isinstance(node, yaml.MappingNode) else []
-    names = [str(value.value) for key, value in members if key.value == "name"]
-    return f" ({names[0]})" if names else ""
-
-
-def _errors(line: int, rule: str, refusal: problems.Problem) -> list[str]:
+def _errors(node: Any, rule: str, refusal: problems.Problem) -> list[str]:
     listed = refusal.extra.get("errors") or [{"field": "", "detail": refusal.detail}]
-    return [f"line {line}, {rule}: {': '.join(filter(None, (each['field'], each['detail'])))}" for each in listed]
+    return [
+        f"line {_line(node, each['field'])}, {rule}: {': '.join(filter(None, (each['field'], each['detail'])))}"
+        for each in listed
+    ]
+
+
+def _line(node: Any, path: str) -> int:
+    """Return the line of a member of a rule, as `match.tools[0]`. A missing one has that of the part around it."""
+    mark = node.start_mark
+    for step in re.findall(r"[^.\[\]]+", path):
+        if isinstance(node, yaml.SequenceNode):
+            if not step.isdecimal() or int(step) >= len(node.value):
+                break
+            node = node.value[int(step)]
+            mark = node.start_mark
+            continue
+        named = [pair for pair in node.value if pair[0].value == step] if isinstance(node, yaml.MappingNode) else []
+        if not named:
+            break
+        mark, node = named[0][0].start_mark, named[0][1]
+    return int(mark.line) + 1
 
 
 def _shown(body: RuleBody) -> dict[str, Any]:

@@ -79,16 +79,17 @@ def test_other_rules_stay_unless_they_are_pruned(apply: Any, ruled: Ruled) -> No
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (FILE.replace("outcome: ask", "outcome: maybe"), "line 7, rule 2 (deploys): outcome: must be one of"),
-        (FILE.replace("quorum: 2", "quorum: 9"), "line 7, rule 2 (deploys): approvers.quorum: is larger than"),
+        (FILE.replace("outcome: ask", "outcome: maybe"), "line 10, rule 2 (deploys): outcome: must be one of"),
+        (FILE.replace("quorum: 2", "quorum: 9"), "line 11, rule 2 (deploys): approvers.quorum: is larger than"),
         (
             FILE.replace("users: [bob]", "users: [nobody]"),
-            "rule 2 (deploys): escalate[0].users[0]: nobody by this name",
+            "line 14, rule 2 (deploys): escalate[0].users[0]: nobody by this name",
         ),
         (FILE.replace("after_secs: 1800", "after_secs: 3599"), "rule 2 (deploys): escalate[0].after_secs: must lie"),
-        (FILE.replace("arguments.command", "args.command"), "line 3, rule 1 (no shells): match.when: names args"),
+        (FILE.replace("arguments.command", "args.command"), "line 4, rule 1 (no shells): match.when: names args"),
         (FILE.replace("name: deploys", "name: no shells"), "rule 2 (no shells): name: is that of the rule in line 3"),
-        (FILE.replace("message:", "mesage:"), "line 3, rule 1 (no shells): mesage: is no field"),
+        (FILE.replace("message:", "mesage:"), "line 6, rule 1 (no shells): mesage: is no field"),
+        (FILE.replace("    outcome: deny\n", ""), "line 3, rule 1 (no shells): outcome: must be one of"),
         (FILE.replace("outcome: deny", "outcome: deny\n    outcome: allow"), "outcome is there twice"),
         ("rules: {}", "a list of rules"),
         ("- name: x", "a mapping with one member"),
