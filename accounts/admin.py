@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from accounts import projects
@@ -27,13 +28,28 @@ admin.site.site_url = None
 admin.site.unregister(Group)
 
 
+class PicksPermissions(SuperusersOnly):
+    """Offers the permissions that open something here: those of the pages of this admin, and our own."""
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        """Leave out the stock permissions of tables without a page, unless somebody holds one."""
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is not None and db_field.related_model is Permission:
+            shown = ContentType.objects.get_for_models(*self.admin_site._registry).values()
+            stock = Q(codename__regex=r"^(add|change|delete|view)_")
+            held = Q(group__isnull=False) | Q(user__isnull=False)
+            offered = field.queryset.filter(~stock | held | Q(content_type__in=list(shown)))
+            field.queryset = field.queryset.filter(pk__in=offered.values("pk"))
+        return field
+
+
 @admin.register(User)
-class PersonAdmin(SuperusersOnly, RecordedPassword, UserAdmin):
+class PersonAdmin(PicksPermissions, RecordedPassword, UserAdmin):
     """People on the staff."""
 
 
 @admin.register(Group)
-class TeamAdmin(SuperusersOnly, Recorded, GroupAdmin):
+class TeamAdmin(PicksPermissions, Recorded, GroupAdmin):
     """Groups of people. A project names the groups that see it."""
 
 
