@@ -10,6 +10,7 @@ from django.db.models import OuterRef, Subquery
 
 from approvals.adminsite import glance
 from approvals.models import Approval, ApprovalQuerySet
+from approvals.outcomes import repeats
 from approvals.states import Status
 from core.db.clock import later
 
@@ -27,6 +28,8 @@ class Card:
     must_open: str
     may_deny: bool
     denied: Approval | None = None
+    #: A run of the same action that has no report yet.
+    open_run: Approval | None = None
     items: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ def cards(rows: Iterable[Any], *, joined: bool) -> list[Card]:
         groups.setdefault(key, []).append(row)
     denied = {row.denied_before for row, *_ in groups.values()} - {None} if joined else set()
     denials = Approval.objects.only("pk", "decided_by", "settled_at").in_bulk(list(denied)) if denied else {}
+    runs = repeats.open_runs(row for row, *_ in groups.values()) if joined else {}
     return [
         Card(
             row,
@@ -72,6 +76,7 @@ def cards(rows: Iterable[Any], *, joined: bool) -> list[Card]:
             glance.must_open(row, seen),
             glance.may_deny(row) and not row.is_overdue,
             denials.get(getattr(row, "denied_before", None)),
+            runs.get((row.project_id, row.likeness)),
         )
         for members in groups.values()
         for row, seen in ((members[0], glance.of(members[0])),)

@@ -36,7 +36,9 @@ def of(approval: Approval) -> Glance:
     arguments, resource = shown.arguments or {}, shown.action["resource"]
     command = arguments.get("command")
     first = command if isinstance(command, str) else resource
-    others = [] if first == resource else [f"resource: {resource}"]
+    # The resource is often one of the arguments, as the folder of a command: it is shown once, by its own name.
+    repeats = first == resource or resource in arguments.values()
+    others = [] if repeats else [f"resource: {resource}"]
     for name, value in arguments.items():
         if value != first:
             words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path as route
 from django.urls import reverse
 from django.utils.html import format_html
@@ -21,6 +21,7 @@ from approvals.display import copies, lines
 from approvals.grants import endings, matching, selectors
 from approvals.models import Approval, Grant
 from approvals.states import GrantScope
+from core.adminsite.display import exact
 from core.adminsite.model_admins import say_nothing_was_done
 from core.display.redaction import json_copy
 from core.display.text import shortened, visible
@@ -76,9 +77,7 @@ class GrantAdmin(RememberedAdmin):
         """End the grant, by POST only."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        grant = self.get_object(request, str(grant_id))
-        if grant is None:
-            raise Http404
+        grant = self.find(request, grant_id)
         back = reverse("admin:approvals_grant_change", args=[grant.pk])
         if request.method != "POST":
             say_nothing_was_done(request)
@@ -115,9 +114,9 @@ class GrantAdmin(RememberedAdmin):
         return format_html("session {}{}", session, below)
 
     @admin.display(description="expires at")
-    def bounds(self, grant: Grant) -> Any:
+    def bounds(self, grant: Grant) -> str:
         """Return the time of its expiry."""
-        return grant.expires_at
+        return exact(grant.expires_at)
 
     @admin.display(description="permission")
     def needs(self, grant: Grant) -> str:

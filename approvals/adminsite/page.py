@@ -17,7 +17,8 @@ from approvals.decision_validation import Answer
 from approvals.display import copies, differences
 from approvals.grants import offers
 from approvals.models import Approval
-from approvals.states import Decision, Risk, Status
+from approvals.outcomes import repeats
+from approvals.states import BASE_RISK, Decision, Risk, Status
 from core.display import whitespace
 from core.display.redaction import NAME, Hidden, json_copy, redacted
 from core.display.text import alike, mixed_scripts, turns, visible
@@ -93,7 +94,9 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
     if approval.status == Status.APPROVED and approval.consumed_at is None:
         session, attempt = approval.session, approval.attempt
         never_runs = session is not None and attempt is not None and attempt_clock.is_over(session, attempt)
+    runs = repeats.open_runs([approval]) if approval.status == Status.PENDING else {}
     return {
+        "open_run": runs.get((approval.project_id, approval.likeness)),
         "extent": extent(approval),
         "approval": approval,
         "action": action,
@@ -106,6 +109,7 @@ def context(approval: Approval, request: HttpRequest) -> dict[str, Any]:
         "may_reveal": user.has_perm(permissions.VIEW_SECRETS),
         "tone": TONES[Status(approval.status)],
         "risk_tone": RISK_TONES[Risk(approval.risk)],
+        "least_risk": BASE_RISK,
         "pending": approval.status == Status.PENDING and not approval.is_overdue,
         "current": schemas.current_sentence(approval),
         "done": None if approval.status == Status.PENDING else schemas.past_tense(approval),

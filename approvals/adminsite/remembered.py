@@ -89,7 +89,9 @@ class RememberedAdmin(ProjectScopedAdmin, ReadOnly):
     @admin.display(description="ends")
     def ends(self, row: Grant | Plan) -> Any:
         """Return the time until it expires, or since it ended."""
-        return display.age(row.ended_at) if row.ended_at else display.until(row.expires_at)
+        if selectors.state(row) == selectors.LIVE:
+            return display.until(row.expires_at)
+        return display.age(row.ended_at or row.expires_at)
 
     @admin.display(description="used")
     def count(self, row: Any) -> str:
@@ -100,8 +102,9 @@ class RememberedAdmin(ProjectScopedAdmin, ReadOnly):
     def state_and_uses(self, row: Any) -> SafeString:
         """Return the state, its time and the uses, for the list."""
         last = format_html(", {}", display.age(row.last_used_at)) if row.last_used_at else ""
-        words = "ended" if row.ended_at else "ends"
-        return format_html("{} {} {}<br>used {}{}", self.state(row), words, self.ends(row), self.count(row), last)
+        # The state of one that has ended says how: revoked, used up, or with its session.
+        words = "ends " if selectors.state(row) == selectors.LIVE else ""
+        return format_html("{} {}{}<br>used {}{}", self.state(row), words, self.ends(row), self.count(row), last)
 
     @admin.display(description="")
     def revoke_button(self, row: Grant | Plan) -> Any:

@@ -41,6 +41,8 @@ def take(posted: Mapping[str, str], approval: Approval, user: Any) -> str:
             routing.snooze(*where, for_secs=read.for_secs)
         case "remind":
             reminders.remind(*where, note=posted.get("note") or None)
+            if not permissions.approvers(approval.project_id).exclude(pk=user.pk).exists():
+                return "It was recorded. Nobody else may answer it, so nobody was reminded."
         case "ask_back":
             question = posted.get("question", "").replace("\r\n", "\n")
             ask_back.ask(*where, question=question)

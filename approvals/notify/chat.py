@@ -17,7 +17,7 @@ from core.limits import LIMITS
 
 #: The characters of a room's name, as `NotifyPreference.chat` and `Notice.target` store it.
 LONGEST_NAME = 40
-INSTALL = "pip install --require-hashes -r requirements-chat.txt"
+INSTALL = ".venv/bin/pip install --require-hashes -r requirements-chat.txt"
 _STATUS = re.compile(r"error=(\d{3})\b")
 
 

@@ -28,12 +28,16 @@ def until(moment: Any) -> SafeString | str:
     return _clock(moment, "data-until")
 
 
+def exact(moment: Any) -> str:
+    """Return a time to the second, in the zone of the pages."""
+    return NOTHING if moment is None else f"{localtime(moment):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _clock(moment: Any, kind: str) -> SafeString | str:
     if moment is None:
         return NOTHING
-    shown = localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
-    markup = '<time datetime="{}" title="{} UTC" {}>{}</time>'
-    return format_html(markup, moment.isoformat(), shown, kind, shown)
+    shown = f"{localtime(moment):%Y-%m-%d %H:%M:%S}"
+    return format_html('<time datetime="{}" title="{} UTC" {}>{}</time>', moment.isoformat(), shown, kind, shown)
 
 
 def one_line(text: Any, limit: int = 80) -> str:

@@ -13,6 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from accounts import projects
 from approvals.models import Approval
 from approvals.selectors import never_run, waiter_count
+from approvals.states import Outcome
 from core.adminsite.model_admins import MOST_COUNTED, opens
 from ledger import health
 from ledger.models import OutboxEntry
@@ -95,6 +96,13 @@ def _approval_cards(approvals: Any) -> list[dict[str, Any]]:
             "bad",
             _url("approvals_approval", "?status=never-run"),
             detail="stale, or its attempt is over",
+        ),
+        _card(
+            "unknown outcomes",
+            _bounded(approvals.filter(outcome=Outcome.UNKNOWN)),
+            "bad",
+            _url("approvals_approval", "?status=unknown"),
+            detail="nobody knows if these ran",
         ),
     ]
 

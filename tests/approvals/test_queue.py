@@ -13,10 +13,11 @@ from django.urls import reverse
 
 from accounts.actors import Actor
 from accounts.models import Project, User
-from approvals import attempt_clock, decisions, fallbacks
+from approvals import attempt_clock, consumption, decisions, fallbacks
 from approvals.decision_validation import Answer
 from approvals.life import ask_back, claims, routing
 from approvals.models import Approval
+from approvals.outcomes import unknown
 from approvals.states import Fallback
 from core.web.problems import Problem
 from tests.approvals.admin_page import text_of
@@ -228,6 +229,8 @@ def test_a_card_shows_all_that_it_lets_approve(desk: Client, asked: Asked) -> No
     text = shown(desk)
     for words in ("psql", "resource: prod-db", "host: db1", "force: true", "admin"):
         assert words in text
+    asked(tool_name="sh", resource="/srv/app", arguments={"command": "make", "folder": "/srv/app"})
+    assert "make · folder: /srv/app" in (text := shown(desk)) and "resource: /srv/app" not in text
 
 
 @pytest.mark.parametrize(
@@ -322,12 +325,20 @@ def test_the_card_of_the_front_page_and_the_tab_count_alike(
     may_still_run = approved(session=None, attempt=None, actor=Actor.system("other"), via="rest")
     spent = approved()
     asked(resource="pending")
+    doubtful = approved(resource="doubtful")
+    consumption.consume(project.pk, doubtful.id, digest=doubtful.digest, claim="mine", actor=child(session))
+    unknown.attempt_ended(session, 1, in_order=False)
     attempt_clock.settle(session, 1)
     tab = shown(desk, status="never-run")
     assert cards(tab) == [str(spent.id)]
     assert cards(shown(desk, status="unconsumed")) == [str(may_still_run.id), str(spent.id)][::-1]
     front = text_of(desk.get(reverse("admin:orchestration_session_front")))
-    for name, address in (("approved, never run", "status=never-run"), ("waiting for an answer", "whose=all")):
+    addresses = {
+        "approved, never run": "status=never-run",
+        "waiting for an answer": "whose=all",
+        "unknown outcomes": "status=unknown",
+    }
+    for name, address in addresses.items():
         href, number = re.findall(
             rf'href="([^"]*)">\s*<span class="wr-number"[^>]*>(\d+)</span>\s*<span class="wr-name">{name}', front
         )[0]

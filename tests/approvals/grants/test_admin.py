@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from approvals.grants import endings
 from approvals.models import Approval, Grant
 from tests.approvals.admin_page import page_of, press, text_of
 from tests.approvals.conftest import Asked, Browser
@@ -117,3 +118,13 @@ def test_a_person_without_the_right_is_shown_as_such(
     remembered()
     User.objects.filter(pk=alice.pk).update(is_active=False)
     assert "may no longer answer" in text_of(browser(bob).get(LIST))
+
+
+def test_a_grant_says_its_times_and_its_end_once(desk: Client, remembered: Remembered) -> None:
+    grant = remembered()
+    assert re.search(
+        r'field-bounds.*?readonly">\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC<', text_of(desk.get(of(grant))), re.S
+    )
+    assert "live</span> ends <time" in text_of(desk.get(LIST))
+    endings.end_with_session(grant.session)
+    assert "session ended</span> <time" in text_of(desk.get(LIST))

@@ -71,6 +71,12 @@ def test_a_snoozed_request_leaves_one_persons_queue_alone(
     assert 'data-live-count="0"' in text_of(desk.get(QUEUE))
 
 
+def test_a_reminder_says_when_there_are_no_others(desk: Client, asked: Asked, bob: User) -> None:
+    assert "The others were reminded." in step(desk, asked(), "remind")
+    bob.groups.clear()
+    assert "nobody was reminded" in step(desk, asked(resource="another"), "remind")
+
+
 def test_a_viewer_sees_no_forms_and_takes_no_step(asked: Asked, viewer: User, browser: Browser) -> None:
     approval = asked()
     assert 'id="ap-more"' not in text_of(browser(viewer).get(page_of(approval)))

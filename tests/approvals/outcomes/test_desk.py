@@ -86,6 +86,20 @@ def test_a_reader_sees_it_without_the_claim_and_cannot_settle_it(taken: Taken, v
     assert approval.outcome == "unknown"
 
 
+def test_a_run_without_a_report_is_told_at_once_beside_the_same_action(
+    desk: Client, taken: Taken, asked: Asked, approved: Asked
+) -> None:
+    first, again, other = taken(), asked(), asked(resource="another one")
+    approved()  # Approved, and not taken.
+    shown = text_of(desk.get(page_of(again)))
+    assert "No report of its end has come yet" in shown and page_of(first) in shown
+    assert "No report of its end has come yet." in text_of(desk.get(page_of(first)))
+    assert "data-open-run" not in text_of(desk.get(page_of(other)))
+    assert text_of(desk.get(QUEUE)).count("no report yet") == 1
+    Approval.objects.filter(pk=first.pk).update(outcome="ran", outcome_reported_at=first.consumed_at)
+    assert "data-open-run" not in text_of(desk.get(page_of(again))) + text_of(desk.get(QUEUE))
+
+
 def test_a_repeated_action_is_marked_on_its_page_and_in_the_queue(desk: Client, taken: Taken, asked: Asked) -> None:
     first = taken()
     unknown.attempt_ended(first.session, 1, in_order=False)
