@@ -83,6 +83,13 @@ def test_a_press_after_the_login_expired_decides_nothing_and_loses_no_word(house
     approval = ask(house, arguments={"command": "ls"})
     open_page(page, approval)
     page.fill("#ap-message", "not on a Friday")
+    # The words of a step that was taken are no draft any more. All others are.
+    page.get_by_text("Ask back, put off or hand over").click()
+    page.fill("#ap-question", "why today?")
+    page.get_by_role("button", name="Ask back").click()
+    expect(page.locator(".messagelist")).to_contain_text("The agent was asked")
+    expect(page.locator("#ap-question")).to_have_value("")
+    expect(page.locator("#ap-message")).to_have_value("not on a Friday")
     sign_out(page)
     page.get_by_role("button", name="Deny").click()
     sign_in(page, house)
