@@ -111,7 +111,7 @@ class GrantAdmin(RememberedAdmin):
             label = "" if grant.has_role_reach else " (the name alone)"
             return format_html("the role {}{}", shortened(grant.role, LONGEST), label)
         below = " and its descendants" if grant.scope == GrantScope.TREE else ""
-        return format_html("session {}{}", session, below)
+        return format_html('<span class="wr-nowrap">session {}</span>{}', session, below)
 
     @admin.display(description="expires at")
     def bounds(self, grant: Grant) -> str:

@@ -55,7 +55,9 @@ class PlanAdmin(RememberedAdmin):
     @admin.display(description="for")
     def session_shown(self, plan: Plan) -> SafeString:
         """Return the session that it is for."""
-        return format_html('session <span class="wr-mono" title="{}">{}</span>', plan.session, str(plan.session)[:8])
+        shown = str(plan.session)[:8]
+        markup = '<span class="wr-nowrap">session <span class="wr-mono" title="{}">{}</span></span>'
+        return format_html(markup, plan.session, shown)
 
     @admin.display(description="used")
     def count(self, plan: Plan) -> str:
