@@ -66,7 +66,14 @@ def context(rows: ApprovalQuerySet, chosen: str | None) -> dict[str, Any]:
     """Return the figures of these rows for the template."""
     window, title, number, step = next((each for each in WINDOWS if each[0] == chosen), WINDOWS[0])
     now = read_database_clock()
-    settled = _read(rows, (number * step).total_seconds())
+    who = {f"by_{name}": KT(f"decided_by__{name}") for name in ("kind", "user", "name")}
+    since = later(-(number * step).total_seconds())
+    read = rows.filter(settled_at__gt=since).order_by("-settled_at", "-id").annotate(**who)
+    names = ("status", "decided_via", "rule", "tool_name", *who, "requested_at", "settled_at")
+    settled = [
+        Settled(status, via, rule, tool, {"kind": kind, "user": user, "name": name}, requested_at, settled_at)
+        for status, via, rule, tool, kind, user, name, requested_at, settled_at in read.values_list(*names)[:MOST_READ]
+    ]
     people = [row for row in settled if row.by_person]
     waits = sorted((row.settled_at - row.requested_at).total_seconds() for row in people)
     oldest = rows.pending().order_by("requested_at", "id").values_list("requested_at", flat=True).first()
@@ -97,16 +104,6 @@ def context(rows: ApprovalQuerySet, chosen: str | None) -> dict[str, Any]:
             ("By tool", "Nothing was settled.", _table(row.tool for row in settled if row.status in DECIDED)),
         ],
     }
-
-
-def _read(rows: ApprovalQuerySet, secs: float) -> list[Settled]:
-    who = {f"by_{name}": KT(f"decided_by__{name}") for name in ("kind", "user", "name")}
-    read = rows.filter(settled_at__gt=later(-secs)).order_by("-settled_at", "-id").annotate(**who)
-    names = ("status", "decided_via", "rule", "tool_name", *who, "requested_at", "settled_at")
-    return [
-        Settled(status, via, rule, tool, {"kind": kind, "user": user, "name": name}, requested_at, settled_at)
-        for status, via, rule, tool, kind, user, name, requested_at, settled_at in read.values_list(*names)[:MOST_READ]
-    ]
 
 
 def _table(names: Iterable[str]) -> list[dict[str, Any]]:

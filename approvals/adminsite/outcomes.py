@@ -44,6 +44,16 @@ def context(approval: Approval, user: Any) -> dict[str, Any]:
         note.probe_text = (
             "" if note.probe is None else json.dumps(json_copy(note.probe).shown, ensure_ascii=False, indent=2)
         )
+    may_see, taken = user.has_perm("orchestration.view_session"), approval.consumed_at
+    events = [
+        ShownEvent(
+            event.type,
+            event.at,
+            taken is not None and event.at > taken,
+            event_json(json.dumps(event.payload, ensure_ascii=False)) if may_see and event.payload else "",
+        )
+        for event in (evidence.events_around(approval) if approval.outcome_unknown_at else ())
+    ]
     return {
         "unknown": unknown,
         "run": {
@@ -51,7 +61,7 @@ def context(approval: Approval, user: Any) -> dict[str, Any]:
             "words": WORDS[Outcome(approval.outcome)] if approval.outcome else "",
             "why": DOUBTED if any(note.kind == OutcomeNoteKind.REPORTED for note in notes) else MISSED,
             "notes": notes,
-            "events": _events(approval, user) if approval.outcome_unknown_at else [],
+            "events": events,
             # The words for a report that says otherwise than the person who settled it.
             "contradiction": CONTRADICTED if settled == Outcome.DID_NOT_RUN != approval.outcome else "",
         },
@@ -65,17 +75,3 @@ def settle(posted: Mapping[str, str], approval: Approval, user: Any) -> str:
     actor = Actor.of_user(user)
     settlement.settle(approval.project_id, approval.id, actor, settled_as=settled_as, note=note)
     return f"It is settled. {WORDS[Outcome(settled_as)]}"
-
-
-def _events(approval: Approval, user: Any) -> list[ShownEvent]:
-    may_see = user.has_perm("orchestration.view_session")
-    taken: Any = approval.consumed_at
-    return [
-        ShownEvent(
-            event.type,
-            event.at,
-            event.at > taken,
-            event_json(json.dumps(event.payload, ensure_ascii=False)) if may_see and event.payload else "",
-        )
-        for event in evidence.events_around(approval)
-    ]

@@ -134,12 +134,8 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
     return {
         "tab": tab,
         "tabs": [
-            {
-                "tab": other,
-                "current": other is tab,
-                "address": _address(request, status=other.name),
-                "number": numbers.get(other.name) if other.name in COUNTED else None,
-            }
+            _link(request, other is tab, status=other.name)
+            | {"tab": other, "number": numbers.get(other.name) if other.name in COUNTED else None}
             for other in TABS
         ],
         "page": page,
@@ -149,11 +145,7 @@ def context(rows: ApprovalQuerySet, request: HttpRequest) -> dict[str, Any]:
         "recent": list(recent.order_by("-settled_at", "-id")[:MOST_RECENT]) if is_open else [],
         "chosen": chosen,
         "whose": [
-            {
-                "title": title,
-                "current": (chosen["whose"] or "mine") == name,
-                "address": _address(request, whose=name, set="1"),
-            }
+            {"title": title} | _link(request, (chosen["whose"] or "mine") == name, whose=name, set="1")
             for name, title in WHOSE
         ],
         "filtered": any(value for name, value in chosen.items() if name != "whose"),
@@ -203,10 +195,10 @@ def _own(user: Any, whose: str) -> dict[str, Q]:
     return {PENDING.name: theirs & ~Q(asleep), SNOOZED.name: Q(asleep)}
 
 
-def _address(request: HttpRequest, **chosen: str) -> str:
-    """Return the query of this address with other choices, at its first page."""
+def _link(request: HttpRequest, is_current: bool, **chosen: str) -> dict[str, Any]:
+    """Return the query of this address with another choice, at its first page."""
     address = request.GET.copy()
     address.pop("page", None)
     for name, value in chosen.items():
         address[name] = value
-    return address.urlencode()
+    return {"current": is_current, "address": address.urlencode()}

@@ -89,7 +89,11 @@ class _Walk:
         if not isinstance(value, dict | list):
             return 1, 1, 0
         size, height, steps = 1, 0, 0
-        for pattern in _patterns(value):
+        below = value.get("patternProperties") if isinstance(value, dict) else None
+        patterns = list(below) if isinstance(below, dict) else []
+        if isinstance(value, dict) and isinstance(value.get("pattern"), str):
+            patterns.append(value["pattern"])
+        for pattern in patterns:
             # The most steps for one character: the length with the repetitions written out.
             steps += len(pattern) * math.prod(max(1, int(found[1])) for found in _COUNTED.finditer(pattern))
         for step, member in value.items() if isinstance(value, dict) else enumerate(value):
@@ -140,12 +144,3 @@ class _Walk:
             # A part is looked at in its own place, too. Here the reference is at fault.
             raise Refused(path, refused.detail) from None
         return found
-
-
-def _patterns(value: dict[str, Any] | list[Any]) -> Iterator[str]:
-    """Yield the regular expressions of one schema, without those below it."""
-    if isinstance(value, dict):
-        named = value.get("patternProperties")
-        yield from named if isinstance(named, dict) else ()
-        if isinstance(value.get("pattern"), str):
-            yield value["pattern"]

@@ -10,7 +10,6 @@ import importlib.util
 import logging
 import re
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.limits import LIMITS
@@ -64,14 +63,10 @@ def post(title: str, text: str, url: str) -> Posted:
         return Posted(f"the chat failed: {type(error).__name__}", took_ms=_since(began))
     if result:
         return Posted(took_ms=_since(began))
-    status = _status(said)
-    return Posted(f"the chat answered {status}" if status else "the chat did not take it", status, _since(began))
-
-
-def _status(said: Iterable[str]) -> int | None:
-    """Return the HTTP status of the last failure. The rest of these lines may hold the address."""
+    # The HTTP status of the last failure. The rest of these lines may hold the address.
     found = [int(match[1]) for match in map(_STATUS.search, said) if match]
-    return found[-1] if found else None
+    status = found[-1] if found else None
+    return Posted(f"the chat answered {status}" if status else "the chat did not take it", status, _since(began))
 
 
 def _since(began: float) -> int:

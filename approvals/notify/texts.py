@@ -22,6 +22,7 @@ from core.display.text import mixed_scripts, shortened
 
 #: The requests that one message lists.
 MOST_LISTED = 50
+WITHOUT_ANSWER = {Status.EXPIRED: "nobody answered in time", Status.CANCELLED: "withdrawn"}
 WORDS = {
     NoticeKind.REQUESTED: "waits for an answer",
     NoticeKind.DELEGATED: "was handed to you",
@@ -49,11 +50,21 @@ def body(asks: Sequence[Notice], ends: Sequence[Notice]) -> str:
     """Return the text of a message: the requests that wait, then those that need nothing any more."""
     lines: list[str] = []
     for notice in asks[:MOST_LISTED]:
-        lines += [f"{tool(notice.approval)} {WORDS[NoticeKind(notice.kind)]}", *_facts(notice.approval), ""]
+        row = notice.approval
+        until = f", expires {_time(row.expires_at)}" if row.expires_at else ""
+        lines += [
+            f"{tool(row)} {WORDS[NoticeKind(notice.kind)]}",
+            f"  {row.risk} risk, {row.reversibility.replace('_', ' ')}",
+            f"  project {shortened(row.project.slug)}, asked {_time(row.requested_at)}{until}",
+            f"  {_link('change', row.pk)}",
+            "",
+        ]
     lines += [f"... and {len(asks) - MOST_LISTED} more: {_link('changelist')}", ""] if len(asks) > MOST_LISTED else []
     if ends:
         lines.append("Nothing to do any more:")
-        lines += [f"  {tool(each.approval)}: {_outcome(each.approval)}" for each in ends[:MOST_LISTED]]
+        for row in (each.approval for each in ends[:MOST_LISTED]):
+            by = f"{row.status} by {_name(schemas.display_name(row.decided_by), 120)}"
+            lines.append(f"  {tool(row)}: {WITHOUT_ANSWER.get(Status(row.status), by)}")
         lines += [f"  ... and {len(ends) - MOST_LISTED} more"] if len(ends) > MOST_LISTED else []
         lines.append("")
     return "\n".join([*lines, FOOT, ""])
@@ -68,21 +79,6 @@ def _name(given: str, most: int) -> str:
     name = redacted(given)
     warning = " (mixed scripts)" if mixed_scripts(name) else ""
     return _CALLS.sub(lambda sign: f"\\u{{{ord(sign[0]):x}}}", shortened(name, most)) + warning
-
-
-def _facts(approval: Approval) -> list[str]:
-    harm = f"{approval.risk} risk, {approval.reversibility.replace('_', ' ')}"
-    until = f", expires {_time(approval.expires_at)}" if approval.expires_at else ""
-    asked = f"project {shortened(approval.project.slug)}, asked {_time(approval.requested_at)}{until}"
-    return [f"  {harm}", f"  {asked}", f"  {_link('change', approval.pk)}"]
-
-
-def _outcome(approval: Approval) -> str:
-    if approval.status == Status.EXPIRED:
-        return "nobody answered in time"
-    if approval.status == Status.CANCELLED:
-        return "withdrawn"
-    return f"{approval.status} by {_name(schemas.display_name(approval.decided_by), 120)}"
 
 
 def _time(at: datetime) -> str:

@@ -29,7 +29,6 @@ def open(approval: Approval, judgement: Judgement) -> Approval:
         return approval
     known = Reviewer.objects.filter(project_id=approval.project_id, name__in=wanted).order_by("name")[:MOST]
     rows, shown = list[Review](), list[dict[str, Any]]()
-    may_allow = _leaves_it_to_reviewers(judgement)
     for reviewer in known:
         rule, review = wanted[reviewer.name]
         until = approval.requested_at + timedelta(seconds=review.deadline_secs)
@@ -39,7 +38,7 @@ def open(approval: Approval, judgement: Judgement) -> Approval:
             "rule": rule.name,
             "rule_version": rule.version,
             "message": rule.message,
-            "may_allow": may_allow and len(known) == len(wanted),
+            "may_allow": judgement.leaves_it_to_reviewers and len(known) == len(wanted),
             "deadline_at": clock.moment(until),
             "state": ReviewState.WAITING.value,
             "note": None,
@@ -63,9 +62,3 @@ def _wanted(judgement: Judgement) -> dict[str, tuple[CompiledRule, RuleReview]]:
         first, review = found.get(rule.review.reviewer, (rule, rule.review))
         found[rule.review.reviewer] = first, min(review, rule.review, key=lambda each: each.deadline_secs)
     return found
-
-
-def _leaves_it_to_reviewers(judgement: Judgement) -> bool:
-    """Return True if each rule that asks says that its reviewer may allow. One that asks people wants people."""
-    asking = [rule.review for rule in judgement.demanding]
-    return not judgement.undecided and all(review is not None and review.may_allow for review in asking)

@@ -54,6 +54,10 @@ class RuleDepth(Body, frozen=True, kw_only=True):
     min: Annotated[int, Meta(ge=0, le=MAX_DEPTH)] | None = None
     max: Annotated[int, Meta(ge=0, le=MAX_DEPTH)] | None = None
 
+    def includes(self, depth: int) -> bool:
+        """Return True if a session at this depth is meant."""
+        return (self.min is None or self.min <= depth) and (self.max is None or depth <= self.max)
+
 
 class RuleMatch(Body, frozen=True, kw_only=True):
     """Every member that is given must hold. An empty list holds for every request. `*` stands for any text."""

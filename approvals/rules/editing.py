@@ -165,17 +165,6 @@ def lock(project_id: Any) -> None:
     Project.objects.select_for_update(no_key=True).get(pk=project_id)
 
 
-def _raised(project_id: Any) -> int:
-    """Raise the version of the project's rules, in the transaction that changes them.
-
-    So an ask reads either the former version and the former rules, or the new ones.
-    """
-    former = Policy.objects.filter(project_id=project_id).values_list("version", flat=True).first() or 0
-    version = max(former + 1, time.time_ns() // 1000)
-    Policy.objects.update_or_create(project_id=project_id, defaults={"version": version})
-    return version
-
-
 def refuse_taken(others: QuerySet[Any], name: str) -> None:
     """Refuse the name of another rule, or another reviewer, with conflict."""
     if others.filter(name=name).exists():
@@ -195,7 +184,10 @@ def _recorded(
 ) -> Rule:
     """Tell of a change of the rules: the feed, the audit chain, and every connected child."""
     project = rule.project_id
-    version = _raised(project)
+    # In the transaction of the change: an ask reads either the former version and the former rules, or the new ones.
+    former = Policy.objects.filter(project_id=project).values_list("version", flat=True).first() or 0
+    version = max(former + 1, time.time_ns() // 1000)
+    Policy.objects.update_or_create(project_id=project, defaults={"version": version})
     told = {"version": version, "rule": rule.name, "change": change}
     unit_of_work.event(project, "policy_changed", told)
     detail = {"name": rule.name, "policy_version": version, "before": before, "after": after}

@@ -55,6 +55,12 @@ class Judgement:
         return any(rule.outcome == RuleOutcome.DENY for rule, _ in self.undecided)
 
     @property
+    def leaves_it_to_reviewers(self) -> bool:
+        """True if each rule that asks says that its reviewer may allow. One that asks people wants people."""
+        asking = [rule.review for rule in self.demanding]
+        return not self.undecided and all(review is not None and review.may_allow for review in asking)
+
+    @property
     def demanding(self) -> list[CompiledRule]:
         """The rules that ask, by name. Their demands on the answer count."""
         asking = [rule for rule in self.matched if rule.outcome in (RuleOutcome.ASK, RuleOutcome.REVIEW)]
@@ -187,7 +193,7 @@ def fits(rule: CompiledRule, case: Case) -> bool:
         return False
     if rule.permissions and not globs.any_matches(rule.permissions, row.permission):
         return False
-    if match.depth is not None and not _is_deep(match.depth, row):
+    if match.depth is not None and (row.session is None or not match.depth.includes(len(row.path) - 1)):
         return False
     proven = rule.outcome == RuleOutcome.ALLOW
     if match.roles and case.role(proven) not in match.roles:
@@ -195,13 +201,6 @@ def fits(rule: CompiledRule, case: Case) -> bool:
     if rule.resources and not globs.any_matches(rule.resources, row.resource):
         return False
     return not match.tree_roles or not set(match.tree_roles).isdisjoint(case.roles(proven))
-
-
-def _is_deep(depth: Any, row: Approval) -> bool:
-    if row.session is None:
-        return False
-    at = len(row.path) - 1
-    return (depth.min is None or depth.min <= at) and (depth.max is None or at <= depth.max)
 
 
 def _holds(rule: CompiledRule, case: Case) -> bool:

@@ -112,7 +112,8 @@ class Exchange:
                         raise h11.RemoteProtocolError("too many interim answers")
                 case h11.Response() as response:
                     headers = dict(response.headers)
-                    answer.retry_after = _retry_after(headers.get(b"retry-after", b""))
+                    after = headers.get(b"retry-after", b"")
+                    answer.retry_after = int(after) if after.isdigit() and len(after) < 6 else 0
                     found = _MEDIA_TYPE.match(headers.get(b"content-type", b"").lower())
                     answer.media_type = found[0].decode() if found else ""
                     named = {b"content-length", b"transfer-encoding"} & headers.keys()
@@ -155,7 +156,3 @@ class Exchange:
             with contextlib.suppress(OSError, RuntimeError):
                 self._streams[1].transport.abort()
         self._streams = None
-
-
-def _retry_after(value: bytes) -> int:
-    return int(value) if value.isdigit() and len(value) < 6 else 0

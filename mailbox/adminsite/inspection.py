@@ -78,7 +78,10 @@ def reindented(text: str) -> tuple[str, int | None]:
     at = _SPACE.match(text).end()  # type: ignore[union-attr]
     while at < len(text) and len(lines) < JSON_LINES:
         sign = _SIGN.match(text, at)
-        if sign is None or not _fits(sign[0], open_brackets):
+        if sign is None:
+            break
+        opens = {"]": "[", "}": "{"}.get(sign[0])
+        if open_brackets[-1:] != [opens] if opens else not open_brackets and sign[0] in ":,":
             break
         _lay(sign[0], lines, open_brackets)
         at = _SPACE.match(text, sign.end()).end()  # type: ignore[union-attr]
@@ -88,12 +91,6 @@ def reindented(text: str) -> tuple[str, int | None]:
         return "\n".join([*lines, "… (the rest is in the download)"]), None
     broken = at < len(text) or bool(open_brackets) or lines == [""]
     return "\n".join(lines), at if broken else None
-
-
-def _fits(sign: str, open_brackets: list[str]) -> bool:
-    if sign in "]}":
-        return bool(open_brackets) and open_brackets[-1] == {"]": "[", "}": "{"}[sign]
-    return bool(open_brackets) or sign not in ":,"
 
 
 def _lay(sign: str, lines: list[str], open_brackets: list[str]) -> None:
