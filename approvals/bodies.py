@@ -35,7 +35,9 @@ Text = Annotated[str, text(MAX_TEXT, check=unstorable)]
 Arguments = Annotated[dict[str, Any], shaped(values.json_object("ExactJsonValue"))]
 RequestId = Annotated[Word, says("Unguessable; the same id is the same request.")]
 AskedArguments = Annotated[Arguments, says("At most 512 KiB.")]
-AskedRisk = Annotated[str, one_of(Risk.values, says="An ask may only raise it.")]
+AskedRisk = Annotated[
+    str, one_of(Risk.values, says="An ask may only raise it above `medium`: `low` is stored as that.")
+]
 AskedReversibility = Annotated[
     str, one_of(Reversibility.values, says="Whether the effect can be undone. Without it: `irreversible`.")
 ]

@@ -90,7 +90,7 @@ class AskingTools:
     ) -> dict[str, Any]:
         """Ask people for approval to run a tool with exactly these arguments. It returns at once, mostly as pending.
 
-        `resource` is the target of the action. `question` is your own reason, in plain words. `risk` is low, medium,
+        `resource` is the target of the action. `question` is your own reason, in plain words. `risk` is medium,
         high or critical. `reversibility` is read_only, reversible, externally_reversible or irreversible. The same
         `request_name` with the same action is the same request: name it to be able to ask again after a restart.
         """
