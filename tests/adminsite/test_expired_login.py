@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import staff
 from tests.servers.stack import House
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(180)]
 
@@ -99,7 +100,7 @@ def test_a_press_after_the_login_expired_decides_nothing_and_loses_no_word(house
     page.get_by_role("button", name="Deny").click()
     expect(page.locator(".messagelist")).to_contain_text("You denied it")
     # The script of the page runs after its text is there.
-    page.wait_for_function("sessionStorage.length === 0")
+    wait_until(lambda: page.evaluate("sessionStorage.length") == 0)
 
 
 def test_a_login_that_expires_while_an_edit_is_typed_leaves_it(house: House, page: Page) -> None:

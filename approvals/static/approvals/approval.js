@@ -36,6 +36,10 @@
         .filter((field) => field.value !== field.defaultValue)
         .map((field) => [field.id, field.value]),
     );
+    store(typed);
+  }
+
+  function store(typed) {
     if (Object.keys(typed).length) sessionStorage.setItem(place, JSON.stringify(typed));
     else sessionStorage.removeItem(place);
   }
@@ -47,7 +51,7 @@
     if (!document.querySelector(".messagelist .success")) return;
     const typed = JSON.parse(sessionStorage.getItem(place) || "{}");
     sent.forEach((id) => delete typed[id]);
-    sessionStorage.setItem(place, JSON.stringify(typed));
+    store(typed);
   }
 
   function restore() {
@@ -64,8 +68,8 @@
     settle();
     watchTheEnd();
   });
-  settle();
   restore();
+  settle();
   watchTheEnd();
   document.querySelector("#ap-answer")?.addEventListener("input", keep);
   document.querySelector("#ap-answer")?.addEventListener("submit", (event) => {
