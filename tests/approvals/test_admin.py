@@ -130,7 +130,7 @@ def test_the_part_that_updates_by_itself_is_the_same_rows(desk: Client, asked: A
 def test_the_queue_is_read_with_few_queries(desk: Client, asked: Asked, django_assert_max_num_queries: Any) -> None:
     for _ in range(20):
         asked()
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(19):
         desk.get(QUEUE)
 
 
