@@ -276,6 +276,6 @@ def test_a_deferred_list_does_not_read_the_bytes(
 ) -> None:
     for number in range(30):
         quarantine.put(project, b"x" * 1000, "amqp", str(number))
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(18):
         clerk.get(LIST)
     assert Quarantined.objects.count() == 30
