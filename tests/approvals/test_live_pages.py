@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.browser import QUEUE, press, staff
+from tests.e2e.browser import QUEUE, another_page, press, staff
 from tests.servers.stack import House
 
 pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
@@ -58,6 +59,17 @@ def test_what_happens_elsewhere_shows_without_a_reload(house: Any) -> None:
         decide(client, approval, "deny")
         expect(page.get_by_text("denied it at")).to_be_visible(timeout=PROMPT_MS)
         expect(page.get_by_role("button", name="Approve exactly this")).to_be_hidden()
+
+        # A browser with a wrong clock counts down to the same moment.
+        late = ask(client, request_id="late", expires_in_secs=3600)
+        wrong = another_page(page, house.urls[-1])
+        wrong.clock.set_fixed_time(datetime(2001, 1, 1, tzinfo=UTC))
+        wrong.goto(QUEUE)
+        assert wrong.evaluate("new Date().getFullYear()") == 2001
+        countdown = wrong.locator(f'[data-live-row="{late["id"]}"] time[data-until]')
+        expect(countdown).to_have_text(re.compile(r"^in 59 min \d+ s$"))
+        told = countdown.text_content() or ""
+        expect(countdown).not_to_have_text(told)
 
 
 def counted(count: Any) -> Any:

@@ -19,6 +19,13 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(600)]
 
 SHORT, LONG = 20, 200
+SECOND_PERSON = """
+from django.test import Client
+from accounts.models import User
+client = Client()
+client.force_login(User.objects.create(username="second", is_staff=True, is_superuser=True))
+print("LOGIN", client.cookies["sessionid"].value)
+"""
 
 
 @pytest.fixture
@@ -168,8 +175,9 @@ def decide_or_lose(client: httpx.Client, approval: dict[str, Any], decision: str
 def expect_the_same(house: House, rounds: int) -> None:
     """Two people answer at once while requests come and end elsewhere: both see the same queue, and nothing twice."""
     client, dice, asked = house.client(), random.Random(9), 0
+    login = house.manage("shell", "-c", SECOND_PERSON).split("LOGIN ", 1)[1].split()[0]
     with staff(house.urls[-1], house.admin_name, house.admin_password) as one:
-        other = another_page(one, house.urls[0])
+        other = another_page(one, house.urls[0], login)
         pages = [one, other]
         for page in pages:
             expect(page.locator("[data-live-state=live]")).to_be_visible()
@@ -195,12 +203,43 @@ def expect_the_same(house: House, rounds: int) -> None:
         # The last answers may still be under way when the traffic ends.
         wait_until(lambda: cards(one) == cards(other) == pending())
         waiting, number = pending(), client.get("/api/v1/approvals/count").json()["pending"]
-        for page in pages:
-            assert cards(page) == waiting
-            assert page.locator("[data-live-count]").get_attribute("data-live-count") == str(number)
-        events = [each for each in feed(client) if each["type"] == "approval_decided"]
-        assert len(events) == len({each["payload"]["approval_id"] for each in events}) == asked - number
+        counts = [page.locator("[data-live-count]").get_attribute("data-live-count") for page in pages]
+        decided = [each["payload"]["approval_id"] for each in feed(client) if each["type"] == "approval_decided"]
+        assert faults([cards(page) for page in pages], waiting, counts, number, decided, asked) == []
         assert asked > number
+    found = client.get("/api/v1/approvals", params={"status": "decided", "limit": 200}).json()["results"]
+    people = {each["decided_by"]["user"] for each in found if each["decision"]["via"] == "admin"}
+    assert people == {house.admin_name, "second"}, "both people answered some"
+
+
+def faults(
+    seen: list[list[str]], waiting: list[str], counts: list[str | None], number: int, decided: list[str], asked: int
+) -> list[str]:
+    """Return the differences between the cards and counts of the pages, and the requests that wait and ended."""
+    checks = {
+        "a page has other cards, or another order": all(each == waiting for each in seen),
+        "a page has another count": all(each == str(number) for each in counts),
+        "a card was answered twice": len(set(decided)) == len(decided),
+        "an answer is missing": len(set(decided)) == asked - number,
+    }
+    return [fault for fault, holds in checks.items() if not holds]
+
+
+@pytest.mark.parametrize(
+    ("fault", "changed"),
+    [
+        ("a page has other cards, or another order", {"seen": [["a", "b"], ["b", "a"]]}),
+        ("a page has other cards, or another order", {"seen": [["a", "b"], ["a"]]}),
+        ("a page has other cards, or another order", {"seen": [["a", "b", "x"], ["a", "b"]]}),
+        ("a page has another count", {"counts": ["2", "3"]}),
+        ("a card was answered twice", {"decided": ["c", "d", "d"]}),
+        ("an answer is missing", {"decided": ["c"]}),
+    ],
+)
+def test_control_each_difference_of_two_queues_is_a_fault(fault: str, changed: Any) -> None:
+    same: dict[str, Any] = {"seen": [["a", "b"]] * 2, "counts": ["2"] * 2, "decided": ["c", "d"]}
+    assert faults(waiting=["a", "b"], number=2, asked=4, **same) == []
+    assert faults(waiting=["a", "b"], number=2, asked=4, **same | changed) == [fault]
 
 
 def feed(client: httpx.Client) -> list[dict[str, Any]]:

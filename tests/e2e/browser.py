@@ -41,13 +41,13 @@ def staff(url: str, name: str, password: str, *, may_lose_server: bool = False) 
         assert not complaints, complaints
 
 
-def another_page(page: Page, url: str) -> Page:
-    """A page on the queue in a browser of its own, signed in as the same person."""
+def another_page(page: Page, url: str, login: str = "") -> Page:
+    """A page on the queue in a browser of its own, signed in as the same person, or as the one of this login."""
     browser = page.context.browser
     assert browser is not None
     context = browser.new_context(base_url=url)
     cookies = [{"name": each["name"], "value": each["value"], "url": url} for each in page.context.cookies()]
-    context.add_cookies(cookies)
+    context.add_cookies([{"name": "sessionid", "value": login, "url": url}] if login else cookies)
     other = context.new_page()
     other.set_default_timeout(PATIENCE_MS)
     other.goto(QUEUE)
