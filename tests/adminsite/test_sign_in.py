@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from datetime import timedelta
 from typing import Any
@@ -76,6 +77,31 @@ def test_no_login_lasts_longer_than_the_longest(client: Client, settings: Any, m
 def test_a_login_whose_next_is_refused_leads_to_the_front_page(client: Client) -> None:
     answer = Client().post("/admin/login/?next=https://elsewhere.example/", NAMES)
     assert (answer.status_code, answer["Location"]) == (302, PAGE)
+
+
+def test_a_session_that_somebody_prepared_is_no_login_of_the_person_that_signs_in_with_it(client: Client) -> None:
+    prepared = Client().session
+    prepared["planted"] = 1
+    prepared.save()
+    victim = Client()
+    victim.cookies["sessionid"] = prepared.session_key
+    assert victim.post("/admin/login/?next=/admin/", NAMES).status_code == 302
+    assert victim.cookies["sessionid"].value != prepared.session_key
+    assert user_of(victim.cookies["sessionid"].value) is not None
+    assert user_of(prepared.session_key or "") is None
+    cookie = victim.cookies["sessionid"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+
+
+def test_a_name_that_is_no_account_is_refused_as_a_wrong_password_is(client: Client) -> None:
+    tries = [NAMES | {"password": "wrong"}, NAMES | {"username": "nobody", "password": "wrong"}]
+    answers = [Client().post("/admin/login/?next=/admin/", said) for said in tries]
+    assert [each.status_code for each in answers] == [200, 200]
+    known, unknown = (
+        re.sub(r'name="csrfmiddlewaretoken" value="\w+"|value="(super|nobody)"|name="wr-now" content="[^"]+"', "", text)
+        for text in (each.content.decode() for each in answers)
+    )
+    assert known == unknown
 
 
 def test_a_login_logs_no_line_of_axes_but_its_warnings(db: None, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wardroom import jcs
 
@@ -94,3 +97,38 @@ def test_a_null_inside_the_arguments_is_not_absent() -> None:
 def test_a_key_that_is_no_part_of_an_action_is_refused() -> None:
     with pytest.raises(jcs.CanonicalError, match="risk"):
         jcs.digest({**ACTION, "risk": "high"})
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
+ANY_NUMBER = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e6, 1e6) | st.sampled_from([0, -0.0, 1, 1.0])
+VALUES = st.recursive(
+    st.none() | st.booleans() | ANY_NUMBER | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Compare two JSON values: `1` is `1.0`, and `true` is no number."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return set(one) == set(other) and all(is_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return type(one) is type(other) and one == other if isinstance(one, str) else bool(one == other)
+
+
+def turned(value: Any) -> Any:
+    """Return the same value with the members of each object in the other order."""
+    if isinstance(value, dict):
+        return {name: turned(value[name]) for name in reversed(value)}
+    return [turned(each) for each in value] if isinstance(value, list) else value
+
+
+@given(one=VALUES, other=VALUES)
+def test_two_actions_have_one_digest_exactly_if_they_are_the_same(one: Any, other: Any) -> None:
+    digests = [jcs.digest({**ACTION, "arguments": {"a": value}}) for value in (one, other)]
+    assert (digests[0] == digests[1]) is is_same(one, other)
+    for again in (turned(one), json.loads(json.dumps(one, indent=3)), json.loads(json.dumps(one, ensure_ascii=False))):
+        assert jcs.digest({**ACTION, "arguments": {"a": again}}) == digests[0]
