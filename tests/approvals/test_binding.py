@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,18 +10,19 @@ import pytest
 
 from accounts.actors import Actor
 from accounts.models import Project, User
-from approvals import attempt_clock, consumption, decisions, selectors
+from approvals import attempt_clock, consumption, decisions, selectors, waiting
 from approvals.canonical_action import Ask, prepare
 from approvals.decision_validation import Answer
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.rules import editing
 from approvals.rules.bodies import RuleBody, RuleMatch
 from approvals.states import Status
+from core.db.clock import clock_at
 from core.web.problems import Problem
 from ledger import unit_of_work
 from ledger.models import AuditEntry, Event
 from tests import before_django
-from tests.approvals.conftest import Asked, child
+from tests.approvals.conftest import NOON, Asked, child
 
 pytestmark = pytest.mark.django_db
 ACTION = {"tool_name": "shell", "permission": "execute", "resource": "ls -l", "request_id": "swapped"}
@@ -85,18 +87,22 @@ def test_each_other_change_since_the_answer_has_a_reason_of_its_own(
     assert nothing_ran(second)
 
 
-def test_many_waits_that_end_without_an_answer_change_nothing(
-    asked: Asked, project: Project, alice: User, bearer: Any
-) -> None:
+def expect_waits_that_change_nothing(asked: Asked, project: Project, alice: User, bearer: Any, times: int) -> None:
     approval = asked(via="rest")
     key = bearer(project, alice)
     before = AuditEntry.objects.count(), Event.objects.count()
-    for _ in range(25):
+    for _ in range(times):
         answer = before_django.call("GET", f"/api/v1/approvals/{approval.id}/wait", b"", key, {"timeout": "0"}).json()
         assert (answer["status"], answer["timed_out"]) == ("pending", True)
     assert (AuditEntry.objects.count(), Event.objects.count()) == before
     answered = Answer(decision="approve", digest=approval.digest, version=1)
     assert decisions.decide(project.pk, approval.id, answered, Actor.of_user(alice), "rest").status == "approved"
+
+
+def test_many_waits_that_end_without_an_answer_change_nothing(
+    asked: Asked, project: Project, alice: User, bearer: Any
+) -> None:
+    expect_waits_that_change_nothing(asked, project, alice, bearer, times=25)
 
 
 # --- controls: a guard is taken away -----------------------------------------------------------------------------
@@ -153,3 +159,63 @@ def test_control_without_its_guard_an_execution_is_taken_twice(
 
     monkeypatch.setattr(ApprovalQuerySet, "filter", unguarded)
     assert consume("second") == "second"
+
+
+def test_control_a_wait_that_withdraws_at_its_end_is_noticed(
+    asked: Asked, project: Project, alice: User, bearer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = waiting.look
+
+    def gives_up(project_id: Any, approval_id: UUID, actor: Actor) -> Approval:
+        if look(project_id, approval_id, actor).status == Status.PENDING:
+            decisions.withdraw(project_id, approval_id, actor)
+        return look(project_id, approval_id, actor)
+
+    monkeypatch.setattr(waiting, "look", gives_up)
+    with pytest.raises(AssertionError):
+        expect_waits_that_change_nothing(asked, project, alice, bearer, times=1)
+
+
+def answer_after_the_deadline(asked: Asked, project: Project, alice: User) -> str:
+    """Let Alice approve, after the deadline, a row that she read before it."""
+    approval = asked(session=None, attempt=None, via="rest", actor=Actor.system("tests"), expires_in_secs=10, now=NOON)
+    with clock_at(NOON):
+        stale = selectors.find(project.pk, approval.id, Actor.of_user(alice))
+    answer = Answer(decision="approve", digest=approval.digest)
+    try:
+        with clock_at(NOON + timedelta(seconds=11)), unit_of_work.transaction():
+            return str(decisions._decide(stale, answer, Actor.of_user(alice), "rest").status)
+    except Problem as refusal:
+        return refusal.type
+
+
+def test_an_answer_after_the_deadline_loses_by_the_guard_of_the_update(
+    asked: Asked, project: Project, alice: User
+) -> None:
+    assert answer_after_the_deadline(asked, project, alice) == "expired"
+
+
+def test_control_without_the_guard_of_the_deadline_a_late_answer_wins(
+    asked: Asked, project: Project, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "SETTLED", type(decisions.SETTLED)())
+    monkeypatch.setattr(ApprovalQuerySet, "in_time", lambda rows, now: rows)
+    assert answer_after_the_deadline(asked, project, alice) == "approved"
+
+
+def test_control_without_its_digest_another_action_runs(
+    approved: Asked, session: UUID, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval = approved(**SAID)
+    other = prepare(str(project.pk), Ask(session=session, attempt=1, **SAID | {"arguments": {"command": "rm"}}))
+    words = {"digest": other.digest, "claim": "mine", "actor": child(session)}
+    assert refused(consumption.consume, project.pk, approval.id, **words) == "digest-mismatch"
+    whole = ApprovalQuerySet.filter
+
+    def unguarded(rows: Any, *of: Any, **by: Any) -> Any:
+        by.pop("digest", None)
+        return whole(rows, *of, **by)
+
+    monkeypatch.setattr(ApprovalQuerySet, "filter", unguarded)
+    consumption.consume(project.pk, approval.id, **words)
+    assert not nothing_ran(approval)

@@ -12,6 +12,7 @@ OURS = {
     "expect_one_winner",
     "expect_the_same",
     "expect_tour",
+    "expect_waits_that_change_nothing",
     "refused",
     "wait_until",
     "wait_until_async",
