@@ -181,7 +181,12 @@ def expect_the_same(house: House, rounds: int) -> None:
         pages = [one, other]
         for page in pages:
             expect(page.locator("[data-live-state=live]")).to_be_visible()
+            first = ask(client, asked)
+            asked += 1
+            expect(page.locator(f'tr[data-live-row="{first["id"]}"]')).to_be_visible()
             page.keyboard.press("j")
+            answer_here(page, first, "denied")
+            wait_until(lambda first=first: state(client, first) == "denied")
         for _ in range(rounds):
             match dice.randrange(5):
                 case 0 | 1:
