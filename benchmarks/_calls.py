@@ -1,4 +1,4 @@
-"""A load generator in a process of its own: `python -m benchmarks._calls '{"port": ..., ...}'` prints calls a second.
+"""A load generator in a process of its own: `python -m benchmarks._calls '{"ports": ..., ...}'` prints calls a second.
 
 Each connection sends its next request after the last answer, and stays open where the server keeps it.
 """
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def calls(port: int, path: str, token: str, *, connections: int, many: int = 1, secs: float = 4.0) -> float:
     """Answered calls a second, each of `many` messages with ids of their own; every answer must be a 200 or 201."""
-    order = {"port": port, "path": path, "token": token, "connections": connections, "many": many, "secs": secs}
+    order = {"ports": [port], "path": path, "token": token, "connections": connections, "many": many, "secs": secs}
     command = [sys.executable, "-m", "benchmarks._calls", json.dumps(order)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     if done.returncode:
@@ -32,12 +32,12 @@ def calls(port: int, path: str, token: str, *, connections: int, many: int = 1, 
     return float(done.stdout)
 
 
-def each(port: int, token: str, requests: Sequence[tuple[str, str, str]], *, connections: int) -> float:
-    """Answered calls a second of these requests (method, path, body), each sent once."""
+def each(ports: Sequence[int], token: str, requests: Sequence[tuple[str, str, str]], *, connections: int) -> float:
+    """Answered calls a second of these requests (method, path, body), each sent once, to one of the ports in turn."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(requests, file)
         file.flush()
-        order = {"port": port, "token": token, "connections": connections, "path": "", "many": 1, "file": file.name}
+        order = {"ports": ports, "token": token, "connections": connections, "path": "", "many": 1, "file": file.name}
         command = [sys.executable, "-m", "benchmarks._calls", json.dumps(order)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     if done.returncode:
@@ -48,8 +48,8 @@ def each(port: int, token: str, requests: Sequence[tuple[str, str, str]], *, con
 class Caller(asyncio.Protocol):
     """One caller."""
 
-    def __init__(self, load: Load) -> None:
-        self.load = load
+    def __init__(self, load: Load, port: int) -> None:
+        self.load, self.port = load, port
         self.heard = b""
 
     def connection_made(self, transport: Any) -> None:
@@ -57,7 +57,7 @@ class Caller(asyncio.Protocol):
         self.next()
 
     def next(self) -> None:
-        request = self.load.request()
+        request = self.load.request(self.port)
         if request is None:
             self.transport.close()
         else:
@@ -90,21 +90,21 @@ class Load:
         self.number, self.run = count(), uuid4().hex
         self.file = iter(json.loads(Path(order["file"]).read_text())) if "file" in order else None
         self.head = (
-            f"{{}} {{}} HTTP/1.1\r\nHost: 127.0.0.1:{order['port']}\r\n"
+            "{} {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n"
             f"Authorization: {order['token']}\r\nContent-Type: application/json\r\nContent-Length: "
         )
 
-    def request(self) -> bytes | None:
+    def request(self, port: int) -> bytes | None:
         """The next request. None: all of the file were sent."""
         if self.file is not None:
             method, path, body = next(self.file, (None, "", ""))
-            return None if method is None else self.whole(method, path, body)
+            return None if method is None else self.whole(port, method, path, body)
         each = [f'{{"id": "{self.run}-{next(self.number)}", {REST}}}' for _ in range(self.order["many"])]
         body = each[0] if len(each) == 1 else f'{{"messages": [{", ".join(each)}]}}'
-        return self.whole("POST", self.order["path"], body)
+        return self.whole(port, "POST", self.order["path"], body)
 
-    def whole(self, method: str, path: str, body: str) -> bytes:
-        return f"{self.head.format(method, path)}{len(body)}\r\n\r\n{body}".encode()
+    def whole(self, port: int, method: str, path: str, body: str) -> bytes:
+        return f"{self.head.format(method, path, port)}{len(body)}\r\n\r\n{body}".encode()
 
     def answered(self, head: bytes, body: bytes) -> None:
         if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
@@ -117,16 +117,17 @@ class Load:
             self.closed += 1
             self.ended = self.closed == self.order["connections"]
         elif not self.failed:
-            task = asyncio.get_running_loop().create_task(self.connect())
+            task = asyncio.get_running_loop().create_task(self.connect(caller.port))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def connect(self) -> None:
-        await asyncio.get_running_loop().create_connection(lambda: Caller(self), "127.0.0.1", self.order["port"])
+    async def connect(self, port: int) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: Caller(self, port), "127.0.0.1", port)
 
     async def measure(self) -> float:
         self.tasks: set[asyncio.Task[None]] = set()
-        await asyncio.gather(*(self.connect() for _ in range(self.order["connections"])))
+        ports = islice(cycle(self.order["ports"]), self.order["connections"])
+        await asyncio.gather(*(self.connect(port) for port in ports))
         if self.file is not None:
             began = time.perf_counter()
             while not self.ended:

@@ -31,7 +31,7 @@ from rest_framework.views import APIView  # noqa: E402
 from approvals.models import Approval  # noqa: E402
 from mailbox.models import Address, Message  # noqa: E402
 
-_seq = count(10**9)
+_seq = count(10**9 * os.getpid())  # The processes of the peer share the table.
 
 
 class Create(APIView):

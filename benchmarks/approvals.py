@@ -1,8 +1,9 @@
 """Reading and deciding approvals by REST, beside plain DRF views.
 
-One web process, as the Procfile starts it (uvicorn). The peer has token authentication and one query or one `create()`,
-without serializer or validation, on one process of gunicorn (sync), which serves it faster than uvicorn does. It reads
-the same rows. A decision of ours is a guarded UPDATE with its event, audit row and wake-up; fsync is on for both.
+One web process, as the Procfile starts it (uvicorn), or two where the row says so. The peer has token authentication
+and one query or one `create()`, without serializer or validation, on as many processes of gunicorn (sync), which serves
+it faster than uvicorn does. It reads the same rows. A decision of ours is a guarded UPDATE with its event, audit row
+and wake-up; fsync is on for both.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any
 from benchmarks import stage
 from benchmarks._calls import ROOT, each
 from benchmarks.figures import Figure, Table, main
-from benchmarks.rest import peer
+from benchmarks.rest import PEER, peer, served
 from tests.servers.stack import House
 
+#: The peer on two processes.
+TWO = [*PEER[:-1], "--workers", "2", PEER[-1]]
 ROWS, READS, PAGES, DECISIONS = 200, 2000, 300, 600
 PLANT = """
 import json, sys, uuid
@@ -56,11 +59,12 @@ def measure(rounds: int) -> Table:
     """Every figure beside its peer, round by round."""
     found: dict[str, list[float]] = {}
 
-    def note(name: str, port: int, token: str, requests: list[tuple[str, str, str]], callers: int) -> None:
-        found.setdefault(name, []).append(each(port, token, requests, connections=callers))
+    def note(name: str, ports: list[int], token: str, requests: list[tuple[str, str, str]], callers: int) -> None:
+        found.setdefault(name, []).append(each(ports, token, requests, connections=callers))
 
-    with stage.house(only_web=True) as house, peer(house) as (port, token):
-        mine, key, theirs = int(house.url.rsplit(":", 1)[1]), f"Bearer {house.key}", f"Token {token}"
+    with stage.house(only_web=True, web=2) as house, peer(house) as (one, token), served(house, TWO, "/create") as two:
+        both = [int(url.rsplit(":", 1)[1]) for url in house.urls]
+        mine, port, key, theirs = both[:1], [one], f"Bearer {house.key}", f"Token {token}"
         first, *_ = plant(house, ROWS)
         for _ in range(rounds):
             note("get", mine, key, [("GET", f"/api/v1/approvals/{first[0]}", "")] * READS, 1)
@@ -70,6 +74,8 @@ def measure(rounds: int) -> Table:
             for callers in (1, 16):
                 note(f"decide {callers}", mine, key, _decisions(plant(house, DECISIONS)), callers)
                 note(f"their create {callers}", port, theirs, _creates(), callers)
+            note("decide by two", both, key, _decisions(plant(house, DECISIONS)), 16)
+            note("their create by two", [two], theirs, _creates(), 16)
     read, create = "a plain DRF view, token auth, one query", "a plain DRF `create()` view, token auth"
     goal = [300.0] * rounds
     return Table(
@@ -80,7 +86,8 @@ def measure(rounds: int) -> Table:
             Figure("GET of 50 pending ones", "/s", found["list"], read, found["their list"], 0.8),
             Figure("decide, one caller", "/s", found["decide 1"], create, found["their create 1"], 0.7),
             Figure("decide, 16 callers", "/s", found["decide 16"], create, found["their create 16"], 0.7),
-            Figure("the same", "/s", found["decide 16"], "the goal", goal, 1.0),
+            Figure("the same, two processes", "/s", found["decide by two"], create, found["their create by two"], 0.7),
+            Figure("the same, two processes", "/s", found["decide by two"], "the goal", goal, 1.0),
         ],
         (__doc__ or "").split("\n\n", 1)[1],
     )

@@ -23,6 +23,7 @@ from tests.servers.process import dies_with_parent, end_group, free_port
 from tests.servers.stack import House
 from tests.waiting import wait_until
 
+PEER = ["gunicorn", "benchmarks._peer:application", "--log-level", "error", "--bind"]
 CALLERS = (16, 64)
 MANY = 100
 PATH = "/api/v1/mailboxes/desk/messages"
@@ -39,9 +40,7 @@ print(Token.objects.create(user=User.objects.first()).key)
 def peer(house: House) -> Iterator[tuple[int, str]]:
     """The peer on the house's own database: its port, and a token."""
     token = token_of_peer(house)
-    with served(
-        house, ["gunicorn", "benchmarks._peer:application", "--log-level", "error", "--bind"], "/create"
-    ) as port:
+    with served(house, PEER, "/create") as port:
         yield port, token
 
 
