@@ -20,7 +20,6 @@ class Entry:
     """The content of one audit row, before it has a place in the chain."""
 
     project: str
-    at: str
     actor: str
     action: str
     subject: str
@@ -36,23 +35,40 @@ class Broken:
     why: str
 
 
-def links(previous: str, number: int, new: Sequence[Entry]) -> list[dict[str, Any]]:
+def links(previous: str, number: int, at: str, new: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return the columns of new rows that follow row `number` with the hash `previous`."""
     rows = []
     for entry in new:
         number += 1
-        row = {
-            "number": number,
-            "at": entry.at,
-            "actor": entry.actor[:300],
-            "action": entry.action,
-            "subject": entry.subject[:300],
-            "detail": canonical(entry.detail),
-            "previous_hash": previous,
-        }
+        row = {**_columns(entry), "number": number, "at": at, "previous_hash": previous}
         previous = row["hash"] = row_hash(entry.project, row)
         rows.append(row)
     return rows
+
+
+def unchained(entry: Entry) -> dict[str, str]:
+    """Return the columns of a new row that its place does not decide, and the texts to hash around those that it does.
+
+    They are `before_at`, the time, `before_number`, the number, `,"previous_hash":"`, the hash and `after_hash`.
+    """
+    row = _columns(entry)
+    said = {"action": row["action"], "actor": row["actor"]}
+    about = {"project": entry.project, "subject": row["subject"]}
+    return {
+        **row,
+        "before_at": f'{canonical(said)[:-1]},"at":"',
+        "before_number": f'","detail":{canonical(row["detail"])},"number":',
+        "after_hash": f'",{canonical(about)[1:]}',
+    }
+
+
+def _columns(entry: Entry) -> dict[str, str]:
+    return {
+        "actor": entry.actor[:300],
+        "action": entry.action,
+        "subject": entry.subject[:300],
+        "detail": canonical(entry.detail),
+    }
 
 
 def verify(project_id: UUID) -> Broken | None:

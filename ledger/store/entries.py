@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from core.db import clock, sql
 from ledger.audit import chain
-from ledger.models import Head, OutboxEntry, Source
+from ledger.models import OutboxEntry, Source
 from ledger.store import insert
 
 
@@ -61,15 +59,11 @@ def write(new: Sequence[NewEntry]) -> list[UUID]:
         # The payloads are encoded here, before the head is locked.
         events = [_row(entry) for entry in own if isinstance(entry, NewEvent)]
         audits = [entry for entry in own if isinstance(entry, NewAudit)]
-        cursor, number, last_hash, at = _take(project_id, len(events), len(audits))
-        for place, row in enumerate(events, cursor - len(events) + 1):
-            row["cursor"] = place
-        chained = chain.links(
-            last_hash,
-            number - len(audits),
-            [chain.Entry(str(project_id), at, each.actor, each.action, each.subject, each.detail) for each in audits],
+        insert.entries(
+            project_id,
+            events,
+            [chain.Entry(str(project_id), each.actor, each.action, each.subject, each.detail) for each in audits],
         )
-        insert.rows(project_id, events, chained)
         if events:
             moved.append(project_id)
     return moved
@@ -87,13 +81,3 @@ def _row(new: NewEvent) -> dict[str, Any]:
         "size": len(payload),
         "payload": payload.decode(),
     }
-
-
-def _take(project_id: UUID, events: int, audits: int) -> tuple[int, int, str, str]:
-    """Lock the head. Return its new cursor and audit number, the hash of its last audit row, and the time."""
-    params = {"events": events, "audits": audits, "project": sql.uid(project_id), "now": clock.parameter()}
-    for cursor, number, last_hash, at in sql.run_prepared(insert.STATEMENTS["take_head"], params):
-        text = at if isinstance(at, str) else at.astimezone(UTC).isoformat(timespec="milliseconds")
-        return cursor, number, last_hash, text
-    Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
-    return _take(project_id, events, audits)

@@ -7,39 +7,55 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import connection
-from psycopg.types.numeric import Int8
 
-from core.db import sql
+from core.db import clock, sql
 from core.db.named_sql import NamedSQL
+from ledger.audit import chain
+from ledger.models import Head
 
 STATEMENTS = NamedSQL(Path(__file__).parent)
 Row = dict[str, Any]
-EVENT = ("cursor", "session", "attempt", "seq", "source", "type", "size", "payload")
-AUDIT = ("number", "at", "actor", "action", "subject", "detail", "previous_hash", "hash")
 
 
-def rows(project_id: UUID, events: Sequence[Row], audits: Sequence[Row]) -> None:
-    """Insert the rows of one project, and set the hash of its ledger head when there are audit rows."""
-    project = {"project": sql.uid(project_id)}
-    if connection.vendor == "postgresql":
-        # Arrays, so that the text of the statement is the same for any number of rows.
-        params = {**project, **_arrays("event", EVENT, events)}
-        if audits:
-            params |= {**_arrays("audit", AUDIT, audits), "hash": audits[-1]["hash"]}
-        sql.run_prepared(STATEMENTS["insert_entries" if audits else "insert_events"], params)
-        return
-    if events:
-        own = [{**project, **event, "session": sql.uid(event["session"])} for event in events]
-        sql.run_each(STATEMENTS["insert_event"], own)
-    if audits:
-        sql.run_each(STATEMENTS["insert_audit"], [{**project, **row} for row in audits])
-        sql.run(STATEMENTS["set_hash"], {**project, "hash": audits[-1]["hash"]})
+def entries(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> None:
+    """Lock the project's ledger head, give the rows their places after it, and insert them."""
+    write = _in_one_statement if connection.vendor == "postgresql" else _row_by_row
+    if not write(project_id, events, audits):
+        Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
+        write(project_id, events, audits)
 
 
-def _arrays(prefix: str, columns: Sequence[str], given: Sequence[Row]) -> dict[str, list[Any]]:
-    """Return the columns as lists. Whole numbers have one width, or psycopg would prepare a statement for each."""
-    return {
-        f"{prefix}_{column}": [Int8(value) if isinstance(value := row[column], int) else value for row in given]
-        for column in columns
+def _in_one_statement(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> bool:
+    # As JSON, so that the text of the statement is the same for any number of rows.
+    params: Row = {
+        "project": project_id,
+        "events": len(events),
+        "new_events": _json([{**event, "place": place} for place, event in enumerate(events, 1)]),
     }
+    if not audits:
+        return bool(sql.run_prepared(STATEMENTS["write_events"], params))
+    given = [{**chain.unchained(entry), "place": place} for place, entry in enumerate(audits, 1)]
+    params |= {"audits": len(audits), "new_audits": _json(given), "now": clock.parameter()}
+    return bool(sql.run_prepared(STATEMENTS["write_entries"], params))
+
+
+def _json(rows: Sequence[Row]) -> str:
+    return msgspec.json.encode(rows).decode()
+
+
+def _row_by_row(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> bool:
+    project = {"project": sql.uid(project_id)}
+    head = {**project, "events": len(events), "audits": len(audits), "now": clock.parameter()}
+    for cursor, number, last_hash, at in sql.run(STATEMENTS["take_head"], head):
+        if events:
+            places = enumerate(events, cursor - len(events) + 1)
+            rows = [{**project, **row, "session": sql.uid(row["session"]), "cursor": place} for place, row in places]
+            sql.run_each(STATEMENTS["insert_event"], rows)
+        if audits:
+            chained = chain.links(last_hash, number - len(audits), at, audits)
+            sql.run_each(STATEMENTS["insert_audit"], [{**project, **row} for row in chained])
+            sql.run(STATEMENTS["set_hash"], {**project, "hash": chained[-1]["hash"]})
+        return True
+    return False

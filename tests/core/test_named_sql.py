@@ -17,11 +17,11 @@ from orchestration.connections import fencing
 ONLY = {
     "postgresql": {
         *("accept", "accept_one", "ack", "ack_and_claim", "ack_and_claim_bytes", "insert_messages"),
-        *("insert_events", "insert_entries"),
+        *("write_events", "write_entries"),
     },
     "sqlite": {
         *("claimed_messages", "insert_message", "insert_waiting", "remove_named_live"),
-        *("insert_event", "insert_audit", "set_hash"),
+        *("take_head", "insert_event", "insert_audit", "set_hash"),
     },
 }
 

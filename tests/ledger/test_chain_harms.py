@@ -18,7 +18,8 @@ from ledger.models import AuditEntry, Head
 from wardroom.verify import chain as offline
 
 pytestmark = pytest.mark.django_db
-FORGED = Entry("", "2026-01-01T12:00:00.000000Z", "somebody", "approval.decided", "approval:1", {"decision": "approve"})
+FORGED_AT = "2026-01-01T12:00:00.000000Z"
+FORGED = Entry("", "somebody", "approval.decided", "approval:1", {"decision": "approve"})
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def renumber(project: Project, **numbers: int) -> None:
 
 def write(project: Project, number: int, previous: str) -> AuditEntry:
     """Store the forged row with a hash of its own that is right."""
-    [columns] = chain.links(previous, number - 1, [replace(FORGED, project=str(project.pk))])
+    [columns] = chain.links(previous, number - 1, FORGED_AT, [replace(FORGED, project=str(project.pk))])
     return AuditEntry.objects.create(project=project, **columns)
 
 
@@ -76,9 +77,9 @@ def written_again(project: Project) -> None:
     previous = rows[0].hash
     for each in rows[1:]:
         actor = "somebody else" if each.number == 2 else each.actor
-        said = {"at": each.at, "actor": actor, "action": each.action, "subject": each.subject}
+        said = {"actor": actor, "action": each.action, "subject": each.subject}
         [columns] = chain.links(
-            previous, each.number - 1, [Entry(project=str(project.pk), detail=json.loads(each.detail), **said)]
+            previous, each.number - 1, each.at, [Entry(project=str(project.pk), detail=json.loads(each.detail), **said)]
         )
         AuditEntry.objects.filter(pk=each.pk).update(**columns)
         previous = columns["hash"]
