@@ -199,6 +199,14 @@ def test_a_rule_that_denies_by_what_changed_in_its_session_beats_an_allow(
     assert (Approval.objects.get(pk=approval.pk).status, look(approval)["state"]) == ("pending", "allow")
 
 
+def test_an_allow_never_answers_what_is_assigned(reviewing: Reviewing, receiver: Receiver) -> None:
+    approval = reviewing(review={"may_allow": True})
+    Approval.objects.filter(pk=approval.pk).update(assigned_to={"kind": "user", "name": "bob"})
+    receiver.answers = [said("ALLOW")]
+    round.run()
+    assert (Approval.objects.get(pk=approval.pk).status, look(approval)["state"]) == ("pending", "allow")
+
+
 def test_a_project_has_a_bounded_number_of_reviewers_and_each_keeps_its_kind(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

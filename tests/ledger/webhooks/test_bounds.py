@@ -142,3 +142,15 @@ def test_a_round_that_lost_its_lease_begins_no_further_job(
     with loop_thread.running("deliveries", threads=2) as loop:
         assert round._Round(loop, lost).run() == 1
     assert len(receiver.got) == 1
+
+
+def test_an_answer_that_has_no_body_keeps_the_connection(project: Project, receiver: Receiver) -> None:
+    def bare(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(204)
+        handler.end_headers()
+
+    add(project, receiver.url)
+    receiver.answers = [bare] * 3
+    happen(project, "approval_requested", "approval_decided", "approval_expired")
+    round.run()
+    assert (len(receiver.got), receiver.connections) == (3, 1)

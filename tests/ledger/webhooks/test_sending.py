@@ -197,11 +197,11 @@ def long_head(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
-@pytest.mark.parametrize("length", [None, "5"])
+@pytest.mark.parametrize(("length", "body_secs"), [(None, 60), ("5", 0.1)])
 def test_a_receiver_that_took_the_message_holds_no_place_with_the_body_of_its_answer(
-    project: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, length: str | None
+    project: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, length: str | None, body_secs: float
 ) -> None:
-    monkeypatch.setattr(sender, "BODY_SECS", 0.1)
+    monkeypatch.setattr(sender, "BODY_SECS", body_secs)
     over = threading.Event()
 
     def take_it_and_hang(handler: BaseHTTPRequestHandler) -> None:
