@@ -15,8 +15,8 @@ from tests.document import PATH
 from tests.house.sources import ROOT
 from tests.servers.stack import House
 
-#: Both testers run at the same time, and everything together takes less than two minutes.
-RUN_SECS = 75
+#: Both testers run at the same time, and everything together takes about a minute.
+RUN_SECS = 45
 #: No check and no operation is left out; a slow machine is no failure.
 OPTIONS = [
     *("--phases", "examples,coverage,fuzzing,stateful"),

@@ -8,8 +8,29 @@ other 422 for valid data is a failure.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import schemathesis
+from hypothesis.strategies._internal import regex
+
+_strategy, _classes = regex._strategy, dict[str, Any]()
+
+
+def strategy(codes: Any, context: Any, is_unicode: bool, *, alphabet: Any) -> Any:
+    """Build the strategy of a character class once.
+
+    hypothesis expands its ranges by character: one second for a printable text, which each operation has. A minute
+    was enough for one operation in ten.
+    """
+    if type(codes) is not tuple or str(codes[0]) != "IN":
+        return _strategy(codes, context, is_unicode, alphabet=alphabet)
+    key = repr((codes, context.flags, is_unicode, alphabet))
+    if key not in _classes:
+        _classes[key] = _strategy(codes, context, is_unicode, alphabet=alphabet)
+    return _classes[key]
+
+
+regex._strategy = strategy
 
 
 @schemathesis.check
