@@ -64,6 +64,29 @@ ODD = {
 }
 
 
+#: Those that mean the same to each database, or that none ever sees: they are tried beside SQLite only.
+ALIKE = {
+    "empty",
+    "nul within",
+    "upper-case UUID",
+    "UUID in braces",
+    "bare star",
+    "deep cursor",
+    "cursor of one",
+    "digits of another script",
+    "traversal",
+    "dots",
+    "slash",
+    "right to left",
+    "line breaks",
+}
+
+
+def kinds(backend: str) -> dict[str, str]:
+    """Return each kind that may mean something else on this backend."""
+    return ODD if backend == "sqlite" else {kind: ODD[kind] for kind in ODD if kind not in ALIKE}
+
+
 #: Those that a page of the admin may stumble over; each of its parameters gets them.
 FOR_STAFF = (
     "empty",
@@ -100,15 +123,17 @@ def admin_lists() -> list[str]:
     return [f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry]
 
 
-def admin_names(path: str) -> set[str]:
-    """Every parameter that a list of the admin reads, or might be fooled into reading."""
+def admin_names() -> set[str]:
+    """Every parameter that lists of the admin read, or might be fooled into reading, whatever their model is."""
     own = {"q", "o", "p", "all", "page", "version", "status", "state", "source", "runner", "project", "session", "tool"}
     stock = {"_popup", "_to_field", "_changelist_filters", "risk", "created_at__gte", "sent_at__isempty", "action"}
+    return own | stock | {f"pk__{lookup}" for lookup in ("exact", "regex", "gt", "in", "isnull", "range", "year")}
+
+
+def admin_fields(path: str) -> set[str]:
+    """The fields of the model of a list, each of which may be a parameter too."""
     model = next(model for model in admin.site._registry if path.endswith(f"/{model._meta.model_name}/"))
-    fields = {field.name for field in model._meta.get_fields() if field.concrete}
-    return (
-        own | stock | fields | {f"pk__{lookup}" for lookup in ("exact", "regex", "gt", "in", "isnull", "range", "year")}
-    )
+    return {field.name for field in model._meta.get_fields() if field.concrete} - admin_names()
 
 
 def admin_addresses() -> Iterator[str]:
