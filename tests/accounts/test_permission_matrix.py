@@ -250,6 +250,8 @@ def faults(face: Django | Server, row: Row) -> list[str]:
 HERE = [row for row in MATRIX if shape_of(row.call) != "POST mailboxes/{}/messages"]
 
 
+# On PostgreSQL in `make test-slow`: a right is the same there. The next test runs on both: it reads keys by our SQL.
+@pytest.mark.surface
 @pytest.mark.django_db
 @pytest.mark.parametrize("row", HERE, ids=lambda row: row.call)
 def test_a_key_may_what_its_scopes_and_its_owner_may(row: Row) -> None:

@@ -98,6 +98,7 @@ def test_staff_without_permissions_see_no_row_of_anything(mine: Planted) -> None
             assert answer.status_code in (302, 403, 404, 405), address
 
 
+@pytest.mark.surface
 def test_no_page_shows_an_object_by_its_address_or_number(mine: Planted, superuser: User) -> None:
     for address, answer in crawl(visitor(superuser), mine, superuser):
         assert not re.search(r" object at 0x| object \(", text_of(answer)), address
@@ -154,6 +155,7 @@ def test_staff_of_the_project_and_superusers_see_its_pages(mine: Planted, superu
             assert "MINE" in text_of(answer), page
 
 
+@pytest.mark.surface
 def test_every_page_keeps_the_policy_and_shows_planted_text_as_text(mine: Planted, superuser: User) -> None:
     pages = 0
     for address, answer in crawl(visitor(superuser), mine, superuser):
