@@ -101,7 +101,8 @@ def test_a_room_that_hangs_or_is_away_is_given_up_for_now(
 
     room.answers = [hang, hang]
     ask()
-    with timings(delivery_timeout_secs=0.2):
+    # All of a delivery has three times as long: the machine may be busy.
+    with timings(delivery_timeout_secs=1):
         send_all()
         assert Delivery.objects.get().last_error == "the chat did not take it"
         settings.CHAT_URLS = {"ops": f"json://127.0.0.1:1/{SECRET}"}
