@@ -22,6 +22,8 @@ from core.display.text import shortened
 
 #: Characters of an id in a list, and of a session's name.
 SHORT, LONGEST_NAME = 8, 60
+#: Characters of the reason beside a verdict.
+LONGEST_WHY = 300
 
 register = template.Library()
 register.simple_tag(display.age, name="age")
@@ -125,7 +127,7 @@ def review_words(review: dict[str, Any], pending: bool) -> str:
         ReviewState.FAILED: "gave no verdict",
         ReviewState.DROPPED: "was not asked: the request had ended",
     }[state]
-    why = review.get("why") or ""
+    why = shortened(redacted(review.get("why") or ""), LONGEST_WHY)
     if state in (ReviewState.ALLOW, ReviewState.DENY) and not review["has_answered"]:
         return f"{said}, which answers nothing{why and f': {why}'}"
     return f"{said}{why and f': {why}'}"
