@@ -124,6 +124,12 @@ class ReadOnly(LinksThatOpen, Named):
         """Refuse always."""
         return False
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Refuse a POST to the stock page. Where rows can be added, it could save one as new, past the operation."""
+        if request.method == "POST":
+            raise PermissionDenied
+        return super().changeform_view(request, *args, **kwargs)
+
 
 def _is_plain(name: str, values: list[str]) -> bool:
     # PostgreSQL cannot compare with a NUL.

@@ -69,6 +69,13 @@ def test_a_webhook_is_added_tried_changed_and_removed(page: Client, project: Pro
     assert {actor.partition(":")[0] for _, actor in rows} == {"user"}
 
 
+def test_the_stock_page_saves_no_webhook_as_a_new_one(page: Client, project: Project) -> None:
+    webhook, _ = add(project, "https://hooks.example/")
+    for data in ({"_saveasnew": "1", "project": project.pk}, {"_save": "1"}):
+        assert page.post(f"{LIST}{webhook.pk}/change/", data).status_code == 403
+    assert Webhook.objects.count() == 1
+
+
 def test_the_form_says_which_addresses_this_server_takes(page: Client, settings: Any) -> None:
     settings.WEBHOOKS_PRIVATE = False
     assert "https, a public host, port 443 or 8443." in text(page.get(f"{LIST}add/"))
