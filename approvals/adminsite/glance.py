@@ -44,7 +44,16 @@ def of(approval: Approval) -> Glance:
             words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             others.append(f"{name}: {words}")
     text = " · ".join([first, ", ".join(others)]) if others else first
-    return Glance(text, "A part of it is hidden." if shown.count else _hidden(approval, text))
+    hidden = ""
+    if shown.count:
+        hidden = "A part of it is hidden."
+    elif approval.preconditions:
+        hidden = "It depends on facts that its page shows."
+    elif "\n" in text or len(text) > LONGEST_SHOWN:
+        hidden = "It is too long for a card."
+    elif visible(text) != text or page.warnings(approval):
+        hidden = "Its page has a warning about its text."
+    return Glance(text, hidden)
 
 
 def must_open(approval: Approval, seen: Glance | None = None) -> str:
@@ -74,13 +83,3 @@ def must_open(approval: Approval, seen: Glance | None = None) -> str:
 def may_deny(approval: Approval) -> bool:
     """Return True if the request still waits and takes a denial."""
     return approval.status == Status.PENDING and Decision.DENY in approval.allowed_decisions
-
-
-def _hidden(approval: Approval, text: str) -> str:
-    if approval.preconditions:
-        return "It depends on facts that its page shows."
-    if "\n" in text or len(text) > LONGEST_SHOWN:
-        return "It is too long for a card."
-    if visible(text) != text or page.warnings(approval):
-        return "Its page has a warning about its text."
-    return ""

@@ -101,7 +101,13 @@ def check(project_id: Any, body: RuleBody) -> None:
 
     Raises invalid.
     """
-    errors = [*_time_errors(body), *_people_errors(project_id, body), *_review_errors(project_id, body)]
+    errors = [*_time_errors(body), *_people_errors(project_id, body)]
+    if body.review is not None:
+        named = Reviewer.objects.filter(project_id=project_id, name=body.review.reviewer)
+        if body.outcome != RuleOutcome.REVIEW:
+            errors.append({"field": "review", "detail": "is for the outcome review"})
+        elif not named.exists():
+            errors.append({"field": "review.reviewer", "detail": "this project has no reviewer of this name"})
     if body.name.startswith(RESERVED):
         errors.append({"field": "name", "detail": "is reserved"})
     if errors:
@@ -122,16 +128,6 @@ def _time_errors(body: RuleBody) -> list[dict[str, str]]:
     late = [field for field, secs in steps if secs > end - spare]
     errors += ({"field": field, "detail": f"must lie {spare} s before the deadline or earlier"} for field in late)
     return errors
-
-
-def _review_errors(project_id: Any, body: RuleBody) -> list[dict[str, str]]:
-    if body.review is None:
-        return []
-    if body.outcome != RuleOutcome.REVIEW:
-        return [{"field": "review", "detail": "is for the outcome review"}]
-    if not Reviewer.objects.filter(project_id=project_id, name=body.review.reviewer).exists():
-        return [{"field": "review.reviewer", "detail": "this project has no reviewer of this name"}]
-    return []
 
 
 def _people_errors(project_id: Any, body: RuleBody) -> list[dict[str, str]]:
