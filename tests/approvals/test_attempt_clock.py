@@ -12,10 +12,10 @@ from accounts.actors import Actor
 from accounts.models import Project, User
 from approvals import attempt_clock, consumption, decisions
 from approvals.decision_validation import Answer
-from approvals.models import Approval
+from approvals.models import Approval, Subject
 from core.db.clock import clock_at
 from core.web.problems import Problem
-from tests.approvals.conftest import NOON, Asked
+from tests.approvals.conftest import NOON, Asked, child
 
 pytestmark = pytest.mark.django_db
 
@@ -130,3 +130,17 @@ def test_opening_twice_keeps_the_clock(asked: Asked, project: Project, session: 
     asked(now=after(0))
     attempt_clock.open(project.pk, session, 1)
     assert attempt_clock.clock(session, 1).pending == 1
+
+
+def test_an_ask_aside_and_one_over_the_connection_are_counted_apart(asked: Asked, project: Project) -> None:
+    """By the clock of the database: each has a compiled statement of its own."""
+    aside, over = asked(via="rest"), asked()
+
+    def counted() -> tuple[int, int, bool]:
+        subject = Subject.objects.get()
+        return subject.pending, subject.pending_aside, subject.waiting_since is not None
+
+    assert counted() == (1, 1, True)
+    for approval, left in ((aside, (1, 0, True)), (over, (0, 0, False))):
+        decisions.withdraw(project.pk, approval.id, child(approval.session))
+        assert counted() == left

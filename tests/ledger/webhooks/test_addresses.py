@@ -127,6 +127,28 @@ def test_of_a_long_answer_no_more_than_the_bound_is_kept(framing: tuple[str, str
     assert MOST_BODY < len(answer.body) <= MOST_BODY + READ_BYTES
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("text/HTML; charset=words", "text/html"),
+        ("application/json", "application/json"),
+        ("text/html<words>", ""),
+        ("some words", ""),
+        ("x" * 50 + "/y", ""),
+    ],
+)
+def test_the_media_type_of_an_answer_is_one_and_no_words(given: str, kept: str) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", given)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with receiving() as receiver:
+        receiver.answers = [answer]
+        assert call(receiver.url, private=True).media_type == kept
+
+
 @pytest.mark.parametrize("found", [["127.0.0.1"], ["93.184.215.14", "127.0.0.1"], ["::1"], ["::ffff:10.0.0.1"]])
 def test_a_name_that_leads_inside_is_refused_even_if_it_leads_outside_too(
     monkeypatch: pytest.MonkeyPatch, found: list[str]
