@@ -125,7 +125,21 @@ def expect_one_winner(house: Any, rounds: int) -> None:
     assert sum(winners.values()) == rounds
     feed = [event for event in pages(house.client(), "/api/v1/feed") if event["type"] == "approval_decided"]
     assert len(feed) == len({event["payload"]["approval_id"] for event in feed}) == rounds
+    expect_a_quorum(house, people)
     house.manage("verify_audit")
+
+
+def expect_a_quorum(house: Any, people: list[Person]) -> None:
+    """A rule wants three people, and they answer by a page and by keys. A second vote of a person counts once."""
+    client = house.client()
+    rule = {"name": "three", "outcome": "ask", "match": {"tools": ["shell"]}, "approvers": {"quorum": 3}}
+    client.post("/api/v1/rules", json=rule).raise_for_status()
+    approval = ask(client, -1)
+    for number, votes in ((0, 1), (2, 2), (0, 2), (2, 2)):
+        assert people[number].answer(approval).won
+        now = client.get(f"/api/v1/approvals/{approval['id']}").json()
+        assert (now["status"], now["votes"]) == ("pending", votes)
+    assert people[6].answer(approval).told == "approved"
 
 
 def pages(client: httpx.Client, path: str) -> Iterator[Any]:
