@@ -16,14 +16,15 @@ from wardroom.client import Client
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
-#: Sweeps of every kind, and what reads many rows, while others use the same three connections.
+#: Sweeps of every kind, and what reads many rows, while others use the same three connections. There are more rounds
+#: than the five after which psycopg prepares a statement.
 ROUNDS = """
 from config.schedule import JOBS
 from core.db.batches import in_batches
 from ledger.models import AuditEntry, Event
 import orchestration.tasks
 from config.celery import app
-for _ in range(20):
+for _ in range(8):
     for job in JOBS:
         app.tasks[f"orchestration.{job}"].apply(throw=True)
     assert len(list(in_batches(Event.objects.all(), ["cursor"], 2))) >= Event.objects.count() - 50
