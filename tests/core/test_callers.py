@@ -6,6 +6,8 @@ import pytest
 
 from core.web import callers
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("host", "address"),

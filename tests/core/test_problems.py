@@ -13,6 +13,8 @@ from core.web import problems
 from server.front.gate import Gate, Target
 from wardroom.strict import StrictJSONError
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("error", "type", "status"),

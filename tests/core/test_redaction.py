@@ -15,6 +15,8 @@ from core.display.placeholders import CannotRestore, restored
 from core.display.redaction import event_json, json_copy, redacted
 from core.display.secret_patterns import is_secret_name
 
+pytestmark = pytest.mark.once
+
 #: Joined at run time, so that no scanner takes this file for a leak.
 GITHUB = "gh" + "p_" + "A1b2C3d4" * 5
 JWT = "ey" + "JhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".c2lnbmF0dXJlc2ln"

@@ -17,6 +17,8 @@ import pytest
 from tests.document import PATH
 from tests.servers.stack import House
 
+pytestmark = pytest.mark.surface
+
 NAME = "generated_client"
 OPTIONS = ["generate", "--meta", "none", "--fail-on-warning"]
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 # Threads that join large blocks, as answers are joined, and keep a small one after each.
 PROGRAM = """
 import threading

@@ -13,6 +13,8 @@ import pytest
 
 from server.data_folder import DataFolder
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def careless_umask() -> Iterator[None]:

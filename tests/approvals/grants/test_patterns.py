@@ -9,6 +9,8 @@ import pytest
 from approvals.grants import patterns
 from wardroom import jcs
 
+pytestmark = pytest.mark.once
+
 ACTION: dict[str, Any] = {
     "tool_name": "write_file",
     "tool_schema_version": None,

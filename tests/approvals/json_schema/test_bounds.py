@@ -9,6 +9,8 @@ import pytest
 
 from approvals.json_schema import bounds, validation
 
+pytestmark = pytest.mark.once
+
 #: Seconds. An idle machine takes a tenth of it.
 BOUNDED = 3.0
 

@@ -8,6 +8,8 @@ import pytest
 
 from approvals.review import prompts, replies
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("word", ["ALLOW", "DENY", "ASK"])
 @pytest.mark.parametrize("rest", ["", "\n", "\r\nwhy", "  \nwhy", "\nDENY\nALLOW"])
