@@ -154,3 +154,17 @@ def test_an_answer_that_has_no_body_keeps_the_connection(project: Project, recei
     happen(project, "approval_requested", "approval_decided", "approval_expired")
     round.run()
     assert (len(receiver.got), receiver.connections) == (3, 1)
+
+
+@pytest.mark.parametrize(("column", "is_free"), [("is_held", False), ("leased_until", False), ("paused_until", True)])
+def test_a_lane_that_is_held_leased_or_paused_is_not_served(
+    project: Project, receiver: Receiver, column: str, is_free: bool
+) -> None:
+    webhook, _ = add(project, receiver.url)
+    happen(project, "approval_requested")
+    follow.follow()
+    assert lanes.ready(troubled=False, most=9) == [webhook.lane]
+    Lane.objects.filter(name=webhook.lane).update(**{column: True if column == "is_held" else later(60)})
+    assert lanes.ready(troubled=False, most=9) == []
+    # A redrive ends a pause: it is no reason against a lease.
+    assert (lanes.take(webhook.lane) is not None) == is_free
