@@ -24,7 +24,7 @@ from uuid import UUID
 
 from django.db import transaction as database
 
-from core.db import locks
+from core.db import locks, sql
 from core.db.write_lock import hand_on, turn_to_write
 from core.display.redaction import event_copy
 from ledger import wakeups
@@ -98,6 +98,8 @@ def savepoint() -> Iterator[None]:
 @contextmanager
 def _outermost() -> Iterator[None]:
     unit = _thread.unit = _UnitOfWork()
+    # Inside a transaction of somebody else's, COMMIT is theirs.
+    commit = not database.get_connection().in_atomic_block and sql.commits_at_once()
     try:
         with turn_to_write(), database.atomic():
             # Before every other hook: hooks may be slow, and other threads wait to write.
@@ -108,14 +110,14 @@ def _outermost() -> Iterator[None]:
                 raise RuntimeError(
                     "An inner operation failed and the outer one went on. Open a unit_of_work.savepoint() around it."
                 ) from unit.failed
-            written = entries.write(unit.new_entries)
-            topics = [*unit.topics, *(f"feed:{project}" for project in written)]
+            topics = [*unit.topics, *(f"feed:{project}" for project in entries.feeds(unit.new_entries))]
             if any(isinstance(entry, entries.NewEvent) and entry.seq is None for entry in unit.new_entries):
                 topics.append(wakeups.DELIVERIES)
             for hook in unit.hooks:
                 database.on_commit(functools.partial(_attempt, hook))
             if topics:
                 database.on_commit(lambda: wakeups.publish(topics), robust=True)
+            entries.write(unit.new_entries, commit=commit)
             # A hook after COMMIT may open a transaction of its own, which must not join this one.
             _thread.unit = None
     finally:

@@ -44,8 +44,13 @@ class NewOutbox:
 NewEntry = NewEvent | NewAudit | NewOutbox
 
 
-def write(new: Sequence[NewEntry]) -> list[UUID]:
-    """Write all entries inside the open transaction. Return the projects with new events in their feeds.
+def feeds(new: Sequence[NewEntry]) -> list[UUID]:
+    """Return the projects with new events in their feeds."""
+    return sorted({entry.project_id for entry in new if isinstance(entry, NewEvent)})
+
+
+def write(new: Sequence[NewEntry], *, commit: bool) -> None:
+    """Write all entries inside the open transaction, and end it if `commit`, and there are some under a ledger head.
 
     Locks the heads, in the order of project ids. Nothing is locked after them.
     """
@@ -53,20 +58,17 @@ def write(new: Sequence[NewEntry]) -> list[UUID]:
     if due:
         owed = [OutboxEntry(project_id=o.project_id, kind=o.kind, key=o.key, payload=o.payload) for o in due]
         OutboxEntry.objects.bulk_create(owed, ignore_conflicts=True)
-    moved = []
-    for project_id in sorted({entry.project_id for entry in new if not isinstance(entry, NewOutbox)}):
+    found = sorted({entry.project_id for entry in new if not isinstance(entry, NewOutbox)})
+    for project_id in found:
         own = [entry for entry in new if entry.project_id == project_id]
         # The payloads are encoded here, before the head is locked.
         events = [_row(entry) for entry in own if isinstance(entry, NewEvent)]
-        audits = [entry for entry in own if isinstance(entry, NewAudit)]
-        insert.entries(
-            project_id,
-            events,
-            [chain.Entry(str(project_id), each.actor, each.action, each.subject, each.detail) for each in audits],
-        )
-        if events:
-            moved.append(project_id)
-    return moved
+        audits = [
+            chain.Entry(str(project_id), each.actor, each.action, each.subject, each.detail)
+            for each in own
+            if isinstance(each, NewAudit)
+        ]
+        insert.entries(project_id, events, audits, commit=commit and project_id == found[-1])
 
 
 def _row(new: NewEvent) -> dict[str, Any]:

@@ -14,20 +14,28 @@ from core.db import clock, sql
 from core.db.named_sql import NamedSQL
 from ledger.audit import chain
 from ledger.models import Head
+from wardroom.verify.chain import START
 
 STATEMENTS = NamedSQL(Path(__file__).parent)
 Row = dict[str, Any]
 
 
-def entries(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> None:
-    """Lock the project's ledger head, give the rows their places after it, and insert them."""
-    write = _in_one_statement if connection.vendor == "postgresql" else _row_by_row
-    if not write(project_id, events, audits):
+def entries(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry], *, commit: bool) -> None:
+    """Lock the project's ledger head, give the rows their places after it, and insert them. `commit` ends it all."""
+    if connection.vendor == "postgresql":
+        made = STATEMENTS["make_head"], {"project": project_id, "start": START}
+        written = _statement(project_id, events, audits)
+        if commit:
+            sql.run_and_commit([made, written])
+        elif not sql.run_prepared(*written):
+            sql.run_prepared(*made)
+            sql.run_prepared(*written)
+    elif not _row_by_row(project_id, events, audits):
         Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
-        write(project_id, events, audits)
+        _row_by_row(project_id, events, audits)
 
 
-def _in_one_statement(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> bool:
+def _statement(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> tuple[str, Row]:
     # As JSON, so that the text of the statement is the same for any number of rows.
     params: Row = {
         "project": project_id,
@@ -35,10 +43,10 @@ def _in_one_statement(project_id: UUID, events: Sequence[Row], audits: Sequence[
         "new_events": _json([{**event, "place": place} for place, event in enumerate(events, 1)]),
     }
     if not audits:
-        return bool(sql.run_prepared(STATEMENTS["write_events"], params))
+        return STATEMENTS["write_events"], params
     given = [{**chain.unchained(entry), "place": place} for place, entry in enumerate(audits, 1)]
     params |= {"audits": len(audits), "new_audits": _json(given), "now": clock.parameter()}
-    return bool(sql.run_prepared(STATEMENTS["write_entries"], params))
+    return STATEMENTS["write_entries"], params
 
 
 def _json(rows: Sequence[Row]) -> str:

@@ -1,5 +1,11 @@
 -- What each transaction with events or audit rows runs, on PostgreSQL. `core.db.named_sql` reads this file.
 
+-- Almost always there is a head.
+-- name: make_head
+INSERT INTO ledger_head (project_id, cursor, oldest, audit_number, audit_hash)
+VALUES (%(project)s, 0, 0, 0, %(start)s) ON CONFLICT DO NOTHING
+RETURNING cursor
+
 -- One statement takes the head and writes everything: the head is held while the database works, and not while a process
 -- waits for its turn. FOR UPDATE is the lock: what it reads is the newest row, and cannot change until COMMIT.
 -- fragment: head

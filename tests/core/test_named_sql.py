@@ -17,7 +17,7 @@ from orchestration.connections import fencing
 ONLY = {
     "postgresql": {
         *("accept", "accept_one", "ack", "ack_and_claim", "ack_and_claim_bytes", "insert_messages"),
-        *("write_events", "write_entries"),
+        *("make_head", "write_events", "write_entries"),
     },
     "sqlite": {
         *("claimed_messages", "insert_message", "insert_waiting", "remove_named_live"),

@@ -7,9 +7,11 @@ import re
 import threading
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from django.db import close_old_connections, connection
+from django.db import IntegrityError, close_old_connections, connection
+from django.db import transaction as database
 from django.test.utils import CaptureQueriesContext
 
 from accounts import projects
@@ -103,6 +105,36 @@ def test_the_same_outbox_key_is_owed_once() -> None:
         with unit_of_work.transaction():
             unit_of_work.outbox(project.pk, "webhook", "the same", {"n": 1})
     assert OutboxEntry.objects.count() == 1
+
+
+def test_a_commit_that_the_database_refuses_stores_nothing_and_leaves_the_connection_usable() -> None:
+    """Foreign keys are checked at COMMIT, which goes to PostgreSQL together with the entries."""
+    project, told = projects.default(), []
+    with pytest.raises(IntegrityError), unit_of_work.transaction():
+        OutboxEntry.objects.create(project_id=uuid4(), kind="webhook", key="of nobody", payload={})
+        unit_of_work.event(project.pk, "lost")
+        unit_of_work.after_commit(lambda: told.append("lost"))
+    assert not Event.objects.exists()
+    assert not OutboxEntry.objects.exists()
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "kept")
+        unit_of_work.after_commit(lambda: told.append("kept"))
+    assert told == ["kept"]
+    assert list(Event.objects.values_list("type", "cursor")) == [("kept", 1)]
+    assert connection.get_autocommit()
+
+
+def test_a_transaction_inside_one_of_somebody_else_ends_with_it() -> None:
+    project, told = projects.default(), []
+    with pytest.raises(ZeroDivisionError), database.atomic():
+        with unit_of_work.transaction():
+            unit_of_work.event(project.pk, "taken back")
+            unit_of_work.audit(project.pk, "me", "act", "it")
+            unit_of_work.after_commit(lambda: told.append("taken back"))
+        raise ZeroDivisionError
+    assert told == []
+    assert not Event.objects.exists()
+    assert not AuditEntry.objects.exists()
 
 
 def write_events(project_id: Any, count: int, failures: list[BaseException]) -> None:
