@@ -26,10 +26,10 @@ def test_the_answer_is_stored_before_the_ledger_head_is_taken(monkeypatch: pytes
     credential, _ = credentials.mint(kind="api", project=project, user=owner())
     write = entries.write
 
-    def noted(new: Any) -> Any:
+    def noted(new: Any, *, commit: bool) -> None:
         if new:
             stored.append(IdempotencyKey.objects.get().status)
-        return write(new)
+        write(new, commit=commit)
 
     @idempotency.idempotent(still=lambda *_args: None)
     def handler(view: Any, request: Any) -> Response:
