@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
 import time
@@ -19,6 +20,8 @@ Row = tuple[Any, ...]
 Params = Sequence[Any] | Mapping[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
+#: The longest wait for the server to take a cancellation.
+CANCEL_SECS = 3.0
 
 
 def run(statement: str, params: Params) -> list[Row]:
@@ -69,10 +72,29 @@ def run_and_commit(statements: Sequence[tuple[str, Params]]) -> None:
     database.validate_no_broken_transaction()
     with database.wrap_database_errors, psycopg.Cursor(database.connection) as cursor:
         _renew_plans(cursor)
-        with database.connection.pipeline():
-            for statement, params in statements:
-                cursor.execute(statement, params, prepare=True, binary=True)
-            cursor.execute("COMMIT")
+        try:
+            with database.connection.pipeline():
+                for statement, params in statements:
+                    cursor.execute(statement, params, prepare=True, binary=True)
+                cursor.execute("COMMIT")
+        except BaseException as error:
+            if database.connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                raise _called_off(database.connection, error) from None
+            raise
+
+
+def _called_off(driver: psycopg.Connection[Any], error: BaseException) -> BaseException:
+    """Cancel statements whose COMMIT waits at the server, and close the connection. Return the error that the wait met.
+
+    A signal handler has raised during the wait, as for a task at its time limit. Left alone, the server would commit
+    later what failed here. psycopg cancels for KeyboardInterrupt only, and its complaint about the busy connection,
+    which looks like an outage, hides every other error.
+    """
+    with contextlib.suppress(psycopg.Error):
+        driver.cancel_safe(timeout=CANCEL_SECS)
+    driver.close()
+    hidden = error.__context__ if isinstance(error, psycopg.OperationalError) else None
+    return hidden or error
 
 
 def uid(value: UUID | str | None) -> Any:

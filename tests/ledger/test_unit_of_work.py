@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from accounts.models import Project
 from ledger import feed, unit_of_work
 from ledger.audit import chain
 from ledger.models import AuditEntry, Event, Head, OutboxEntry
-from tests.waiting import breathe
+from tests.waiting import PATIENCE, breathe, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -122,6 +123,61 @@ def test_a_commit_that_the_database_refuses_stores_nothing_and_leaves_the_connec
     assert told == ["kept"]
     assert list(Event.objects.values_list("type", "cursor")) == [("kept", 1)]
     assert connection.get_autocommit()
+
+
+class OverTime(Exception):
+    """What a signal handler raises, as that of a task at its time limit."""
+
+
+def waits(pid: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", [pid])
+        return bool(cursor.fetchone()[0])
+
+
+def held_and_signalled(project_id: Any, pid: int, is_held: threading.Event, over: threading.Event) -> None:
+    """Hold the ledger head, raise a signal when that connection waits for it, and let go when it waits no longer."""
+    try:
+        with database.atomic():
+            Head.objects.select_for_update().get(pk=project_id)
+            is_held.set()
+            wait_until(lambda: waits(pid))
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            over.wait(PATIENCE)
+    finally:
+        connection.close()
+
+
+def test_a_signal_during_the_wait_for_the_head_calls_the_commit_off_and_is_no_outage() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite's COMMIT waits for no other statement")
+    project, told = projects.default(), []
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "first")
+
+    def over_time(*_: Any) -> None:
+        raise OverTime
+
+    former = signal.signal(signal.SIGUSR1, over_time)
+    is_held, over = threading.Event(), threading.Event()
+    pid = connection.connection.info.backend_pid
+    rival = threading.Thread(target=held_and_signalled, args=(project.pk, pid, is_held, over))
+    rival.start()
+    try:
+        assert is_held.wait(PATIENCE)
+        with pytest.raises(OverTime), unit_of_work.transaction():
+            unit_of_work.event(project.pk, "lost")
+            unit_of_work.after_commit(lambda: told.append("lost"))
+        wait_until(lambda: not waits(pid))
+    finally:
+        over.set()
+        rival.join()
+        signal.signal(signal.SIGUSR1, former)
+    with unit_of_work.transaction():
+        unit_of_work.event(project.pk, "kept")
+        unit_of_work.after_commit(lambda: told.append("kept"))
+    assert told == ["kept"]
+    assert list(Event.objects.order_by("cursor").values_list("type", "cursor")) == [("first", 1), ("kept", 2)]
 
 
 def test_a_transaction_inside_one_of_somebody_else_ends_with_it() -> None:
