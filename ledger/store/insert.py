@@ -18,24 +18,30 @@ from wardroom.verify.chain import START
 
 STATEMENTS = NamedSQL(Path(__file__).parent)
 Row = dict[str, Any]
+#: The audit rows of one statement. It looks at each of them for each, under the lock that everybody needs.
+MOST_CHAINED = 200
 
 
 def entries(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry], *, commit: bool) -> None:
     """Lock the project's ledger head, give the rows their places after it, and insert them. `commit` ends it all."""
     if connection.vendor == "postgresql":
         made = STATEMENTS["make_head"], {"project": project_id, "start": START}
-        written = _statement(project_id, events, audits)
+        first, *others = _statements(project_id, events, audits)
         if commit:
-            sql.run_and_commit([made, written])
-        elif not sql.run_prepared(*written):
+            sql.run_and_commit([made, first, *others])
+            return
+        if not sql.run_prepared(*first):
             sql.run_prepared(*made)
-            sql.run_prepared(*written)
+            sql.run_prepared(*first)
+        for statement in others:
+            sql.run_prepared(*statement)
     elif not _row_by_row(project_id, events, audits):
         Head.objects.bulk_create([Head(project_id=project_id)], ignore_conflicts=True)
         _row_by_row(project_id, events, audits)
 
 
-def _statement(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> tuple[str, Row]:
+def _statements(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.Entry]) -> list[tuple[str, Row]]:
+    """Return the statements in their order. The first one takes the events, and each at most `MOST_CHAINED` audits."""
     # As JSON, so that the text of the statement is the same for any number of rows.
     params: Row = {
         "project": project_id,
@@ -43,10 +49,15 @@ def _statement(project_id: UUID, events: Sequence[Row], audits: Sequence[chain.E
         "new_events": _json([{**event, "place": place} for place, event in enumerate(events, 1)]),
     }
     if not audits:
-        return STATEMENTS["write_events"], params
-    given = [{**chain.unchained(entry), "place": place} for place, entry in enumerate(audits, 1)]
-    params |= {"audits": len(audits), "new_audits": _json(given), "now": clock.parameter()}
-    return STATEMENTS["write_entries"], params
+        return [(STATEMENTS["write_events"], params)]
+    no_events = {"events": 0, "new_events": "[]"}
+    found = []
+    for begin in range(0, len(audits), MOST_CHAINED):
+        few = audits[begin : begin + MOST_CHAINED]
+        given = [{**chain.unchained(entry), "place": place} for place, entry in enumerate(few, 1)]
+        more = {"audits": len(few), "new_audits": _json(given), "now": clock.parameter()}
+        found.append((STATEMENTS["write_entries"], {**params, **(no_events if begin else {}), **more}))
+    return found
 
 
 def _json(rows: Sequence[Row]) -> str:

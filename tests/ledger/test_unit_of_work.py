@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import signal
@@ -20,6 +21,7 @@ from accounts.models import Project
 from ledger import feed, unit_of_work
 from ledger.audit import chain
 from ledger.models import AuditEntry, Event, Head, OutboxEntry
+from ledger.store import insert
 from tests.waiting import PATIENCE, breathe, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,6 +125,26 @@ def test_a_commit_that_the_database_refuses_stores_nothing_and_leaves_the_connec
     assert told == ["kept"]
     assert list(Event.objects.values_list("type", "cursor")) == [("kept", 1)]
     assert connection.get_autocommit()
+
+
+def test_one_transaction_may_write_more_audit_rows_than_one_statement_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also inside a transaction of somebody else's, and for a project without a head."""
+    monkeypatch.setattr(insert, "MOST_CHAINED", 3)
+    own, other = projects.default(), Project.objects.create(slug="other", name="Other")
+    for project in (own, other):
+        for around in (database.atomic, contextlib.nullcontext) if project == own else (contextlib.nullcontext,):
+            with around(), unit_of_work.transaction():
+                for number in range(10):
+                    unit_of_work.audit(project.pk, "me", "act", str(number), {})
+                unit_of_work.event(project.pk, "acted")
+                unit_of_work.event(project.pk, "acted")
+        assert chain.verify(project.pk) is None
+    head = Head.objects.get(pk=own.pk)
+    assert (head.audit_number, head.cursor) == (20, 4)
+    assert list(AuditEntry.objects.order_by("number").filter(project=other).values_list("subject", flat=True)) == [
+        str(number) for number in range(10)
+    ]
+    assert list(Event.objects.filter(project=own).order_by("cursor").values_list("cursor", flat=True)) == [1, 2, 3, 4]
 
 
 class OverTime(Exception):
