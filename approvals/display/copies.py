@@ -10,6 +10,7 @@ import copy
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from approvals.models import Approval
 from core.display import redaction
@@ -20,8 +21,7 @@ from wardroom import jcs
 MOST_REMEMBERED = 16_384
 #: Members of a JSON Schema: those with values of the field, and those with schemas by the names of fields.
 VALUES = frozenset({"const", "default", "enum", "example", "examples"})
-DEFINITIONS = frozenset({"$defs", "definitions"})
-NAMED_SCHEMAS = DEFINITIONS | {"dependentSchemas", "patternProperties", "properties"}
+NAMED_SCHEMAS = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 #: The depth to which references are followed.
 MOST_PASSES = 4
 _clean: dict[str, None] = {}
@@ -90,46 +90,64 @@ def value(given: Any) -> Any:
 def schema(given: Any) -> Any:
     """Return a JSON Schema without secrets. It shows fields such as `password`, and not their values, as a default.
 
-    A definition that such a field refers to holds its values too. References may go on, so there are several passes.
+    A part that such a field refers to holds its values too. References may go on, so there are several passes.
     """
-    secret = set[str]()
+    secret = set[int]()
     for _ in range(MOST_PASSES):
         known = len(secret)
-        shown = _schema(given, "", secret)
+        try:
+            shown = _schema(given, "", secret, given)
+        except LookupError:
+            break
         if len(secret) == known:
             return shown
-    # Nobody nests references so deep but to hide one: every definition may hold such a value.
-    return _schema(given, "", None)
+    # Nobody refers to nothing, or so deep, but to hide a value: every part may hold it.
+    return _schema(given, "secret", None, given)
 
 
-def _schema(given: Any, hides: str, secret: set[str] | None) -> Any:
+def _schema(given: Any, hides: str, secret: set[int] | None, top: Any) -> Any:
     """Return the copy of a schema. `hides` is the name of the field above it that hides its values.
 
-    `secret` are the names of the definitions that hide them, None for all. Those that are found are added.
+    `secret` are the identities of the parts that hide them: those of references are added. None: it does not matter.
+    Raises LookupError for a reference to nothing.
     """
     match given:
         case dict():
             shown = {}
+            hides = hides or ("secret" if id(given) in (secret or ()) else "")
             for name, each in given.items():
                 if name in VALUES:
                     copied = redaction.Copy().of(each, (), is_named=True, secret=hides)
                 elif name in NAMED_SCHEMAS and isinstance(each, dict):
                     copied = {}
                     for field, below in each.items():
-                        is_definition = name in DEFINITIONS and (secret is None or field in secret)
-                        by = field if redaction.is_secret(field) else "secret" if is_definition else hides
-                        copied[redacted(field)] = _schema(below, by, secret)
+                        by = field if redaction.is_secret(field) else hides
+                        copied[redacted(field)] = _schema(below, by, secret, top)
                 else:
-                    copied = _schema(each, hides, secret)
+                    copied = _schema(each, hides, secret, top)
                     if name == "$ref" and hides and secret is not None and isinstance(each, str):
-                        secret.add(each.rpartition("/")[2])
+                        secret.add(id(_part(top, each)))
                 shown[redacted(name)] = copied
             return shown
         case list():
-            return [_schema(each, hides, secret) for each in given]
+            return [_schema(each, hides, secret, top) for each in given]
         case str():
             return redacted(given)
     return given
+
+
+def _part(top: Any, reference: str) -> Any:
+    """Return the part of a schema that a reference names. Raises LookupError."""
+    beginning, *steps = unquote(reference).split("/")
+    if beginning != "#":
+        raise LookupError(reference)
+    for step in steps:
+        name = step.replace("~1", "/").replace("~0", "~")
+        members = dict(zip(map(str, range(len(top))), top, strict=True)) if isinstance(top, list) else top
+        if not isinstance(members, dict):
+            raise LookupError(reference)
+        top = members[name]
+    return top
 
 
 def _shown(digest: str, stored: str) -> tuple[dict[str, Any], list[Hidden], int]:

@@ -238,6 +238,12 @@ def test_the_texts_of_schemas_are_copies_too(
             },
             "properties": {"password": {"$ref": "#/$defs/d8"}},
         },
+        {"properties": {"password": {"$ref": "#/$defs/a~1b%20c"}}, "$defs": {"a/b c": {"default": SECRET}}},
+        {"properties": {"password": {"$ref": "#/properties/x"}, "x": {"default": SECRET}}},
+        {"properties": {"password": {"$ref": "#/allOf/0"}}, "allOf": [{"items": {"const": SECRET}}]},
+        {"properties": {"password": {"$ref": "#/$defs/g/items"}}, "$defs": {"g": {"items": {"const": SECRET}}}},
+        {"properties": {"password": {"$ref": "#word"}}, "$defs": {"x": {"$anchor": "word", "const": SECRET}}},
+        {"properties": {"password": {"$ref": "#/type/x"}, "x": {"const": SECRET}}, "type": "object"},
     ],
 )
 def test_a_schema_shows_no_value_of_a_secret_field(schema: dict[str, Any]) -> None:
