@@ -19,6 +19,7 @@ from accounts import credentials, projects
 from accounts.actors import Actor
 from accounts.models import CredentialKind, IdempotencyKey, User
 from approvals.models import Approval, Review, Reviewer, Subject
+from approvals.outcomes import repeats
 from approvals.rules import timeline
 from config.celery import app
 from core.db.clock import read_database_clock
@@ -155,6 +156,24 @@ def outcome_without_a_report() -> Case:
     return Case("outcomes", good.exists, spoil(taken[0], "requested_at"))
 
 
+def missed_repeat() -> Case:
+    ran, bad, good = (stages.asked(stages.running()) for _ in range(3))
+    rows = Approval.objects.filter(pk=ran.pk)
+    rows.update(
+        status="approved",
+        decision_kind="approve",
+        decided_by={},
+        decided_via="rule",
+        settled_at=ago(9000),
+        consumed_at=ago(9000),
+        outcome="unknown",
+        outcome_unknown_at=ago(50),
+        repeat_digest=repeats.digest_of(ran.action),
+    )
+    warned = Approval.objects.filter(pk=good.pk, repeat_warning__isnull=False)
+    return Case("repeats", warned.exists, spoil(bad, "requested_at"))
+
+
 def step_of_a_rule() -> Case:
     bad, good = (stages.asked(stages.running()) for _ in range(2))
     steps = {"steps": [{"kind": "remind", "after_secs": 1, "rule": "r"}]}
@@ -267,7 +286,7 @@ CASES: dict[str, list[Callable[[], Case]]] = {
     "launch_sweep": [first_word, launch],
     "connections_sweep": [lost_connection, exit_without_a_word, cancel_without_heed],
     "watchdog_sweep": [metadata, event_time, running_session],
-    "approvals_expiry_sweep": [deadline, left_by_an_end, outcome_without_a_report, step_of_a_rule],
+    "approvals_expiry_sweep": [deadline, left_by_an_end, outcome_without_a_report, missed_repeat, step_of_a_rule],
     "claims_sweep": [claim],
     "outbox_sweep": [owed_hint],
     "deliveries_sweep": [webhook],
@@ -283,7 +302,7 @@ WORKS = {
     "launch_sweep": {"first words", "launches"},
     "connections_sweep": {"lost connections", "exits", "cancels"},
     "watchdog_sweep": {"limits"},
-    "approvals_expiry_sweep": {"deadlines", "left by an end", "outcomes", "reminders and escalations"},
+    "approvals_expiry_sweep": {"deadlines", "left by an end", "outcomes", "repeats", "reminders and escalations"},
     "claims_sweep": {"claims"},
     "outbox_sweep": {"launches"},
     "deliveries_sweep": {"webhooks"},
