@@ -47,6 +47,20 @@ def status(approval: Approval) -> str:
     return Approval.objects.values_list("status", flat=True).get(pk=approval.pk)
 
 
+def test_a_question_stands_on_its_card_and_first_on_its_page_in_a_frame(desk: Client, asked: Asked) -> None:
+    """What the agent says beside an action is no part of the card: it is no reason to approve from there."""
+    asks = {"question": "Which \x1bregion, password=hunter2secret?", "allowed_decisions": ["respond", "deny"]}
+    question = asked(tool_name="ask_human", **asks)
+    asked(question="It is quite harmless.")
+    queue = shown(desk)
+    assert "The agent asks, unverified:" in queue and "region" in queue
+    for word in ("quite harmless", "hunter2secret", "\x1b"):
+        assert word not in queue
+    page = text_of(desk.get(reverse("admin:approvals_approval_change", args=[question.pk])))
+    assert page.index("Written by the agent, unverified") < page.index("region") < page.index("Digest")
+    assert page.count("Written by the agent, unverified") == 1
+
+
 # --- whose requests -------------------------------------------------------------------------------------------
 
 
