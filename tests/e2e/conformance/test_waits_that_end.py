@@ -25,8 +25,10 @@ from wardroom.client import Problem
 pytestmark = [pytest.mark.stack, pytest.mark.surface, pytest.mark.timeout(300)]
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
 from wardroom import AsyncClient, Client, require_approval
+# A shell that starts the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 way, url, key, host, log = sys.argv[1:]
 
 def run(host):
