@@ -142,34 +142,23 @@ def left_by_an_end() -> Case:
     return Case("left by an end", good.exists, spoil(asked[0], "requested_at"))
 
 
+def approved(**columns: Any) -> dict[str, Any]:
+    """Return the columns of an approval by a rule that was taken to run long ago."""
+    by = {"decision_kind": "approve", "decided_by": {}, "decided_via": "rule"}
+    return {"status": "approved", **by, "settled_at": ago(9000), "consumed_at": ago(9000), **columns}
+
+
 def outcome_without_a_report() -> Case:
     taken = [stages.asked(stages.running()) for _ in range(2)]
-    Approval.objects.update(
-        status="approved",
-        decision_kind="approve",
-        decided_by={},
-        decided_via="rule",
-        settled_at=ago(9000),
-        consumed_at=ago(9000),
-    )
+    Approval.objects.update(**approved())
     good = Approval.objects.filter(pk=taken[1].pk, outcome="unknown")
     return Case("outcomes", good.exists, spoil(taken[0], "requested_at"))
 
 
 def missed_repeat() -> Case:
     ran, bad, good = (stages.asked(stages.running()) for _ in range(3))
-    rows = Approval.objects.filter(pk=ran.pk)
-    rows.update(
-        status="approved",
-        decision_kind="approve",
-        decided_by={},
-        decided_via="rule",
-        settled_at=ago(9000),
-        consumed_at=ago(9000),
-        outcome="unknown",
-        outcome_unknown_at=ago(50),
-        repeat_digest=repeats.digest_of(ran.action),
-    )
+    doubt = {"outcome": "unknown", "outcome_unknown_at": ago(50), "repeat_digest": repeats.digest_of(ran.action)}
+    Approval.objects.filter(pk=ran.pk).update(**approved(**doubt))
     warned = Approval.objects.filter(pk=good.pk, repeat_warning__isnull=False)
     return Case("repeats", warned.exists, spoil(bad, "requested_at"))
 
