@@ -165,7 +165,7 @@ def held_and_signalled(project_id: Any, pid: int, is_held: threading.Event, over
             is_held.set()
             wait_until(lambda: waits(pid))
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-            over.wait(PATIENCE)
+            assert over.wait(PATIENCE)
     finally:
         connection.close()
 
