@@ -258,6 +258,9 @@ def answer(posted: Mapping[str, str], approval: Approval) -> Answer:
             raise problems.invalid([{"field": "arguments", "detail": str(error)}]) from None
         command = _text(posted.get("command"))
         if command is not None and isinstance(arguments, dict):
+            if "command" in arguments:
+                detail = "the command stands in its own field: leave it out here"
+                raise problems.invalid([{"field": "arguments", "detail": detail}])
             arguments = {"command": command, **arguments}
     unchecked: dict[str, Any] = {
         "decision": posted.get("decision"),

@@ -1,4 +1,4 @@
-"""An edit is shown at the places that it changed, also inside of an argument."""
+"""An edit is shown at the places that it changed, also inside of an argument, and says each thing once."""
 
 from __future__ import annotations
 
@@ -75,3 +75,14 @@ def test_a_page_says_when_an_edit_has_more_places(desk: Client, asked: Asked) ->
     approval = asked(tool_name="http", arguments={"list": list(range(60))})
     press(desk, approval, "edit", arguments='{"list": []}', seen=approval.digest)
     assert "There are more places than these." in text_of(desk.get(page_of(approval)))
+
+
+@pytest.mark.django_db
+def test_an_edit_with_two_commands_is_refused(desk: Client, asked: Asked) -> None:
+    """Neither may win unseen over the other."""
+    approval = asked(arguments={"command": "ls", "n": 1})
+    shown = press(desk, approval, "edit", command="ls -l", arguments='{"command": "rm -r .", "n": 1}')
+    assert shown.status_code == 422
+    assert "the command stands in its own field" in text_of(shown)
+    approval.refresh_from_db()
+    assert approval.status == "pending"
